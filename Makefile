@@ -1,0 +1,63 @@
+# Culvert. `make` lists what there is.
+
+GO      ?= go
+FUZZTIME ?= 10s
+ARGS    ?=
+
+LINT_VERSION = 2.15.0
+LINT_PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+# Without PostgreSQL on the machine, and no right to install it, culvert
+# downloads one for itself.
+.PHONY: run
+run: ## serve on a Postgres of its own (ARGS='--listen :9000' passes flags on)
+	@scripts/need postgres || echo "culvert will try to download PostgreSQL for itself" >&2
+	@$(GO) run . serve $(ARGS)
+
+# The tests come last, so that their verdict is the last thing to read.
+.PHONY: test
+test: ## install what tests need; then vet, lint and test with the race detector
+	scripts/need test
+	$(GO) vet ./...
+	@$(MAKE) --no-print-directory lint
+	$(GO) test -race -timeout 20m ./...
+
+# Built by ourselves into ./bin unless that very version is installed already:
+# another version would find other things on another machine.
+.PHONY: lint
+lint: ## check style and the direction of imports
+	@set -e; lint=; \
+	for candidate in bin/golangci-lint golangci-lint "$$($(GO) env GOPATH)/bin/golangci-lint"; do \
+		if [ "$$("$$candidate" version --short 2>/dev/null)" = "$(LINT_VERSION)" ]; then lint="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$lint" ]; then \
+		echo "building golangci-lint $(LINT_VERSION) into ./bin, once; this takes a few minutes" >&2; \
+		GOBIN="$(CURDIR)/bin" $(GO) install $(LINT_PACKAGE); \
+		lint=bin/golangci-lint; \
+	fi; \
+	echo "golangci-lint run"; "$$lint" run
+
+.PHONY: build
+build: ## build bin/culvert, a static program
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/culvert .
+
+# Go fuzzes one target of one package at a time.
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -run '^$$' -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+.PHONY: bench
+bench: build ## measure, as ratios to ceilings of the same run
+	@scripts/need postgres
+	bin/culvert bench $(ARGS)
