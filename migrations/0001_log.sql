@@ -1,0 +1,130 @@
+-- The log: its identity, its slices, its events, and who reads it.
+
+-- +goose Up
+
+-- Namespaces and rooms have numeric ids that are never reused, so that an
+-- instance may remember them for ever.
+CREATE TABLE culvert.namespaces (
+    id         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name       text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+INSERT INTO culvert.namespaces (name) VALUES ('default');
+
+CREATE TABLE culvert.rooms (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    namespace_id integer NOT NULL REFERENCES culvert.namespaces,
+    name         text NOT NULL,
+    -- The last offset that retention took from this room: a reader whose cursor
+    -- is below it has lost something, any other has not.
+    pruned       bigint NOT NULL DEFAULT 0,
+    UNIQUE (namespace_id, name)
+) WITH (fillfactor = 80);
+
+-- The counter of offsets. A sequence and not a row: a row's dead versions pile
+-- up while an old snapshot is open somewhere. It is only moved under the append
+-- lock, and it may be ahead of the events when an append was rolled back.
+CREATE SEQUENCE culvert.offsets AS bigint MINVALUE 0 START 0;
+
+-- A slice is one grain of retention and one partition of events: slice n holds
+-- the offsets from n * 10^9 on.
+CREATE TABLE culvert.slices (
+    n         integer PRIMARY KEY,
+    opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    closed_at timestamptz,
+    last      bigint, -- no offset above it was given out in this slice; NULL while open
+    CHECK ((closed_at IS NULL) = (last IS NULL))
+);
+
+-- The one row that says which log this is. It changes when a slice is opened or
+-- dropped, never with an event.
+CREATE TABLE culvert.log (
+    one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+    id       text NOT NULL,
+    slice    integer NOT NULL,             -- the open one
+    floor    bigint NOT NULL DEFAULT 0,    -- every offset up to it is gone
+    started  timestamptz NOT NULL,         -- of the postmaster seen last
+    cluster  bigint NOT NULL,              -- its system identifier
+    database oid NOT NULL,
+    timeline text NOT NULL,                -- of its write-ahead log
+    dedup    interval NOT NULL DEFAULT '24 hours' -- how long keys are remembered
+);
+
+-- An event stands once for each room it was addressed to, at one offset. The
+-- primary key is what instances follow and makes giving an offset twice an
+-- error; the other index is what a client's page is read by.
+CREATE TABLE culvert.events (
+    "offset"  bigint NOT NULL,
+    room_id   bigint NOT NULL,
+    at        timestamptz NOT NULL,
+    is_binary boolean NOT NULL DEFAULT false,
+    event     text NOT NULL,
+    sender    text,
+    except_   text[],         -- names of rooms whose clients do not get it
+    data      text NOT NULL,  -- one line of JSON; text, so that it is not parsed again
+    PRIMARY KEY ("offset", room_id)
+) PARTITION BY RANGE ("offset");
+CREATE INDEX events_room ON culvert.events (room_id, "offset");
+
+-- What applications emitted in their own transactions and no append has carried
+-- into the log yet.
+CREATE TABLE culvert.staged (
+    xid       xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    id        bigint GENERATED ALWAYS AS IDENTITY,
+    namespace text NOT NULL,
+    rooms     text[] NOT NULL,
+    except_   text[],
+    event     text NOT NULL,
+    data      text NOT NULL,
+    sender    text,
+    key       text,
+    hash      bytea,
+    PRIMARY KEY (xid, id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+-- Idempotency keys within the dedup window.
+CREATE TABLE culvert.keys (
+    namespace_id integer NOT NULL REFERENCES culvert.namespaces,
+    key          text NOT NULL,
+    hash         bytea NOT NULL,  -- of the content it came with
+    "offset"     bigint NOT NULL,
+    at           timestamptz NOT NULL,
+    PRIMARY KEY (namespace_id, key)
+);
+CREATE INDEX keys_at ON culvert.keys (at);
+
+-- Half-empty pages keep the updates of cursors HOT: no index entry each.
+CREATE TABLE culvert.clients (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    namespace_id integer NOT NULL REFERENCES culvert.namespaces,
+    name         text NOT NULL,
+    cursor       bigint NOT NULL,
+    seen_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    online_until timestamptz,
+    UNIQUE (namespace_id, name)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+
+-- A client sees a room's events after `since`.
+CREATE TABLE culvert.memberships (
+    client_id bigint NOT NULL REFERENCES culvert.clients ON DELETE CASCADE,
+    room_id   bigint NOT NULL REFERENCES culvert.rooms,
+    since     bigint NOT NULL,
+    PRIMARY KEY (client_id, room_id)
+);
+CREATE INDEX memberships_room ON culvert.memberships (room_id);
+
+-- lz4 costs the appender a tenth of what pglz does. Not every build has it.
+-- +goose StatementBegin
+DO $$
+BEGIN
+    ALTER TABLE culvert.events ALTER COLUMN data SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    RAISE NOTICE 'this Postgres has no lz4; events are compressed by pglz';
+END
+$$;
+-- +goose StatementEnd
+
+-- +goose Down
+DROP TABLE culvert.memberships, culvert.clients, culvert.keys, culvert.staged,
+    culvert.events, culvert.log, culvert.slices, culvert.rooms, culvert.namespaces;
+DROP SEQUENCE culvert.offsets;

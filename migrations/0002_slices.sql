@@ -1,0 +1,187 @@
+-- Slices: made, opened, closed and dropped; and the log recognising itself.
+
+-- +goose Up
+
+-- Advisory locks are (1668639862, n): the class spells "culv". n = 1 is the
+-- append lock, held to the end of the transaction by whoever moves the counter;
+-- n = 2 keeps instances from pruning at the same time; 16 to 31 see 0004.
+
+-- make_slice adds the partition of slice n. ATTACH, unlike CREATE ... PARTITION
+-- OF, does not wait for readers and writers of events.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.make_slice(n integer) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    name text := 'events_' || n;
+    low  bigint := n::bigint * 1000000000;
+BEGIN
+    IF to_regclass('culvert.' || name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE TABLE culvert.%I (LIKE culvert.events INCLUDING ALL)', name);
+    EXECUTE format('ALTER TABLE culvert.events ATTACH PARTITION culvert.%I FOR VALUES FROM (%s) TO (%s)',
+        name, low, low + 1000000000);
+END
+$$;
+-- +goose StatementEnd
+
+-- next_slice closes the open slice and opens the one after it. The caller holds
+-- the append lock. It can be repeated after a rollback that left the counter moved.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.next_slice() RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    opened integer;
+    base bigint;
+BEGIN
+    SELECT l.slice + 1 INTO opened FROM culvert.log l;
+    base := opened::bigint * 1000000000 - 1;
+    PERFORM culvert.make_slice(opened);
+    UPDATE culvert.slices s
+       SET closed_at = clock_timestamp(),
+           last = (SELECT least(o.last_value, base) FROM culvert.offsets o)
+     WHERE s.n = opened - 1;
+    INSERT INTO culvert.slices (n) VALUES (opened);
+    UPDATE culvert.log SET slice = opened;
+    RETURN setval('culvert.offsets', base);
+END
+$$;
+-- +goose StatementEnd
+
+-- recognise compares the server it runs on with the one seen last. Another
+-- timeline of the same cluster is a promotion: offsets given out after it start
+-- in a new slice, so none that was lost with the old primary is given to another
+-- event and old cursors stay valid. Another cluster or database is a copy or a
+-- restore: this is another log from here on. The caller holds the append lock.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.recognise() RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    old culvert.log;
+    new culvert.log;
+BEGIN
+    SELECT * INTO old FROM culvert.log;
+    new := old;
+    new.started := pg_postmaster_start_time();
+    new.timeline := substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
+    SELECT d.oid INTO new.database FROM pg_database d WHERE d.datname = current_database();
+    BEGIN
+        SELECT c.system_identifier INTO new.cluster FROM pg_control_system() c;
+    EXCEPTION WHEN insufficient_privilege THEN
+        new.cluster := coalesce(old.cluster, 0); -- then only the database tells a copy
+    END;
+    IF old.id IS NULL OR (new.cluster, new.database) IS DISTINCT FROM (old.cluster, old.database) THEN
+        new.id := substr(md5(gen_random_uuid()::text), 1, 8);
+    END IF;
+    IF old.id IS NULL THEN
+        PERFORM culvert.make_slice(0);
+        INSERT INTO culvert.slices (n) VALUES (0);
+        INSERT INTO culvert.log (id, slice, started, cluster, database, timeline)
+        VALUES (new.id, 0, new.started, new.cluster, new.database, new.timeline);
+        RETURN;
+    END IF;
+    UPDATE culvert.log SET id = new.id, started = new.started, cluster = new.cluster,
+           database = new.database, timeline = new.timeline;
+    IF (new.id, new.timeline) IS DISTINCT FROM (old.id, old.timeline) THEN
+        PERFORM culvert.next_slice();
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+
+-- open is what an instance calls when it starts: it recognises the log, says how
+-- long keys are remembered, and returns the log's identity and its head.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.open(dedup_ interval, OUT log text, OUT head bigint, OUT floor bigint)
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1668639862, 1);
+    PERFORM culvert.recognise();
+    UPDATE culvert.log l SET dedup = dedup_ WHERE l.dedup <> dedup_;
+    SELECT l.id, l.floor, greatest(l.floor, (SELECT max(e."offset") FROM culvert.events e))
+      INTO log, floor, head
+      FROM culvert.log l;
+END
+$$;
+-- +goose StatementEnd
+
+-- roll opens the next slice once the open one has events and is as old or as
+-- full as allowed, and makes the two after it ahead of time. It returns the open slice.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.roll(grain interval, max_events bigint) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    open culvert.slices;
+    used bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(1668639862, 1);
+    SELECT s.* INTO open FROM culvert.slices s JOIN culvert.log l ON l.slice = s.n;
+    SELECT o.last_value - greatest(open.n::bigint * 1000000000 - 1, 0) INTO used FROM culvert.offsets o;
+    IF used > 0 AND (open.opened_at <= clock_timestamp() - grain OR used >= max_events) THEN
+        PERFORM culvert.next_slice();
+        open.n := open.n + 1;
+    END IF;
+    PERFORM culvert.make_slice(open.n + 1);
+    PERFORM culvert.make_slice(open.n + 2);
+    RETURN open.n;
+END
+$$;
+-- +goose StatementEnd
+
+-- prune drops the oldest slice if it was closed longer than keep ago, or if the
+-- slices after it hold keep_events (0: any number) without it; one slice a call,
+-- so that a clock that jumps ahead costs little before somebody notices. It
+-- returns the dropped slice, or NULL.
+--
+-- DROP needs the table for itself for a moment, and whoever comes while it waits
+-- waits behind it: so it waits 20 ms at the most, lets the others pass, and tries
+-- again.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.prune(keep interval, keep_events bigint) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    old culvert.slices;
+    rest bigint;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(1668639862, 2) THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO old FROM culvert.slices s WHERE s.closed_at IS NOT NULL ORDER BY s.n LIMIT 1;
+    IF old.n IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT coalesce(sum(coalesce(s.last, o.last_value) - (s.n::bigint * 1000000000 - 1)), 0) INTO rest
+      FROM culvert.slices s, culvert.offsets o
+     WHERE s.n > old.n;
+    IF NOT (old.closed_at < clock_timestamp() - keep OR keep_events > 0 AND rest >= keep_events) THEN
+        RETURN NULL;
+    END IF;
+
+    EXECUTE format(
+        'UPDATE culvert.rooms r SET pruned = gone.last
+           FROM (SELECT room_id, max("offset") AS last FROM culvert.%I GROUP BY room_id) gone
+          WHERE r.id = gone.room_id', 'events_' || old.n);
+    UPDATE culvert.log SET floor = greatest(floor, old.last);
+    DELETE FROM culvert.slices s WHERE s.n = old.n;
+
+    PERFORM set_config('lock_timeout', '20ms', true);
+    FOR try IN 1..40 LOOP
+        BEGIN
+            EXECUTE format('DROP TABLE culvert.%I', 'events_' || old.n);
+            RETURN old.n;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(0.01 * random() + 0.005);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'slice % is being read and could not be dropped', old.n
+        USING ERRCODE = 'lock_not_available', HINT = 'It is tried again; a long query on culvert.events holds it.';
+END
+$$;
+-- +goose StatementEnd
+
+SELECT culvert.open('24 hours');
+SELECT culvert.roll('1 hour', 1000000000);
+
+-- +goose Down
+DROP FUNCTION culvert.prune, culvert.roll, culvert.open, culvert.recognise,
+    culvert.next_slice, culvert.make_slice;

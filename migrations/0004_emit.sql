@@ -1,0 +1,119 @@
+-- emit: publishing from inside the application's own transaction.
+
+-- +goose Up
+
+-- check_name raises unless a name is 1 to limit_ bytes without control characters.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.check_name(field text, name text, limit_ integer) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF coalesce(name, '') = '' THEN
+        RAISE EXCEPTION 'culvert.emit: % must not be empty', field USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF octet_length(name) > limit_ THEN
+        RAISE EXCEPTION 'culvert.emit: % is % bytes long, the limit is %', field, octet_length(name), limit_
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF name ~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]' THEN
+        RAISE EXCEPTION 'culvert.emit: % has a control character', field USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+
+-- emit stages one event: it is delivered once the transaction has committed, and
+-- never if it rolls back. It takes no lock that anyone waits for. False means
+-- the key was seen before and nothing was staged. A key used before with other
+-- content is an error.
+--
+-- It runs with its owner's rights: GRANT USAGE ON SCHEMA culvert and EXECUTE on
+-- this function are all an application's role needs.
+--
+-- The NOTIFY only makes delivery prompt; instances also look by themselves.
+-- Postgres lets one notifying transaction commit at a time, so of those that run
+-- at once only some notify: the try-locks, 16 of them so that one long
+-- transaction does not keep all the others from it. A transaction to be prepared
+-- (two-phase commit) may not notify at all: SET LOCAL culvert.notify = off.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.emit(
+    namespace    text DEFAULT 'default',
+    room         text DEFAULT NULL,
+    event        text DEFAULT NULL,
+    data         jsonb DEFAULT NULL,
+    key          text DEFAULT NULL,
+    rooms        text[] DEFAULT NULL,
+    except_rooms text[] DEFAULT NULL,
+    sender       text DEFAULT NULL
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    json   text := coalesce(data, 'null')::text;
+    target text[];
+    name   text;
+    body   bytea;
+    before bytea;
+BEGIN
+    IF namespace IS NULL OR namespace !~ '^[a-z0-9][a-z0-9-]{0,62}$' THEN
+        RAISE EXCEPTION 'culvert.emit: namespace must be 1-63 of a-z, 0-9 and "-", not beginning with "-"'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF room IS NOT NULL AND rooms IS NOT NULL THEN
+        RAISE EXCEPTION 'culvert.emit: give room or rooms, not both' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF cardinality(rooms) = 0 OR cardinality(rooms) > 100 OR cardinality(except_rooms) > 100 THEN
+        RAISE EXCEPTION 'culvert.emit: rooms must be 1 to 100, except_rooms at most 100'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT array_agg(DISTINCT r ORDER BY r) INTO target
+      FROM unnest(coalesce(rooms, ARRAY[coalesce(room, '*')])) r;
+    FOREACH name IN ARRAY target || coalesce(except_rooms, '{}') LOOP
+        PERFORM culvert.check_name('room', name, 200);
+    END LOOP;
+    PERFORM culvert.check_name('event', event, 128);
+    IF starts_with(event, 'culvert:') THEN
+        RAISE EXCEPTION 'culvert.emit: event names beginning with "culvert:" are reserved'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF sender IS NOT NULL THEN
+        PERFORM culvert.check_name('sender', sender, 128);
+    END IF;
+    IF octet_length(json) > 262144 THEN
+        RAISE EXCEPTION 'culvert.emit: data is % bytes long, the limit is 262144', octet_length(json)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF length(json) - length(translate(json, '[{', '')) > 64
+       AND jsonb_path_exists(data, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")') THEN
+        RAISE EXCEPTION 'culvert.emit: data is nested deeper than 64' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    IF key IS NOT NULL THEN
+        PERFORM culvert.check_name('key', key, 200);
+        body := sha256(convert_to(jsonb_build_array(target, except_rooms, event, data, sender)::text, 'UTF8'));
+        SELECT k.hash INTO before
+          FROM culvert.log l, culvert.keys k JOIN culvert.namespaces n ON n.id = k.namespace_id
+         WHERE n.name = namespace AND k.key = key AND k.at > clock_timestamp() - l.dedup;
+        IF before = body THEN
+            RETURN false;
+        ELSIF before IS NOT NULL THEN
+            RAISE EXCEPTION 'culvert.emit: key "%" was used with another body', key USING ERRCODE = 'unique_violation';
+        END IF;
+    END IF;
+
+    INSERT INTO culvert.staged (namespace, rooms, except_, event, data, sender, key, hash)
+    VALUES (namespace, target, except_rooms, event, json, sender, key, body);
+    IF coalesce(current_setting('culvert.notify', true), '') <> 'off'
+       AND pg_try_advisory_xact_lock(1668639862, 16 + pg_backend_pid() % 16) THEN
+        PERFORM pg_notify('culvert', 'staged');
+    END IF;
+    RETURN true;
+END
+$$;
+-- +goose StatementEnd
+
+-- Nothing is open to a role that was not given it.
+REVOKE ALL ON SCHEMA culvert FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA culvert FROM PUBLIC;
+
+-- +goose Down
+DROP FUNCTION culvert.emit, culvert.check_name;

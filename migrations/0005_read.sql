@@ -1,0 +1,96 @@
+-- Reads: what instances follow the log by, and what clients catch up by.
+
+-- +goose Up
+
+-- Both are written for one plan each and get no other: a walk along an index,
+-- which stops when it has enough. A slice is new every hour, so there are often
+-- no statistics, and the planner would then collect and sort all that is left of
+-- the slice for every page. Planned for the cursor's value, a read opens only the
+-- partitions after it.
+--
+-- The plans that are forbidden still count as very expensive where there is no
+-- other, as for the one row of culvert.log: compiling them (JIT) would take a second.
+--
+-- They are VOLATILE on purpose: each then reads in a snapshot taken after it has
+-- locked the partitions. In the caller's snapshot, taken before, a slice dropped
+-- in between would be missing without the gap being known.
+
+-- follow returns up to rows_ rows and about bytes_ bytes of all that comes after
+-- an offset, at least one row, with NULL for the event when there is none. An
+-- event in several rooms is several rows; the limit on bytes does not split them,
+-- the one on rows may.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.follow(after bigint, rows_ integer, bytes_ bigint)
+RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
+               sender text, except_ text[], data text, place text, pruned bigint)
+LANGUAGE plpgsql
+SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT l.id, l.floor, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data,
+           (SELECT n.name || '/' || r.name
+              FROM culvert.rooms r
+              JOIN culvert.namespaces n ON n.id = r.namespace_id
+             WHERE r.id = e.room_id),
+           0::bigint
+      FROM culvert.log l
+      LEFT JOIN LATERAL (
+           SELECT *, sum(octet_length(next.data)) OVER (
+                  ORDER BY next."offset" RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+             FROM (SELECT *
+                     FROM culvert.events
+                    WHERE events."offset" > after
+                    ORDER BY events."offset", events.room_id
+                    LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
+     ORDER BY e."offset", e.room_id;
+END
+$$;
+-- +goose StatementEnd
+
+-- page returns up to rows_ events and about bytes_ bytes of the rooms of a
+-- namespace after an offset, at least one row as above, and in each the last
+-- offset that retention took from these rooms. An event addressed to several of
+-- them comes once, for the room whose name comes first. Data past the limit on
+-- bytes is not fetched: its length is known without it.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.page(namespace_id integer, rooms text[], after bigint, rows_ integer, bytes_ bigint)
+RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
+               sender text, except_ text[], data text, place text, pruned bigint)
+LANGUAGE plpgsql
+SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    ns integer := namespace_id;
+BEGIN
+    RETURN QUERY
+    SELECT l.id, l.floor, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, n.name || '/' || e.name, p.pruned
+      FROM culvert.log l
+      JOIN culvert.namespaces n ON n.id = ns
+     CROSS JOIN LATERAL (
+           SELECT coalesce(max(r.pruned), 0) AS pruned
+             FROM culvert.rooms r
+            WHERE r.namespace_id = ns AND r.name = ANY (rooms)) p
+      LEFT JOIN LATERAL (
+           SELECT *, sum(octet_length(next.data)) OVER (
+                  ORDER BY next."offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+             FROM (SELECT DISTINCT ON (e."offset") e.*, r.name
+                     FROM culvert.rooms r
+                    CROSS JOIN LATERAL (
+                          SELECT *
+                            FROM culvert.events
+                           WHERE events.room_id = r.id AND events."offset" > after
+                           ORDER BY events."offset"
+                           LIMIT rows_) e
+                    WHERE r.namespace_id = ns AND r.name = ANY (rooms)
+                    ORDER BY e."offset", r.name COLLATE "C"
+                    LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
+     ORDER BY e."offset";
+END
+$$;
+-- +goose StatementEnd
+
+REVOKE ALL ON FUNCTION culvert.page, culvert.follow FROM PUBLIC;
+
+-- +goose Down
+DROP FUNCTION culvert.page, culvert.follow;

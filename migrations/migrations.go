@@ -1,0 +1,137 @@
+// Package migrations brings a database's schema `culvert` up to date. The SQL
+// files are numbered, immutable once released, and embedded.
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver goose works through
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed *.sql
+var files embed.FS
+
+// State is one migration and when it was applied; the zero time means pending.
+type State struct {
+	Version int64
+	Name    string
+	Applied time.Time
+}
+
+// Up applies what is pending. Instances that
+// start together wait for one another on a session lock, so dsn must be a direct
+// connection, not a transaction pooler. It blocks until ctx ends at the most.
+func Up(ctx context.Context, dsn string) error {
+	db, err := open(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := createSchema(ctx, db); err != nil {
+		return fmt.Errorf("create schema culvert: %w", err)
+	}
+	p, err := provider(db)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// Status lists every migration there is, in order. It changes nothing.
+func Status(ctx context.Context, dsn string) ([]State, error) {
+	db, err := open(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	p, err := provider(db)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := appliedAt(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	var states []State
+	for _, s := range p.ListSources() {
+		states = append(states, State{s.Version, s.Path, applied[s.Version]})
+	}
+	return states, nil
+}
+
+const versionTable = "culvert.migrations"
+
+func open(ctx context.Context, dsn string) (*sql.DB, error) {
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	db.SetMaxOpenConns(3)
+	var encoding string
+	if err := db.QueryRowContext(ctx, `SHOW server_encoding`).Scan(&encoding); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if encoding != "UTF8" {
+		return nil, errors.Join(fmt.Errorf("the database's encoding is %s; Culvert needs UTF8", encoding), db.Close())
+	}
+	return db, nil
+}
+
+// createSchema comes before goose, whose version table lives in the schema.
+func createSchema(ctx context.Context, db *sql.DB) error {
+	_, err := db.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS culvert`)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P06") {
+		return nil // another instance made it at the same moment
+	}
+	return err
+}
+
+func provider(db *sql.DB) (*goose.Provider, error) {
+	// Another instance may be migrating a large database: wait for up to 10 minutes.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, db, files,
+		goose.WithSessionLocker(locker), goose.WithTableName(versionTable))
+}
+
+// appliedAt reads goose's version table; none at all means nothing is applied.
+func appliedAt(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
+	const query = `
+		SELECT version_id, max(tstamp)
+		  FROM culvert.migrations
+		 WHERE is_applied
+		 GROUP BY version_id`
+	rows, err := db.QueryContext(ctx, query)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	applied := map[int64]time.Time{}
+	for rows.Next() {
+		var version int64
+		var at time.Time
+		if err := rows.Scan(&version, &at); err != nil {
+			return nil, err
+		}
+		applied[version] = at
+	}
+	return applied, rows.Err()
+}
