@@ -1,0 +1,144 @@
+package localpg
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// binariesVariable names the folder to look for initdb and postgres in first.
+const binariesVariable = "CULVERT_PG_BIN"
+
+// binaries is a folder with initdb and postgres of one version.
+type binaries struct {
+	dir   string
+	major int
+}
+
+func (b binaries) initdb() string   { return filepath.Join(b.dir, "initdb") }
+func (b binaries) postgres() string { return filepath.Join(b.dir, "postgres") }
+
+// search is where Postgres may be installed.
+type search struct {
+	chosen string   // the operator's choice, or empty
+	path   []string // folders in the order of PATH
+	globs  []string // folders of package managers, tried newest version first
+	// fetch downloads a major version and returns the folder of its binaries;
+	// 0 means whichever is best for a new cluster.
+	fetch func(ctx context.Context, major int, progress func(string)) (string, error)
+}
+
+// systemSearch looks where this machine's operator and package manager put it.
+func systemSearch() *search {
+	return &search{
+		chosen: os.Getenv(binariesVariable),
+		path:   filepath.SplitList(os.Getenv("PATH")),
+		globs: []string{
+			"/usr/lib/postgresql/*/bin",         // Debian, Ubuntu
+			"/usr/libexec/postgresql*",          // Alpine
+			"/usr/pgsql-*/bin",                  // Red Hat, from postgresql.org
+			"/opt/homebrew/opt/postgresql*/bin", // macOS on Apple silicon
+			"/usr/local/opt/postgresql*/bin",    // macOS on Intel
+			"/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",
+		},
+		fetch: fetch,
+	}
+}
+
+// find returns binaries of the wanted major version, or, when that is 0, those
+// a new cluster is best made with.
+func (s *search) find(ctx context.Context, want int, progress func(string)) (binaries, error) {
+	installed, err := s.installed(ctx)
+	if err != nil {
+		return binaries{}, err
+	}
+	for _, b := range installed {
+		if b.major == want || want == 0 && b.major >= minMajor {
+			return b, nil
+		}
+	}
+	dir, err := s.fetch(ctx, want, progress)
+	if err != nil {
+		return binaries{}, missing(want, installed, err)
+	}
+	return inspect(ctx, dir)
+}
+
+// installed lists what is on this machine, best first. A folder the operator
+// named must be usable; anywhere else, what does not run is passed over.
+func (s *search) installed(ctx context.Context) ([]binaries, error) {
+	var found []binaries
+	if s.chosen != "" {
+		b, err := inspect(ctx, s.chosen)
+		if err != nil {
+			return nil, fmt.Errorf("%s=%s: %w", binariesVariable, s.chosen, err)
+		}
+		found = append(found, b)
+	}
+	for _, dir := range s.path {
+		// An empty or relative entry of PATH means the working directory, which
+		// is no place to take a database server from.
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if b, err := inspect(ctx, dir); err == nil {
+			found = append(found, b)
+		}
+	}
+	var packaged []binaries
+	for _, glob := range s.globs {
+		dirs, err := filepath.Glob(glob)
+		if err != nil {
+			return nil, fmt.Errorf("look in %s: %w", glob, err)
+		}
+		for _, dir := range dirs {
+			if b, err := inspect(ctx, dir); err == nil {
+				packaged = append(packaged, b)
+			}
+		}
+	}
+	slices.SortStableFunc(packaged, func(a, b binaries) int { return b.major - a.major })
+	return append(found, packaged...), ctx.Err()
+}
+
+// inspect returns the binaries in dir, asking them for their version.
+func inspect(ctx context.Context, dir string) (binaries, error) {
+	b := binaries{dir: dir}
+	for _, file := range []string{b.initdb(), b.postgres()} {
+		if _, err := exec.LookPath(file); err != nil {
+			return b, err
+		}
+	}
+	cmd := exec.CommandContext(ctx, b.postgres(), "--version")
+	cmd.Env = environment()
+	output, err := cmd.Output()
+	if err != nil {
+		return b, fmt.Errorf("%s --version: %w", b.postgres(), err)
+	}
+	b.major, err = parseMajor(string(output))
+	return b, err
+}
+
+// missing explains what to install.
+func missing(want int, installed []binaries, cause error) error {
+	found := "none is installed"
+	if len(installed) > 0 {
+		var list []string
+		for _, b := range installed {
+			list = append(list, fmt.Sprintf("%d in %s", b.major, b.dir))
+		}
+		found = "installed: " + strings.Join(list, ", ")
+	}
+	if want == 0 {
+		return fmt.Errorf("%w of version %d or newer (%s) and %w; install PostgreSQL, or name the folder of its "+
+			"initdb and postgres in %s, or use a running server with --database-url",
+			ErrNoBinaries, minMajor, found, cause, binariesVariable)
+	}
+	return fmt.Errorf("%w of version %d, which made this data folder (%s) and %w; install PostgreSQL %d "+
+		"(Debian: postgresql-%d, Alpine: postgresql%d, Homebrew: postgresql@%d) or name the folder of its "+
+		"initdb and postgres in %s", ErrNoBinaries, want, found, cause, want, want, want, want, binariesVariable)
+}

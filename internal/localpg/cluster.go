@@ -1,0 +1,95 @@
+package localpg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+)
+
+// superuser owns the cluster and the database of that name.
+const superuser = "culvert"
+
+// checkCluster returns the major version of the cluster in the folder, or 0 when
+// there is none yet. Anything else found in its place is explained.
+func (f folder) checkCluster() (int, error) {
+	major, err := clusterMajor(f.data())
+	if major != 0 || err != nil {
+		return major, err
+	}
+	entries, err := os.ReadDir(f.data())
+	if err != nil && !os.IsNotExist(err) {
+		return 0, err
+	}
+	if len(entries) > 0 {
+		return 0, fmt.Errorf("%w: %s is not empty (%s …) but not a Postgres cluster either; it was left alone: "+
+			"restore it or move it away", ErrForeign, f.data(), entries[0].Name())
+	}
+	return 0, nil
+}
+
+// makeCluster runs initdb beside the data folder and renames the result, so that
+// what is found there at the next start is whole. What an interrupted initdb
+// left was never in use and is made again.
+func (s *Server) makeCluster(ctx context.Context) error {
+	s.opt.Progress(fmt.Sprintf("making a PostgreSQL %d cluster in %s", s.bin.major, s.folder))
+	tmp := s.folder.tmp()
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
+	if err := s.account.mkdir(tmp); err != nil {
+		return err
+	}
+	if err := s.initdb(ctx, tmp); err != nil {
+		return err
+	}
+	// An empty folder may be in the place; one with anything in it is not removed.
+	if err := os.Remove(s.folder.data()); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if err := os.Rename(tmp, s.folder.data()); err != nil {
+		return err
+	}
+	return syncDir(string(s.folder))
+}
+
+// initdb fills dir with a new cluster.
+func (s *Server) initdb(ctx context.Context, dir string) (err error) {
+	args := []string{"-D", dir, "--username=" + superuser, "--auth=trust", "--encoding=UTF8", "--locale=C"}
+	if !s.opt.durable() {
+		args = append(args, "--no-sync")
+	}
+	cmd := exec.Command(s.bin.initdb(), args...)
+	cmd.Dir = string(s.folder)
+	log, err := openLog(s.folder.log())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	cmd.Stdout, cmd.Stderr = log, log
+	child, err := launch(cmd, s.account, syscall.SIGTERM)
+	if err != nil {
+		return fmt.Errorf("initdb: %w", err)
+	}
+	select {
+	case <-child.done:
+	case <-ctx.Done():
+		return fmt.Errorf("initdb: %w", errors.Join(context.Cause(ctx), child.abort()))
+	}
+	if child.err != nil {
+		return fmt.Errorf("initdb: %w\n%s", child.err, tailLog(s.folder.log()))
+	}
+	return nil
+}
+
+// syncDir makes a rename in dir survive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,104 @@
+package localpg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// Server is a private Postgres of this process. Its methods may be called by
+// several goroutines.
+type Server struct {
+	opt     Options
+	folder  folder
+	account account
+	bin     binaries
+	sockets string
+	lock    *lock
+	temp    bool // the folder goes with the server
+
+	mu      sync.Mutex // held by whoever starts or stops it
+	stopped bool
+	current atomic.Pointer[process] // the last postmaster, running or not
+	owned   sync.WaitGroup
+}
+
+// Start runs the Postgres of opt.Dir, making folder and cluster when they are
+// not there, and returns when it takes connections. ctx bounds the start only:
+// it may take long when a crash left much to recover. A folder that another
+// process uses, or that is not a culvert data folder, is left alone and explained.
+func Start(ctx context.Context, opt Options) (*Server, error) {
+	s := &Server{opt: opt.withDefaults()}
+	if err := s.open(ctx); err != nil {
+		return nil, fmt.Errorf("local postgres: %w", err)
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, fmt.Errorf("local postgres: %w", errors.Join(err, s.lock.release()))
+	}
+	return s, nil
+}
+
+// open makes the folder ours.
+func (s *Server) open(ctx context.Context) (err error) {
+	if s.folder, err = openFolder(s.opt.Dir); err != nil {
+		return err
+	}
+	s.lock, err = acquire(ctx, s.folder.lock(), lockPatience)
+	return err
+}
+
+// prepare takes the folder from whatever state it is in to a running server.
+func (s *Server) prepare(ctx context.Context) (err error) {
+	if s.account, err = chooseAccount(s.folder.data()); err != nil {
+		return err
+	}
+	if err = s.account.reach(ctx, string(s.folder)); err != nil {
+		return err
+	}
+	major, err := s.folder.checkCluster()
+	if err != nil {
+		return err
+	}
+	if s.bin, err = s.opt.search.find(ctx, major, s.opt.Progress); err != nil {
+		return err
+	}
+	s.sockets = s.folder.socketFolder()
+	if err = s.lock.describe(s.DSN()); err != nil {
+		return err
+	}
+	if major == 0 {
+		if err = s.makeCluster(ctx); err != nil {
+			return err
+		}
+	}
+	return s.run(ctx)
+}
+
+// DSN is the address of the database culvert, for pgx, psql and --database-url.
+// It stays the same for as long as the folder is in the same place.
+func (s *Server) DSN() string {
+	return s.DatabaseDSN(superuser)
+}
+
+// DatabaseDSN is the address of another database of this server.
+func (s *Server) DatabaseDSN(name string) string {
+	return dsn(s.sockets, name)
+}
+
+// Done is closed when the postmaster that runs now has ended, for whatever
+// reason; after StartAgain, there is a new one.
+func (s *Server) Done() <-chan struct{} {
+	return s.current.Load().done
+}
+
+// Err says how the postmaster ended, with the last lines of its log; nil while
+// it runs and after an orderly stop.
+func (s *Server) Err() error {
+	p := s.current.Load()
+	if p.running() || p.err == nil {
+		return nil
+	}
+	return fmt.Errorf("postgres ended: %w\n%s", p.err, tailLog(s.folder.log()))
+}
