@@ -1,0 +1,107 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Ack moves the client's stored cursor forward, never back, and returns the one
+// stored after the call. It is committed when it returns. Errors: ErrOtherLog,
+// ErrBeyondHead, ErrUnavailable, ErrClosed.
+func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
+	if head := q.tail.position(); cursor.Log != head.Log || cursor.Offset > head.Offset {
+		head, err := q.headNow(ctx)
+		switch {
+		case err != nil:
+			return Cursor{}, err
+		case cursor.Log != head.Log:
+			return Cursor{}, ErrOtherLog
+		case cursor.Offset > head.Offset:
+			return Cursor{}, ErrBeyondHead
+		}
+	}
+	p, err := q.clients.ack(clientKey{ns, c}, cursor.Offset)
+	if err != nil {
+		return Cursor{}, err
+	}
+	select {
+	case <-p.done:
+		return p.stored, p.err
+	case <-ctx.Done():
+		return Cursor{}, ctx.Err()
+	}
+}
+
+func (c *clients) ack(key clientKey, cursor Offset) (*pendingAck, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	p := c.acks[key]
+	if p == nil {
+		p = &pendingAck{done: make(chan struct{})}
+		c.acks[key] = p
+	}
+	p.cursor = max(p.cursor, cursor)
+	notify(c.wake)
+	return p, nil
+}
+
+var errNoAnswer = errors.New("ack: Postgres answered for other clients only")
+
+const ackSQL = `
+INSERT INTO culvert.clients AS c (namespace_id, name, cursor)
+SELECT *
+  FROM unnest($1::int[], $2::text[], $3::bigint[])
+ON CONFLICT (namespace_id, name) DO UPDATE
+   SET cursor = greatest(c.cursor, excluded.cursor), seen_at = clock_timestamp()
+RETURNING c.namespace_id, c.name, c.cursor, (SELECT id FROM culvert.log)`
+
+// writeAcks stores the cursors in an order all instances share, lest they
+// deadlock.
+func (c *clients) writeAcks(ctx context.Context, acks map[clientKey]*pendingAck) error {
+	start := time.Now()
+	rows := make([]clientRow, 0, len(acks))
+	byRow := make(map[clientRow]*pendingAck, len(acks))
+	for key, p := range acks {
+		ns, err := c.q.ids.namespace(ctx, key.ns)
+		if err != nil {
+			p.err = err
+			continue
+		}
+		row := clientRow{ns, key.client.name}
+		rows = append(rows, row)
+		byRow[row] = p
+	}
+	slices.SortFunc(rows, clientRow.compare)
+	ns, names, cursors := make([]int32, len(rows)), make([]string, len(rows)), make([]int64, len(rows))
+	for i, row := range rows {
+		ns[i], names[i], cursors[i] = row.ns, row.name, int64(byRow[row].cursor)
+	}
+	result, err := c.q.db.write.Query(ctx, ackSQL, ns, names, cursors)
+	if err == nil {
+		var row clientRow
+		var stored Cursor
+		_, err = pgx.ForEachRow(result, []any{&row.ns, &row.name, &stored.Offset, &stored.Log}, func() error {
+			byRow[row].stored = stored
+			return nil
+		})
+	}
+	c.q.metrics.acked(len(rows), time.Since(start), err)
+	return unavailable(context.WithoutCancel(ctx), "ack", err)
+}
+
+type clientRow struct {
+	ns   int32
+	name string
+}
+
+func (a clientRow) compare(b clientRow) int {
+	return cmp.Or(cmp.Compare(a.ns, b.ns), cmp.Compare(a.name, b.name))
+}

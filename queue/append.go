@@ -1,0 +1,176 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
+// Append stores all emits in one transaction or none, and returns when they are
+// committed, one Result each. Errors: ErrKeyReused, ErrOverloaded,
+// ErrUnavailable, ErrClosed, ctx's own (the emits may then be stored all the same).
+func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
+	if len(emits) == 0 {
+		return nil, nil
+	}
+	for i := range emits {
+		if err := emits[i].check(); err != nil {
+			return nil, err
+		}
+	}
+	u := newUnit(emits)
+	if u.contradicts() {
+		return nil, ErrKeyReused
+	}
+	if err := q.appender.submit(u); err != nil {
+		return nil, err
+	}
+	return u.wait(ctx)
+}
+
+// AppendEach stores each emit by itself, in order, and returns one Result each,
+// with Err where one failed. It costs no more round trips than Append.
+func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
+	results := make([]Result, len(emits))
+	units := make([]*unit, 0, len(emits))
+	index := make([]int, 0, len(emits)) // of each unit
+	for i := range emits {
+		if results[i].Err = emits[i].check(); results[i].Err == nil {
+			units, index = append(units, newUnit(emits[i:i+1])), append(index, i)
+		}
+	}
+	if err := q.appender.submit(units...); err != nil {
+		for _, i := range index {
+			results[i].Err = err
+		}
+		return results
+	}
+	for n, u := range units {
+		if r, err := u.wait(ctx); err != nil {
+			results[index[n]].Err = err
+		} else {
+			results[index[n]] = r[0]
+		}
+	}
+	return results
+}
+
+// check refuses what the types of the fields leave open.
+func (e *Emit) check() error {
+	switch {
+	case e.Namespace == Namespace{}:
+		return invalid("namespace", "must not be empty")
+	case e.Event == EventName{}:
+		return invalid("event", "must not be empty")
+	case len(e.Rooms) > MaxRooms:
+		return invalidf("rooms", "has %d rooms, the limit is %d", len(e.Rooms), MaxRooms)
+	case len(e.Except) > MaxRooms:
+		return invalidf("except", "has %d rooms, the limit is %d", len(e.Except), MaxRooms)
+	}
+	return nil
+}
+
+// unit is what is stored or refused as one. The appender alone writes to it
+// until done is closed, so a caller that stops waiting leaves it be.
+type unit struct {
+	emits   []Emit
+	bytes   int
+	hashes  [][]byte // of the emits that have a key
+	results []Result
+	err     error
+	done    chan struct{}
+}
+
+// unitOverhead is what an emit costs in memory beside its data.
+const unitOverhead = 256
+
+func newUnit(emits []Emit) *unit {
+	u := &unit{emits: emits, results: make([]Result, len(emits)), done: make(chan struct{})}
+	for i := range emits {
+		u.bytes += len(emits[i].Data.json) + unitOverhead
+		if emits[i].Key != (Key{}) {
+			if u.hashes == nil {
+				u.hashes = make([][]byte, len(emits))
+			}
+			u.hashes[i] = emits[i].hash()
+		}
+	}
+	return u
+}
+
+func (u *unit) wait(ctx context.Context) ([]Result, error) {
+	select {
+	case <-u.done:
+		return u.results, u.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (u *unit) fail(err error) {
+	u.err = err
+	close(u.done)
+}
+
+// settled reports whether nothing of the unit is left to store.
+func (u *unit) settled() bool {
+	return !slices.ContainsFunc(u.results, func(r Result) bool { return !r.Duplicate })
+}
+
+// contradicts reports whether one key stands in the unit with two contents.
+func (u *unit) contradicts() bool {
+	if u.hashes == nil || len(u.emits) == 1 {
+		return false
+	}
+	seen := map[keyRef][]byte{}
+	for i, h := range u.hashes {
+		ref := keyRef{u.emits[i].Namespace, u.emits[i].Key}
+		if other, again := seen[ref]; h != nil && again && !bytes.Equal(other, h) {
+			return true
+		}
+		seen[ref] = h
+	}
+	return false
+}
+
+// rooms it is addressed to, each once.
+func (e *Emit) rooms() []Room {
+	switch len(e.Rooms) {
+	case 0:
+		return []Room{Everyone}
+	case 1:
+		return e.Rooms
+	}
+	rooms := slices.Clone(e.Rooms)
+	slices.SortFunc(rooms, func(a, b Room) int { return strings.Compare(a.name, b.name) })
+	return slices.Compact(rooms)
+}
+
+// hash identifies the content, so that a key that comes back with another body
+// is told from a retry. Every part is written with its length: no two contents
+// run together to the same bytes.
+func (e *Emit) hash() []byte {
+	h := sha256.New()
+	part := func(s string) {
+		_ = binary.Write(h, binary.BigEndian, uint32(len(s))) //nolint:gosec // a hash never fails; names and data are far below 4 GiB
+		h.Write([]byte(s))
+	}
+	list := func(rooms []Room) {
+		_ = binary.Write(h, binary.BigEndian, uint32(len(rooms))) //nolint:gosec // as above
+		for _, r := range rooms {
+			part(r.name)
+		}
+	}
+	list(e.rooms())
+	list(e.Except)
+	part(e.Event.name)
+	part(e.Data.JSON())
+	part(e.From.name)
+	if e.Data.binary {
+		part("binary")
+	}
+	return h.Sum(nil)
+}

@@ -1,0 +1,135 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+func TestEventsReachBothInstancesInOrder(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	in := queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("lobby")}}
+	subs := []*queue.Subscription{subscribe(t, a, in), subscribe(t, b, in)}
+	var want []string
+	for i := range 50 {
+		want = append(want, strconv.Itoa(i))
+		appendOne(t, []*queue.Queue{a, b}[i%2], emit("lobby", "%d", i))
+		appendOne(t, a, emit("elsewhere", "%d", i))
+	}
+	for i, s := range subs {
+		if got := next(t, s, 50); !slices.Equal(got, want) {
+			t.Errorf("instance %d delivered %v, want %v", i, got, want)
+		}
+	}
+}
+
+func TestEmitFromSQL(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("orders")}})
+	conn := connect(t, dsn)
+	for i, end := range []string{"COMMIT", "ROLLBACK", "COMMIT"} {
+		for _, sql := range []string{
+			"BEGIN",
+			"SELECT culvert.emit(room => 'orders', event => 'paid', data => '{\"id\":" + strconv.Itoa(i) + "}')",
+			end,
+		} {
+			if _, err := conn.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got, want := next(t, s, 2), []string{`{"id": 0}`, `{"id": 2}`}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	keyed := func(k, d string) queue.Emit {
+		e := emit("lobby", "%s", d)
+		e.Key = key(k)
+		return e
+	}
+	first := appendOne(t, q, keyed("k", "1"))
+	again := appendOne(t, q, keyed("k", "1"))
+	if again.Cursor != first.Cursor || !again.Duplicate || first.Duplicate {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+	if _, err := q.Append(t.Context(), []queue.Emit{emit("lobby", "0"), keyed("k", "2")}); !errors.Is(err, queue.ErrKeyReused) {
+		t.Errorf("another body: %v, want ErrKeyReused", err)
+	}
+	if _, err := q.Append(t.Context(), []queue.Emit{keyed("n", "1"), keyed("n", "2")}); !errors.Is(err, queue.ErrKeyReused) {
+		t.Errorf("two bodies in one batch: %v, want ErrKeyReused", err)
+	}
+	batch := must[[]queue.Result](t)(q.Append(t.Context(), []queue.Emit{keyed("k", "1"), keyed("m", "3"), keyed("m", "3"), emit("lobby", "4")}))
+	if !batch[0].Duplicate || batch[0].Cursor != first.Cursor || batch[1].Duplicate || !batch[2].Duplicate ||
+		batch[2].Cursor != batch[1].Cursor || batch[3].Cursor.Offset != batch[1].Cursor.Offset+1 {
+		t.Errorf("batch %+v", batch)
+	}
+	history := must[queue.Batch](t)(q.History(t.Context(), ns, room("lobby"), queue.Client{}, queue.Cursor{}, 100))
+	var got []string
+	for _, e := range history.Events {
+		got = append(got, e.Data)
+	}
+	if want := []string{"1", "3", "4"}; !slices.Equal(got, want) {
+		t.Errorf("stored %v, want %v", got, want)
+	}
+}
+
+func TestAppendEachRefusesOneAlone(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	a, b := emit("lobby", "1"), emit("lobby", "2")
+	a.Key, b.Key = key("same"), key("same")
+	r := q.AppendEach(t.Context(), []queue.Emit{a, b, {}, emit("lobby", "3"), a})
+	var invalid *queue.InvalidError
+	if r[0].Err != nil || !errors.Is(r[1].Err, queue.ErrKeyReused) || !errors.As(r[2].Err, &invalid) ||
+		r[3].Err != nil || !r[4].Duplicate || r[4].Cursor != r[0].Cursor {
+		t.Errorf("results %+v", r)
+	}
+}
+
+func TestFullQueueRefuses(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.QueueEvents = 4 })
+	conn := connect(t, dsn)
+	tx := must[interface {
+		Rollback(context.Context) error
+	}](t)(conn.Begin(t.Context()))
+	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1668639862, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	// The appender holds one emit of four at the most and the queue another.
+	results := make(chan error, 3)
+	for range 3 {
+		go func() {
+			_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1"), emit("r", "2"), emit("r", "3"), emit("r", "4")})
+			results <- err
+		}()
+	}
+	if err := <-results; !errors.Is(err, queue.ErrOverloaded) {
+		t.Errorf("more than fits: %v, want ErrOverloaded", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stored := 0
+	for range 2 {
+		if err := <-results; err == nil {
+			stored += 4
+		} else if !errors.Is(err, queue.ErrOverloaded) {
+			t.Error(err)
+		}
+	}
+	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 100))
+	if len(b.Events) != stored || stored == 0 {
+		t.Errorf("%d events stored, %d were confirmed", len(b.Events), stored)
+	}
+}

@@ -1,0 +1,200 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// batch is the arguments of one culvert.append. A row is one event in one room;
+// pos numbers the events from 1.
+type batch struct {
+	units []*unit
+	// events has, for each pos - 1, the unit and the index in it.
+	events []place
+
+	pos                         []int32
+	room                        []int64
+	event, data, sender, except []string
+	binary                      []bool
+	rows                        []Room // the room of each row, by name
+
+	keyNS   []int32
+	key     []string
+	keyHash [][]byte
+	keyPos  []int32
+}
+
+type place struct {
+	unit  *unit
+	index int
+}
+
+func (p place) emit() *Emit { return &p.unit.emits[p.index] }
+
+type keyRef struct {
+	ns  Namespace
+	key Key
+}
+
+// apart splits off the units that have a key in common with an earlier one: what
+// becomes of the earlier one decides about them. A key that stands twice in one
+// unit is decided here.
+func apart(units []*unit) (now, later []*unit) {
+	var taken map[keyRef]bool
+	for _, u := range units {
+		if u.hashes == nil {
+			now = append(now, u)
+			continue
+		}
+		wait := false
+		for i := range u.emits {
+			wait = wait || taken[keyRef{u.emits[i].Namespace, u.emits[i].Key}]
+		}
+		if wait {
+			later = append(later, u)
+			continue
+		}
+		if taken == nil {
+			taken = map[keyRef]bool{}
+		}
+		for i := range u.emits {
+			if u.hashes[i] != nil {
+				taken[keyRef{u.emits[i].Namespace, u.emits[i].Key}] = true
+			}
+		}
+		now = append(now, u)
+	}
+	return now, later
+}
+
+// build lays the batch out for Postgres, with the ids of its rooms.
+func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
+	b := &batch{}
+	ids := map[roomRef]int64{}
+	namespaces := map[Namespace]int32{}
+	for _, u := range units {
+		select {
+		case <-u.done: // refused or settled by its keys
+			continue
+		default:
+		}
+		b.units = append(b.units, u)
+		for i := range u.emits {
+			e := &u.emits[i]
+			ns, err := a.q.ids.namespace(ctx, e.Namespace)
+			if err != nil {
+				return nil, err
+			}
+			namespaces[e.Namespace] = ns
+			for _, r := range e.rooms() {
+				ids[roomRef{ns, r.name}] = 0
+			}
+		}
+	}
+	if err := a.q.ids.resolve(ctx, ids); err != nil {
+		return nil, err
+	}
+	for _, u := range b.units {
+		first := map[keyRef]int{}
+		for i := range u.emits {
+			if u.results[i].Duplicate {
+				continue
+			}
+			b.add(u, i, namespaces[u.emits[i].Namespace], ids, first)
+		}
+	}
+	return b, nil
+}
+
+// add appends the rows of one emit. first has the keys of its unit so far.
+func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[keyRef]int) {
+	e := &u.emits[i]
+	if u.hashes != nil && u.hashes[i] != nil {
+		ref := keyRef{e.Namespace, e.Key}
+		if _, again := first[ref]; again {
+			return // finish gives it the first one's offset
+		}
+		first[ref] = i
+		b.keyNS = append(b.keyNS, ns)
+		b.key = append(b.key, e.Key.name)
+		b.keyHash = append(b.keyHash, u.hashes[i])
+		b.keyPos = append(b.keyPos, int32(len(b.events)+1)) //nolint:gosec // at most maxBatchEvents
+	}
+	b.events = append(b.events, place{u, i})
+	except := arrayLiteral(e.Except)
+	for _, r := range e.rooms() {
+		b.pos = append(b.pos, int32(len(b.events))) //nolint:gosec // as above
+		b.room = append(b.room, ids[roomRef{ns, r.name}])
+		b.rows = append(b.rows, r)
+		b.event = append(b.event, e.Event.name)
+		b.data = append(b.data, e.Data.JSON())
+		b.sender = append(b.sender, e.From.name)
+		b.except = append(b.except, except)
+		b.binary = append(b.binary, e.Data.binary)
+	}
+}
+
+const appendSQL = `
+SELECT seen::text::bigint, log, prev, base, head, at, moved, known, known_offset, known_same
+  FROM culvert.append($1::bigint::text::xid8, $2::int[], $3::bigint[], $4::text[], $5::text[], $6::bool[],
+       $7::text[], $8::text[], $9::int[], $10::text[], $11::bytea[], $12::int[])`
+
+// maxCarried is how many staged events one append takes along, as in migrations/.
+const maxCarried = 1_000
+
+// appended is what culvert.append answers.
+type appended struct {
+	seen             uint64
+	log              string
+	prev, base, head Offset
+	at               time.Time
+	moved            int
+	known            []int32
+	knownOffset      []Offset
+	knownSame        []bool
+}
+
+// errReadOnly: connected to a server that became a standby; the pool must look
+// for the primary again.
+var errReadOnly = fmt.Errorf("%w: read-only", ErrUnavailable)
+
+func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
+	conn, err := a.q.db.write.Acquire(ctx)
+	if err != nil {
+		return r, unavailable(context.WithoutCancel(ctx), "append", err)
+	}
+	defer conn.Release()
+	a.pid.Store(conn.Conn().PgConn().PID())
+	err = conn.QueryRow(ctx, appendSQL, int64(a.seen), //nolint:gosec // a transaction id counts up from 0
+		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos).
+		Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "25006" {
+		return r, fmt.Errorf("append: %w", errReadOnly)
+	}
+	// The deadline here is ours and not the caller's: it says that Postgres is slow.
+	return r, unavailable(context.WithoutCancel(ctx), "append", err)
+}
+
+// arrayLiteral is the text form of a text[]; "" for none.
+func arrayLiteral(rooms []Room) string {
+	if len(rooms) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for i, r := range rooms {
+		b.WriteByte("{,"[min(i, 1)])
+		b.WriteByte('"')
+		b.WriteString(quoteElement.Replace(r.name))
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+var quoteElement = strings.NewReplacer(`\`, `\\`, `"`, `\"`)

@@ -1,0 +1,135 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// directory remembers the numeric ids of namespaces and rooms. Ids are never
+// reused, so what it remembers stays true.
+type directory struct {
+	db *pgxpool.Pool
+
+	mu         sync.Mutex
+	namespaces map[Namespace]int32
+	rooms      map[roomRef]int64
+}
+
+type roomRef struct {
+	namespace int32
+	room      string
+}
+
+// maxRemembered bounds the memory of the directory; past it, it starts anew.
+const maxRemembered = 200_000
+
+func newDirectory(db *pgxpool.Pool) *directory {
+	return &directory{db: db, namespaces: map[Namespace]int32{}, rooms: map[roomRef]int64{}}
+}
+
+const makeNamespaceSQL = `
+INSERT INTO culvert.namespaces (name)
+SELECT $1
+ WHERE NOT EXISTS (SELECT FROM culvert.namespaces WHERE name = $1)
+ON CONFLICT DO NOTHING`
+
+const findNamespaceSQL = `
+SELECT id
+  FROM culvert.namespaces
+ WHERE name = $1`
+
+// namespace returns the id of ns, creating it on first use.
+func (d *directory) namespace(ctx context.Context, ns Namespace) (int32, error) {
+	d.mu.Lock()
+	id, ok := d.namespaces[ns]
+	d.mu.Unlock()
+	if ok {
+		return id, nil
+	}
+	if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.name); err != nil {
+		return 0, unavailable(ctx, "namespace", err)
+	}
+	if err := d.db.QueryRow(ctx, findNamespaceSQL, ns.name).Scan(&id); err != nil {
+		return 0, unavailable(ctx, "namespace", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.namespaces) >= maxRemembered {
+		clear(d.namespaces)
+	}
+	d.namespaces[ns] = id
+	return id, nil
+}
+
+const makeRoomsSQL = `
+INSERT INTO culvert.rooms (namespace_id, name)
+SELECT w.ns, w.name
+  FROM unnest($1::int[], $2::text[]) AS w (ns, name)
+ WHERE NOT EXISTS (SELECT FROM culvert.rooms r WHERE r.namespace_id = w.ns AND r.name = w.name)
+ON CONFLICT DO NOTHING`
+
+const findRoomsSQL = `
+SELECT r.namespace_id, r.name, r.id
+  FROM unnest($1::int[], $2::text[]) AS w (ns, name)
+  JOIN culvert.rooms r ON r.namespace_id = w.ns AND r.name = w.name`
+
+// resolve returns the ids of all the rooms wanted, creating the missing ones.
+func (d *directory) resolve(ctx context.Context, wanted map[roomRef]int64) error {
+	var missing []roomRef
+	d.mu.Lock()
+	for ref := range wanted {
+		if id, ok := d.rooms[ref]; ok {
+			wanted[ref] = id
+		} else {
+			missing = append(missing, ref)
+		}
+	}
+	d.mu.Unlock()
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := d.load(ctx, missing, wanted); err != nil {
+		return unavailable(ctx, "rooms", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.rooms)+len(missing) > maxRemembered {
+		clear(d.rooms)
+	}
+	for _, ref := range missing {
+		d.rooms[ref] = wanted[ref]
+	}
+	return nil
+}
+
+// load asks for the rooms in an order all instances share, so that two that
+// create the same ones wait for each other instead of deadlocking.
+func (d *directory) load(ctx context.Context, missing []roomRef, into map[roomRef]int64) error {
+	slices.SortFunc(missing, func(a, b roomRef) int {
+		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.room, b.room))
+	})
+	ns := make([]int32, len(missing))
+	names := make([]string, len(missing))
+	for i, ref := range missing {
+		ns[i], names[i] = ref.namespace, ref.room
+	}
+	if _, err := d.db.Exec(ctx, makeRoomsSQL, ns, names); err != nil {
+		return err
+	}
+	rows, err := d.db.Query(ctx, findRoomsSQL, ns, names)
+	if err != nil {
+		return err
+	}
+	var ref roomRef
+	var id int64
+	_, err = pgx.ForEachRow(rows, []any{&ref.namespace, &ref.room, &id}, func() error {
+		into[ref] = id
+		return nil
+	})
+	return err
+}

@@ -1,0 +1,23 @@
+// Package queue is Culvert's log in Postgres and its delivery.
+//
+// One Postgres database holds one log. Whatever instance an emit reaches,
+// append stores it in a transaction that holds the log's advisory lock, so
+// commit order is offset order and a reader that goes on after an offset never
+// misses one that became visible late.
+//
+//	Append ──► appender ──► culvert.append() ──► Postgres ──► NOTIFY
+//	            (one call at a time,                │            │
+//	             whole batches)                     ▼            ▼
+//	                 └── own events ──────────►   tail  ◄──── follower
+//	                                               │      (reads once per wake)
+//	Subscription.Poll ◄── recent: from the tail ───┤
+//	                  ◄── older: a page from Postgres
+//
+// An event therefore passes these states: accepted (in the appender's bounded
+// queue), appended (committed, has an offset), tailed (in this instance's
+// memory), delivered (returned by Poll), acknowledged (a client's stored cursor
+// passed it), pruned (its slice was dropped; readers that missed it get a Gap).
+//
+// Most callers need Open, Queue.Append, Queue.Subscribe, Subscription.Next and
+// Queue.Ack. The package knows nothing of HTTP.
+package queue

@@ -1,0 +1,203 @@
+package queue_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// What HTTP refuses, culvert.emit refuses too, naming the field; and the
+// application's transaction is told, not surprised later.
+func TestSQLEmitRefuses(t *testing.T) {
+	dsn := pgtest.Database(t)
+	open(t, dsn)
+	conn := connect(t, dsn)
+	for _, c := range []struct{ args, says string }{
+		{`room => 'r'`, "event must not be empty"},
+		{`room => 'r', event => ''`, "event must not be empty"},
+		{`room => '', event => 'e'`, "room must not be empty"},
+		{`room => E'a\nb', event => 'e'`, "room has a control character"},
+		{`room => E'a\u2028b', event => 'e'`, "room has a control character"},
+		{`room => repeat('é', 101), event => 'e'`, "room is 202 bytes long"},
+		{`event => 'culvert:x'`, "reserved"},
+		{`event => 'e', namespace => 'No'`, "namespace must be"},
+		{`event => 'e', namespace => NULL`, "namespace must be"},
+		{`event => 'e', room => 'r', rooms => '{s}'`, "room or rooms"},
+		{`event => 'e', rooms => '{}'`, "rooms must be 1 to 100"},
+		{`event => 'e', rooms => '{a,NULL}'`, "room must not be empty"},
+		{`event => 'e', key => ''`, "key must not be empty"},
+		{`event => 'e', sender => repeat('x', 129)`, "sender is 129 bytes"},
+		{`event => 'e', data => to_jsonb(repeat('x', 262144))`, "data is 262146 bytes"},
+		{`event => 'e', data => (repeat('[', 65) || repeat(']', 65))::jsonb`, "nested deeper"},
+	} {
+		_, err := conn.Exec(t.Context(), `SELECT culvert.emit(`+c.args+`)`)
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || !strings.Contains(pg.Message, c.says) {
+			t.Errorf("%s: %v, want %q", c.args, err, c.says)
+		}
+	}
+	sql(t, dsn,
+		`SELECT culvert.emit(event => 'e', data => (repeat('[', 64) || repeat(']', 64))::jsonb)`,
+		`SELECT culvert.emit(event => 'e', data => to_jsonb(repeat('[', 100)))`,
+		`SELECT culvert.emit(event => 'e')`)
+}
+
+func TestSQLEmitKeys(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	conn := connect(t, dsn)
+	emit := func(data string) (staged bool, err error) {
+		err = conn.QueryRow(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => $1, key => 'k')`, data).Scan(&staged)
+		return staged, err
+	}
+	if staged, err := emit("1"); !staged || err != nil {
+		t.Fatal(staged, err)
+	}
+	next(t, s, 1)
+	if staged, err := emit("1"); staged || err != nil {
+		t.Errorf("repeated: %v, %v", staged, err)
+	}
+	var pg *pgconn.PgError
+	if _, err := emit("2"); !errors.As(err, &pg) || pg.Code != "23505" {
+		t.Errorf("another body: %v", err)
+	}
+	// Two transactions that cannot see each other: the later one's is dropped.
+	other := connect(t, dsn)
+	for _, step := range []func() error{
+		func() error { _, err := conn.Exec(t.Context(), `BEGIN`); return err },
+		func() error { _, err := other.Exec(t.Context(), `BEGIN`); return err },
+		func() error {
+			_, err := conn.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => '"a"', key => 'race')`)
+			return err
+		},
+		func() error {
+			_, err := other.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => '"b"', key => 'race')`)
+			return err
+		},
+		func() error { _, err := conn.Exec(t.Context(), `COMMIT`); return err },
+		func() error { _, err := other.Exec(t.Context(), `COMMIT`); return err },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => '"after"')`)
+	got := next(t, s, 2)
+	if got[0] != `"a"` || got[1] != `"after"` {
+		t.Errorf("got %v", got)
+	}
+}
+
+// An application's role needs no more than USAGE and EXECUTE.
+func TestSQLEmitByAnApplicationsRole(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	conn := connect(t, dsn)
+	exec := func(sql string) error { _, err := conn.Exec(t.Context(), sql); return err }
+	if err := errors.Join(exec(`DROP ROLE IF EXISTS shop`), exec(`CREATE ROLE shop`), exec(`SET ROLE shop`)); err != nil {
+		t.Fatal(err)
+	}
+	if exec(`SELECT culvert.emit(room => 'r', event => 'e')`) == nil {
+		t.Error("a role that was given nothing may emit")
+	}
+	if err := errors.Join(exec(`RESET ROLE`), exec(`GRANT USAGE ON SCHEMA culvert TO shop`),
+		exec(`GRANT EXECUTE ON FUNCTION culvert.emit TO shop`), exec(`SET ROLE shop`),
+		exec(`SELECT culvert.emit(room => 'r', event => 'e', data => '1')`)); err != nil {
+		t.Fatal(err)
+	}
+	next(t, s, 1)
+	if exec(`SELECT * FROM culvert.events`) == nil || exec(`SELECT culvert.roll('1 hour', 1)`) == nil {
+		t.Error("the application's role may do more than emit")
+	}
+	if err := errors.Join(exec(`RESET ROLE`), exec(`DROP OWNED BY shop`), exec(`DROP ROLE shop`)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Two-phase commit forbids NOTIFY; the setting leaves it out and the poll finds
+// the event.
+func TestSQLEmitInAPreparedTransaction(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	conn := connect(t, dsn)
+	for _, stmt := range []string{
+		`BEGIN`, `SET LOCAL culvert.notify = off`,
+		`SELECT culvert.emit(room => 'r', event => 'e', data => '1')`,
+		`PREPARE TRANSACTION 'two'`, `COMMIT PREPARED 'two'`,
+	} {
+		if _, err := conn.Exec(t.Context(), stmt); err != nil {
+			t.Fatalf("%s: %v", stmt, err)
+		}
+	}
+	next(t, s, 1)
+}
+
+// The real thing: 329 webhooks through Append and from SQL, the same JSON values.
+func TestWebhooksComeThroughUnchanged(t *testing.T) {
+	file, err := os.Open("../../shared/data/github-webhooks.jsonl")
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("the webhooks are not beside this checkout")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn := connect(t, dsn)
+	byAppend := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("append")}})
+	bySQL := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("sql")}})
+	var want []any
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var line struct {
+			Data json.RawMessage
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, decode(t, string(line.Data)))
+		d := must[queue.Data](t)(queue.ParseData(line.Data))
+		if _, err := q.Append(t.Context(), []queue.Emit{{Namespace: ns, Rooms: []queue.Room{room("append")}, Event: greeting, Data: d}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec(t.Context(), `SELECT culvert.emit(room => 'sql', event => 'webhook', data => $1)`, string(line.Data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := lines.Err(); err != nil || len(want) < 300 {
+		t.Fatal(len(want), err)
+	}
+	for name, s := range map[string]*queue.Subscription{"append": byAppend, "sql": bySQL} {
+		for i, text := range next(t, s, len(want)) {
+			if !reflect.DeepEqual(decode(t, text), want[i]) {
+				t.Fatalf("%s: webhook %d changed to %.200s", name, i, text)
+			}
+		}
+	}
+}
+
+// decode keeps numbers exact.
+func decode(t *testing.T, text string) (v any) {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

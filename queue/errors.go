@@ -1,0 +1,53 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The errors callers tell apart with errors.Is.
+var (
+	// ErrUnavailable: Postgres cannot be reached or cannot write. Whether an
+	// append that was under way got committed is then unknown; repeating it
+	// with the same Key is safe.
+	ErrUnavailable = errors.New("postgres is unavailable")
+	// ErrOverloaded: the appender's queue is full. Nothing was stored.
+	ErrOverloaded = errors.New("too many emits are waiting")
+	// ErrClosed: the queue is closing or closed. Nothing was stored.
+	ErrClosed = errors.New("queue is closed")
+	// ErrBeyondHead: an ack names a position after the log's newest event.
+	ErrBeyondHead = errors.New("cursor is beyond the head of the log")
+	// ErrOtherLog: an ack names a position of another log.
+	ErrOtherLog = errors.New("cursor belongs to another log")
+	// ErrKeyReused: the idempotency key was used for an emit with other content.
+	ErrKeyReused = errors.New("idempotency key was used with another body")
+	// ErrCursor: the text is not a cursor.
+	ErrCursor = errors.New(`not a cursor: want "<log>:<offset>" as the server gave it`)
+	// ErrNotFound: the client has never been seen.
+	ErrNotFound = errors.New("no such client")
+	// ErrSyntax: data is not JSON.
+	ErrSyntax = errors.New("not valid JSON")
+	// ErrTooDeep: data is nested deeper than MaxDepth.
+	ErrTooDeep = errors.New("nested too deep")
+	// ErrTooLarge: data is longer than MaxData.
+	ErrTooLarge = errors.New("too large")
+)
+
+// InvalidError says which field of a request cannot be accepted and why.
+type InvalidError struct {
+	Field  string // as the caller named it: "room", "event", "key", …
+	Reason string // continues "Field …"
+	Err    error  // ErrSyntax, ErrTooDeep, ErrTooLarge, or nil for any other fault
+}
+
+// Error is "<field> <reason>".
+func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
+
+// Unwrap returns Err.
+func (e *InvalidError) Unwrap() error { return e.Err }
+
+func invalid(field, reason string) error { return &InvalidError{Field: field, Reason: reason} }
+
+func invalidf(field, format string, args ...any) error {
+	return invalid(field, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,83 @@
+package queue
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Event is one immutable entry of the log, as one of the rooms it was addressed
+// to sees it. Events are shared between subscriptions: nobody changes one.
+type Event struct {
+	Log       string
+	Offset    Offset
+	Namespace string
+	Room      Room
+	Name      string
+	// Data is one line of valid JSON. When Binary is set it is a JSON string
+	// holding base64.
+	Data   string
+	Binary bool
+	From   Client // zero when a backend emitted it for nobody
+	At     time.Time
+	Except []Room // clients in any of these do not get it
+
+	once sync.Once
+	wire []byte
+}
+
+// Cursor is the position right after this event.
+func (e *Event) Cursor() Cursor { return Cursor{e.Log, e.Offset} }
+
+// Wire returns encode's result for this event, computed once however many
+// subscriptions ask: a process uses one encoder. The bytes must not be changed.
+func (e *Event) Wire(encode func(*Event) []byte) []byte {
+	e.once.Do(func() { e.wire = encode(e) })
+	return e.wire
+}
+
+// Emit is an event to append.
+type Emit struct {
+	Namespace Namespace
+	// Rooms it is addressed to; none means Everyone. A room named twice counts once.
+	Rooms  []Room
+	Except []Room
+	Event  EventName
+	Data   Data
+	From   Client
+	Key    Key
+}
+
+// Result is what became of one Emit.
+type Result struct {
+	// Cursor of the stored event; of the first one for a Duplicate.
+	Cursor Cursor
+	// Duplicate: the key was seen before within the dedup window, nothing was stored.
+	Duplicate bool
+	// Err is set by AppendEach alone; Append returns one error for all.
+	Err error
+}
+
+// Gap reports events that are gone.
+type Gap struct {
+	From, To Cursor
+	// Reason is GapPruned or GapLog.
+	Reason string
+}
+
+// Reasons of a Gap.
+const (
+	GapPruned = "pruned" // retention dropped events of the subscription's rooms
+	GapLog    = "log"    // the cursor belongs to another log; reading goes on at the oldest retained event
+)
+
+// Batch is what a subscription or a page of history has next.
+type Batch struct {
+	Gap    *Gap // comes before Events
+	Events []*Event
+	Cursor Cursor // go on after this; moves with the head when Events is empty
+	More   bool   // asking again at once is worth it
+}
+
+// String makes a Gap readable in logs.
+func (g Gap) String() string { return fmt.Sprintf("%s..%s (%s)", g.From, g.To, g.Reason) }

@@ -1,0 +1,184 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg"
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/migrations"
+	"github.com/culvertmq/culvert/queue"
+)
+
+func TestALongTransactionDelaysItsOwnEventsOnly(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	long := connect(t, dsn)
+	if _, err := long.Exec(t.Context(), `BEGIN; SELECT culvert.emit(room => 'r', event => 'e', data => '"long"')`); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => '"short"')`)
+		appendOne(t, q, emit("r", `"http"`))
+	}
+	got := next(t, s, 6)
+	slices.Sort(got)
+	if want := []string{`"http"`, `"http"`, `"http"`, `"short"`, `"short"`, `"short"`}; !slices.Equal(got, want) {
+		t.Errorf("while it is open: %v", got)
+	}
+	if _, err := long.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, s, 1); got[0] != `"long"` {
+		t.Errorf("after it: %v", got)
+	}
+}
+
+func TestPollOnly(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
+	b := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
+	s := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("r")}})
+	appendOne(t, a, emit("r", "1"))
+	if got := next(t, s, 1); got[0] != "1" {
+		t.Errorf("from the other instance: %v", got)
+	}
+	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => '2')`)
+	if got := next(t, s, 1); got[0] != "2" {
+		t.Errorf("from SQL: %v", got)
+	}
+}
+
+// What a transaction pooler asks for: no named statements.
+func TestWithoutNamedStatements(t *testing.T) {
+	dsn := pgtest.Database(t) + "&default_query_exec_mode=exec"
+	a := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
+	e := emit("r", `{"a":1}`)
+	e.Key, e.Except, e.From = key("k"), []queue.Room{room(`o"d\d`)}, client("alice")
+	appendOne(t, a, e)
+	if r := appendOne(t, a, e); !r.Duplicate {
+		t.Error("not recognised as a repeat")
+	}
+	b := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
+	s := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("r")}, Earliest: true, Client: client("bob")})
+	batch := must[queue.Batch](t)(s.Next(t.Context(), 10))
+	if len(batch.Events) != 1 || batch.Events[0].Except[0] != e.Except[0] || batch.Events[0].From != e.From {
+		t.Errorf("got %+v", batch.Events)
+	}
+	if _, err := b.Ack(t.Context(), ns, client("bob"), batch.Cursor); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.ClientState(t.Context(), ns, client("bob")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLostListenConnectionIsMadeAgain(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a := open(t, dsn)
+	b := open(t, dsn, func(o *queue.Options) { o.Poll = time.Hour })
+	s := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("r")}})
+	conn := connect(t, dsn)
+	for i := range 3 {
+		until(t, "both listen", func() bool {
+			var n int
+			err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`).Scan(&n)
+			return err == nil && n == 2
+		})
+		appendOne(t, a, emit("r", "%d", i))
+		next(t, s, 1)
+		sql(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`)
+	}
+}
+
+// Postgres dies and comes back: emits fail meanwhile, an open subscription stays
+// open and goes on by itself, and what was confirmed is there.
+func TestPostgresAwayAndBack(t *testing.T) {
+	server := pgtest.NewServer(t, localpg.Options{})
+	dsn := server.DSN()
+	if err := migrations.Up(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	q := open(t, dsn)
+	s := subscribe(t, q, queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("r")}})
+	appendOne(t, q, emit("r", "1"))
+	next(t, s, 1)
+	for round := range 2 {
+		stop(t, server)
+		if _, err := q.Append(t.Context(), []queue.Emit{emit("r", "9")}); !errors.Is(err, queue.ErrUnavailable) {
+			t.Errorf("append while Postgres is away: %v", err)
+		}
+		if _, err := q.Ack(t.Context(), ns, client("bob"), s.Cursor()); !errors.Is(err, queue.ErrUnavailable) {
+			t.Errorf("ack while Postgres is away: %v", err)
+		}
+		if err := q.Ping(t.Context()); !errors.Is(err, queue.ErrUnavailable) {
+			t.Errorf("ping while Postgres is away: %v", err)
+		}
+		if b, err := s.Poll(t.Context(), 10); err != nil || len(b.Events) > 0 {
+			t.Errorf("an idle subscription: %v, %v", b, err)
+		}
+		start(t, server)
+		until(t, "emits are taken again", func() bool {
+			_, err := q.Append(t.Context(), []queue.Emit{emit("r", "2")})
+			return err == nil
+		})
+		if got := next(t, s, 1); got[0] != "2" {
+			t.Errorf("round %d: %v", round, got)
+		}
+		sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => '3')`)
+		if got := next(t, s, 1); got[0] != "3" {
+			t.Errorf("round %d: from SQL %v", round, got)
+		}
+	}
+}
+
+func TestCloseIsOrderly(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	results := make(chan error, 100)
+	for range cap(results) {
+		go func() {
+			_, err := q.Append(context.Background(), []queue.Emit{emit("r", "1")})
+			results <- err
+		}()
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stored := 0
+	for range cap(results) {
+		if err := <-results; err == nil {
+			stored++
+		} else if !errors.Is(err, queue.ErrClosed) {
+			t.Error(err)
+		}
+	}
+	b := must[queue.Batch](t)(open(t, dsn).History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 1000))
+	if len(b.Events) != stored {
+		t.Errorf("%d confirmed, %d stored", stored, len(b.Events))
+	}
+	if _, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")}); !errors.Is(err, queue.ErrClosed) {
+		t.Errorf("append after close: %v", err)
+	}
+	if _, err := q.Ack(t.Context(), ns, client("bob"), q.Head()); err == nil {
+		t.Error("ack after close")
+	}
+}
+
+func stop(t *testing.T, server *localpg.Server) {
+	t.Helper()
+	if err := server.StopImmediate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func start(t *testing.T, server *localpg.Server) {
+	t.Helper()
+	if err := server.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,131 @@
+package queue
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// follower keeps the tail up to the log's head: it reads what other instances
+// and applications appended, once per wake, whoever waits for it.
+type follower struct {
+	q      *Queue
+	wake   chan struct{}
+	target atomic.Int64 // the highest head heard of
+}
+
+// followPage is how many rows one read takes. It is above the number of rooms
+// an event may have, so that a page always gets past one offset.
+const followPage = 2_000
+
+func newFollower(q *Queue) *follower {
+	return &follower{q: q, wake: make(chan struct{}, 1)}
+}
+
+// lookAt has the follower read up to head, if the tail is not there yet.
+// MaxOffset makes it look in any case.
+func (f *follower) lookAt(head Offset) {
+	for old := f.target.Load(); Offset(old) < head; old = f.target.Load() {
+		if f.target.CompareAndSwap(old, int64(head)) {
+			break
+		}
+	}
+	notify(f.wake)
+}
+
+// run is the follower's goroutine: it looks when told to, and every Poll to make
+// up for a notification that was lost.
+func (f *follower) run(ctx context.Context) {
+	tick := time.NewTicker(f.q.o.Poll)
+	defer tick.Stop()
+	away := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+			if Offset(f.target.Swap(0)) <= f.q.tail.position().Offset {
+				continue
+			}
+		case <-tick.C:
+		}
+		err := f.catchUp(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		// One line when Postgres goes and one when it is back, not one a second.
+		if err != nil && !away {
+			f.q.o.Logger.Warn("cannot follow the log; trying again until Postgres is back", "error", err)
+		} else if err == nil && away {
+			f.q.o.Logger.Info("following the log again", "head", f.q.tail.position().String())
+		}
+		away = err != nil
+	}
+}
+
+// catchUp reads until nothing is new.
+func (f *follower) catchUp(ctx context.Context) error {
+	for {
+		more, err := f.readOnce(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+const followSQL = `
+SELECT *
+  FROM culvert.follow($1, $2, $3)`
+
+// readOnce reads one page after the tail. more: it was full.
+func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	at := f.q.tail.position()
+	rows, err := f.q.db.read.Query(ctx, followSQL, int64(at.Offset), followPage, maxBatch)
+	if err != nil {
+		return false, unavailable(context.WithoutCancel(ctx), "follow", err)
+	}
+	p, err := scanPage(rows)
+	if err != nil {
+		return false, unavailable(context.WithoutCancel(ctx), "follow", err)
+	}
+	if p.log != at.Log || p.floor > at.Offset {
+		return true, f.startOver(ctx, at, p)
+	}
+	if len(p.events) == 0 {
+		return false, nil
+	}
+	last := p.events[len(p.events)-1].Offset
+	if more = p.bytes >= maxBatch; len(p.events) == followPage {
+		more = true // and the page may end between two rooms of one event
+		for p.events[len(p.events)-1].Offset == last {
+			p.events = p.events[:len(p.events)-1]
+		}
+		last = p.events[len(p.events)-1].Offset
+	}
+	f.q.metrics.followed(p.events)
+	f.q.tail.merge(p.log, last, p.events)
+	return more, nil
+}
+
+// startOver is for a tail that no longer continues: another log stands under the
+// same URL, or retention dropped what comes after the tail's head. Subscriptions
+// then find their gap in Postgres.
+func (f *follower) startOver(ctx context.Context, at Cursor, p page) error {
+	log, head, err := openLog(ctx, f.q.db, f.q.o.DedupWindow)
+	if err != nil {
+		return err
+	}
+	f.q.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", Cursor{log, head}.String(), "floor", p.floor)
+	f.q.tail.reset(log, head)
+	return nil
+}
+
+// feed hands the events an append of our own stored to the tail. When something
+// else was stored in between, the follower reads it all instead.
+func (q *Queue) feed(events []*Event, r appended) {
+	if r.moved > 0 || !q.tail.extend(r.log, r.prev, r.head, events) {
+		q.follower.lookAt(r.head)
+	}
+}

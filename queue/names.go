@@ -1,0 +1,135 @@
+package queue
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits on names, in bytes of UTF-8.
+const (
+	MaxNamespace = 63
+	MaxRoom      = 200
+	MaxClient    = 128
+	MaxEventName = 128
+	MaxKey       = 200
+)
+
+// MaxRooms bounds the rooms one event is addressed to, and those it excepts.
+const MaxRooms = 100
+
+// reservedPrefix starts the names of Culvert's own events.
+const reservedPrefix = "culvert:"
+
+// Namespace names an isolated set of rooms, clients and keys. The zero value is
+// no namespace.
+type Namespace struct{ name string }
+
+// Room names an audience inside a namespace. The zero value is no room.
+type Room struct{ name string }
+
+// Client names a durable identity inside a namespace. The zero value is no
+// client, which is what an emit by a backend without one carries.
+type Client struct{ name string }
+
+// EventName is the name of an event as the emitter chose it.
+type EventName struct{ name string }
+
+// Key is an idempotency key, unique in its namespace. The zero value is no key.
+type Key struct{ name string }
+
+// Everyone is the room every client of a namespace is in.
+var Everyone = Room{"*"}
+
+// String returns the name.
+func (n Namespace) String() string { return n.name }
+
+// String returns the name.
+func (r Room) String() string { return r.name }
+
+// String returns the name.
+func (c Client) String() string { return c.name }
+
+// String returns the name.
+func (e EventName) String() string { return e.name }
+
+// String returns the key.
+func (k Key) String() string { return k.name }
+
+// OwnRoom is the room only this client is in.
+func (c Client) OwnRoom() Room { return Room{"@" + c.name} }
+
+// Reserved reports whether the room cannot be joined or left: a client's own
+// room or the namespace-wide one.
+func (r Room) Reserved() bool { return r.name == "*" || strings.HasPrefix(r.name, "@") }
+
+// ParseNamespace accepts [a-z0-9][a-z0-9-]{0,62}. The error is an *InvalidError.
+func ParseNamespace(s string) (Namespace, error) {
+	ok := s != "" && len(s) <= MaxNamespace && s[0] != '-'
+	for i := 0; ok && i < len(s); i++ {
+		c := s[i]
+		ok = c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-'
+	}
+	if !ok {
+		return Namespace{}, invalid("namespace", "must be 1-63 of a-z, 0-9 and '-', not beginning with '-'")
+	}
+	return Namespace{s}, nil
+}
+
+// ParseRoom accepts 1-200 bytes of UTF-8 without control characters. The error
+// is an *InvalidError.
+func ParseRoom(s string) (Room, error) {
+	if err := checkName("room", s, MaxRoom); err != nil {
+		return Room{}, err
+	}
+	return Room{s}, nil
+}
+
+// ParseClient accepts 1-128 bytes of UTF-8 without control characters. The
+// error is an *InvalidError.
+func ParseClient(s string) (Client, error) {
+	if err := checkName("client", s, MaxClient); err != nil {
+		return Client{}, err
+	}
+	return Client{s}, nil
+}
+
+// ParseEventName accepts 1-128 bytes of UTF-8 without control characters that
+// do not begin with "culvert:". The error is an *InvalidError.
+func ParseEventName(s string) (EventName, error) {
+	if err := checkName("event", s, MaxEventName); err != nil {
+		return EventName{}, err
+	}
+	if strings.HasPrefix(s, reservedPrefix) {
+		return EventName{}, invalid("event", `names beginning with "culvert:" are reserved`)
+	}
+	return EventName{s}, nil
+}
+
+// ParseKey accepts 1-200 bytes of UTF-8 without control characters. The error
+// is an *InvalidError.
+func ParseKey(s string) (Key, error) {
+	if err := checkName("key", s, MaxKey); err != nil {
+		return Key{}, err
+	}
+	return Key{s}, nil
+}
+
+// checkName holds the rule all free names share. Control characters are C0, DEL
+// and C1, and the Unicode line separators count with them: a name stands in a
+// line of its own on the wire and in logs.
+func checkName(field, s string, limit int) error {
+	switch {
+	case s == "":
+		return invalid(field, "must not be empty")
+	case len(s) > limit:
+		return invalidf(field, "is %d bytes long, the limit is %d", len(s), limit)
+	case !utf8.ValidString(s):
+		return invalid(field, "is not valid UTF-8")
+	}
+	for _, r := range s {
+		if r < 0x20 || r >= 0x7f && r <= 0x9f || r == '\u2028' || r == '\u2029' {
+			return invalidf(field, "has the control character U+%04X", r)
+		}
+	}
+	return nil
+}

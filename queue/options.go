@@ -1,0 +1,113 @@
+package queue
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options configure Open. Zero fields mean the default given.
+type Options struct {
+	// DatabaseURL is the DSN (URL or key=value) of the database. Required.
+	DatabaseURL string
+	// ListenURL is a direct DSN for LISTEN where DatabaseURL leads through a
+	// transaction pooler. Empty: DatabaseURL.
+	ListenURL string
+	// PollOnly turns LISTEN off; the head is then polled every Poll.
+	PollOnly bool
+	// Poll is how often the head is looked at without a notification: 1s with
+	// LISTEN, where it only covers lost notifications, 100ms with PollOnly.
+	Poll time.Duration
+	// Retention is how long events are kept at least: 168h. They go slice by
+	// slice, so at most Retention + Slice.
+	Retention time.Duration
+	// RetentionEvents drops the oldest slices once more events than this are
+	// kept; 0 keeps any number.
+	RetentionEvents int64
+	// Slice is the retention grain: 1h.
+	Slice time.Duration
+	// SliceEvents closes a slice early once it holds this many: 50 million.
+	SliceEvents int64
+	// DedupWindow is how long idempotency keys are remembered: 24h.
+	DedupWindow time.Duration
+	// QueueEvents and QueueBytes bound the emits waiting for a commit: 10,000
+	// and 64 MiB. Beyond, Append fails with ErrOverloaded.
+	QueueEvents int
+	QueueBytes  int
+	// TailEvents and TailBytes bound the recent events kept in memory: 50,000
+	// and 64 MiB.
+	TailEvents int
+	TailBytes  int
+	// AppendTimeout is how long one append may take before its emits are
+	// answered with ErrUnavailable: 8s.
+	AppendTimeout time.Duration
+	// MaxConns bounds the connection pool: 10.
+	MaxConns int
+	// Logger: slog.Default.
+	Logger *slog.Logger
+	// Registerer receives the metrics; nil keeps none.
+	Registerer prometheus.Registerer
+}
+
+// withDefaults fills zero fields and checks the rest.
+func (o Options) withDefaults() (Options, error) {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	num := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	if o.PollOnly {
+		def(&o.Poll, 100*time.Millisecond)
+	}
+	def(&o.Poll, time.Second)
+	def(&o.Retention, 168*time.Hour)
+	def(&o.Slice, time.Hour)
+	def(&o.DedupWindow, 24*time.Hour)
+	def(&o.AppendTimeout, 8*time.Second)
+	num(&o.QueueEvents, 10_000)
+	num(&o.QueueBytes, 64<<20)
+	num(&o.TailEvents, 50_000)
+	num(&o.TailBytes, 64<<20)
+	num(&o.MaxConns, 10)
+	if o.SliceEvents == 0 {
+		o.SliceEvents = 50_000_000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.ListenURL == "" {
+		o.ListenURL = o.DatabaseURL
+	}
+	return o, o.check()
+}
+
+func (o Options) check() error {
+	switch {
+	case o.DatabaseURL == "":
+		return errors.New("database URL is missing")
+	case o.Slice < time.Second:
+		return errors.New("slice must be at least 1s")
+	case o.Retention < o.Slice:
+		return errors.New("retention must be at least one slice")
+	case o.SliceEvents < 1 || o.SliceEvents > sliceSize/2:
+		return errors.New("slice events must be between 1 and 500 million")
+	case o.RetentionEvents < 0:
+		return errors.New("retention events must not be negative")
+	case o.Poll < time.Millisecond, o.DedupWindow < 0, o.AppendTimeout < 0:
+		return errors.New("durations must be positive")
+	case o.MaxConns < 2:
+		return errors.New("at least 2 connections are needed")
+	}
+	return nil
+}
+
+// sliceSize is the number of offsets a slice spans: slice n holds n*sliceSize
+// and up. The same number stands in migrations/.
+const sliceSize = 1_000_000_000

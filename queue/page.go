@@ -1,0 +1,112 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// page is what one read of the log returns, in one snapshot.
+type page struct {
+	log    string
+	floor  Offset // every offset up to it is gone from the log
+	pruned Offset // of these, the last one of the rooms asked for
+	events []*Event
+	bytes  int // of their data
+}
+
+// full reports whether there may be more than was read.
+func (p page) full(limit int) bool { return len(p.events) == limit || p.bytes >= maxBatch }
+
+const pageSQL = `
+SELECT *
+  FROM culvert.page($1, $2, $3, $4, $5)`
+
+// readPage reads the events of rooms after an offset, at most limit.
+func (q *Queue) readPage(caller context.Context, in Interest, after Offset, limit int) (page, error) {
+	ctx, cancel := context.WithTimeout(caller, readTimeout)
+	defer cancel()
+	ns, err := q.ids.namespace(ctx, in.Namespace)
+	if err != nil {
+		return page{}, unavailable(caller, "read a page", err)
+	}
+	names := make([]string, len(in.Rooms))
+	for i, r := range in.Rooms {
+		names[i] = r.name
+	}
+	start := time.Now()
+	rows, err := q.db.read.Query(ctx, pageSQL, ns, names, int64(after), limit, maxBatch)
+	if err != nil {
+		return page{}, unavailable(caller, "read a page", err)
+	}
+	p, err := scanPage(rows)
+	if err != nil {
+		return page{}, unavailable(caller, "read a page", err)
+	}
+	q.metrics.pageRead(len(p.events), time.Since(start))
+	return p, nil
+}
+
+// scanPage reads the rows both statements give: always at least one, whose event
+// columns are NULL when there is none.
+func scanPage(rows pgx.Rows) (page, error) {
+	defer rows.Close()
+	var p page
+	var r pageRow
+	for rows.Next() {
+		if err := rows.Scan(&r.log, &p.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &p.pruned); err != nil {
+			return page{}, err
+		}
+		p.log = again(p.log, r.log)
+		if !r.offset.Valid {
+			continue
+		}
+		var before *Event
+		if n := len(p.events); n > 0 {
+			before = p.events[n-1]
+		}
+		e := r.decode(p.log, before)
+		p.events = append(p.events, e)
+		p.bytes += len(e.Data)
+	}
+	return p, rows.Err()
+}
+
+// pageRow is one row as it lies in the connection's buffer: the texts are only
+// valid until the next one is read.
+type pageRow struct {
+	log, event, sender, data, place pgtype.DriverBytes
+	offset                          pgtype.Int8
+	at                              pgtype.Timestamptz
+	binary                          pgtype.Bool
+	except                          []string
+}
+
+// decode makes the row's event. Most events have much in common with the one
+// before, which is the cheapest place to have it from.
+func (r *pageRow) decode(log string, before *Event) *Event {
+	e := &Event{Log: log, Offset: Offset(r.offset.Int64), At: r.at.Time, Binary: r.binary.Bool, Data: string(r.data)}
+	if before != nil {
+		e.Namespace, e.Room, e.Name, e.From = before.Namespace, before.Room, before.Name, before.From
+	}
+	e.Name = again(e.Name, r.event)
+	e.From.name = again(e.From.name, r.sender)
+	slash := bytes.IndexByte(r.place, '/')
+	e.Namespace = again(e.Namespace, r.place[:slash])
+	e.Room.name = again(e.Room.name, r.place[slash+1:])
+	for _, name := range r.except {
+		e.Except = append(e.Except, Room{name})
+	}
+	return e
+}
+
+// again is b as a string: the one at hand if it is the same.
+func again(s string, b []byte) string {
+	if s == string(b) {
+		return s
+	}
+	return string(b)
+}

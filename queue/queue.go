@@ -1,0 +1,106 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Queue is the log of one database, as one instance sees it. Its methods are
+// safe for concurrent use.
+type Queue struct {
+	o        Options
+	db       pools
+	ids      *directory
+	tail     *tail
+	appender *appender
+	follower *follower
+	clients  *clients
+	metrics  *metrics
+
+	stop context.CancelFunc // ends the background work
+	done sync.WaitGroup     // of it
+}
+
+// Open connects, checks that the schema is there and reads the head; it fails
+// when Postgres cannot be reached or has not been migrated. The goroutines it
+// starts end with Close.
+func Open(ctx context.Context, o Options) (*Queue, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	db, err := openPools(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	log, head, err := openLog(ctx, db, o.DedupWindow)
+	if err != nil {
+		db.close()
+		return nil, err
+	}
+	q := &Queue{o: o, db: db}
+	q.metrics = newMetrics(q, o.Registerer)
+	q.ids = newDirectory(db.write)
+	q.tail = newTail(log, head, o.TailEvents, o.TailBytes)
+	q.follower = newFollower(q)
+	q.appender = newAppender(q)
+	q.clients = newClients(q)
+
+	var work context.Context
+	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
+	for _, run := range []func(context.Context){
+		q.appender.run, q.follower.run, q.follower.listen, q.clients.run, q.runRetention,
+	} {
+		q.done.Go(func() { run(work) })
+	}
+	return q, nil
+}
+
+const openSQL = `
+SELECT log, head
+  FROM culvert.open($1)`
+
+func openLog(ctx context.Context, db pools, dedup time.Duration) (log string, head Offset, err error) {
+	err = db.write.QueryRow(ctx, openSQL, dedup).Scan(&log, &head)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "3F000" || pg.Code == "42883") { // no schema, no function
+		return "", 0, fmt.Errorf("the database has no Culvert schema yet, or an older one: run `culvert migrate up`")
+	}
+	return log, head, unavailable(ctx, "open the log", err)
+}
+
+// Close lets appends under way finish, flushes acknowledgements, ends the
+// background work and closes the connections. New calls fail with ErrClosed.
+// It waits for all of it, at most until ctx ends.
+func (q *Queue) Close(ctx context.Context) error {
+	err := errors.Join(q.appender.close(ctx), q.clients.close(ctx))
+	q.stop()
+	q.done.Wait()
+	q.db.close()
+	q.metrics.unregister()
+	return err
+}
+
+const pingSQL = `
+SELECT pg_is_in_recovery()`
+
+// Ping asks Postgres; nil when it answers and can be written to.
+func (q *Queue) Ping(ctx context.Context) error {
+	var standby bool
+	if err := q.db.write.QueryRow(ctx, pingSQL).Scan(&standby); err != nil {
+		return unavailable(ctx, "ping", err)
+	}
+	if standby {
+		q.db.write.Reset()
+		return fmt.Errorf("ping: %w: the server is a standby", ErrUnavailable)
+	}
+	return nil
+}
+
+// Head is the newest position this instance knows of. It never blocks.
+func (q *Queue) Head() Cursor { return q.tail.position() }

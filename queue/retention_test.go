@@ -1,0 +1,238 @@
+package queue_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// sql runs statements and fails the test when one does.
+func sql(t testing.TB, dsn string, statements ...string) {
+	t.Helper()
+	conn := connect(t, dsn)
+	for _, s := range statements {
+		if _, err := conn.Exec(t.Context(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+func TestGapIsReportedOnlyToWhoLostSomething(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	start := q.Head()
+	appendOne(t, q, emit("busy", "1"))
+	lost := appendOne(t, q, emit("busy", "2")).Cursor
+	sql(t, dsn, `SELECT culvert.roll('0', 1)`)
+	kept := appendOne(t, q, emit("busy", "3")).Cursor
+	sql(t, dsn, `SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`) // the template's slice, then this one
+
+	// Another instance has nothing of it in its tail.
+	q = open(t, dsn)
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("busy")}, After: start})
+	b := must[queue.Batch](t)(s.Next(t.Context(), 10))
+	want := queue.Gap{From: start, To: lost, Reason: queue.GapPruned}
+	if b.Gap == nil || *b.Gap != want || len(b.Events) != 1 || b.Events[0].Cursor() != kept {
+		t.Errorf("got gap %v and %d events, want %v and the one kept", b.Gap, len(b.Events), want)
+	}
+
+	for _, in := range []queue.Interest{
+		{Rooms: []queue.Room{room("quiet")}, After: start},
+		{Rooms: []queue.Room{room("busy")}, After: lost},
+		{Rooms: []queue.Room{room("busy")}, Earliest: true},
+	} {
+		s := subscribe(t, q, in)
+		if b := must[queue.Batch](t)(s.Poll(t.Context(), 10)); b.Gap != nil {
+			t.Errorf("%v after %v: gap %v, but nothing was lost", in.Rooms, in.After, *b.Gap)
+		}
+	}
+	h := must[queue.Batch](t)(q.History(t.Context(), ns, room("busy"), queue.Client{}, start, 10))
+	if h.Gap == nil || *h.Gap != want {
+		t.Errorf("history: gap %v, want %v", h.Gap, want)
+	}
+}
+
+func TestCursorOfAnotherLogGoesOnAtTheOldest(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	appendOne(t, q, emit("r", "1"))
+	foreign := queue.Cursor{Log: "other", Offset: 77}
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: foreign})
+	b := must[queue.Batch](t)(s.Next(t.Context(), 10))
+	if b.Gap == nil || b.Gap.Reason != queue.GapLog || b.Gap.From != foreign || b.Gap.To.Log != q.Head().Log {
+		t.Errorf("gap %v", b.Gap)
+	}
+	if got := next(t, s, 1); got[0] != "1" {
+		t.Errorf("goes on with %v", got)
+	}
+}
+
+func TestSlicesRollAndArePrunedByAge(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.Slice, o.Retention = time.Second, time.Second })
+	first := appendOne(t, q, emit("r", "1")).Cursor
+	conn := connect(t, dsn)
+	until(t, "the first slice is gone", func() bool {
+		var floor int64
+		if err := conn.QueryRow(t.Context(), `SELECT floor FROM culvert.log`).Scan(&floor); err != nil {
+			t.Fatal(err)
+		}
+		return floor >= int64(first.Offset)
+	})
+	h := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 10))
+	if len(h.Events) != 0 {
+		t.Errorf("%d events are still there", len(h.Events))
+	}
+	if next := appendOne(t, q, emit("r", "2")).Cursor; next.Offset <= first.Offset {
+		t.Errorf("offset %d after %d", next.Offset, first.Offset)
+	}
+}
+
+func TestSlicesArePrunedByCount(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) {
+		o.Slice, o.SliceEvents, o.RetentionEvents = 5*time.Second, 20, 50
+	})
+	for range 30 {
+		for range 10 {
+			appendOne(t, q, emit("r", "1"))
+		}
+		sql(t, dsn, `SELECT culvert.roll('1 hour', 20)`)
+	}
+	conn := connect(t, dsn)
+	until(t, "old slices are gone", func() bool {
+		var kept int
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.events`).Scan(&kept); err != nil {
+			t.Fatal(err)
+		}
+		if kept < 50 {
+			t.Fatalf("only %d events are kept, at least 50 were to be", kept)
+		}
+		return kept <= 80
+	})
+}
+
+// A reader in the way of a DROP must not hold up emits.
+func TestPruningBehindAReaderLetsEmitsThrough(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	appendOne(t, q, emit("r", "1"))
+	sql(t, dsn, `SELECT culvert.roll('0', 1)`)
+	reader := connect(t, dsn)
+	if _, err := reader.Exec(t.Context(), `BEGIN; SELECT count(*) FROM culvert.events`); err != nil {
+		t.Fatal(err)
+	}
+	pruned := make(chan error, 1)
+	pruner := connect(t, dsn)
+	go func() {
+		_, err := pruner.Exec(t.Context(), `SELECT culvert.prune('0', 0)`)
+		pruned <- err
+	}()
+	worst, emits := time.Duration(0), 0
+	for done := false; !done; {
+		start := time.Now()
+		appendOne(t, q, emit("r", "2"))
+		worst, emits = max(worst, time.Since(start)), emits+1
+		select {
+		case err := <-pruned:
+			if err == nil {
+				t.Error("the slice was dropped under a reader")
+			}
+			done = true
+		default:
+		}
+	}
+	t.Logf("%d emits meanwhile, the slowest %v", emits, worst)
+	if emits < 5 {
+		t.Errorf("only %d emits got through while pruning waited", emits)
+	}
+	if _, err := reader.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	sql(t, dsn, `SELECT culvert.prune('0', 0)`)
+}
+
+func TestPromotionOpensANewSlice(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	before := appendOne(t, q, emit("r", "1")).Cursor
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: before})
+	// As a promoted standby finds it: its own start and a timeline that is new.
+	sql(t, dsn, `UPDATE culvert.log SET started = '2000-01-01', timeline = '0000FFFF'`)
+	after := appendOne(t, q, emit("r", "2")).Cursor
+	if after.Log != before.Log || after.Offset < before.Offset+500_000_000 {
+		t.Errorf("%v after %v: not in a new slice", after, before)
+	}
+	if got := next(t, s, 1); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("a reader from before gets %v", got)
+	}
+}
+
+func TestRestartKeepsTheSlice(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	before := appendOne(t, q, emit("r", "1")).Cursor
+	sql(t, dsn, `UPDATE culvert.log SET started = '2000-01-01'`)
+	if after := appendOne(t, q, emit("r", "2")).Cursor; after.Log != before.Log || after.Offset > before.Offset+100 {
+		t.Errorf("%v after %v", after, before)
+	}
+}
+
+func TestACopyOfTheDatabaseIsAnotherLog(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	before := appendOne(t, q, emit("r", "1")).Cursor
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: before})
+	sql(t, dsn, `UPDATE culvert.log SET started = '2000-01-01', cluster = 1`)
+	after := appendOne(t, q, emit("r", "2")).Cursor
+	if after.Log == before.Log || after.Offset < before.Offset {
+		t.Errorf("%v after %v", after, before)
+	}
+	// An open subscription is told, and gets all that is there.
+	b := must[queue.Batch](t)(s.Next(t.Context(), 10))
+	if b.Gap == nil || b.Gap.Reason != queue.GapLog {
+		t.Fatalf("gap %v", b.Gap)
+	}
+	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestKeysAreForgottenAfterTheWindow(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.DedupWindow = time.Hour; o.Slice = time.Second })
+	e := emit("r", "1")
+	e.Key = key("k")
+	first := appendOne(t, q, e)
+	sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '59 minutes'`)
+	if r := appendOne(t, q, e); !r.Duplicate {
+		t.Error("forgotten within the window")
+	}
+	sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '2 minutes'`)
+	if r := appendOne(t, q, e); r.Duplicate || r.Cursor == first.Cursor {
+		t.Error("remembered after the window")
+	}
+	sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '2 hours'`)
+	conn := connect(t, dsn)
+	until(t, "the key is deleted", func() bool {
+		var n int
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.keys`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n == 0
+	})
+}
+
+// until waits for something that other processes bring about.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 20s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

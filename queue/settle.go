@@ -1,0 +1,68 @@
+package queue
+
+// settleKnown takes out what the keys decided: repeats get the first offset, and
+// a unit with a reused key is refused whole. It returns the units to go on with.
+func (b *batch) settleKnown(r appended) []*unit {
+	refused := map[*unit]bool{}
+	for i, k := range r.known {
+		p := b.events[b.keyPos[k-1]-1]
+		if !r.knownSame[i] {
+			refused[p.unit] = true
+			continue
+		}
+		p.unit.results[p.index] = Result{Cursor: Cursor{r.log, r.knownOffset[i]}, Duplicate: true}
+	}
+	var rest []*unit
+	for _, u := range b.units {
+		switch {
+		case refused[u]:
+			u.fail(ErrKeyReused)
+		case u.settled():
+			close(u.done)
+		default:
+			rest = append(rest, u)
+		}
+	}
+	return rest
+}
+
+// finish fills in the results and returns the events for the tail.
+func (b *batch) finish(r appended) []*Event {
+	for i, p := range b.events {
+		p.unit.results[p.index].Cursor = Cursor{r.log, r.base + Offset(i) + 1}
+	}
+	b.settleRepeats()
+	events := make([]Event, len(b.pos))
+	out := make([]*Event, len(b.pos))
+	for i, pos := range b.pos {
+		e := b.events[pos-1].emit()
+		events[i] = Event{
+			Log: r.log, Offset: r.base + Offset(pos), Namespace: e.Namespace.name, Room: b.rows[i],
+			Name: e.Event.name, Data: b.data[i], Binary: e.Data.binary, From: e.From, At: r.at, Except: e.Except,
+		}
+		out[i] = &events[i]
+	}
+	return out
+}
+
+// settleRepeats gives an emit whose key stood earlier in the same unit the
+// result of that one.
+func (b *batch) settleRepeats() {
+	for _, u := range b.units {
+		if u.hashes == nil {
+			continue
+		}
+		first := map[keyRef]Cursor{}
+		for i := range u.emits {
+			if u.hashes[i] == nil {
+				continue
+			}
+			ref := keyRef{u.emits[i].Namespace, u.emits[i].Key}
+			if c, again := first[ref]; again {
+				u.results[i] = Result{Cursor: c, Duplicate: true}
+			} else {
+				first[ref] = u.results[i].Cursor
+			}
+		}
+	}
+}

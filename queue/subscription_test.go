@@ -1,0 +1,189 @@
+package queue_test
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+func TestStoredCursorDecidesWhereAClientGoesOn(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	bob := queue.Interest{Client: client("bob")}
+	appendOne(t, a, emit("@bob", `"before"`))
+
+	s := subscribe(t, a, bob) // never seen: starts at the head
+	one := appendOne(t, a, emit("@bob", "1"))
+	appendOne(t, b, emit("*", "2"))
+	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("first time: %v", got)
+	}
+	s.Close()
+
+	// Nothing was acknowledged: it all comes again, on the other instance too.
+	s = subscribe(t, b, bob)
+	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("again: %v", got)
+	}
+	s.Close()
+
+	if c := must[queue.Cursor](t)(a.Ack(t.Context(), ns, bob.Client, one.Cursor)); c != one.Cursor {
+		t.Errorf("ack stored %v, want %v", c, one.Cursor)
+	}
+	s = subscribe(t, b, bob)
+	if got := next(t, s, 1); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("after the ack: %v", got)
+	}
+
+	state := must[queue.ClientState](t)(b.ClientState(t.Context(), ns, bob.Client))
+	if state.Cursor != one.Cursor || state.Lag != 1 || state.LagCapped {
+		t.Errorf("state %+v", state)
+	}
+}
+
+func TestAckNeverMovesBack(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	one := appendOne(t, q, emit("r", "1")).Cursor
+	two := appendOne(t, q, emit("r", "2")).Cursor
+	ack := func(c queue.Cursor) (queue.Cursor, error) { return q.Ack(t.Context(), ns, client("bob"), c) }
+	for _, step := range []struct{ ack, want queue.Cursor }{{one, one}, {two, two}, {one, two}} {
+		if got := must[queue.Cursor](t)(ack(step.ack)); got != step.want {
+			t.Errorf("ack %v stored %v, want %v", step.ack, got, step.want)
+		}
+	}
+	beyond := queue.Cursor{Log: two.Log, Offset: two.Offset + 1}
+	if _, err := ack(beyond); !errors.Is(err, queue.ErrBeyondHead) {
+		t.Errorf("ack beyond the head: %v", err)
+	}
+	if _, err := ack(queue.Cursor{Log: "zzz", Offset: 1}); !errors.Is(err, queue.ErrOtherLog) {
+		t.Errorf("ack of another log: %v", err)
+	}
+	// An instance whose tail is behind asks Postgres before it refuses.
+	behind := open(t, dsn, func(o *queue.Options) { o.PollOnly = true; o.Poll = 1 << 40 })
+	three := appendOne(t, q, emit("r", "3")).Cursor
+	if _, err := behind.Ack(t.Context(), ns, client("bob"), three); err != nil {
+		t.Errorf("ack of what another instance appended: %v", err)
+	}
+}
+
+// The tail and Postgres must tell the same story: same events, same order, same
+// room of an event addressed to several.
+func TestTailAndPagesAgree(t *testing.T) {
+	dsn := pgtest.Database(t)
+	tailed := open(t, dsn)
+	paged := open(t, dsn, func(o *queue.Options) { o.TailEvents = 1 })
+	start := tailed.Head()
+	rooms := []queue.Room{room("b"), room("a"), room("c"), room("ä")}
+	for i := range 300 {
+		e := emit("x", "%d", i)
+		e.Rooms = nil
+		for j, r := range rooms {
+			if (i>>j)&1 == 1 {
+				e.Rooms = append(e.Rooms, r)
+			}
+		}
+		if i%7 == 0 {
+			e.Except = []queue.Room{rooms[i%4]}
+		}
+		if i%5 == 0 {
+			e.From = client("alice")
+		}
+		appendOne(t, tailed, e)
+	}
+	for _, in := range []queue.Interest{
+		{Rooms: rooms, After: start},
+		{Rooms: rooms[:1], After: start},
+		{Rooms: rooms[1:3], Client: client("bob"), After: start},
+		{Rooms: []queue.Room{queue.Everyone}, Client: client("bob"), After: start},
+	} {
+		var stories [2][]string
+		for i, q := range []*queue.Queue{tailed, paged} {
+			for _, limit := range []int{1, 7, 1000} {
+				s := subscribe(t, q, in)
+				var story []string
+				for more := true; more; {
+					b := must[queue.Batch](t)(s.Poll(t.Context(), limit))
+					if len(b.Events) > limit {
+						t.Fatalf("%d events, the limit was %d", len(b.Events), limit)
+					}
+					for _, e := range b.Events {
+						story = append(story, strconv.Itoa(int(e.Offset))+" "+e.Room.String()+" "+e.Data+" "+e.From.String()+" "+e.At.UTC().String())
+					}
+					more = b.More
+				}
+				if stories[i] == nil {
+					stories[i] = story
+				} else if !slices.Equal(stories[i], story) {
+					t.Errorf("limit %d changes the story", limit)
+				}
+			}
+		}
+		if len(stories[0]) == 0 || !slices.Equal(stories[0], stories[1]) {
+			t.Errorf("%v: tail %d events, pages %d events\n%.300v\n%.300v", in.Rooms, len(stories[0]), len(stories[1]), stories[0], stories[1])
+		}
+	}
+}
+
+func TestExceptLeavesOut(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	alice, bob := subscribe(t, q, queue.Interest{Client: client("alice")}), subscribe(t, q, queue.Interest{Client: client("bob")})
+	e := emit("*", "1")
+	e.Except = []queue.Room{client("alice").OwnRoom()}
+	appendOne(t, q, e)
+	appendOne(t, q, emit("*", "2"))
+	if got := next(t, alice, 1); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("alice got %v", got)
+	}
+	if got := next(t, bob, 2); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("bob got %v", got)
+	}
+}
+
+func TestPositionBeyondTheHeadIsTheHead(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	appendOne(t, q, emit("r", "1"))
+	invented := queue.Cursor{Log: q.Head().Log, Offset: queue.MaxOffset}
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: invented})
+	appendOne(t, q, emit("r", "2"))
+	if got := next(t, s, 1); got[0] != "2" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// A batch stays near 4 MiB whatever the limit, from the tail and from Postgres.
+func TestBatchesAreBoundedInBytes(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	paged := open(t, dsn, func(o *queue.Options) { o.TailEvents = 1 })
+	start := q.Head()
+	big := `"` + string(make200k()) + `"`
+	const n = 60
+	for range n {
+		appendOne(t, q, emit("r", "%s", big))
+	}
+	for _, q := range []*queue.Queue{q, paged} {
+		s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: start})
+		got, batches := 0, 0
+		for got < n {
+			b := must[queue.Batch](t)(s.Next(t.Context(), 1000))
+			got += len(b.Events)
+			batches++
+		}
+		if got != n || batches < 2 {
+			t.Errorf("%d events in %d batches", got, batches)
+		}
+	}
+}
+
+func make200k() []byte {
+	b := make([]byte, 200_000)
+	for i := range b {
+		b[i] = 'a' + byte(i%26)
+	}
+	return b
+}
