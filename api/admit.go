@@ -1,0 +1,112 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// bodyTimeout is how long a request's body may take, whatever becomes of it:
+// net/http also reads it after a handler that did not.
+const bodyTimeout = 30 * time.Second
+
+// call is one admitted request, as the handlers see it.
+type call struct {
+	w     http.ResponseWriter // knows the status for metrics
+	r     *http.Request
+	ctl   *http.ResponseController
+	who   caller
+	ns    queue.Namespace
+	query query
+	path  interface{ Param(name string) string }
+}
+
+// admit lets only those in who may use the namespace. The order matters: 401
+// before everything, then 404 for another's namespace, then what is wrong with
+// the request.
+func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
+	return func(ec echo.Context) error {
+		r, w := ec.Request(), ec.Response()
+		// The writer below Echo's: Echo's own Flush swallows errors.
+		c := &call{w: w, r: r, ctl: http.NewResponseController(w.Writer), path: ec}
+		if r.ContentLength != 0 {
+			_ = c.ctl.SetReadDeadline(time.Now().Add(bodyTimeout)) // where it is not supported, the server has its own
+		}
+		var badQuery error
+		if r.URL.RawQuery != "" {
+			var values url.Values
+			values, badQuery = url.ParseQuery(r.URL.RawQuery)
+			c.query = query{values}
+		}
+		var err error
+		if c.who, err = h.keys.identify(r, c.query.values); err != nil {
+			return err
+		}
+		name, err := c.param("ns")
+		if err != nil {
+			return err
+		}
+		if !c.who.mayUse(name) {
+			return refuse(notFound, "", nothingHere)
+		}
+		if c.ns, err = queue.ParseNamespace(name); err != nil {
+			return err
+		}
+		if badQuery != nil {
+			return refuse(badParameter, "", "the query string is not percent-encoded as it should be")
+		}
+		if err := c.actAs(); err != nil {
+			return err
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		return serve(c)
+	}
+}
+
+// param is a part of the path as the caller meant it. Echo matches the escaped
+// path where unescaping loses something (RawPath is then set) and the unescaped
+// one otherwise; a slash left in a part is one Echo took as part of the last.
+func (c *call) param(name string) (string, error) {
+	s := c.path.Param(name)
+	if strings.Contains(s, "/") {
+		return "", refuse(notFound, "", nothingHere)
+	}
+	if c.r.URL.RawPath == "" {
+		return s, nil
+	}
+	s, err := url.PathUnescape(s)
+	if err != nil {
+		return "", refuse(badParameter, name, "the path is not percent-encoded as it should be")
+	}
+	return s, nil
+}
+
+// actAs applies ?client=: a backend names whom it acts for, a token can only be
+// its own subject.
+func (c *call) actAs() error {
+	name, given, err := c.query.one("client")
+	if err != nil || !given {
+		return err
+	}
+	if !c.who.backend {
+		if name != c.who.client.String() {
+			return refuse(notFound, "", nothingHere)
+		}
+		return nil
+	}
+	c.who.client, err = queue.ParseClient(name)
+	return err
+}
+
+// needClient refuses a backend that named no client.
+func (c *call) needClient(field, why string) error {
+	if c.who.client == (queue.Client{}) {
+		return refuse(badParameter, field, why)
+	}
+	return nil
+}

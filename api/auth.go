@@ -1,0 +1,68 @@
+package api
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// authority knows the secrets.
+type authority struct {
+	keys   [][sha256.Size]byte // digests: comparing them tells nothing of a key's length
+	secret []byte
+}
+
+func newAuthority(o Options) authority {
+	a := authority{secret: o.JWTSecret}
+	for _, k := range o.APIKeys {
+		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
+	}
+	return a
+}
+
+// identify finds who sent the request. The header wins over ?access_token, also
+// when it is wrong.
+func (a *authority) identify(r *http.Request, query url.Values) (caller, error) {
+	token := query.Get("access_token")
+	if header := r.Header.Get("Authorization"); header != "" {
+		var ok bool
+		if token, ok = bearer(header); !ok {
+			return caller{}, refuse(unauthorized, "", "the Authorization header is not of the form Bearer T")
+		}
+	}
+	if token == "" {
+		return caller{}, refuse(unauthorized, "", "send Authorization: Bearer T, or ?access_token=T")
+	}
+	if a.isKey(token) {
+		return caller{backend: true}, nil
+	}
+	if len(a.secret) == 0 {
+		return caller{}, badToken("the credentials are not a key of this server")
+	}
+	who, err := parseToken(a.secret, token)
+	if err != nil {
+		return caller{}, badToken(err.Error())
+	}
+	return who, nil
+}
+
+func badToken(detail string) error { return refuse(unauthorized, "", detail) }
+
+// isKey takes the same time whichever key it is, and when it is none.
+func (a *authority) isKey(token string) bool {
+	digest := sha256.Sum256([]byte(token))
+	found := 0
+	for i := range a.keys {
+		found |= subtle.ConstantTimeCompare(a.keys[i][:], digest[:])
+	}
+	return found == 1
+}
+
+// bearer takes T out of "Bearer T"; the scheme's case is free (RFC 9110, 11.1).
+func bearer(header string) (string, bool) {
+	scheme, token, ok := strings.Cut(header, " ")
+	token = strings.Trim(token, " \t")
+	return token, ok && strings.EqualFold(scheme, "Bearer") && token != ""
+}

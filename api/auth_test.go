@@ -1,0 +1,142 @@
+package api
+
+import (
+	"encoding/base64"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"pgregory.net/rapid"
+)
+
+func TestCredentials(t *testing.T) {
+	s := siteOf(t, &memory{})
+	exp := time.Now().Add(time.Hour).Unix()
+	sign := func(method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
+		token, err := jwt.NewWithClaims(method, claims).SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	hs := func(claims jwt.MapClaims) string { return sign(jwt.SigningMethodHS256, testSecret, claims) }
+	good := hs(jwt.MapClaims{"sub": "alice", "exp": exp})
+	none := sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"sub": "alice", "exp": exp})
+	tampered := strings.Split(good, ".")
+	tampered[1] = base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"bob","exp":99999999999}`))
+
+	const path = "/v1/default/events?wait=0"
+	for name, c := range map[string]struct {
+		query, authorization string
+		status               int
+	}{
+		"key":                    {"&client=c", "Bearer " + testKey, 200},
+		"other key, other case":  {"&client=c", "bearer another-key", 200},
+		"key with space":         {"&client=c", "Bearer   " + testKey + " ", 200},
+		"key in query":           {"&client=c&access_token=" + testKey, "", 200},
+		"token":                  {"", "Bearer " + good, 200},
+		"token in query":         {"&access_token=" + good, "", 200},
+		"own client":             {"&client=alice", "Bearer " + good, 200},
+		"ns as string":           {"", "Bearer " + hs(jwt.MapClaims{"sub": "a", "exp": exp, "ns": "default"}), 200},
+		"ns as list":             {"", "Bearer " + hs(jwt.MapClaims{"sub": "a", "exp": exp, "ns": []string{"x", "default"}}), 200},
+		"other ns":               {"", "Bearer " + hs(jwt.MapClaims{"sub": "a", "exp": exp, "ns": "x"}), 404},
+		"no ns at all":           {"", "Bearer " + hs(jwt.MapClaims{"sub": "a", "exp": exp, "ns": []string{}}), 404},
+		"nothing":                {"", "", 401},
+		"empty bearer":           {"", "Bearer ", 401},
+		"no scheme":              {"", testKey, 401},
+		"prefix of a key":        {"", "Bearer " + testKey[:5], 401},
+		"key and more":           {"", "Bearer " + testKey + "x", 401},
+		"bad header, good query": {"&access_token=" + testKey, "Bearer wrong", 401},
+		"none":                   {"", "Bearer " + none, 401},
+		"HS512":                  {"", "Bearer " + sign(jwt.SigningMethodHS512, testSecret, jwt.MapClaims{"sub": "a", "exp": exp}), 401},
+		"other secret":           {"", "Bearer " + sign(jwt.SigningMethodHS256, []byte("x"), jwt.MapClaims{"sub": "a", "exp": exp}), 401},
+		"tampered":               {"", "Bearer " + strings.Join(tampered, "."), 401},
+		"expired":                {"", "Bearer " + hs(jwt.MapClaims{"sub": "a", "exp": time.Now().Add(-time.Second).Unix()}), 401},
+		"not yet":                {"", "Bearer " + hs(jwt.MapClaims{"sub": "a", "exp": exp, "nbf": exp}), 401},
+		"no exp":                 {"", "Bearer " + hs(jwt.MapClaims{"sub": "a"}), 401},
+		"no sub":                 {"", "Bearer " + hs(jwt.MapClaims{"exp": exp}), 401},
+		"bad sub":                {"", "Bearer " + hs(jwt.MapClaims{"sub": "a\nb", "exp": exp}), 401},
+		"sub no string":          {"", "Bearer " + hs(jwt.MapClaims{"sub": 7, "exp": exp}), 401},
+		"rooms no strings":       {"", "Bearer " + hs(jwt.MapClaims{"sub": "a", "exp": exp, "rooms": []int{1}}), 401},
+	} {
+		r := s.get(path+c.query, header("Authorization", c.authorization))
+		if r.status != c.status {
+			t.Errorf("%s: %d %s, want %d", name, r.status, r.body, c.status)
+		}
+		if strings.Contains(r.body, testKey) || strings.Contains(r.body, good) {
+			t.Errorf("%s: the answer repeats the credentials: %s", name, r.body)
+		}
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"", "a", false}, {"a", "a", true}, {"a", "b", false}, {"*", "", true}, {"*", "anything", true},
+		{"a*", "a", true}, {"a*", "abc", true}, {"a*", "ba", false}, {"*a", "ba", true}, {"*a", "ab", false},
+		{"a*b*c", "abc", true}, {"a*b*c", "a-b-b-c", true}, {"a*b*c", "acb", false}, {"**", "x", true},
+		{"org/*/repo", "org/a/b/repo", true}, {"ü*", "über", true}, {"ü", "ö", false}, {"*ab", "aab", true}, {"*ab*ab", "ab", false},
+		{"?", "a", false}, {".*", "abc", false}, {"[a]", "a", false},
+	} {
+		if got := matches(c.pattern, c.name); got != c.want {
+			t.Errorf("%q and %q: %v", c.pattern, c.name, got)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		pattern, name := rapid.StringMatching(`[ab*]{0,8}`).Draw(t, "pattern"), rapid.StringMatching(`[ab]{0,10}`).Draw(t, "name")
+		want := regexp.MustCompile("^" + strings.ReplaceAll(pattern, "*", ".*") + "$").MatchString(name)
+		if got := matches(pattern, name); got != want {
+			t.Fatalf("%q and %q: %v", pattern, name, got)
+		}
+	})
+}
+
+// TestPatternsDoNotExplode would run for hours with one that goes back to every star.
+func TestPatternsDoNotExplode(t *testing.T) {
+	if matches(strings.Repeat("a*", 1000)+"b", strings.Repeat("a", 10_000)) {
+		t.Error("matched")
+	}
+}
+
+func TestSignToken(t *testing.T) {
+	valid := Claims{RegisteredClaims: jwt.RegisteredClaims{Subject: "a", ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour))}}
+	if _, err := SignToken(testSecret, valid); err != nil {
+		t.Error(err)
+	}
+	if _, err := SignToken(nil, valid); err == nil {
+		t.Error("signed without a secret")
+	}
+	for _, change := range []func(*Claims){
+		func(c *Claims) { c.Subject = "" },
+		func(c *Claims) { c.Subject = "a\nb" },
+		func(c *Claims) { c.ExpiresAt = nil },
+		func(c *Claims) { c.Namespaces = List{"Not valid"} },
+	} {
+		c := valid
+		change(&c)
+		if token, err := SignToken(testSecret, c); err == nil {
+			t.Errorf("signed %s", token)
+		}
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for name, o := range map[string]Options{
+		"nothing":   {},
+		"empty key": {APIKeys: []string{"a", ""}},
+		"negative":  {APIKeys: []string{"a"}, Heartbeat: -1},
+		"long wait": {APIKeys: []string{"a"}, MaxWait: time.Minute},
+		"star":      {APIKeys: []string{"a"}, CORSOrigins: []string{"*"}},
+		"pattern":   {APIKeys: []string{"a"}, CORSOrigins: []string{"https://*.example"}},
+		"path":      {APIKeys: []string{"a"}, CORSOrigins: []string{"https://app.example/"}},
+		"no scheme": {APIKeys: []string{"a"}, CORSOrigins: []string{"app.example"}},
+	} {
+		if _, err := New(nil, o); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxBody bounds a JSON body.
+const maxBody = 1 << 20
+
+const (
+	mediaJSON  = "application/json"
+	mediaLines = "application/x-ndjson"
+)
+
+// mediaType returns the body's type when it is one of ours, uncompressed and
+// in UTF-8.
+func mediaType(r *http.Request) (string, error) {
+	if r.Header.Get("Content-Encoding") != "" {
+		return "", refuse(unsupported, "", "a body with a Content-Encoding is not accepted")
+	}
+	text := r.Header.Get("Content-Type")
+	if text == mediaJSON {
+		return mediaJSON, nil
+	}
+	media, params, err := mime.ParseMediaType(text)
+	charset, given := params["charset"]
+	if err != nil || given && !strings.EqualFold(charset, "utf-8") || media != mediaJSON && media != mediaLines {
+		return "", refuse(unsupported, "", "want Content-Type: application/json")
+	}
+	return media, nil
+}
+
+// bodies are lent to readJSON.
+var bodies buffers
+
+// readJSON reads a body that is one JSON value into buf.
+func readJSON(r *http.Request, buf *[]byte) error {
+	if r.ContentLength > maxBody {
+		return errBodyTooLarge
+	}
+	if err := readBody(r.Body, r.ContentLength, buf); err != nil {
+		return err
+	}
+	return checkJSON(*buf)
+}
+
+func checkJSON(raw []byte) error {
+	if !utf8.Valid(raw) {
+		return refuse(invalid, "", "the body is not valid UTF-8")
+	}
+	if json.Valid(raw) {
+		return nil
+	}
+	var v json.RawMessage
+	detail := "the body is not valid JSON"
+	if err := json.Unmarshal(raw, &v); err != nil {
+		detail += ": " + strings.TrimPrefix(err.Error(), "json: ")
+	}
+	return refuse(malformed, "", detail)
+}
+
+var errBodyTooLarge = refuse(tooLarge, "", "the body is over 1 MiB")
+
+// readBody reads at most maxBody bytes into buf, which starts small: a length
+// that is only announced costs no memory.
+func readBody(r io.Reader, length int64, buf *[]byte) error {
+	for {
+		b := *buf
+		if len(b) == cap(b) {
+			*buf = grown(b, length)
+			continue
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		*buf = b[:len(b)+n]
+		switch {
+		case len(*buf) > maxBody:
+			return errBodyTooLarge
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case err != nil: // the client's connection broke, or its framing
+			return refuse(malformed, "", "the body ended early")
+		}
+	}
+}
+
+// grown is b with more room: little at first, then for the announced length and
+// a byte more, so that the end is seen without growing again.
+func grown(b []byte, length int64) []byte {
+	const little = 16 << 10
+	size := max(1024, 2*cap(b))
+	if length >= 0 {
+		size = int(length) + 1
+		if cap(b) < little {
+			size = min(size, little)
+		}
+	}
+	return append(make([]byte, 0, max(size, len(b)+1)), b...)
+}

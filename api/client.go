@@ -1,0 +1,117 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// clients is the part of the queue that keeps clients.
+type clients interface {
+	Ack(ctx context.Context, ns queue.Namespace, c queue.Client, cursor queue.Cursor) (queue.Cursor, error)
+	ClientState(ctx context.Context, ns queue.Namespace, c queue.Client) (queue.ClientState, error)
+}
+
+// ack serves POST /v1/{ns}/ack.
+func (h *Handler) ack(c *call) error {
+	media, err := mediaType(c.r)
+	if err != nil {
+		return err
+	}
+	if media != mediaJSON {
+		return refuse(unsupported, "", "want Content-Type: application/json")
+	}
+	if err := c.needClient("client", "name the client with ?client="); err != nil {
+		return err
+	}
+	body := bodies.get()
+	defer bodies.put(body)
+	if err := readJSON(c.r, body); err != nil {
+		return err
+	}
+	cursor, err := ackBody(*body)
+	if err != nil {
+		return err
+	}
+	stored, err := h.queue.Ack(c.r.Context(), c.ns, c.who.client, cursor)
+	if err != nil {
+		return err
+	}
+	return h.reply(c, http.StatusOK, append(appendCursor([]byte(`{"cursor":`), stored), '}'))
+}
+
+// ackBody reads {"cursor":…}.
+func ackBody(body []byte) (cursor queue.Cursor, err error) {
+	var value []byte
+	isObject, err := members(body, func(name string, v []byte) error {
+		switch {
+		case name != "cursor":
+			return refuse(malformed, clip(name), "there is no such member; names are case-sensitive")
+		case value != nil:
+			return refuse(malformed, name, "the member stands twice")
+		}
+		value = v
+		return nil
+	})
+	switch {
+	case !isObject:
+		return cursor, refuse(invalid, "", "want a JSON object")
+	case err != nil:
+		return cursor, err
+	case value == nil:
+		return cursor, refuse(invalid, "cursor", "cursor is missing")
+	}
+	s, err := text("cursor", value)
+	if err != nil {
+		return cursor, err
+	}
+	return parseCursor("cursor", s)
+}
+
+// client serves GET /v1/{ns}/clients/{client}, where "me" is the caller.
+func (h *Handler) client(c *call) error {
+	name, err := c.param("client")
+	if err != nil {
+		return err
+	}
+	client := c.who.client
+	if name == "me" {
+		if err := c.needClient("client", `"me" needs a client: name it with ?client=`); err != nil {
+			return err
+		}
+	} else if client, err = queue.ParseClient(name); err != nil {
+		return err
+	}
+	if !c.who.backend && client != c.who.client {
+		return refuse(notFound, "", nothingHere)
+	}
+	state, err := h.queue.ClientState(c.r.Context(), c.ns, client)
+	if err != nil {
+		return err
+	}
+	return h.reply(c, http.StatusOK, appendState(nil, client, state))
+}
+
+func appendState(b []byte, client queue.Client, s queue.ClientState) []byte {
+	b = appendClient(append(b, `{"client":`...), client)
+	b = appendCursor(append(b, `,"cursor":`...), s.Cursor)
+	b = append(b, `,"lag":`...)
+	b = strconv.AppendInt(b, int64(s.Lag), 10)
+	if s.LagCapped {
+		b = append(b, `,"lag_capped":true`...)
+	}
+	b = append(b, `,"rooms":[`...)
+	for i, r := range s.Rooms {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, r.String())
+	}
+	b = append(b, `],"online":`...)
+	b = strconv.AppendBool(b, s.Online)
+	b = append(b, `,"last_seen":`...)
+	b = appendTime(b, s.LastSeen)
+	return append(b, '}')
+}

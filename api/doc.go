@@ -1,0 +1,19 @@
+// Package api is Culvert over HTTP: emit, receive, acknowledge.
+//
+// New makes an http.Handler of a queue; any server can mount it. A request
+// passes these places in this order:
+//
+//	observe   request id, panic, error -> problem+json, metrics   observe.go
+//	CORS      preflights end here                                 cors.go
+//	admit     credentials, namespace, the client it acts for      admit.go
+//	handler   emit, events, ack, history, client                  a file each
+//
+// A stream is in one of these states, in one loop (stream.go): greeting
+// (culvert:hello), delivering (Poll has events), waiting (woken by an event, a
+// heartbeat or one of its ends), retrying (Postgres is away; heartbeats go on),
+// and parting (culvert:reconnect). A long poll (poll.go) is the same without
+// greeting and parting.
+//
+// Every byte of a stream is made in frame.go, every error becomes a status in
+// fault.go. Echo is known to handler.go, observe.go, admit.go and cors.go alone.
+package api

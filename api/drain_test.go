@@ -1,0 +1,102 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+func TestDrain(t *testing.T) {
+	s := newSite(t)
+	alice := bearerOf(token(t, "alice"))
+	s.get("/readyz", header("Authorization", "")).is(200)
+	open := s.stream("/v1/default/events", alice)
+	open.expect("culvert:hello")
+	held := make(chan result)
+	go func() { held <- s.get("/v1/default/events?wait=50", alice) }()
+	until(t, func() bool { return gauge(t, s.h.metrics.polls) == 1 && gauge(t, s.h.metrics.streams) == 1 })
+
+	s.h.Drain()
+	if f := open.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "drain" {
+		t.Errorf("frame %+v", f)
+	}
+	open.ends()
+	if p := (<-held).page(); p.Retry == nil || len(p.Events) != 0 || p.Cursor == "" {
+		t.Errorf("page %+v", p)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.h.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.get("/readyz").problem(503, "draining", "")
+	s.get("/livez").is(200)
+	s.emit("*", "1") // still taken
+
+	late := s.stream("/v1/default/events", alice)
+	late.expect("culvert:hello")
+	late.expect("culvert:reconnect")
+	late.ends()
+	// A new poll does not wait, but what is there it gets.
+	if p := s.get("/v1/default/events?wait=50", alice).page(); p.Retry == nil || len(p.Events) != 1 {
+		t.Errorf("page %+v", p)
+	}
+	s.post("/v1/default/ack", `{"cursor":"`+s.h.queue.Head().String()+`"}`, alice).is(200)
+	if p := s.get("/v1/default/events?wait=50", alice).page(); p.Retry == nil || len(p.Events) != 0 {
+		t.Errorf("page %+v", p)
+	}
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	var all sessions
+	n := all.enter(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := all.wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	waited := make(chan error)
+	go func() { waited <- all.wait(t.Context()) }()
+	until(t, func() bool {
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		return len(all.idle) > 0
+	})
+	n.leave()
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadyz(t *testing.T) {
+	m := &memory{pingErr: queue.ErrUnavailable}
+	s := siteOf(t, m)
+	s.get("/readyz").problem(503, "unavailable", "")
+	s.get("/livez").is(200)
+	if r := s.call("HEAD", "/livez", "", header("Authorization", "")); r.status != 200 {
+		t.Errorf("HEAD /livez: %d", r.status)
+	}
+}
+
+// TestTheHandlerNoticesALostClient closes connections without a word.
+func TestTheHandlerNoticesALostClient(t *testing.T) {
+	s := newSite(t)
+	for range 5 {
+		st := s.stream("/v1/default/events?client=c")
+		st.expect("culvert:hello")
+		go st.close()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		res, err := s.client.Do(s.request(ctx, "GET", "/v1/default/events?client=c&wait=50", ""))
+		if err == nil {
+			res.Body.Close()
+		}
+	}()
+	until(t, func() bool { return gauge(t, s.h.metrics.polls) == 1 })
+	cancel()
+	until(t, func() bool { return gauge(t, s.h.metrics.polls)+gauge(t, s.h.metrics.streams) == 0 })
+}

@@ -1,0 +1,191 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// appender is the part of the queue that stores.
+type appender interface {
+	Append(ctx context.Context, emits []queue.Emit) ([]queue.Result, error)
+	AppendEach(ctx context.Context, emits []queue.Emit) []queue.Result
+}
+
+// emit serves POST /v1/{ns}/emit.
+func (h *Handler) emit(c *call) error {
+	err := h.store(c)
+	if err != nil {
+		h.metrics.rejected.Inc()
+	}
+	return err
+}
+
+func (h *Handler) store(c *call) error {
+	media, err := mediaType(c.r)
+	if err != nil {
+		return err
+	}
+	if c.query.values.Has("wait") {
+		return refuse(invalid, "wait", "waiting for replies is not supported by this version")
+	}
+	key, err := keyHeader(c.r.Header)
+	if err != nil {
+		return err
+	}
+	if media == mediaLines {
+		if key != nil {
+			return refuse(invalid, "key", "Idempotency-Key is for a single event; give each line a key of its own")
+		}
+		return h.emitLines(c)
+	}
+	body := bodies.get() // what is decoded shares none of it
+	defer bodies.put(body)
+	if err := readJSON(c.r, body); err != nil {
+		return err
+	}
+	var e envelope
+	if err := e.open(*body); err != nil {
+		return err
+	}
+	if e.events != nil {
+		if key != nil {
+			return refuse(invalid, "key", "Idempotency-Key is for a single event; give each event a key of its own")
+		}
+		return h.emitBatch(c, &e)
+	}
+	return h.emitOne(c, &e, key)
+}
+
+// keyHeader reads Idempotency-Key; nil when it is absent.
+func keyHeader(header http.Header) (*queue.Key, error) {
+	values := header["Idempotency-Key"]
+	switch len(values) {
+	case 0:
+		return nil, nil
+	case 1:
+		k, err := queue.ParseKey(values[0])
+		return &k, err
+	}
+	return nil, refuse(invalid, "key", "Idempotency-Key stands more than once")
+}
+
+func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key) error {
+	m, err := e.emit(c)
+	if err != nil {
+		return err
+	}
+	if key != nil {
+		if m.Key != (queue.Key{}) && m.Key != *key {
+			return refuse(invalid, "key", "key and Idempotency-Key differ")
+		}
+		m.Key = *key
+	}
+	results, err := h.queue.Append(c.r.Context(), []queue.Emit{m})
+	if err != nil {
+		return err
+	}
+	h.count(results)
+	status := http.StatusCreated
+	if results[0].Duplicate {
+		status = http.StatusOK
+	}
+	return h.reply(c, status, appendResult(make([]byte, 0, 96), results[0]))
+}
+
+// appendResult is the answer to one event.
+func appendResult(b []byte, r queue.Result) []byte {
+	b = append(b, `{"offset":`...)
+	b = strconv.AppendInt(b, int64(r.Cursor.Offset), 10)
+	b = appendCursor(append(b, `,"cursor":`...), r.Cursor)
+	if r.Duplicate {
+		b = append(b, `,"duplicate":true`...)
+	}
+	return append(b, '}')
+}
+
+func (h *Handler) emitBatch(c *call, e *envelope) error {
+	if err := e.alone(); err != nil {
+		return err
+	}
+	var emits []queue.Emit
+	isArray, err := elements(e.events, func(i int, value []byte) error {
+		if i == maxBatch {
+			return refuse(invalid, "events", "a batch may have at most 1000 events")
+		}
+		var item envelope
+		err := item.open(value)
+		if err == nil {
+			var m queue.Emit
+			m, err = item.emit(c)
+			emits = append(emits, m)
+		}
+		if err != nil {
+			return inEvent(err, i)
+		}
+		return nil
+	})
+	switch {
+	case !isArray:
+		return refuse(invalid, "events", "events must be an array of objects")
+	case err != nil:
+		return err
+	case len(emits) == 0:
+		return refuse(invalid, "events", "a batch must have at least one event")
+	}
+	results, err := h.queue.Append(c.r.Context(), emits)
+	if err != nil {
+		return err
+	}
+	h.count(results)
+	return h.replyBatch(c, results)
+}
+
+// replyBatch answers with the offsets in the order of the events. The cursor is
+// the furthest of them: a duplicate may lie long before it.
+func (h *Handler) replyBatch(c *call, results []queue.Result) error {
+	var last queue.Cursor
+	var duplicates []int
+	b := append(make([]byte, 0, 64+20*len(results)), `{"offsets":[`...)
+	for i, r := range results {
+		b = strconv.AppendInt(b, int64(r.Cursor.Offset), 10)
+		b = append(b, ',')
+		if r.Cursor.Offset >= last.Offset {
+			last = r.Cursor
+		}
+		if r.Duplicate {
+			duplicates = append(duplicates, i)
+		}
+	}
+	b[len(b)-1] = ']'
+	b = appendCursor(append(b, `,"cursor":`...), last)
+	status := http.StatusCreated
+	if len(duplicates) > 0 {
+		b = append(b, `,"duplicates":[`...)
+		for _, i := range duplicates {
+			b = append(strconv.AppendInt(b, int64(i), 10), ',')
+		}
+		b[len(b)-1] = ']'
+	}
+	if len(duplicates) == len(results) {
+		status = http.StatusOK
+		b = append(b, `,"duplicate":true`...)
+	}
+	return h.reply(c, status, append(b, '}'))
+}
+
+// count adds what was stored to the metrics.
+func (h *Handler) count(results []queue.Result) {
+	for _, r := range results {
+		switch {
+		case r.Err != nil:
+			h.metrics.rejected.Inc()
+		case r.Duplicate:
+			h.metrics.duplicates.Inc()
+		default:
+			h.metrics.stored.Inc()
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"bytes"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// maxBatch bounds the events of one atomic batch.
+const maxBatch = 1000
+
+// envelope is an emit as it came: each member's JSON, nil when absent.
+type envelope struct {
+	room, rooms, except, event, data, binary, key, volatile, reply, events []byte
+}
+
+// member is where the value of a member goes; nil for an unknown one.
+func (e *envelope) member(name string) *[]byte {
+	switch name {
+	case "room":
+		return &e.room
+	case "rooms":
+		return &e.rooms
+	case "except":
+		return &e.except
+	case "event":
+		return &e.event
+	case "data":
+		return &e.data
+	case "binary":
+		return &e.binary
+	case "key":
+		return &e.key
+	case "volatile":
+		return &e.volatile
+	case "reply":
+		return &e.reply
+	case "events":
+		return &e.events
+	}
+	return nil
+}
+
+// open reads the members of valid JSON. Names are matched exactly.
+func (e *envelope) open(raw []byte) error {
+	isObject, err := members(raw, func(name string, value []byte) error {
+		to := e.member(name)
+		switch {
+		case to == nil:
+			return refuse(malformed, clip(name), "there is no such member; names are case-sensitive")
+		case *to != nil:
+			return refuse(malformed, name, "the member stands twice")
+		}
+		*to = value
+		return nil
+	})
+	if !isObject {
+		return refuse(invalid, "", "want a JSON object")
+	}
+	return err
+}
+
+// clip keeps an unknown name short enough to be repeated in an answer.
+func clip(name string) string { return name[:min(len(name), 64)] }
+
+// alone refuses members beside "events".
+func (e *envelope) alone() error {
+	for _, name := range []string{"room", "rooms", "except", "event", "data", "binary", "key", "volatile", "reply"} {
+		if *e.member(name) != nil {
+			return refuse(invalid, name, name+" belongs into each of the events")
+		}
+	}
+	return nil
+}
+
+// emit checks the envelope as an event of the caller and its namespace.
+func (e *envelope) emit(c *call) (queue.Emit, error) {
+	m := queue.Emit{Namespace: c.ns, From: c.who.client}
+	if e.events != nil {
+		return m, refuse(malformed, "events", "events cannot stand inside an event")
+	}
+	if err := e.notYet(); err != nil {
+		return m, err
+	}
+	var err error
+	if m.Event, err = e.name(); err != nil {
+		return m, err
+	}
+	if m.Rooms, err = e.audience(c); err != nil {
+		return m, err
+	}
+	if m.Except, err = e.excepted(c); err != nil {
+		return m, err
+	}
+	if m.Data, err = e.payload(); err != nil {
+		return m, err
+	}
+	m.Key, err = e.idempotencyKey()
+	return m, err
+}
+
+// notYet refuses what PROTOCOL promises and this version does not do: storing
+// a volatile event, or ignoring a reply, would be worse.
+func (e *envelope) notYet() error {
+	if !isNull(e.volatile) && string(e.volatile) != "false" {
+		return refuse(invalid, "volatile", "volatile events are not supported by this version")
+	}
+	if !isNull(e.reply) {
+		return refuse(invalid, "reply", "replies are not supported by this version")
+	}
+	return nil
+}
+
+func (e *envelope) name() (queue.EventName, error) {
+	if e.event == nil {
+		return queue.EventName{}, refuse(invalid, "event", "event is missing")
+	}
+	s, err := text("event", e.event)
+	if err != nil {
+		return queue.EventName{}, err
+	}
+	return queue.ParseEventName(s)
+}
+
+func (e *envelope) payload() (queue.Data, error) {
+	if isNull(e.binary) {
+		return queue.ParseData(e.data)
+	}
+	if !isNull(e.data) {
+		return queue.Data{}, refuse(invalid, "binary", "data and binary cannot stand together")
+	}
+	s, err := text("binary", e.binary)
+	if err != nil {
+		return queue.Data{}, err
+	}
+	return queue.ParseBinary(s)
+}
+
+func (e *envelope) idempotencyKey() (queue.Key, error) {
+	if isNull(e.key) {
+		return queue.Key{}, nil
+	}
+	s, err := text("key", e.key)
+	if err != nil {
+		return queue.Key{}, err
+	}
+	return queue.ParseKey(s)
+}
+
+// isNull: absent or null, which serializers write for absent. Where the
+// difference could reach everyone (room, rooms) null is refused instead.
+func isNull(raw []byte) bool { return raw == nil || bytes.Equal(raw, []byte("null")) }

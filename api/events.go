@@ -1,0 +1,182 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+const eventsRoute = "/v1/:ns/events"
+
+// reader is the part of the queue that delivers.
+type reader interface {
+	Subscribe(ctx context.Context, in queue.Interest) (subscription, error)
+	History(ctx context.Context, ns queue.Namespace, r queue.Room, viewer queue.Client, after queue.Cursor, limit int) (queue.Batch, error)
+	Head() queue.Cursor
+}
+
+// subscription is a *queue.Subscription.
+type subscription interface {
+	Poll(ctx context.Context, limit int) (queue.Batch, error)
+	Wake() <-chan struct{}
+	Cursor() queue.Cursor
+	Close()
+}
+
+// receipt is a request for events, understood.
+type receipt struct {
+	interest queue.Interest
+	ack      queue.Cursor // zero: nothing to acknowledge
+	autoAck  bool         // ack is the position sent; its faults are no errors
+	wait     time.Duration
+	applied  bool // wait comes from Prefer
+	limit    int
+}
+
+// events serves GET /v1/{ns}/events as a stream or a long poll.
+func (h *Handler) events(c *call) error {
+	if c.r.ContentLength != 0 {
+		// While a body is unread, net/http does not notice that the client left.
+		return refuse(badParameter, "", "a GET with a body is not accepted")
+	}
+	q, err := h.receipt(c)
+	if err != nil {
+		return err
+	}
+	if err := h.ackFirst(c, q); err != nil {
+		return err
+	}
+	n := h.sessions.enter(c.r.Context())
+	defer n.leave()
+	sub, err := h.queue.Subscribe(c.r.Context(), q.interest)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	if wantsStream(c.r.Header) {
+		return h.stream(c, n, sub, q)
+	}
+	return h.poll(c, n, sub, q)
+}
+
+// receipt reads the parameters.
+func (h *Handler) receipt(c *call) (q receipt, err error) {
+	q.interest = queue.Interest{Namespace: c.ns, Client: c.who.client}
+	if q.limit, err = c.query.limit(); err != nil {
+		return q, err
+	}
+	if q.wait, q.applied, err = c.wait(h.o.MaxWait); err != nil {
+		return q, err
+	}
+	if q.interest.After, q.interest.Earliest, err = c.start(); err != nil {
+		return q, err
+	}
+	if q.interest.Rooms, err = c.query.rooms(); err != nil {
+		return q, err
+	}
+	for _, r := range q.interest.Rooms {
+		if !c.who.mayRead(r) {
+			return q, refuse(forbidden, "rooms", "the token does not allow reading room "+strconv.Quote(r.String()))
+		}
+	}
+	if err := c.readAck(&q); err != nil {
+		return q, err
+	}
+	if q.interest.Rooms == nil {
+		err = c.needClient("client", "name the client with ?client=, or rooms with ?rooms=")
+	}
+	return q, err
+}
+
+// start is where to begin: the first given of these wins, but all must be
+// right. An empty Last-Event-ID is how an EventSource says that it has none.
+func (c *call) start() (after queue.Cursor, earliest bool, err error) {
+	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
+		if after, err = parseCursor("Last-Event-ID", id); err != nil {
+			return after, false, err
+		}
+	}
+	if id := c.query.values.Get("last_event_id"); id != "" {
+		cursor, err := c.query.cursor("last_event_id")
+		if err != nil {
+			return after, false, err
+		}
+		after = first(after, cursor)
+	}
+	cursor, err := c.query.cursor("after")
+	if err != nil {
+		return after, false, err
+	}
+	after = first(after, cursor)
+	from, given, err := c.query.one("from")
+	if err == nil && given && from != "earliest" {
+		err = refuse(badParameter, "from", "the only value is earliest")
+	}
+	return after, given && after.IsZero(), err
+}
+
+func first(a, b queue.Cursor) queue.Cursor {
+	if a.IsZero() {
+		return b
+	}
+	return a
+}
+
+// readAck reads ack=CURSOR and ack=auto. An ad hoc subscription has no position
+// to acknowledge: taking its cursor for the client's would skip the events of
+// the client's own rooms.
+func (c *call) readAck(q *receipt) error {
+	text, given, err := c.query.one("ack")
+	if err != nil || !given {
+		return err
+	}
+	if q.interest.Rooms != nil {
+		return refuse(badParameter, "ack", "a subscription with rooms= stores nothing")
+	}
+	if err := c.needClient("ack", "acknowledging needs a client: name it with ?client="); err != nil {
+		return err
+	}
+	if q.autoAck = text == "auto"; q.autoAck {
+		q.ack = q.interest.After
+		return nil
+	}
+	q.ack, err = parseCursor("ack", text)
+	return err
+}
+
+func (h *Handler) ackFirst(c *call, q receipt) error {
+	if q.ack.IsZero() {
+		return nil
+	}
+	_, err := h.queue.Ack(c.r.Context(), c.ns, c.who.client, q.ack)
+	if q.autoAck && (errors.Is(err, queue.ErrOtherLog) || errors.Is(err, queue.ErrBeyondHead)) {
+		return nil // the answer reports the gap
+	}
+	if err != nil {
+		return inField(err, "ack")
+	}
+	return nil
+}
+
+// wantsStream reports whether Accept names text/event-stream. "*/*" does not:
+// what cannot say that it understands streams gets a long poll.
+func wantsStream(h http.Header) bool {
+	for _, line := range h.Values("Accept") {
+		for part := range strings.SplitSeq(line, ",") {
+			media, params, err := mime.ParseMediaType(part)
+			if err != nil || media != "text/event-stream" {
+				continue
+			}
+			q, given := params["q"]
+			weight, err := strconv.ParseFloat(q, 64)
+			return !given || err == nil && weight > 0
+		}
+	}
+	return false
+}

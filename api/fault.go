@@ -1,0 +1,96 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// faults is the one place where an error becomes a status.
+var faults = []struct {
+	err   error
+	kind  *kind
+	field string
+}{
+	{queue.ErrSyntax, malformed, ""},
+	{queue.ErrTooDeep, tooDeep, ""},
+	{queue.ErrTooLarge, tooLarge, ""},
+	{queue.ErrCursor, badParameter, "cursor"},
+	{queue.ErrBeyondHead, beyondHead, "cursor"},
+	{queue.ErrOtherLog, otherLog, "cursor"},
+	{queue.ErrKeyReused, keyReused, "key"},
+	{queue.ErrNotFound, notFound, ""},
+	{queue.ErrOverloaded, overloaded, ""},
+	{queue.ErrUnavailable, unavailable, ""},
+	{queue.ErrClosed, draining, ""},
+	{echo.ErrNotFound, notFound, ""},
+	{echo.ErrMethodNotAllowed, methodNotAllowed, ""},
+	{os.ErrDeadlineExceeded, timedOut, ""}, // a body that stopped arriving
+}
+
+// nothingHere is the same for an unknown route and for what the caller may not
+// know of, so that the answer tells neither.
+const nothingHere = "there is nothing here for these credentials"
+
+// faultOf finds the problem an error is. What no row knows is internal: its
+// text stays in the log.
+func faultOf(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var bad *queue.InvalidError
+	isField := errors.As(err, &bad)
+	for _, f := range faults {
+		if !errors.Is(err, f.err) {
+			continue
+		}
+		switch {
+		case f.kind == notFound:
+			return refuse(notFound, "", nothingHere)
+		case f.kind == methodNotAllowed:
+			return refuse(f.kind, "", "see the Allow header")
+		case f.kind == timedOut:
+			return refuse(f.kind, "", "the body stopped arriving")
+		case isField:
+			return refuse(f.kind, bad.Field, bad.Error())
+		}
+		return refuse(f.kind, f.field, f.err.Error())
+	}
+	if isField {
+		return refuse(invalid, bad.Field, bad.Error())
+	}
+	return refuse(internal, "", "the server's log says more under the request id")
+}
+
+// inField names the field as the caller knows it, where the queue's own name
+// for it is another.
+func inField(err error, field string) error {
+	var bad *queue.InvalidError
+	if errors.As(err, &bad) {
+		return &queue.InvalidError{Field: field, Reason: bad.Reason, Err: bad.Err}
+	}
+	var p *problem
+	if errors.As(err, &p) {
+		return refuse(p.kind, field, p.detail)
+	}
+	if p = faultOf(err); p.status >= http.StatusInternalServerError {
+		return err // no field is at fault
+	}
+	return refuse(p.kind, field, p.detail)
+}
+
+// inEvent says which event of a batch an error is about.
+func inEvent(err error, i int) error {
+	p := faultOf(err)
+	field := fmt.Sprintf("events[%d]", i)
+	if p.field != "" {
+		field += "." + p.field
+	}
+	return refuse(p.kind, field, p.detail)
+}

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"github.com/r3labs/sse/v2"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// appendFrame makes all bytes of every stream (HTML, 9.2.5). The space after
+// each colon is one a parser drops, so that a name may begin with one. Values
+// come validated; should one hold a line break all the same, it is disarmed
+// here rather than trusted.
+func appendFrame(b []byte, e *sse.Event) []byte {
+	if len(e.ID) > 0 {
+		b = appendField(b, "id: ", e.ID)
+	}
+	if len(e.Event) > 0 {
+		b = appendField(b, "event: ", e.Event)
+	}
+	if len(e.Retry) > 0 {
+		b = appendField(b, "retry: ", e.Retry)
+	}
+	b = appendField(b, "data: ", e.Data)
+	return append(b, '\n')
+}
+
+func appendField(b []byte, name string, value []byte) []byte {
+	b = append(b, name...)
+	start := len(b)
+	b = append(b, value...)
+	for i := start; ; i++ {
+		n := bytes.IndexAny(b[i:], "\r\n\x00")
+		if n < 0 {
+			return append(b, '\n')
+		}
+		i += n
+		b[i] = ' ' // in JSON it can only have stood between tokens
+	}
+}
+
+// scratch holds the JSON of an event while its frame is made.
+var scratch buffers
+
+// eventFrame is the one encoder of events: what queue.Event.Wire keeps.
+func eventFrame(e *queue.Event) []byte {
+	buf := scratch.get()
+	defer scratch.put(buf)
+	*buf = appendEvent(*buf, e)
+	var id [48]byte
+	f := sse.Event{ID: e.Cursor().Append(id[:0]), Event: []byte(e.Name), Data: *buf}
+	return appendFrame(make([]byte, 0, len(f.ID)+len(f.Event)+len(f.Data)+len("id: \nevent: \ndata: \n\n")), &f)
+}
+
+var dataLine = []byte("\ndata: ")
+
+// eventJSON is the JSON inside an event's frame. The first data line is the
+// only one, since no line before it can hold a line break.
+func eventJSON(e *queue.Event) []byte {
+	frame := e.Wire(eventFrame)
+	i := bytes.Index(frame, dataLine) + len(dataLine)
+	return frame[i : len(frame)-2]
+}
+
+// appendEvent adds an event's JSON; the order of its members is part of the
+// protocol's examples.
+func appendEvent(b []byte, e *queue.Event) []byte {
+	b = append(b, `{"offset":`...)
+	b = strconv.AppendInt(b, int64(e.Offset), 10)
+	b = append(b, `,"room":`...)
+	b = appendString(b, e.Room.String())
+	b = append(b, `,"event":`...)
+	b = appendString(b, e.Name)
+	if e.Binary {
+		b = append(b, `,"binary":`...)
+	} else {
+		b = append(b, `,"data":`...)
+	}
+	b = append(b, e.Data...)
+	b = append(b, `,"from":`...)
+	b = appendClient(b, e.From)
+	b = append(b, `,"at":`...)
+	b = appendTime(b, e.At)
+	return append(b, '}')
+}
+
+func appendClient(b []byte, c queue.Client) []byte {
+	if c == (queue.Client{}) {
+		return append(b, "null"...)
+	}
+	return appendString(b, c.String())
+}
+
+// appendCursor adds a cursor as a JSON string; its characters need no escape.
+func appendCursor(b []byte, c queue.Cursor) []byte {
+	if c.IsZero() {
+		return append(b, "null"...)
+	}
+	b = append(b, '"')
+	b = c.Append(b)
+	return append(b, '"')
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(b, "null"...)
+	}
+	b = append(b, '"')
+	b = t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
+	return append(b, '"')
+}
+
+func appendSeconds(b []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(b, float64(d.Milliseconds())/1000, 'f', -1, 64)
+}

@@ -1,0 +1,182 @@
+package api
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// Bounds on an upload's memory.
+const (
+	maxLine     = queue.MaxData + 64<<10 // data and its envelope
+	gatherLines = maxBatch
+	gatherBytes = 1 << 20
+)
+
+var errLineTooLarge = refuse(tooLarge, "", "the line is over 320 KiB")
+
+// line is one non-blank line of an upload, counted from 1.
+type line struct {
+	number int
+	text   []byte
+	err    error // the line could not be taken
+}
+
+// lines splits a body. A line over maxLine is skipped in bounded memory.
+type lines struct {
+	r      *bufio.Reader
+	number int
+	buf    []byte
+}
+
+func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, 64<<10)} }
+
+// next returns the next line; its text is valid until the following call. The
+// last line needs no newline, but a broken connection's last piece is no line.
+func (l *lines) next() (line, error) {
+	l.buf = l.buf[:0]
+	over := false
+	for {
+		part, err := l.r.ReadSlice('\n')
+		if over = over || len(l.buf)+len(part) > maxLine; over {
+			l.buf = l.buf[:0]
+		} else {
+			l.buf = append(l.buf, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if err != nil && (!errors.Is(err, io.EOF) || len(l.buf) == 0 && !over) {
+			return line{}, err
+		}
+		l.number++
+		if over {
+			return line{number: l.number, err: errLineTooLarge}, nil
+		}
+		return line{number: l.number, text: l.buf}, nil
+	}
+}
+
+// gather holds the lines that came while earlier ones are being stored: what
+// makes one append of many lines, without making the first of them wait.
+type gather struct {
+	ready chan struct{} // receives when take has something to give
+	room  chan struct{} // receives when take made room
+	done  chan struct{} // closed when nobody takes any more
+
+	mu    sync.Mutex
+	lines []line
+	bytes int
+	last  int   // number of the newest line read
+	err   error // why there will be no more lines
+}
+
+func newGather() *gather {
+	return &gather{ready: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// fill reads until the body's end or stop.
+func (g *gather) fill(l *lines) {
+	for {
+		next, err := l.next()
+		if err != nil {
+			g.mu.Lock()
+			g.err, g.last = err, l.number
+			g.mu.Unlock()
+			signal(g.ready)
+			return
+		}
+		if next.err == nil && isBlank(next.text) {
+			continue
+		}
+		if !g.put(next) {
+			return
+		}
+	}
+}
+
+// put adds a line, waiting while there are too many; false after stop.
+func (g *gather) put(next line) bool {
+	// The buffer the text is in is used again.
+	next.text = append([]byte(nil), next.text...)
+	for {
+		g.mu.Lock()
+		if len(g.lines) == 0 || len(g.lines) < gatherLines && g.bytes+len(next.text) <= gatherBytes {
+			g.lines = append(g.lines, next)
+			g.bytes += len(next.text)
+			g.last = next.number
+			g.mu.Unlock()
+			signal(g.ready)
+			return true
+		}
+		g.mu.Unlock()
+		select {
+		case <-g.room:
+		case <-g.done:
+			return false
+		}
+	}
+}
+
+// take returns what was gathered, the number of the line that would come next,
+// and the error after which there are no more.
+func (g *gather) take() ([]line, int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	taken := g.lines
+	g.lines, g.bytes = nil, 0
+	signal(g.room)
+	return taken, g.last + 1, g.err
+}
+
+func (g *gather) stop() { close(g.done) }
+
+// signal leaves a token unless one is there already.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// stalling is a body whose every read has a deadline.
+type stalling struct {
+	ctl  *http.ResponseController
+	body io.Reader
+
+	mu       sync.Mutex
+	patience time.Duration
+	over     bool
+}
+
+// Read implements io.Reader.
+func (s *stalling) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	_ = s.ctl.SetReadDeadline(time.Now().Add(s.patience))
+	s.mu.Unlock()
+	n, err := s.body.Read(b)
+	if errors.Is(err, io.EOF) {
+		s.mu.Lock()
+		s.over = true
+		s.mu.Unlock()
+	}
+	return n, err
+}
+
+// hurry sets another patience, also for a read under way; none when it is
+// negative. After the body's end it does nothing: net/http then reads itself,
+// to notice a lost client, and would take a timeout for one.
+func (s *stalling) hurry(patience time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.patience = patience
+	if s.over {
+		return
+	}
+	_ = s.ctl.SetReadDeadline(time.Now().Add(patience))
+}

@@ -1,0 +1,122 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// Handler serves the API. It is an http.Handler.
+type Handler struct {
+	o        Options
+	queue    store
+	keys     authority
+	echo     *echo.Echo
+	sessions sessions
+	metrics  *metrics
+	log      *slog.Logger
+	random   func() float64 // for jitter; tests replace it
+}
+
+// store is what the handlers need of a *queue.Queue; each part is declared
+// where it is used.
+type store interface {
+	appender
+	reader
+	clients
+	pinger
+}
+
+// live is the real store: it only turns Subscribe's result into an interface.
+type live struct{ *queue.Queue }
+
+// Subscribe implements reader.
+func (l live) Subscribe(ctx context.Context, in queue.Interest) (subscription, error) {
+	s, err := l.Queue.Subscribe(ctx, in)
+	if err != nil {
+		return nil, err // a nil *queue.Subscription must not become a non-nil interface
+	}
+	return s, nil
+}
+
+// New makes the Handler. Its server needs what ConfigureServer sets.
+func New(q *queue.Queue, o Options) (*Handler, error) { return newHandler(live{q}, o) }
+
+func newHandler(s store, o Options) (*Handler, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(o.JWTSecret); n > 0 && n < 32 {
+		o.Logger.Warn("the JWT secret is short: RFC 7518 asks for 32 bytes", "bytes", n)
+	}
+	h := &Handler{
+		o: o, queue: s, keys: newAuthority(o), echo: echo.New(),
+		metrics: m, log: o.Logger, random: rand.Float64,
+	}
+	h.echo.Use(h.observe)
+	if cors := h.cors(); cors != nil {
+		h.echo.Use(cors)
+	}
+	h.routes()
+	return h, nil
+}
+
+func (h *Handler) routes() {
+	e := h.echo
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		e.Add(method, "/livez", h.livez)
+		e.Add(method, "/readyz", h.readyz)
+		e.Add(method, "/openapi.yaml", h.openapi)
+		e.Add(method, "/problems/:slug", h.explain)
+	}
+	e.POST("/v1/:ns/emit", h.admit(h.emit))
+	e.POST("/v1/:ns/ack", h.admit(h.ack))
+	e.GET("/v1/:ns/events", h.admit(h.events))
+	e.GET("/v1/:ns/rooms/:room/events", h.admit(h.history))
+	e.GET("/v1/:ns/clients/:client", h.admit(h.client))
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.echo.ServeHTTP(w, r) }
+
+// ConfigureServer sets what a server of this handler needs: a limit on the time
+// for headers, none on the time for responses (every write has its own), and
+// HTTP/2 without TLS beside HTTP/1.1, for the proxies that speak it. Handler is
+// set when it is nil.
+func (h *Handler) ConfigureServer(s *http.Server) {
+	s.ReadHeaderTimeout = 5 * time.Second
+	s.ReadTimeout = 0 // would end streams: net/http watches for a lost client by reading
+	s.WriteTimeout = 0
+	s.IdleTimeout = 2 * time.Minute
+	s.MaxHeaderBytes = 64 << 10
+	s.Protocols = new(http.Protocols)
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetHTTP2(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	if s.ErrorLog == nil {
+		s.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
+	}
+	if s.Handler == nil {
+		s.Handler = h
+	}
+}
+
+// Drain begins the end: /readyz fails, long polls return at once with retry,
+// streams end with culvert:reconnect, and so do those that still come. Emits
+// are taken until the queue is closed. It does not wait; see Wait.
+func (h *Handler) Drain() { h.sessions.drain() }
+
+// Wait returns when no stream, long poll or NDJSON upload is open, or with
+// ctx's error. It is meant for after Drain.
+func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) }

@@ -1,0 +1,72 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// history serves GET /v1/{ns}/rooms/{room}/events.
+func (h *Handler) history(c *call) error {
+	name, err := c.param("room")
+	if err != nil {
+		return err
+	}
+	room, err := queue.ParseRoom(name)
+	if err != nil {
+		return err
+	}
+	after, err := c.query.cursor("after")
+	if err != nil {
+		return err
+	}
+	limit, err := c.query.limit()
+	if err != nil {
+		return err
+	}
+	if !c.who.mayRead(room) {
+		return refuse(forbidden, "room", "the token does not allow reading room "+strconv.Quote(name))
+	}
+	b, err := h.queue.History(c.r.Context(), c.ns, room, c.who.client, after, limit)
+	if err != nil {
+		return err
+	}
+	p := page{batch: b}
+	header := c.w.Header()
+	header.Set("Cache-Control", "private, no-cache")
+	if len(b.Events) == limit {
+		tag := p.etag()
+		header.Set("ETag", tag)
+		if noneMatch(c.r.Header, tag) {
+			c.w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	h.metrics.read.Add(float64(len(b.Events)))
+	return h.writePage(c, p)
+}
+
+// etag is a strong one: the hash of the page's bytes.
+func (p page) etag() string {
+	sum := sha256.New()
+	_ = p.each(func(b []byte) error { sum.Write(b); return nil })
+	return `"` + hex.EncodeToString(sum.Sum(nil)[:12]) + `"`
+}
+
+// noneMatch reports whether If-None-Match names the tag. The comparison is the
+// weak one (RFC 9110, 13.1.2): proxies that compress weaken tags.
+func noneMatch(h http.Header, tag string) bool {
+	for _, line := range h.Values("If-None-Match") {
+		for t := range strings.SplitSeq(line, ",") {
+			t = strings.TrimSpace(t)
+			if t == "*" || strings.TrimPrefix(t, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
+}

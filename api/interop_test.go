@@ -1,0 +1,188 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/r3labs/sse/v2"
+)
+
+// interopNames are events as applications name them, and worse.
+var interopNames = []string{"chat message", "message", " spaced", "größe:日本", "data"}
+
+// interop runs one client against a stream that is cut in the middle. listen
+// starts it, and it calls got for every frame it dispatches; it reconnects by
+// itself or is restarted, from the id it saw last. No event may be missing or
+// come in another order.
+func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(sseFrame))) {
+	s := newSite(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	frames := make(chan sseFrame)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		listen(ctx, s, func(f sseFrame) {
+			select {
+			case frames <- f:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+
+	next := func() sseFrame {
+		t.Helper()
+		select {
+		case f := <-frames:
+			return f
+		case <-done:
+			t.Fatal("the client ended")
+		case <-ctx.Done():
+			t.Fatal("nothing came in time")
+		}
+		return sseFrame{}
+	}
+	if f := next(); f.event != "culvert:hello" {
+		t.Fatalf("first came %+v", f)
+	}
+	var want, got []string
+	last := ""
+	for round := range 3 {
+		for i, name := range interopNames {
+			data := fmt.Sprintf(`{"round":%d,"i":%d,"text":"a\nb\u2028c: data: \"ü\""}`, round, i)
+			body, _ := json.Marshal(map[string]any{"event": name, "data": json.RawMessage(data)})
+			cursor := s.post("/v1/default/emit", string(body)).is(201).json()["cursor"].(string)
+			want = append(want, cursor+" "+name+" "+data)
+		}
+		for len(got) < len(want) {
+			f := next()
+			if strings.HasPrefix(f.event, "culvert:") {
+				continue
+			}
+			got = append(got, f.id+" "+f.event+" "+f.payload(t))
+			last = f.id
+		}
+		s.server.CloseClientConnections()
+		s.client.CloseIdleConnections() // the emitter's are cut, too
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q, up to %s", got, want, last)
+	}
+}
+
+func TestR3labsClient(t *testing.T) {
+	interop(t, func(ctx context.Context, s *site, got func(sseFrame)) {
+		c := sse.NewClient(s.url + "/v1/default/events?client=r3labs")
+		c.Headers["Authorization"] = "Bearer " + testKey
+		c.ReconnectStrategy = once{} // its own knows no context
+		defer c.Connection.CloseIdleConnections()
+		for ctx.Err() == nil { // it takes a stream's end for the end
+			_ = c.SubscribeRawWithContext(ctx, func(e *sse.Event) {
+				got(sseFrame{id: string(e.ID), event: string(e.Event), data: string(e.Data)})
+			})
+		}
+	})
+}
+
+// once is a backoff that gives up.
+type once struct{}
+
+func (once) NextBackOff() time.Duration { return -1 }
+
+func (once) Reset() {}
+
+func TestCurl(t *testing.T) {
+	interop(t, func(ctx context.Context, s *site, got func(sseFrame)) {
+		last := ""
+		for ctx.Err() == nil {
+			c := exec.CommandContext(ctx, "curl", "--no-buffer", "--silent", "--show-error",
+				"--header", "Accept: text/event-stream", "--header", "Authorization: Bearer "+testKey,
+				"--header", "Last-Event-ID: "+last, s.url+"/v1/default/events?client=curl")
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := c.Start(); err != nil {
+				t.Error(err)
+				return
+			}
+			p := newSSEParser(out)
+			p.id = last
+			for f, err := p.next(); err == nil; f, err = p.next() {
+				last = f.id
+				got(f)
+			}
+			_ = c.Wait() // the connection was cut
+		}
+	})
+}
+
+// TestEventSource is the npm package, which follows the standard's reconnection
+// and keeps the last event id by itself. The token is in the URL, as a browser's
+// EventSource needs it.
+func TestEventSource(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"package.json", "package-lock.json", "listen.mjs"} {
+		b, err := os.ReadFile(filepath.Join("testdata", "interop", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	npm := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+	npm.Dir = dir
+	if out, err := npm.CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	interop(t, func(ctx context.Context, s *site, got func(sseFrame)) {
+		address := s.url + "/v1/default/events?access_token=" + url.QueryEscape(token(t, "browser"))
+		args := append([]string{"listen.mjs", address, "culvert:hello", "culvert:heartbeat"}, interopNames...)
+		c := exec.CommandContext(ctx, "node", args...)
+		c.Dir = dir
+		var stderr bytes.Buffer
+		c.Stderr = &stderr
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := c.Start(); err != nil {
+			t.Error(err)
+			return
+		}
+		lines := bufio.NewReader(out)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+					t.Error(err)
+				}
+				break
+			}
+			var e struct{ Type, ID, Data string }
+			if err := json.Unmarshal(line, &e); err != nil {
+				t.Error(err)
+			}
+			got(sseFrame{id: e.ID, event: e.Type, data: e.Data})
+		}
+		if err := c.Wait(); err != nil && ctx.Err() == nil {
+			t.Errorf("node: %v\n%s", err, stderr.String())
+		}
+	})
+}

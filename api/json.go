@@ -1,0 +1,159 @@
+package api
+
+import (
+	"encoding/json"
+	"unicode/utf8"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// The walkers below take JSON that json.Valid has accepted. They exist because
+// encoding/json matches member names in any case, keeps the last of two members
+// and cannot say which one is unknown: with those a misspelled "room" would
+// reach everyone.
+
+// members calls f for every member of the object raw, in order. It reports
+// false when raw is no object.
+func members(raw []byte, f func(name string, value []byte) error) (isObject bool, err error) {
+	i := space(raw, 0)
+	if i >= len(raw) || raw[i] != '{' {
+		return false, nil
+	}
+	i = space(raw, i+1)
+	for raw[i] != '}' {
+		end := stringEnd(raw, i)
+		name, err := text("", raw[i:end])
+		if err != nil {
+			return true, refuse(malformed, "", "the name of a member is not a string of Unicode characters")
+		}
+		i = space(raw, space(raw, end)+1) // over the colon
+		end = valueEnd(raw, i)
+		if err := f(name, raw[i:end]); err != nil {
+			return true, err
+		}
+		if i = space(raw, end); raw[i] == ',' {
+			i = space(raw, i+1)
+		}
+	}
+	return true, nil
+}
+
+// elements calls f for every element of the array raw, in order. It reports
+// false when raw is no array.
+func elements(raw []byte, f func(i int, value []byte) error) (isArray bool, err error) {
+	if raw[0] != '[' {
+		return false, nil
+	}
+	i := space(raw, 1)
+	for n := 0; raw[i] != ']'; n++ {
+		end := valueEnd(raw, i)
+		if err := f(n, raw[i:end]); err != nil {
+			return true, err
+		}
+		if i = space(raw, end); raw[i] == ',' {
+			i = space(raw, i+1)
+		}
+	}
+	return true, nil
+}
+
+// text decodes a string. ParseData refuses what json.Unmarshal would silently
+// replace: unpaired surrogates.
+func text(field string, raw []byte) (string, error) {
+	if raw[0] != '"' {
+		return "", refuse(invalid, field, field+" must be a string")
+	}
+	escaped := false
+	for _, c := range raw {
+		escaped = escaped || c == '\\'
+	}
+	if !escaped {
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	if _, err := queue.ParseData(raw); err != nil {
+		return "", inField(err, field)
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", refuse(invalid, field, field+" must be a string")
+	}
+	return s, nil
+}
+
+func space(raw []byte, i int) int {
+	for i < len(raw) && (raw[i] == ' ' || raw[i] == '\n' || raw[i] == '\r' || raw[i] == '\t') {
+		i++
+	}
+	return i
+}
+
+// stringEnd returns the index after the string that begins at i.
+func stringEnd(raw []byte, i int) int {
+	for i++; raw[i] != '"'; i++ {
+		if raw[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+// valueEnd returns the index after the value that begins at i.
+func valueEnd(raw []byte, i int) int {
+	depth := 0
+	for i < len(raw) {
+		switch raw[i] {
+		case '"':
+			i = stringEnd(raw, i)
+			if depth == 0 {
+				return i
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // of what holds a number or a literal
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\n', '\r', '\t':
+			if depth == 0 {
+				return i
+			}
+		}
+		i++
+	}
+	return i
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString adds s as a JSON string. Line separators of JavaScript are
+// escaped as encoding/json does; invalid UTF-8 becomes U+FFFD.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < 0x20 || c == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == '\u2028' || r == '\u2029' {
+				b = append(b, `\u202`...)
+				b = append(b, hexDigits[r&15])
+			} else {
+				b = utf8.AppendRune(b, r)
+			}
+			i += n
+			continue
+		}
+		i++
+	}
+	return append(b, '"')
+}

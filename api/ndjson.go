@@ -1,0 +1,182 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+const (
+	// uploadStall ends an upload that sends nothing for so long.
+	uploadStall = time.Minute
+	// uploadGrace is how long an upload may go on once the server drains.
+	uploadGrace = 3 * time.Second
+)
+
+// emitLines serves an NDJSON upload: lines are read while earlier ones are
+// being stored (gather.go), and every line gets a result line in order. The
+// status is 200 before anything is known, so problems stand in the result lines.
+func (h *Handler) emitLines(c *call) error {
+	if err := c.ctl.EnableFullDuplex(); err != nil {
+		return err // a middleware hides net/http's writer
+	}
+	n := h.sessions.enter(c.r.Context())
+	defer n.leave()
+	h.metrics.uploads.Inc()
+	defer h.metrics.uploads.Dec()
+
+	header := c.w.Header()
+	header.Set("Content-Type", mediaLines)
+	header.Set("X-Accel-Buffering", "no")
+	c.w.WriteHeader(http.StatusOK)
+
+	u := &upload{h: h, c: c, out: h.outlet(c), body: &stalling{ctl: c.ctl, body: c.r.Body, patience: uploadStall}}
+	g := newGather()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		g.fill(newLines(u.body))
+	}()
+	u.run(n, g)
+	g.stop()
+	u.body.hurry(-time.Second) // wakes the reader, whatever it waits for
+	<-read
+	return nil
+}
+
+// upload is one NDJSON request.
+type upload struct {
+	h    *Handler
+	c    *call
+	out  outlet
+	body *stalling
+}
+
+// run stores what is gathered until one of the upload's ends: the body's, the
+// token's, the server's, or an error after which the rest would fail too.
+func (u *upload) run(n *session, g *gather) {
+	drain := n.Done()
+	var end <-chan time.Time
+	var why *kind
+	if !u.c.who.expires.IsZero() {
+		t := time.NewTimer(time.Until(u.c.who.expires))
+		defer t.Stop()
+		end, why = t.C, unauthorized
+	}
+	for {
+		select {
+		case <-g.ready:
+			lines, next, err := g.take()
+			if !u.store(lines) {
+				return
+			}
+			if err != nil {
+				u.part(err, next)
+				return
+			}
+		case <-drain:
+			if !n.drained() {
+				return // the client is gone
+			}
+			drain = nil
+			u.body.hurry(time.Second)
+			t := time.NewTimer(uploadGrace)
+			defer t.Stop()
+			end, why = t.C, draining
+		case <-end:
+			lines, next, _ := g.take()
+			if u.store(lines) {
+				u.say(why, next)
+			}
+			return
+		}
+	}
+}
+
+// part tells why line next was not read, where that is for the client to know.
+func (u *upload) part(err error, next int) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return // the body is complete, or its connection is gone
+	}
+	if u.h.sessions.isDraining() {
+		u.say(draining, next)
+	} else {
+		u.say(timedOut, next)
+	}
+}
+
+// say ends the response with a problem that concerns line and all after it.
+func (u *upload) say(k *kind, line int) {
+	u.h.metrics.problem(k)
+	b := refuse(k, "", "this line and what follows was not stored").appendJSON(nil, line)
+	_ = u.out.send(append(b, '\n')) // the last word: nobody to tell of its failure
+}
+
+// store appends the lines that are events and answers every one, in order. It
+// reports whether the upload can go on.
+func (u *upload) store(lines []line) bool {
+	if len(lines) == 0 {
+		return true
+	}
+	emits := make([]queue.Emit, 0, len(lines))
+	for i := range lines {
+		l := &lines[i]
+		if l.err == nil {
+			var m queue.Emit
+			if m, l.err = u.parse(l.text); l.err == nil {
+				emits = append(emits, m)
+			}
+		}
+	}
+	var results []queue.Result
+	if len(emits) > 0 {
+		results = u.h.queue.AppendEach(u.c.r.Context(), emits)
+		u.h.count(results)
+	}
+	b, more := u.answer(lines, results)
+	return u.out.send(b) == nil && more
+}
+
+func (u *upload) answer(lines []line, results []queue.Result) (b []byte, more bool) {
+	more = true
+	for _, l := range lines {
+		err := l.err
+		if err == nil {
+			if err = results[0].Err; err == nil {
+				b = appendResult(b, results[0])
+			}
+			results = results[1:]
+		} else {
+			u.h.metrics.rejected.Inc()
+		}
+		if err != nil {
+			p := faultOf(err)
+			u.h.metrics.problem(p.kind)
+			if p.kind == internal {
+				u.h.log.Error("upload failed", "request_id", u.c.w.Header().Get(requestIDHeader), "line", l.number, "error", err)
+			}
+			b = p.appendJSON(b, l.number)
+			more = more && p.status < http.StatusInternalServerError
+		}
+		b = append(b, '\n')
+	}
+	return b, more
+}
+
+func (u *upload) parse(text []byte) (queue.Emit, error) {
+	if err := checkJSON(text); err != nil {
+		return queue.Emit{}, err
+	}
+	var e envelope
+	if err := e.open(text); err != nil {
+		return queue.Emit{}, err
+	}
+	return e.emit(u.c)
+}
+
+// isBlank lines are skipped; senders use them to keep a connection alive.
+func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+const requestIDHeader = "X-Request-Id"
+
+// observe is around everything: it gives the request its id, turns panics and
+// errors into answers, and measures.
+func (h *Handler) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := time.Now()
+		r, w := c.Request(), c.Response()
+		id := requestID(r)
+		w.Header().Set(requestIDHeader, id)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if err := recovered(next, c); err != nil {
+			h.fail(c, id, err)
+		}
+		h.metrics.request(c.Path(), w.Status, time.Since(start))
+		if h.log.Enabled(r.Context(), slog.LevelDebug) {
+			h.log.LogAttrs(r.Context(), slog.LevelDebug, "request", requestAttrs(c, id, time.Since(start))...)
+		}
+		return nil
+	}
+}
+
+// recovered runs next and returns a panic as an error with its stack.
+func recovered(next echo.HandlerFunc, c echo.Context) (err error) {
+	defer func() {
+		p := recover()
+		if e, ok := p.(error); ok && errors.Is(e, http.ErrAbortHandler) {
+			panic(p) // net/http's own way to drop the connection
+		}
+		if p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return next(c)
+}
+
+// fail answers with the problem err is.
+func (h *Handler) fail(c echo.Context, id string, err error) {
+	r, w := c.Request(), c.Response()
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		// The client is gone, and no fault of anyone's; or whoever runs this
+		// handler gave the request up, and must not seem to have answered 200.
+		panic(http.ErrAbortHandler)
+	}
+	p := faultOf(err)
+	h.metrics.problem(p.kind)
+	if p.kind == internal {
+		h.log.Error("request failed", "request_id", id, "method", r.Method, "route", c.Path(), "error", err)
+		p = refuse(internal, "", "the server's log says more under request id "+id)
+	}
+	if w.Committed {
+		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+	}
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	switch p.status {
+	case http.StatusUnauthorized:
+		if header.Get("WWW-Authenticate") == "" {
+			header.Set("WWW-Authenticate", "Bearer")
+		}
+	case http.StatusServiceUnavailable:
+		header.Set("Retry-After", strconv.Itoa(p.retry+int(h.random()*float64(p.retry+1))))
+	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
+		if r.ProtoMajor == 1 {
+			header.Set("Connection", "close") // the rest of the body is not worth reading
+		}
+	}
+	answer(w, h.o.WriteTimeout, p.status, "application/problem+json", p.appendJSON(nil, 0))
+}
+
+// requestID takes the caller's id where it is harmless in a log and a header.
+func requestID(r *http.Request) string {
+	id := r.Header.Get(requestIDHeader)
+	if id == "" || len(id) > 64 {
+		return newRequestID()
+	}
+	for _, c := range []byte(id) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return newRequestID()
+		}
+	}
+	return id
+}
+
+func newRequestID() string { return fmt.Sprintf("%016x", rand.Uint64()) }

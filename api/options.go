@@ -1,0 +1,84 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options configure New. Zero fields mean the default given.
+type Options struct {
+	// APIKeys are the secrets of backends: each opens every namespace, room and
+	// client. Without any, and without JWTSecret, New fails.
+	APIKeys []string
+	// JWTSecret verifies HS256 tokens; RFC 7518 wants 32 bytes or more. Empty:
+	// no tokens are accepted.
+	JWTSecret []byte
+	// Heartbeat is the silence after which a stream gets a heartbeat: 15s.
+	Heartbeat time.Duration
+	// MaxAge ends a stream after this time, less up to a tenth so that streams
+	// opened together do not return together: 3300s.
+	MaxAge time.Duration
+	// MaxWait bounds how long a long poll is held: 50s, which is also the most
+	// it can be.
+	MaxWait time.Duration
+	// WriteTimeout bounds every single write to a client that does not read: 15s.
+	WriteTimeout time.Duration
+	// CORSOrigins are the origins, such as "https://app.example", whose pages
+	// may use this server. None: only pages of its own origin.
+	CORSOrigins []string
+	// Logger: slog.Default. It never receives tokens, query strings or payloads.
+	Logger *slog.Logger
+	// Registerer receives the metrics; nil keeps none.
+	Registerer prometheus.Registerer
+}
+
+// maxWait is the longest wait a request may ask for.
+const maxWait = 50 * time.Second
+
+// withDefaults fills zero fields and checks the rest.
+func (o Options) withDefaults() (Options, error) {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&o.Heartbeat, 15*time.Second)
+	def(&o.MaxAge, 3300*time.Second)
+	def(&o.MaxWait, maxWait)
+	def(&o.WriteTimeout, 15*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o, o.check()
+}
+
+func (o Options) check() error {
+	switch {
+	case len(o.APIKeys) == 0 && len(o.JWTSecret) == 0:
+		return errors.New("neither an API key nor a JWT secret is set: nobody could use the server")
+	case slices.Contains(o.APIKeys, ""):
+		return errors.New("an API key is empty")
+	case o.Heartbeat < 0, o.MaxAge < 0, o.MaxWait < 0, o.WriteTimeout < 0:
+		return errors.New("durations must not be negative")
+	case o.MaxWait > maxWait:
+		return fmt.Errorf("max wait must be at most %v", maxWait)
+	}
+	for _, origin := range o.CORSOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+			return fmt.Errorf("CORS origin %q: want scheme://host[:port] and nothing else", origin)
+		}
+		for _, c := range origin {
+			if c == '*' || c == '?' {
+				return fmt.Errorf("CORS origin %q: patterns are not supported, name each origin", origin)
+			}
+		}
+	}
+	return nil
+}

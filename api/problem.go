@@ -1,0 +1,109 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+)
+
+// kind is one sort of problem, as RFC 9457 means it: what a program may decide
+// on. text is what GET /problems/{slug} answers.
+type kind struct {
+	slug   string
+	status int
+	title  string
+	retry  int // seconds for Retry-After, before jitter
+	text   string
+}
+
+var (
+	malformed = &kind{"malformed", 400, "Malformed request", 0,
+		"The body is not the JSON it should be: bad syntax, something after the value, a member twice or one nobody knows. An unknown member is refused because a misspelled \"room\" would otherwise reach everyone."}
+	badParameter = &kind{"bad-parameter", 400, "Bad parameter", 0,
+		"A query parameter, header or cursor cannot be read, is missing or stands twice; \"field\" names it."}
+	tooDeep = &kind{"too-deep", 400, "Nested too deep", 0,
+		"Data may nest arrays and objects 64 deep."}
+	unauthorized = &kind{"unauthorized", 401, "Missing or bad credentials", 0,
+		"Send \"Authorization: Bearer T\" (or ?access_token=T) where T is an API key or a JWT that is signed with this server's secret and has not expired."}
+	forbidden = &kind{"forbidden", 403, "Not allowed", 0,
+		"The token is valid but does not grant this: its \"rooms\" patterns say what it may read, its \"emit\" patterns where it may emit."}
+	notFound = &kind{"not-found", 404, "Not found", 0,
+		"There is nothing here, or nothing that these credentials may know of."}
+	methodNotAllowed = &kind{"method-not-allowed", 405, "Method not allowed", 0,
+		"The address exists for other methods; the Allow header lists them."}
+	timedOut = &kind{"request-timeout", 408, "Request took too long to arrive", 0,
+		"The body stopped arriving. What was answered before is stored; send the rest again."}
+	beyondHead = &kind{"cursor-beyond-head", 409, "Cursor is beyond the head", 0,
+		"The cursor names a position this log has not reached, so nothing up to it can have been received."}
+	otherLog = &kind{"cursor-of-another-log", 409, "Cursor belongs to another log", 0,
+		"The log was replaced (a new database, a restore) since the cursor was given. Receive from it: the answer begins with the gap and with cursors of the new log."}
+	keyReused = &kind{"key-reused", 409, "Idempotency key reused", 0,
+		"The idempotency key was used for an event with other content. A repeat must be the same event; another event needs another key."}
+	tooLarge = &kind{"too-large", 413, "Too large", 0,
+		"A body may have 1 MiB (NDJSON: any length, but 320 KiB a line), an event's data 256 KiB."}
+	unsupported = &kind{"unsupported-media-type", 415, "Unsupported media type", 0,
+		"Send application/json (or application/x-ndjson to emit) in UTF-8 and without Content-Encoding."}
+	invalid = &kind{"invalid", 422, "Invalid request", 0,
+		"The request is well-formed but \"field\" holds something that cannot be accepted: a wrong type, a control character, invalid UTF-8, a reserved name, a length over its limit."}
+	internal = &kind{"internal", 500, "Internal error", 0,
+		"Something unexpected went wrong. The server's log tells what, under the request id of the answer."}
+	overloaded = &kind{"overloaded", 503, "Overloaded", 1,
+		"Too many emits are waiting for Postgres. Nothing was stored; try again after Retry-After seconds."}
+	unavailable = &kind{"unavailable", 503, "Postgres is unavailable", 2,
+		"Postgres cannot be reached or cannot write. An emit may or may not have been stored: repeat it with an idempotency key. Try again after Retry-After seconds."}
+	draining = &kind{"draining", 503, "Shutting down", 1,
+		"This instance is shutting down. Nothing was stored; try again, and another instance will answer."}
+)
+
+// kinds lists every problem this server answers with.
+var kinds = []*kind{
+	malformed, badParameter, tooDeep, unauthorized, forbidden, notFound, methodNotAllowed,
+	timedOut, beyondHead, otherLog, keyReused, tooLarge, unsupported, invalid, internal,
+	overloaded, unavailable, draining,
+}
+
+// problem is one answer of a kind. As an error it is what handlers return.
+type problem struct {
+	*kind
+	field  string
+	detail string
+}
+
+func refuse(k *kind, field, detail string) *problem { return &problem{k, field, detail} }
+
+// Error implements error.
+func (p *problem) Error() string { return p.slug + ": " + p.detail }
+
+// appendJSON adds the problem's object to b; line is that of an NDJSON upload,
+// 0 otherwise.
+func (p *problem) appendJSON(b []byte, line int) []byte {
+	b = append(b, `{"type":"/problems/`...)
+	b = append(b, p.slug...)
+	b = append(b, `","title":`...)
+	b = appendString(b, p.title)
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(p.status), 10)
+	b = append(b, `,"detail":`...)
+	b = appendString(b, p.detail)
+	if p.field != "" {
+		b = append(b, `,"field":`...)
+		b = appendString(b, p.field)
+	}
+	if line > 0 {
+		b = append(b, `,"line":`...)
+		b = strconv.AppendInt(b, int64(line), 10)
+	}
+	return append(b, '}')
+}
+
+// explain answers GET /problems/{slug}, where the type of a problem leads.
+func (h *Handler) explain(c echo.Context) error {
+	for _, k := range kinds {
+		if k.slug == c.Param("slug") {
+			text := k.title + " (" + strconv.Itoa(k.status) + ")\n\n" + k.text + "\n"
+			return c.Blob(http.StatusOK, "text/plain; charset=utf-8", []byte(text))
+		}
+	}
+	return echo.ErrNotFound
+}

@@ -1,0 +1,197 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+const (
+	streamLimit = 1000 // events of one Poll
+
+	retryLeast, retryMost = 250 * time.Millisecond, 2 * time.Second
+)
+
+// Reasons of culvert:reconnect.
+const (
+	reasonMaxAge  = "max_age"
+	reasonDrain   = "drain"
+	reasonExpired = "expired"
+)
+
+// stream is one open SSE connection. Only its own goroutine touches it.
+type stream struct {
+	h    *Handler
+	sub  subscription
+	out  outlet
+	last time.Time // of the last write
+
+	retry time.Duration    // 0: Postgres answered last time
+	again <-chan time.Time // when to ask it again
+}
+
+// stream serves SSE until one of its ends, each of which the loop names.
+func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error {
+	h.metrics.streams.Inc()
+	defer h.metrics.streams.Dec()
+	header := c.w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "private, no-cache, no-store, no-transform")
+	header.Set("X-Accel-Buffering", "no")
+	c.w.WriteHeader(http.StatusOK)
+
+	s := &stream{h: h, sub: sub, out: h.outlet(c)}
+	life, reason := h.lifetime(c.who)
+	end := time.NewTimer(life)
+	defer end.Stop()
+	beat := time.NewTimer(h.o.Heartbeat)
+	defer beat.Stop()
+	if s.send(h.greeting(c, sub, q).frame()) != nil {
+		return nil
+	}
+	more, due := !n.drained(), false
+	for {
+		if more {
+			var err error
+			if more, err = s.deliver(n, due); errors.Is(err, queue.ErrClosed) {
+				s.part(reasonDrain)
+				return nil
+			} else if err != nil {
+				return nil // the client is gone, or reads too slowly
+			}
+			due = false
+		}
+		wake, busy := sub.Wake(), ready
+		if !more {
+			busy = nil
+		}
+		if s.again != nil {
+			wake = nil // until Postgres had its pause
+		}
+		select {
+		case <-n.Done():
+			if n.drained() {
+				s.part(reasonDrain)
+			}
+			return nil // otherwise the client is gone
+		case <-end.C:
+			s.part(reason)
+			return nil
+		case <-beat.C:
+			// Writes do not touch the timer: it finds out here whether there
+			// was silence.
+			quiet := time.Since(s.last)
+			due = quiet >= h.o.Heartbeat
+			more = more || due
+			if due {
+				quiet = 0
+			}
+			beat.Reset(h.o.Heartbeat - quiet)
+		case <-s.again:
+			s.again, more = nil, true
+		case <-wake:
+			more = true
+		case <-busy:
+		}
+	}
+}
+
+// ready always receives: the case of a stream that has more to deliver at once,
+// which must not keep the others from being looked at.
+var ready = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+func (h *Handler) greeting(c *call, sub subscription, q receipt) hello {
+	return hello{
+		client: c.who.client, cursor: sub.Cursor(), log: h.queue.Head().Log,
+		heartbeat: h.o.Heartbeat, maxAge: h.o.MaxAge,
+		retry: h.jitter(time.Second, 3*time.Second), id: q.interest.After.IsZero(),
+	}
+}
+
+// lifetime is how long a stream of the caller may last, and why it then ends.
+func (h *Handler) lifetime(who caller) (time.Duration, string) {
+	age := h.o.MaxAge - h.jitter(0, h.o.MaxAge/10)
+	if who.expires.IsZero() {
+		return age, reasonMaxAge
+	}
+	if left := time.Until(who.expires); left < age {
+		return left, reasonExpired
+	}
+	return age, reasonMaxAge
+}
+
+// deliver writes what Poll has now and reports whether there is more. With due,
+// a heartbeat is written when there was nothing else; it comes after Poll so
+// that its position moves with the head. An error is ErrClosed, or means that
+// nothing more can be written.
+func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
+	b, err := s.sub.Poll(ctx, streamLimit)
+	switch {
+	case errors.Is(err, queue.ErrClosed):
+		return false, err
+	case err == nil:
+		s.retry = 0
+		if b.Gap != nil || len(b.Events) > 0 {
+			return b.More, s.write(b)
+		}
+	case ctx.Err() == nil:
+		s.pause(err)
+	}
+	if due {
+		return b.More, s.send(heartbeatFrame(s.sub.Cursor(), time.Now()))
+	}
+	return b.More, nil
+}
+
+// pause plans the next Poll after a failed one: the stream stays open while
+// Postgres is away, and what is at fault is logged once.
+func (s *stream) pause(err error) {
+	if s.retry == 0 && faultOf(err).kind == internal {
+		s.h.log.Error("stream cannot read", "error", err)
+	}
+	s.retry = min(max(retryLeast, 2*s.retry), retryMost)
+	s.again = time.After(s.h.jitter(s.retry/2, s.retry))
+}
+
+// write sends a batch in chunks, so that many small frames cost one write and a
+// slow client's deadline counts for a bounded piece.
+func (s *stream) write(b queue.Batch) error {
+	if b.Gap != nil {
+		if err := s.out.write(gapFrame(b.Gap)); err != nil {
+			return err
+		}
+	}
+	s.h.metrics.streamed.Add(float64(len(b.Events)))
+	if len(b.Events) == 1 {
+		return s.send(b.Events[0].Wire(eventFrame))
+	}
+	chunk := newChunk(&s.out)
+	defer chunk.free()
+	for _, e := range b.Events {
+		if err := chunk.add(e.Wire(eventFrame)); err != nil {
+			return err
+		}
+	}
+	s.last = time.Now()
+	if err := chunk.end(); err != nil {
+		return err
+	}
+	return s.out.flush()
+}
+
+func (s *stream) send(b []byte) error {
+	s.last = time.Now()
+	return s.out.send(b)
+}
+
+// part is the last word of a stream.
+func (s *stream) part(reason string) {
+	_ = s.send(reconnectFrame(reason, s.h.jitter(500*time.Millisecond, 3*time.Second)))
+}

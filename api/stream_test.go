@@ -1,0 +1,405 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// recorder is a connection without a network, so that time can be faked. A
+// client that does not read makes Flush wait until the write deadline.
+type recorder struct {
+	mu       sync.Mutex
+	header   http.Header
+	status   int
+	body     strings.Builder
+	flushes  int
+	deadline time.Time
+	stalled  bool
+	broken   bool
+}
+
+func (r *recorder) Header() http.Header { return r.header }
+
+func (r *recorder) WriteHeader(status int) { r.status = status }
+
+func (r *recorder) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.body.Write(b)
+}
+
+func (r *recorder) SetWriteDeadline(t time.Time) error {
+	r.deadline = t
+	return nil
+}
+
+func (r *recorder) FlushError() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flushes++
+	if r.broken {
+		return errors.New("connection reset by peer")
+	}
+	if r.stalled {
+		time.Sleep(time.Until(r.deadline))
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// seen are the frames so far, in short.
+func (r *recorder) seen() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []string
+	for _, f := range parseSSE(r.body.String()) {
+		all = append(all, strings.TrimPrefix(f.event, "culvert:"))
+	}
+	return all
+}
+
+func (r *recorder) last() sseFrame {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	frames := parseSSE(r.body.String())
+	return frames[len(frames)-1]
+}
+
+// bench is a handler in a bubble of faked time with one request under way.
+type bench struct {
+	t      *testing.T
+	m      *memory
+	h      *Handler
+	w      *recorder
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// inBubble runs a request to /v1/default/events for client c, a stream unless
+// accept says otherwise, and then test.
+func inBubble(t *testing.T, m *memory, query, auth, accept string, test func(b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h, err := newHandler(m, Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.random = func() float64 { return 0 }
+		if auth == "" {
+			auth = testKey
+			query += "&client=c"
+		} else {
+			auth = tokenUntil(t, "c", time.Now().Add(time.Minute))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, "GET", "/v1/default/events?"+query, nil)
+		r.Body, r.ContentLength = http.NoBody, 0
+		r.Header.Set("Authorization", "Bearer "+auth)
+		r.Header.Set("Accept", accept)
+		b := &bench{t, m, h, &recorder{header: http.Header{}}, cancel, make(chan struct{})}
+		go func() {
+			defer close(b.done)
+			h.ServeHTTP(b.w, r)
+		}()
+		synctest.Wait()
+		test(b)
+		cancel()
+		<-b.done
+		if n := len(m.subs); n != 0 {
+			t.Errorf("%d subscriptions are left open", n)
+		}
+		if err := h.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+const sseType = "text/event-stream"
+
+func (b *bench) emit(data string) {
+	b.t.Helper()
+	e, _ := queue.ParseEventName("e")
+	d, err := queue.ParseData([]byte(data))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.m.Append(b.t.Context(), []queue.Emit{{Event: e, Data: d}}); err != nil {
+		b.t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func (b *bench) sees(want ...string) {
+	b.t.Helper()
+	synctest.Wait()
+	if got := b.w.seen(); !slices.Equal(got, want) {
+		b.t.Errorf("frames %v, want %v", got, want)
+	}
+}
+
+// ended reports whether the handler has returned.
+func (b *bench) ended() bool {
+	synctest.Wait()
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestHeartbeatComesAfterSilenceOnly(t *testing.T) {
+	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
+		want := map[string]string{
+			"Content-Type": "text/event-stream", "X-Accel-Buffering": "no",
+			"Cache-Control": "private, no-cache, no-store, no-transform",
+		}
+		for name, value := range want {
+			if got := b.w.header.Get(name); got != value {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+		time.Sleep(15*time.Second - time.Millisecond)
+		b.sees("hello")
+		time.Sleep(time.Millisecond)
+		b.sees("hello", "heartbeat")
+		if f := b.w.last(); f.id != memoryLog+":0" {
+			t.Errorf("heartbeat %+v", f)
+		}
+		time.Sleep(10 * time.Second)
+		b.emit("1")
+		time.Sleep(15*time.Second - time.Millisecond)
+		b.sees("hello", "heartbeat", "e")
+		time.Sleep(time.Millisecond)
+		b.sees("hello", "heartbeat", "e", "heartbeat")
+		if f := b.w.last(); f.id != memoryLog+":1" {
+			t.Errorf("heartbeat %+v", f)
+		}
+	})
+}
+
+func TestMaxAgeEndsAStream(t *testing.T) {
+	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
+		time.Sleep(3300*time.Second - time.Millisecond)
+		if b.ended() {
+			t.Fatal("too early")
+		}
+		time.Sleep(time.Millisecond)
+		if !b.ended() {
+			t.Fatal("did not end")
+		}
+		if f := b.w.last(); f.event != "culvert:reconnect" || f.data != `{"reason":"max_age","after":0.5}` || f.retry != "500" {
+			t.Errorf("last frame %+v", f)
+		}
+	})
+}
+
+func TestMaxAgeIsJittered(t *testing.T) {
+	h := &Handler{o: Options{MaxAge: 100 * time.Second}, random: func() float64 { return 0.999999 }}
+	if life, _ := h.lifetime(caller{}); life < 90*time.Second || life > 91*time.Second {
+		t.Errorf("life %v", life)
+	}
+}
+
+func TestExpiryEndsAStreamAndAPoll(t *testing.T) {
+	inBubble(t, &memory{}, "", "token", sseType, func(b *bench) {
+		time.Sleep(time.Minute)
+		if !b.ended() {
+			t.Fatal("did not end")
+		}
+		if f := b.w.last(); f.event != "culvert:reconnect" || !strings.Contains(f.data, `"expired"`) {
+			t.Errorf("last frame %+v", f)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		h, err := newHandler(m, Options{JWTSecret: testSecret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/default/events?wait=50", nil)
+		r.Body, r.ContentLength = http.NoBody, 0
+		r.Header.Set("Authorization", "Bearer "+tokenUntil(t, "c", time.Now().Add(10*time.Second)))
+		w := &recorder{header: http.Header{}}
+		start := time.Now()
+		h.ServeHTTP(w, r)
+		if took := time.Since(start); w.status != 200 || took > 10*time.Second {
+			t.Errorf("%d after %v", w.status, took)
+		}
+	})
+}
+
+func TestDrainEndsStreamsAndPolls(t *testing.T) {
+	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
+		b.h.random = func() float64 { return 0.5 }
+		b.h.Drain()
+		if !b.ended() {
+			t.Fatal("did not end")
+		}
+		if f := b.w.last(); f.event != "culvert:reconnect" || f.data != `{"reason":"drain","after":1.75}` {
+			t.Errorf("last frame %+v", f)
+		}
+	})
+	inBubble(t, &memory{}, "wait=50", "", "*/*", func(b *bench) {
+		time.Sleep(3 * time.Second)
+		if b.ended() {
+			t.Fatal("too early")
+		}
+		b.h.Drain()
+		if !b.ended() {
+			t.Fatal("did not end")
+		}
+		if want := `{"events":[],"cursor":"m3m0:0","more":false,"retry":0.5}`; b.w.body.String() != want {
+			t.Errorf("%s, want %s", b.w.body.String(), want)
+		}
+	})
+}
+
+func TestPollEndsAfterItsWait(t *testing.T) {
+	inBubble(t, &memory{}, "wait=7.5", "", "*/*", func(b *bench) {
+		time.Sleep(7500*time.Millisecond - time.Nanosecond)
+		if b.ended() {
+			t.Fatal("too early")
+		}
+		time.Sleep(time.Nanosecond)
+		if !b.ended() || b.w.body.String() != `{"events":[],"cursor":"m3m0:0","more":false}` {
+			t.Errorf("%q", b.w.body.String())
+		}
+	})
+	inBubble(t, &memory{}, "", "", "*/*", func(b *bench) {
+		time.Sleep(25*time.Second - 1)
+		if b.ended() {
+			t.Fatal("too early")
+		}
+		b.emit("1")
+		if !b.ended() || !strings.Contains(b.w.body.String(), `"offset":1,`) {
+			t.Errorf("%q", b.w.body.String())
+		}
+	})
+}
+
+func TestAStreamOutlivesPostgres(t *testing.T) {
+	m := &memory{}
+	inBubble(t, m, "", "", sseType, func(b *bench) {
+		m.set(func() { m.pollErr = fmt.Errorf("read: %w", queue.ErrUnavailable) })
+		synctest.Wait()
+		before := m.tries()
+		time.Sleep(31 * time.Second)
+		if tries := m.tries() - before; tries < 15 || tries > 50 {
+			t.Errorf("%d tries in 31s", tries)
+		}
+		b.sees("hello", "heartbeat", "heartbeat")
+		for range 1000 { // wakes do not shorten the pause
+			m.set(func() {})
+		}
+		synctest.Wait()
+		if tries := m.tries() - before; tries > 50 {
+			t.Errorf("%d tries", tries)
+		}
+		m.mu.Lock()
+		m.pollErr = nil
+		m.mu.Unlock()
+		b.emit("1")
+		time.Sleep(retryMost)
+		b.sees("hello", "heartbeat", "heartbeat", "e")
+		b.emit("2")
+		b.sees("hello", "heartbeat", "heartbeat", "e", "e")
+	})
+}
+
+func TestAClosedQueueEndsAStream(t *testing.T) {
+	m := &memory{}
+	inBubble(t, m, "", "", sseType, func(b *bench) {
+		m.set(func() { m.pollErr = queue.ErrClosed })
+		if !b.ended() || !strings.Contains(b.w.last().data, `"drain"`) {
+			t.Errorf("frames %v", b.w.seen())
+		}
+	})
+}
+
+func TestASlowOrLostClientEndsAStream(t *testing.T) {
+	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
+		b.w.mu.Lock()
+		b.w.stalled = true
+		b.w.mu.Unlock()
+		e, _ := queue.ParseEventName("e")
+		if _, err := b.m.Append(t.Context(), []queue.Emit{{Event: e}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15*time.Second + time.Millisecond)
+		if !b.ended() {
+			t.Error("a client that does not read keeps its stream")
+		}
+	})
+	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
+		b.w.mu.Lock()
+		b.w.broken = true
+		b.w.mu.Unlock()
+		b.emit("1")
+		if !b.ended() {
+			t.Error("a broken connection keeps its stream")
+		}
+	})
+	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
+		b.cancel()
+		if !b.ended() || len(b.w.seen()) != 1 {
+			t.Errorf("a client that left keeps its stream: %v", b.w.seen())
+		}
+	})
+}
+
+func TestManyEventsAreOneWrite(t *testing.T) {
+	m := &memory{}
+	inBubble(t, m, "", "", sseType, func(b *bench) {
+		e, _ := queue.ParseEventName("e")
+		big, _ := queue.ParseData([]byte(`"` + strings.Repeat("x", 100<<10) + `"`))
+		emits := make([]queue.Emit, 500)
+		for i := range emits {
+			emits[i] = queue.Emit{Event: e}
+		}
+		emits[250].Data = big
+		before := b.w.flushes
+		if _, err := m.Append(t.Context(), emits); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if b.w.flushes != before+1 {
+			t.Errorf("%d flushes", b.w.flushes-before)
+		}
+		frames := parseSSE(b.w.body.String())
+		for i, f := range frames[1:] {
+			if want := memoryLog + ":" + strconv.Itoa(i+1); f.id != want {
+				t.Fatalf("frame %d has id %s", i+1, f.id)
+			}
+		}
+		if len(frames) != 501 {
+			t.Errorf("%d frames", len(frames))
+		}
+	})
+}
+
+func TestGapWithoutEvents(t *testing.T) {
+	m := &memory{}
+	inBubble(t, m, "", "", sseType, func(b *bench) {
+		m.set(func() {
+			m.gap = &queue.Gap{From: cursorOf("m3m0:0"), To: cursorOf("m3m0:5"), Reason: queue.GapPruned}
+		})
+		b.sees("hello", "gap")
+		if b.w.flushes != 2 {
+			t.Errorf("%d flushes", b.w.flushes)
+		}
+	})
+}
