@@ -1,0 +1,134 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// bench measures Culvert against ceilings taken in the same run on the same
+// machine: only the ratios mean something elsewhere.
+type bench struct {
+	p        *process
+	duration time.Duration
+	callers  int
+	events   int
+	only     []string
+	profile  string
+	rows     []benchRow
+}
+
+// benchRow is one line of the result.
+type benchRow struct{ what, measured, ceiling, ratio, goal string }
+
+// benchmarks in the order they run; each appends its rows.
+var benchmarks = []struct {
+	name string
+	run  func(*bench, context.Context) error
+}{
+	{"emit", (*bench).emits},
+	{"batch", (*bench).batches},
+	{"catchup", (*bench).catchUp},
+	{"latency", (*bench).latency},
+}
+
+func (p *process) benchCommand() *cobra.Command {
+	b := &bench{p: p}
+	var names []string
+	for _, m := range benchmarks {
+		names = append(names, m.name)
+	}
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure this machine: emits, catch-up, latency",
+		Long: `Starts a Postgres with durable commits and the servers it needs on loopback,
+measures, and prints each figure beside a ceiling measured in the same run: what
+is left when the part in question does nothing. Servers, clients and Postgres
+share this machine, so only the ratios can be compared with another machine's.
+
+  emit     emits/s over HTTP, one event a request; ceiling: an HTTP server of the
+           same settings that reads the body and answers without storing
+  batch    emits/s over HTTP in batches of 100; ceiling: the queue's Append
+           called directly by as many callers
+  catchup  events/s of one client that reads an old log by SSE; ceiling: the SQL
+           read alone
+  latency  from the request of an emit to its frame on another instance, and
+           from its commit being known to the emitter, at a rate that saturates nothing`,
+		Example: `  culvert bench
+  culvert bench --only emit --duration 10s --cpuprofile emit.prof`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return b.run(c) },
+	}
+	f := c.Flags()
+	f.DurationVar(&b.duration, "duration", 5*time.Second, "how long each rate is measured, at most 1m")
+	f.IntVar(&b.callers, "callers", 64, "concurrent emitters, at most 1024")
+	f.IntVar(&b.events, "events", 200_000, "events of the log that is caught up with, at most 5 million")
+	f.StringSliceVar(&b.only, "only", names, "which to run: "+strings.Join(names, ","))
+	f.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
+	return c
+}
+
+func (b *bench) run(c *cobra.Command) (err error) {
+	switch {
+	case b.duration <= 0 || b.duration > time.Minute:
+		return usagef(c, "--duration must be between 0 and 1m")
+	case b.callers < 1 || b.callers > 1024:
+		return usagef(c, "--callers must be between 1 and 1024")
+	case b.events < 1000 || b.events > 5_000_000:
+		return usagef(c, "--events must be between 1000 and 5000000")
+	}
+	if b.profile != "" {
+		f, err := os.Create(b.profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return errors.Join(err, f.Close())
+		}
+		defer func() {
+			pprof.StopCPUProfile()
+			_ = f.Close()
+		}()
+	}
+	for _, m := range benchmarks {
+		if !slices.Contains(b.only, m.name) {
+			continue
+		}
+		fmt.Fprintf(b.p.stderr, "culvert: measuring %s …\n", m.name)
+		if err := m.run(b, c.Context()); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	if len(b.rows) == 0 {
+		return usagef(c, "--only names nothing that can be measured")
+	}
+	return b.print()
+}
+
+func (b *bench) print() error {
+	fmt.Fprintf(b.p.stdout, "%d CPUs, %s, %d callers\n\n", runtime.NumCPU(), runtime.Version(), b.callers)
+	w := tabwriter.NewWriter(b.p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "what\tmeasured\tceiling\tratio\tgoal")
+	for _, r := range b.rows {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.what, r.measured, r.ceiling, r.ratio, r.goal)
+	}
+	return w.Flush()
+}
+
+// compare adds a row of two rates.
+func (b *bench) compare(what string, measured, ceiling float64, goal string) {
+	b.rows = append(b.rows, benchRow{
+		what, perSecond(measured), perSecond(ceiling), fmt.Sprintf("%.0f %%", 100*measured/ceiling), goal,
+	})
+}
+
+func perSecond(rate float64) string { return fmt.Sprintf("%.0f/s", rate) }

@@ -1,0 +1,122 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+const benchEvent = `{"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345}}`
+
+// send posts a body as JSON with the bench's key.
+func send(ctx context.Context, client *http.Client, url, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header["Content-Type"] = []string{"application/json"}
+	req.Header["Authorization"] = []string{"Bearer " + benchKey}
+	return client.Do(req)
+}
+
+// emits measures single emits over HTTP.
+func (b *bench) emits(ctx context.Context) (err error) {
+	r, err := newRig(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	in, err := r.instance(ctx)
+	if err != nil {
+		return err
+	}
+	nothing, err := r.serve(http.HandlerFunc(answerOnly), nil)
+	if err != nil {
+		return err
+	}
+	var rates [2]float64
+	for i, url := range []string{nothing, in.url + "/v1/default/emit"} {
+		p := newPoster(url, benchEvent, b.callers)
+		rates[i], err = rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) { return 1, p.post(ctx) })
+		p.close()
+		if err != nil {
+			return err
+		}
+	}
+	b.compare("durable emits over HTTP, one event a request", rates[1], rates[0], "60 %")
+	return nil
+}
+
+// answerOnly is the ceiling: it reads the body and answers as an emit does.
+func answerOnly(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusCreated)
+	_, _ = io.WriteString(w, `{"offset":4711,"cursor":"k3f9:4711"}`)
+}
+
+// batches measures emits of 100 events a request.
+func (b *bench) batches(ctx context.Context) (err error) {
+	r, err := newRig(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	in, err := r.instance(ctx)
+	if err != nil {
+		return err
+	}
+	const size = 100
+	emit, err := benchEmit("lobby")
+	if err != nil {
+		return err
+	}
+	direct, err := rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) {
+		emits := make([]queue.Emit, size)
+		for i := range emits {
+			emits[i] = emit
+		}
+		return whenRoom(in.queue.Append(ctx, emits))
+	})
+	if err != nil {
+		return err
+	}
+	body := `{"events":[` + strings.Repeat(benchEvent+",", size-1) + benchEvent + `]}`
+	p := newPoster(in.url+"/v1/default/emit", body, b.callers)
+	defer p.close()
+	overHTTP, err := rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) {
+		err := p.post(ctx)
+		if err != nil {
+			return 0, err
+		}
+		return size, nil
+	})
+	if err != nil {
+		return err
+	}
+	b.compare("durable emits over HTTP, 100 events a request", overHTTP, direct, "70 %")
+	return nil
+}
+
+// whenRoom counts what was stored; a full queue is no failure of the ceiling.
+func whenRoom(results []queue.Result, err error) (int, error) {
+	if errors.Is(err, queue.ErrOverloaded) {
+		return 0, nil
+	}
+	return len(results), err
+}
+
+func benchEmit(room string) (e queue.Emit, err error) {
+	var parts [4]error
+	e.Namespace, parts[0] = queue.ParseNamespace("default")
+	var r queue.Room
+	r, parts[1] = queue.ParseRoom(room)
+	e.Rooms = []queue.Room{r}
+	e.Event, parts[2] = queue.ParseEventName("chat message")
+	e.Data, parts[3] = queue.ParseData([]byte(`{"text":"hello from the other side","n":12345}`))
+	return e, errors.Join(parts[:]...)
+}

@@ -1,0 +1,164 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/internal/localpg"
+	"github.com/culvertmq/culvert/migrations"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// rig is a Postgres with durable commits and any number of instances on it.
+type rig struct {
+	postgres *localpg.Server
+	close    []func() error
+}
+
+// benchKey only ever guards a server on loopback that lives for seconds.
+const benchKey = "bench-key-of-a-server-that-lives-for-seconds"
+
+func newRig(ctx context.Context) (*rig, error) {
+	r := &rig{}
+	var err error
+	if r.postgres, err = localpg.StartTemp(ctx, localpg.Options{}); err != nil {
+		return nil, err
+	}
+	r.close = append(r.close, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		return r.postgres.Stop(ctx)
+	})
+	if err := migrations.Up(ctx, r.postgres.DSN()); err != nil {
+		return nil, errors.Join(err, r.stop())
+	}
+	return r, nil
+}
+
+// stop ends what was started, last first.
+func (r *rig) stop() (err error) {
+	for i := len(r.close) - 1; i >= 0; i-- {
+		err = errors.Join(err, r.close[i]())
+	}
+	return err
+}
+
+// benchInstance is one Culvert server in this process.
+type benchInstance struct {
+	queue *queue.Queue
+	url   string
+}
+
+func (r *rig) instance(ctx context.Context) (benchInstance, error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	q, err := queue.Open(ctx, queue.Options{DatabaseURL: r.postgres.DSN(), Logger: log})
+	if err != nil {
+		return benchInstance{}, err
+	}
+	r.close = append(r.close, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		return q.Close(ctx)
+	})
+	h, err := api.New(q, api.Options{APIKeys: []string{benchKey}, Logger: log})
+	if err != nil {
+		return benchInstance{}, err
+	}
+	url, err := r.serve(h, h.ConfigureServer)
+	return benchInstance{q, url}, err
+}
+
+// serve answers on a loopback port until the rig stops.
+func (r *rig) serve(h http.Handler, configure func(*http.Server)) (url string, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	if configure != nil {
+		configure(server)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(l) })
+	r.close = append(r.close, func() error {
+		err := server.Close()
+		serving.Wait()
+		return err
+	})
+	return "http://" + l.Addr().String(), nil
+}
+
+// rate has callers repeat work for a while and returns how much was done a
+// second. The first fifth, in which everything warms up, does not count.
+func rate(ctx context.Context, callers int, duration time.Duration, work func(ctx context.Context) (int, error)) (float64, error) {
+	ctx, stop := context.WithTimeout(ctx, duration+duration/5)
+	defer stop()
+	var done atomic.Int64
+	var failed atomic.Pointer[error]
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				n, err := work(ctx)
+				if err != nil && ctx.Err() == nil {
+					failed.CompareAndSwap(nil, &err)
+					stop()
+				}
+				done.Add(int64(n))
+			}
+		})
+	}
+	warm := time.NewTimer(duration / 5)
+	defer warm.Stop()
+	select {
+	case <-warm.C:
+	case <-ctx.Done():
+	}
+	before, start := done.Load(), time.Now()
+	<-ctx.Done()
+	after, took := done.Load(), time.Since(start)
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return 0, *err
+	}
+	return float64(after-before) / took.Seconds(), nil
+}
+
+// poster posts one body again and again over kept-alive connections.
+type poster struct {
+	client *http.Client
+	url    string
+	body   string
+	status int // expected
+}
+
+func newPoster(url, body string, callers int) *poster {
+	t := &http.Transport{MaxIdleConns: callers, MaxIdleConnsPerHost: callers, DisableCompression: true}
+	return &poster{client: &http.Client{Transport: t}, url: url, body: body, status: http.StatusCreated}
+}
+
+func (p *poster) close() { p.client.CloseIdleConnections() }
+
+func (p *poster) post(ctx context.Context) error {
+	res, err := send(ctx, p.client, p.url, p.body)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != p.status {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 1000))
+		return fmt.Errorf("status %d: %s", res.StatusCode, text)
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}

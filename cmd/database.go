@@ -1,0 +1,153 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg"
+	"github.com/culvertmq/culvert/migrations"
+)
+
+// databasePatience is how long a start waits for a Postgres that does not
+// answer: containers of one composition start together.
+const databasePatience = 30 * time.Second
+
+// startPostgres runs the private Postgres when no other one is configured, and
+// puts its DSN into cfg. It returns nil when there is none to run.
+func (p *process) startPostgres(ctx context.Context, cfg *Config, log *slog.Logger) (*localpg.Server, error) {
+	if cfg.DatabaseURL != "" {
+		return nil, nil
+	}
+	if err := makeDataFolder(cfg.Data); err != nil {
+		return nil, err
+	}
+	server, err := localpg.Start(ctx, localpg.Options{
+		Dir:      filepath.Join(cfg.Data, postgresDir),
+		Log:      log,
+		Progress: func(text string) { fmt.Fprintf(p.stderr, "culvert: %s\n", text) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg.DatabaseURL = server.DSN()
+	fmt.Fprintf(p.stderr, "culvert: no database is configured, so a private Postgres runs in %s\n"+
+		"         connect to it with: psql '%s'\n", cfg.Data, server.DSN())
+	return server, nil
+}
+
+// keepPostgres starts the private Postgres again whenever it ends by itself,
+// until ctx ends. Streams stay open meanwhile and emits are answered with 503,
+// which serves clients better than an exit would.
+func keepPostgres(ctx context.Context, server *localpg.Server, log *slog.Logger) {
+	wait := backoff{base: 250 * time.Millisecond, limit: 30 * time.Second}
+	for {
+		started := time.Now()
+		select {
+		case <-ctx.Done():
+			return
+		case <-server.Done():
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		log.Error("the private Postgres ended, starting it again", "error", server.Err())
+		if time.Since(started) > time.Minute {
+			wait.reset()
+		}
+		for {
+			wait.wait(ctx, 0)
+			if ctx.Err() != nil {
+				return
+			}
+			err := server.StartAgain(ctx)
+			if err == nil {
+				log.Info("the private Postgres runs again")
+				break
+			}
+			log.Error("the private Postgres does not start", "error", err)
+		}
+	}
+}
+
+// prepareDatabase waits for Postgres and brings its schema up to date.
+func (p *process) prepareDatabase(ctx context.Context, cfg *Config, log *slog.Logger) error {
+	states, err := p.awaitDatabase(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	pending := slices.ContainsFunc(states, func(s migrations.State) bool { return s.Applied.IsZero() })
+	switch {
+	case !pending:
+		return nil
+	case !cfg.Migrate:
+		return errors.New("the database's schema is not up to date and --migrate is off: run 'culvert migrate up' first")
+	}
+	if err := migrations.Up(ctx, cfg.directURL()); err != nil {
+		return fmt.Errorf("the database's schema could not be brought up to date: %w", oneLine(err))
+	}
+	log.Info("database schema brought up to date")
+	return nil
+}
+
+// awaitDatabase asks Postgres for its schema until it answers.
+func (p *process) awaitDatabase(ctx context.Context, cfg *Config) ([]migrations.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, databasePatience)
+	defer cancel()
+	pause := backoff{base: 250 * time.Millisecond, limit: 2 * time.Second}
+	var last error
+	for {
+		attempt, done := context.WithTimeout(ctx, 10*time.Second)
+		states, err := migrations.Status(attempt, cfg.directURL())
+		done()
+		if err == nil {
+			return states, nil
+		}
+		if ctx.Err() == nil && !unreachable(err) {
+			return nil, fmt.Errorf("cannot use the database %s: %w", maskDSN(cfg.directURL()), oneLine(err))
+		}
+		if last == nil && ctx.Err() == nil {
+			fmt.Fprintf(p.stderr, "culvert: the database does not answer yet, waiting up to %v: %v\n", databasePatience, oneLine(err))
+		}
+		if last == nil || ctx.Err() == nil { // the end of our patience explains nothing
+			last = err
+		}
+		pause.wait(ctx, 0)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return nil, ctx.Err()
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("the database %s did not answer within %v: %w; is it running, and is --database-url right?",
+				maskDSN(cfg.directURL()), databasePatience, oneLine(last))
+		}
+	}
+}
+
+// unreachable reports whether an error is one that time may heal: nothing
+// listens there yet, or Postgres is starting or full.
+func unreachable(err error) bool {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		code := state.SQLState()
+		return code == "57P03" || code == "53300" || strings.HasPrefix(code, "08")
+	}
+	var network net.Error // also a *net.DNSError, *net.OpError and a deadline
+	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+}
+
+// oneLine is an error whose text a driver spread over several lines.
+func oneLine(err error) error {
+	return flatError{err}
+}
+
+type flatError struct{ error }
+
+func (e flatError) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
+func (e flatError) Unwrap() error { return e.error }

@@ -1,0 +1,74 @@
+package cmd
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/culvertmq/culvert/internal/localpg"
+)
+
+// TestMigrate prepares a database ahead of the server, which then finds it ready.
+func TestMigrate(t *testing.T) {
+	pg := postgres(t)
+	env := []string{"DATABASE_URL=" + pg.DSN()}
+	if out := must(t, "", env, "migrate", "status"); !strings.HasPrefix(out, "VERSION") || !strings.Contains(out, "pending") {
+		t.Errorf("status prints\n%s", out)
+	}
+	code, _, stderr := run(t, "", env, serveArgs(t.TempDir(), "--migrate=false")...)
+	if code != exitFailure || !strings.Contains(stderr, "culvert migrate up") {
+		t.Errorf("serve without a schema: %d, %s", code, stderr)
+	}
+	must(t, "", env, "migrate", "up")
+	if out := must(t, "", env, "migrate", "status"); strings.Contains(out, "pending") {
+		t.Errorf("status prints\n%s", out)
+	}
+	if code, _, stderr := run(t, "", env, "migrate", "up"); code != exitOK || !strings.Contains(stderr, "nothing was pending") {
+		t.Errorf("up again: %d, %s", code, stderr)
+	}
+	if code, _, stderr := run(t, "", nil, "migrate", "status"); code != exitFailure || !strings.Contains(stderr, "--database-url") {
+		t.Errorf("without a database: %d, %s", code, stderr)
+	}
+	data := t.TempDir()
+	s := start(t, append(env, "CULVERT_API_KEYS=configured-key"), serveArgs(data, "--migrate=false", "--log-format=json")...)
+	s.stderr.await(t, `(?m)^ready http://`)
+	if entries, err := os.ReadDir(data); err != nil || len(entries) != 0 || strings.Contains(s.stderr.String(), "configured-key") {
+		t.Errorf("a server with database and key leaves %v, %v and says\n%s", entries, err, s.stderr)
+	}
+}
+
+// postgres runs a throw-away Postgres without a schema.
+func postgres(t *testing.T) *localpg.Server {
+	t.Helper()
+	pg, err := localpg.StartTemp(t.Context(), localpg.Options{Settings: map[string]string{"fsync": "off"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := pg.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return pg
+}
+
+// TestWaitsForDatabase: containers start together, the database maybe last.
+func TestWaitsForDatabase(t *testing.T) {
+	pg := postgres(t)
+	if err := pg.StopImmediate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, []string{"DATABASE_URL=" + pg.DSN(), "CULVERT_API_KEYS=configured-key"}, serveArgs(t.TempDir())...)
+	s.stderr.await(t, "does not answer yet, waiting up to 30s")
+	if err := pg.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.stderr.await(t, `(?m)^ready http://`)
+	s.cancel()
+	if code := s.wait(t); code != exitOK {
+		t.Errorf("exit code %d: %s", code, s.stderr)
+	}
+}

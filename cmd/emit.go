@@ -1,0 +1,163 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// emitFlags are the flags of emit.
+type emitFlags struct {
+	clientFlags
+	rooms, except []string
+	event, key    string
+	file          string
+	text          bool
+	retryFor      time.Duration
+}
+
+func (p *process) emitCommand() *cobra.Command {
+	var f emitFlags
+	c := &cobra.Command{
+		Use:   "emit [DATA]",
+		Short: "Send events",
+		Long: `Sends one event given by flags, with DATA as its JSON payload (- reads it from
+standard input; without DATA it is null), and prints the server's answer.
+
+Without --event it sends many: from --file, or from standard input, one JSON
+object a line as POST /v1/{namespace}/emit takes it, such as
+
+  {"room":"lobby","event":"chat message","data":{"text":"hi"}}
+
+Lines that are refused are reported with their numbers, the others are sent all
+the same, and the exit code is then 1. A line without a "key" gets one, so that
+repeating it after a lost connection stores it once.`,
+		Example: `  culvert emit --room lobby --event "chat message" '{"text":"hi"}'
+  culvert emit --event notice --text "The server stops at noon"
+  culvert emit --file events.jsonl
+  tail -f events.jsonl | culvert emit --url https://events.example.com --token-file token`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef(c, "DATA is one argument: put quotes around it")
+			}
+			return p.emit(c, f, args)
+		},
+	}
+	flags := c.Flags()
+	flags.StringArrayVar(&f.rooms, "room", nil, "room it is for; may be repeated (default: everyone in the namespace)")
+	flags.StringArrayVar(&f.except, "except", nil, `room whose clients do not get it; may be repeated; "@me" is the sender`)
+	flags.StringVar(&f.event, "event", "", "name of the event")
+	flags.StringVar(&f.key, "key", "", "idempotency key: the event is stored once however often it is sent (default: a random one)")
+	flags.BoolVar(&f.text, "text", false, "DATA is text, not JSON")
+	flags.StringVar(&f.file, "file", "", "send the lines of this file; - is standard input")
+	flags.DurationVar(&f.retryFor, "retry-for", 30*time.Second, "how long to try again when the server cannot be reached; 0 tries once")
+	f.add(c, "emit in the name of this client (API keys only)")
+	return c
+}
+
+func (p *process) emit(c *cobra.Command, f emitFlags, args []string) error {
+	single := f.event != "" || len(args) > 0
+	switch {
+	case single && f.file != "":
+		return usagef(c, "--file holds whole events: --event and DATA do not go with it")
+	case single && f.event == "":
+		return usagef(c, "DATA needs the name of its event: --event NAME")
+	case !single && (f.text || f.key != "" || len(f.rooms) > 0 || len(f.except) > 0):
+		return usagef(c, "--room, --except, --key and --text go with --event; lines of a file hold these themselves")
+	}
+	cl, err := p.newClient(c, f.clientFlags)
+	if err != nil {
+		return err
+	}
+	defer cl.http.CloseIdleConnections()
+	if single {
+		return p.emitOne(c, cl, f, args)
+	}
+	return p.emitLines(c, cl, f)
+}
+
+// emitOne sends the event the flags describe.
+func (p *process) emitOne(c *cobra.Command, cl *client, f emitFlags, args []string) error {
+	body := map[string]any{"event": f.event, "key": f.key}
+	if f.key == "" {
+		body["key"] = randomKey()
+	}
+	if len(f.rooms) > 0 {
+		body["rooms"] = f.rooms
+	}
+	if len(f.except) > 0 {
+		body["except"] = f.except
+	}
+	if len(args) > 0 {
+		data, err := payload(c, args[0], f.text)
+		if err != nil {
+			return err
+		}
+		body["data"] = data
+	}
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("event: %w", err)
+	}
+	return cl.retry(c.Context(), f.retryFor, func() error {
+		answer, err := cl.postJSON(c.Context(), "/emit", raw)
+		if err == nil {
+			_, err = fmt.Fprintln(p.stdout, strings.TrimSpace(string(answer)))
+		}
+		return err
+	})
+}
+
+// payload reads DATA, which "-" says is on standard input.
+func payload(c *cobra.Command, arg string, text bool) (json.RawMessage, error) {
+	if arg == "-" {
+		content, err := io.ReadAll(c.InOrStdin())
+		if err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		arg = string(content)
+	}
+	if text {
+		return json.Marshal(arg)
+	}
+	if !json.Valid([]byte(arg)) {
+		return nil, usagef(c, `DATA is not JSON: %q; send it as text with --text, or quote it as '"…"'`, shorten(arg, 60))
+	}
+	return json.RawMessage(arg), nil
+}
+
+// emitLines sends the lines of the file or of standard input.
+func (p *process) emitLines(c *cobra.Command, cl *client, f emitFlags) error {
+	input := p.stdin
+	if f.file != "" && f.file != "-" {
+		file, err := os.Open(f.file)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		input = file
+	} else if in, ok := input.(*os.File); ok && f.file == "" && isTerminal(in) {
+		return usagef(c, "nothing to send: give --event and DATA, or lines by --file or standard input")
+	}
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	s := &sender{client: cl, retryFor: f.retryFor, progress: p.newProgress(input)}
+	err := s.sendAll(ctx, readChunks(ctx, input, randomKey()+"-"))
+	s.progress.finish()
+	p.say("%s", s.summary())
+	if err == nil && s.failed > 0 {
+		return fmt.Errorf("%d of %d lines were not stored: %w", s.failed, s.failed+s.stored, errReported)
+	}
+	if err != nil && c.Context().Err() != nil {
+		return errors.New("interrupted; what was sent is stored, the line above says how much")
+	}
+	return err
+}

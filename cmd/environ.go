@@ -1,0 +1,136 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/providers/env/v2"
+)
+
+const (
+	envPrefix  = "CULVERT_"
+	fileSuffix = "_FILE" // names a file that holds the value, as container secrets do
+)
+
+// Variables that are no settings of the server.
+const (
+	envConfig    = envPrefix + "CONFIG"
+	envURL       = envPrefix + "URL"
+	envToken     = envPrefix + "TOKEN"
+	envNamespace = envPrefix + "NAMESPACE"
+	envClient    = envPrefix + "CLIENT"
+)
+
+var otherVariables = []string{
+	envConfig, envURL, envToken, envToken + fileSuffix, envNamespace, envClient,
+	envPrefix + "PG_BIN", // internal/localpg
+}
+
+// environment is what the environment says about the settings.
+type environment struct {
+	values   map[string]value
+	config   string
+	warnings []string
+}
+
+// readEnvironment finds the settings in CULVERT_<NAME>, DATABASE_URL and PORT,
+// and those that are secrets also in the files named by <VARIABLE>_FILE.
+func readEnvironment(environ []string) (environment, error) {
+	e := environment{values: map[string]value{}}
+	vars, err := variables(environ)
+	if err != nil {
+		return e, err
+	}
+	e.config = vars[envConfig]
+	known := slices.Clone(otherVariables)
+	for _, s := range settings {
+		names := []string{s.variable()}
+		if s.name == "database-url" {
+			names = append(names, "DATABASE_URL")
+		}
+		// The last one taken wins, and that is the more specific one.
+		for _, name := range slices.Backward(names) {
+			if err := e.take(s, name, vars); err != nil {
+				return e, err
+			}
+		}
+		known = append(known, s.variable())
+		if s.secret {
+			known = append(known, s.variable()+fileSuffix)
+		}
+	}
+	if _, ok := e.values["listen"]; !ok && vars["PORT"] != "" {
+		e.values["listen"] = value{":" + vars["PORT"], "PORT"}
+	}
+	e.warnings = unknown(vars, known)
+	return e, nil
+}
+
+// variables are those of the environment that concern Culvert.
+func variables(environ []string) (map[string]string, error) {
+	vars := map[string]string{}
+	read, err := env.Provider("", env.Opt{
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(name, v string) (string, any) {
+			if strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, "DATABASE_URL") || name == "PORT" {
+				return name, v
+			}
+			return "", nil
+		},
+	}).Read()
+	for name, v := range read {
+		vars[name] = fmt.Sprint(v)
+	}
+	return vars, err
+}
+
+// take looks for one setting in one variable and in its file.
+func (e *environment) take(s setting, name string, vars map[string]string) error {
+	v, found := vars[name]
+	if found && (v != "" || s.blank) {
+		e.values[s.name] = value{v, name}
+	}
+	path := vars[name+fileSuffix]
+	if !s.secret || path == "" {
+		return nil
+	}
+	if v != "" {
+		return fmt.Errorf("both %s and %s are set: unset one of them", name, name+fileSuffix)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name+fileSuffix, err)
+	}
+	v = strings.TrimRight(string(content), "\r\n")
+	if v == "" {
+		return fmt.Errorf("%s: the file %s is empty", name+fileSuffix, path)
+	}
+	e.values[s.name] = value{v, name + fileSuffix}
+	return nil
+}
+
+// unknown warns of variables that look like settings and are none. Kubernetes
+// sets CULVERT_SERVICE_… and CULVERT_PORT… by itself for a service named culvert.
+func unknown(vars map[string]string, known []string) (warnings []string) {
+	for name := range vars {
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(known, name) ||
+			strings.HasPrefix(name, envPrefix+"SERVICE_") || strings.HasPrefix(name, envPrefix+"PORT") {
+			continue
+		}
+		warnings = append(warnings, fmt.Sprintf("the environment variable %s is no setting of culvert and does nothing", name))
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
+// getenv reads one variable of the process.
+func (p *process) getenv(name string) string {
+	for _, pair := range slices.Backward(p.environ) {
+		if v, ok := strings.CutPrefix(pair, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,91 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+// listenFlags are the flags of listen.
+type listenFlags struct {
+	clientFlags
+	rooms    []string
+	after    string
+	earliest bool
+	poll     bool
+	ack      bool
+	json     bool
+	count    int
+}
+
+func (p *process) listenCommand() *cobra.Command {
+	var f listenFlags
+	c := &cobra.Command{
+		Use:   "listen",
+		Short: "Follow events",
+		Long: `Follows events and prints each one on a line, until Ctrl-C, --count, or an answer
+that trying again cannot change. It goes on where it was after a lost connection
+or a restart of the server.
+
+As a client (--client, or the subject of a token) it starts at the client's
+stored cursor, which --ack moves past each event printed; a client never seen
+before starts at the newest event. With --rooms it follows just these rooms and
+the server stores nothing. It says on standard error when events are gone
+because retention has dropped them.
+
+It uses Server-Sent Events, and long polling with --poll or when nothing comes
+through a stream, as behind a proxy that buffers.`,
+		Example: `  culvert listen --client alice --ack
+  culvert listen --client reader --rooms lobby,orders --from-earliest --json
+  culvert listen --client alice --poll --count 1`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return p.listen(c, f) },
+	}
+	flags := c.Flags()
+	flags.StringSliceVar(&f.rooms, "rooms", nil, "comma-separated rooms to follow, instead of the client's own and *")
+	flags.StringVar(&f.after, "after", "", "start after this cursor, such as k3f9:4711")
+	flags.BoolVar(&f.earliest, "from-earliest", false, "start at the oldest event there is")
+	flags.BoolVar(&f.poll, "poll", false, "use long polling")
+	flags.BoolVar(&f.ack, "ack", false, "acknowledge events after printing them")
+	flags.BoolVar(&f.json, "json", false, "print events as the JSON objects they are on the wire")
+	flags.IntVar(&f.count, "count", 0, "stop after this many events; 0 goes on")
+	f.add(c, "follow as this client (API keys only; a token names its own)")
+	return c
+}
+
+func (p *process) listen(c *cobra.Command, f listenFlags) error {
+	switch {
+	case f.after != "" && f.earliest:
+		return usagef(c, "--after and --from-earliest exclude one another")
+	case f.count < 0:
+		return usagef(c, "--count must not be negative")
+	case f.ack && len(f.rooms) > 0:
+		return usagef(c, "--ack moves the cursor of a client, and --rooms follows rooms without one: leave one of them out")
+	}
+	cl, err := p.newClient(c, f.clientFlags)
+	if err != nil {
+		return err
+	}
+	defer cl.http.CloseIdleConnections()
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	l := &follower{
+		client: cl,
+		rooms:  f.rooms,
+		cursor: f.after,
+		first:  f.earliest,
+		poll:   f.poll,
+		left:   f.count,
+		hurry:  helloPatience,
+		out:    printer{p.stdout, f.json},
+	}
+	if f.ack {
+		l.acks = startAcker(context.WithoutCancel(ctx), cl, cancel)
+	}
+	err = l.run(ctx)
+	if l.acks != nil {
+		err = errors.Join(err, l.acks.close())
+	}
+	return err
+}

@@ -1,0 +1,20 @@
+package cmd
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// beCulvert makes the test binary the program itself, for tests that send it
+// signals.
+const beCulvert = "BE_CULVERT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beCulvert) != "" {
+		os.Exit(Run(UntilSignal(context.Background()), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}

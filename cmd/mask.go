@@ -1,0 +1,53 @@
+package cmd
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// masked stands for a secret.
+const masked = "********"
+
+// shown is the setting's value as a person may see it.
+func (s setting) shown(text string) string {
+	switch {
+	case !s.secret || text == "":
+		return text
+	case s.kind == "dsn":
+		return maskDSN(text)
+	default:
+		return masked
+	}
+}
+
+// passwordPair finds password=… in a DSN of key=value pairs, quoted or not.
+var passwordPair = regexp.MustCompile(`(?i)\b(\w*password)\s*=\s*('(?:[^'\\]|\\.)*'?|[^\s']\S*)`)
+
+// maskDSN hides the passwords in a database URL or in key=value pairs. What it
+// cannot read it hides whole.
+func maskDSN(dsn string) string {
+	if !strings.Contains(dsn, "://") {
+		return passwordPair.ReplaceAllString(dsn, "$1="+masked)
+	}
+	u, err := url.Parse(dsn)
+	if err != nil || u.Opaque != "" {
+		return masked
+	}
+	// An unescaped # or ? in a password ends up in other parts of the URL.
+	if rest := u.Path + u.RawQuery + u.Fragment; strings.Contains(rest, "@") {
+		return masked
+	}
+	if _, ok := u.User.Password(); ok {
+		u.User = url.UserPassword(u.User.Username(), masked)
+	}
+	query := u.Query()
+	for key := range query {
+		if strings.Contains(strings.ToLower(key), "password") {
+			query.Set(key, masked)
+			u.RawQuery = query.Encode()
+		}
+	}
+	// The mask itself needs no percent-encoding to be understood.
+	return strings.ReplaceAll(u.String(), url.QueryEscape(masked), masked)
+}

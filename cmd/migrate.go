@@ -1,0 +1,106 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/migrations"
+)
+
+func (p *process) migrateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database schema up to date ahead of time",
+		Long: `Looks after the schema 'culvert' in Postgres. 'culvert serve' brings it up to date
+by itself; do it ahead with these commands where the server's user may not, and
+run the server with --migrate=false.
+
+The connection must be a direct one, not through a transaction pooler; of
+--listen-database-url and --database-url the first one given is used.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	up := &cobra.Command{
+		Use:     "up",
+		Short:   "Apply the migrations that are pending",
+		Example: `  culvert migrate up --database-url postgres://culvert:secret@db:5432/culvert`,
+		Args:    noArgs,
+		RunE:    p.migrateUp,
+	}
+	status := &cobra.Command{
+		Use:     "status",
+		Short:   "List the migrations and when each one was applied",
+		Example: `  DATABASE_URL=postgres://culvert:secret@db:5432/culvert culvert migrate status`,
+		Args:    noArgs,
+		RunE:    p.migrateStatus,
+	}
+	for _, sub := range []*cobra.Command{up, status} {
+		addSettings(sub, "database-url", "listen-database-url")
+	}
+	c.AddCommand(up, status)
+	return c
+}
+
+// databaseConfig is the configuration of a command that needs a database.
+func (p *process) databaseConfig(c *cobra.Command) (*loaded, error) {
+	cfg, err := p.load(c.Flags())
+	if err != nil {
+		return nil, err
+	}
+	if cfg.directURL() == "" {
+		return nil, errors.New("no database is named: give --database-url or DATABASE_URL; a private Postgres is looked after by 'culvert serve' itself")
+	}
+	return cfg, nil
+}
+
+func (p *process) migrateUp(c *cobra.Command, _ []string) error {
+	cfg, err := p.databaseConfig(c)
+	if err != nil {
+		return err
+	}
+	states, err := p.awaitDatabase(c.Context(), &cfg.Config)
+	if err != nil {
+		return err
+	}
+	pending := 0
+	for _, s := range states {
+		if s.Applied.IsZero() {
+			pending++
+			p.say("applying %s", s.Name)
+		}
+	}
+	if pending == 0 {
+		p.say("the schema is up to date, nothing was pending")
+		return nil
+	}
+	if err := migrations.Up(c.Context(), cfg.directURL()); err != nil {
+		return fmt.Errorf("%w; 'culvert migrate status' shows what was applied", oneLine(err))
+	}
+	p.say("the schema is up to date, %d migrations were applied", pending)
+	return nil
+}
+
+func (p *process) migrateStatus(c *cobra.Command, _ []string) error {
+	cfg, err := p.databaseConfig(c)
+	if err != nil {
+		return err
+	}
+	states, err := p.awaitDatabase(c.Context(), &cfg.Config)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "VERSION\tNAME\tAPPLIED")
+	for _, s := range states {
+		applied := "pending"
+		if !s.Applied.IsZero() {
+			applied = s.Applied.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\n", s.Version, s.Name, applied)
+	}
+	return table.Flush()
+}

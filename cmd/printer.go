@@ -1,0 +1,55 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// printer writes events, one a line.
+type printer struct {
+	out  io.Writer
+	json bool
+}
+
+// print writes the event whose wire JSON is raw, in one write.
+func (p printer) print(raw []byte) error {
+	text := string(raw)
+	if !p.json {
+		var e event
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return responsef("an event in it is not as expected: %v", err)
+		}
+		text = e.String()
+	}
+	if _, err := io.WriteString(p.out, text+"\n"); err != nil {
+		return &localError{err}
+	}
+	return nil
+}
+
+// String is the event as a person reads it, such as
+//
+//	2026-11-23T05:40:00.123Z 4711 lobby "chat message" alice {"text":"hi"}
+func (e event) String() string {
+	data := string(e.Data)
+	if e.Binary != "" {
+		data = "base64:" + e.Binary
+	}
+	from := "-"
+	if e.From != "" {
+		from = word(e.From)
+	}
+	return fmt.Sprintf("%s %d %s %s %s %s", printable(e.At), e.Offset, word(e.Room), word(e.Event), from, printable(data))
+}
+
+// word is a name as one word of a line.
+func word(s string) string {
+	s = printable(s)
+	if strings.ContainsAny(s, " \"") {
+		return strconv.Quote(s)
+	}
+	return s
+}

@@ -1,0 +1,107 @@
+// Package cmd is Culvert's command line: the server, its clients and its tools.
+//
+// Run is the whole program. It takes what the operating system would give it,
+// so that an end-to-end test starts the very same program on port 0.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes of Run.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2 // the command line itself is wrong
+)
+
+// process is what a command gets from the operating system.
+type process struct {
+	environ        []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// Run executes one command line (without the program's name) and returns its
+// exit code. The end of ctx is what SIGTERM is to the program: serve stops
+// gracefully, the others stop where they are.
+func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &process{environ, stdin, stdout, stderr}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if !errors.Is(err, errReported) {
+		fmt.Fprintf(stderr, "culvert: %v\n", err)
+	}
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// errReported ends a command with a failure whose text is already out.
+var errReported = errors.New("reported")
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+// usagef makes a usageError that points at the command's help.
+func usagef(c *cobra.Command, format string, args ...any) error {
+	return usageError{fmt.Errorf(format+"; see '"+c.CommandPath()+" --help'", args...)}
+}
+
+// root is the command tree. A new command is one more line here.
+func (p *process) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "culvert",
+		Short: "Events over plain HTTP, stored in Postgres",
+		Long: `Culvert carries events both ways over plain HTTP, where WebSockets do not get
+through: Server-Sent Events or long polling down, POST up, every event in
+Postgres, a cursor per client.
+
+Start with 'culvert serve': it brings its own Postgres and prints commands to try.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usagef(c, "%w", err) })
+	root.AddCommand(
+		p.serveCommand(),
+		p.emitCommand(),
+		p.listenCommand(),
+		p.tokenCommand(),
+		p.migrateCommand(),
+		p.healthcheckCommand(),
+		p.configCommand(),
+		p.benchCommand(),
+		p.versionCommand(),
+	)
+	return root
+}
+
+// noArgs refuses arguments, and with them commands that do not exist.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if c.HasSubCommands() {
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			return usagef(c, "there is no command %q, did you mean %q?", args[0], near[0])
+		}
+		return usagef(c, "there is no command %q", args[0])
+	}
+	return usagef(c, "%s takes no arguments, but got %q", c.CommandPath(), args[0])
+}

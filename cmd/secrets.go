@@ -1,0 +1,123 @@
+package cmd
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// minSecret is the least length of an HMAC-SHA256 key, RFC 7518 section 3.2.
+const minSecret = 32
+
+// Files in the data folder.
+const (
+	apiKeyFile    = "api-key"
+	jwtSecretFile = "jwt-secret"
+	postgresDir   = "postgres"
+)
+
+// dataFolder is where a server keeps what is its own when nobody says where;
+// empty when the user has no home.
+func (p *process) dataFolder() string {
+	if os.Geteuid() == 0 {
+		// Postgres refuses to run as root, and the user it runs as cannot reach
+		// into root's home.
+		return "/var/lib/culvert"
+	}
+	if xdg := p.getenv("XDG_DATA_HOME"); filepath.IsAbs(xdg) {
+		return filepath.Join(xdg, "culvert")
+	}
+	home := p.getenv("HOME")
+	switch {
+	case home == "":
+		return ""
+	case runtime.GOOS == "darwin":
+		return filepath.Join(home, "Library", "Application Support", "culvert")
+	default:
+		return filepath.Join(home, ".local", "share", "culvert")
+	}
+}
+
+// makeDataFolder makes the folder. As root it can be passed through by others,
+// since the private Postgres below it runs as another user.
+func makeDataFolder(path string) error {
+	if path == "" {
+		return errors.New("there is no home folder to keep data in: name a folder with --data or CULVERT_DATA")
+	}
+	mode := fs.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o711
+	}
+	if err := os.MkdirAll(path, mode); err != nil {
+		return fmt.Errorf("cannot make the data folder: %w; name another with --data or CULVERT_DATA", err)
+	}
+	return nil
+}
+
+// generateSecrets gives a configuration without any key an API key and a JWT
+// secret that the data folder keeps. It reports whether it did: whoever
+// configured one of them decided for themselves.
+func (c *Config) generateSecrets() (bool, error) {
+	if len(c.APIKeys) > 0 || c.JWTSecret != "" {
+		return false, nil
+	}
+	const hint = "%w; set CULVERT_API_KEYS and CULVERT_JWT_SECRET, or a folder that can be written with --data"
+	if err := makeDataFolder(c.Data); err != nil {
+		return false, fmt.Errorf(hint, err)
+	}
+	key, err := keepSecret(filepath.Join(c.Data, apiKeyFile), "ck_")
+	if err != nil {
+		return false, fmt.Errorf(hint, err)
+	}
+	secret, err := keepSecret(filepath.Join(c.Data, jwtSecretFile), "")
+	if err != nil {
+		return false, fmt.Errorf(hint, err)
+	}
+	c.APIKeys, c.JWTSecret = []string{key}, secret
+	return true, nil
+}
+
+// keepSecret returns the secret in the file, which it makes when there is none.
+func keepSecret(path, prefix string) (string, error) {
+	if secret, err := readSecret(path); !errors.Is(err, fs.ErrNotExist) {
+		return secret, err
+	}
+	random := make([]byte, minSecret)
+	rand.Read(random)
+	secret := prefix + hex.EncodeToString(random)
+	// A link appears whole or not at all, and of two servers that start at once
+	// on one folder only the first one makes it.
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return "", fmt.Errorf("cannot keep a generated secret: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(secret + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", fmt.Errorf("cannot keep a generated secret: %w", err)
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("cannot keep a generated secret: %w", err)
+	}
+	return readSecret(path)
+}
+
+// readSecret reads a file made by keepSecret. The error is fs.ErrNotExist when
+// there is none.
+func readSecret(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimSpace(string(content))
+	if len(secret) < minSecret {
+		return "", fmt.Errorf("the secret in %s is damaged: remove the file to have another one made", path)
+	}
+	return secret, nil
+}

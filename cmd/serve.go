@@ -1,0 +1,118 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/queue"
+)
+
+func (p *process) serveCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: `Runs the server until SIGTERM or Ctrl-C. It then fails its readiness probe, asks
+its clients to come back elsewhere, finishes what is under way and exits within
+10 seconds; a second signal ends it at once.
+
+Each setting is a flag, an environment variable (CULVERT_ and the flag's name in
+upper case with _) or a line of the YAML file given with --config; flags win over
+the environment, the environment over the file. DATABASE_URL and PORT are
+honoured. Secrets can come from files: CULVERT_JWT_SECRET_FILE,
+CULVERT_API_KEYS_FILE, DATABASE_URL_FILE. 'culvert config check' shows the result.
+
+Without a database URL it runs a private Postgres under --data and prints how to
+connect to it. With neither an API key nor a token secret it makes both, keeps
+them in the data folder and prints the key with commands to try.`,
+		Example: `  culvert serve
+  culvert serve --listen :8080 --database-url postgres://culvert:secret@db:5432/culvert
+  PORT=9000 CULVERT_API_KEYS_FILE=/run/secrets/keys culvert serve --config culvert.yaml`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := p.load(c.Flags())
+			if err != nil {
+				return err
+			}
+			err = p.serve(c.Context(), cfg)
+			if errors.Is(err, context.Canceled) && c.Context().Err() != nil {
+				return nil // told to stop while still starting
+			}
+			return err
+		},
+	}
+	addSettings(c)
+	return c
+}
+
+// serve runs the server until ctx ends and it has stopped, or until it fails.
+func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
+	log := p.logger(&cfg.Config)
+	for _, warning := range cfg.warnings {
+		log.Warn(warning)
+	}
+	// The ports first: that one is taken should not wait for a database.
+	s, err := listen(&cfg.Config, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	generated, err := cfg.generateSecrets()
+	if err != nil {
+		return err
+	}
+	if s.postgres, err = p.startPostgres(ctx, &cfg.Config, log); err != nil {
+		return err
+	}
+	if err := p.prepareDatabase(ctx, &cfg.Config, log); err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.queue, err = openQueue(ctx, &cfg.Config, log, registry); err != nil {
+		return err
+	}
+	s.handler, err = api.New(s.queue, api.Options{
+		APIKeys:     cfg.APIKeys,
+		JWTSecret:   []byte(cfg.JWTSecret),
+		Heartbeat:   cfg.Heartbeat,
+		MaxAge:      cfg.MaxAge,
+		MaxWait:     cfg.MaxWait,
+		CORSOrigins: cfg.CORSOrigins,
+		Logger:      log,
+		Registerer:  registry,
+	})
+	if err != nil {
+		return err
+	}
+	s.start(api.Admin(registry))
+	if generated {
+		p.tour(&cfg.Config, s.url())
+	}
+	fmt.Fprintf(p.stderr, "ready %s\n", s.url())
+	log.Info("serving", "listen", s.api.Addr().String(), "admin", s.adminAddress())
+	return s.run(ctx)
+}
+
+// openQueue opens the log. The database has just answered: it gets no retry.
+func openQueue(ctx context.Context, cfg *Config, log *slog.Logger, registry prometheus.Registerer) (*queue.Queue, error) {
+	return queue.Open(ctx, queue.Options{
+		DatabaseURL:     cfg.DatabaseURL,
+		ListenURL:       cfg.ListenDatabaseURL,
+		PollOnly:        cfg.PollOnly,
+		Poll:            cfg.Poll,
+		Retention:       cfg.Retention,
+		RetentionEvents: cfg.RetentionEvents,
+		Slice:           cfg.Slice,
+		SliceEvents:     cfg.SliceEvents,
+		DedupWindow:     cfg.DedupWindow,
+		Logger:          log,
+		Registerer:      registry,
+	})
+}

@@ -1,0 +1,125 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+
+	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/internal/localpg"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// server is everything serve runs, in the order it is started. What is nil has
+// not been started, or is not wanted.
+type server struct {
+	cfg *Config
+	log *slog.Logger
+
+	api, admin net.Listener
+	postgres   *localpg.Server
+	queue      *queue.Queue
+	handler    *api.Handler
+	apiHTTP    *http.Server
+	adminHTTP  *http.Server
+
+	failed  chan error // holds why a listener broke
+	serving sync.WaitGroup
+}
+
+// listen opens the ports. Connections wait in their backlog until start.
+func listen(cfg *Config, log *slog.Logger) (*server, error) {
+	s := &server{cfg: cfg, log: log, failed: make(chan error, 2)}
+	var err error
+	if s.api, err = openPort("listen", cfg.Listen); err != nil {
+		return nil, err
+	}
+	if cfg.AdminListen == "" {
+		return s, nil
+	}
+	if s.admin, err = openPort("admin-listen", cfg.AdminListen); err != nil {
+		return nil, errors.Join(err, s.api.Close())
+	}
+	return s, nil
+}
+
+func openPort(setting, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: another program uses %s: stop it, or choose another address with --%s", setting, address, setting)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: not allowed to use %s: ports below 1024 are the system's, choose another with --%s", setting, address, setting)
+	case err != nil:
+		return nil, fmt.Errorf("%s: cannot use %s: %w; choose another address with --%s", setting, address, err, setting)
+	}
+	return l, nil
+}
+
+// start begins to answer.
+func (s *server) start(admin http.Handler) {
+	s.apiHTTP = s.httpServer(s.handler)
+	s.serveOn(s.apiHTTP, s.api)
+	if s.admin != nil {
+		s.adminHTTP = s.httpServer(admin)
+		s.serveOn(s.adminHTTP, s.admin)
+	}
+}
+
+func (s *server) httpServer(h http.Handler) *http.Server {
+	server := &http.Server{Handler: h} //nolint:gosec // ConfigureServer sets the timeouts
+	s.handler.ConfigureServer(server)
+	return server
+}
+
+func (s *server) serveOn(h *http.Server, l net.Listener) {
+	s.serving.Go(func() {
+		if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("listener %s: %w", l.Addr(), err)
+		}
+	})
+}
+
+// run keeps the server going until ctx ends or a listener breaks.
+func (s *server) run(ctx context.Context) error {
+	keep, stopKeeping := context.WithCancel(ctx)
+	defer stopKeeping()
+	if s.postgres != nil {
+		s.serving.Go(func() { keepPostgres(keep, s.postgres, s.log) })
+	}
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping")
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+// url is where a client on this machine reaches the API.
+func (s *server) url() string { return localURL(s.api.Addr().String()) }
+
+func (s *server) adminAddress() string {
+	if s.admin == nil {
+		return ""
+	}
+	return s.admin.Addr().String()
+}
+
+// localURL is the URL of a listening address for a client on the same machine:
+// an address that means all interfaces is none to connect to.
+func localURL(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "http://" + address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}

@@ -1,0 +1,86 @@
+package cmd
+
+import (
+	"strings"
+	"time"
+)
+
+// setting is one field of Config as the operator knows it: a flag, a variable
+// and a line of the configuration file, all of the same name.
+type setting struct {
+	name string
+	def  string
+	kind string // of the value, for help: address, seconds, duration, …
+	help string
+	// secret values are masked wherever they are shown and can come from a file
+	// named by the variable with _FILE.
+	secret bool
+	// blank: an empty value means something. Elsewhere an empty variable is one
+	// that is not set, which is how composers pass on what they do not have.
+	blank bool
+	// set reads the value; its error says what is wrong with it and what to do.
+	set func(*Config, string) error
+}
+
+// variable is the environment variable of the setting.
+func (s setting) variable() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
+}
+
+// settings lists every setting in the order config check shows them.
+var settings = []setting{
+	{name: "listen", def: "127.0.0.1:8080", kind: "address", set: setListen,
+		help: "address of the API; the variable PORT alone sets its port on all interfaces"},
+	{name: "admin-listen", def: "127.0.0.1:8081", kind: "address", blank: true, set: setAdminListen,
+		help: "address of metrics and console; empty turns it off"},
+	{name: "database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.DatabaseURL }),
+		help: "Postgres, also from DATABASE_URL; absent: a private Postgres under --data"},
+	{name: "listen-database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.ListenDatabaseURL }),
+		help: "direct Postgres connection for LISTEN and migrations, where --database-url leads through a transaction pooler"},
+	{name: "data", kind: "folder", set: setText(func(c *Config) *string { return &c.Data }),
+		help: "folder for the private Postgres and generated secrets (default: the user's data folder)"},
+	{name: "migrate", def: "true", kind: "bool", set: setBool(func(c *Config) *bool { return &c.Migrate }),
+		help: "bring the database schema up to date at start"},
+	{name: "api-keys", kind: "keys", secret: true, set: setAPIKeys,
+		help: "comma-separated keys valid for every namespace"},
+	{name: "jwt-secret", kind: "secret", secret: true, set: setText(func(c *Config) *string { return &c.JWTSecret }),
+		help: "HMAC secret for tokens; should have 32 bytes at least"},
+	{name: "cors-origins", kind: "origins", set: setCORSOrigins,
+		help: "comma-separated origins that may call from a browser, such as https://app.example.com"},
+	{name: "heartbeat", def: "15", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.Heartbeat }, minHeartbeat, maxHeartbeat),
+		help: "silence on a stream before a heartbeat"},
+	{name: "max-age", def: "3300", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.MaxAge }, minMaxAge, maxMaxAge),
+		help: "life of a stream before its client is asked to come back"},
+	{name: "max-wait", def: "50", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.MaxWait }, minMaxWait, maxMaxWait),
+		help: "longest time a long poll is held"},
+	{name: "retention", def: "168h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Retention }, minSlice, 0),
+		help: "age of events kept"},
+	{name: "retention-events", def: "0", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RetentionEvents }, 0, 1<<53),
+		help: "number of events kept; 0 keeps any number"},
+	{name: "slice", def: "1h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Slice }, minSlice, 0),
+		help: "retention grain: events are dropped a slice at a time"},
+	{name: "slice-events", def: "50000000", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.SliceEvents }, 1, 500_000_000),
+		help: "number of events that closes a slice early"},
+	{name: "dedup-window", def: "24h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.DedupWindow }, minSlice, 0),
+		help: "how long idempotency keys are remembered"},
+	{name: "poll-only", def: "false", kind: "bool", set: setBool(func(c *Config) *bool { return &c.PollOnly }),
+		help: "do not use LISTEN, look at the database every --poll instead"},
+	{name: "poll", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Poll }, minPoll, 0),
+		help: "how often the database is looked at without a notification (default 1s, 100ms with --poll-only)"},
+	{name: "log-level", def: "info", kind: "level", set: setLogLevel,
+		help: "debug, info, warn or error"},
+	{name: "log-format", kind: "format", set: setLogFormat,
+		help: "json or text (default: text on a terminal, json elsewhere)"},
+	{name: "drain", def: "1s", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Drain }, 0, maxDrain),
+		help: "how long a stopping server goes on answering with readyz failing before it closes its listener"},
+}
+
+// lookup finds a setting by its name.
+func lookup(name string) (setting, bool) {
+	for _, s := range settings {
+		if s.name == name {
+			return s, true
+		}
+	}
+	return setting{}, false
+}

@@ -1,0 +1,113 @@
+package cmd
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// get asks the server and returns the status, 0 when there is no answer.
+func get(t *testing.T, url string) int {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	resp, err := client.Get(url) //nolint:noctx // it has a timeout
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
+// TestSIGTERM: readyz fails while the listener is still open, streams and polls
+// end with a word of goodbye, and the process exits with 0 within 10 seconds.
+func TestSIGTERM(t *testing.T) {
+	data := dataFolder(t)
+	c := spawn(t, serveArgs(data, "--drain=2s", "--heartbeat=1")...)
+	key, err := readSecret(filepath.Join(data, apiKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	open := func(accept string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+"/v1/default/events?client=x&wait=50", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		req.Header.Set("Accept", accept)
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	stream := open("text/event-stream")
+	defer stream.Body.Close()
+	polled := make(chan *http.Response, 1)
+	go func() { polled <- open("application/json") }()
+	if got := get(t, c.url+"/readyz"); got != http.StatusOK {
+		t.Fatalf("readyz answers %d", got)
+	}
+	began := time.Now()
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for status := 0; status != http.StatusServiceUnavailable; {
+		if status = get(t, c.url+"/readyz"); status == 0 {
+			t.Fatal("the listener closed before readyz failed")
+		}
+	}
+	frames, err := io.ReadAll(stream.Body)
+	if err != nil || !strings.Contains(string(frames), "event: culvert:reconnect\n") || !strings.Contains(string(frames), `"drain"`) {
+		t.Errorf("the stream ends with %v after\n%s", err, frames)
+	}
+	poll := <-polled
+	page, err := io.ReadAll(poll.Body)
+	poll.Body.Close()
+	if err != nil || poll.StatusCode != http.StatusOK || !strings.Contains(string(page), `"retry"`) {
+		t.Errorf("the poll ends with %d, %s, %v", poll.StatusCode, page, err)
+	}
+	if code := c.end(t, syscall.Signal(0)); code != exitOK || time.Since(began) > 10*time.Second {
+		t.Errorf("exit code %d after %v:\n%s", code, time.Since(began), c.stderr)
+	}
+	if c := c.stderr.String(); strings.Contains(c, "cut") {
+		t.Errorf("connections were cut:\n%s", c)
+	}
+}
+
+// TestSecondSignal ends a server at once that takes its time.
+func TestSecondSignal(t *testing.T) {
+	c := spawn(t, serveArgs(dataFolder(t), "--drain=5s")...)
+	if err := c.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	c.stderr.await(t, `"msg":"stopping"`)
+	began := time.Now()
+	if code := c.end(t, syscall.SIGINT); code != -1 || time.Since(began) > 4*time.Second {
+		t.Errorf("exit code %d after %v:\n%s", code, time.Since(began), c.stderr)
+	}
+}
+
+// TestStopWhileStarting: a signal is obeyed before the server is ready, too.
+func TestStopWhileStarting(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := gone.Addr().String()
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, []string{"DATABASE_URL=postgres://u:hunter2@" + address + "/d", "CULVERT_API_KEYS=configured-key"}, serveArgs(t.TempDir())...)
+	s.stderr.await(t, "does not answer yet")
+	s.cancel()
+	if code := s.wait(t); code != exitOK || strings.Contains(s.stderr.String(), "hunter2") {
+		t.Errorf("exit code %d: %s", code, s.stderr)
+	}
+}

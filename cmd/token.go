@@ -1,0 +1,88 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/api"
+)
+
+// tokenFlags are the flags of token.
+type tokenFlags struct {
+	sub             string
+	ns, rooms, emit []string
+	ttl             time.Duration
+}
+
+func (p *process) tokenCommand() *cobra.Command {
+	var f tokenFlags
+	c := &cobra.Command{
+		Use:   "token",
+		Short: "Make a token for a client",
+		Long: `Makes a JWT (HS256) for one client and prints it, signed with the server's
+secret: --jwt-secret, CULVERT_JWT_SECRET or the file with settings, else the one a
+server made in its data folder.
+
+A token without --rooms can read the client's own room and *, one without --emit
+can emit nothing. In patterns * stands for any run of characters.`,
+		Example: `  culvert token --sub alice
+  culvert token --sub alice --rooms 'chat-*,lobby' --emit lobby --ttl 24h
+  culvert listen --token "$(culvert token --sub alice)"`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return p.token(c, f) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.sub, "sub", "", "client the token is for (required)")
+	flags.StringSliceVar(&f.ns, "ns", nil, `namespaces it is good for (default "default")`)
+	flags.StringSliceVar(&f.rooms, "rooms", nil, "patterns of rooms it may read")
+	flags.StringSliceVar(&f.emit, "emit", nil, "patterns of rooms it may emit to")
+	flags.DurationVar(&f.ttl, "ttl", time.Hour, "how long it is valid")
+	addSettings(c, "jwt-secret", "data")
+	return c
+}
+
+func (p *process) token(c *cobra.Command, f tokenFlags) error {
+	switch {
+	case f.sub == "":
+		return usagef(c, "--sub is missing: the client the token is for")
+	case f.ttl <= 0:
+		return usagef(c, "--ttl must be longer than 0")
+	}
+	cfg, err := p.load(c.Flags())
+	if err != nil {
+		return err
+	}
+	secret := cfg.JWTSecret
+	if secret == "" {
+		path := filepath.Join(cfg.Data, jwtSecretFile)
+		secret, err = readSecret(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is no secret to sign with: give the server's with --jwt-secret or CULVERT_JWT_SECRET, or name its data folder with --data (%s holds none)", cfg.Data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	now := time.Now()
+	token, err := api.SignToken([]byte(secret), api.Claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Subject:   f.sub,
+			IssuedAt:  jwt.NewNumericDate(now),
+			ExpiresAt: jwt.NewNumericDate(now.Add(f.ttl)),
+		},
+		Namespaces: f.ns,
+		Rooms:      f.rooms,
+		Emit:       f.emit,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.stdout, token)
+	return err
+}

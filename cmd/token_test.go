@@ -1,0 +1,64 @@
+package cmd
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// testToken: the token signed with the generated secret opens what it says.
+func testToken(t *testing.T, s *program, data string) {
+	token := strings.TrimSpace(must(t, "", nil, "token", "--data", data, "--sub=carol", "--rooms=tok*", "--emit=tok1", "--ttl=5m"))
+	env := []string{"CULVERT_URL=" + s.url, "CULVERT_TOKEN_FILE=" + write(t, token+"\n")}
+	must(t, "", env, "emit", "--room=tok1", "--event=mine")
+	if out := must(t, "", env, "listen", "--rooms=tok1", "--from-earliest", "--count=1"); !strings.Contains(out, "tok1 mine carol null") {
+		t.Errorf("listen prints %s", out)
+	}
+	for _, args := range [][]string{{"emit", "--room=tok2", "--event=x"}, {"listen", "--rooms=other", "--count=1"}} {
+		if code, _, stderr := run(t, "", env, args...); code != exitFailure || !strings.Contains(stderr, "403") {
+			t.Errorf("%q exits with %d: %s", args, code, stderr)
+		}
+	}
+	code, stdout, stderr := run(t, "", nil, "token", "--sub=x", "--data", t.TempDir())
+	if code != exitFailure || stdout != "" || !strings.Contains(stderr, "--jwt-secret") {
+		t.Errorf("without a secret: %d, %s%s", code, stdout, stderr)
+	}
+}
+
+// testBadToken: what trying again cannot change ends a command at once.
+func testBadToken(t *testing.T, s *program) {
+	for _, args := range [][]string{{"listen", "--rooms=x"}, {"listen", "--rooms=x", "--poll"}, {"emit", "--event=x"}} {
+		code, _, stderr := run(t, "", nil, append(args, "--token=wrong", "--url", s.url)...)
+		if code != exitFailure || !strings.Contains(stderr, "401") || !strings.Contains(stderr, "--token") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q exits with %d: %s", args, code, stderr)
+		}
+	}
+	code, _, stderr := run(t, `{"event":"x"}`+"\n", nil, "emit", "--token=wrong", "--url", s.url)
+	if code != exitFailure || !strings.Contains(stderr, "stopped at line 1") || !strings.Contains(stderr, "401") {
+		t.Errorf("exits with %d: %s", code, stderr)
+	}
+}
+
+// TestKeyStaysHere: the key a local server made goes to no other machine.
+func TestKeyStaysHere(t *testing.T) {
+	data := t.TempDir()
+	const key = "ck_0123456789012345678901234567890123456789"
+	if err := os.WriteFile(filepath.Join(data, apiKeyFile), []byte(key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{}
+	for address, want := range map[string]string{
+		"http://127.0.0.1:8080": key, "http://localhost:1": key, "http://[::1]:1": key,
+		"http://10.0.0.1:8080": "", "http://example.com": "", "http://localhost.example.com": "",
+	} {
+		cl, err := p.newClient(p.emitCommand(), clientFlags{url: address, data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if req, err := cl.newRequest(t.Context(), http.MethodGet, "/x", nil, nil); err != nil || (req.Header.Get("Authorization") != "") != (want != "") {
+			t.Errorf("%s gets %q, %v", address, req.Header, err)
+		}
+	}
+}
