@@ -100,18 +100,32 @@ CREATE TABLE culvert.clients (
     name         text NOT NULL,
     cursor       bigint NOT NULL,
     seen_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    online_until timestamptz,
     UNIQUE (namespace_id, name)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 
--- A client sees a room's events after `since`.
+-- A client is online while some instance holds a lease for it. That of an instance
+-- that died runs out by itself.
+CREATE TABLE culvert.leases (
+    client_id bigint NOT NULL REFERENCES culvert.clients ON DELETE CASCADE,
+    instance  text NOT NULL,
+    until     timestamptz NOT NULL,
+    PRIMARY KEY (client_id, instance)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX leases_until ON culvert.leases (until);
+
+-- A stay of a client in a room: the events after `since` up to `until` are for it.
+-- Both are offsets that 0006 gave to the change itself. Stays that are over are kept
+-- until their client and retention have passed them: one that was away still gets
+-- what was for it, or is told that it is gone.
 CREATE TABLE culvert.memberships (
     client_id bigint NOT NULL REFERENCES culvert.clients ON DELETE CASCADE,
     room_id   bigint NOT NULL REFERENCES culvert.rooms,
     since     bigint NOT NULL,
-    PRIMARY KEY (client_id, room_id)
+    until     bigint, -- NULL: still a member
+    PRIMARY KEY (client_id, room_id, since)
 );
-CREATE INDEX memberships_room ON culvert.memberships (room_id);
+CREATE UNIQUE INDEX memberships_now ON culvert.memberships (room_id, client_id) WHERE until IS NULL;
+CREATE INDEX memberships_over ON culvert.memberships (until) WHERE until IS NOT NULL;
 
 -- lz4 costs the appender a tenth of what pglz does. Not every build has it.
 -- +goose StatementBegin
@@ -125,6 +139,6 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP TABLE culvert.memberships, culvert.clients, culvert.keys, culvert.staged,
+DROP TABLE culvert.memberships, culvert.leases, culvert.clients, culvert.keys, culvert.staged,
     culvert.events, culvert.log, culvert.slices, culvert.rooms, culvert.namespaces;
 DROP SEQUENCE culvert.offsets;

@@ -163,6 +163,9 @@ BEGIN
           WHERE r.id = gone.room_id', 'events_' || old.n);
     UPDATE culvert.log SET floor = greatest(floor, old.last);
     DELETE FROM culvert.slices s WHERE s.n = old.n;
+    -- A stay that is over explains a gap to a client that has not come past it.
+    DELETE FROM culvert.memberships m USING culvert.clients c
+     WHERE c.id = m.client_id AND m.until <= least(old.last, c.cursor);
 
     PERFORM set_config('lock_timeout', '20ms', true);
     FOR try IN 1..40 LOOP

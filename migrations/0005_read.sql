@@ -48,13 +48,15 @@ END
 $$;
 -- +goose StatementEnd
 
--- page returns up to rows_ events and about bytes_ bytes of the rooms of a
--- namespace after an offset, at least one row as above, and in each the last
--- offset that retention took from these rooms. An event addressed to several of
--- them comes once, for the room whose name comes first. Data past the limit on
--- bytes is not fetched: its length is known without it.
+-- page returns up to rows_ events and about bytes_ bytes of rooms of a namespace
+-- after an offset and up to another, at least one row as above. Each room counts
+-- from since to until, and may stand several times with different ones. pruned is
+-- the last offset that retention took from what was asked for, 0 for none. An event
+-- addressed to several of the rooms comes once, for the one whose name comes first.
+-- Data past the limit on bytes is not fetched: its length is known without it.
 -- +goose StatementBegin
-CREATE FUNCTION culvert.page(namespace_id integer, rooms text[], after bigint, rows_ integer, bytes_ bigint)
+CREATE FUNCTION culvert.page(namespace_id integer, rooms text[], since bigint[], until bigint[],
+                             after bigint, upto bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint)
 LANGUAGE plpgsql
@@ -68,21 +70,24 @@ BEGIN
       FROM culvert.log l
       JOIN culvert.namespaces n ON n.id = ns
      CROSS JOIN LATERAL (
-           SELECT coalesce(max(r.pruned), 0) AS pruned
-             FROM culvert.rooms r
-            WHERE r.namespace_id = ns AND r.name = ANY (rooms)) p
+           SELECT coalesce(max(least(r.pruned, s.until)), 0) AS pruned
+             FROM unnest(rooms, since, until) AS s (name, since, until)
+             JOIN culvert.rooms r ON r.namespace_id = ns AND r.name = s.name
+            WHERE r.pruned > greatest(after, s.since) AND s.until > after) p
       LEFT JOIN LATERAL (
            SELECT *, sum(octet_length(next.data)) OVER (
                   ORDER BY next."offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
              FROM (SELECT DISTINCT ON (e."offset") e.*, r.name
-                     FROM culvert.rooms r
+                     FROM unnest(rooms, since, until) AS s (name, since, until)
+                     JOIN culvert.rooms r ON r.namespace_id = ns AND r.name = s.name
                     CROSS JOIN LATERAL (
                           SELECT *
                             FROM culvert.events
-                           WHERE events.room_id = r.id AND events."offset" > after
+                           WHERE events.room_id = r.id
+                             AND events."offset" > after AND events."offset" <= upto -- what partitions are opened for
+                             AND events."offset" > s.since AND events."offset" <= s.until
                            ORDER BY events."offset"
                            LIMIT rows_) e
-                    WHERE r.namespace_id = ns AND r.name = ANY (rooms)
                     ORDER BY e."offset", r.name COLLATE "C"
                     LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
      ORDER BY e."offset";

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
-	"strings"
 )
 
 // Append stores all emits in one transaction or none, and returns when they are
@@ -144,9 +143,7 @@ func (e *Emit) rooms() []Room {
 	case 1:
 		return e.Rooms
 	}
-	rooms := slices.Clone(e.Rooms)
-	slices.SortFunc(rooms, func(a, b Room) int { return strings.Compare(a.name, b.name) })
-	return slices.Compact(rooms)
+	return unique(e.Rooms)
 }
 
 // hash identifies the content, so that a key that comes back with another body

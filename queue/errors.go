@@ -25,6 +25,10 @@ var (
 	ErrCursor = errors.New(`not a cursor: want "<log>:<offset>" as the server gave it`)
 	// ErrNotFound: the client has never been seen.
 	ErrNotFound = errors.New("no such client")
+	// ErrForgotten: the subscription's client was forgotten. It has no more events.
+	ErrForgotten = errors.New("the client was forgotten")
+	// ErrTooManyRooms: the client is in as many rooms as it may be.
+	ErrTooManyRooms = errors.New("the client is in too many rooms")
 	// ErrSyntax: data is not JSON.
 	ErrSyntax = errors.New("not valid JSON")
 	// ErrTooDeep: data is nested deeper than MaxDepth.

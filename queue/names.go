@@ -58,6 +58,8 @@ func (k Key) String() string { return k.name }
 // OwnRoom is the room only this client is in.
 func (c Client) OwnRoom() Room { return Room{"@" + c.name} }
 
+func (r Room) compare(s Room) int { return strings.Compare(r.name, s.name) }
+
 // Reserved reports whether the room cannot be joined or left: a client's own
 // room or the namespace-wide one.
 func (r Room) Reserved() bool { return r.name == "*" || strings.HasPrefix(r.name, "@") }

@@ -23,22 +23,22 @@ func (p page) full(limit int) bool { return len(p.events) == limit || p.bytes >=
 
 const pageSQL = `
 SELECT *
-  FROM culvert.page($1, $2, $3, $4, $5)`
+  FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8)`
 
-// readPage reads the events of rooms after an offset, at most limit.
-func (q *Queue) readPage(caller context.Context, in Interest, after Offset, limit int) (page, error) {
+// readPage reads the events of stays after an offset up to another, at most limit.
+func (q *Queue) readPage(caller context.Context, in Namespace, stays []stay, after, upTo Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
-	ns, err := q.ids.namespace(ctx, in.Namespace)
+	ns, err := q.ids.namespace(ctx, in)
 	if err != nil {
 		return page{}, unavailable(caller, "read a page", err)
 	}
-	names := make([]string, len(in.Rooms))
-	for i, r := range in.Rooms {
-		names[i] = r.name
+	names, since, until := make([]string, len(stays)), make([]int64, len(stays)), make([]int64, len(stays))
+	for i, s := range stays {
+		names[i], since[i], until[i] = s.room.name, int64(s.since), int64(s.until)
 	}
 	start := time.Now()
-	rows, err := q.db.read.Query(ctx, pageSQL, ns, names, int64(after), limit, maxBatch)
+	rows, err := q.db.read.Query(ctx, pageSQL, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch)
 	if err != nil {
 		return page{}, unavailable(caller, "read a page", err)
 	}

@@ -69,10 +69,7 @@ func (c *clients) sweep(now time.Time) {
 }
 
 const leaseSQL = `
-UPDATE culvert.clients c
-   SET online_until = clock_timestamp() + w.lease, seen_at = clock_timestamp()
-  FROM unnest($1::int[], $2::text[], $3::interval[]) AS w (ns, name, lease)
- WHERE c.namespace_id = w.ns AND c.name = w.name`
+SELECT culvert.lease($1, $2::int[], $3::text[], $4::interval[])`
 
 func (c *clients) writeLeases(ctx context.Context, touch map[clientKey]time.Duration) error {
 	rows := make([]clientRow, 0, len(touch))
@@ -91,6 +88,6 @@ func (c *clients) writeLeases(ctx context.Context, touch map[clientKey]time.Dura
 	for i, row := range rows {
 		ns[i], names[i], lease[i] = row.ns, row.name, leases[row]
 	}
-	_, err := c.q.db.write.Exec(ctx, leaseSQL, ns, names, lease)
+	_, err := c.q.db.write.Exec(ctx, leaseSQL, c.q.instance, ns, names, lease)
 	return err
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,10 +15,12 @@ import (
 // safe for concurrent use.
 type Queue struct {
 	o        Options
+	instance string // tells the leases of this process from those of others
 	db       pools
 	ids      *directory
 	tail     *tail
 	appender *appender
+	mover    *mover
 	follower *follower
 	clients  *clients
 	metrics  *metrics
@@ -43,18 +46,19 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db}
+	q := &Queue{o: o, db: db, instance: rand.Text()}
 	q.metrics = newMetrics(q, o.Registerer)
 	q.ids = newDirectory(db.write)
 	q.tail = newTail(log, head, o.TailEvents, o.TailBytes)
 	q.follower = newFollower(q)
 	q.appender = newAppender(q)
+	q.mover = newMover(q)
 	q.clients = newClients(q)
 
 	var work context.Context
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
-		q.appender.run, q.follower.run, q.follower.listen, q.clients.run, q.runRetention,
+		q.appender.run, q.mover.run, q.follower.run, q.follower.listen, q.clients.run, q.runRetention,
 	} {
 		q.done.Go(func() { run(work) })
 	}
@@ -78,7 +82,7 @@ func openLog(ctx context.Context, db pools, dedup time.Duration) (log string, he
 // background work and closes the connections. New calls fail with ErrClosed.
 // It waits for all of it, at most until ctx ends.
 func (q *Queue) Close(ctx context.Context) error {
-	err := errors.Join(q.appender.close(ctx), q.clients.close(ctx))
+	err := errors.Join(q.appender.close(ctx), q.mover.close(ctx), q.clients.close(ctx))
 	q.stop()
 	q.done.Wait()
 	q.db.close()

@@ -19,6 +19,8 @@ type tail struct {
 	ring  fifo // all events, oldest first
 	bytes int
 	rooms map[roomKey]*roomTail
+	// clients has the subscriptions that entries about a client are for.
+	clients map[clientRef]map[*Subscription]struct{}
 }
 
 type roomKey struct{ namespace, room string }
@@ -41,7 +43,8 @@ func newTail(log string, head Offset, maxEvents, maxBytes int) *tail {
 	return &tail{
 		maxEvents: maxEvents, maxBytes: maxBytes,
 		log: log, head: head, floor: head,
-		rooms: map[roomKey]*roomTail{},
+		rooms:   map[roomKey]*roomTail{},
+		clients: map[clientRef]map[*Subscription]struct{}{},
 	}
 }
 
@@ -83,6 +86,11 @@ func (t *tail) reset(log string, head Offset) {
 	defer t.mu.Unlock()
 	t.log, t.head, t.floor = log, head, head
 	t.ring, t.bytes = fifo{}, 0
+	for _, subs := range t.clients {
+		for s := range subs {
+			s.known = unread // what happened in between may be about the client
+		}
+	}
 	for key, r := range t.rooms {
 		r.events = fifo{}
 		if r.wake(); len(r.subs) == 0 {
@@ -100,6 +108,9 @@ func (t *tail) push(events []*Event) {
 		t.bytes += e.size()
 		if len(r.subs) > 0 {
 			woken[r] = struct{}{}
+		}
+		if e.Room.name == membersRoom {
+			t.enter(e)
 		}
 	}
 	for r := range woken {
@@ -141,54 +152,88 @@ func (r *roomTail) wake() {
 	}
 }
 
-// join registers a subscription with its rooms.
-func (t *tail) join(s *Subscription, keys []roomKey) []*roomTail {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	rooms := make([]*roomTail, len(keys))
-	for i, key := range keys {
-		rooms[i] = t.room(key)
-		if rooms[i].subs == nil {
-			rooms[i].subs = map[*Subscription]struct{}{}
-		}
-		rooms[i].subs[s] = struct{}{}
-	}
-	return rooms
-}
-
-func (t *tail) leave(s *Subscription, rooms []*roomTail) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, r := range rooms {
-		delete(r.subs, s)
-		t.drop(r)
+// add registers a subscription; a nil room has none.
+func (r *roomTail) add(s *Subscription) {
+	switch {
+	case r == nil:
+	case r.subs == nil:
+		r.subs = map[*Subscription]struct{}{s: {}}
+	default:
+		r.subs[s] = struct{}{}
 	}
 }
 
-// read returns the events of the rooms after a cursor, at most limit and about
-// maxBytes of them, and how far that is. ok is false when the cursor is older
-// than the tail or of another log.
-func (t *tail) read(rooms []*roomTail, after Cursor, limit int, dst []*Event) (events []*Event, upTo Offset, more, ok bool) {
+// leave forgets a subscription.
+func (t *tail) leave(s *Subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unseat(s)
+	ref := s.ref()
+	if delete(t.clients[ref], s); len(t.clients[ref]) == 0 {
+		delete(t.clients, ref)
+	}
+}
+
+// reading is what the tail has for a subscription.
+type reading struct {
+	events []*Event
+	upTo   Offset // how far that is
+	more   bool
+	over   bool // some seats ended before upTo
+}
+
+// read returns the events of the subscription's seats after its cursor, at most
+// limit and about maxBatch bytes of them. ok is false when the tail does not know:
+// the cursor is older than it or of another log, or the seats are not known.
+func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if after.Log != t.log || after.Offset < t.floor {
-		return dst, after.Offset, false, false
+	after := s.cursor
+	if after.Log != t.log || after.Offset < t.floor || s.known == unread || s.ended != nil {
+		return r, false
 	}
-	for _, r := range rooms {
-		all := r.events.all()
-		from, _ := slices.BinarySearchFunc(all, after.Offset+1, func(e *Event, o Offset) int { return int(e.Offset - o) })
+	sources := 0
+	for i := range s.seats {
+		seat := &s.seats[i]
+		r.over = r.over || seat.until <= after.Offset
+		if seat.tail == nil {
+			continue
+		}
+		n := len(dst)
 		// One more than asked for tells whether there is more; an event in
 		// several of the rooms may take up several places.
-		dst = append(dst, all[from:min(len(all), from+limit+1)]...)
+		if dst = seat.tail.between(dst, max(after.Offset, seat.since), seat.until, limit+1); len(dst) > n {
+			sources++
+		}
 	}
-	if len(rooms) > 1 {
+	if sources > 1 {
 		dst = inOrder(dst)
 	}
-	dst, more = cut(dst, limit)
-	if upTo = max(t.head, after.Offset); more {
-		upTo = dst[len(dst)-1].Offset
+	r.events, r.more = cut(dst, limit)
+	if r.upTo = max(t.head, after.Offset); r.more {
+		r.upTo = r.events[len(r.events)-1].Offset
 	}
-	return dst, upTo, more, true
+	r.events = slices.DeleteFunc(r.events, s.excepted)
+	return r, true
+}
+
+// between adds at most limit events after one offset up to another to dst.
+func (r *roomTail) between(dst []*Event, after, upTo Offset, limit int) []*Event {
+	all := r.events.all()
+	if n := len(all); n == 0 || all[n-1].Offset <= after {
+		return dst // what most rooms of a client have, most of the time
+	}
+	all = all[firstAfter(all, after):]
+	if upTo != MaxOffset {
+		all = all[:firstAfter(all, upTo)]
+	}
+	return append(dst, all[:min(len(all), limit)]...)
+}
+
+// firstAfter is the index of the first event after an offset.
+func firstAfter(events []*Event, o Offset) int {
+	i, _ := slices.BinarySearchFunc(events, o+1, func(e *Event, o Offset) int { return int(e.Offset - o) })
+	return i
 }
 
 // inOrder sorts events of several rooms by offset and keeps one of each: the

@@ -1,0 +1,143 @@
+-- Members: who is in which room, as positions of the log.
+
+-- +goose Up
+
+-- lock_log is how a change of the log begins: it takes the append lock, makes sure
+-- that this is the log it was, and that n more offsets fit into the open slice.
+-- Offsets go on after base; prev is the head before.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.lock_log(n integer, OUT log text, OUT prev bigint, OUT base bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    l culvert.log;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'culvert needs READ COMMITTED: an older snapshot would not see the append before it';
+    END IF;
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM pg_advisory_xact_lock(1668639862, 1);
+    SELECT * INTO l FROM culvert.log;
+    IF l.started <> pg_postmaster_start_time() THEN
+        PERFORM culvert.recognise();
+        SELECT * INTO l FROM culvert.log;
+    END IF;
+    log := l.id;
+    SELECT o.last_value INTO prev FROM culvert.offsets o;
+    base := prev;
+    IF prev + n >= (l.slice + 1)::bigint * 1000000000 THEN
+        base := culvert.next_slice();
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+
+-- move lets clients join and leave rooms and forgets clients, one change after the
+-- other in the order of the arrays. A change that changes something takes an
+-- offset of its own: an entry of the log in a room no client can name, by which
+-- every instance learns of it in its place among the events.
+--
+-- holds[i] is the offset from which change i holds: of the earlier change where
+-- there was nothing to do, 0 for a client or room nobody knows, and -1 for a join
+-- that would put the client into more than max_rooms[i] rooms (0: any number).
+-- moved[i] tells which ones were entered into the log.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.move(
+    op        text[],    -- join, leave or forget
+    ns        integer[],
+    client    text[],
+    room      text[],
+    max_rooms integer[],
+    OUT log   text,
+    OUT prev  bigint,
+    OUT head  bigint,
+    OUT at    timestamptz,
+    OUT holds bigint[],
+    OUT moved    boolean[])
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    c bigint;
+    r bigint;
+    p bigint;
+BEGIN
+    SELECT b.log, b.prev, b.base INTO log, prev, head FROM culvert.lock_log(cardinality(op)) b;
+    at := clock_timestamp();
+    FOR i IN 1..cardinality(op) LOOP
+        holds[i] := 0;
+        moved[i] := false;
+        SELECT k.id INTO c FROM culvert.clients k WHERE k.namespace_id = ns[i] AND k.name = client[i];
+        IF op[i] = 'join' THEN
+            IF c IS NULL THEN
+                INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (ns[i], client[i], head) ON CONFLICT DO NOTHING;
+                SELECT k.id INTO c FROM culvert.clients k WHERE k.namespace_id = ns[i] AND k.name = client[i];
+            END IF;
+            r := culvert.room_id(ns[i], room[i]);
+        ELSIF c IS NULL THEN
+            CONTINUE;
+        ELSE
+            SELECT k.id INTO r FROM culvert.rooms k WHERE k.namespace_id = ns[i] AND k.name = room[i];
+        END IF;
+
+        SELECT m.since INTO p FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
+        CASE op[i]
+        WHEN 'join' THEN
+            IF p IS NOT NULL THEN
+                holds[i] := p;
+                CONTINUE;
+            END IF;
+            IF max_rooms[i] > 0 AND max_rooms[i] <= (
+               SELECT count(*) FROM culvert.memberships m WHERE m.client_id = c AND m.until IS NULL) THEN
+                holds[i] := -1;
+                CONTINUE;
+            END IF;
+            INSERT INTO culvert.memberships (client_id, room_id, since) VALUES (c, r, head + 1);
+        WHEN 'leave' THEN
+            IF p IS NULL THEN
+                holds[i] := head;
+                CONTINUE;
+            END IF;
+            UPDATE culvert.memberships m SET until = head + 1
+             WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
+        WHEN 'forget' THEN
+            DELETE FROM culvert.clients k WHERE k.id = c;
+        END CASE;
+
+        head := head + 1;
+        holds[i] := head;
+        moved[i] := true;
+        INSERT INTO culvert.events ("offset", room_id, at, event, data)
+        VALUES (head, culvert.room_id(ns[i], E'\x01members'), at, 'culvert:' || op[i],
+                json_build_object('client', client[i], 'room', room[i])::text);
+    END LOOP;
+    IF head > prev AND true = ANY (moved) THEN
+        PERFORM setval('culvert.offsets', head);
+        PERFORM pg_notify('culvert', head::text);
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+
+-- room_id finds a room, making it when there is none.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.room_id(ns integer, name text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    id bigint;
+BEGIN
+    SELECT r.id INTO id FROM culvert.rooms r WHERE r.namespace_id = ns AND r.name = name;
+    IF id IS NULL THEN
+        INSERT INTO culvert.rooms (namespace_id, name) VALUES (ns, name) ON CONFLICT DO NOTHING;
+        SELECT r.id INTO id FROM culvert.rooms r WHERE r.namespace_id = ns AND r.name = name;
+    END IF;
+    RETURN id;
+END
+$$;
+-- +goose StatementEnd
+
+REVOKE ALL ON FUNCTION culvert.move, culvert.lock_log, culvert.room_id FROM PUBLIC;
+
+-- +goose Down
+DROP FUNCTION culvert.move, culvert.room_id, culvert.lock_log;

@@ -1,0 +1,86 @@
+package queue
+
+import (
+	"context"
+	"slices"
+)
+
+// catchUp reads one page from Postgres, up to the position the stays are known for.
+func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
+	head, stays, err := s.q.tail.staysOf(s)
+	if err != nil {
+		return Batch{}, err
+	}
+	if stays == nil {
+		return s.reload(ctx)
+	}
+	p, err := s.q.readPage(ctx, s.in.Namespace, stays, s.cursor.Offset, head.Offset, limit)
+	if err != nil {
+		return Batch{}, err
+	}
+	b := s.batch(p, head, limit)
+	s.q.tail.mu.RLock()
+	defer s.q.tail.mu.RUnlock()
+	b.Events = slices.DeleteFunc(b.Events, s.excepted)
+	return b, nil
+}
+
+// batch is a page as an answer. head is how far it was read.
+func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
+	b := Batch{Gap: gapBefore(s.cursor, p), Events: p.events, Cursor: s.cursor, More: p.full(limit)}
+	if b.Gap != nil {
+		b.Cursor = b.Gap.To
+		if b.Gap.Reason == GapLog {
+			// The page was read after an offset of the other log.
+			b.Events, b.More = nil, true
+			return b
+		}
+	}
+	if !b.More && head.Log == p.log {
+		b.Cursor.Offset = max(b.Cursor.Offset, head.Offset)
+	}
+	if n := len(p.events); n > 0 {
+		b.Cursor.Offset = max(b.Cursor.Offset, p.events[n-1].Offset)
+	}
+	return b
+}
+
+// reload asks Postgres for the client's stays once more: the tail started over and
+// may have missed changes. The empty Batch has the caller go on from there.
+func (s *Subscription) reload(ctx context.Context) (Batch, error) {
+	r, err := s.q.resume(ctx, s.in, true)
+	if err != nil {
+		return Batch{}, err
+	}
+	s.q.tail.sit(s, r.stays, r.known)
+	return Batch{Cursor: s.cursor, More: true}, nil
+}
+
+// staysOf are the stays the subscription reads, and the position up to which the
+// tail, and so the stays, are known. They are nil when they must be asked for again.
+func (t *tail) staysOf(s *Subscription) (head Cursor, stays []stay, err error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	head = Cursor{t.log, max(t.head, s.cursor.Offset)}
+	if s.ended != nil || s.known == unread {
+		return head, nil, s.ended
+	}
+	stays = make([]stay, 0, len(s.seats))
+	for _, seat := range s.seats {
+		if seat.tail != nil {
+			stays = append(stays, seat.stay)
+		}
+	}
+	return head, stays, nil
+}
+
+// gapBefore tells what lies between a cursor and the page read after it.
+func gapBefore(c Cursor, p page) *Gap {
+	switch {
+	case c.Log != p.log:
+		return &Gap{From: c, To: Cursor{p.log, p.floor}, Reason: GapLog}
+	case p.pruned > c.Offset:
+		return &Gap{From: c, To: Cursor{p.log, p.pruned}, Reason: GapPruned}
+	}
+	return nil
+}

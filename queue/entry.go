@@ -1,0 +1,109 @@
+package queue
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// membersRoom is where each namespace's log has the entries about its clients. No
+// client can name it: it has a control character. The same name stands in migrations/.
+const membersRoom = "\x01members"
+
+// Events of membersRoom.
+const (
+	entryJoin   = "culvert:join"
+	entryLeave  = "culvert:leave"
+	entryForget = "culvert:forget"
+)
+
+// entry is what such an event says.
+type entry struct {
+	Client string `json:"client"`
+	Room   string `json:"room"`
+}
+
+// entry is the event of a change, as the follower would read it.
+func (c *change) entry(log string, at time.Time) *Event {
+	data, err := json.Marshal(entry{c.client.name, c.room.name})
+	if err != nil {
+		panic(err) // two strings
+	}
+	return &Event{
+		Log: log, Offset: c.position.Offset, Namespace: c.ns.name, Room: Room{membersRoom},
+		Name: c.op, Data: string(data), At: at,
+	}
+}
+
+// clientRef finds the subscriptions of a client in the tail.
+type clientRef struct{ namespace, client string }
+
+// watch has entries about the subscription's client reach it from now on. Until it
+// sits, they are kept.
+func (t *tail) watch(s *Subscription) {
+	if s.in.Client == (Client{}) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ref := s.ref()
+	if t.clients[ref] == nil {
+		t.clients[ref] = map[*Subscription]struct{}{}
+	}
+	t.clients[ref][s] = struct{}{}
+	s.known = unread
+}
+
+func (s *Subscription) ref() clientRef { return clientRef{s.in.Namespace.name, s.in.Client.name} }
+
+// unread stands for a subscription that does not know its client's stays.
+const unread Offset = -1
+
+// enter tells the subscriptions of the client an event of membersRoom is about.
+func (t *tail) enter(e *Event) {
+	var m entry
+	if json.Unmarshal([]byte(e.Data), &m) != nil {
+		return // only culvert.move writes there
+	}
+	for s := range t.clients[clientRef{e.Namespace, m.Client}] {
+		t.move(s, e)
+	}
+}
+
+// move applies an entry to one subscription, if what it knows does not contain it.
+func (t *tail) move(s *Subscription, e *Event) {
+	if s.known == unread {
+		s.entries = append(s.entries, e)
+		return
+	}
+	if e.Offset <= s.known {
+		return
+	}
+	s.known = e.Offset
+	var m entry
+	_ = json.Unmarshal([]byte(e.Data), &m) // enter could
+	switch e.Name {
+	case entryJoin:
+		seat := s.take(stay{Room{m.Room}, e.Offset, MaxOffset})
+		seat.tail.add(s)
+		s.seats = append(s.seats, seat)
+	case entryLeave:
+		for i := range s.seats {
+			seat := &s.seats[i]
+			if seat.room.name == m.Room && seat.until == MaxOffset && s.adHoc == (seat.tail == nil) {
+				seat.until = e.Offset
+			}
+		}
+	case entryForget:
+		s.ended = ErrForgotten
+		notify(s.wake)
+	}
+}
+
+// excepted reports whether the event is not for this subscription's client: it was
+// in one of the rooms the event excepts. The caller holds the tail's lock.
+func (s *Subscription) excepted(e *Event) bool {
+	return slices.ContainsFunc(e.Except, func(r Room) bool {
+		return slices.ContainsFunc(s.seats, func(seat seat) bool { return seat.room == r && seat.covers(e.Offset) })
+	})
+}

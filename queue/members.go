@@ -1,0 +1,55 @@
+package queue
+
+import (
+	"context"
+)
+
+// Join puts a client into a room: events after the returned position are for it.
+// It is committed when Join returns, and holds on open streams of every instance.
+// A client that is in the room already stays in it from where it was. maxRooms
+// bounds the rooms a client may be in; 0 does not. Errors: ErrTooManyRooms,
+// ErrOverloaded, ErrUnavailable, ErrClosed, an *InvalidError for a reserved room.
+func (q *Queue) Join(ctx context.Context, ns Namespace, r Room, c Client, maxRooms int) (Cursor, error) {
+	if err := r.joinable(); err != nil {
+		return Cursor{}, err
+	}
+	m := &change{op: entryJoin, ns: ns, client: c, room: r, maxRooms: maxRooms}
+	if err := q.mover.do(ctx, m); err != nil {
+		return Cursor{}, err
+	}
+	if m.position.Offset < 0 {
+		return Cursor{}, ErrTooManyRooms
+	}
+	return m.position, nil
+}
+
+// Leave takes a client out of a room: events up to the returned position are still
+// for it. Leaving a room one is not in changes nothing. Errors as for Join.
+func (q *Queue) Leave(ctx context.Context, ns Namespace, r Room, c Client) (Cursor, error) {
+	if err := r.joinable(); err != nil {
+		return Cursor{}, err
+	}
+	m := &change{op: entryLeave, ns: ns, client: c, room: r}
+	err := q.mover.do(ctx, m)
+	return m.position, err
+}
+
+// Forget drops a client's cursor and rooms and ends its subscriptions on every
+// instance with ErrForgotten. Errors: ErrNotFound, and as for Join.
+func (q *Queue) Forget(ctx context.Context, ns Namespace, c Client) error {
+	m := &change{op: entryForget, ns: ns, client: c}
+	if err := q.mover.do(ctx, m); err != nil {
+		return err
+	}
+	if !m.moved {
+		return ErrNotFound
+	}
+	return nil
+}
+
+func (r Room) joinable() error {
+	if r.Reserved() {
+		return invalid("room", `is reserved: "*" and names beginning with "@" cannot be joined or left`)
+	}
+	return nil
+}

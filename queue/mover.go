@@ -1,0 +1,159 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// mover enters changes of clients and their rooms into the log, those that wait
+// together in one transaction, as the appender does with emits.
+type mover struct {
+	q    *Queue
+	wake chan struct{}
+
+	mu      sync.Mutex
+	waiting []*change
+	closed  bool
+	idle    chan struct{} // closed by run when nothing waits after closed
+}
+
+// change is one of them. Only run writes to it, until done is closed.
+type change struct {
+	op       string // the name of its entry
+	ns       Namespace
+	client   Client
+	room     Room
+	maxRooms int
+
+	position Cursor // from where it holds
+	moved    bool   // it changed something
+	err      error
+	done     chan struct{}
+}
+
+// maxMoves bounds one transaction: the emits of all instances wait for it.
+const maxMoves = 500
+
+func newMover(q *Queue) *mover {
+	return &mover{q: q, wake: make(chan struct{}, 1), idle: make(chan struct{})}
+}
+
+// do waits until the change is committed.
+func (m *mover) do(ctx context.Context, c *change) error {
+	c.done = make(chan struct{})
+	if err := m.submit(c); err != nil {
+		return err
+	}
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *mover) submit(c *change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.closed:
+		return ErrClosed
+	case len(m.waiting) >= m.q.o.QueueEvents:
+		return ErrOverloaded
+	}
+	m.waiting = append(m.waiting, c)
+	notify(m.wake)
+	return nil
+}
+
+// take removes the next changes from the queue.
+func (m *mover) take() (batch []*change, closed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := min(len(m.waiting), maxMoves)
+	batch, m.waiting = m.waiting[:n:n], m.waiting[n:]
+	return batch, m.closed
+}
+
+// run is the mover's goroutine.
+func (m *mover) run(ctx context.Context) {
+	for {
+		batch, closed := m.take()
+		if len(batch) == 0 {
+			if closed {
+				close(m.idle)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-m.wake:
+			}
+			continue
+		}
+		err := m.move(ctx, batch)
+		for _, c := range batch {
+			c.err = err
+			close(c.done)
+		}
+	}
+}
+
+// close refuses new changes and waits until the waiting ones are entered.
+func (m *mover) close(ctx context.Context) error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	notify(m.wake)
+	select {
+	case <-m.idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("changes of members under way: %w", ctx.Err())
+	}
+}
+
+const moveSQL = `
+SELECT log, prev, head, at, holds, moved
+  FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[])`
+
+// move enters a batch into the log and hands its entries to the tail.
+func (m *mover) move(ctx context.Context, batch []*change) error {
+	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
+	defer cancel()
+	n := len(batch)
+	op, ns, client, room, most := make([]string, n), make([]int32, n), make([]string, n), make([]string, n), make([]int, n)
+	for i, c := range batch {
+		id, err := m.q.ids.namespace(ctx, c.ns)
+		if err != nil {
+			return err
+		}
+		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, reservedPrefix), id, c.client.name, c.room.name, c.maxRooms
+	}
+	var (
+		log        string
+		prev, head Offset
+		at         time.Time
+		holds      []Offset
+		moved      []bool
+	)
+	err := m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most).Scan(&log, &prev, &head, &at, &holds, &moved)
+	if err != nil {
+		m.q.follower.lookAt(MaxOffset) // it may be entered all the same
+		return unavailable(context.WithoutCancel(ctx), "move", err)
+	}
+	var entries []*Event
+	for i, c := range batch {
+		c.position, c.moved = Cursor{log, holds[i]}, moved[i]
+		if moved[i] {
+			entries = append(entries, c.entry(log, at))
+		}
+	}
+	if !m.q.tail.extend(log, prev, head, entries) {
+		m.q.follower.lookAt(head)
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// resumption is where a subscription begins and what it may see.
+type resumption struct {
+	start Cursor
+	stays []stay // of its client
+	known Offset // the stays are those up to here
+}
+
+// resumeSQL reads the client's stays and the position they are known for in one
+// snapshot. A stay that ended before the start is of no use.
+const resumeSQL = `
+SELECT l.id, l.floor, greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $3)),
+       c.cursor, r.name, m.since, m.until
+  FROM culvert.log l
+  LEFT JOIN culvert.clients c ON c.namespace_id = $1 AND c.name = $2
+  LEFT JOIN culvert.memberships m ON m.client_id = c.id AND (m.until IS NULL OR m.until > coalesce($4, c.cursor))
+  LEFT JOIN culvert.rooms r ON r.id = m.room_id`
+
+// snapshot is what resumeSQL found.
+type snapshot struct {
+	log         string
+	floor, head Offset
+	stored      *Offset // nil: a client never seen
+	stays       []stay
+}
+
+// resume finds where to begin: after the position asked for, else after the stored
+// cursor, else at the head. A durable client that is new is stored with it, so that
+// what comes later is kept for it.
+func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumption, err error) {
+	at := q.tail.position()
+	if in.Client == (Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
+		return resumption{start: in.After, known: at.Offset}, nil // Postgres has nothing to add
+	}
+	found, err := q.snapshot(ctx, in, at)
+	if err != nil {
+		return r, err
+	}
+	r = resumption{stays: found.stays, known: found.head}
+	switch {
+	case !in.After.IsZero() && in.After.Log == found.log:
+		// Beyond the log itself lie only offsets that a failover lost, or an invention.
+		r.start = Cursor{found.log, min(in.After.Offset, found.head)}
+	case !in.After.IsZero():
+		r.start = in.After
+	case in.Earliest:
+		r.start = Cursor{found.log, found.floor}
+	case found.stored != nil:
+		r.start = Cursor{found.log, *found.stored}
+	default:
+		r.start = Cursor{found.log, found.head}
+	}
+	if found.stored != nil || adHoc {
+		return r, nil
+	}
+	return r, q.makeClient(ctx, in, r.start)
+}
+
+func (q *Queue) snapshot(ctx context.Context, in Interest, at Cursor) (found snapshot, err error) {
+	id, err := q.ids.namespace(ctx, in.Namespace)
+	if err != nil {
+		return found, err
+	}
+	var from *Offset // the stored cursor
+	switch {
+	case in.After.Log == at.Log && !in.After.IsZero():
+		from = &in.After.Offset
+	case !in.After.IsZero() || in.Earliest:
+		from = new(Offset)
+	}
+	rows, err := q.db.read.Query(ctx, resumeSQL, readMode(q.db.read), id, in.Client.name, int64(at.Offset), from)
+	if err != nil {
+		return found, unavailable(ctx, "resume", err)
+	}
+	var (
+		room         *string
+		since, until *Offset
+	)
+	_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until}, func() error {
+		if room != nil {
+			found.stays = append(found.stays, stay{Room{*room}, *since, *cmp.Or(until, &forevermore)})
+		}
+		return nil
+	})
+	if found.log == at.Log {
+		found.head = max(found.head, at.Offset)
+	}
+	return found, unavailable(ctx, "resume", err)
+}
+
+var forevermore = MaxOffset
+
+const earliestSQL = `
+SELECT id, floor
+  FROM culvert.log`
+
+// earliest is the position before the oldest retained event.
+func (q *Queue) earliest(ctx context.Context) (c Cursor, err error) {
+	err = q.db.read.QueryRow(ctx, earliestSQL).Scan(&c.Log, &c.Offset)
+	return c, unavailable(ctx, "floor", err)
+}
+
+const headSQL = `
+SELECT l.id, greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $1))
+  FROM culvert.log l`
+
+// headNow is the head as Postgres has it, where Head is this instance's view.
+func (q *Queue) headNow(ctx context.Context) (Cursor, error) {
+	at := q.tail.position()
+	var log string
+	var head Offset
+	err := q.db.read.QueryRow(ctx, headSQL, readMode(q.db.read), int64(at.Offset)).Scan(&log, &head)
+	if err != nil {
+		return Cursor{}, unavailable(ctx, "head", err)
+	}
+	if log == at.Log {
+		head = max(head, at.Offset)
+	}
+	return Cursor{log, head}, nil
+}
+
+const makeClientSQL = `
+INSERT INTO culvert.clients (namespace_id, name, cursor)
+SELECT $1, $2, CASE WHEN l.id = $3 THEN $4::bigint ELSE l.floor END
+  FROM culvert.log l
+ON CONFLICT DO NOTHING`
+
+// makeClient stores a client seen for the first time. Of two that do so at once
+// either start is right.
+func (q *Queue) makeClient(ctx context.Context, in Interest, start Cursor) error {
+	id, err := q.ids.namespace(ctx, in.Namespace)
+	if err != nil {
+		return err
+	}
+	_, err = q.db.write.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset))
+	return unavailable(ctx, "new client", err)
+}

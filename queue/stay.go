@@ -1,0 +1,105 @@
+package queue
+
+// stay is a time in a room, as positions of the log: the events after since up to
+// until are for whoever stays.
+type stay struct {
+	room         Room
+	since, until Offset
+}
+
+// forever is a stay without a beginning or an end.
+func forever(r Room) stay { return stay{room: r, until: MaxOffset} }
+
+// covers reports whether an event at o falls into the stay.
+func (s stay) covers(o Offset) bool { return s.since < o && o <= s.until }
+
+// seat is a stay of a subscription. Without a tail it is not read, and only decides
+// about Except: an ad hoc subscription reads the rooms it names, whatever rooms its
+// client is in.
+type seat struct {
+	stay
+	tail *roomTail
+}
+
+// seatsOf are the seats of a subscription whose client stays in rooms.
+func (s *Subscription) seatsOf(stays []stay) []seat {
+	var seats []seat
+	for _, r := range s.in.Rooms {
+		seats = append(seats, seat{forever(r), s.q.tail.room(s.key(r))})
+	}
+	if s.in.Client != (Client{}) {
+		stays = append([]stay{forever(Everyone), forever(s.in.Client.OwnRoom())}, stays...)
+	}
+	for _, st := range stays {
+		seats = append(seats, s.take(st))
+	}
+	return seats
+}
+
+// take makes a seat of a stay of the client.
+func (s *Subscription) take(st stay) seat {
+	if s.adHoc {
+		return seat{stay: st}
+	}
+	return seat{st, s.q.tail.room(s.key(st.room))}
+}
+
+func (s *Subscription) key(r Room) roomKey { return roomKey{s.in.Namespace.name, r.name} }
+
+// sit seats the subscription by what Postgres says of its client up to known, and
+// then by the entries of the log that came since. It replaces the seats it had.
+func (t *tail) sit(s *Subscription, stays []stay, known Offset) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unseat(s)
+	s.seats = s.seatsOf(stays)
+	for _, seat := range s.seats {
+		seat.tail.add(s)
+	}
+	s.known = known
+	entries := s.entries
+	s.entries = nil
+	for _, e := range entries {
+		t.move(s, e)
+	}
+}
+
+// unseat takes the subscription out of its rooms. The caller holds the lock.
+func (t *tail) unseat(s *Subscription) {
+	for _, seat := range s.seats {
+		if seat.tail != nil {
+			delete(seat.tail.subs, s)
+			t.drop(seat.tail)
+		}
+	}
+	s.seats = nil
+}
+
+// tidy gives up the seats that end at or before a position.
+func (t *tail) tidy(s *Subscription, before Offset) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var kept []seat
+	for _, seat := range s.seats {
+		if seat.until > before {
+			kept = append(kept, seat)
+		}
+	}
+	left := s.seats
+	s.seats = kept
+	for _, seat := range left {
+		if seat.tail != nil && !s.sitsIn(seat.tail) {
+			delete(seat.tail.subs, s)
+			t.drop(seat.tail)
+		}
+	}
+}
+
+func (s *Subscription) sitsIn(r *roomTail) bool {
+	for _, seat := range s.seats {
+		if seat.tail == r {
+			return true
+		}
+	}
+	return false
+}
