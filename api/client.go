@@ -12,6 +12,7 @@ import (
 type clients interface {
 	Ack(ctx context.Context, ns queue.Namespace, c queue.Client, cursor queue.Cursor) (queue.Cursor, error)
 	ClientState(ctx context.Context, ns queue.Namespace, c queue.Client) (queue.ClientState, error)
+	Forget(ctx context.Context, ns queue.Namespace, c queue.Client) error
 }
 
 // ack serves POST /v1/{ns}/ack.
@@ -39,7 +40,7 @@ func (h *Handler) ack(c *call) error {
 	if err != nil {
 		return err
 	}
-	return h.reply(c, http.StatusOK, append(appendCursor([]byte(`{"cursor":`), stored), '}'))
+	return h.replyCursor(c, stored)
 }
 
 // ackBody reads {"cursor":…}.
@@ -70,28 +71,53 @@ func ackBody(body []byte) (cursor queue.Cursor, err error) {
 	return parseCursor("cursor", s)
 }
 
-// client serves GET /v1/{ns}/clients/{client}, where "me" is the caller.
-func (h *Handler) client(c *call) error {
+// client is the one in the path, where "me" is the caller. To a token, all others
+// do not exist.
+func (c *call) client() (queue.Client, error) {
 	name, err := c.param("client")
 	if err != nil {
-		return err
+		return queue.Client{}, err
 	}
-	client := c.who.client
 	if name == "me" {
-		if err := c.needClient("client", `"me" needs a client: name it with ?client=`); err != nil {
-			return err
-		}
-	} else if client, err = queue.ParseClient(name); err != nil {
-		return err
+		return c.who.client, c.needClient("client", `"me" needs a client: name it with ?client=`)
+	}
+	client, err := queue.ParseClient(name)
+	if err != nil {
+		return client, err
 	}
 	if !c.who.backend && client != c.who.client {
-		return refuse(notFound, "", nothingHere)
+		return client, refuse(notFound, "", nothingHere)
+	}
+	return client, nil
+}
+
+// client serves GET /v1/{ns}/clients/{client}.
+func (h *Handler) client(c *call) error {
+	client, err := c.client()
+	if err != nil {
+		return err
 	}
 	state, err := h.queue.ClientState(c.r.Context(), c.ns, client)
 	if err != nil {
 		return err
 	}
 	return h.reply(c, http.StatusOK, appendState(nil, client, state))
+}
+
+// forget serves DELETE /v1/{ns}/clients/{client}.
+func (h *Handler) forget(c *call) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	if !c.who.backend {
+		return refuse(forbidden, "", "forgetting a client is for API keys")
+	}
+	if err := h.queue.Forget(c.r.Context(), c.ns, client); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 func appendState(b []byte, client queue.Client, s queue.ClientState) []byte {

@@ -30,6 +30,7 @@ type store interface {
 	appender
 	reader
 	clients
+	rooms
 	pinger
 }
 
@@ -83,8 +84,13 @@ func (h *Handler) routes() {
 	e.POST("/v1/:ns/emit", h.admit(h.emit))
 	e.POST("/v1/:ns/ack", h.admit(h.ack))
 	e.GET("/v1/:ns/events", h.admit(h.events))
+	e.GET("/v1/:ns/rooms", h.admit(h.listRooms))
 	e.GET("/v1/:ns/rooms/:room/events", h.admit(h.history))
+	e.GET("/v1/:ns/rooms/:room/clients", h.admit(h.members))
+	e.PUT("/v1/:ns/rooms/:room/clients/:client", h.admit(h.join))
+	e.DELETE("/v1/:ns/rooms/:room/clients/:client", h.admit(h.leave))
 	e.GET("/v1/:ns/clients/:client", h.admit(h.client))
+	e.DELETE("/v1/:ns/clients/:client", h.admit(h.forget))
 }
 
 // ServeHTTP implements http.Handler.

@@ -6,17 +6,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-
-	"github.com/culvertmq/culvert/queue"
 )
 
 // history serves GET /v1/{ns}/rooms/{room}/events.
 func (h *Handler) history(c *call) error {
-	name, err := c.param("room")
-	if err != nil {
-		return err
-	}
-	room, err := queue.ParseRoom(name)
+	room, err := c.room()
 	if err != nil {
 		return err
 	}
@@ -29,7 +23,7 @@ func (h *Handler) history(c *call) error {
 		return err
 	}
 	if !c.who.mayRead(room) {
-		return refuse(forbidden, "room", "the token does not allow reading room "+strconv.Quote(name))
+		return refuse(forbidden, "room", "the token does not allow reading room "+strconv.Quote(room.String()))
 	}
 	b, err := h.queue.History(c.r.Context(), c.ns, room, c.who.client, after, limit)
 	if err != nil {

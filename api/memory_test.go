@@ -12,6 +12,8 @@ import (
 // memory is a store without Postgres, for the faults and the timing that a real
 // one does not give on demand. Tests of meaning use a real queue.
 type memory struct {
+	store // what no test of this kind asks for panics
+
 	mu     sync.Mutex
 	events []*queue.Event
 	subs   map[*memorySub]bool

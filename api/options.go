@@ -27,6 +27,8 @@ type Options struct {
 	// MaxWait bounds how long a long poll is held: 50s, which is also the most
 	// it can be.
 	MaxWait time.Duration
+	// MaxRooms bounds the rooms a client may be in: 1000.
+	MaxRooms int
 	// WriteTimeout bounds every single write to a client that does not read: 15s.
 	WriteTimeout time.Duration
 	// CORSOrigins are the origins, such as "https://app.example", whose pages
@@ -52,6 +54,9 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.MaxAge, 3300*time.Second)
 	def(&o.MaxWait, maxWait)
 	def(&o.WriteTimeout, 15*time.Second)
+	if o.MaxRooms == 0 {
+		o.MaxRooms = 1000
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -66,6 +71,8 @@ func (o Options) check() error {
 		return errors.New("an API key is empty")
 	case o.Heartbeat < 0, o.MaxAge < 0, o.MaxWait < 0, o.WriteTimeout < 0:
 		return errors.New("durations must not be negative")
+	case o.MaxRooms < 0:
+		return errors.New("max rooms must not be negative")
 	case o.MaxWait > maxWait:
 		return fmt.Errorf("max wait must be at most %v", maxWait)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,6 +25,9 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 	for {
 		// The request's context, not the session's: a drain wants an answer.
 		b, err := sub.Poll(c.r.Context(), q.limit)
+		if errors.Is(err, queue.ErrForgotten) {
+			return h.replyBatchOf(c, n, b) // there was nothing any more
+		}
 		if err != nil {
 			return err
 		}

@@ -46,6 +46,8 @@ var (
 		"Send application/json (or application/x-ndjson to emit) in UTF-8 and without Content-Encoding."}
 	invalid = &kind{"invalid", 422, "Invalid request", 0,
 		"The request is well-formed but \"field\" holds something that cannot be accepted: a wrong type, a control character, invalid UTF-8, a reserved name, a length over its limit."}
+	tooManyRooms = &kind{"too-many-rooms", 422, "Too many rooms", 0,
+		"The client is in as many rooms as a client may be. Leave one first."}
 	internal = &kind{"internal", 500, "Internal error", 0,
 		"Something unexpected went wrong. The server's log tells what, under the request id of the answer."}
 	overloaded = &kind{"overloaded", 503, "Overloaded", 1,
@@ -59,7 +61,7 @@ var (
 // kinds lists every problem this server answers with.
 var kinds = []*kind{
 	malformed, badParameter, tooDeep, unauthorized, forbidden, notFound, methodNotAllowed,
-	timedOut, beyondHead, otherLog, keyReused, tooLarge, unsupported, invalid, internal,
+	timedOut, beyondHead, otherLog, keyReused, tooLarge, unsupported, invalid, tooManyRooms, internal,
 	overloaded, unavailable, draining,
 }
 

@@ -94,7 +94,7 @@ func TestProblems(t *testing.T) {
 		{"POST", "/v1/default/ack?client=bob", `{"cursor":"a:1"}`, 404, "not-found", "", []option{alice}},
 		{"GET", "/problems/nothing", "", 404, "not-found", "", nil},
 		{"GET", emit, "", 405, "method-not-allowed", "", nil},
-		{"DELETE", "/v1/default/clients/c", "", 405, "method-not-allowed", "", nil},
+		{"PATCH", "/v1/default/clients/c", "", 405, "method-not-allowed", "", nil},
 
 		{"POST", "/v1/default/ack?client=c", `{"cursor":"%HEAD+1%"}`, 409, "cursor-beyond-head", "cursor", nil},
 		{"POST", "/v1/default/ack?client=c", `{"cursor":"0ther:1"}`, 409, "cursor-of-another-log", "cursor", nil},

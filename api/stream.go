@@ -56,10 +56,15 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	for {
 		if more {
 			var err error
-			if more, err = s.deliver(n, due); errors.Is(err, queue.ErrClosed) {
+			more, err = s.deliver(n, due)
+			switch {
+			case errors.Is(err, queue.ErrClosed):
 				s.part(reasonDrain)
 				return nil
-			} else if err != nil {
+			case errors.Is(err, queue.ErrForgotten):
+				s.part(reasonExpired)
+				return nil
+			case err != nil:
 				return nil // the client is gone, or reads too slowly
 			}
 			due = false
@@ -129,12 +134,12 @@ func (h *Handler) lifetime(who caller) (time.Duration, string) {
 
 // deliver writes what Poll has now and reports whether there is more. With due,
 // a heartbeat is written when there was nothing else; it comes after Poll so
-// that its position moves with the head. An error is ErrClosed, or means that
-// nothing more can be written.
+// that its position moves with the head. An error is ErrClosed or
+// ErrForgotten, or means that nothing more can be written.
 func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 	b, err := s.sub.Poll(ctx, streamLimit)
 	switch {
-	case errors.Is(err, queue.ErrClosed):
+	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrForgotten):
 		return false, err
 	case err == nil:
 		s.retry = 0

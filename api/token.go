@@ -114,7 +114,13 @@ func (c *caller) mayUse(ns string) bool {
 
 // mayRead reports whether the caller may read the room.
 func (c *caller) mayRead(r queue.Room) bool {
-	if c.backend || r == queue.Everyone || r == c.client.OwnRoom() {
+	return r == queue.Everyone || r == c.client.OwnRoom() || c.mayList(r)
+}
+
+// mayList reports whether the caller may see who is in the room. That everybody
+// reads "*" does not show everybody to everybody.
+func (c *caller) mayList(r queue.Room) bool {
+	if c.backend {
 		return true
 	}
 	name := r.String()

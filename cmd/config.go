@@ -24,6 +24,8 @@ type Config struct {
 	MaxAge    time.Duration // life of a stream before the client is asked to come back
 	MaxWait   time.Duration // longest long poll
 
+	MaxRooms int // rooms a client may be in
+
 	Retention       time.Duration // age of events kept
 	RetentionEvents int64         // number of events kept; 0: any
 	Slice           time.Duration // retention grain

@@ -43,13 +43,13 @@ func setBool(field func(*Config) *bool) func(*Config, string) error {
 	}
 }
 
-func setNumber(field func(*Config) *int64, low, high int64) func(*Config, string) error {
+func setNumber[T int | int64](field func(*Config) *T, low, high int64) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || n < low || n > high {
 			return fmt.Errorf("must be a whole number from %d to %d", low, high)
 		}
-		*field(c) = n
+		*field(c) = T(n)
 		return nil
 	}
 }

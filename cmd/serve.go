@@ -84,6 +84,7 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 		Heartbeat:   cfg.Heartbeat,
 		MaxAge:      cfg.MaxAge,
 		MaxWait:     cfg.MaxWait,
+		MaxRooms:    cfg.MaxRooms,
 		CORSOrigins: cfg.CORSOrigins,
 		Logger:      log,
 		Registerer:  registry,

@@ -53,6 +53,8 @@ var settings = []setting{
 		help: "life of a stream before its client is asked to come back"},
 	{name: "max-wait", def: "50", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.MaxWait }, minMaxWait, maxMaxWait),
 		help: "longest time a long poll is held"},
+	{name: "max-rooms", def: "1000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRooms }, 1, 1_000_000),
+		help: "rooms a client may be in"},
 	{name: "retention", def: "168h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Retention }, minSlice, 0),
 		help: "age of events kept"},
 	{name: "retention-events", def: "0", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RetentionEvents }, 0, 1<<53),

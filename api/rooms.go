@@ -1,0 +1,156 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// rooms is the part of the queue that knows who is where.
+type rooms interface {
+	Join(ctx context.Context, ns queue.Namespace, r queue.Room, c queue.Client, maxRooms int) (queue.Cursor, error)
+	Leave(ctx context.Context, ns queue.Namespace, r queue.Room, c queue.Client) (queue.Cursor, error)
+	Members(ctx context.Context, ns queue.Namespace, r queue.Room, after queue.Client, limit int) ([]queue.Member, error)
+	Rooms(ctx context.Context, ns queue.Namespace, after queue.Room, limit int) ([]queue.RoomState, error)
+}
+
+// join serves PUT /v1/{ns}/rooms/{room}/clients/{client}.
+func (h *Handler) join(c *call) error {
+	room, client, err := c.seat()
+	if err != nil {
+		return err
+	}
+	if !room.Reserved() && !c.who.mayRead(room) {
+		return refuse(forbidden, "room", "the token does not allow joining room "+strconv.Quote(room.String()))
+	}
+	cursor, err := h.queue.Join(c.r.Context(), c.ns, room, client, h.o.MaxRooms)
+	if err != nil {
+		return err
+	}
+	return h.replyCursor(c, cursor)
+}
+
+// leave serves DELETE /v1/{ns}/rooms/{room}/clients/{client}. Nobody needs a right
+// to get out.
+func (h *Handler) leave(c *call) error {
+	room, client, err := c.seat()
+	if err != nil {
+		return err
+	}
+	cursor, err := h.queue.Leave(c.r.Context(), c.ns, room, client)
+	if err != nil {
+		return err
+	}
+	return h.replyCursor(c, cursor)
+}
+
+// seat reads whom a change of members is about.
+func (c *call) seat() (room queue.Room, client queue.Client, err error) {
+	if room, err = c.room(); err != nil {
+		return room, client, err
+	}
+	client, err = c.client()
+	return room, client, err
+}
+
+// room is the one in the path.
+func (c *call) room() (queue.Room, error) {
+	name, err := c.param("room")
+	if err != nil {
+		return queue.Room{}, err
+	}
+	return queue.ParseRoom(name)
+}
+
+func (h *Handler) replyCursor(c *call, cursor queue.Cursor) error {
+	return h.reply(c, http.StatusOK, append(appendCursor([]byte(`{"cursor":`), cursor), '}'))
+}
+
+// members serves GET /v1/{ns}/rooms/{room}/clients.
+func (h *Handler) members(c *call) error {
+	room, err := c.room()
+	if err != nil {
+		return err
+	}
+	if !c.who.mayList(room) {
+		return refuse(forbidden, "room", "the token does not allow reading room "+strconv.Quote(room.String()))
+	}
+	limit, err := c.query.limit()
+	if err != nil {
+		return err
+	}
+	var after queue.Client
+	if name, given, err := c.query.one("after"); err != nil {
+		return err
+	} else if given {
+		if after, err = queue.ParseClient(name); err != nil {
+			return inField(err, "after")
+		}
+	}
+	members, err := h.queue.Members(c.r.Context(), c.ns, room, after, limit+1)
+	if err != nil {
+		return err
+	}
+	members, more := upTo(members, limit)
+	return h.reply(c, http.StatusOK, appendList(nil, "clients", members, more, appendMember))
+}
+
+func appendMember(b []byte, m queue.Member) []byte {
+	b = appendClient(append(b, `{"client":`...), m.Client)
+	b = strconv.AppendBool(append(b, `,"online":`...), m.Online)
+	b = appendCursor(append(b, `,"since":`...), m.Since)
+	return append(b, '}')
+}
+
+// listRooms serves GET /v1/{ns}/rooms.
+func (h *Handler) listRooms(c *call) error {
+	if !c.who.backend {
+		return refuse(forbidden, "", "the list of rooms is for API keys")
+	}
+	limit, err := c.query.limit()
+	if err != nil {
+		return err
+	}
+	var after queue.Room
+	if name, given, err := c.query.one("after"); err != nil {
+		return err
+	} else if given {
+		if after, err = queue.ParseRoom(name); err != nil {
+			return inField(err, "after")
+		}
+	}
+	states, err := h.queue.Rooms(c.r.Context(), c.ns, after, limit+1)
+	if err != nil {
+		return err
+	}
+	states, more := upTo(states, limit)
+	return h.reply(c, http.StatusOK, appendList(nil, "rooms", states, more, appendRoomState))
+}
+
+func appendRoomState(b []byte, s queue.RoomState) []byte {
+	b = appendString(append(b, `{"room":`...), s.Room.String())
+	b = strconv.AppendInt(append(b, `,"members":`...), int64(s.Members), 10)
+	b = strconv.AppendInt(append(b, `,"last_offset":`...), int64(s.Last), 10)
+	return append(b, '}')
+}
+
+// upTo cuts a list that was asked for with one more than limit.
+func upTo[T any](list []T, limit int) (kept []T, more bool) {
+	return list[:min(limit, len(list))], len(list) > limit
+}
+
+// appendList is a page of a list: {"<name>":[…],"more":…}.
+func appendList[T any](b []byte, name string, list []T, more bool, item func([]byte, T) []byte) []byte {
+	b = appendString(append(b, '{'), name)
+	b = append(b, `:[`...)
+	for i, v := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = item(b, v)
+	}
+	b = strconv.AppendBool(append(b, `],"more":`...), more)
+	return append(b, '}')
+}
