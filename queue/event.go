@@ -22,9 +22,16 @@ type Event struct {
 	At     time.Time
 	Except []Room // clients in any of these do not get it
 
+	// Of a volatile event that is not yet that of one room.
+	to     []Room
+	signal bool
+
 	once sync.Once
 	wire []byte
 }
+
+// Volatile reports whether the event was never stored: it has no offset.
+func (e *Event) Volatile() bool { return e.Offset == 0 }
 
 // Cursor is the position right after this event.
 func (e *Event) Cursor() Cursor { return Cursor{e.Log, e.Offset} }
@@ -75,8 +82,11 @@ const (
 type Batch struct {
 	Gap    *Gap // comes before Events
 	Events []*Event
-	Cursor Cursor // go on after this; moves with the head when Events is empty
-	More   bool   // asking again at once is worth it
+	// Volatile events come beside the others, in no order with them. One whose name
+	// begins with "culvert:" is a Signal.
+	Volatile []*Event
+	Cursor   Cursor // go on after this; moves with the head when Events is empty
+	More     bool   // asking again at once is worth it
 }
 
 // String makes a Gap readable in logs.

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// channel carries "staged", or the head after an append.
+// channel carries "staged", "volatile", or the head after an append.
 const channel = "culvert"
 
 // listen is a goroutine of its own: one connection that waits for
@@ -81,11 +81,13 @@ func (f *follower) hear(ctx context.Context, conn *pgx.Conn) error {
 		return conn.Ping(check)
 	case err != nil:
 		return err
+	case n.Payload == "staged":
+		f.q.appender.announce()
+	case n.Payload == "volatile":
+		notify(f.q.volatile.heard)
 	case n.PID == f.q.appender.pid.Load():
 		// Our own append. Its events are fed to the tail as they are, and this
 		// often comes sooner than the answer they wait for.
-	case n.Payload == "staged":
-		f.q.appender.announce()
 	default:
 		if head, err := strconv.ParseInt(n.Payload, 10, 64); err == nil {
 			f.lookAt(Offset(head))

@@ -24,6 +24,8 @@ type metrics struct {
 	ackSeconds    prometheus.Histogram
 	ackErrors     prometheus.Counter
 	slicesDropped prometheus.Counter
+
+	volatileDropped prometheus.Counter
 }
 
 func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
@@ -45,6 +47,7 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	m.ackSeconds = m.histogram("ack_seconds", "Duration of one update of stored cursors.", seconds)
 	m.ackErrors = m.counter("ack_errors_total", "Updates of stored cursors that failed.")
 	m.slicesDropped = m.counter("slices_dropped_total", "Slices this instance dropped by retention.")
+	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get.")
 	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.appender.waiting()) })
 	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.position().Offset) })
 	for name, pool := range map[string]func() (used, total int32){

@@ -21,6 +21,7 @@ type Queue struct {
 	tail     *tail
 	appender *appender
 	mover    *mover
+	volatile *volatile
 	follower *follower
 	clients  *clients
 	metrics  *metrics
@@ -49,16 +50,17 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q := &Queue{o: o, db: db, instance: rand.Text()}
 	q.metrics = newMetrics(q, o.Registerer)
 	q.ids = newDirectory(db.write)
-	q.tail = newTail(log, head, o.TailEvents, o.TailBytes)
+	q.tail = newTail(log, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
 	q.follower = newFollower(q)
 	q.appender = newAppender(q)
 	q.mover = newMover(q)
+	q.volatile = newVolatile(q)
 	q.clients = newClients(q)
 
 	var work context.Context
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
-		q.appender.run, q.mover.run, q.follower.run, q.follower.listen, q.clients.run, q.runRetention,
+		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.follower.run, q.follower.listen, q.clients.run, q.runRetention,
 	} {
 		q.done.Go(func() { run(work) })
 	}

@@ -33,6 +33,8 @@ type Subscription struct {
 	buf    []*Event
 	closed bool
 
+	pending pending // volatile events for the next Poll
+
 	// The tail's, under its lock.
 	seats   []seat
 	known   Offset   // the stays are those up to here
@@ -78,12 +80,12 @@ func (s *Subscription) Wake() <-chan struct{} { return s.wake }
 // Cursor is the position up to which Poll has returned everything.
 func (s *Subscription) Cursor() Cursor { return s.cursor }
 
-// Next is Poll that waits until there is an event or a gap. At ctx's end it
+// Next is Poll that waits until there is an event, volatile or not, or a gap. At ctx's end it
 // returns an empty Batch with the current cursor and ctx's error.
 func (s *Subscription) Next(ctx context.Context, limit int) (Batch, error) {
 	for {
 		b, err := s.Poll(ctx, limit)
-		if err != nil || len(b.Events) > 0 || b.Gap != nil {
+		if err != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || b.Gap != nil {
 			return b, err
 		}
 		select {
@@ -107,6 +109,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (Batch, error) {
 		s.cursor = b.Cursor
 		// What was read may all have been excepted.
 		if len(b.Events) > 0 || b.Gap != nil || !b.More {
+			b.Volatile = s.pending.take()
 			return b, nil
 		}
 	}

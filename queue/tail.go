@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // tail holds the recent events of the log in memory, by room, and wakes the
@@ -11,6 +13,7 @@ import (
 // every event after floor up to head.
 type tail struct {
 	maxEvents, maxBytes int
+	dropped             prometheus.Counter // volatile events a slow reader did not get
 
 	mu    sync.RWMutex
 	log   string
@@ -39,9 +42,9 @@ const eventOverhead = 512
 
 func (e *Event) size() int { return 2*len(e.Data) + eventOverhead }
 
-func newTail(log string, head Offset, maxEvents, maxBytes int) *tail {
+func newTail(log string, head Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
 	return &tail{
-		maxEvents: maxEvents, maxBytes: maxBytes,
+		maxEvents: maxEvents, maxBytes: maxBytes, dropped: dropped,
 		log: log, head: head, floor: head,
 		rooms:   map[roomKey]*roomTail{},
 		clients: map[clientRef]map[*Subscription]struct{}{},

@@ -1,0 +1,77 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// overhear is the goroutine that delivers what other instances handed over: when it
+// is told to, and every Poll in case nobody tells. Whoever connects while Postgres
+// was away has missed what was volatile.
+func (v *volatile) overhear(ctx context.Context) {
+	tick := time.NewTicker(v.q.o.Poll)
+	defer tick.Stop()
+	after := int64(-1)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.heard:
+		case <-tick.C:
+		}
+		after = v.readOn(ctx, after)
+	}
+}
+
+const newestVolatileSQL = `
+SELECT coalesce(max(id), 0)
+  FROM culvert.volatile`
+
+const volatileSQL = `
+SELECT id, at, namespace, rooms, except_, event, data, is_binary, coalesce(sender, '')
+  FROM culvert.volatile
+ WHERE id > $1 AND instance <> $2
+ ORDER BY id
+ LIMIT $3`
+
+// readOn delivers what came after an id, and returns the last one; -1 after a
+// failure, as after a crash of Postgres ids may begin anew.
+func (v *volatile) readOn(ctx context.Context, after int64) int64 {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	if after < 0 {
+		if err := v.q.db.read.QueryRow(ctx, newestVolatileSQL).Scan(&after); err != nil {
+			return -1
+		}
+		return after
+	}
+	const atOnce = 1_000
+	for {
+		rows, err := v.q.db.read.Query(ctx, volatileSQL, after, v.q.instance, atOnce)
+		if err != nil {
+			return -1
+		}
+		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Event, error) {
+			e := &Event{}
+			var rooms, except []string
+			err := row.Scan(&after, &e.At, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
+			e.signal = rooms == nil
+			for _, r := range rooms {
+				e.to = append(e.to, Room{r})
+			}
+			for _, r := range except {
+				e.Except = append(e.Except, Room{r})
+			}
+			return e, err
+		})
+		if err != nil {
+			return -1
+		}
+		v.q.tail.fling(events)
+		if len(events) < atOnce {
+			return after
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// nextVolatile returns the data of the next n volatile events, and fails on others.
+func nextVolatile(t testing.TB, s *queue.Subscription, n int) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []string
+	for len(got) < n {
+		b, err := s.Next(ctx, 100)
+		if err != nil || len(b.Events) > 0 {
+			t.Fatalf("after %v: %d durable events, %v", got, len(b.Events), err)
+		}
+		for _, e := range b.Volatile {
+			if !e.Volatile() || e.At.IsZero() {
+				t.Errorf("event %+v", e)
+			}
+			got = append(got, e.Data)
+		}
+	}
+	return got
+}
+
+func TestVolatileEventsReachWhoIsConnectedOnEveryInstance(t *testing.T) {
+	for name, change := range map[string]func(*queue.Options){
+		"notified": func(*queue.Options) {}, "polling": func(o *queue.Options) { o.PollOnly = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			a, b := open(t, dsn, change), open(t, dsn, change)
+			join(t, a, "lobby", "alice")
+			join(t, a, "lobby", "bob")
+			join(t, a, "muted", "bob")
+			head := a.Head()
+			alice := subscribe(t, a, queue.Interest{Client: client("alice")})
+			carol := subscribe(t, b, queue.Interest{Client: client("carol")})
+			bob := subscribe(t, b, queue.Interest{Client: client("bob")})
+			adHoc := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("lobby"), queue.Everyone}})
+			fling := func(text string, rooms ...queue.Room) {
+				e := emit("x", "%s", text)
+				e.Rooms, e.Except = rooms, []queue.Room{room("muted")}
+				if err := a.Fling(t.Context(), []queue.Emit{e}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// An instance that polls begins with what is there when it looks first.
+			until(t, "the other instance listens", func() bool {
+				fling("0", queue.Everyone)
+				return len(must[queue.Batch](t)(carol.Poll(t.Context(), 1)).Volatile) > 0
+			})
+			fling(`"sync"`, queue.Everyone)
+			for _, s := range []*queue.Subscription{alice, adHoc, carol} {
+				awaitVolatile(t, s, `"sync"`)
+			}
+
+			big := `"` + strings.Repeat("x", 100_000) + `"` // more than a notification can carry
+			fling("1", room("lobby"), queue.Everyone, client("alice").OwnRoom())
+			fling(big, room("lobby"))
+			fling(`"end"`, queue.Everyone)
+			for name, c := range map[string]struct {
+				s    *queue.Subscription
+				want []string
+			}{
+				"alice": {alice, []string{"1", big, `"end"`}}, "ad hoc": {adHoc, []string{"1", big, `"end"`}},
+				"carol, who is in no room": {carol, []string{"1", `"end"`}},
+			} {
+				if got := nextVolatile(t, c.s, len(c.want)); !slices.Equal(got, c.want) {
+					t.Errorf("%s got %.60q", name, got)
+				}
+			}
+			if b := must[queue.Batch](t)(bob.Poll(t.Context(), 10)); len(b.Volatile) > 0 {
+				t.Errorf("bob, who is excepted, got %v", b.Volatile)
+			}
+			if now := must[queue.Cursor](t)(a.Ack(t.Context(), ns, client("x"), head)); now != head {
+				t.Errorf("the log moved from %v to %v", head, now)
+			}
+		})
+	}
+}
+
+// awaitVolatile takes what comes up to an event with this data.
+func awaitVolatile(t testing.TB, s *queue.Subscription, data string) {
+	t.Helper()
+	for !slices.Contains(nextVolatile(t, s, 1), data) {
+	}
+}
+
+// A reader that does not keep up loses volatile events, the oldest first, and no
+// durable ones.
+func TestASlowReaderLosesOnlyVolatileEvents(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	s := subscribe(t, q, queue.Interest{Client: client("bob")})
+	const n = 500
+	for i := range n {
+		if err := q.Fling(t.Context(), []queue.Emit{emit("*", "%d", i)}); err != nil {
+			t.Fatal(err)
+		}
+		appendOne(t, q, emit("*", "%d", i))
+	}
+	var durable []string
+	var last string
+	held := 0
+	for len(durable) < n {
+		b := must[queue.Batch](t)(s.Next(t.Context(), 100))
+		for _, e := range b.Events {
+			durable = append(durable, e.Data)
+		}
+		for _, e := range b.Volatile {
+			last = e.Data
+			held++
+		}
+	}
+	if held >= n || held < 10 || last != fmt.Sprint(n-1) {
+		t.Errorf("%d of %d volatile events were kept, the last is %s", held, n, last)
+	}
+}
+
+func TestASignalReachesEverySubscriptionOfTheClient(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	bob := client("bob")
+	subs := []*queue.Subscription{
+		subscribe(t, a, queue.Interest{Client: bob}),
+		subscribe(t, b, queue.Interest{Client: bob}),
+		subscribe(t, b, queue.Interest{Client: bob, Rooms: []queue.Room{room("r")}}),
+	}
+	other := subscribe(t, b, queue.Interest{Client: client("alice")})
+	var got [3]bool
+	until(t, "the signal is everywhere", func() bool {
+		if err := a.Signal(t.Context(), ns, bob, "test", data("1")); err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range subs {
+			for _, e := range must[queue.Batch](t)(s.Poll(t.Context(), 1)).Volatile {
+				got[i] = got[i] || e.Name == "culvert:test" && e.Data == "1"
+			}
+		}
+		return got == [3]bool{true, true, true}
+	})
+	if b := must[queue.Batch](t)(other.Poll(t.Context(), 1)); len(b.Volatile) > 0 {
+		t.Errorf("alice got %v", b.Volatile)
+	}
+}
