@@ -77,6 +77,14 @@ func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key) error {
 	if err != nil {
 		return err
 	}
+	if volatile, err := e.isVolatile(); err != nil {
+		return err
+	} else if volatile {
+		if key != nil {
+			return refuse(invalid, "key", "a volatile event is not stored: leave Idempotency-Key out")
+		}
+		return h.fling(c, []queue.Emit{m})
+	}
 	if key != nil {
 		if m.Key != (queue.Key{}) && m.Key != *key {
 			return refuse(invalid, "key", "key and Idempotency-Key differ")
@@ -111,19 +119,17 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 		return err
 	}
 	var emits []queue.Emit
+	volatile := 0
 	isArray, err := elements(e.events, func(i int, value []byte) error {
 		if i == maxBatch {
 			return refuse(invalid, "events", "a batch may have at most 1000 events")
 		}
-		var item envelope
-		err := item.open(value)
-		if err == nil {
-			var m queue.Emit
-			m, err = item.emit(c)
-			emits = append(emits, m)
-		}
+		m, flung, err := c.item(value)
 		if err != nil {
 			return inEvent(err, i)
+		}
+		if emits = append(emits, m); flung {
+			volatile++
 		}
 		return nil
 	})
@@ -135,12 +141,32 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	case len(emits) == 0:
 		return refuse(invalid, "events", "a batch must have at least one event")
 	}
+	switch volatile {
+	case 0:
+	case len(emits):
+		return h.fling(c, emits)
+	default:
+		return refuse(invalid, "events", "a batch is stored as a whole or not at all: send volatile events in one of their own")
+	}
 	results, err := h.queue.Append(c.r.Context(), emits)
 	if err != nil {
 		return err
 	}
 	h.count(results)
 	return h.replyBatch(c, results)
+}
+
+// item reads one event of several.
+func (c *call) item(raw []byte) (m queue.Emit, volatile bool, err error) {
+	var e envelope
+	if err := e.open(raw); err != nil {
+		return m, false, err
+	}
+	if m, err = e.emit(c); err != nil {
+		return m, false, err
+	}
+	volatile, err = e.isVolatile()
+	return m, volatile, err
 }
 
 // replyBatch answers with the offsets in the order of the events. The cursor is

@@ -99,12 +99,9 @@ func (e *envelope) emit(c *call) (queue.Emit, error) {
 	return m, err
 }
 
-// notYet refuses what PROTOCOL promises and this version does not do: storing
-// a volatile event, or ignoring a reply, would be worse.
+// notYet refuses what PROTOCOL promises and this version does not do: ignoring a
+// reply would be worse.
 func (e *envelope) notYet() error {
-	if !isNull(e.volatile) && string(e.volatile) != "false" {
-		return refuse(invalid, "volatile", "volatile events are not supported by this version")
-	}
 	if !isNull(e.reply) {
 		return refuse(invalid, "reply", "replies are not supported by this version")
 	}

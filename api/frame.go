@@ -51,7 +51,10 @@ func eventFrame(e *queue.Event) []byte {
 	defer scratch.put(buf)
 	*buf = appendEvent(*buf, e)
 	var id [48]byte
-	f := sse.Event{ID: e.Cursor().Append(id[:0]), Event: []byte(e.Name), Data: *buf}
+	f := sse.Event{Event: []byte(e.Name), Data: *buf}
+	if !e.Volatile() { // one that was never stored is no position to go on from
+		f.ID = e.Cursor().Append(id[:0])
+	}
 	return appendFrame(make([]byte, 0, len(f.ID)+len(f.Event)+len(f.Data)+len("id: \nevent: \ndata: \n\n")), &f)
 }
 
@@ -68,9 +71,13 @@ func eventJSON(e *queue.Event) []byte {
 // appendEvent adds an event's JSON; the order of its members is part of the
 // protocol's examples.
 func appendEvent(b []byte, e *queue.Event) []byte {
-	b = append(b, `{"offset":`...)
-	b = strconv.AppendInt(b, int64(e.Offset), 10)
-	b = append(b, `,"room":`...)
+	b = append(b, '{')
+	if !e.Volatile() {
+		b = append(b, `"offset":`...)
+		b = strconv.AppendInt(b, int64(e.Offset), 10)
+		b = append(b, ',')
+	}
+	b = append(b, `"room":`...)
 	b = appendString(b, e.Room.String())
 	b = append(b, `,"event":`...)
 	b = appendString(b, e.Name)

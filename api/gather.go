@@ -25,6 +25,8 @@ type line struct {
 	number int
 	text   []byte
 	err    error // the line could not be taken
+
+	volatile bool
 }
 
 // lines splits a body. A line over maxLine is skipped in bounded memory.

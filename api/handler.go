@@ -31,6 +31,7 @@ type store interface {
 	reader
 	clients
 	rooms
+	flinger
 	pinger
 }
 
@@ -83,6 +84,7 @@ func (h *Handler) routes() {
 	}
 	e.POST("/v1/:ns/emit", h.admit(h.emit))
 	e.POST("/v1/:ns/ack", h.admit(h.ack))
+	e.POST("/v1/:ns/token", h.admit(h.renew))
 	e.GET("/v1/:ns/events", h.admit(h.events))
 	e.GET("/v1/:ns/rooms", h.admit(h.listRooms))
 	e.GET("/v1/:ns/rooms/:room/events", h.admit(h.history))

@@ -14,6 +14,7 @@ var isolated = map[string]struct {
 }{
 	"POST /v1/:ns/emit":                          {"/v1/default/emit?client=alice", `{"event":"e"}`, true},
 	"POST /v1/:ns/ack":                           {"/v1/default/ack?client=alice", `{"cursor":"a:1"}`, true},
+	"POST /v1/:ns/token":                         {"/v1/default/token?client=alice", "", true},
 	"GET /v1/:ns/events":                         {"/v1/default/events?client=alice&wait=0", "", true},
 	"GET /v1/:ns/rooms":                          {"/v1/default/rooms", "", false},
 	"GET /v1/:ns/rooms/:room/events":             {"/v1/default/rooms/@alice/events?client=alice", "", true},

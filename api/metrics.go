@@ -15,6 +15,7 @@ import (
 type metrics struct {
 	streams, polls, uploads      prometheus.Gauge
 	stored, duplicates, rejected prometheus.Counter
+	volatile                     prometheus.Counter
 	streamed, polled, read       prometheus.Counter
 	seconds                      *prometheus.HistogramVec
 	problems                     *prometheus.CounterVec
@@ -41,6 +42,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		stored:     in.WithLabelValues("stored"),
 		duplicates: in.WithLabelValues("duplicate"),
 		rejected:   in.WithLabelValues("rejected"),
+		volatile:   in.WithLabelValues("volatile"),
 
 		streamed: out.WithLabelValues("sse"),
 		polled:   out.WithLabelValues("poll"),

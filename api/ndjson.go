@@ -122,14 +122,26 @@ func (u *upload) store(lines []line) bool {
 	if len(lines) == 0 {
 		return true
 	}
-	emits := make([]queue.Emit, 0, len(lines))
+	var emits, volatile []queue.Emit
 	for i := range lines {
 		l := &lines[i]
-		if l.err == nil {
-			var m queue.Emit
-			if m, l.err = u.parse(l.text); l.err == nil {
-				emits = append(emits, m)
-			}
+		if l.err != nil {
+			continue
+		}
+		var m queue.Emit
+		if m, l.volatile, l.err = u.parse(l.text); l.err != nil {
+			continue
+		}
+		if l.volatile {
+			volatile = append(volatile, m)
+		} else {
+			emits = append(emits, m)
+		}
+	}
+	var flung error
+	if len(volatile) > 0 {
+		if flung = u.h.queue.Fling(u.c.r.Context(), volatile); flung == nil {
+			u.h.metrics.volatile.Add(float64(len(volatile)))
 		}
 	}
 	var results []queue.Result
@@ -137,28 +149,30 @@ func (u *upload) store(lines []line) bool {
 		results = u.h.queue.AppendEach(u.c.r.Context(), emits)
 		u.h.count(results)
 	}
-	b, more := u.answer(lines, results)
+	b, more := u.answer(lines, results, flung)
 	return u.out.send(b) == nil && more
 }
 
-func (u *upload) answer(lines []line, results []queue.Result) (b []byte, more bool) {
+// answer is a result line for each line. flung is what became of the volatile ones.
+func (u *upload) answer(lines []line, results []queue.Result, flung error) (b []byte, more bool) {
 	more = true
 	for _, l := range lines {
 		err := l.err
-		if err == nil {
+		switch {
+		case err != nil:
+			u.h.metrics.rejected.Inc()
+		case l.volatile:
+			if err = flung; err == nil {
+				b = append(b, "{}"...)
+			}
+		default:
 			if err = results[0].Err; err == nil {
 				b = appendResult(b, results[0])
 			}
 			results = results[1:]
-		} else {
-			u.h.metrics.rejected.Inc()
 		}
 		if err != nil {
-			p := faultOf(err)
-			u.h.metrics.problem(p.kind)
-			if p.kind == internal {
-				u.h.log.Error("upload failed", "request_id", u.c.w.Header().Get(requestIDHeader), "line", l.number, "error", err)
-			}
+			p := u.fault(l, err)
 			b = p.appendJSON(b, l.number)
 			more = more && p.status < http.StatusInternalServerError
 		}
@@ -167,15 +181,20 @@ func (u *upload) answer(lines []line, results []queue.Result) (b []byte, more bo
 	return b, more
 }
 
-func (u *upload) parse(text []byte) (queue.Emit, error) {
+func (u *upload) fault(l line, err error) *problem {
+	p := faultOf(err)
+	u.h.metrics.problem(p.kind)
+	if p.kind == internal {
+		u.h.log.Error("upload failed", "request_id", u.c.w.Header().Get(requestIDHeader), "line", l.number, "error", err)
+	}
+	return p
+}
+
+func (u *upload) parse(text []byte) (m queue.Emit, volatile bool, err error) {
 	if err := checkJSON(text); err != nil {
-		return queue.Emit{}, err
+		return m, false, err
 	}
-	var e envelope
-	if err := e.open(text); err != nil {
-		return queue.Emit{}, err
-	}
-	return e.emit(u.c)
+	return u.c.item(text)
 }
 
 // isBlank lines are skipped; senders use them to keep a connection alive.

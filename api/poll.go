@@ -31,7 +31,8 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 		if err != nil {
 			return err
 		}
-		if b.Gap != nil || len(b.Events) > 0 || wait <= 0 || n.drained() {
+		b.Volatile = withoutSignals(b.Volatile)
+		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.drained() {
 			return h.replyBatchOf(c, n, b)
 		}
 		select {
@@ -51,7 +52,7 @@ func (h *Handler) replyBatchOf(c *call, n *session, b queue.Batch) error {
 	if n.drained() {
 		p.retry = h.jitter(500*time.Millisecond, 3*time.Second)
 	}
-	h.metrics.polled.Add(float64(len(b.Events)))
+	h.metrics.polled.Add(float64(len(b.Events) + len(b.Volatile)))
 	return h.writePage(c, p)
 }
 
@@ -79,12 +80,14 @@ func (p page) each(f func([]byte) error) error {
 	if err := f([]byte(`{"events":[`)); err != nil {
 		return err
 	}
-	for i, e := range p.batch.Events {
-		if i > 0 {
+	first := true
+	for e := range p.batch.All() {
+		if !first {
 			if err := f([]byte{','}); err != nil {
 				return err
 			}
 		}
+		first = false
 		if err := f(eventJSON(e)); err != nil {
 			return err
 		}

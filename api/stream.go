@@ -29,6 +29,12 @@ type stream struct {
 	out  outlet
 	last time.Time // of the last write
 
+	who    caller
+	reads  []queue.Room // of an ad hoc subscription
+	oldest time.Time    // when its age ends it
+	end    *time.Timer
+	reason string // why it ends when end fires
+
 	retry time.Duration    // 0: Postgres answered last time
 	again <-chan time.Time // when to ask it again
 }
@@ -43,10 +49,11 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	s := &stream{h: h, sub: sub, out: h.outlet(c)}
-	life, reason := h.lifetime(c.who)
-	end := time.NewTimer(life)
-	defer end.Stop()
+	s := &stream{h: h, sub: sub, out: h.outlet(c), who: c.who, reads: q.interest.Rooms}
+	s.oldest = time.Now().Add(h.age())
+	s.end = time.NewTimer(0)
+	defer s.end.Stop()
+	s.plan()
 	beat := time.NewTimer(h.o.Heartbeat)
 	defer beat.Stop()
 	if s.send(h.greeting(c, sub, q).frame()) != nil {
@@ -82,8 +89,8 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 				s.part(reasonDrain)
 			}
 			return nil // otherwise the client is gone
-		case <-end.C:
-			s.part(reason)
+		case <-s.end.C:
+			s.part(s.reason)
 			return nil
 		case <-beat.C:
 			// Writes do not touch the timer: it finds out here whether there
@@ -120,16 +127,18 @@ func (h *Handler) greeting(c *call, sub subscription, q receipt) hello {
 	}
 }
 
-// lifetime is how long a stream of the caller may last, and why it then ends.
-func (h *Handler) lifetime(who caller) (time.Duration, string) {
-	age := h.o.MaxAge - h.jitter(0, h.o.MaxAge/10)
-	if who.expires.IsZero() {
-		return age, reasonMaxAge
+// age is how long a stream may last: less for some, so that those opened together
+// do not return together.
+func (h *Handler) age() time.Duration { return h.o.MaxAge - h.jitter(0, h.o.MaxAge/10) }
+
+// plan sets when the stream ends by itself, and why.
+func (s *stream) plan() {
+	end := s.oldest
+	s.reason = reasonMaxAge
+	if expires := s.who.expires; !expires.IsZero() && expires.Before(end) {
+		end, s.reason = expires, reasonExpired
 	}
-	if left := time.Until(who.expires); left < age {
-		return left, reasonExpired
-	}
-	return age, reasonMaxAge
+	s.end.Reset(time.Until(end))
 }
 
 // deliver writes what Poll has now and reports whether there is more. With due,
@@ -143,7 +152,8 @@ func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 		return false, err
 	case err == nil:
 		s.retry = 0
-		if b.Gap != nil || len(b.Events) > 0 {
+		b.Volatile = s.listen(b.Volatile)
+		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 {
 			return b.More, s.write(b)
 		}
 	case ctx.Err() == nil:
@@ -173,13 +183,13 @@ func (s *stream) write(b queue.Batch) error {
 			return err
 		}
 	}
-	s.h.metrics.streamed.Add(float64(len(b.Events)))
-	if len(b.Events) == 1 {
+	s.h.metrics.streamed.Add(float64(len(b.Events) + len(b.Volatile)))
+	if len(b.Events) == 1 && len(b.Volatile) == 0 {
 		return s.send(b.Events[0].Wire(eventFrame))
 	}
 	chunk := newChunk(&s.out)
 	defer chunk.free()
-	for _, e := range b.Events {
+	for e := range b.All() {
 		if err := chunk.add(e.Wire(eventFrame)); err != nil {
 			return err
 		}

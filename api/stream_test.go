@@ -209,7 +209,7 @@ func TestMaxAgeEndsAStream(t *testing.T) {
 
 func TestMaxAgeIsJittered(t *testing.T) {
 	h := &Handler{o: Options{MaxAge: 100 * time.Second}, random: func() float64 { return 0.999999 }}
-	if life, _ := h.lifetime(caller{}); life < 90*time.Second || life > 91*time.Second {
+	if life := h.age(); life < 90*time.Second || life > 91*time.Second {
 		t.Errorf("life %v", life)
 	}
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 )
@@ -87,6 +88,19 @@ type Batch struct {
 	Volatile []*Event
 	Cursor   Cursor // go on after this; moves with the head when Events is empty
 	More     bool   // asking again at once is worth it
+}
+
+// All yields the events, then the volatile ones.
+func (b Batch) All() iter.Seq[*Event] {
+	return func(yield func(*Event) bool) {
+		for _, list := range [][]*Event{b.Events, b.Volatile} {
+			for _, e := range list {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // String makes a Gap readable in logs.

@@ -1,0 +1,39 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// flinger is the part of the queue that delivers without storing.
+type flinger interface {
+	Fling(ctx context.Context, emits []queue.Emit) error
+	Signal(ctx context.Context, ns queue.Namespace, c queue.Client, name string, data queue.Data) error
+}
+
+// isVolatile reads "volatile", and refuses what means nothing to an event that is
+// not stored.
+func (e *envelope) isVolatile() (bool, error) {
+	switch {
+	case isNull(e.volatile) || string(e.volatile) == "false":
+		return false, nil
+	case string(e.volatile) != "true":
+		return false, refuse(invalid, "volatile", "volatile must be true or false")
+	case !isNull(e.key):
+		return false, refuse(invalid, "key", "a volatile event is not stored, so nothing can recognise its repeat: leave the key out")
+	case !isNull(e.reply):
+		return false, refuse(invalid, "reply", "a volatile event has no offset, so nobody can reply to it")
+	}
+	return true, nil
+}
+
+// fling serves an emit of volatile events.
+func (h *Handler) fling(c *call, emits []queue.Emit) error {
+	if err := h.queue.Fling(c.r.Context(), emits); err != nil {
+		return err
+	}
+	h.metrics.volatile.Add(float64(len(emits)))
+	return h.reply(c, http.StatusAccepted, []byte("{}"))
+}
