@@ -7,7 +7,8 @@
 CREATE TABLE culvert.namespaces (
     id         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name       text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    presence   text[] -- patterns of rooms that are told who comes and goes
 );
 INSERT INTO culvert.namespaces (name) VALUES ('default');
 
@@ -100,6 +101,7 @@ CREATE TABLE culvert.clients (
     name         text NOT NULL,
     cursor       bigint NOT NULL,
     seen_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    online       boolean NOT NULL DEFAULT false, -- what its rooms were told last; see leases
     UNIQUE (namespace_id, name)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 

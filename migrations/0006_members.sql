@@ -61,6 +61,7 @@ DECLARE
     c bigint;
     r bigint;
     p bigint;
+    told boolean := false;
 BEGIN
     SELECT b.log, b.prev, b.base INTO log, prev, head FROM culvert.lock_log(cardinality(op)) b;
     at := clock_timestamp();
@@ -81,6 +82,10 @@ BEGIN
         END IF;
 
         SELECT m.since INTO p FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
+        -- Before the change, so that it finds the rooms of a client about to be forgotten.
+        IF op[i] = 'forget' OR (op[i] = 'leave' AND p IS NOT NULL) THEN
+            told := culvert.announce_move(c, r, 'culvert:leave') OR told;
+        END IF;
         CASE op[i]
         WHEN 'join' THEN
             IF p IS NOT NULL THEN
@@ -93,9 +98,11 @@ BEGIN
                 CONTINUE;
             END IF;
             INSERT INTO culvert.memberships (client_id, room_id, since) VALUES (c, r, head + 1);
+            told := culvert.announce_move(c, r, 'culvert:join') OR told;
         WHEN 'leave' THEN
             IF p IS NULL THEN
-                holds[i] := head;
+                SELECT coalesce(max(m.until), head) INTO p FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r;
+                holds[i] := p;
                 CONTINUE;
             END IF;
             UPDATE culvert.memberships m SET until = head + 1
@@ -109,12 +116,34 @@ BEGIN
         moved[i] := true;
         INSERT INTO culvert.events ("offset", room_id, at, event, data)
         VALUES (head, culvert.room_id(ns[i], E'\x01members'), at, 'culvert:' || op[i],
-                json_build_object('client', client[i], 'room', room[i])::text);
+                '{"client":' || to_json(client[i])::text || ',"room":' || to_json(room[i])::text || '}');
     END LOOP;
     IF head > prev AND true = ANY (moved) THEN
         PERFORM setval('culvert.offsets', head);
         PERFORM pg_notify('culvert', head::text);
     END IF;
+    IF told THEN
+        PERFORM pg_notify('culvert', 'staged');
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+
+-- announce_move tells a room that asks for it (see 0010) that a client that is online
+-- comes or goes; with no room, all rooms the client is in. It reports whether any was told.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.announce_move(client bigint, room bigint, event text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+BEGIN
+    INSERT INTO culvert.staged (namespace, rooms, event, data)
+    SELECT n.name, ARRAY[r.name], event, '{"client":' || to_json(c.name)::text || '}'
+      FROM culvert.clients c
+      JOIN culvert.namespaces n ON n.id = c.namespace_id AND n.presence IS NOT NULL
+      JOIN culvert.memberships m ON m.client_id = c.id AND m.until IS NULL AND (room IS NULL OR m.room_id = room)
+      JOIN culvert.rooms r ON r.id = m.room_id AND culvert.matches(n.presence, r.name)
+     WHERE c.id = client AND c.online;
+    RETURN FOUND;
 END
 $$;
 -- +goose StatementEnd
@@ -137,7 +166,7 @@ END
 $$;
 -- +goose StatementEnd
 
-REVOKE ALL ON FUNCTION culvert.move, culvert.lock_log, culvert.room_id FROM PUBLIC;
+REVOKE ALL ON FUNCTION culvert.move, culvert.announce_move, culvert.lock_log, culvert.room_id FROM PUBLIC;
 
 -- +goose Down
-DROP FUNCTION culvert.move, culvert.room_id, culvert.lock_log;
+DROP FUNCTION culvert.move, culvert.announce_move, culvert.room_id, culvert.lock_log;

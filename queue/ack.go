@@ -25,7 +25,7 @@ func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) 
 			return Cursor{}, ErrBeyondHead
 		}
 	}
-	p, err := q.clients.ack(clientKey{ns, c}, cursor.Offset)
+	p, err := q.acks.add(clientKey{ns, c}, cursor.Offset)
 	if err != nil {
 		return Cursor{}, err
 	}
@@ -37,19 +37,19 @@ func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) 
 	}
 }
 
-func (c *clients) ack(key clientKey, cursor Offset) (*pendingAck, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+func (a *acks) add(key clientKey, cursor Offset) (*pendingAck, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
 		return nil, ErrClosed
 	}
-	p := c.acks[key]
+	p := a.waiting[key]
 	if p == nil {
 		p = &pendingAck{done: make(chan struct{})}
-		c.acks[key] = p
+		a.waiting[key] = p
 	}
 	p.cursor = max(p.cursor, cursor)
-	notify(c.wake)
+	notify(a.wake)
 	return p, nil
 }
 
@@ -63,14 +63,14 @@ ON CONFLICT (namespace_id, name) DO UPDATE
    SET cursor = greatest(c.cursor, excluded.cursor), seen_at = clock_timestamp()
 RETURNING c.namespace_id, c.name, c.cursor, (SELECT id FROM culvert.log)`
 
-// writeAcks stores the cursors in an order all instances share, lest they
+// write stores the cursors in an order all instances share, lest they
 // deadlock.
-func (c *clients) writeAcks(ctx context.Context, acks map[clientKey]*pendingAck) error {
+func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) error {
 	start := time.Now()
-	rows := make([]clientRow, 0, len(acks))
-	byRow := make(map[clientRow]*pendingAck, len(acks))
-	for key, p := range acks {
-		ns, err := c.q.ids.namespace(ctx, key.ns)
+	rows := make([]clientRow, 0, len(waiting))
+	byRow := make(map[clientRow]*pendingAck, len(waiting))
+	for key, p := range waiting {
+		ns, err := a.q.ids.namespace(ctx, key.ns)
 		if err != nil {
 			p.err = err
 			continue
@@ -84,7 +84,7 @@ func (c *clients) writeAcks(ctx context.Context, acks map[clientKey]*pendingAck)
 	for i, row := range rows {
 		ns[i], names[i], cursors[i] = row.ns, row.name, int64(byRow[row].cursor)
 	}
-	result, err := c.q.db.write.Query(ctx, ackSQL, ns, names, cursors)
+	result, err := a.q.db.write.Query(ctx, ackSQL, ns, names, cursors)
 	if err == nil {
 		var row clientRow
 		var stored Cursor
@@ -93,7 +93,7 @@ func (c *clients) writeAcks(ctx context.Context, acks map[clientKey]*pendingAck)
 			return nil
 		})
 	}
-	c.q.metrics.acked(len(rows), time.Since(start), err)
+	a.q.metrics.acked(len(rows), time.Since(start), err)
 	return unavailable(context.WithoutCancel(ctx), "ack", err)
 }
 

@@ -24,7 +24,8 @@ func (q *Queue) Join(ctx context.Context, ns Namespace, r Room, c Client, maxRoo
 }
 
 // Leave takes a client out of a room: events up to the returned position are still
-// for it. Leaving a room one is not in changes nothing. Errors as for Join.
+// for it. Leaving again changes nothing and returns the same position, as
+// long as that is remembered. Errors as for Join.
 func (q *Queue) Leave(ctx context.Context, ns Namespace, r Room, c Client) (Cursor, error) {
 	if err := r.joinable(); err != nil {
 		return Cursor{}, err

@@ -19,9 +19,9 @@ type pools struct {
 	read  *pgxpool.Pool
 }
 
-// writeConns is one each for the appender, the mover, volatile events, the
-// acknowledgements and the rest.
-const writeConns = 5
+// writeConns is one each for the appender, the mover, volatile events,
+// acknowledgements, presence and the rest.
+const writeConns = 6
 
 func openPools(ctx context.Context, o Options) (pools, error) {
 	write, err := newPool(ctx, o, writeConns)

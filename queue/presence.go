@@ -2,68 +2,135 @@ package queue
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
-// presence counts this instance's subscriptions of one client. Who is online is
-// told to the other instances by a lease in Postgres, which runs out by itself
-// when the instance dies.
+// presence keeps who is online. A client is, while any instance holds a lease for it in Postgres, which runs out by itself when
+// the instance dies. What turns with it, rooms that ask for it are told by
+// culvert:join and culvert:leave, in the transaction that turns it.
 type presence struct {
+	q    *Queue
+	wake chan struct{}
+
+	mu      sync.Mutex
+	present map[clientKey]*attendance
+	touch   map[clientKey]time.Duration // leases to be written
+}
+
+// attendance is this instance's subscriptions of one client.
+type attendance struct {
 	subs  int
 	lease time.Time // as written
 	left  time.Time // when subs became 0
 }
 
 const (
-	leaseTime  = 45 * time.Second
+	leaseTime  = 30 * time.Second
 	leaseSweep = 5 * time.Second
+	leasePause = 5 * time.Millisecond // clients that come within it share a statement
 	// A long-polling client is still online between two polls.
 	leaveAfter = 10 * time.Second
 )
 
-func (c *clients) enter(ns Namespace, client Client) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	key := clientKey{ns, client}
-	p := c.online[key]
-	if p == nil {
-		p = &presence{}
-		c.online[key] = p
+func newPresence(q *Queue) *presence {
+	return &presence{
+		q: q, wake: make(chan struct{}, 1),
+		present: map[clientKey]*attendance{}, touch: map[clientKey]time.Duration{},
 	}
-	p.subs++
-	c.renew(key, p, time.Now())
 }
 
-func (c *clients) leave(ns Namespace, client Client) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p := c.online[clientKey{ns, client}]; p != nil {
-		p.subs--
-		p.left = time.Now()
+// run is the goroutine that writes leases. Those of an instance that stops run out
+// by themselves: its clients are likely to come back elsewhere before.
+func (p *presence) run(ctx context.Context) {
+	tick := time.NewTicker(leaseSweep)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+			select {
+			case <-time.After(leasePause):
+			case <-ctx.Done():
+			}
+		case <-tick.C:
+			p.sweep(time.Now())
+			err = p.expire(ctx)
+		}
+		if err := errors.Join(err, p.flush(ctx)); err != nil && ctx.Err() == nil {
+			p.q.o.Logger.Debug("presence is not up to date; the next sweep brings it so", "error", err)
+		}
+	}
+}
+
+// flush writes what has gathered.
+func (p *presence) flush(ctx context.Context) error {
+	p.mu.Lock()
+	touch := p.touch
+	p.touch = map[clientKey]time.Duration{}
+	p.mu.Unlock()
+	if len(touch) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.q.o.AppendTimeout)
+	defer cancel()
+	err := p.write(ctx, touch)
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		maps.Copy(touch, p.touch) // what came meanwhile is newer
+		p.touch = touch
+	}
+	return err
+}
+
+func (p *presence) enter(ns Namespace, client Client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := clientKey{ns, client}
+	a := p.present[key]
+	if a == nil {
+		a = &attendance{}
+		p.present[key] = a
+	}
+	a.subs++
+	p.renew(key, a, time.Now())
+}
+
+func (p *presence) leave(ns Namespace, client Client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.present[clientKey{ns, client}]; a != nil {
+		a.subs--
+		a.left = time.Now()
 	}
 }
 
 // renew has the lease written again once a third of it is over.
-func (c *clients) renew(key clientKey, p *presence, now time.Time) {
-	if p.lease.Sub(now) < leaseTime*2/3 {
-		p.lease = now.Add(leaseTime)
-		c.touch[key] = leaseTime
-		notify(c.wake)
+func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
+	if a.lease.Sub(now) < leaseTime*2/3 {
+		a.lease = now.Add(leaseTime)
+		p.touch[key] = leaseTime
+		notify(p.wake)
 	}
 }
 
 // sweep renews the leases of those here and ends those of the gone.
-func (c *clients) sweep(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for key, p := range c.online {
+func (p *presence) sweep(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, a := range p.present {
 		switch {
-		case p.subs > 0:
-			c.renew(key, p, now)
-		case now.Sub(p.left) > leaveAfter:
-			delete(c.online, key)
-			c.touch[key] = 0
+		case a.subs > 0:
+			p.renew(key, a, now)
+		case now.Sub(a.left) > leaveAfter:
+			delete(p.present, key)
+			p.touch[key] = 0
 		}
 	}
 }
@@ -71,11 +138,11 @@ func (c *clients) sweep(now time.Time) {
 const leaseSQL = `
 SELECT culvert.lease($1, $2::int[], $3::text[], $4::interval[])`
 
-func (c *clients) writeLeases(ctx context.Context, touch map[clientKey]time.Duration) error {
+func (p *presence) write(ctx context.Context, touch map[clientKey]time.Duration) error {
 	rows := make([]clientRow, 0, len(touch))
 	leases := make(map[clientRow]time.Duration, len(touch))
 	for key, lease := range touch {
-		ns, err := c.q.ids.namespace(ctx, key.ns)
+		ns, err := p.q.ids.namespace(ctx, key.ns)
 		if err != nil {
 			return err
 		}
@@ -88,6 +155,15 @@ func (c *clients) writeLeases(ctx context.Context, touch map[clientKey]time.Dura
 	for i, row := range rows {
 		ns[i], names[i], lease[i] = row.ns, row.name, leases[row]
 	}
-	_, err := c.q.db.write.Exec(ctx, leaseSQL, c.q.instance, ns, names, lease)
+	_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease)
 	return err
+}
+
+const expireSQL = `
+SELECT culvert.expire_leases()`
+
+// expire ends what instances that died have left.
+func (p *presence) expire(ctx context.Context) error {
+	_, err := p.q.db.write.Exec(ctx, expireSQL)
+	return unavailable(ctx, "expire leases", err)
 }

@@ -23,7 +23,8 @@ type Queue struct {
 	mover    *mover
 	volatile *volatile
 	follower *follower
-	clients  *clients
+	acks     *acks
+	presence *presence
 	metrics  *metrics
 
 	stop context.CancelFunc // ends the background work
@@ -55,12 +56,13 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.appender = newAppender(q)
 	q.mover = newMover(q)
 	q.volatile = newVolatile(q)
-	q.clients = newClients(q)
+	q.acks = newAcks(q)
+	q.presence = newPresence(q)
 
 	var work context.Context
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
-		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.follower.run, q.follower.listen, q.clients.run, q.runRetention,
+		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.follower.run, q.follower.listen, q.acks.run, q.presence.run, q.runRetention,
 	} {
 		q.done.Go(func() { run(work) })
 	}
@@ -84,7 +86,7 @@ func openLog(ctx context.Context, db pools, dedup time.Duration) (log string, he
 // background work and closes the connections. New calls fail with ErrClosed.
 // It waits for all of it, at most until ctx ends.
 func (q *Queue) Close(ctx context.Context) error {
-	err := errors.Join(q.appender.close(ctx), q.mover.close(ctx), q.clients.close(ctx))
+	err := errors.Join(q.appender.close(ctx), q.mover.close(ctx), q.acks.close(ctx))
 	q.stop()
 	q.done.Wait()
 	q.db.close()

@@ -57,7 +57,7 @@ func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, erro
 	s.cursor = r.start
 	q.tail.sit(s, r.stays, r.known)
 	if !s.adHoc {
-		q.clients.enter(in.Namespace, in.Client)
+		q.presence.enter(in.Namespace, in.Client)
 	}
 	return s, nil
 }
@@ -70,7 +70,7 @@ func (s *Subscription) Close() {
 	s.closed = true
 	s.q.tail.leave(s)
 	if !s.adHoc {
-		s.q.clients.leave(s.in.Namespace, s.in.Client)
+		s.q.presence.leave(s.in.Namespace, s.in.Client)
 	}
 }
 

@@ -30,7 +30,8 @@ type gap struct{ From, To string }
 type reader struct {
 	id        string
 	sse       bool
-	lazy      bool // falls behind on purpose
+	lazy      bool   // falls behind on purpose
+	rooms     string // of an ad hoc subscription; empty: the client's own
 	instances []*instance
 	client    *http.Client
 
@@ -45,7 +46,7 @@ type reader struct {
 
 func newReader(n int, instances []*instance) *reader {
 	return &reader{
-		id: fmt.Sprintf("reader %d", n), sse: n%2 == 0, instances: instances, byOffset: map[int64]string{},
+		id: fmt.Sprintf("reader %d", n), rooms: "stress", sse: n%2 == 0, instances: instances, byOffset: map[int64]string{},
 		client: &http.Client{Transport: &http.Transport{}},
 	}
 }
@@ -85,7 +86,10 @@ func fault(format string, args ...any) error { return &readFault{fmt.Sprintf(for
 func (r *reader) connection(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(200+rand.IntN(1500))*time.Millisecond)
 	defer cancel()
-	q := url.Values{"client": {r.id}, "rooms": {"stress"}}
+	q := url.Values{"client": {r.id}}
+	if r.rooms != "" {
+		q.Set("rooms", r.rooms)
+	}
 	header := http.Header{"Authorization": {"Bearer " + apiKey}}
 	switch {
 	case r.stored != "" && rand.IntN(2) == 0:

@@ -91,6 +91,7 @@ func (s *scene) run(accidents func(after func(time.Duration) bool)) {
 	reading := s.read()
 	ctx, stop := context.WithTimeout(s.t.Context(), s.duration)
 	defer stop()
+	moving := s.move(ctx)
 	var publishing sync.WaitGroup
 	for p := range publishers {
 		if p%2 == 0 {
@@ -109,8 +110,11 @@ func (s *scene) run(accidents func(after func(time.Duration) bool)) {
 		})
 	}
 	publishing.Wait()
+	stays := moving()
 	s.end()
-	s.compare(all, reading())
+	rs := reading()
+	s.compare(all, rs)
+	s.compareMembers(rs, stays)
 }
 
 // read starts the readers; the result waits for them.
@@ -118,8 +122,11 @@ func (s *scene) read() func() []*reader {
 	ctx, stop := context.WithTimeout(s.t.Context(), s.duration+time.Minute)
 	var rs []*reader
 	var wg sync.WaitGroup
-	for n := range readers {
+	for n := range readers + members {
 		r := newReader(n, s.instances)
+		if n >= readers {
+			r.rooms = "" // a member gets what its rooms get
+		}
 		r.lazy = s.lazy && n < 2
 		rs = append(rs, r)
 		wg.Go(func() {
@@ -157,7 +164,7 @@ func (s *scene) end() {
 	}
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
-	if _, err := confirm(client, `{"room":"stress","event":"e","data":{"name":"`+endMark+`"}}`, s.instances); err != nil {
+	if _, err := confirm(client, `{"rooms":["stress","*"],"event":"e","data":{"name":"`+endMark+`"}}`, s.instances); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -204,7 +211,7 @@ func (s *scene) compare(all *ledger, rs []*reader) {
 			last = max(last, offset)
 		}
 	}
-	for _, r := range rs {
+	for _, r := range rs[:readers] {
 		missing := 0
 		for offset, name := range log {
 			if _, ok := r.byOffset[offset]; !ok && !r.explained(offset) {

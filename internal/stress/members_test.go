@@ -1,0 +1,127 @@
+package stress
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// members are readers beyond the others that get what is said in the room while
+// they are in it; they are put in and taken out at random.
+const members = 4
+
+// stay is a time in the room, by the positions the server answered with.
+type stay struct{ since, until int64 }
+
+// move joins and leaves on behalf of the members until ctx ends. The result waits
+// for it and returns the stays of each.
+func (s *scene) move(ctx context.Context) func() [members][]stay {
+	var stays [members][]stay
+	var wg sync.WaitGroup
+	for m := range members {
+		wg.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Second}
+			defer client.CloseIdleConnections()
+			path := "/rooms/stress/clients/" + url.PathEscape(newReader(readers+m, nil).id)
+			for ctx.Err() == nil {
+				since, err := s.insist(client, http.MethodPut, path)
+				if err != nil {
+					s.t.Error(err)
+					return
+				}
+				time.Sleep(time.Duration(rand.IntN(80)) * time.Millisecond)
+				until, err := s.insist(client, http.MethodDelete, path)
+				if err != nil {
+					s.t.Error(err)
+					return
+				}
+				stays[m] = append(stays[m], stay{since, until})
+				time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
+			}
+		})
+	}
+	return func() [members][]stay {
+		wg.Wait()
+		return stays
+	}
+}
+
+// insist repeats a change of members until it is confirmed: repeating one that was
+// made already is answered with the position of the first.
+func (s *scene) insist(client *http.Client, method, path string) (int64, error) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		status, text, err := s.change(client, method, path)
+		switch {
+		case err != nil, status == http.StatusServiceUnavailable:
+			time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond)
+		case status != http.StatusOK:
+			return 0, fmt.Errorf("%s %s: status %d: %s", method, path, status, text)
+		default:
+			var answer struct{ Cursor string }
+			err := json.Unmarshal(text, &answer)
+			return offsetIn(answer.Cursor), err
+		}
+	}
+	return 0, fmt.Errorf("%s %s: not confirmed within a minute", method, path)
+}
+
+func (s *scene) change(client *http.Client, method, path string) (int, []byte, error) {
+	req, err := http.NewRequest(method, s.instances[rand.IntN(len(s.instances))].url+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+apiKey)
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return res.StatusCode, text, err
+}
+
+// compareMembers holds what each member got against its stays: what was said during
+// one, all of it and nothing else.
+func (s *scene) compareMembers(rs []*reader, stays [members][]stay) {
+	log := map[int64]string{}
+	for _, r := range rs[:readers] {
+		for _, e := range r.events {
+			log[e.Offset] = e.Data.Name
+		}
+	}
+	during, outside := 0, 0
+	for m, r := range rs[readers:] {
+		wrong := 0
+		for offset, name := range log {
+			if name == endMark {
+				continue
+			}
+			in := false
+			for _, st := range stays[m] {
+				in = in || st.since < offset && offset <= st.until
+			}
+			_, got := r.byOffset[offset]
+			switch {
+			case in:
+				during++
+			default:
+				outside++
+			}
+			if in != got && (got || !r.explained(offset)) {
+				if wrong++; wrong < 4 {
+					s.t.Errorf("%s: %s at %d: a member then: %v; got it: %v", r.id, name, offset, in, got)
+				}
+			}
+		}
+	}
+	s.t.Logf("members: %d events during a stay, %d outside", during, outside)
+	if during < 100 || outside < 100 {
+		s.t.Error("the members came and went too little for this to show anything")
+	}
+}
