@@ -39,6 +39,9 @@ var benchmarks = []struct {
 	{"batch", (*bench).batches},
 	{"catchup", (*bench).catchUp},
 	{"latency", (*bench).latency},
+	{"fanout", (*bench).fanOut},
+	{"joins", (*bench).joins},
+	{"presence", (*bench).presence},
 }
 
 func (p *process) benchCommand() *cobra.Command {
@@ -49,7 +52,7 @@ func (p *process) benchCommand() *cobra.Command {
 	}
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure this machine: emits, catch-up, latency",
+		Short: "Measure this machine: emits, deliveries, latency, members",
 		Long: `Starts a Postgres with durable commits and the servers it needs on loopback,
 measures, and prints each figure beside a ceiling measured in the same run: what
 is left when the part in question does nothing. Servers, clients and Postgres
@@ -62,7 +65,11 @@ share this machine, so only the ratios can be compared with another machine's.
   catchup  events/s of one client that reads an old log by SSE; ceiling: the SQL
            read alone
   latency  from the request of an emit to its frame on another instance, and
-           from its commit being known to the emitter, at a rate that saturates nothing`,
+           from its commit being known to the emitter, at a rate that saturates nothing
+  fanout   SSE deliveries/s to 1,000 streams, of one room and of 1,000 rooms of 10;
+           ceiling: a bare program that writes frames made beforehand
+  joins    changes of members/s over HTTP; beside it, single emits in the same run
+  presence what it takes Postgres to keep 10,000 clients online`,
 		Example: `  culvert bench
   culvert bench --only emit --duration 10s --cpuprofile emit.prof`,
 		Args: noArgs,

@@ -12,15 +12,15 @@ import (
 
 const benchEvent = `{"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345}}`
 
-// send posts a body as JSON with the bench's key.
-func send(ctx context.Context, client *http.Client, url, body string) (*http.Response, error) {
+// newPost is a POST of a body as JSON with the bench's key.
+func newPost(ctx context.Context, url, body string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header["Content-Type"] = []string{"application/json"}
 	req.Header["Authorization"] = []string{"Bearer " + benchKey}
-	return client.Do(req)
+	return req, nil
 }
 
 // emits measures single emits over HTTP.

@@ -150,12 +150,21 @@ func newPoster(url, body string, callers int) *poster {
 func (p *poster) close() { p.client.CloseIdleConnections() }
 
 func (p *poster) post(ctx context.Context) error {
-	res, err := send(ctx, p.client, p.url, p.body)
+	req, err := newPost(ctx, p.url, p.body)
+	if err != nil {
+		return err
+	}
+	return p.do(req, p.status)
+}
+
+// do sends a request and wants this status.
+func (p *poster) do(req *http.Request, status int) error {
+	res, err := p.client.Do(req)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != p.status {
+	if res.StatusCode != status {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 1000))
 		return fmt.Errorf("status %d: %s", res.StatusCode, text)
 	}
