@@ -3,13 +3,32 @@
 -- +goose Up
 
 -- Namespaces and rooms have numeric ids that are never reused, so that an
--- instance may remember them for ever.
+-- instance may remember them; see culvert.log.generation for how long.
 CREATE TABLE culvert.namespaces (
     id         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name       text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    -- NULL once it was deleted: the row then stays for a while to tell so.
+    name       text CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    presence   text[] -- patterns of rooms that are told who comes and goes
+    deleted_at timestamptz,
+    -- No event of it is at or below the floor: it begins at the head, so that
+    -- what an earlier namespace of the same name left behind is out of reach,
+    -- and rises with its own retention.
+    born       bigint NOT NULL DEFAULT 0,
+    floor      bigint NOT NULL DEFAULT 0,
+    -- Settings; NULL means the server's default.
+    retention  interval,
+    dedup      interval,
+    public     text[],
+    presence   text[], -- patterns of rooms that are told who comes and goes
+    emit_rate  double precision,
+    client_rate double precision,
+    max_connections_client integer,
+    max_rooms_client       integer,
+    CHECK ((name IS NULL) = (deleted_at IS NOT NULL))
 );
+-- Partial, for then the name is no key to Postgres: a deletion, which waits in the
+-- append lock, does not wait for those who insert rooms and clients.
+CREATE UNIQUE INDEX namespaces_name ON culvert.namespaces (name) WHERE name IS NOT NULL;
 INSERT INTO culvert.namespaces (name) VALUES ('default');
 
 CREATE TABLE culvert.rooms (
@@ -48,7 +67,10 @@ CREATE TABLE culvert.log (
     cluster  bigint NOT NULL,              -- its system identifier
     database oid NOT NULL,
     timeline text NOT NULL,                -- of its write-ahead log
-    dedup    interval NOT NULL DEFAULT '24 hours' -- how long keys are remembered
+    dedup    interval NOT NULL DEFAULT '24 hours', -- how long keys are remembered
+    -- Another number whenever ids that instances remember may have become wrong:
+    -- a namespace was deleted, or the log lost its end in a failover or restore.
+    generation bigint NOT NULL DEFAULT (random() * 9007199254740991)::bigint
 );
 
 -- An event stands once for each room it was addressed to, at one offset. The
@@ -92,7 +114,7 @@ CREATE TABLE culvert.keys (
     at           timestamptz NOT NULL,
     PRIMARY KEY (namespace_id, key)
 );
-CREATE INDEX keys_at ON culvert.keys (at);
+CREATE INDEX keys_at ON culvert.keys (namespace_id, at);
 
 -- Half-empty pages keep the updates of cursors HOT: no index entry each.
 CREATE TABLE culvert.clients (

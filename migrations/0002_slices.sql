@@ -83,6 +83,7 @@ BEGIN
     UPDATE culvert.log SET id = new.id, started = new.started, cluster = new.cluster,
            database = new.database, timeline = new.timeline;
     IF (new.id, new.timeline) IS DISTINCT FROM (old.id, old.timeline) THEN
+        UPDATE culvert.log SET generation = DEFAULT;
         PERFORM culvert.next_slice();
     END IF;
 END
@@ -128,10 +129,10 @@ END
 $$;
 -- +goose StatementEnd
 
--- prune drops the oldest slice if it was closed longer than keep ago, or if the
--- slices after it hold keep_events (0: any number) without it; one slice a call,
--- so that a clock that jumps ahead costs little before somebody notices. It
--- returns the dropped slice, or NULL.
+-- prune drops the oldest slice if it was closed longer than keep ago, and longer
+-- than any namespace keeps its events, or if the slices after it hold keep_events
+-- (0: any number) without it; one slice a call, so that a clock that jumps ahead
+-- costs little before somebody notices. It returns the dropped slice, or NULL.
 --
 -- DROP needs the table for itself for a moment, and whoever comes while it waits
 -- waits behind it: so it waits 20 ms at the most, lets the others pass, and tries
@@ -150,6 +151,7 @@ BEGIN
     IF old.n IS NULL THEN
         RETURN NULL;
     END IF;
+    SELECT greatest(keep, max(n.retention)) INTO keep FROM culvert.namespaces n;
     SELECT coalesce(sum(coalesce(s.last, o.last_value) - (s.n::bigint * 1000000000 - 1)), 0) INTO rest
       FROM culvert.slices s, culvert.offsets o
      WHERE s.n > old.n;
@@ -158,7 +160,7 @@ BEGIN
     END IF;
 
     EXECUTE format(
-        'UPDATE culvert.rooms r SET pruned = gone.last
+        'UPDATE culvert.rooms r SET pruned = greatest(r.pruned, gone.last)
            FROM (SELECT room_id, max("offset") AS last FROM culvert.%I GROUP BY room_id) gone
           WHERE r.id = gone.room_id', 'events_' || old.n);
     UPDATE culvert.log SET floor = greatest(floor, old.last);

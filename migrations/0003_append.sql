@@ -28,10 +28,7 @@ BEGIN
         RETURN;
     END IF;
 
-    INSERT INTO culvert.namespaces (name)
-    SELECT DISTINCT s.namespace FROM unnest(v) s
-     WHERE NOT EXISTS (SELECT FROM culvert.namespaces n WHERE n.name = s.namespace)
-    ON CONFLICT DO NOTHING;
+    PERFORM culvert.make_namespace(s.namespace) FROM (SELECT DISTINCT u.namespace FROM unnest(v) u) s;
     INSERT INTO culvert.rooms (namespace_id, name)
     SELECT DISTINCT n.id, r.name
       FROM unnest(v) s JOIN culvert.namespaces n ON n.name = s.namespace, unnest(s.rooms) r(name)
@@ -49,7 +46,7 @@ BEGIN
               FROM unnest(v) t
               JOIN culvert.namespaces n ON n.name = t.namespace
               LEFT JOIN culvert.keys k
-                ON k.namespace_id = n.id AND k.key = t.key AND k.at > now - dedup
+                ON k.namespace_id = n.id AND k.key = t.key AND k.at > now - coalesce(n.dedup, carry.dedup)
             WINDOW same AS (PARTITION BY t.namespace, t.key ORDER BY t.xid, t.id)) s;
     IF bad IS NOT NULL THEN
         RAISE WARNING 'culvert: an event emitted from SQL was dropped: its key "%" was used with another body', bad;
@@ -86,6 +83,10 @@ $$;
 -- tells which (indices into the key arrays), the offset of the first use, and
 -- whether the content was the same. The caller takes those out and calls again.
 --
+-- The ids of rooms and namespaces were looked up before this transaction. When
+-- generation is not the log's any more, they may be wrong by now: nothing is
+-- stored, and the caller looks them up again.
+--
 -- seen: staged rows of transactions below it were carried by an earlier append.
 -- The caller passes the value it got back last (0 at first), so that looking for
 -- staged rows does not walk over the remains of those carried before.
@@ -103,6 +104,7 @@ CREATE FUNCTION culvert.append(
     key         text[],
     key_hash    bytea[],
     key_pos     integer[],
+    INOUT generation bigint,
     OUT log     text,
     OUT prev    bigint,     -- the head before
     OUT base    bigint,
@@ -140,13 +142,18 @@ BEGIN
     SELECT o.last_value INTO prev FROM culvert.offsets o;
     base := prev;
     head := prev;
+    IF generation <> l.generation THEN
+        generation := l.generation;
+        RETURN;
+    END IF;
 
     IF cardinality(key) > 0 THEN
         SELECT array_agg(k.i), array_agg(s."offset"), array_agg(s.hash = k.hash)
           INTO known, known_offset, known_same
           FROM unnest(key_ns, key, key_hash) WITH ORDINALITY AS k (ns, key, hash, i)
           JOIN culvert.keys s ON s.namespace_id = k.ns AND s.key = k.key
-         WHERE s.at > at - l.dedup;
+          JOIN culvert.namespaces n ON n.id = k.ns
+         WHERE s.at > at - coalesce(n.dedup, l.dedup);
         IF known IS NOT NULL THEN
             RETURN;
         END IF;

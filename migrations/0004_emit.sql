@@ -92,7 +92,7 @@ BEGIN
         body := sha256(convert_to(jsonb_build_array(target, except_rooms, event, data, sender)::text, 'UTF8'));
         SELECT k.hash INTO before
           FROM culvert.log l, culvert.keys k JOIN culvert.namespaces n ON n.id = k.namespace_id
-         WHERE n.name = namespace AND k.key = key AND k.at > clock_timestamp() - l.dedup;
+         WHERE n.name = namespace AND k.key = key AND k.at > clock_timestamp() - coalesce(n.dedup, l.dedup);
         IF before = body THEN
             RETURN false;
         ELSIF before IS NOT NULL THEN

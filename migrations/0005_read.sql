@@ -49,7 +49,8 @@ $$;
 -- +goose StatementEnd
 
 -- page returns up to rows_ events and about bytes_ bytes of rooms of a namespace
--- after an offset and up to another, at least one row as above. Each room counts
+-- after an offset and its floor and up to another, at least one row as above; none
+-- at all for a namespace that was deleted. Each room counts
 -- from since to until, and may stand several times with different ones. pruned is
 -- the last offset that retention took from what was asked for, 0 for none. An event
 -- addressed to several of the rooms comes once, for the one whose name comes first.
@@ -64,11 +65,15 @@ SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cach
 #variable_conflict use_column
 DECLARE
     ns integer := namespace_id;
+    start bigint;
 BEGIN
+    -- Known before the plan is made, it leaves out partitions; what counts is the
+    -- floor in the query's own snapshot.
+    SELECT greatest(after, n.floor) INTO start FROM culvert.namespaces n WHERE n.id = ns;
     RETURN QUERY
-    SELECT l.id, l.floor, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, n.name || '/' || e.name, p.pruned
+    SELECT l.id, greatest(l.floor, n.floor), e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, n.name || '/' || e.name, p.pruned
       FROM culvert.log l
-      JOIN culvert.namespaces n ON n.id = ns
+      JOIN culvert.namespaces n ON n.id = ns AND n.name IS NOT NULL
      CROSS JOIN LATERAL (
            SELECT coalesce(max(least(r.pruned, s.until)), 0) AS pruned
              FROM unnest(rooms, since, until) AS s (name, since, until)
@@ -84,8 +89,8 @@ BEGIN
                           SELECT *
                             FROM culvert.events
                            WHERE events.room_id = r.id
-                             AND events."offset" > after AND events."offset" <= upto -- what partitions are opened for
-                             AND events."offset" > s.since AND events."offset" <= s.until
+                             AND events."offset" > start AND events."offset" <= upto -- what partitions are opened for
+                             AND events."offset" > greatest(s.since, n.floor) AND events."offset" <= s.until
                            ORDER BY events."offset"
                            LIMIT rows_) e
                     ORDER BY e."offset", r.name COLLATE "C"

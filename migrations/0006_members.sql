@@ -42,6 +42,9 @@ $$;
 -- there was nothing to do, 0 for a client or room nobody knows, and -1 for a join
 -- that would put the client into more than max_rooms[i] rooms (0: any number).
 -- moved[i] tells which ones were entered into the log.
+--
+-- When generation is not the log's any more, ns may be wrong: nothing is changed,
+-- as in append.
 -- +goose StatementBegin
 CREATE FUNCTION culvert.move(
     op        text[],    -- join, leave or forget
@@ -49,6 +52,7 @@ CREATE FUNCTION culvert.move(
     client    text[],
     room      text[],
     max_rooms integer[],
+    INOUT generation bigint,
     OUT log   text,
     OUT prev  bigint,
     OUT head  bigint,
@@ -65,6 +69,10 @@ DECLARE
 BEGIN
     SELECT b.log, b.prev, b.base INTO log, prev, head FROM culvert.lock_log(cardinality(op)) b;
     at := clock_timestamp();
+    IF generation <> (SELECT l.generation FROM culvert.log l) THEN
+        SELECT l.generation INTO generation FROM culvert.log l;
+        RETURN;
+    END IF;
     FOR i IN 1..cardinality(op) LOOP
         holds[i] := 0;
         moved[i] := false;

@@ -27,6 +27,8 @@ type batch struct {
 	key     []string
 	keyHash [][]byte
 	keyPos  []int32
+
+	generation int64 // of the ids
 }
 
 type place struct {
@@ -74,7 +76,7 @@ func apart(units []*unit) (now, later []*unit) {
 
 // build lays the batch out for Postgres, with the ids of its rooms.
 func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
-	b := &batch{}
+	b := &batch{generation: a.q.ids.current()} // before the first look-up
 	ids := map[roomRef]int64{}
 	namespaces := map[Namespace]int32{}
 	for _, u := range units {
@@ -140,9 +142,9 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 }
 
 const appendSQL = `
-SELECT seen::text::bigint, log, prev, base, head, at, moved, known, known_offset, known_same
+SELECT seen::text::bigint, log, prev, base, head, at, moved, known, known_offset, known_same, generation
   FROM culvert.append($1::bigint::text::xid8, $2::int[], $3::bigint[], $4::text[], $5::text[], $6::bool[],
-       $7::text[], $8::text[], $9::int[], $10::text[], $11::bytea[], $12::int[])`
+       $7::text[], $8::text[], $9::int[], $10::text[], $11::bytea[], $12::int[], $13)`
 
 // maxCarried is how many staged events one append takes along, as in migrations/.
 const maxCarried = 1_000
@@ -157,6 +159,7 @@ type appended struct {
 	known            []int32
 	knownOffset      []Offset
 	knownSame        []bool
+	generation       int64 // if not the batch's, nothing was stored
 }
 
 // errReadOnly: connected to a server that became a standby; the pool must look
@@ -171,8 +174,8 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	defer conn.Release()
 	a.pid.Store(conn.Conn().PgConn().PID())
 	err = conn.QueryRow(ctx, appendSQL, int64(a.seen), //nolint:gosec // a transaction id counts up from 0
-		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos).
-		Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame)
+		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.generation).
+		Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "25006" {
 		return r, fmt.Errorf("append: %w", errReadOnly)

@@ -14,7 +14,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	if stays == nil {
 		return s.reload(ctx)
 	}
-	p, err := s.q.readPage(ctx, s.in.Namespace, stays, s.cursor.Offset, head.Offset, limit)
+	p, err := s.q.readPage(ctx, s.in.Namespace, s.ns.id, stays, s.cursor.Offset, head.Offset, limit)
 	if err != nil {
 		return Batch{}, err
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -10,14 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// directory remembers the numeric ids of namespaces and rooms. Ids are never
-// reused, so what it remembers stays true.
+// directory remembers the numeric ids of namespaces and rooms, which are true
+// for one generation of the log: a deleted namespace, or a log that lost its end,
+// begins another. Ids of a generation before never get into the log, see append.
 type directory struct {
 	db *pgxpool.Pool
 
 	mu         sync.Mutex
-	namespaces map[Namespace]int32
+	generation int64
+	namespaces map[Namespace]namespaceRef
 	rooms      map[roomRef]int64
+}
+
+// namespaceRef is a namespace's id and its floor when it was looked up.
+type namespaceRef struct {
+	id    int32
+	floor Offset
 }
 
 type roomRef struct {
@@ -29,41 +38,79 @@ type roomRef struct {
 const maxRemembered = 200_000
 
 func newDirectory(db *pgxpool.Pool) *directory {
-	return &directory{db: db, namespaces: map[Namespace]int32{}, rooms: map[roomRef]int64{}}
+	return &directory{db: db, namespaces: map[Namespace]namespaceRef{}, rooms: map[roomRef]int64{}}
+}
+
+// renew forgets everything unless it is of this generation.
+func (d *directory) renew(generation int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.generation != generation {
+		d.generation = generation
+		clear(d.namespaces)
+		clear(d.rooms)
+	}
+}
+
+// current is the generation of what is looked up from now on.
+func (d *directory) current() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.generation
+}
+
+// forget has a namespace looked up again.
+func (d *directory) forget(ns Namespace, id int32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.namespaces[ns].id == id {
+		delete(d.namespaces, ns)
+	}
 }
 
 const makeNamespaceSQL = `
-INSERT INTO culvert.namespaces (name)
-SELECT $1
- WHERE NOT EXISTS (SELECT FROM culvert.namespaces WHERE name = $1)
-ON CONFLICT DO NOTHING`
+SELECT culvert.make_namespace($1)`
 
 const findNamespaceSQL = `
-SELECT id
+SELECT id, floor
   FROM culvert.namespaces
  WHERE name = $1`
 
 // namespace returns the id of ns, creating it on first use.
 func (d *directory) namespace(ctx context.Context, ns Namespace) (int32, error) {
+	ref, err := d.lookup(ctx, ns)
+	return ref.id, err
+}
+
+func (d *directory) lookup(ctx context.Context, ns Namespace) (namespaceRef, error) {
 	d.mu.Lock()
-	id, ok := d.namespaces[ns]
+	ref, ok := d.namespaces[ns]
+	generation := d.generation
 	d.mu.Unlock()
 	if ok {
-		return id, nil
+		return ref, nil
 	}
-	if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.name); err != nil {
-		return 0, unavailable(ctx, "namespace", err)
-	}
-	if err := d.db.QueryRow(ctx, findNamespaceSQL, ns.name).Scan(&id); err != nil {
-		return 0, unavailable(ctx, "namespace", err)
+	for { // again when it is deleted between the two statements
+		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.name); err != nil {
+			return ref, unavailable(ctx, "namespace", err)
+		}
+		err := d.db.QueryRow(ctx, findNamespaceSQL, ns.name).Scan(&ref.id, &ref.floor)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return ref, unavailable(ctx, "namespace", err)
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.namespaces) >= maxRemembered {
-		clear(d.namespaces)
+	if d.generation == generation {
+		if len(d.namespaces) >= maxRemembered {
+			clear(d.namespaces)
+		}
+		d.namespaces[ns] = ref
 	}
-	d.namespaces[ns] = id
-	return id, nil
+	return ref, nil
 }
 
 const makeRoomsSQL = `
@@ -82,6 +129,7 @@ SELECT r.namespace_id, r.name, r.id
 func (d *directory) resolve(ctx context.Context, wanted map[roomRef]int64) error {
 	var missing []roomRef
 	d.mu.Lock()
+	generation := d.generation
 	for ref := range wanted {
 		if id, ok := d.rooms[ref]; ok {
 			wanted[ref] = id
@@ -98,6 +146,9 @@ func (d *directory) resolve(ctx context.Context, wanted map[roomRef]int64) error
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.generation != generation {
+		return nil
+	}
 	if len(d.rooms)+len(missing) > maxRemembered {
 		clear(d.rooms)
 	}

@@ -23,8 +23,10 @@ var (
 	ErrKeyReused = errors.New("idempotency key was used with another body")
 	// ErrCursor: the text is not a cursor.
 	ErrCursor = errors.New(`not a cursor: want "<log>:<offset>" as the server gave it`)
-	// ErrNotFound: the client has never been seen.
-	ErrNotFound = errors.New("no such client")
+	// ErrNotFound: there is no such client, namespace or stored key.
+	ErrNotFound = errors.New("no such client, namespace or key")
+	// ErrDeleted: the namespace was deleted while a subscription to it was open.
+	ErrDeleted = errors.New("namespace was deleted")
 	// ErrForgotten: the subscription's client was forgotten. It has no more events.
 	ErrForgotten = errors.New("the client was forgotten")
 	// ErrTooManyRooms: the client is in as many rooms as it may be.

@@ -88,6 +88,9 @@ type Batch struct {
 	Volatile []*Event
 	Cursor   Cursor // go on after this; moves with the head when Events is empty
 	More     bool   // asking again at once is worth it
+	// Final, of History: whoever asks for the events after the same cursor with
+	// the same limit gets the same, now and as long as they are kept.
+	Final bool
 }
 
 // All yields the events, then the volatile ones.

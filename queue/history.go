@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -10,33 +11,55 @@ import (
 // backend, who sees all). It has at most limit events and about 4 MiB. Errors:
 // ErrUnavailable.
 func (q *Queue) History(ctx context.Context, ns Namespace, r Room, viewer Client, after Cursor, limit int) (Batch, error) {
-	s := &Subscription{q: q, adHoc: true, cursor: after, in: Interest{Namespace: ns, Client: viewer, Rooms: []Room{r}}}
-	if after.IsZero() {
-		var err error
-		if s.cursor, err = q.earliest(ctx); err != nil {
+	for {
+		b, err := q.history(ctx, Interest{Namespace: ns, Client: viewer, Rooms: []Room{r}, After: after}, limit)
+		if !errors.Is(err, ErrDeleted) {
+			return b, err
+		}
+		// The namespace's id was outdated, and is forgotten now.
+	}
+}
+
+func (q *Queue) history(ctx context.Context, in Interest, limit int) (Batch, error) {
+	s := &Subscription{q: q, adHoc: true, cursor: in.After, in: in}
+	var err error
+	if s.ns, err = q.ids.lookup(ctx, in.Namespace); err != nil {
+		return Batch{}, err
+	}
+	if in.After.IsZero() {
+		if s.cursor, err = q.earliest(ctx, s.ns.id); err != nil {
 			return Batch{}, err
 		}
 	}
-	for {
+	for same := true; ; {
 		head := q.tail.position() // a later snapshot has everything up to it
-		p, err := q.readPage(ctx, ns, []stay{forever(r)}, s.cursor.Offset, MaxOffset, limit)
+		p, err := q.readPage(ctx, in.Namespace, s.ns.id, []stay{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
 		if err != nil {
 			return Batch{Cursor: s.cursor}, err
 		}
 		b := s.batch(p, head, limit)
+		same = same && !slices.ContainsFunc(b.Events, excepting)
 		if err := s.except(ctx, &b); err != nil {
 			return Batch{Cursor: s.cursor}, err
 		}
 		if s.cursor = b.Cursor; len(b.Events) > 0 || b.Gap != nil || !b.More {
+			// A page that leaves off before the end of the room's events, from a
+			// position the caller named and without a gap, is the same until
+			// retention gets there: nothing is ever stored between two offsets
+			// that can be seen.
+			b.Final = same && b.More && b.Gap == nil && !in.After.IsZero()
 			return b, nil
 		}
 	}
 }
 
+// excepting: not everybody sees the event.
+func excepting(e *Event) bool { return len(e.Except) > 0 }
+
 // except takes out what is not for the viewer. Most pages have nothing that could
 // be, and cost no question about the rooms the viewer is in.
 func (s *Subscription) except(ctx context.Context, b *Batch) error {
-	if s.in.Client == (Client{}) || !slices.ContainsFunc(b.Events, func(e *Event) bool { return len(e.Except) > 0 }) {
+	if s.in.Client == (Client{}) || !slices.ContainsFunc(b.Events, excepting) {
 		return nil
 	}
 	in := s.in

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// channel carries "staged", "volatile", or the head after an append.
+// channel carries "staged", "volatile", "registry", or the head after an append.
 const channel = "culvert"
 
 // listen is a goroutine of its own: one connection that waits for
@@ -62,6 +62,7 @@ func (f *follower) listenOnce(ctx context.Context) (heard bool, err error) {
 	// What was appended and staged before LISTEN took effect.
 	f.lookAt(MaxOffset)
 	f.q.appender.announce()
+	notify(f.q.Registry.wake)
 	for {
 		if err := f.hear(ctx, conn); err != nil {
 			return true, err
@@ -85,6 +86,8 @@ func (f *follower) hear(ctx context.Context, conn *pgx.Conn) error {
 		f.q.appender.announce()
 	case n.Payload == "volatile":
 		notify(f.q.volatile.heard)
+	case n.Payload == "registry":
+		notify(f.q.Registry.wake)
 	case n.PID == f.q.appender.pid.Load():
 		// Our own append. Its events are fed to the tail as they are, and this
 		// often comes sooner than the answer they wait for.

@@ -117,19 +117,32 @@ func (m *mover) close(ctx context.Context) error {
 }
 
 const moveSQL = `
-SELECT log, prev, head, at, holds, moved
-  FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[])`
+SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), generation
+  FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6)`
 
-// move enters a batch into the log and hands its entries to the tail.
+// move enters a batch into the log, once more when its ids were outdated.
 func (m *mover) move(ctx context.Context, batch []*change) error {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
+	for {
+		generation := m.q.ids.current() // before the first look-up
+		now, err := m.moveOnce(ctx, batch, generation)
+		if err != nil || now == generation {
+			return err
+		}
+		m.q.ids.renew(now)
+	}
+}
+
+// moveOnce enters a batch and hands its entries to the tail, if the generation
+// of its ids is the log's, which it returns.
+func (m *mover) moveOnce(ctx context.Context, batch []*change, generation int64) (now int64, err error) {
 	n := len(batch)
 	op, ns, client, room, most := make([]string, n), make([]int32, n), make([]string, n), make([]string, n), make([]int, n)
 	for i, c := range batch {
 		id, err := m.q.ids.namespace(ctx, c.ns)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, reservedPrefix), id, c.client.name, c.room.name, c.maxRooms
 	}
@@ -140,10 +153,13 @@ func (m *mover) move(ctx context.Context, batch []*change) error {
 		holds      []Offset
 		moved      []bool
 	)
-	err := m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most).Scan(&log, &prev, &head, &at, &holds, &moved)
+	err = m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
 	if err != nil {
 		m.q.follower.lookAt(MaxOffset) // it may be entered all the same
-		return unavailable(context.WithoutCancel(ctx), "move", err)
+		return 0, unavailable(context.WithoutCancel(ctx), "move", err)
+	}
+	if now != generation {
+		return now, nil
 	}
 	var entries []*Event
 	for i, c := range batch {
@@ -155,5 +171,5 @@ func (m *mover) move(ctx context.Context, batch []*change) error {
 	if !m.q.tail.extend(log, prev, head, entries) {
 		m.q.follower.lookAt(head)
 	}
-	return nil
+	return now, nil
 }

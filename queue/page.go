@@ -26,13 +26,10 @@ SELECT *
   FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8)`
 
 // readPage reads the events of stays after an offset up to another, at most limit.
-func (q *Queue) readPage(caller context.Context, in Namespace, stays []stay, after, upTo Offset, limit int) (page, error) {
+// ErrDeleted says that the namespace's id is outdated.
+func (q *Queue) readPage(caller context.Context, in Namespace, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
-	ns, err := q.ids.namespace(ctx, in)
-	if err != nil {
-		return page{}, unavailable(caller, "read a page", err)
-	}
 	names, since, until := make([]string, len(stays)), make([]int64, len(stays)), make([]int64, len(stays))
 	for i, s := range stays {
 		names[i], since[i], until[i] = s.room.name, int64(s.since), int64(s.until)
@@ -45,6 +42,10 @@ func (q *Queue) readPage(caller context.Context, in Namespace, stays []stay, aft
 	p, err := scanPage(rows)
 	if err != nil {
 		return page{}, unavailable(caller, "read a page", err)
+	}
+	if p.log == "" {
+		q.ids.forget(in, ns)
+		return page{}, ErrDeleted
 	}
 	q.metrics.pageRead(len(p.events), time.Since(start))
 	return p, nil
@@ -94,9 +95,10 @@ func (r *pageRow) decode(log string, before *Event) *Event {
 	}
 	e.Name = again(e.Name, r.event)
 	e.From.name = again(e.From.name, r.sender)
-	slash := bytes.IndexByte(r.place, '/')
-	e.Namespace = again(e.Namespace, r.place[:slash])
-	e.Room.name = again(e.Room.name, r.place[slash+1:])
+	// What a deleted namespace left behind is in no place: nobody can ask for it.
+	namespace, room, _ := bytes.Cut(r.place, []byte{'/'})
+	e.Namespace = again(e.Namespace, namespace)
+	e.Room.name = again(e.Room.name, room)
 	for _, name := range r.except {
 		e.Except = append(e.Except, Room{name})
 	}

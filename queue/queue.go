@@ -14,6 +14,7 @@ import (
 // Queue is the log of one database, as one instance sees it. Its methods are
 // safe for concurrent use.
 type Queue struct {
+	*Registry
 	o        Options
 	instance string // tells the leases of this process from those of others
 	db       pools
@@ -48,7 +49,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db, instance: rand.Text()}
+	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write)}
 	q.metrics = newMetrics(q, o.Registerer)
 	q.ids = newDirectory(db.write)
 	q.tail = newTail(log, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
@@ -58,11 +59,18 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.volatile = newVolatile(q)
 	q.acks = newAcks(q)
 	q.presence = newPresence(q)
+	q.Registry.loaded = q.registryLoaded
+	if err := q.load(ctx); err != nil {
+		db.close()
+		q.metrics.unregister()
+		return nil, err
+	}
 
 	var work context.Context
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
-		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.follower.run, q.follower.listen, q.acks.run, q.presence.run, q.runRetention,
+		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
+		q.runRetention, q.runRegistry,
 	} {
 		q.done.Go(func() { run(work) })
 	}
@@ -75,11 +83,16 @@ SELECT log, head
 
 func openLog(ctx context.Context, db pools, dedup time.Duration) (log string, head Offset, err error) {
 	err = db.write.QueryRow(ctx, openSQL, dedup).Scan(&log, &head)
+	return log, head, missingSchema(ctx, "open the log", err)
+}
+
+// missingSchema is unavailable for the first statements on a database.
+func missingSchema(ctx context.Context, what string, err error) error {
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "3F000" || pg.Code == "42883") { // no schema, no function
-		return "", 0, fmt.Errorf("the database has no Culvert schema yet, or an older one: run `culvert migrate up`")
+	if errors.As(err, &pg) && (pg.Code == "3F000" || pg.Code == "42883" || pg.Code == "42P01") { // no schema, function, table
+		return errors.New("the database has no Culvert schema yet, or an older one: run `culvert migrate up`")
 	}
-	return log, head, unavailable(ctx, "open the log", err)
+	return unavailable(ctx, what, err)
 }
 
 // Close lets appends under way finish, flushes acknowledgements, ends the

@@ -17,9 +17,10 @@ type resumption struct {
 // resumeSQL reads the client's stays and the position they are known for in one
 // snapshot. A stay that ended before the start is of no use.
 const resumeSQL = `
-SELECT l.id, l.floor, greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $3)),
+SELECT l.id, greatest(l.floor, n.floor), greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $3)),
        c.cursor, r.name, m.since, m.until
   FROM culvert.log l
+  LEFT JOIN culvert.namespaces n ON n.id = $1
   LEFT JOIN culvert.clients c ON c.namespace_id = $1 AND c.name = $2
   LEFT JOIN culvert.memberships m ON m.client_id = c.id AND (m.until IS NULL OR m.until > coalesce($4, c.cursor))
   LEFT JOIN culvert.rooms r ON r.id = m.room_id`
@@ -99,12 +100,13 @@ func (q *Queue) snapshot(ctx context.Context, in Interest, at Cursor) (found sna
 var forevermore = MaxOffset
 
 const earliestSQL = `
-SELECT id, floor
-  FROM culvert.log`
+SELECT l.id, greatest(l.floor, n.floor)
+  FROM culvert.log l
+  LEFT JOIN culvert.namespaces n ON n.id = $1`
 
-// earliest is the position before the oldest retained event.
-func (q *Queue) earliest(ctx context.Context) (c Cursor, err error) {
-	err = q.db.read.QueryRow(ctx, earliestSQL).Scan(&c.Log, &c.Offset)
+// earliest is the position before the oldest retained event of a namespace.
+func (q *Queue) earliest(ctx context.Context, ns int32) (c Cursor, err error) {
+	err = q.db.read.QueryRow(ctx, earliestSQL, ns).Scan(&c.Log, &c.Offset)
 	return c, unavailable(ctx, "floor", err)
 }
 
@@ -129,8 +131,9 @@ func (q *Queue) headNow(ctx context.Context) (Cursor, error) {
 
 const makeClientSQL = `
 INSERT INTO culvert.clients (namespace_id, name, cursor)
-SELECT $1, $2, CASE WHEN l.id = $3 THEN $4::bigint ELSE l.floor END
+SELECT n.id, $2, CASE WHEN l.id = $3 THEN $4::bigint ELSE greatest(l.floor, n.floor) END
   FROM culvert.log l
+  JOIN culvert.namespaces n ON n.id = $1
 ON CONFLICT DO NOTHING`
 
 // makeClient stores a client seen for the first time. Of two that do so at once

@@ -30,17 +30,26 @@ SELECT culvert.roll($1, $2)`
 const pruneSQL = `
 SELECT culvert.prune($1, $2)`
 
+const expireEventsSQL = `
+SELECT culvert.expire($1)`
+
 const forgetKeysSQL = `
 DELETE FROM culvert.keys
  WHERE (namespace_id, key) IN (
-       SELECT k.namespace_id, k.key
-         FROM culvert.keys k, culvert.log l
-        WHERE k.at < clock_timestamp() - l.dedup
-        ORDER BY k.at
+       SELECT old.namespace_id, old.key
+         FROM culvert.log l
+        CROSS JOIN culvert.namespaces n
+        CROSS JOIN LATERAL (
+              SELECT k.namespace_id, k.key
+                FROM culvert.keys k
+               WHERE k.namespace_id = n.id AND k.at < clock_timestamp() - coalesce(n.dedup, l.dedup)
+               ORDER BY k.at
+               LIMIT $1) old
         LIMIT $1)`
 
 // retainOnce opens the next slice when it is time, drops the oldest one when it
-// is due, and forgets idempotency keys older than the dedup window.
+// is due, raises the floors of namespaces that keep less, and takes away what
+// deleted ones left behind and idempotency keys older than their window.
 func (q *Queue) retainOnce(ctx context.Context) error {
 	var open int
 	if err := q.db.write.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
@@ -54,6 +63,20 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 		q.o.Logger.Info("retention dropped a slice", "slice", *dropped, "open", open)
 		q.metrics.sliceDropped()
 	}
+	var raised int
+	if err := q.db.write.QueryRow(ctx, expireEventsSQL, q.o.Retention).Scan(&raised); err != nil {
+		return unavailable(ctx, "expire", err)
+	}
+	if raised > 0 {
+		q.o.Logger.Info("retention of namespaces took a slice", "namespaces", raised)
+	}
+	if err := q.sweep(ctx); err != nil {
+		return err
+	}
+	return q.forgetKeys(ctx)
+}
+
+func (q *Queue) forgetKeys(ctx context.Context) error {
 	const atOnce = 10_000
 	for {
 		tag, err := q.db.write.Exec(ctx, forgetKeysSQL, atOnce)

@@ -25,9 +25,10 @@ const MaxLag = 100_000
 // nobody has to join.
 const stateSQL = `
 WITH client AS (
-       SELECT *
-         FROM culvert.clients
-        WHERE namespace_id = $1 AND name = $2),
+       SELECT c.*, n.floor
+         FROM culvert.clients c
+         JOIN culvert.namespaces n ON n.id = c.namespace_id
+        WHERE c.namespace_id = $1 AND c.name = $2 AND n.name IS NOT NULL),
      stays AS (
        SELECT r.id, r.name, m.since, coalesce(m.until, $6) AS until
          FROM client c
@@ -43,7 +44,7 @@ SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
           FROM (SELECT DISTINCT e."offset"
                   FROM stays s
                   JOIN culvert.events e
-                    ON e.room_id = s.id AND e."offset" > c.cursor AND e."offset" > s.since AND e."offset" <= s.until
+                    ON e.room_id = s.id AND e."offset" > greatest(c.cursor, c.floor) AND e."offset" > s.since AND e."offset" <= s.until
                  WHERE NOT EXISTS (
                        SELECT
                          FROM stays x

@@ -44,7 +44,7 @@ func (a *appender) refuse(u *unit, err error) {
 }
 
 // attempt appends the batch and settles its units. Known keys take their emits
-// out, and the rest is tried again. ctx ends only when the queue has given up
+// out, and the rest is tried again; so is all of it with ids that are outdated. ctx ends only when the queue has given up
 // waiting for the appender.
 func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
@@ -69,6 +69,10 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 				a.q.db.write.Reset()
 			}
 			return moved, err
+		}
+		if r.generation != b.generation {
+			a.q.ids.renew(r.generation)
+			continue
 		}
 		if len(r.known) > 0 {
 			if batch = b.settleKnown(r); len(batch) == 0 {

@@ -27,6 +27,7 @@ type Interest struct {
 type Subscription struct {
 	q      *Queue
 	in     Interest
+	ns     namespaceRef
 	adHoc  bool
 	cursor Cursor
 	wake   chan struct{}
@@ -48,6 +49,10 @@ type Subscription struct {
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = unique(in.Rooms)
 	s := &Subscription{q: q, in: in, adHoc: len(in.Rooms) > 0, wake: make(chan struct{}, 1)}
+	var err error
+	if s.ns, err = q.ids.lookup(ctx, in.Namespace); err != nil {
+		return nil, err
+	}
 	q.tail.watch(s) // before Postgres is asked, so that no change is missed
 	r, err := q.resume(ctx, in, s.adHoc)
 	if err != nil {
@@ -99,7 +104,8 @@ func (s *Subscription) Next(ctx context.Context, limit int) (Batch, error) {
 // Poll returns what is there now, at most limit events and about 4 MiB (but at
 // least one), without waiting for any. It reads Postgres when the cursor is
 // older than the tail; ErrUnavailable leaves the subscription as it was, to be
-// tried again. ErrForgotten is its end. The Batch is valid until the next call.
+// tried again. ErrForgotten is its end, and so is ErrDeleted. The Batch is valid
+// until the next call.
 func (s *Subscription) Poll(ctx context.Context, limit int) (Batch, error) {
 	for {
 		b, err := s.pollOnce(ctx, limit)
@@ -116,6 +122,13 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (Batch, error) {
 }
 
 func (s *Subscription) pollOnce(ctx context.Context, limit int) (Batch, error) {
+	known := s.q.Registry.now.Load()
+	if _, deleted := known.gone[s.ns.id]; deleted {
+		return Batch{}, ErrDeleted
+	}
+	if s.cursor.Offset < known.floor(s.in.Namespace, s.ns) {
+		return s.catchUp(ctx, limit) // the tail may still have what is not to be seen
+	}
 	r, ok := s.q.tail.read(s, limit, s.buf[:0])
 	if !ok {
 		return s.catchUp(ctx, limit)

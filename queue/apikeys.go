@@ -1,0 +1,182 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// APIKey is a stored API key, without its secret: only a digest is kept of that.
+type APIKey struct {
+	ID         string // public, short
+	Label      string
+	Namespaces []Namespace // nil: all
+	CreatedAt  time.Time
+	ExpiresAt  time.Time // zero: never
+	RevokedAt  time.Time // zero: not revoked
+}
+
+// Limits of an APIKey.
+const (
+	MaxLabel         = 200
+	maxKeyNamespaces = 100
+)
+
+// CreateKey stores a new key of k's Label, Namespaces and ExpiresAt, and returns
+// it with its token, which is shown once and never again. Errors: *InvalidError,
+// ErrUnavailable.
+func (r *Registry) CreateKey(ctx context.Context, k APIKey) (APIKey, string, error) {
+	switch {
+	case k.Namespaces != nil && len(k.Namespaces) == 0, len(k.Namespaces) > maxKeyNamespaces:
+		return k, "", invalidf("namespaces", "must be 1 to %d, or all", maxKeyNamespaces)
+	case !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(time.Now()):
+		return k, "", invalid("expires_at", "is in the past")
+	}
+	if k.Label != "" {
+		if err := checkName("label", k.Label, MaxLabel); err != nil {
+			return k, "", err
+		}
+	}
+	k.ID = randomHex(5)
+	token, hash := newToken(k.ID)
+	err := r.change(ctx, "create key", func(tx pgx.Tx) error {
+		row := tx.QueryRow(ctx, createKeySQL, k.ID, hash, k.Label, namesOf(k.Namespaces), orNull(k.ExpiresAt))
+		return unavailable(ctx, "create key", row.Scan(&k.CreatedAt))
+	})
+	return k, token, err
+}
+
+const createKeySQL = `
+INSERT INTO culvert.api_keys (id, hash, label, namespaces, expires_at)
+VALUES ($1, $2, $3, $4, $5)
+RETURNING created_at`
+
+// newToken makes a secret for a key: 256 random bits.
+func newToken(id string) (token string, hash []byte) {
+	secret := randomHex(32)
+	sum := sha256.Sum256([]byte(secret))
+	return tokenPrefix + id + "_" + secret, sum[:]
+}
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+func namesOf(all []Namespace) []string {
+	var names []string
+	for _, ns := range all {
+		names = append(names, ns.name)
+	}
+	return names
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+const rotateKeySQL = `
+UPDATE culvert.api_keys
+   SET old_hash = CASE WHEN $3::interval > '0' THEN hash END,
+       old_until = CASE WHEN $3::interval > '0' THEN clock_timestamp() + $3 END,
+       hash = $2
+ WHERE id = $1 AND revoked_at IS NULL`
+
+// RotateKey gives a key another secret and returns its token. The old one goes
+// on working for grace; one from before that does not. Errors: ErrNotFound, also
+// for a revoked key, ErrUnavailable.
+func (r *Registry) RotateKey(ctx context.Context, id string, grace time.Duration) (string, error) {
+	token, hash := newToken(id)
+	err := r.changeKey(ctx, "rotate key", rotateKeySQL, id, hash, max(grace, 0))
+	if err != nil {
+		return "", err
+	}
+	return token, nil
+}
+
+const revokeKeySQL = `
+UPDATE culvert.api_keys
+   SET revoked_at = coalesce(revoked_at, clock_timestamp()), old_hash = NULL, old_until = NULL
+ WHERE id = $1`
+
+// RevokeKey makes a key worthless, on every instance within a second. Errors:
+// ErrNotFound, ErrUnavailable.
+func (r *Registry) RevokeKey(ctx context.Context, id string) error {
+	return r.changeKey(ctx, "revoke key", revokeKeySQL, id)
+}
+
+func (r *Registry) changeKey(ctx context.Context, what, sql string, args ...any) error {
+	return r.change(ctx, what, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, sql, args...)
+		if err == nil && tag.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		return unavailable(ctx, what, err)
+	})
+}
+
+const keysSQL = `
+SELECT id, label, namespaces, created_at, expires_at, revoked_at, hash, old_hash, old_until
+  FROM culvert.api_keys
+ ORDER BY created_at, id`
+
+// Keys lists the stored keys, revoked ones too, the oldest first.
+func (r *Registry) Keys(ctx context.Context) ([]APIKey, error) {
+	stored, err := readKeys(ctx, r.db)
+	if err != nil {
+		return nil, unavailable(ctx, "API keys", err)
+	}
+	keys := make([]APIKey, 0, len(stored))
+	for _, k := range stored {
+		keys = append(keys, k.APIKey)
+	}
+	return keys, nil
+}
+
+func readKeys(ctx context.Context, db *pgxpool.Pool) ([]storedKey, error) {
+	rows, err := db.Query(ctx, keysSQL)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (k storedKey, err error) {
+		var names []string
+		var expires, revoked, oldUntil *time.Time
+		err = row.Scan(&k.ID, &k.Label, &names, &k.CreatedAt, &expires, &revoked, &k.hash, &k.oldHash, &oldUntil)
+		for _, name := range names {
+			k.Namespaces = append(k.Namespaces, Namespace{name})
+		}
+		k.ExpiresAt, k.RevokedAt, k.oldUntil = orZero(expires), orZero(revoked), orZero(oldUntil)
+		return k, err
+	})
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// loadKeys are the keys that open something, by id.
+func loadKeys(ctx context.Context, db *pgxpool.Pool) (map[string]storedKey, error) {
+	all, err := readKeys(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	keys := make(map[string]storedKey, len(all))
+	for _, k := range all {
+		if k.RevokedAt.IsZero() {
+			keys[k.ID] = k
+		}
+	}
+	return keys, nil
+}

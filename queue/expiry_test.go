@@ -1,0 +1,138 @@
+package queue_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// One namespace keeps its events for less long than the server, one for longer:
+// each reader is told exactly what it lost, from memory and from Postgres.
+func TestRetentionOfANamespace(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	start := q.Head()
+	short, long := namespace("short"), namespace("long")
+	for space, d := range map[queue.Namespace]time.Duration{short: time.Minute, long: 1000 * time.Hour} {
+		if _, err := q.PutNamespace(t.Context(), space, queue.NamespaceSettings{Retention: d}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spaces := []queue.Namespace{ns, short, long}
+	fill := func(data string) (last map[queue.Namespace]queue.Cursor) {
+		last = map[queue.Namespace]queue.Cursor{}
+		for _, space := range spaces {
+			e := emit("r", "%s", data)
+			e.Namespace = space
+			last[space] = appendOne(t, q, e).Cursor
+		}
+		return last
+	}
+	lost := fill("1")
+	sql(t, dsn, `SELECT culvert.roll('0', 1)`)
+	fill("2")
+	// The server keeps 168 hours: 2 minutes take it from short alone, 200 hours
+	// also from the namespace without a retention of its own.
+	for _, step := range []struct {
+		age  string
+		gone map[queue.Namespace]bool
+	}{
+		{"30 seconds", nil},
+		{"2 minutes", map[queue.Namespace]bool{short: true}},
+		{"200 hours", map[queue.Namespace]bool{short: true, ns: true}},
+	} {
+		sql(t, dsn, `UPDATE culvert.slices SET closed_at = now() - interval '`+step.age+`' WHERE closed_at IS NOT NULL`,
+			`SELECT culvert.prune('168 hours', 0)`, // keeps the slice for the longest
+			`SELECT culvert.expire('168 hours')`, `SELECT culvert.expire('168 hours')`)
+		for _, fresh := range []bool{false, true} {
+			reader := q
+			if fresh {
+				reader = open(t, dsn)
+			}
+			for _, space := range spaces {
+				checkRetained(t, reader, space, step.age, start, lost[space], step.gone[space])
+			}
+		}
+	}
+	var slices int
+	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT count(*) FROM culvert.events`).Scan(&slices); err != nil || slices != 6 {
+		t.Errorf("%d events are in Postgres, want 6: %v", slices, err)
+	}
+	// When the longest lets go, the slice goes, and what each room lost stays known.
+	sql(t, dsn, `UPDATE culvert.slices SET closed_at = now() - interval '2000 hours' WHERE closed_at IS NOT NULL`,
+		`SELECT culvert.prune('168 hours', 0)`)
+	for _, space := range spaces {
+		checkRetained(t, open(t, dsn), space, "dropped", start, lost[space], true)
+	}
+}
+
+func checkRetained(t *testing.T, q *queue.Queue, space queue.Namespace, when string, start, lost queue.Cursor, gone bool) {
+	t.Helper()
+	b := must[queue.Batch](t)(q.History(t.Context(), space, room("r"), queue.Client{}, start, 10))
+	if (b.Gap != nil) != gone {
+		t.Fatalf("%s, %s: history has gap %v", space, when, b.Gap)
+	}
+	want := 2
+	if gone {
+		want = 1
+		if wanted := (queue.Gap{From: start, To: lost, Reason: queue.GapPruned}); *b.Gap != wanted {
+			t.Errorf("%s, %s: gap %v, want %v", space, when, *b.Gap, wanted)
+		}
+	}
+	if len(b.Events) != want {
+		t.Errorf("%s, %s: history has %d events, want %d", space, when, len(b.Events), want)
+	}
+	// The tail has all of it: this instance must have heard of the floor.
+	until(t, "a subscription gets what is kept", func() bool {
+		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: space, Rooms: []queue.Room{room("r")}, After: start}))
+		defer s.Close()
+		b = must[queue.Batch](t)(s.Poll(t.Context(), 10))
+		return len(b.Events) == want && (b.Gap != nil) == gone
+	})
+	// Who asks for the oldest there is lost nothing.
+	oldest := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: space, Rooms: []queue.Room{room("r")}, Earliest: true}))
+	defer oldest.Close()
+	if b = must[queue.Batch](t)(oldest.Poll(t.Context(), 10)); len(b.Events) != want || b.Gap != nil {
+		t.Errorf("%s, %s: from the oldest: %d events and gap %v", space, when, len(b.Events), b.Gap)
+	}
+}
+
+// A page is final only when it stays as it is for everybody.
+func TestFinalPages(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	start := q.Head()
+	for range 3 {
+		appendOne(t, q, emit("r", "1"))
+	}
+	e := emit("r", "2")
+	e.Except = []queue.Room{client("bob").OwnRoom()}
+	excepting := appendOne(t, q, e).Cursor
+	for range 3 {
+		appendOne(t, q, emit("r", "3"))
+	}
+	history := func(viewer queue.Client, after queue.Cursor, limit int) queue.Batch {
+		return must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), viewer, after, limit))
+	}
+	for _, c := range []struct {
+		what   string
+		viewer queue.Client
+		after  queue.Cursor
+		limit  int
+		final  bool
+	}{
+		{"full after a cursor", queue.Client{}, start, 3, true},
+		{"the same for a client", client("bob"), start, 3, true},
+		{"from the oldest", queue.Client{}, queue.Cursor{}, 3, false},
+		{"not full", queue.Client{}, excepting, 4, false},
+		{"with an event that excepts somebody", queue.Client{}, start, 4, false},
+		{"without the event that was excepted", client("bob"), start, 4, false},
+		{"behind an event that excepts somebody", queue.Client{}, excepting, 3, true},
+		{"another log", queue.Client{}, queue.Cursor{Log: "other", Offset: 1}, 3, false},
+	} {
+		if b := history(c.viewer, c.after, c.limit); b.Final != c.final {
+			t.Errorf("%s: final is %v", c.what, b.Final)
+		}
+	}
+}

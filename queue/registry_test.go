@@ -1,0 +1,233 @@
+package queue_test
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+func namespace(s string) queue.Namespace { return mustParse(queue.ParseNamespace, s) }
+
+// listening waits until n instances hear notifications.
+func listening(t *testing.T, dsn string, n int) {
+	t.Helper()
+	conn := connect(t, dsn)
+	until(t, "instances listen", func() bool {
+		var got int
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`).Scan(&got)
+		return err == nil && got == n
+	})
+}
+
+// What one instance changes the other one knows, by notification and by polling.
+func TestRegistryReachesTheOtherInstance(t *testing.T) {
+	for _, mode := range []string{"listen", "poll only"} {
+		t.Run(mode, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			if mode == "listen" {
+				queue.RegistryByNotificationAlone(t)
+			}
+			change := func(o *queue.Options) { o.PollOnly = mode == "poll only" }
+			a, b := open(t, dsn, change), open(t, dsn, change)
+			if mode == "listen" {
+				listening(t, dsn, 2)
+			}
+			tenant := namespace("tenant")
+			want := queue.NamespaceSettings{Retention: time.Hour, Public: []string{"news-*"}, ClientRate: 2.5, MaxRoomsClient: 7}
+			if made, err := a.PutNamespace(t.Context(), tenant, want); err != nil || !made {
+				t.Fatal(made, err)
+			}
+			if got := a.Settings(tenant); got.Retention != time.Hour {
+				t.Errorf("the instance that changed it has %+v", got)
+			}
+			until(t, "the other one knows the settings", func() bool { return b.Settings(tenant).ClientRate == 2.5 })
+			want.Presence = []string{}
+			if got := b.Settings(tenant); !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+			_, token, err := a.CreateKey(t.Context(), queue.APIKey{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the other one knows the key", func() bool { _, ok := b.Grant(token); return ok })
+			if err := a.DeleteNamespace(t.Context(), tenant); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the other one knows of the deletion", func() bool { return b.Settings(tenant).Retention == 0 })
+		})
+	}
+}
+
+func TestNamespaceSettingsAreChecked(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	for field, s := range map[string]queue.NamespaceSettings{
+		"retention":              {Retention: time.Millisecond},
+		"dedup":                  {Dedup: -time.Second},
+		"emit_rate":              {EmitRate: -1},
+		"client_rate":            {ClientRate: 1e300},
+		"max_connections_client": {MaxConnectionsClient: -1},
+		"max_rooms_client":       {MaxRoomsClient: 1e9},
+		"public[1]":              {Public: []string{"a", ""}},
+		"presence[0]":            {Presence: []string{"a\nb"}},
+		"public":                 {Public: make([]string, 101)},
+	} {
+		var bad *queue.InvalidError
+		if _, err := q.PutNamespace(t.Context(), namespace("x"), s); !errors.As(err, &bad) || bad.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	if _, err := q.Namespace(t.Context(), namespace("x")); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("a namespace refused is there: %v", err)
+	}
+	if _, err := q.SetNamespace(t.Context(), namespace("x"), func(*queue.NamespaceSettings) error { return nil }); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("set of none: %v", err)
+	}
+	if err := q.DeleteNamespace(t.Context(), namespace("x")); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("deletion of none: %v", err)
+	}
+}
+
+// The same names in two namespaces have nothing to do with each other.
+func TestNamespacesAreIsolated(t *testing.T) {
+	dsn := pgtest.Database(t)
+	tailed := open(t, dsn)
+	start := tailed.Head()
+	paged := open(t, dsn, func(o *queue.Options) { o.TailEvents = 1 })
+	spaces := []queue.Namespace{namespace("one"), namespace("two")}
+	var last queue.Cursor
+	for _, space := range spaces {
+		for _, r := range []string{"r", "*", "@bob"} {
+			e := emit(r, `"%s"`, space)
+			e.Namespace, e.Key = space, key("k-"+r) // no duplicates of each other
+			res := appendOne(t, tailed, e)
+			if res.Duplicate {
+				t.Errorf("%s: a key of the other namespace counts", space)
+			}
+			last = res.Cursor
+		}
+	}
+	for _, q := range []*queue.Queue{tailed, paged} {
+		until(t, "the tail is there", func() bool { return q.Head() == last })
+		for _, space := range spaces {
+			want := []string{`"` + space.String() + `"`}
+			for _, in := range []queue.Interest{{Rooms: []queue.Room{room("r")}}, {Client: client("bob")}} {
+				in.Namespace, in.After = space, start
+				s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), in))
+				got := next(t, s, 1)
+				if in.Client != (queue.Client{}) {
+					want = append(want, want[0])
+				}
+				for len(got) < len(want) {
+					got = append(got, next(t, s, 1)...)
+				}
+				if b := must[queue.Batch](t)(s.Poll(t.Context(), 10)); !slices.Equal(got, want) || len(b.Events) > 0 {
+					t.Errorf("%s: got %v and %v more, want %v", space, got, len(b.Events), want)
+				}
+				s.Close()
+			}
+		}
+	}
+	if c := must[queue.Cursor](t)(tailed.Ack(t.Context(), spaces[0], client("bob"), last)); c != last {
+		t.Error(c)
+	}
+	if s := must[queue.ClientState](t)(tailed.ClientState(t.Context(), spaces[1], client("bob"))); s.Cursor == last {
+		t.Error("the acknowledgement moved the other namespace's client")
+	}
+}
+
+func TestDedupWindowOfANamespace(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.Slice = time.Second })
+	short, long := namespace("short"), namespace("long")
+	for ns, d := range map[queue.Namespace]time.Duration{short: time.Minute, long: 48 * time.Hour} {
+		if _, err := q.PutNamespace(t.Context(), ns, queue.NamespaceSettings{Dedup: d}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn := connect(t, dsn)
+	sqlEmit := func(ns queue.Namespace) (fresh bool) {
+		err := conn.QueryRow(t.Context(), `SELECT culvert.emit(namespace => $1, room => 'sql', event => 'e', key => 'sql')`, ns.String()).Scan(&fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fresh
+	}
+	emitted := func(ns queue.Namespace) int {
+		return len(must[queue.Batch](t)(q.History(t.Context(), ns, room("sql"), queue.Client{}, queue.Cursor{}, 10)).Events)
+	}
+	all := []queue.Namespace{ns, short, long}
+	for _, ns := range all {
+		e := emit("r", "1")
+		e.Namespace, e.Key = ns, key("k")
+		appendOne(t, q, e)
+		sqlEmit(ns)
+		until(t, "it is carried", func() bool { return emitted(ns) == 1 })
+	}
+	sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '30 hours'`)
+	for _, ns := range all {
+		e := emit("r", "1")
+		e.Namespace, e.Key = ns, key("k")
+		if r := appendOne(t, q, e); r.Duplicate != (ns == long) {
+			t.Errorf("%s after 30 hours: duplicate %v", ns, r.Duplicate)
+		}
+		if fresh := sqlEmit(ns); fresh != (ns != long) {
+			t.Errorf("%s after 30 hours: emit from SQL says %v", ns, fresh)
+		}
+		if ns != long {
+			until(t, "it is carried again", func() bool { return emitted(ns) == 2 })
+		}
+	}
+	if n := emitted(long); n != 1 {
+		t.Errorf("emit from SQL stored %d events for one key", n)
+	}
+	// What is cleaned up follows the same windows.
+	sql(t, dsn, `UPDATE culvert.keys SET at = now() - interval '2 minutes'`)
+	until(t, "the short window's keys are gone", func() bool {
+		var left []string
+		err := conn.QueryRow(t.Context(), `SELECT array_agg(DISTINCT n.name ORDER BY n.name) FROM culvert.keys k JOIN culvert.namespaces n ON n.id = k.namespace_id`).Scan(&left)
+		return err == nil && strings.Join(left, " ") == "default long"
+	})
+}
+
+// Two transactions emit the same key before either can know of the other: what
+// is carried later follows the namespace's window, too.
+func TestDedupWindowOfWhatIsCarried(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	for space, wanted := range map[string]int{"default": 2, "long": 1} {
+		if space == "long" {
+			if _, err := q.PutNamespace(t.Context(), namespace(space), queue.NamespaceSettings{Dedup: 48 * time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		call := `SELECT culvert.emit(namespace => '` + space + `', room => 'r', event => 'e', key => 'k')`
+		late := connect(t, dsn)
+		if _, err := late.Exec(t.Context(), `BEGIN; `+call); err != nil {
+			t.Fatal(err)
+		}
+		events := func() int {
+			return len(must[queue.Batch](t)(q.History(t.Context(), namespace(space), room("r"), queue.Client{}, queue.Cursor{}, 10)).Events)
+		}
+		sql(t, dsn, call)
+		until(t, "the first is carried", func() bool { return events() == 1 })
+		sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '30 hours'`)
+		if _, err := late.Exec(t.Context(), `COMMIT`); err != nil {
+			t.Fatal(err)
+		}
+		conn := connect(t, dsn)
+		until(t, "the second is carried", func() bool {
+			var staged int
+			err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.staged`).Scan(&staged)
+			return err == nil && staged == 0
+		})
+		if n := events(); n != wanted {
+			t.Errorf("%s: %d events, want %d", space, n, wanted)
+		}
+	}
+}
