@@ -31,20 +31,8 @@ type call struct {
 // the request.
 func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 	return func(ec echo.Context) error {
-		r, w := ec.Request(), ec.Response()
-		// The writer below Echo's: Echo's own Flush swallows errors.
-		c := &call{w: w, r: r, ctl: http.NewResponseController(w.Writer), path: ec}
-		if r.ContentLength != 0 {
-			_ = c.ctl.SetReadDeadline(time.Now().Add(bodyTimeout)) // where it is not supported, the server has its own
-		}
-		var badQuery error
-		if r.URL.RawQuery != "" {
-			var values url.Values
-			values, badQuery = url.ParseQuery(r.URL.RawQuery)
-			c.query = query{values}
-		}
-		var err error
-		if c.who, err = h.keys.identify(r, c.query.values); err != nil {
+		c, badQuery, err := h.begin(ec)
+		if err != nil {
 			return err
 		}
 		name, err := c.param("ns")
@@ -58,15 +46,52 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 			return err
 		}
 		if badQuery != nil {
-			return refuse(badParameter, "", "the query string is not percent-encoded as it should be")
+			return refuse(badParameter, "", badQueryText)
 		}
 		if err := c.actAs(); err != nil {
 			return err
 		}
-		w.Header().Set("Cache-Control", "no-store")
+		c.w.Header().Set("Cache-Control", "no-store")
 		return serve(c)
 	}
 }
+
+// admitKey lets only backends in, to what concerns no single namespace.
+func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
+	return func(ec echo.Context) error {
+		c, badQuery, err := h.begin(ec)
+		switch {
+		case err != nil:
+			return err
+		case !c.who.backend:
+			return refuse(notFound, "", nothingHere)
+		case badQuery != nil:
+			return refuse(badParameter, "", badQueryText)
+		}
+		c.w.Header().Set("Cache-Control", "no-store")
+		return serve(c)
+	}
+}
+
+// begin makes a call of a request whose sender is known. A query that cannot be
+// read is not refused before it is clear who may learn of that.
+func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
+	r, w := ec.Request(), ec.Response()
+	// The writer below Echo's: Echo's own Flush swallows errors.
+	c = &call{w: w, r: r, ctl: http.NewResponseController(w.Writer), path: ec}
+	if r.ContentLength != 0 {
+		_ = c.ctl.SetReadDeadline(time.Now().Add(bodyTimeout)) // where it is not supported, the server has its own
+	}
+	if r.URL.RawQuery != "" {
+		var values url.Values
+		values, badQuery = url.ParseQuery(r.URL.RawQuery)
+		c.query = query{values}
+	}
+	c.who, err = h.keys.identify(r, c.query.values)
+	return c, badQuery, err
+}
+
+const badQueryText = "the query string is not percent-encoded as it should be"
 
 // param is a part of the path as the caller meant it. Echo matches the escaped
 // path where unescaping loses something (RawPath is then set) and the unescaped

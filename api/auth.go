@@ -12,10 +12,11 @@ import (
 type authority struct {
 	keys   [][sha256.Size]byte // digests: comparing them tells nothing of a key's length
 	secret []byte
+	stored keyring
 }
 
-func newAuthority(o Options) authority {
-	a := authority{secret: o.JWTSecret}
+func newAuthority(o Options, stored keyring) authority {
+	a := authority{secret: o.JWTSecret, stored: stored}
 	for _, k := range o.APIKeys {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
 	}
@@ -37,6 +38,9 @@ func (a *authority) identify(r *http.Request, query url.Values) (caller, error) 
 	}
 	if a.isKey(token) {
 		return caller{backend: true}, nil
+	}
+	if who, ok := storedKey(a.stored, token); ok {
+		return who, nil
 	}
 	if len(a.secret) == 0 {
 		return caller{}, badToken("the credentials are not a key of this server")

@@ -135,7 +135,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"path":      {APIKeys: []string{"a"}, CORSOrigins: []string{"https://app.example/"}},
 		"no scheme": {APIKeys: []string{"a"}, CORSOrigins: []string{"app.example"}},
 	} {
-		if _, err := New(nil, o); err == nil {
+		if _, err := newHandler(&memory{}, o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -14,6 +14,7 @@ func (h *Handler) cors() echo.MiddlewareFunc {
 	}
 	return middleware.CORSWithConfig(middleware.CORSConfig{
 		AllowOrigins:  h.o.CORSOrigins, // checked to be without patterns
+		AllowMethods:  []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
 		AllowHeaders:  []string{"Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "X-Request-Id"},
 		ExposeHeaders: []string{"X-Request-Id", "Retry-After", "ETag", "Preference-Applied"},
 		MaxAge:        7200,

@@ -25,6 +25,7 @@ var faults = []struct {
 	{queue.ErrOtherLog, otherLog, "cursor"},
 	{queue.ErrKeyReused, keyReused, "key"},
 	{queue.ErrNotFound, notFound, ""},
+	{queue.ErrDeleted, notFound, ""},
 	{queue.ErrTooManyRooms, tooManyRooms, "room"},
 	{queue.ErrOverloaded, overloaded, ""},
 	{queue.ErrUnavailable, unavailable, ""},

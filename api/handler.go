@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -33,6 +34,8 @@ type store interface {
 	rooms
 	flinger
 	pinger
+	keyring
+	registrar
 }
 
 // live is the real store: it only turns Subscribe's result into an interface.
@@ -55,6 +58,9 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(o.APIKeys) == 0 && len(o.JWTSecret) == 0 && !s.HasKeys() {
+		return nil, errors.New("neither an API key nor a JWT secret is set, and none is stored: nobody could use the server")
+	}
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
 		return nil, err
@@ -63,7 +69,7 @@ func newHandler(s store, o Options) (*Handler, error) {
 		o.Logger.Warn("the JWT secret is short: RFC 7518 asks for 32 bytes", "bytes", n)
 	}
 	h := &Handler{
-		o: o, queue: s, keys: newAuthority(o), echo: echo.New(),
+		o: o, queue: s, keys: newAuthority(o, s), echo: echo.New(),
 		metrics: m, log: o.Logger, random: rand.Float64,
 	}
 	h.echo.Use(h.observe)
@@ -71,6 +77,7 @@ func newHandler(s store, o Options) (*Handler, error) {
 		h.echo.Use(cors)
 	}
 	h.routes()
+	s.Watch(h.endUnheld)
 	return h, nil
 }
 
@@ -82,6 +89,11 @@ func (h *Handler) routes() {
 		e.Add(method, "/openapi.yaml", h.openapi)
 		e.Add(method, "/problems/:slug", h.explain)
 	}
+	e.GET("/v1", h.admitKey(h.namespaces))
+	e.GET("/v1/:ns", h.admit(h.namespace))
+	e.PUT("/v1/:ns", h.admit(h.putNamespace))
+	e.PATCH("/v1/:ns", h.admit(h.patchNamespace))
+	e.DELETE("/v1/:ns", h.admit(h.deleteNamespace))
 	e.POST("/v1/:ns/emit", h.admit(h.emit))
 	e.POST("/v1/:ns/ack", h.admit(h.ack))
 	e.POST("/v1/:ns/token", h.admit(h.renew))

@@ -4,8 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/culvertmq/culvert/queue"
 )
 
 // history serves GET /v1/{ns}/rooms/{room}/events.
@@ -32,7 +35,10 @@ func (h *Handler) history(c *call) error {
 	p := page{batch: b}
 	header := c.w.Header()
 	header.Set("Cache-Control", "private, no-cache")
-	if len(b.Events) == limit {
+	if b.Final && h.isPublic(c, room) {
+		header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	if b.Final || len(b.Events) == limit {
 		tag := p.etag()
 		header.Set("ETag", tag)
 		if noneMatch(c.r.Header, tag) {
@@ -42,6 +48,18 @@ func (h *Handler) history(c *call) error {
 	}
 	h.metrics.read.Add(float64(len(b.Events)))
 	return h.writePage(c, p)
+}
+
+// isPublic reports whether any cache may keep a final page of the room and show
+// it to anybody. Besides what the namespace says, the URL must have nothing in it
+// that is about the caller: caches keep the URL, too.
+func (h *Handler) isPublic(c *call, room queue.Room) bool {
+	for name := range c.query.values {
+		if name != "after" && name != "limit" {
+			return false
+		}
+	}
+	return slices.ContainsFunc(h.queue.Settings(c.ns).Public, func(p string) bool { return opens(p, room.String()) })
 }
 
 // etag is a strong one: the hash of the page's bytes.

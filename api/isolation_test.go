@@ -12,6 +12,11 @@ var isolated = map[string]struct {
 	path, body string
 	other      bool
 }{
+	"GET /v1":                                    {"/v1", "", true},
+	"GET /v1/:ns":                                {"/v1/default", "", true},
+	"PUT /v1/:ns":                                {"/v1/default", "{}", true},
+	"PATCH /v1/:ns":                              {"/v1/default", "{}", true},
+	"DELETE /v1/:ns":                             {"/v1/default", "", true},
 	"POST /v1/:ns/emit":                          {"/v1/default/emit?client=alice", `{"event":"e"}`, true},
 	"POST /v1/:ns/ack":                           {"/v1/default/ack?client=alice", `{"cursor":"a:1"}`, true},
 	"POST /v1/:ns/token":                         {"/v1/default/token?client=alice", "", true},

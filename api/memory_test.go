@@ -102,6 +102,16 @@ func (m *memory) History(_ context.Context, _ queue.Namespace, _ queue.Room, _ q
 	return m.after(after.Offset, limit), m.historyErr
 }
 
+func (m *memory) Settings(queue.Namespace) queue.NamespaceSettings { return queue.NamespaceSettings{} }
+
+func (m *memory) Grant(string) (queue.Grant, bool) { return queue.Grant{}, false }
+
+func (m *memory) Holds(queue.Grant) bool { return false }
+
+func (m *memory) HasKeys() bool { return false }
+
+func (m *memory) Watch(func()) {}
+
 func (m *memory) Ping(context.Context) error { return m.pingErr }
 
 func (m *memory) after(offset queue.Offset, limit int) queue.Batch {

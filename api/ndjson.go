@@ -24,7 +24,7 @@ func (h *Handler) emitLines(c *call) error {
 	if err := c.ctl.EnableFullDuplex(); err != nil {
 		return err // a middleware hides net/http's writer
 	}
-	n := h.sessions.enter(c.r.Context())
+	n := h.sessions.enter(c.r.Context(), &c.who)
 	defer n.leave()
 	h.metrics.uploads.Inc()
 	defer h.metrics.uploads.Dec()
@@ -57,7 +57,7 @@ type upload struct {
 }
 
 // run stores what is gathered until one of the upload's ends: the body's, the
-// token's, the server's, or an error after which the rest would fail too.
+// token's or key's, the server's, or an error after which the rest would fail too.
 func (u *upload) run(n *session, g *gather) {
 	drain := n.Done()
 	var end <-chan time.Time
@@ -79,14 +79,18 @@ func (u *upload) run(n *session, g *gather) {
 				return
 			}
 		case <-drain:
-			if !n.drained() {
+			drain = nil
+			switch n.reason() {
+			case reasonDrain:
+				u.body.hurry(time.Second)
+				t := time.NewTimer(uploadGrace)
+				defer t.Stop()
+				end, why = t.C, draining
+			case reasonExpired:
+				end, why = time.After(0), unauthorized
+			default:
 				return // the client is gone
 			}
-			drain = nil
-			u.body.hurry(time.Second)
-			t := time.NewTimer(uploadGrace)
-			defer t.Stop()
-			end, why = t.C, draining
 		case <-end:
 			lines, next, _ := g.take()
 			if u.store(lines) {

@@ -14,7 +14,8 @@ import (
 // Options configure New. Zero fields mean the default given.
 type Options struct {
 	// APIKeys are the secrets of backends: each opens every namespace, room and
-	// client. Without any, and without JWTSecret, New fails.
+	// client. Without any, without JWTSecret and without a key stored in the
+	// database, New fails.
 	APIKeys []string
 	// JWTSecret verifies HS256 tokens; RFC 7518 wants 32 bytes or more. Empty:
 	// no tokens are accepted.
@@ -65,8 +66,6 @@ func (o Options) withDefaults() (Options, error) {
 
 func (o Options) check() error {
 	switch {
-	case len(o.APIKeys) == 0 && len(o.JWTSecret) == 0:
-		return errors.New("neither an API key nor a JWT secret is set: nobody could use the server")
 	case slices.Contains(o.APIKeys, ""):
 		return errors.New("an API key is empty")
 	case o.Heartbeat < 0, o.MaxAge < 0, o.MaxWait < 0, o.WriteTimeout < 0:

@@ -1,5 +1,14 @@
 package api
 
+// opens is matches for what a pattern gives access to: "*" must not open the
+// rooms that other clients alone are in, which begin with "@".
+func opens(pattern, room string) bool {
+	if room[0] == '@' && (pattern == "" || pattern[0] != '@') {
+		return false
+	}
+	return matches(pattern, room)
+}
+
 // matches reports whether s is pattern, where "*" stands for any run of bytes,
 // none included. It goes back to the last star only: an earlier one need not
 // take more once a later one was reached, so the time is at most

@@ -25,19 +25,19 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 	for {
 		// The request's context, not the session's: a drain wants an answer.
 		b, err := sub.Poll(c.r.Context(), q.limit)
-		if errors.Is(err, queue.ErrForgotten) {
+		if errors.Is(err, queue.ErrForgotten) || errors.Is(err, queue.ErrDeleted) {
 			return h.replyBatchOf(c, n, b) // there was nothing any more
 		}
 		if err != nil {
 			return err
 		}
 		b.Volatile = withoutSignals(b.Volatile)
-		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.drained() {
+		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.reason() != "" {
 			return h.replyBatchOf(c, n, b)
 		}
 		select {
 		case <-n.Done():
-			if !n.drained() {
+			if n.reason() == "" {
 				return n.Err() // the client is gone
 			}
 		case <-end.C:

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -25,7 +26,7 @@ func (h *Handler) join(c *call) error {
 	if !room.Reserved() && !c.who.mayRead(room) {
 		return refuse(forbidden, "room", "the token does not allow joining room "+strconv.Quote(room.String()))
 	}
-	cursor, err := h.queue.Join(c.r.Context(), c.ns, room, client, h.o.MaxRooms)
+	cursor, err := h.queue.Join(c.r.Context(), c.ns, room, client, cmp.Or(h.queue.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms))
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/culvertmq/culvert/queue"
 )
 
-// errDrain is the cause a session's context ends with when the server drains.
-var errDrain = errors.New("draining")
+// ended is the cause a session's context ends with when it is us who end it: the
+// reason its client is told.
+type ended string
+
+// Error implements error.
+func (e ended) Error() string { return "session ended: " + string(e) }
 
 // sessions are the requests that last: streams, long polls and uploads. Each
 // has a context of its own, so that a thousand of them waiting do not contend
@@ -16,30 +22,50 @@ type sessions struct {
 	mu       sync.Mutex
 	draining bool
 	open     map[*session]struct{}
-	idle     []chan struct{} // closed when open becomes empty
+	granted  map[*session]struct{} // of open, those that have a grant
+	idle     []chan struct{}       // closed when open becomes empty
 }
 
-// session is one of them. Its context ends with the request or with errDrain.
+// session is one of them. Its context ends with the request or by end.
 type session struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	all    *sessions
+	grant  *queue.Grant // it lasts as long as this holds; nil: no matter
 }
 
-// enter opens a session; the caller must leave it.
-func (s *sessions) enter(ctx context.Context) *session {
+// enter opens a session of a caller, who must leave it.
+func (s *sessions) enter(ctx context.Context, who *caller) *session {
 	ctx, cancel := context.WithCancelCause(ctx)
-	n := &session{ctx, cancel, s}
+	n := &session{ctx, cancel, s, who.grant}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
 		s.open = make(map[*session]struct{})
 	}
 	s.open[n] = struct{}{}
+	if n.grant != nil {
+		if s.granted == nil {
+			s.granted = make(map[*session]struct{})
+		}
+		s.granted[n] = struct{}{}
+	}
 	if s.draining {
-		cancel(errDrain)
+		n.end(reasonDrain)
 	}
 	return n
+}
+
+// end has the session's request finish and tell its client why.
+func (n *session) end(reason string) { n.cancel(ended(reason)) }
+
+// reason is why it was ended; empty while it was not, and when the client left.
+func (n *session) reason() string {
+	var e ended
+	if errors.As(context.Cause(n), &e) {
+		return string(e)
+	}
+	return ""
 }
 
 func (n *session) leave() {
@@ -48,6 +74,7 @@ func (n *session) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, n)
+	delete(s.granted, n)
 	if len(s.open) == 0 {
 		for _, c := range s.idle {
 			close(c)
@@ -56,15 +83,15 @@ func (n *session) leave() {
 	}
 }
 
-// drained tells the two ends of the session's context apart.
-func (n *session) drained() bool { return errors.Is(context.Cause(n), errDrain) }
+// drained reports whether it is the server that ends.
+func (n *session) drained() bool { return n.reason() == reasonDrain }
 
 func (s *sessions) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
 	for n := range s.open {
-		n.cancel(errDrain)
+		n.end(reasonDrain)
 	}
 }
 

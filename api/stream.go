@@ -59,7 +59,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	if s.send(h.greeting(c, sub, q).frame()) != nil {
 		return nil
 	}
-	more, due := !n.drained(), false
+	more, due := n.reason() == "", false
 	for {
 		if more {
 			var err error
@@ -68,7 +68,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 			case errors.Is(err, queue.ErrClosed):
 				s.part(reasonDrain)
 				return nil
-			case errors.Is(err, queue.ErrForgotten):
+			case errors.Is(err, queue.ErrForgotten), errors.Is(err, queue.ErrDeleted):
 				s.part(reasonExpired)
 				return nil
 			case err != nil:
@@ -85,8 +85,8 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 		}
 		select {
 		case <-n.Done():
-			if n.drained() {
-				s.part(reasonDrain)
+			if reason := n.reason(); reason != "" {
+				s.part(reason)
 			}
 			return nil // otherwise the client is gone
 		case <-s.end.C:
@@ -143,12 +143,12 @@ func (s *stream) plan() {
 
 // deliver writes what Poll has now and reports whether there is more. With due,
 // a heartbeat is written when there was nothing else; it comes after Poll so
-// that its position moves with the head. An error is ErrClosed or
-// ErrForgotten, or means that nothing more can be written.
+// that its position moves with the head. An error is ErrClosed, ErrForgotten or
+// ErrDeleted, or means that nothing more can be written.
 func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 	b, err := s.sub.Poll(ctx, streamLimit)
 	switch {
-	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrForgotten):
+	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrForgotten), errors.Is(err, queue.ErrDeleted):
 		return false, err
 	case err == nil:
 		s.retry = 0

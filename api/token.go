@@ -91,8 +91,10 @@ func parseToken(secret []byte, token string) (caller, error) {
 
 // caller is who a request comes from.
 type caller struct {
-	// backend: an API key, to which everything is allowed.
+	// backend: an API key, to which everything is allowed; in its namespaces
+	// when it is a stored one that has some, everywhere otherwise.
 	backend bool
+	grant   *queue.Grant // of a stored key
 	// client it is, or acts for; zero for a backend that names none.
 	client                  queue.Client
 	expires                 time.Time // zero: never
@@ -101,7 +103,7 @@ type caller struct {
 
 // mayUse reports whether the namespace is the caller's.
 func (c *caller) mayUse(ns string) bool {
-	if c.backend {
+	if c.backend && c.namespaces == nil {
 		return true
 	}
 	for _, n := range c.namespaces {
@@ -125,11 +127,7 @@ func (c *caller) mayList(r queue.Room) bool {
 	}
 	name := r.String()
 	for _, p := range c.rooms {
-		// "*" must not open what other clients alone are in.
-		if name[0] == '@' && (p == "" || p[0] != '@') {
-			continue
-		}
-		if matches(p, name) {
+		if opens(p, name) {
 			return true
 		}
 	}

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// twoSites are two instances on one database.
+func twoSites(t *testing.T) (a, b *site, admin *queue.Queue) {
+	dsn := pgtest.Database(t)
+	admin = openQueue(t, dsn)
+	return siteOf(t, live{admin}), siteOf(t, live{openQueue(t, dsn)}), admin
+}
+
+// storedToken stores a key and waits until every site knows it.
+func storedToken(t *testing.T, admin *queue.Queue, k queue.APIKey, sites ...*site) (id, token string) {
+	t.Helper()
+	k, token, err := admin.CreateKey(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sites {
+		until(t, func() bool { _, ok := s.h.queue.Grant(token); return ok })
+	}
+	return k.ID, token
+}
+
+func TestStoredKeyOpensItsNamespaces(t *testing.T) {
+	a, b, admin := twoSites(t)
+	shop, err := queue.ParseNamespace("shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, all := storedToken(t, admin, queue.APIKey{}, a, b)
+	_, one := storedToken(t, admin, queue.APIKey{Namespaces: []queue.Namespace{shop}}, a, b)
+	for _, s := range []*site{a, b} {
+		for _, ns := range []string{"shop", "default"} {
+			s.post("/v1/"+ns+"/emit", `{"event":"e"}`, bearerOf(all)).is(201)
+		}
+		s.post("/v1/shop/emit", `{"event":"e"}`, bearerOf(one)).is(201)
+		s.get("/v1/shop/clients/nobody?access_token="+one, header("Authorization", "")).is(404)
+		s.post("/v1/default/emit", `{"event":"e"}`, bearerOf(one)).problem(404, "not-found", "")
+		s.get("/v1/default", bearerOf(one)).problem(404, "not-found", "")
+		s.post("/v1/shop/emit", `{"event":"e"}`, bearerOf(one+"x")).problem(401, "unauthorized", "")
+	}
+}
+
+// A revoked key ends what it opened on every instance: streams, polls, uploads.
+func TestRevocationEndsSessionsEverywhere(t *testing.T) {
+	a, b, admin := twoSites(t)
+	id, token := storedToken(t, admin, queue.APIKey{}, a, b)
+	other := b.stream("/v1/default/events?client=other")
+	other.expect("culvert:hello")
+	var streams []*sseStream
+	for _, s := range []*site{a, b} {
+		st := s.stream("/v1/default/events?client=bob", bearerOf(token))
+		st.expect("culvert:hello")
+		streams = append(streams, st)
+	}
+	polled := make(chan result)
+	go func() { polled <- b.get("/v1/default/events?client=carol&wait=50", bearerOf(token)) }()
+	body, lines := io.Pipe()
+	uploaded := make(chan string)
+	go func() {
+		r := b.request(t.Context(), "POST", "/v1/default/emit", "", bearerOf(token), header("Content-Type", mediaLines))
+		r.Body, r.ContentLength = body, -1
+		res, err := b.client.Do(r)
+		if err != nil {
+			uploaded <- err.Error()
+			return
+		}
+		defer res.Body.Close()
+		text, _ := io.ReadAll(res.Body)
+		uploaded <- string(text)
+	}()
+	if _, err := io.WriteString(lines, `{"event":"e"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		b.h.sessions.mu.Lock()
+		defer b.h.sessions.mu.Unlock()
+		return len(b.h.sessions.granted) == 3
+	})
+	if err := admin.RevokeKey(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range streams {
+		f := st.next()
+		for f.event == "e" {
+			f = st.next()
+		}
+		if f.event != "culvert:reconnect" || !strings.Contains(f.data, `"expired"`) {
+			t.Errorf("the stream ends with %+v", f)
+		}
+		st.ends()
+	}
+	if r := <-polled; r.status != 200 {
+		t.Errorf("the long poll is answered with %d %s", r.status, r.body)
+	}
+	if text := <-uploaded; !strings.Contains(text, "/problems/unauthorized") {
+		t.Errorf("the upload ends with %s", text)
+	}
+	lines.Close()
+	for _, s := range []*site{a, b} {
+		s.get("/v1/default/events?client=bob&wait=0", bearerOf(token)).problem(401, "unauthorized", "")
+	}
+	b.emit("*", `"still there"`)
+	for f := other.next(); f.payload(t) != `"still there"`; f = other.next() {
+		if f.event != "e" {
+			t.Fatalf("another key's stream gets %+v", f)
+		}
+	}
+}
+
+// The old secret's streams end when its grace does, the new one's stay.
+func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
+	a, b, admin := twoSites(t)
+	id, old := storedToken(t, admin, queue.APIKey{}, a, b)
+	st := b.stream("/v1/default/events?client=bob", bearerOf(old))
+	st.expect("culvert:hello")
+	fresh, err := admin.RotateKey(t.Context(), id, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool { _, ok := b.h.queue.Grant(fresh); return ok })
+	b.emit("*", `1`, bearerOf(old))
+	st.expect("e")
+	if fresh, err = admin.RotateKey(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	if f := st.expect("culvert:reconnect"); !strings.Contains(f.data, `"expired"`) {
+		t.Errorf("reason %s", f.data)
+	}
+	b.get("/v1/default/events?client=bob&wait=0", bearerOf(old)).is(401)
+	b.get("/v1/default/events?client=bob&wait=0", bearerOf(fresh)).is(200)
+}
+
+func TestStoredKeysAreEnoughToServe(t *testing.T) {
+	q := openQueue(t, pgtest.Database(t))
+	if _, err := New(q, Options{}); err == nil {
+		t.Error("serves although nobody could use it")
+	}
+	_, token := storedToken(t, q, queue.APIKey{})
+	s := siteOf(t, live{q}, func(o *Options) { o.APIKeys, o.JWTSecret = nil, nil })
+	s.post("/v1/default/emit", `{"event":"e"}`, bearerOf(token)).is(201)
+	s.post("/v1/default/emit", `{"event":"e"}`, bearerOf("wrong")).is(401)
+}

@@ -1,0 +1,149 @@
+package api
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// readSettings reads a body of settings; none at all is {}.
+func readSettings(c *call, body *[]byte) error {
+	if c.r.ContentLength == 0 {
+		*body = append(*body, "{}"...)
+		return nil
+	}
+	media, err := mediaType(c.r)
+	if err != nil {
+		return err
+	}
+	if media != mediaJSON {
+		return refuse(unsupported, "", "want Content-Type: application/json")
+	}
+	return readJSON(c.r, body)
+}
+
+// applySettings changes the settings that body names; null resets one.
+func applySettings(s *queue.NamespaceSettings, body []byte) error {
+	seen := map[string]bool{}
+	isObject, err := members(body, func(name string, value []byte) error {
+		to := settingNamed(s, name)
+		switch {
+		case to == nil:
+			return refuse(malformed, clip(name), "there is no such member; names are case-sensitive")
+		case seen[name]:
+			return refuse(malformed, name, "the member stands twice")
+		}
+		seen[name] = true
+		return readSetting(name, value, to)
+	})
+	if !isObject {
+		return refuse(invalid, "", "want a JSON object")
+	}
+	if err != nil {
+		return err
+	}
+	return s.Check()
+}
+
+// settingNamed is where a setting goes; nil for an unknown one.
+func settingNamed(s *queue.NamespaceSettings, name string) any {
+	switch name {
+	case "retention":
+		return &s.Retention
+	case "dedup":
+		return &s.Dedup
+	case "public":
+		return &s.Public
+	case "presence":
+		return &s.Presence
+	case "emit_rate":
+		return &s.EmitRate
+	case "client_rate":
+		return &s.ClientRate
+	case "max_connections_client":
+		return &s.MaxConnectionsClient
+	case "max_rooms_client":
+		return &s.MaxRoomsClient
+	}
+	return nil
+}
+
+func readSetting(name string, value []byte, to any) error {
+	if list, ok := to.(*[]string); ok {
+		*list = nil
+		if isNull(value) {
+			return nil
+		}
+		isArray, err := elements(value, func(_ int, v []byte) error {
+			s, err := text(name, v)
+			*list = append(*list, s)
+			return err
+		})
+		if !isArray {
+			return refuse(invalid, name, name+" must be an array of patterns")
+		}
+		return err
+	}
+	var n float64
+	if !isNull(value) && json.Unmarshal(value, &n) != nil {
+		return refuse(invalid, name, name+" must be a number or null")
+	}
+	switch to := to.(type) {
+	case *time.Duration:
+		if n < 0 || n > math.MaxInt64/float64(time.Second)/2 {
+			return refuse(invalid, name, name+" must be seconds from 1")
+		}
+		*to = time.Duration(n * float64(time.Second))
+	case *float64:
+		*to = n
+	case *int:
+		if n != math.Trunc(n) || math.Abs(n) > 1<<31 {
+			return refuse(invalid, name, name+" must be a whole number or null")
+		}
+		*to = int(n)
+	}
+	return nil
+}
+
+// appendNamespace adds a namespace; null is a setting left to the server.
+func appendNamespace(b []byte, s queue.NamespaceState) []byte {
+	b = appendString(append(b, `{"namespace":`...), s.Namespace.String())
+	b = appendTime(append(b, `,"created_at":`...), s.CreatedAt)
+	for _, name := range []string{
+		"retention", "dedup", "public", "presence", "emit_rate", "client_rate", "max_connections_client", "max_rooms_client",
+	} {
+		b = append(append(append(b, `,"`...), name...), `":`...)
+		switch v := settingNamed(&s.Settings, name).(type) {
+		case *[]string:
+			b = appendStrings(b, *v)
+		case *time.Duration:
+			b = appendNumber(b, v.Seconds())
+		case *float64:
+			b = appendNumber(b, *v)
+		case *int:
+			b = appendNumber(b, float64(*v))
+		}
+	}
+	return append(b, '}')
+}
+
+func appendStrings(b []byte, all []string) []byte {
+	b = append(b, '[')
+	for i, s := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, s)
+	}
+	return append(b, ']')
+}
+
+func appendNumber(b []byte, n float64) []byte {
+	if n == 0 {
+		return append(b, "null"...)
+	}
+	return strconv.AppendFloat(b, n, 'f', -1, 64)
+}
