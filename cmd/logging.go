@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"io"
 	"log/slog"
 	"os"
 
@@ -25,7 +24,7 @@ func (p *process) logger(cfg *Config) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(p.stderr, options))
 }
 
-func isTerminal(w io.Writer) bool {
+func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

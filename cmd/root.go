@@ -83,6 +83,8 @@ Start with 'culvert serve': it brings its own Postgres and prints commands to tr
 		p.emitCommand(),
 		p.listenCommand(),
 		p.tokenCommand(),
+		p.keyCommand(),
+		p.namespaceCommand(),
 		p.migrateCommand(),
 		p.healthcheckCommand(),
 		p.configCommand(),

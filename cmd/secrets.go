@@ -62,9 +62,10 @@ func makeDataFolder(path string) error {
 
 // generateSecrets gives a configuration without any key an API key and a JWT
 // secret that the data folder keeps. It reports whether it did: whoever
-// configured one of them decided for themselves.
-func (c *Config) generateSecrets() (bool, error) {
-	if len(c.APIKeys) > 0 || c.JWTSecret != "" {
+// configured one of them decided for themselves. Unless making them is allowed, only
+// what was made before is used: tokens signed with it stay good.
+func (c *Config) generateSecrets(allowed bool) (bool, error) {
+	if len(c.APIKeys) > 0 || c.JWTSecret != "" || !allowed && !c.hasSecrets() {
 		return false, nil
 	}
 	const hint = "%w; set CULVERT_API_KEYS and CULVERT_JWT_SECRET, or a folder that can be written with --data"
@@ -81,6 +82,12 @@ func (c *Config) generateSecrets() (bool, error) {
 	}
 	c.APIKeys, c.JWTSecret = []string{key}, secret
 	return true, nil
+}
+
+// hasSecrets reports whether the data folder keeps generated secrets.
+func (c *Config) hasSecrets() bool {
+	_, err := os.Stat(filepath.Join(c.Data, apiKeyFile))
+	return err == nil
 }
 
 // keepSecret returns the secret in the file, which it makes when there is none.

@@ -17,7 +17,7 @@ func TestGeneratedSecrets(t *testing.T) {
 	for i := range configs {
 		all.Go(func() {
 			configs[i].Data = folder
-			if made, err := configs[i].generateSecrets(); !made || err != nil {
+			if made, err := configs[i].generateSecrets(true); !made || err != nil {
 				t.Errorf("generateSecrets: %v, %v", made, err)
 			}
 		})
@@ -50,7 +50,7 @@ func TestConfiguredSecretsAreLeftAlone(t *testing.T) {
 	folder := t.TempDir()
 	for _, c := range []Config{{APIKeys: []string{"k"}}, {JWTSecret: "s"}} {
 		c.Data = folder
-		if made, err := c.generateSecrets(); made || err != nil {
+		if made, err := c.generateSecrets(true); made || err != nil {
 			t.Errorf("generateSecrets: %v, %v", made, err)
 		}
 	}
@@ -65,7 +65,7 @@ func TestDamagedSecret(t *testing.T) {
 	if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.generateSecrets(); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := c.generateSecrets(true); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("error is %v, want one that names %s", err, path)
 	}
 }

@@ -29,8 +29,9 @@ honoured. Secrets can come from files: CULVERT_JWT_SECRET_FILE,
 CULVERT_API_KEYS_FILE, DATABASE_URL_FILE. 'culvert config check' shows the result.
 
 Without a database URL it runs a private Postgres under --data and prints how to
-connect to it. With neither an API key nor a token secret it makes both, keeps
-them in the data folder and prints the key with commands to try.`,
+connect to it. With neither an API key nor a token secret, and no key stored in
+the database, it makes both, keeps them in the data folder and prints the key with
+commands to try.`,
 		Example: `  culvert serve
   culvert serve --listen :8080 --database-url postgres://culvert:secret@db:5432/culvert
   PORT=9000 CULVERT_API_KEYS_FILE=/run/secrets/keys culvert serve --config culvert.yaml`,
@@ -63,10 +64,6 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	generated, err := cfg.generateSecrets()
-	if err != nil {
-		return err
-	}
 	if s.postgres, err = p.startPostgres(ctx, &cfg.Config, log); err != nil {
 		return err
 	}
@@ -76,6 +73,10 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if s.queue, err = openQueue(ctx, &cfg.Config, log, registry); err != nil {
+		return err
+	}
+	generated, err := cfg.generateSecrets(!s.queue.HasKeys())
+	if err != nil {
 		return err
 	}
 	s.handler, err = api.New(s.queue, api.Options{

@@ -1,0 +1,55 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// withRegistry lets f administer the database the flags of c name. what names
+// the object in the error when it is not there.
+func (p *process) withRegistry(c *cobra.Command, what string, f func(*queue.Registry) error) error {
+	cfg, err := p.databaseConfig(c)
+	if err != nil {
+		return err
+	}
+	if _, err := p.awaitDatabase(c.Context(), &cfg.Config); err != nil {
+		return err
+	}
+	r, err := queue.OpenRegistry(c.Context(), queue.Options{DatabaseURL: cfg.directURL(), Logger: p.logger(&cfg.Config)})
+	if err != nil {
+		return oneLine(err)
+	}
+	defer r.Close()
+	err = f(r)
+	if errors.Is(err, queue.ErrNotFound) {
+		return fmt.Errorf("there is no %s", what)
+	}
+	return err
+}
+
+// settingFlags are those of the flags that are settings of the server: a command
+// may have others of the same name.
+func settingFlags(all *pflag.FlagSet) *pflag.FlagSet {
+	set := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	all.VisitAll(func(f *pflag.Flag) {
+		if _, ok := f.Value.(*flagText); ok {
+			set.AddFlag(f)
+		}
+	})
+	return set
+}
+
+// oneArg wants exactly one argument.
+func oneArg(name string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usagef(c, "want one argument, the %s", name)
+		}
+		return nil
+	}
+}
