@@ -92,10 +92,10 @@ DECLARE
     more boolean := false;
 BEGIN
     SELECT array_agg(s.id) INTO dead FROM culvert.namespaces s WHERE s.name IS NULL;
-    -- Prune and expire update rooms: they and this wait for another day.
-    IF dead IS NULL OR NOT pg_try_advisory_xact_lock(1668639862, 2) THEN
+    IF dead IS NULL THEN
         RETURN false;
     END IF;
+    PERFORM pg_advisory_xact_lock(1668639862, 2); -- prune and expire update rooms, too
     DELETE FROM culvert.keys k
      WHERE (k.namespace_id, k.key) IN (
            SELECT d.namespace_id, d.key FROM culvert.keys d WHERE d.namespace_id = ANY (dead) LIMIT limit_);

@@ -180,7 +180,9 @@ func (r *Registry) DeleteNamespace(ctx context.Context, ns Namespace) error {
 		return ErrNotFound
 	}
 	r.changed(ctx)
-	return r.sweep(ctx)
+	// It is deleted, whatever becomes of the rest: retention sweeps, too.
+	_ = r.sweep(ctx)
+	return nil
 }
 
 // sweep takes away what deleted namespaces left behind, a little at a time.

@@ -170,6 +170,21 @@ func TestPromotionOpensANewSlice(t *testing.T) {
 	}
 }
 
+// What a failover lost may have been the rooms that instances remember: their ids
+// are given out again, to other rooms.
+func TestPromotionHasIdsLookedUpAgain(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	appendOne(t, q, emit("r", "1"))
+	sql(t, dsn, `UPDATE culvert.log SET started = '2000-01-01', timeline = '0000FFFF'`,
+		`UPDATE culvert.rooms SET name = 'other' WHERE name = 'r'`)
+	appendOne(t, q, emit("r", "2"))
+	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 10))
+	if len(b.Events) != 1 || b.Events[0].Data != "2" {
+		t.Errorf("room r has %d events", len(b.Events))
+	}
+}
+
 func TestRestartKeepsTheSlice(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
