@@ -52,6 +52,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 	for {
 		b, err := a.build(ctx, batch)
 		if err != nil {
+			a.away.note(err)
 			return moved, err
 		}
 		if len(b.events) == 0 && len(batch) > 0 {
@@ -63,6 +64,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 		start := time.Now()
 		r, err := a.call(ctx, b)
 		if err != nil {
+			a.away.note(err)
 			a.q.metrics.appendFailed()
 			a.q.follower.lookAt(MaxOffset) // it may be stored all the same
 			if errors.Is(err, errReadOnly) {
@@ -76,6 +78,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 			}
 			continue
 		}
+		a.away.note(nil)
 		a.seen = r.seen
 		moved = r.moved
 		a.q.metrics.appended(len(b.events), time.Since(start), moved)
