@@ -46,8 +46,7 @@ func TestCloseGivesUpOnAPostgresThatHangs(t *testing.T) {
 			t.Errorf("close: %v", err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("close still waits")
-		<-closed
+		t.Fatal("close still waits")
 	}
 	if err := <-answered; err == nil {
 		t.Error("an emit is confirmed that Postgres has not confirmed")
