@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -71,4 +73,35 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
+}
+
+// An alert on failed appends must also see those that fail before the append
+// itself, as with a full disk and a new room.
+func TestAppendsThatFailEarlyAreCounted(t *testing.T) {
+	dsn := pgtest.Database(t)
+	registry := prometheus.NewRegistry()
+	q := open(t, dsn, func(o *queue.Options) {
+		o.Registerer = registry
+		o.Logger = slog.New(slog.DiscardHandler)
+		o.AppendTimeout = 100 * time.Millisecond
+	})
+	conn := connect(t, dsn)
+	if _, err := conn.Exec(t.Context(), `BEGIN; LOCK TABLE culvert.rooms`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Append(t.Context(), []queue.Emit{emit("new", "1")}); !errors.Is(err, queue.ErrUnavailable) {
+		t.Error(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "culvert_append_errors_total" && f.GetMetric()[0].GetCounter().GetValue() != 1 {
+			t.Errorf("got %v", f)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
 }
