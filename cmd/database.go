@@ -91,7 +91,7 @@ func (p *process) prepareDatabase(ctx context.Context, cfg *Config, log *slog.Lo
 		return errors.New("the database's schema is not up to date and --migrate is off: run 'culvert migrate up' first")
 	}
 	if err := migrations.Up(ctx, cfg.directURL()); err != nil {
-		return fmt.Errorf("the database's schema could not be brought up to date: %w", oneLine(err))
+		return fmt.Errorf("the database's schema could not be brought up to date: %w", hinted(err))
 	}
 	log.Info("database schema brought up to date")
 	return nil
@@ -111,7 +111,7 @@ func (p *process) awaitDatabase(ctx context.Context, cfg *Config) ([]migrations.
 			return states, nil
 		}
 		if ctx.Err() == nil && !unreachable(err) {
-			return nil, fmt.Errorf("cannot use the database %s: %w", maskDSN(cfg.directURL()), oneLine(err))
+			return nil, fmt.Errorf("cannot use the database %s: %w", maskDSN(cfg.directURL()), hinted(err))
 		}
 		if last == nil && ctx.Err() == nil {
 			fmt.Fprintf(p.stderr, "culvert: the database does not answer yet, waiting up to %v: %v\n", databasePatience, oneLine(err))
@@ -140,6 +140,18 @@ func unreachable(err error) bool {
 	}
 	var network net.Error // also a *net.DNSError, *net.OpError and a deadline
 	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+}
+
+// hinted is an error in one line that says what to do where the text of Postgres
+// does not: behind a transaction pooler, prepared statements of other sessions
+// turn up and one's own are gone.
+func hinted(err error) error {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) && (state.SQLState() == "42P05" || state.SQLState() == "26000") {
+		return fmt.Errorf("%w; this looks like a transaction pooler: add default_query_exec_mode=exec to --database-url "+
+			"and give a direct connection with --listen-database-url", oneLine(err))
+	}
+	return oneLine(err)
 }
 
 // oneLine is an error whose text a driver spread over several lines.

@@ -2,9 +2,12 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/culvertmq/culvert/internal/localpg"
 )
@@ -70,5 +73,18 @@ func TestWaitsForDatabase(t *testing.T) {
 	s.cancel()
 	if code := s.wait(t); code != exitOK {
 		t.Errorf("exit code %d: %s", code, s.stderr)
+	}
+}
+
+// TestTransactionPooler: the first thing that fails behind one says what to do.
+func TestTransactionPooler(t *testing.T) {
+	for _, code := range []string{"42P05", "26000"} {
+		err := hinted(fmt.Errorf("open the log: %w", &pgconn.PgError{Code: code, Message: "prepared\nstatement"}))
+		if got := err.Error(); !strings.Contains(got, "default_query_exec_mode=exec") || strings.Contains(got, "\n") {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+	if got := hinted(&pgconn.PgError{Code: "42501"}).Error(); strings.Contains(got, "pooler") {
+		t.Errorf("another error: %s", got)
 	}
 }

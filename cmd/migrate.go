@@ -78,7 +78,7 @@ func (p *process) migrateUp(c *cobra.Command, _ []string) error {
 		return nil
 	}
 	if err := migrations.Up(c.Context(), cfg.directURL()); err != nil {
-		return fmt.Errorf("%w; 'culvert migrate status' shows what was applied", oneLine(err))
+		return fmt.Errorf("%w; 'culvert migrate status' shows what was applied", hinted(err))
 	}
 	p.say("the schema is up to date, %d migrations were applied", pending)
 	return nil

@@ -104,7 +104,7 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 
 // openQueue opens the log. The database has just answered: it gets no retry.
 func openQueue(ctx context.Context, cfg *Config, log *slog.Logger, registry prometheus.Registerer) (*queue.Queue, error) {
-	return queue.Open(ctx, queue.Options{
+	q, err := queue.Open(ctx, queue.Options{
 		DatabaseURL:     cfg.DatabaseURL,
 		ListenURL:       cfg.ListenDatabaseURL,
 		PollOnly:        cfg.PollOnly,
@@ -117,4 +117,8 @@ func openQueue(ctx context.Context, cfg *Config, log *slog.Logger, registry prom
 		Logger:          log,
 		Registerer:      registry,
 	})
+	if err != nil {
+		return nil, hinted(err)
+	}
+	return q, nil
 }

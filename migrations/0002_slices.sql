@@ -25,22 +25,30 @@ END
 $$;
 -- +goose StatementEnd
 
--- next_slice closes the open slice and opens the one after it. The caller holds
--- the append lock. It can be repeated after a rollback that left the counter moved.
+-- next_slice closes the open slice and opens the one after it, or the one after
+-- skip others; partitions made ahead for these become empty slices, for prune to
+-- drop. The caller holds the append lock. It can be repeated after a rollback
+-- that left the counter moved.
 -- +goose StatementBegin
-CREATE FUNCTION culvert.next_slice() RETURNS bigint
+CREATE FUNCTION culvert.next_slice(skip integer DEFAULT 0) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
+    after  integer;
     opened integer;
-    base bigint;
+    base   bigint;
 BEGIN
-    SELECT l.slice + 1 INTO opened FROM culvert.log l;
+    SELECT l.slice + 1 INTO after FROM culvert.log l;
+    opened := after + skip;
     base := opened::bigint * 1000000000 - 1;
     PERFORM culvert.make_slice(opened);
     UPDATE culvert.slices s
        SET closed_at = clock_timestamp(),
-           last = (SELECT least(o.last_value, base) FROM culvert.offsets o)
-     WHERE s.n = opened - 1;
+           last = (SELECT least(o.last_value, after::bigint * 1000000000 - 1) FROM culvert.offsets o)
+     WHERE s.n = after - 1;
+    INSERT INTO culvert.slices (n, closed_at, last)
+    SELECT n, clock_timestamp(), n::bigint * 1000000000 - 1
+      FROM generate_series(after, opened - 1) n
+     WHERE to_regclass('culvert.events_' || n) IS NOT NULL;
     INSERT INTO culvert.slices (n) VALUES (opened);
     UPDATE culvert.log SET slice = opened;
     RETURN setval('culvert.offsets', base);
@@ -49,9 +57,10 @@ $$;
 -- +goose StatementEnd
 
 -- recognise compares the server it runs on with the one seen last. Another
--- timeline of the same cluster is a promotion: offsets given out after it start
--- in a new slice, so none that was lost with the old primary is given to another
--- event and old cursors stay valid. Another cluster or database is a copy or a
+-- timeline of the same cluster is a promotion or a recovery to an earlier moment:
+-- what was lost may include whole slices, so offsets go on 1,000 slices later.
+-- None that was lost is then given to another event, and old cursors stay valid
+-- and below the head. Another cluster or database is a copy or a
 -- restore: this is another log from here on. The caller holds the append lock.
 -- +goose StatementBegin
 CREATE FUNCTION culvert.recognise() RETURNS void
@@ -84,7 +93,11 @@ BEGIN
            database = new.database, timeline = new.timeline;
     IF (new.id, new.timeline) IS DISTINCT FROM (old.id, old.timeline) THEN
         UPDATE culvert.log SET generation = DEFAULT;
+    END IF;
+    IF new.id <> old.id THEN
         PERFORM culvert.next_slice();
+    ELSIF new.timeline <> old.timeline THEN
+        PERFORM culvert.next_slice(1000);
     END IF;
 END
 $$;

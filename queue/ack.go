@@ -94,6 +94,11 @@ func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) err
 		})
 	}
 	a.q.metrics.acked(len(rows), time.Since(start), err)
+	for _, p := range waiting {
+		if !p.stored.IsZero() {
+			a.q.metrics.ackLag.Observe(a.q.tail.behind(p.cursor, start).Seconds())
+		}
+	}
 	return unavailable(context.WithoutCancel(ctx), "ack", err)
 }
 

@@ -18,6 +18,8 @@ type acks struct {
 	waiting map[clientKey]*pendingAck
 	closed  bool
 	idle    chan struct{} // closed by run when it has flushed after closed
+
+	away outage // only run uses it
 }
 
 type clientKey struct {
@@ -36,7 +38,10 @@ type pendingAck struct {
 const ackPause = 5 * time.Millisecond
 
 func newAcks(q *Queue) *acks {
-	return &acks{q: q, wake: make(chan struct{}, 1), idle: make(chan struct{}), waiting: map[clientKey]*pendingAck{}}
+	return &acks{
+		q: q, wake: make(chan struct{}, 1), idle: make(chan struct{}),
+		waiting: map[clientKey]*pendingAck{}, away: outage{log: q.o.Logger, what: "acknowledgements"},
+	}
 }
 
 // close refuses new acknowledgements and waits until the waiting ones are written.
@@ -92,6 +97,7 @@ func (a *acks) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	err := a.write(ctx, waiting)
+	a.away.note(err)
 	for _, p := range waiting {
 		if p.stored.IsZero() && p.err == nil {
 			p.err = cmp.Or(err, errNoAnswer)

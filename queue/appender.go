@@ -18,6 +18,7 @@ type appender struct {
 	wake chan struct{} // something waits, or staged events may
 	seen uint64        // see culvert.append; only run uses it
 	pid  atomic.Uint32 // of the server process the last append ran in
+	away outage        // only run uses it
 
 	mu     sync.Mutex
 	units  []*unit
@@ -35,7 +36,7 @@ const (
 )
 
 func newAppender(q *Queue) *appender {
-	return &appender{q: q, wake: make(chan struct{}, 1)}
+	return &appender{q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, what: "emits"}}
 }
 
 // submit queues all units or none.

@@ -23,6 +23,7 @@ type metrics struct {
 	ackBatch      prometheus.Histogram
 	ackSeconds    prometheus.Histogram
 	ackErrors     prometheus.Counter
+	ackLag        prometheus.Histogram
 	slicesDropped prometheus.Counter
 
 	volatileDropped prometheus.Counter
@@ -45,6 +46,8 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	m.pageEvents = m.counter("page_events_total", "Events read by catch-up.")
 	m.ackBatch = m.histogram("ack_batch_clients", "Clients whose cursors one update stored.", sizes)
 	m.ackSeconds = m.histogram("ack_seconds", "Duration of one update of stored cursors.", seconds)
+	m.ackLag = m.histogram("ack_lag_seconds", "Age of the first event after an acknowledged cursor, 0 at the head; one older than the tail in memory counts as the tail.",
+		[]float64{0, .01, .05, .1, .5, 1, 5, 15, 60, 300, 900, 3600})
 	m.ackErrors = m.counter("ack_errors_total", "Updates of stored cursors that failed.")
 	m.slicesDropped = m.counter("slices_dropped_total", "Slices this instance dropped by retention.")
 	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get.")

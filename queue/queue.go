@@ -101,8 +101,17 @@ func missingSchema(ctx context.Context, what string, err error) error {
 func (q *Queue) Close(ctx context.Context) error {
 	err := errors.Join(q.appender.close(ctx), q.mover.close(ctx), q.acks.close(ctx))
 	q.stop()
-	q.done.Wait()
-	q.db.close()
+	closed := make(chan struct{})
+	go func() { // a connection to a Postgres that hangs takes its time to close
+		q.done.Wait()
+		q.db.close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("connections: %w", ctx.Err()))
+	}
 	q.metrics.unregister()
 	return err
 }

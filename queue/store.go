@@ -52,6 +52,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 	for {
 		b, err := a.build(ctx, batch)
 		if err != nil {
+			a.failed(err)
 			return moved, err
 		}
 		if len(b.events) == 0 && len(batch) > 0 {
@@ -63,7 +64,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 		start := time.Now()
 		r, err := a.call(ctx, b)
 		if err != nil {
-			a.q.metrics.appendFailed()
+			a.failed(err)
 			a.q.follower.lookAt(MaxOffset) // it may be stored all the same
 			if errors.Is(err, errReadOnly) {
 				a.q.db.write.Reset()
@@ -80,6 +81,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 			}
 			continue
 		}
+		a.away.note(nil)
 		a.seen = r.seen
 		moved = r.moved
 		a.q.metrics.appended(len(b.events), time.Since(start), moved)
@@ -89,6 +91,11 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 		}
 		return moved, nil
 	}
+}
+
+func (a *appender) failed(err error) {
+	a.away.note(err)
+	a.q.metrics.appendFailed()
 }
 
 const probeSQL = `

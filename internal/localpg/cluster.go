@@ -80,7 +80,7 @@ func (s *Server) initdb(ctx context.Context, dir string) (err error) {
 		return fmt.Errorf("initdb: %w", errors.Join(context.Cause(ctx), child.abort()))
 	}
 	if child.err != nil {
-		return fmt.Errorf("initdb: %w\n%s", child.err, tailLog(s.folder.log()))
+		return fmt.Errorf("initdb: %w: %s; more is in %s", child.err, lastWords(s.folder.log()), s.folder.log())
 	}
 	return nil
 }

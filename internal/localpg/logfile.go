@@ -34,6 +34,20 @@ func tailLog(path string) string {
 	return strings.TrimSpace(string(raw))
 }
 
+// lastWords is the one line of the log that says why a program of Postgres ended:
+// the first that tells of an error, else the last one.
+func lastWords(path string) string {
+	all := strings.Split(tailLog(path), "\n")
+	for _, line := range all {
+		for _, mark := range []string{"PANIC: ", "FATAL: ", "ERROR: ", "error: "} {
+			if i := strings.Index(line, mark); i >= 0 {
+				return strings.Join(strings.Fields(line[i:]), " ")
+			}
+		}
+	}
+	return strings.TrimSpace(all[len(all)-1])
+}
+
 // boundLog keeps the log below limit until the process that writes it is done.
 func boundLog(done <-chan struct{}, path string, limit int64) {
 	tick := time.NewTicker(time.Minute)

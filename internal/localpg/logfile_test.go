@@ -23,6 +23,24 @@ func TestTailLog(t *testing.T) {
 	}
 }
 
+func TestLastWords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	for content, want := range map[string]string{
+		"":           "",
+		"one\ntwo\n": "two",
+		"running bootstrap script ... 2026-11-25 03:08:02.189 UTC [2718] FATAL:  could not extend file: No space left on device\n" +
+			"HINT:  Check free disk space.\nPANIC:  cannot abort transaction 1\nAborted\n": "FATAL: could not extend file: No space left on device",
+		"initdb: error: could not create directory\n": "error: could not create directory",
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := lastWords(path); got != want {
+			t.Errorf("of %q: %q, want %q", content, got, want)
+		}
+	}
+}
+
 func TestLogIsShortenedUnderItsWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	log, err := openLog(path)

@@ -77,11 +77,11 @@ func (s *Server) awaitReady(ctx context.Context, child *process) error {
 
 // explain says why a postmaster ended before it was ready.
 func (s *Server) explain(child *process) error {
-	tail := tailLog(s.folder.log())
-	if strings.Contains(tail, "pre-existing shared memory block") {
-		return fmt.Errorf("%w\n%s", errOldChildren, tail)
+	said := lastWords(s.folder.log())
+	if strings.Contains(said, "pre-existing shared memory block") {
+		return fmt.Errorf("%w: %s", errOldChildren, said)
 	}
-	return fmt.Errorf("postgres did not start: %w\n%s", child.err, tail)
+	return fmt.Errorf("postgres did not start: %w: %s; more is in %s", child.err, said, s.folder.log())
 }
 
 // createDatabase makes the database culvert unless it is there. It is asked at

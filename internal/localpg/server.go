@@ -93,12 +93,12 @@ func (s *Server) Done() <-chan struct{} {
 	return s.current.Load().done
 }
 
-// Err says how the postmaster ended, with the last lines of its log; nil while
+// Err says how the postmaster ended, with what its log says; nil while
 // it runs and after an orderly stop.
 func (s *Server) Err() error {
 	p := s.current.Load()
 	if p.running() || p.err == nil {
 		return nil
 	}
-	return fmt.Errorf("postgres ended: %w\n%s", p.err, tailLog(s.folder.log()))
+	return fmt.Errorf("postgres ended: %w: %s; more is in %s", p.err, lastWords(s.folder.log()), s.folder.log())
 }

@@ -1,0 +1,107 @@
+package queue_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// What Postgres refuses, with a full disk for one, is in the log: once.
+func TestRefusalsAreLoggedOnce(t *testing.T) {
+	dsn := pgtest.Database(t)
+	var logged lines
+	q := open(t, dsn, func(o *queue.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+		o.AppendTimeout = 100 * time.Millisecond
+	})
+	for what, try := range map[string]struct {
+		lock string
+		call func() error
+	}{
+		"emits": {`SELECT pg_advisory_xact_lock(1668639862, 1)`, func() error {
+			_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")})
+			return err
+		}},
+		"acknowledgements": {`LOCK TABLE culvert.clients`, func() error {
+			_, err := q.Ack(t.Context(), ns, client("bob"), q.Head())
+			return err
+		}},
+	} {
+		conn := connect(t, dsn)
+		if _, err := conn.Exec(t.Context(), `BEGIN; `+try.lock); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := try.call(); !errors.Is(err, queue.ErrUnavailable) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
+			t.Fatal(err)
+		}
+		until(t, what+" are taken again", func() bool { return try.call() == nil })
+		for _, line := range []string{what + " are refused", what + " are stored again"} {
+			if n := strings.Count(logged.String(), line); n != 1 {
+				t.Errorf("%q stands %d times in\n%s", line, n, logged.String())
+			}
+		}
+	}
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// An alert on failed appends must also see those that fail before the append
+// itself, as with a full disk and a new room.
+func TestAppendsThatFailEarlyAreCounted(t *testing.T) {
+	dsn := pgtest.Database(t)
+	registry := prometheus.NewRegistry()
+	q := open(t, dsn, func(o *queue.Options) {
+		o.Registerer = registry
+		o.Logger = slog.New(slog.DiscardHandler)
+		o.AppendTimeout = 100 * time.Millisecond
+	})
+	conn := connect(t, dsn)
+	if _, err := conn.Exec(t.Context(), `BEGIN; LOCK TABLE culvert.rooms`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Append(t.Context(), []queue.Emit{emit("new", "1")}); !errors.Is(err, queue.ErrUnavailable) {
+		t.Error(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "culvert_append_errors_total" && f.GetMetric()[0].GetCounter().GetValue() != 1 {
+			t.Errorf("got %v", f)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+}
