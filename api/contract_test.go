@@ -127,7 +127,9 @@ func checkLines(t testing.TB, lines []string) {
 func checkFrame(t testing.TB, f sseFrame) {
 	t.Helper()
 	name := "Event"
-	if control, ok := strings.CutPrefix(f.event, "culvert:"); ok {
+	switch f.event {
+	case "culvert:hello", "culvert:heartbeat", "culvert:gap", "culvert:reconnect":
+		control := strings.TrimPrefix(f.event, "culvert:")
 		name = strings.ToUpper(control[:1]) + control[1:]
 	}
 	checkSchema(t, name, f.data)

@@ -72,7 +72,7 @@ func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) err
 	for key, p := range waiting {
 		ns, err := a.q.ids.namespace(ctx, key.ns)
 		if err != nil {
-			p.err = err
+			p.err = unavailable(context.WithoutCancel(ctx), "ack", err)
 			continue
 		}
 		row := clientRow{ns, key.client.name}

@@ -142,7 +142,7 @@ func (m *mover) moveOnce(ctx context.Context, batch []*change, generation int64)
 	for i, c := range batch {
 		id, err := m.q.ids.namespace(ctx, c.ns)
 		if err != nil {
-			return 0, err
+			return 0, unavailable(context.WithoutCancel(ctx), "move", err)
 		}
 		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, reservedPrefix), id, c.client.name, c.room.name, c.maxRooms
 	}

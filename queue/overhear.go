@@ -13,7 +13,7 @@ import (
 func (v *volatile) overhear(ctx context.Context) {
 	tick := time.NewTicker(v.q.o.Poll)
 	defer tick.Stop()
-	after := int64(-1)
+	after := v.from
 	for {
 		select {
 		case <-ctx.Done():
@@ -36,16 +36,21 @@ SELECT id, at, namespace, rooms, except_, event, data, is_binary, coalesce(sende
  ORDER BY id
  LIMIT $3`
 
+// newest is where an instance begins: what was before is for those who were connected.
+func (v *volatile) newest(ctx context.Context) (id int64) {
+	if err := v.q.db.read.QueryRow(ctx, newestVolatileSQL).Scan(&id); err != nil {
+		return -1
+	}
+	return id
+}
+
 // readOn delivers what came after an id, and returns the last one; -1 after a
 // failure, as after a crash of Postgres ids may begin anew.
 func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	if after < 0 {
-		if err := v.q.db.read.QueryRow(ctx, newestVolatileSQL).Scan(&after); err != nil {
-			return -1
-		}
-		return after
+		return v.newest(ctx)
 	}
 	const atOnce = 1_000
 	for {

@@ -57,6 +57,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.appender = newAppender(q)
 	q.mover = newMover(q)
 	q.volatile = newVolatile(q)
+	q.volatile.from = q.volatile.newest(ctx)
 	q.acks = newAcks(q)
 	q.presence = newPresence(q)
 	q.Registry.loaded = q.registryLoaded

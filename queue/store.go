@@ -44,14 +44,16 @@ func (a *appender) refuse(u *unit, err error) {
 }
 
 // attempt appends the batch and settles its units. Known keys take their emits
-// out, and the rest is tried again; so is all of it with ids that are outdated. ctx ends only when the queue has given up
-// waiting for the appender.
+// out, and the rest is tried again; so is all of it with ids that are outdated. ctx
+// ends only when the queue has given up waiting for the appender.
 func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	for {
 		b, err := a.build(ctx, batch)
 		if err != nil {
+			// The deadline is ours: it says that Postgres is slow.
+			err = unavailable(context.WithoutCancel(ctx), "append", err)
 			a.failed(err)
 			return moved, err
 		}

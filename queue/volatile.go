@@ -40,6 +40,7 @@ type volatile struct {
 	q     *Queue
 	wake  chan struct{} // something waits to be handed over
 	heard chan struct{} // others may have handed something over
+	from  int64         // the newest one when the queue was opened
 
 	mu      sync.Mutex
 	waiting []*flung
