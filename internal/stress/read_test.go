@@ -65,7 +65,7 @@ func (r *reader) run(ctx context.Context) error {
 		}
 		r.cuts++
 		pause := time.Duration(rand.IntN(60)) * time.Millisecond
-		if r.lazy {
+		if r.lazy && r.position != "" { // before, it would ask for the earliest again, and that is no gap
 			pause = 2500 * time.Millisecond
 		}
 		time.Sleep(pause)
