@@ -56,6 +56,7 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	for name, pool := range map[string]func() (used, total int32){
 		"read":  func() (int32, int32) { s := q.db.read.Stat(); return s.AcquiredConns(), s.TotalConns() },
 		"write": func() (int32, int32) { s := q.db.write.Stat(); return s.AcquiredConns(), s.TotalConns() },
+		"work":  func() (int32, int32) { s := q.db.work.Stat(); return s.AcquiredConns(), s.TotalConns() },
 	} {
 		m.gauge("pool_"+name+"_used_connections", "Connections of the "+name+" pool in use.", func() float64 { used, _ := pool(); return float64(used) })
 		m.gauge("pool_"+name+"_connections", "Connections of the "+name+" pool.", func() float64 { _, total := pool(); return float64(total) })

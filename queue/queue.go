@@ -26,6 +26,7 @@ type Queue struct {
 	follower *follower
 	acks     *acks
 	presence *presence
+	waiters  *waiters
 	metrics  *metrics
 
 	stop context.CancelFunc // ends the background work
@@ -53,6 +54,8 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.metrics = newMetrics(q, o.Registerer)
 	q.ids = newDirectory(db.write)
 	q.tail = newTail(log, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
+	q.waiters = newWaiters()
+	q.tail.heard = q.waiters.heard
 	q.follower = newFollower(q)
 	q.appender = newAppender(q)
 	q.mover = newMover(q)
