@@ -3,8 +3,9 @@
 -- +goose Up
 
 -- An event that wants replies. Without a count one is expected from each client
--- that was online in its rooms when it was emitted, and anybody it was addressed
--- to may reply until its time is over; with a count the first so many win.
+-- that was online in its rooms when it was emitted, and from each handler for it
+-- (0009), but whoever it was addressed to may reply until its time is over. With
+-- a count the first so many win.
 CREATE TABLE culvert.asks (
     "offset"     bigint PRIMARY KEY,
     namespace_id integer NOT NULL REFERENCES culvert.namespaces ON DELETE CASCADE,
@@ -18,7 +19,8 @@ CREATE TABLE culvert.asks (
 );
 CREATE INDEX asks_until ON culvert.asks (until);
 
--- party is who replied: a client's name, or "" for a backend without one.
+-- party is who replied: a client's name, U+0001 and a handler's, or "" for a
+-- backend without one.
 CREATE TABLE culvert.replies (
     "offset"  bigint NOT NULL REFERENCES culvert.asks ON DELETE CASCADE,
     party     text NOT NULL,
@@ -72,17 +74,6 @@ LANGUAGE sql STABLE AS $$
 $$;
 -- +goose StatementEnd
 
--- expected is the parties a reply is expected from, when no count is given.
--- +goose StatementBegin
-CREATE FUNCTION culvert.expected(ns integer, event text, rooms text[], except_ text[]) RETURNS text[]
-LANGUAGE sql STABLE AS $$
-    SELECT coalesce(array_agg(p.name), '{}')
-      FROM (SELECT name FROM culvert.inside(ns, rooms)
-            EXCEPT
-            SELECT name FROM culvert.inside(ns, except_)) p
-$$;
--- +goose StatementEnd
-
 -- reply stores one reply, unless it may not be, and stages the event that tells
 -- the emitter, both or neither. Nobody can read the room a backend without a
 -- client is told in: instances look there for who waits. result is "stored",
@@ -117,8 +108,8 @@ END
 $$;
 -- +goose StatementEnd
 
-REVOKE ALL ON FUNCTION culvert.ask, culvert.online, culvert.inside, culvert.expected, culvert.reply FROM PUBLIC;
+REVOKE ALL ON FUNCTION culvert.ask, culvert.online, culvert.inside, culvert.reply FROM PUBLIC;
 
 -- +goose Down
-DROP FUNCTION culvert.reply, culvert.expected, culvert.inside, culvert.online, culvert.ask;
+DROP FUNCTION culvert.reply, culvert.inside, culvert.online, culvert.ask;
 DROP TABLE culvert.replies, culvert.asks;

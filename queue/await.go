@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -141,5 +142,11 @@ func (q *Queue) readReplies(ctx context.Context, ns Namespace, to Offset) (Repli
 	return r, nil
 }
 
-// partyClient is the client a party of culvert.replies is; zero for a backend.
-func partyClient(party string) Client { return Client{party} }
+// partyClient is the client a party of culvert.replies is; zero for a backend
+// and for a handler.
+func partyClient(party string) Client {
+	if strings.HasPrefix(party, handlerParty) {
+		return Client{}
+	}
+	return Client{party}
+}

@@ -35,6 +35,13 @@ var (
 	ErrNoAsk = errors.New("no such event wants a reply")
 	// ErrReplyClosed: the time for replies is over, or as many as were wanted came.
 	ErrReplyClosed = errors.New("replies to this event are no longer taken")
+	// ErrLeaseLost is the cause with which a handler's context ends when another
+	// instance may run the event by now.
+	ErrLeaseLost = errors.New("the lease on the event was lost")
+	// ErrNoHandler: no handler of this name was ever registered.
+	ErrNoHandler = errors.New("no such handler")
+	// ErrHandlerLive: an instance runs the handler at the moment.
+	ErrHandlerLive = errors.New("the handler is running somewhere")
 	// ErrSyntax: data is not JSON.
 	ErrSyntax = errors.New("not valid JSON")
 	// ErrTooDeep: data is nested deeper than MaxDepth.
