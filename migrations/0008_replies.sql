@@ -84,9 +84,11 @@ CREATE FUNCTION culvert.reply(ask bigint, party text, sender text, data text, is
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-    a culvert.asks;
+    a  culvert.asks;
+    ns text;
 BEGIN
-    SELECT * INTO a FROM culvert.asks k WHERE k."offset" = ask FOR UPDATE;
+    SELECT k.* INTO a FROM culvert.asks k WHERE k."offset" = ask FOR UPDATE;
+    SELECT n.name INTO ns FROM culvert.namespaces n WHERE n.id = a.namespace_id AND n.name IS NOT NULL;
     IF NOT FOUND THEN
         RETURN 'unknown';
     END IF;
@@ -100,9 +102,7 @@ BEGIN
     UPDATE culvert.asks k SET counted = k.counted + 1
      WHERE k."offset" = ask AND (a.expected IS NULL OR party = ANY (a.expected));
     INSERT INTO culvert.staged (namespace, rooms, event, data, sender)
-    SELECT n.name, ARRAY[coalesce('@' || a.sender, E'\x01replies')], 'culvert:reply', event_data, sender
-      FROM culvert.namespaces n
-     WHERE n.id = a.namespace_id AND n.name IS NOT NULL;
+    VALUES (ns, ARRAY[coalesce('@' || a.sender, E'\x01replies')], 'culvert:reply', event_data, sender);
     RETURN 'stored';
 END
 $$;

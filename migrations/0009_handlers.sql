@@ -76,7 +76,13 @@ BEGIN
     IF busy THEN
         RETURN;
     END IF;
-    start := h.position;
+    -- Below its floor a namespace has no events, also while they still lie there.
+    SELECT greatest(h.position, n.floor) INTO start
+      FROM culvert.namespaces n
+     WHERE n.id = h.namespace_id AND n.name IS NOT NULL;
+    IF NOT FOUND THEN -- deleted: whoever runs the handler finds out and starts over
+        RETURN;
+    END IF;
     SELECT count(*), max(e."offset") INTO seen, last
       FROM (SELECT "offset"
               FROM culvert.events
@@ -102,10 +108,10 @@ BEGIN
     SELECT max(r.pruned) INTO gap_to
       FROM culvert.rooms r
      WHERE r.namespace_id = h.namespace_id;
-    lost := coalesce(gap_to > start, false);
-    gap_from := start;
+    lost := coalesce(gap_to > h.position, false);
+    gap_from := h.position;
     last := greatest(last, CASE WHEN lost THEN gap_to END);
-    IF last > start THEN
+    IF last > h.position THEN
         UPDATE culvert.handlers k SET position = last, gaps = k.gaps + lost::integer WHERE k.id = h.id;
     END IF;
 END

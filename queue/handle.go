@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // HandlerFunc runs for an event. It may run more than once for the same one, also
@@ -66,7 +68,7 @@ func (q *Queue) Handle(ns Namespace, pattern string, f HandlerFunc, options ...H
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), q.o.AppendTimeout)
 	defer cancel()
-	if err := h.register(ctx); err != nil {
+	if err := h.register(ctx, h.earliest); err != nil {
 		return err
 	}
 	return q.handlers.add(h)
@@ -90,10 +92,11 @@ func (h *handler) check() error {
 
 const registerSQL = `
 INSERT INTO culvert.handlers AS h (namespace_id, name, pattern, answers, position, live_until)
-SELECT $1, $2, $3, $4,
-       CASE WHEN $5 THEN l.floor ELSE greatest(l.floor, (SELECT max("offset") FROM culvert.events)) END,
+SELECT n.id, $2, $3, $4,
+       greatest(l.floor, n.floor, CASE WHEN NOT $5 THEN (SELECT max("offset") FROM culvert.events) END),
        clock_timestamp() + $6::interval
-  FROM culvert.log l
+  FROM culvert.log l, culvert.namespaces n
+ WHERE n.id = $1 AND n.name IS NOT NULL
 ON CONFLICT (namespace_id, name) DO UPDATE
    SET pattern = excluded.pattern, answers = excluded.answers,
        live_until = greatest(h.live_until, excluded.live_until)
@@ -101,18 +104,25 @@ RETURNING h.id`
 
 // register makes the handler known. Of instances with different patterns for
 // one name the last one counts, as in a deployment that changes it.
-func (h *handler) register(ctx context.Context) error {
-	ns, err := h.q.ids.namespace(ctx, h.ns)
-	if err != nil {
-		return unavailable(context.WithoutCancel(ctx), "register a handler", err)
+func (h *handler) register(ctx context.Context, earliest bool) error {
+	for {
+		ns, err := h.q.ids.namespace(ctx, h.ns)
+		if err != nil {
+			return unavailable(context.WithoutCancel(ctx), "register a handler", err)
+		}
+		var id int32
+		err = h.q.db.work.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, earliest, liveTime).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
+			h.q.ids.forget(h.ns, ns)
+			continue
+		}
+		if err != nil {
+			return unavailable(context.WithoutCancel(ctx), "register a handler", err)
+		}
+		h.nsID.Store(ns)
+		h.id.Store(id)
+		return nil
 	}
-	var id int32
-	err = h.q.db.work.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, h.earliest, liveTime).Scan(&id)
-	if err != nil {
-		return unavailable(context.WithoutCancel(ctx), "register a handler", err)
-	}
-	h.id.Store(id)
-	return nil
 }
 
 // covers is cheap and lets some through that the pattern does not cover: it only

@@ -26,7 +26,7 @@ type handler struct {
 	tries, slots       int
 	least, most, lease time.Duration
 
-	id          atomic.Int32 // in culvert.handlers
+	id, nsID    atomic.Int32 // in culvert.handlers
 	wake        chan struct{}
 	stop, abort context.CancelFunc
 

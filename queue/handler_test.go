@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -131,172 +129,6 @@ func TestHandlerGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-// Three instances, many events, functions that fail at random: each event is
-// run until it is done, never twice at a time, and all instances take part.
-func TestInstancesShareAHandler(t *testing.T) {
-	dsn := pgtest.Database(t)
-	const events = 300
-	var mu sync.Mutex
-	running, runs, done := map[queue.Offset]bool{}, map[queue.Offset]int{}, map[queue.Offset]int{}
-	share := make([]int, 3)
-	all := make(chan struct{})
-	var qs []*queue.Queue
-	for i := range share {
-		q := open(t, dsn)
-		qs = append(qs, q)
-		err := q.Handle(ns, "*", func(_ context.Context, e *queue.Event) (any, error) {
-			mu.Lock()
-			if running[e.Offset] {
-				t.Errorf("%d is run twice at a time", e.Offset)
-			}
-			running[e.Offset] = true
-			runs[e.Offset]++
-			fail := runs[e.Offset] <= int(e.Offset%3)
-			share[i]++
-			mu.Unlock()
-			time.Sleep(2 * time.Millisecond) // work
-			mu.Lock()
-			defer mu.Unlock()
-			running[e.Offset] = false
-			if fail {
-				return nil, errors.New("not yet")
-			}
-			if done[e.Offset]++; len(done) == events {
-				close(all)
-			}
-			return nil, nil
-		}, queue.Backoff(time.Millisecond, 20*time.Millisecond))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range events {
-		appendOne(t, qs[i%3], emit("r", "1"))
-	}
-	receive(t, all)
-	mu.Lock()
-	defer mu.Unlock()
-	for offset, n := range done {
-		if n != 1 || runs[offset] != int(offset%3)+1 {
-			t.Errorf("%d was run %d times, and done %d times", offset, runs[offset], n)
-		}
-	}
-	if slices.Min(share) == 0 {
-		t.Errorf("shares %v", share)
-	}
-}
-
-func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
-	dsn := pgtest.Database(t)
-	registry := prometheus.NewRegistry()
-	q := open(t, dsn, quiet, func(o *queue.Options) { o.Registerer = registry })
-	var mu sync.Mutex
-	var at []time.Time
-	healed := false
-	done := make(chan *queue.Event, 10)
-	err := q.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if e.Data == `"good"` || healed {
-			done <- e
-			return nil, nil
-		}
-		at = append(at, time.Now())
-		if len(at) == 2 {
-			panic("bang\x00")
-		}
-		return nil, errors.New("no\x00 \xff luck " + strings.Repeat("x", 3000))
-	}, queue.Named("mailer"), queue.Tries(4), queue.Backoff(40*time.Millisecond, 80*time.Millisecond), queue.Lease(300*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bad := appendOne(t, q, emit("r", `"bad"`)).Cursor.Offset
-	appendOne(t, q, emit("r", `"good"`))
-	receive(t, done)
-	o := operator(t, dsn)
-	parked := func() []queue.ParkedEvent {
-		return must[[]queue.ParkedEvent](t)(o.Parked(t.Context(), ns, "mailer", 10))
-	}
-	until(t, "it is parked", func() bool { return len(parked()) == 1 })
-	if p := parked()[0]; p.Offset != bad || p.Tries != 4 || p.Event != "greeting" || p.Room != room("r").String() || !strings.HasPrefix(p.Error, "no\uFFFD \uFFFD luck") || len(p.Error) > 2100 {
-		t.Errorf("parked %+v", p)
-	}
-	mu.Lock()
-	if len(at) != 4 || at[1].Sub(at[0]) < 20*time.Millisecond || at[2].Sub(at[1]) < 40*time.Millisecond || at[3].Sub(at[2]) < 40*time.Millisecond {
-		t.Errorf("run at %v", at)
-	}
-	mu.Unlock()
-	until(t, "the metric shows it", func() bool { return gaugeOf(t, registry, "culvert_handler_parked") == 1 })
-	if s := must[[]queue.HandlerState](t)(o.Handlers(t.Context()))[0]; s.Parked != 1 || s.Waiting != 0 || s.Name != "mailer" || s.Position < bad {
-		t.Errorf("state %+v", s)
-	}
-
-	mu.Lock()
-	healed = true
-	mu.Unlock()
-	if n, err := o.Retry(t.Context(), ns, "mailer", bad+1); n != 0 || err != nil {
-		t.Errorf("retry of another one: %d, %v", n, err)
-	}
-	if n, err := o.Retry(t.Context(), ns, "mailer", bad); n != 1 || err != nil {
-		t.Errorf("retry: %d, %v", n, err)
-	}
-	if e := receive(t, done); e.Offset != bad {
-		t.Errorf("retried %+v", e)
-	}
-	until(t, "the metric shows it", func() bool { return gaugeOf(t, registry, "culvert_handler_parked") == 0 })
-	if err := o.Remove(t.Context(), ns, "mailer"); !errors.Is(err, queue.ErrHandlerLive) {
-		t.Errorf("remove while it is live: %v", err)
-	}
-	if _, err := o.Drop(t.Context(), ns, "nobody"); !errors.Is(err, queue.ErrNoHandler) {
-		t.Errorf("drop of nobody's: %v", err)
-	}
-}
-
-func gaugeOf(t testing.TB, g prometheus.Gatherer, name string) float64 {
-	t.Helper()
-	families, err := g.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name && len(f.GetMetric()) == 1 {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	return math.NaN()
-}
-
-func TestDropParked(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn, quiet)
-	err := q.Handle(ns, "*", func(context.Context, *queue.Event) (any, error) { return nil, errors.New("no") }, queue.Tries(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		appendOne(t, q, emit("r", "1"))
-	}
-	last := appendOne(t, q, emit("r", "1")).Cursor.Offset
-	o := operator(t, dsn)
-	until(t, "all are parked", func() bool { return len(must[[]queue.ParkedEvent](t)(o.Parked(t.Context(), ns, "*", 10))) == 4 })
-	if n, err := o.Drop(t.Context(), ns, "*", last); n != 1 || err != nil {
-		t.Errorf("dropped %d, %v", n, err)
-	}
-	if n, err := o.Drop(t.Context(), ns, "*"); n != 3 || err != nil {
-		t.Errorf("dropped %d, %v", n, err)
-	}
-	if err := q.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	sql(t, dsn, `UPDATE culvert.handlers SET live_until = now()`) // a while later
-	if err := o.Remove(t.Context(), ns, "*"); err != nil {
-		t.Error(err)
-	}
-	if states := must[[]queue.HandlerState](t)(o.Handlers(t.Context())); len(states) != 0 {
-		t.Errorf("left: %+v", states)
-	}
-}
-
 func TestHandlersAnswer(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn, quiet), open(t, dsn)
@@ -330,62 +162,6 @@ func TestHandlersAnswer(t *testing.T) {
 		p := must[[]queue.ParkedEvent](t)(o.Parked(t.Context(), ns, "bad", 1))
 		return len(p) == 1 && strings.Contains(p[0].Error, "unsupported type")
 	})
-}
-
-// A lease that is not renewed ends the function's context, and another instance
-// runs the event.
-func TestLostLeaseEndsTheFunction(t *testing.T) {
-	dsn := pgtest.Database(t)
-	a := open(t, dsn)
-	cause := make(chan error, 1)
-	release := make(chan struct{})
-	err := a.Handle(ns, "*", func(ctx context.Context, _ *queue.Event) (any, error) {
-		<-ctx.Done()
-		cause <- context.Cause(ctx)
-		<-release
-		return nil, nil
-	}, queue.Named("slow"), queue.Lease(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	appendOne(t, a, emit("r", "1"))
-	conn := connect(t, dsn)
-	until(t, "it is claimed", func() bool {
-		tag, err := conn.Exec(t.Context(), `UPDATE culvert.handler_jobs SET claim = claim + 1000, due = clock_timestamp() WHERE claim = 1`)
-		return err == nil && tag.RowsAffected() == 1 // as another instance does
-	})
-	if err := receive(t, cause); !errors.Is(err, queue.ErrLeaseLost) {
-		t.Errorf("cause %v", err)
-	}
-	b := handle(t, open(t, dsn), "*", queue.Named("slow"))
-	receive(t, b)
-	close(release)
-}
-
-// An event whose every run ends its instance is parked, not run for ever.
-func TestEventThatKillsIsParked(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn, quiet)
-	o := operator(t, dsn)
-	ran := make(chan struct{}, 100)
-	err := q.Handle(ns, "*", func(context.Context, *queue.Event) (any, error) {
-		ran <- struct{}{}
-		// The instance dies here: nothing is stored, and the lease runs out.
-		conn := connect(t, dsn)
-		_, err := conn.Exec(context.Background(), `UPDATE culvert.handler_jobs SET claim = claim + 1, due = clock_timestamp()`)
-		return nil, err
-	}, queue.Tries(3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	appendOne(t, q, emit("r", "1"))
-	until(t, "it is parked", func() bool {
-		p := must[[]queue.ParkedEvent](t)(o.Parked(t.Context(), ns, "*", 1))
-		return len(p) == 1 && p[0].Tries == 3 && strings.Contains(p[0].Error, "no run ended")
-	})
-	if len(ran) != 3 {
-		t.Errorf("run %d times", len(ran))
-	}
 }
 
 func TestHandlerIsToldOfAGap(t *testing.T) {
@@ -441,61 +217,6 @@ func TestRetrySurvivesRetention(t *testing.T) {
 	}
 }
 
-func TestCloseWaitsForHandlers(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn)
-	started, ended := make(chan struct{}), make(chan error, 1)
-	err := q.Handle(ns, "*", func(ctx context.Context, _ *queue.Event) (any, error) {
-		close(started)
-		// It may still use the queue.
-		_, err := q.Append(ctx, []queue.Emit{emit("r", `"by the handler"`)})
-		ended <- err
-		return nil, nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	appendOne(t, q, emit("r", "1"))
-	receive(t, started)
-	if err := q.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Error(err)
-		}
-	default:
-		t.Error("Close did not wait")
-	}
-	if err := q.Handle(ns, "x", nil); err == nil {
-		t.Error("a closed queue takes a handler")
-	}
-
-	stuck := open(t, dsn)
-	started = make(chan struct{}, 10)
-	cause := make(chan error, 1)
-	err = stuck.Handle(ns, "*", func(ctx context.Context, _ *queue.Event) (any, error) {
-		started <- struct{}{}
-		<-ctx.Done()
-		cause <- ctx.Err()
-		return nil, ctx.Err()
-	}, queue.Named("stuck"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	appendOne(t, stuck, emit("r", "1"))
-	receive(t, started)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := stuck.Close(ctx); err == nil || !strings.Contains(err.Error(), "default/stuck") {
-		t.Errorf("close: %v", err)
-	}
-	if err := receive(t, cause); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-}
-
 func TestHandleRefuses(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	nothing := func(context.Context, *queue.Event) (any, error) { return nil, nil }
@@ -515,4 +236,40 @@ func TestHandleRefuses(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
+}
+
+// A deleted namespace takes its handlers along; one that still runs starts over
+// with the first event of the namespace that comes in its place.
+func TestHandlerOfADeletedNamespaceStartsOver(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q, other := open(t, dsn), open(t, dsn)
+	tenant := mustParse(queue.ParseNamespace, "tenant")
+	events := make(chan *queue.Event, 10)
+	err := q.Handle(tenant, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+		events <- e
+		return nil, nil
+	}, queue.Lease(300*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		e := emit("r", "%d", i)
+		e.Namespace = tenant
+		appendOne(t, other, e)
+		if got := receive(t, events); got.Data != fmt.Sprint(i) {
+			t.Errorf("got %s, want %d", got.Data, i)
+		}
+		if err := other.DeleteNamespace(t.Context(), tenant); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn := connect(t, dsn)
+	until(t, "the old ones are swept away", func() bool {
+		var left int
+		if _, err := conn.Exec(t.Context(), `SELECT culvert.sweep_namespaces(100)`); err != nil {
+			t.Fatal(err)
+		}
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.handlers h JOIN culvert.namespaces n ON n.id = h.namespace_id WHERE n.name IS NULL`).Scan(&left)
+		return err == nil && left == 0
+	})
 }

@@ -82,27 +82,31 @@ func (h *handler) renew(ctx context.Context) error {
 
 const liveSQL = `
 WITH alive AS (
-     UPDATE culvert.handlers
+     UPDATE culvert.handlers h
         SET live_until = clock_timestamp() + $2::interval
-      WHERE id = $1
-     RETURNING id)
+       FROM culvert.namespaces n
+      WHERE h.id = $1 AND n.id = h.namespace_id AND n.name IS NOT NULL
+     RETURNING h.id)
 SELECT EXISTS (SELECT FROM alive),
+       EXISTS (SELECT FROM culvert.namespaces WHERE id = $3 AND name IS NOT NULL),
        (SELECT count(*)
           FROM culvert.handler_jobs
          WHERE handler_id = $1 AND parked_at IS NOT NULL)`
 
-// live says that the handler is there, and counts what is parked. An operator
-// who dropped it in a moment when it seemed to be gone has it start over.
+// live says that the handler is there, and counts what is parked. When it is not
+// there any more it starts over: at the head when an operator dropped it in a moment
+// in which it seemed to be gone; at the beginning when its namespace was deleted,
+// for all that is in one that has come in its place is new.
 func (h *handler) live(ctx context.Context) error {
-	var known bool
+	var known, there bool
 	var parked int
-	if err := h.q.db.work.QueryRow(ctx, liveSQL, h.id.Load(), liveTime).Scan(&known, &parked); err != nil {
+	if err := h.q.db.work.QueryRow(ctx, liveSQL, h.id.Load(), liveTime, h.nsID.Load()).Scan(&known, &there, &parked); err != nil {
 		return err
 	}
 	h.q.metrics.handlerParked.WithLabelValues(h.label()).Set(float64(parked))
 	if known {
 		return nil
 	}
-	h.q.o.Logger.Warn("the handler was dropped while it runs here; it starts over", "handler", h.label())
-	return h.register(ctx)
+	h.q.o.Logger.Warn("the handler or its namespace was dropped while it runs here; it starts over", "handler", h.label())
+	return h.register(ctx, !there)
 }

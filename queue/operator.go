@@ -44,7 +44,7 @@ const handlersSQL = `
 SELECT n.name, h.name, h.pattern, h.live_until > clock_timestamp(), h.position,
        count(j."offset") FILTER (WHERE j.parked_at IS NULL), count(j.parked_at), h.gaps
   FROM culvert.handlers h
-  JOIN culvert.namespaces n ON n.id = h.namespace_id
+  JOIN culvert.namespaces n ON n.id = h.namespace_id AND n.name IS NOT NULL
   LEFT JOIN culvert.handler_jobs j ON j.handler_id = h.id
  GROUP BY n.name, h.id
  ORDER BY n.name, h.name`
