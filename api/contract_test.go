@@ -131,6 +131,8 @@ func checkFrame(t testing.TB, f sseFrame) {
 	case "culvert:hello", "culvert:heartbeat", "culvert:gap", "culvert:reconnect":
 		control := strings.TrimPrefix(f.event, "culvert:")
 		name = strings.ToUpper(control[:1]) + control[1:]
+	case "culvert:reply":
+		checkSchema(t, "ReplyEvent", f.payload(t))
 	}
 	checkSchema(t, name, f.data)
 }

@@ -1,4 +1,4 @@
-// Package api is Culvert over HTTP: emit, receive, acknowledge.
+// Package api is Culvert over HTTP: emit, receive, acknowledge, reply.
 //
 // New makes an http.Handler of a queue; any server can mount it. A request
 // passes these places in this order:
@@ -6,7 +6,7 @@
 //	observe   request id, panic, error -> problem+json, metrics   observe.go
 //	CORS      preflights end here                                 cors.go
 //	admit     credentials, namespace, the client it acts for      admit.go
-//	handler   emit, events, ack, history, client                  a file each
+//	handler   emit, reply, events, ack, history, client           a file each
 //
 // A stream is in one of these states, in one loop (stream.go): greeting
 // (culvert:hello), delivering (Poll has events), waiting (woken by an event, a

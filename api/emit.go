@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/culvertmq/culvert/queue"
 )
@@ -13,6 +14,8 @@ type appender interface {
 	Append(ctx context.Context, emits []queue.Emit) ([]queue.Result, error)
 	AppendEach(ctx context.Context, emits []queue.Emit) []queue.Result
 }
+
+const emitRoute = "/v1/:ns/emit"
 
 // emit serves POST /v1/{ns}/emit.
 func (h *Handler) emit(c *call) error {
@@ -28,14 +31,18 @@ func (h *Handler) store(c *call) error {
 	if err != nil {
 		return err
 	}
-	if c.query.values.Has("wait") {
-		return refuse(invalid, "wait", "waiting for replies is not supported by this version")
+	wait, err := c.replyWait(h.o.MaxWait)
+	if err != nil {
+		return err
 	}
 	key, err := keyHeader(c.r.Header)
 	if err != nil {
 		return err
 	}
 	if media == mediaLines {
+		if wait >= 0 {
+			return refuse(invalid, "wait", "waiting for replies is for a single event")
+		}
 		if key != nil {
 			return refuse(invalid, "key", "Idempotency-Key is for a single event; give each line a key of its own")
 		}
@@ -51,12 +58,15 @@ func (h *Handler) store(c *call) error {
 		return err
 	}
 	if e.events != nil {
+		if wait >= 0 {
+			return refuse(invalid, "wait", "waiting for replies is for a single event")
+		}
 		if key != nil {
 			return refuse(invalid, "key", "Idempotency-Key is for a single event; give each event a key of its own")
 		}
 		return h.emitBatch(c, &e)
 	}
-	return h.emitOne(c, &e, key)
+	return h.emitOne(c, &e, key, wait)
 }
 
 // keyHeader reads Idempotency-Key; nil when it is absent.
@@ -72,10 +82,14 @@ func keyHeader(header http.Header) (*queue.Key, error) {
 	return nil, refuse(invalid, "key", "Idempotency-Key stands more than once")
 }
 
-func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key) error {
+// emitOne stores one event and, unless wait is negative, waits for its replies.
+func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key, wait time.Duration) error {
 	m, err := e.emit(c)
 	if err != nil {
 		return err
+	}
+	if wait >= 0 && m.Reply == (queue.Ask{}) {
+		return refuse(invalid, "wait", "there is nothing to wait for: the event has no reply")
 	}
 	if volatile, err := e.isVolatile(); err != nil {
 		return err
@@ -96,6 +110,9 @@ func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key) error {
 		return err
 	}
 	h.count(results)
+	if wait >= 0 {
+		return h.await(c, wait, results[0])
+	}
 	status := http.StatusCreated
 	if results[0].Duplicate {
 		status = http.StatusOK

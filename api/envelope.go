@@ -79,9 +79,6 @@ func (e *envelope) emit(c *call) (queue.Emit, error) {
 	if e.events != nil {
 		return m, refuse(malformed, "events", "events cannot stand inside an event")
 	}
-	if err := e.notYet(); err != nil {
-		return m, err
-	}
 	var err error
 	if m.Event, err = e.name(); err != nil {
 		return m, err
@@ -95,17 +92,11 @@ func (e *envelope) emit(c *call) (queue.Emit, error) {
 	if m.Data, err = e.payload(); err != nil {
 		return m, err
 	}
+	if m.Reply, err = e.ask(); err != nil {
+		return m, err
+	}
 	m.Key, err = e.idempotencyKey()
 	return m, err
-}
-
-// notYet refuses what PROTOCOL promises and this version does not do: ignoring a
-// reply would be worse.
-func (e *envelope) notYet() error {
-	if !isNull(e.reply) {
-		return refuse(invalid, "reply", "replies are not supported by this version")
-	}
-	return nil
 }
 
 func (e *envelope) name() (queue.EventName, error) {

@@ -27,6 +27,8 @@ var faults = []struct {
 	{queue.ErrNotFound, notFound, ""},
 	{queue.ErrDeleted, notFound, ""},
 	{queue.ErrTooManyRooms, tooManyRooms, "room"},
+	{queue.ErrNoAsk, notFound, ""},
+	{queue.ErrReplyClosed, replyClosed, ""},
 	{queue.ErrOverloaded, overloaded, ""},
 	{queue.ErrUnavailable, unavailable, ""},
 	{queue.ErrClosed, draining, ""},

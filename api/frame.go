@@ -91,6 +91,10 @@ func appendEvent(b []byte, e *queue.Event) []byte {
 	b = appendClient(b, e.From)
 	b = append(b, `,"at":`...)
 	b = appendTime(b, e.At)
+	if !e.ReplyUntil.IsZero() {
+		b = appendTime(append(b, `,"reply":{"until":`...), e.ReplyUntil)
+		b = append(b, '}')
+	}
 	return append(b, '}')
 }
 

@@ -55,6 +55,7 @@ func TestGoldenFrames(t *testing.T) {
 		event("lobby", "chat message", `{"text":"hi"}`, func(e *queue.Event) { e.From = mustClient("alice") }),
 		event("*", "e", "null", nil),
 		event(`octo-org/"repo"\ü`, " leads with a space, ends with one ", `"line\nbreak"`, func(e *queue.Event) { e.From = mustClient(`<"\>`) }),
+		event("@bob", "question", `"?"`, func(e *queue.Event) { e.ReplyUntil = noon.Add(30 * time.Second) }),
 		event("@bob", "bytes", `"AAECAw=="`, func(e *queue.Event) { e.Binary = true }),
 		gapFrame(&queue.Gap{From: cursorOf("k3f9:1"), To: cursorOf("k3f9:4000"), Reason: queue.GapPruned}),
 		gapFrame(&queue.Gap{From: cursorOf("old1:99"), To: cursorOf("k3f9:0"), Reason: queue.GapLog}),

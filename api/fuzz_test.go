@@ -54,7 +54,7 @@ func FuzzEmitBody(f *testing.F) {
 		`{"event":"e"}`, `{"room":"r","event":"e","data":{"a":[1,2,{"b":null}]}}`, `{"rooms":["a","b"],"except":["@me","x"],"event":"e","key":"k"}`,
 		`{"event":"e","binary":"AAEC"}`, `{"events":[{"event":"a"},{"event":"b","data":"x"}]}`, ` { "event" : "e" , "data" : [ ] } `,
 		`{"event":"\ud83d\ude00","data":"\u0041\n"}`, `{"event":"e","event":"f"}`, `{"Event":"e"}`, `{"event":"e","data":1e400}`, `{"ev\u0065nt":"e"}`,
-		`{"event":"e"}x`, `[]`, `null`, `"`, `{`, `{"event":"e","data":{"\u0000":1}}`, "{\"event\":\"\xff\"}", `{"event":"e","reply":null,"volatile":false}`,
+		`{"event":"e"}x`, `[]`, `null`, `"`, `{`, `{"event":"e","data":{"\u0000":1}}`, "{\"event\":\"\xff\"}", `{"event":"e","reply":null,"volatile":false}`, `{"event":"e","reply":{"timeout":1.5,"count":2}}`,
 	} {
 		f.Add([]byte(s))
 	}

@@ -33,6 +33,7 @@ type store interface {
 	clients
 	rooms
 	flinger
+	asker
 	pinger
 	keyring
 	registrar
@@ -94,7 +95,8 @@ func (h *Handler) routes() {
 	e.PUT("/v1/:ns", h.admit(h.putNamespace))
 	e.PATCH("/v1/:ns", h.admit(h.patchNamespace))
 	e.DELETE("/v1/:ns", h.admit(h.deleteNamespace))
-	e.POST("/v1/:ns/emit", h.admit(h.emit))
+	e.POST(emitRoute, h.admit(h.emit))
+	e.POST("/v1/:ns/reply", h.admit(h.takeReply))
 	e.POST("/v1/:ns/ack", h.admit(h.ack))
 	e.POST("/v1/:ns/token", h.admit(h.renew))
 	e.GET("/v1/:ns/events", h.admit(h.events))

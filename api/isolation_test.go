@@ -18,6 +18,7 @@ var isolated = map[string]struct {
 	"PATCH /v1/:ns":                              {"/v1/default", "{}", true},
 	"DELETE /v1/:ns":                             {"/v1/default", "", true},
 	"POST /v1/:ns/emit":                          {"/v1/default/emit?client=alice", `{"event":"e"}`, true},
+	"POST /v1/:ns/reply":                         {"/v1/default/reply?client=alice", `{"offset":1}`, true},
 	"POST /v1/:ns/ack":                           {"/v1/default/ack?client=alice", `{"cursor":"a:1"}`, true},
 	"POST /v1/:ns/token":                         {"/v1/default/token?client=alice", "", true},
 	"GET /v1/:ns/events":                         {"/v1/default/events?client=alice&wait=0", "", true},

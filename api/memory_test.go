@@ -19,7 +19,7 @@ type memory struct {
 	subs   map[*memorySub]bool
 
 	// Errors to answer with, and what to do meanwhile.
-	appendErr, pollErr, subscribeErr, ackErr, stateErr, historyErr, pingErr error
+	appendErr, pollErr, subscribeErr, ackErr, stateErr, historyErr, pingErr, awaitErr error
 
 	onAppend func(ctx context.Context)
 	gap      *queue.Gap // for the next Poll
@@ -111,6 +111,14 @@ func (m *memory) Holds(queue.Grant) bool { return false }
 func (m *memory) HasKeys() bool { return false }
 
 func (m *memory) Watch(func()) {}
+
+func (m *memory) Reply(context.Context, queue.Reply) (bool, error) { return false, queue.ErrNoAsk }
+
+// Await waits like the real one, and nobody ever replies.
+func (m *memory) Await(ctx context.Context, _ queue.Namespace, _ queue.Offset) (queue.Replies, error) {
+	<-ctx.Done()
+	return queue.Replies{}, m.awaitErr
+}
 
 func (m *memory) Ping(context.Context) error { return m.pingErr }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -14,6 +15,7 @@ import (
 // metrics have no label that grows with clients, rooms or namespaces.
 type metrics struct {
 	streams, polls, uploads      prometheus.Gauge
+	waits                        prometheus.Gauge
 	stored, duplicates, rejected prometheus.Counter
 	volatile                     prometheus.Counter
 	streamed, polled, read       prometheus.Counter
@@ -24,7 +26,7 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	connections := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "culvert_connections",
-		Help: "Streams, held long polls and NDJSON uploads open now.",
+		Help: "Streams, held long polls, NDJSON uploads and emits that wait for replies, open now.",
 	}, []string{"transport"})
 	in := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "culvert_events_in_total",
@@ -38,6 +40,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		streams: connections.WithLabelValues("sse"),
 		polls:   connections.WithLabelValues("poll"),
 		uploads: connections.WithLabelValues("ndjson"),
+		waits:   connections.WithLabelValues("emit"),
 
 		stored:     in.WithLabelValues("stored"),
 		duplicates: in.WithLabelValues("duplicate"),
@@ -50,7 +53,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "culvert_http_request_duration_seconds",
-			Help:    "Time to answer, by route and class of status; without streams and long polls, which wait on purpose.",
+			Help:    "Time to answer, by route and class of status; without streams, long polls and emits with ?wait, which wait on purpose.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"route", "status"}),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -67,7 +70,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 
 var classes = [...]string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
-func (m *metrics) request(route string, status int, took time.Duration) {
+func (m *metrics) request(route, query string, status int, took time.Duration) {
 	class := classes[0]
 	if i := status / 100; i < len(classes) {
 		class = classes[i]
@@ -76,6 +79,8 @@ func (m *metrics) request(route string, status int, took time.Duration) {
 	case route == "":
 		route = "unknown" // Echo names no route for a 404
 	case route == eventsRoute && status == http.StatusOK:
+		return
+	case route == emitRoute && strings.Contains(query, "wait="):
 		return
 	}
 	m.seconds.WithLabelValues(route, class).Observe(took.Seconds())

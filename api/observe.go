@@ -28,7 +28,7 @@ func (h *Handler) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if err := recovered(next, c); err != nil {
 			h.fail(c, id, err)
 		}
-		h.metrics.request(c.Path(), w.Status, time.Since(start))
+		h.metrics.request(c.Path(), r.URL.RawQuery, w.Status, time.Since(start))
 		if h.log.Enabled(r.Context(), slog.LevelDebug) {
 			h.log.LogAttrs(r.Context(), slog.LevelDebug, "request", requestAttrs(c, id, time.Since(start))...)
 		}

@@ -40,6 +40,8 @@ var (
 		"The log was replaced (a new database, a restore) since the cursor was given. Receive from it: the answer begins with the gap and with cursors of the new log."}
 	keyReused = &kind{"key-reused", 409, "Idempotency key reused", 0,
 		"The idempotency key was used for an event with other content. A repeat must be the same event; another event needs another key."}
+	replyClosed = &kind{"reply-closed", 410, "Replies are closed", 0,
+		"The event wanted replies until a time that has passed, or as many as it wanted have come."}
 	tooLarge = &kind{"too-large", 413, "Too large", 0,
 		"A body may have 1 MiB (NDJSON: any length, but 320 KiB a line), an event's data 256 KiB."}
 	unsupported = &kind{"unsupported-media-type", 415, "Unsupported media type", 0,
@@ -61,7 +63,7 @@ var (
 // kinds lists every problem this server answers with.
 var kinds = []*kind{
 	malformed, badParameter, tooDeep, unauthorized, forbidden, notFound, methodNotAllowed,
-	timedOut, beyondHead, otherLog, keyReused, tooLarge, unsupported, invalid, tooManyRooms, internal,
+	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms, internal,
 	overloaded, unavailable, draining,
 }
 

@@ -20,7 +20,7 @@ import (
 func TestProblems(t *testing.T) {
 	s := newSite(t)
 	alice := bearerOf(token(t, "alice", "rooms:room-*", "emit:room-*"))
-	emit := "/v1/default/emit"
+	emit, reply := "/v1/default/emit", "/v1/default/reply"
 	events := "/v1/default/events?client=c&wait=0"
 	plain := header("Content-Type", "text/plain")
 	for _, c := range []struct {
@@ -156,8 +156,34 @@ func TestProblems(t *testing.T) {
 		{"POST", emit, `{"events":[{"event":"e","volatile":1}]}`, 422, "invalid", "events[0].volatile", nil},
 		{"POST", "/v1/default/token", "", 403, "forbidden", "", nil},
 		{"POST", emit, `{"event":"e","volatile":"no"}`, 422, "invalid", "volatile", nil},
-		{"POST", emit, `{"event":"e","reply":{"timeout":1}}`, 422, "invalid", "reply", nil},
+		{"POST", emit, `{"event":"e","reply":true}`, 422, "invalid", "reply", nil},
+		{"POST", emit, `{"event":"e","reply":{"timeout":0.04}}`, 422, "invalid", "reply.timeout", nil},
+		{"POST", emit, `{"event":"e","reply":{"timeout":86401}}`, 422, "invalid", "reply.timeout", nil},
+		{"POST", emit, `{"event":"e","reply":{"timeout":1e300}}`, 422, "invalid", "reply.timeout", nil},
+		{"POST", emit, `{"event":"e","reply":{"timeout":"1"}}`, 422, "invalid", "reply.timeout", nil},
+		{"POST", emit, `{"event":"e","reply":{"count":0}}`, 422, "invalid", "reply.count", nil},
+		{"POST", emit, `{"event":"e","reply":{"count":10001}}`, 422, "invalid", "reply.count", nil},
+		{"POST", emit, `{"event":"e","reply":{"count":1.5}}`, 422, "invalid", "reply.count", nil},
+		{"POST", emit, `{"events":[{"event":"e","reply":{"count":-1}}]}`, 422, "invalid", "events[0].reply.count", nil},
+		{"POST", emit, `{"event":"e","reply":{"seconds":1}}`, 400, "malformed", "reply.seconds", nil},
+		{"POST", emit, `{"event":"e","reply":{"count":1,"count":1}}`, 400, "malformed", "reply.count", nil},
 		{"POST", emit + "?wait=1", `{"event":"e"}`, 422, "invalid", "wait", nil},
+		{"POST", emit + "?wait=1", `{"event":"e","volatile":true}`, 422, "invalid", "wait", nil},
+		{"POST", emit + "?wait=1", `{"events":[{"event":"e","reply":{}}]}`, 422, "invalid", "wait", nil},
+		{"POST", emit + "?wait=1", `{"event":"e","reply":{}}`, 422, "invalid", "wait", []option{header("Content-Type", mediaLines)}},
+		{"POST", emit + "?wait=51", `{"event":"e","reply":{}}`, 400, "bad-parameter", "wait", nil},
+		{"POST", reply, `{"offset":1,"x":1}`, 400, "malformed", "x", nil},
+		{"POST", reply, `{"offset":1,"offset":1}`, 400, "malformed", "offset", nil},
+		{"POST", reply, `{"data":1}`, 422, "invalid", "offset", nil},
+		{"POST", reply, `{"offset":"1"}`, 422, "invalid", "offset", nil},
+		{"POST", reply, `{"offset":-1}`, 422, "invalid", "offset", nil},
+		{"POST", reply, `{"offset":9007199254740992}`, 422, "invalid", "offset", nil},
+		{"POST", reply, `{"offset":1,"data":1,"binary":"AAAA"}`, 422, "invalid", "binary", nil},
+		{"POST", reply, `[1]`, 422, "invalid", "", nil},
+		{"POST", reply, `{"offset":1}`, 404, "not-found", "", nil},
+		{"POST", reply, `{"offset":1}`, 415, "unsupported-media-type", "", []option{plain}},
+		{"POST", reply, `{"offset":1,"data":"` + strings.Repeat("x", 256<<10) + `"}`, 413, "too-large", "data", nil},
+		{"POST", reply + "?client=bob", `{"offset":1}`, 404, "not-found", "", []option{alice}},
 		{"POST", emit + "?client=a%0Ab", `{"event":"e"}`, 422, "invalid", "client", nil},
 		{"GET", "/v1/default/events?client=" + strings.Repeat("x", 129), "", 422, "invalid", "client", nil},
 		{"GET", events + "&rooms=a,,b", "", 422, "invalid", "rooms", nil},

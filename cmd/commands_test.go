@@ -103,7 +103,7 @@ func TestConfigCheck(t *testing.T) {
 
 // TestHelp: every command says how it is used, and runtime errors do not.
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"serve", "emit", "listen", "token", "migrate", "migrate up", "migrate status", "healthcheck", "config", "config check", "version"} {
+	for _, args := range []string{"serve", "emit", "listen", "token", "migrate", "migrate up", "migrate status", "handlers", "handlers list", "handlers parked", "handlers retry", "handlers drop", "healthcheck", "config", "config check", "version"} {
 		if out := must(t, "", nil, append(strings.Fields(args), "--help")...); !strings.Contains(out, "Usage:") {
 			t.Errorf("%s --help prints %s", args, out)
 		}

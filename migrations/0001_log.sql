@@ -85,6 +85,7 @@ CREATE TABLE culvert.events (
     sender    text,
     except_   text[],         -- names of rooms whose clients do not get it
     data      text NOT NULL,  -- one line of JSON; text, so that it is not parsed again
+    reply_until timestamptz,  -- a reply is wanted until then; see 0008
     PRIMARY KEY ("offset", room_id)
 ) PARTITION BY RANGE ("offset");
 CREATE INDEX events_room ON culvert.events (room_id, "offset");

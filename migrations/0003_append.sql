@@ -105,6 +105,8 @@ CREATE FUNCTION culvert.append(
     key_hash    bytea[],
     key_pos     integer[],
     INOUT generation bigint,
+    reply_ms    integer[],  -- how long a reply is wanted, 0 for none; empty when no event wants one
+    asks        json,       -- of the events that want one: see culvert.ask; or NULL
     OUT log     text,
     OUT prev    bigint,     -- the head before
     OUT base    bigint,
@@ -176,10 +178,14 @@ BEGIN
         RETURN;
     END IF;
 
-    INSERT INTO culvert.events ("offset", room_id, at, is_binary, event, sender, except_, data)
-    SELECT base + e.pos, e.room, at, e.is_binary, e.event, NULLIF(e.sender, ''), NULLIF(e.except_, '')::text[], e.data
-      FROM unnest(pos, room, event, data, is_binary, sender, except_)
-           AS e (pos, room, event, data, is_binary, sender, except_);
+    INSERT INTO culvert.events ("offset", room_id, at, is_binary, event, sender, except_, data, reply_until)
+    SELECT base + e.pos, e.room, at, e.is_binary, e.event, NULLIF(e.sender, ''), NULLIF(e.except_, '')::text[], e.data,
+           at + NULLIF(e.reply_ms, 0) * interval '1 millisecond'
+      FROM unnest(pos, room, event, data, is_binary, sender, except_, reply_ms)
+           AS e (pos, room, event, data, is_binary, sender, except_, reply_ms);
+    IF asks IS NOT NULL THEN
+        PERFORM culvert.ask(base, at, asks);
+    END IF;
     IF cardinality(key) > 0 THEN
         INSERT INTO culvert.keys AS k (namespace_id, key, hash, "offset", at)
         SELECT e.ns, e.key, e.hash, base + e.pos, at

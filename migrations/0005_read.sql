@@ -22,7 +22,8 @@
 -- +goose StatementBegin
 CREATE FUNCTION culvert.follow(after bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
-               sender text, except_ text[], data text, place text, pruned bigint)
+               sender text, except_ text[], data text, place text, pruned bigint,
+               reply_until timestamptz)
 LANGUAGE plpgsql
 SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
@@ -33,7 +34,7 @@ BEGIN
               FROM culvert.rooms r
               JOIN culvert.namespaces n ON n.id = r.namespace_id
              WHERE r.id = e.room_id),
-           0::bigint
+           0::bigint, e.reply_until
       FROM culvert.log l
       LEFT JOIN LATERAL (
            SELECT *, sum(octet_length(next.data)) OVER (
@@ -59,7 +60,8 @@ $$;
 CREATE FUNCTION culvert.page(namespace_id integer, rooms text[], since bigint[], until bigint[],
                              after bigint, upto bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
-               sender text, except_ text[], data text, place text, pruned bigint)
+               sender text, except_ text[], data text, place text, pruned bigint,
+               reply_until timestamptz)
 LANGUAGE plpgsql
 SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
@@ -71,7 +73,7 @@ BEGIN
     -- floor in the query's own snapshot.
     SELECT greatest(after, n.floor) INTO start FROM culvert.namespaces n WHERE n.id = ns;
     RETURN QUERY
-    SELECT l.id, greatest(l.floor, n.floor), e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, n.name || '/' || e.name, p.pruned
+    SELECT l.id, greatest(l.floor, n.floor), e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, n.name || '/' || e.name, p.pruned, e.reply_until
       FROM culvert.log l
       JOIN culvert.namespaces n ON n.id = ns AND n.name IS NOT NULL
      CROSS JOIN LATERAL (

@@ -96,6 +96,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(1668639862, 2); -- prune and expire update rooms, too
+    DELETE FROM culvert.handlers h WHERE h.namespace_id = ANY (dead);
     DELETE FROM culvert.keys k
      WHERE (k.namespace_id, k.key) IN (
            SELECT d.namespace_id, d.key FROM culvert.keys d WHERE d.namespace_id = ANY (dead) LIMIT limit_);

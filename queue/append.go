@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"slices"
 )
 
@@ -24,6 +25,9 @@ func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 	if u.contradicts() {
 		return nil, ErrKeyReused
 	}
+	if err := q.expect(ctx, u); err != nil {
+		return nil, err
+	}
 	if err := q.appender.submit(u); err != nil {
 		return nil, err
 	}
@@ -41,7 +45,11 @@ func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
 			units, index = append(units, newUnit(emits[i:i+1])), append(index, i)
 		}
 	}
-	if err := q.appender.submit(units...); err != nil {
+	err := q.expect(ctx, units...)
+	if err == nil {
+		err = q.appender.submit(units...)
+	}
+	if err != nil {
 		for _, i := range index {
 			results[i].Err = err
 		}
@@ -69,18 +77,19 @@ func (e *Emit) check() error {
 	case len(e.Except) > MaxRooms:
 		return invalidf("except", "has %d rooms, the limit is %d", len(e.Except), MaxRooms)
 	}
-	return nil
+	return e.Reply.check()
 }
 
 // unit is what is stored or refused as one. The appender alone writes to it
 // until done is closed, so a caller that stops waiting leaves it be.
 type unit struct {
-	emits   []Emit
-	bytes   int
-	hashes  [][]byte // of the emits that have a key
-	results []Result
-	err     error
-	done    chan struct{}
+	emits    []Emit
+	bytes    int
+	hashes   [][]byte   // of the emits that have a key
+	expected [][]string // who is to reply, of the emits that ask without a count
+	results  []Result
+	err      error
+	done     chan struct{}
 }
 
 // unitOverhead is what an emit costs in memory beside its data.
@@ -168,6 +177,9 @@ func (e *Emit) hash() []byte {
 	part(e.From.name)
 	if e.Data.binary {
 		part("binary")
+	}
+	if e.Reply.wanted() {
+		part(fmt.Sprintf("reply %d %d", e.Reply.milliseconds(), e.Reply.Count))
 	}
 	return h.Sum(nil)
 }

@@ -21,6 +21,8 @@ type batch struct {
 	room                        []int64
 	event, data, sender, except []string
 	binary                      []bool
+	replyMS                     []int32 // 0: none is wanted
+	asks                        []askRow
 	rows                        []Room // the room of each row, by name
 
 	keyNS   []int32
@@ -129,6 +131,9 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 	}
 	b.events = append(b.events, place{u, i})
 	except := arrayLiteral(e.Except)
+	if e.Reply.wanted() {
+		b.asks = append(b.asks, newAskRow(u, i, int32(len(b.events)), ns)) //nolint:gosec // as above
+	}
 	for _, r := range e.rooms() {
 		b.pos = append(b.pos, int32(len(b.events))) //nolint:gosec // as above
 		b.room = append(b.room, ids[roomRef{ns, r.name}])
@@ -138,13 +143,15 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 		b.sender = append(b.sender, e.From.name)
 		b.except = append(b.except, except)
 		b.binary = append(b.binary, e.Data.binary)
+		b.replyMS = append(b.replyMS, e.Reply.milliseconds())
 	}
 }
 
 const appendSQL = `
 SELECT seen::text::bigint, log, prev, base, head, at, moved, known, known_offset, known_same, generation
   FROM culvert.append($1::bigint::text::xid8, $2::int[], $3::bigint[], $4::text[], $5::text[], $6::bool[],
-       $7::text[], $8::text[], $9::int[], $10::text[], $11::bytea[], $12::int[], $13)`
+       $7::text[], $8::text[], $9::int[], $10::text[], $11::bytea[], $12::int[], $13,
+       $14::int[], $15::text::json)`
 
 // maxCarried is how many staged events one append takes along, as in migrations/.
 const maxCarried = 1_000
@@ -167,6 +174,10 @@ type appended struct {
 var errReadOnly = fmt.Errorf("%w: read-only", ErrUnavailable)
 
 func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
+	replyMS, asks, err := b.askParams()
+	if err != nil {
+		return r, err
+	}
 	conn, err := a.q.db.write.Acquire(ctx)
 	if err != nil {
 		return r, unavailable(context.WithoutCancel(ctx), "append", err)
@@ -174,7 +185,8 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	defer conn.Release()
 	a.pid.Store(conn.Conn().PgConn().PID())
 	err = conn.QueryRow(ctx, appendSQL, int64(a.seen), //nolint:gosec // a transaction id counts up from 0
-		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.generation).
+		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.generation,
+		replyMS, asks).
 		Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "25006" {

@@ -31,6 +31,17 @@ var (
 	ErrForgotten = errors.New("the client was forgotten")
 	// ErrTooManyRooms: the client is in as many rooms as it may be.
 	ErrTooManyRooms = errors.New("the client is in too many rooms")
+	// ErrNoAsk: the event wants no reply, or none by this client; or it is gone.
+	ErrNoAsk = errors.New("no such event wants a reply")
+	// ErrReplyClosed: the time for replies is over, or as many as were wanted came.
+	ErrReplyClosed = errors.New("replies to this event are no longer taken")
+	// ErrLeaseLost is the cause with which a handler's context ends when another
+	// instance may run the event by now.
+	ErrLeaseLost = errors.New("the lease on the event was lost")
+	// ErrNoHandler: no handler of this name was ever registered.
+	ErrNoHandler = errors.New("no such handler")
+	// ErrHandlerLive: an instance runs the handler at the moment.
+	ErrHandlerLive = errors.New("the handler is running somewhere")
 	// ErrSyntax: data is not JSON.
 	ErrSyntax = errors.New("not valid JSON")
 	// ErrTooDeep: data is nested deeper than MaxDepth.

@@ -22,6 +22,8 @@ type Event struct {
 	From   Client // zero when a backend emitted it for nobody
 	At     time.Time
 	Except []Room // clients in any of these do not get it
+	// ReplyUntil is set when the emitter wants replies: they are taken until then.
+	ReplyUntil time.Time
 
 	// Of a volatile event that is not yet that of one room.
 	to     []Room
@@ -54,6 +56,8 @@ type Emit struct {
 	Data   Data
 	From   Client
 	Key    Key
+	// Reply asks for replies; zero: none are wanted.
+	Reply Ask
 }
 
 // Result is what became of one Emit.

@@ -27,6 +27,10 @@ type metrics struct {
 	slicesDropped prometheus.Counter
 
 	volatileDropped prometheus.Counter
+
+	handlerRuns   *prometheus.CounterVec
+	handlerGaps   *prometheus.CounterVec
+	handlerParked *prometheus.GaugeVec
 }
 
 func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
@@ -51,11 +55,22 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	m.ackErrors = m.counter("ack_errors_total", "Updates of stored cursors that failed.")
 	m.slicesDropped = m.counter("slices_dropped_total", "Slices this instance dropped by retention.")
 	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get.")
+	m.handlerRuns = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "culvert_handler_runs_total", Help: "Runs of handlers by this instance: done, failed, parked, or lost with their lease.",
+	}, []string{"handler", "result"})
+	m.handlerGaps = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "culvert_handler_gaps_total", Help: "Times this instance found that events were pruned before a handler got them.",
+	}, []string{"handler"})
+	m.handlerParked = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "culvert_handler_parked", Help: "Events parked for a handler that runs here, on all instances together.",
+	}, []string{"handler"})
+	m.all = append(m.all, m.handlerRuns, m.handlerGaps, m.handlerParked)
 	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.appender.waiting()) })
 	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.position().Offset) })
 	for name, pool := range map[string]func() (used, total int32){
 		"read":  func() (int32, int32) { s := q.db.read.Stat(); return s.AcquiredConns(), s.TotalConns() },
 		"write": func() (int32, int32) { s := q.db.write.Stat(); return s.AcquiredConns(), s.TotalConns() },
+		"work":  func() (int32, int32) { s := q.db.work.Stat(); return s.AcquiredConns(), s.TotalConns() },
 	} {
 		m.gauge("pool_"+name+"_used_connections", "Connections of the "+name+" pool in use.", func() float64 { used, _ := pool(); return float64(used) })
 		m.gauge("pool_"+name+"_connections", "Connections of the "+name+" pool.", func() float64 { _, total := pool(); return float64(total) })

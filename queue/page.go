@@ -58,7 +58,7 @@ func scanPage(rows pgx.Rows) (page, error) {
 	var p page
 	var r pageRow
 	for rows.Next() {
-		if err := rows.Scan(&r.log, &p.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &p.pruned); err != nil {
+		if err := rows.Scan(&r.log, &p.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &p.pruned, &r.replyUntil); err != nil {
 			return page{}, err
 		}
 		p.log = again(p.log, r.log)
@@ -81,7 +81,7 @@ func scanPage(rows pgx.Rows) (page, error) {
 type pageRow struct {
 	log, event, sender, data, place pgtype.DriverBytes
 	offset                          pgtype.Int8
-	at                              pgtype.Timestamptz
+	at, replyUntil                  pgtype.Timestamptz
 	binary                          pgtype.Bool
 	except                          []string
 }
@@ -89,7 +89,7 @@ type pageRow struct {
 // decode makes the row's event. Most events have much in common with the one
 // before, which is the cheapest place to have it from.
 func (r *pageRow) decode(log string, before *Event) *Event {
-	e := &Event{Log: log, Offset: Offset(r.offset.Int64), At: r.at.Time, Binary: r.binary.Bool, Data: string(r.data)}
+	e := &Event{Log: log, Offset: Offset(r.offset.Int64), At: r.at.Time, Binary: r.binary.Bool, Data: string(r.data), ReplyUntil: r.replyUntil.Time}
 	if before != nil {
 		e.Namespace, e.Room, e.Name, e.From = before.Namespace, before.Room, before.Name, before.From
 	}

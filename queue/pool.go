@@ -17,11 +17,17 @@ import (
 type pools struct {
 	write *pgxpool.Pool
 	read  *pgxpool.Pool
+	// work is for what may wait for a row's lock: it must not keep an append, or
+	// a reader, from a connection.
+	work *pgxpool.Pool
 }
 
 // writeConns is one each for the appender, the mover, volatile events,
 // acknowledgements, presence and the rest.
 const writeConns = 6
+
+// workConns bounds the replies stored at one time.
+const workConns = 4
 
 func openPools(ctx context.Context, o Options) (pools, error) {
 	write, err := newPool(ctx, o, writeConns)
@@ -33,12 +39,19 @@ func openPools(ctx context.Context, o Options) (pools, error) {
 		write.Close()
 		return pools{}, err
 	}
-	return pools{write, read}, nil
+	work, err := newPool(ctx, o, workConns)
+	if err != nil {
+		write.Close()
+		read.Close()
+		return pools{}, err
+	}
+	return pools{write, read, work}, nil
 }
 
 func (p pools) close() {
 	p.write.Close()
 	p.read.Close()
+	p.work.Close()
 }
 
 func newPool(ctx context.Context, o Options, conns int) (*pgxpool.Pool, error) {

@@ -26,6 +26,8 @@ type Queue struct {
 	follower *follower
 	acks     *acks
 	presence *presence
+	waiters  *waiters
+	handlers *handlers
 	metrics  *metrics
 
 	stop context.CancelFunc // ends the background work
@@ -53,6 +55,9 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.metrics = newMetrics(q, o.Registerer)
 	q.ids = newDirectory(db.write)
 	q.tail = newTail(log, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
+	q.waiters = newWaiters()
+	q.handlers = newHandlers(q)
+	q.tail.heard = q.heard
 	q.follower = newFollower(q)
 	q.appender = newAppender(q)
 	q.mover = newMover(q)
@@ -96,11 +101,19 @@ func missingSchema(ctx context.Context, what string, err error) error {
 	return unavailable(ctx, what, err)
 }
 
-// Close lets appends under way finish, flushes acknowledgements, ends the
-// background work and closes the connections. New calls fail with ErrClosed.
-// It waits for all of it, at most until ctx ends.
+// heard is told of all that comes into the tail, and with nil that the tail
+// started over.
+func (q *Queue) heard(events []*Event) {
+	q.waiters.heard(events)
+	q.handlers.heard(events)
+}
+
+// Close lets running handlers and appends under way finish, flushes
+// acknowledgements, ends the background work and closes the connections. New
+// calls fail with ErrClosed. It waits for all of it, at most until ctx ends;
+// handlers that still run then have their context ended.
 func (q *Queue) Close(ctx context.Context) error {
-	err := errors.Join(q.appender.close(ctx), q.mover.close(ctx), q.acks.close(ctx))
+	err := errors.Join(q.handlers.close(ctx), q.appender.close(ctx), q.mover.close(ctx), q.acks.close(ctx))
 	q.stop()
 	closed := make(chan struct{})
 	go func() { // a connection to a Postgres that hangs takes its time to close

@@ -47,9 +47,22 @@ DELETE FROM culvert.keys
                LIMIT $1) old
         LIMIT $1)`
 
+// An ask is kept for a day after its end, for those who come to see what came
+// of it, or until its event is gone.
+const forgetAsksSQL = `
+DELETE FROM culvert.asks
+ WHERE "offset" IN (
+       SELECT a."offset"
+         FROM culvert.asks a, culvert.log l
+        WHERE a.until < clock_timestamp()
+          AND (a.until < clock_timestamp() - interval '1 day' OR a."offset" <= l.floor)
+        ORDER BY a.until
+        LIMIT $1)`
+
 // retainOnce opens the next slice when it is time, drops the oldest one when it
 // is due, raises the floors of namespaces that keep less, and takes away what
-// deleted ones left behind and idempotency keys older than their window.
+// deleted ones left behind and idempotency keys older than their window and
+// old asks.
 func (q *Queue) retainOnce(ctx context.Context) error {
 	var open int
 	if err := q.db.write.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
@@ -73,15 +86,21 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 	if err := q.sweep(ctx); err != nil {
 		return err
 	}
-	return q.forgetKeys(ctx)
+	for _, sql := range []string{forgetKeysSQL, forgetAsksSQL} {
+		if err := q.forget(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (q *Queue) forgetKeys(ctx context.Context) error {
+// forget repeats a DELETE of bounded size until nothing is left for it.
+func (q *Queue) forget(ctx context.Context, sql string) error {
 	const atOnce = 10_000
 	for {
-		tag, err := q.db.write.Exec(ctx, forgetKeysSQL, atOnce)
+		tag, err := q.db.write.Exec(ctx, sql, atOnce)
 		if err != nil {
-			return unavailable(ctx, "forget keys", err)
+			return unavailable(ctx, "forget", err)
 		}
 		if tag.RowsAffected() < atOnce {
 			return nil

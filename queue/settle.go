@@ -39,6 +39,7 @@ func (b *batch) finish(r appended) []*Event {
 		events[i] = Event{
 			Log: r.log, Offset: r.base + Offset(pos), Namespace: e.Namespace.name, Room: b.rows[i],
 			Name: e.Event.name, Data: b.data[i], Binary: e.Data.binary, From: e.From, At: r.at, Except: e.Except,
+			ReplyUntil: e.Reply.until(r.at),
 		}
 		out[i] = &events[i]
 	}

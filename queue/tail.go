@@ -24,6 +24,8 @@ type tail struct {
 	rooms map[roomKey]*roomTail
 	// clients has the subscriptions that entries about a client are for.
 	clients map[clientRef]map[*Subscription]struct{}
+	// heard is told of all that comes, and with nil of a reset; it must not block.
+	heard func([]*Event)
 }
 
 type roomKey struct{ namespace, room string }
@@ -100,6 +102,7 @@ func (t *tail) reset(log string, head Offset) {
 			delete(t.rooms, key)
 		}
 	}
+	t.heard(nil)
 }
 
 func (t *tail) push(events []*Event) {
@@ -119,6 +122,7 @@ func (t *tail) push(events []*Event) {
 	for r := range woken {
 		r.wake()
 	}
+	t.heard(events)
 	for t.ring.len() > t.maxEvents || t.bytes > t.maxBytes {
 		t.evict()
 	}

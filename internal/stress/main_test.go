@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 		ctx := cmd.UntilSignal(context.Background())
 		os.Exit(cmd.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 	}
+	if dsn := os.Getenv(beHandler); dsn != "" {
+		handle(cmd.UntilSignal(context.Background()), dsn)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -34,6 +38,7 @@ const apiKey = "the-key-of-the-stress-test"
 // same address.
 type instance struct {
 	t    *testing.T
+	env  string
 	args []string
 	url  string
 
@@ -52,7 +57,7 @@ func newInstance(t *testing.T, dsn string, args ...string) *instance {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	in := &instance{t: t, url: "http://" + address + "/v1/default"}
+	in := &instance{t: t, env: beCulvert + "=1", url: "http://" + address + "/v1/default"}
 	in.args = append([]string{
 		"serve", "--listen", address, "--admin-listen=", "--api-keys", apiKey,
 		"--database-url", dsn, "--data", t.TempDir(), "--heartbeat=1", "--log-level=error",
@@ -69,7 +74,7 @@ func (in *instance) start() {
 	defer in.mu.Unlock()
 	ready := make(chan struct{})
 	in.proc = exec.Command(os.Args[0], in.args...)
-	in.proc.Env = append(os.Environ(), beCulvert+"=1")
+	in.proc.Env = append(os.Environ(), in.env)
 	in.proc.Stderr = &watch{to: &in.stderr, ready: ready}
 	if err := in.proc.Start(); err != nil {
 		in.t.Error(err)

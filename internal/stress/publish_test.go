@@ -59,7 +59,7 @@ func publishHTTP(ctx context.Context, l *ledger, publisher int, instances []*ins
 	for n := 0; ctx.Err() == nil; n++ {
 		id := name(publisher, n)
 		body := fmt.Sprintf(`{"room":"stress","event":"e","data":{"name":%q},"key":"http %s"}`, id, id)
-		first, err := confirm(client, body, instances)
+		first, err := confirm(client, body, instances, "/emit")
 		if err != nil {
 			l.fail(fmt.Errorf("%s: %w", id, err))
 			return
@@ -68,7 +68,7 @@ func publishHTTP(ctx context.Context, l *ledger, publisher int, instances []*ins
 		if rand.IntN(10) > 0 {
 			continue
 		}
-		again, err := confirm(client, body, instances)
+		again, err := confirm(client, body, instances, "/emit")
 		if err != nil || again.Offset != first.Offset || !again.Duplicate {
 			l.fail(fmt.Errorf("%s repeated: %+v after %+v, %w", id, again, first, err))
 		}
@@ -86,9 +86,9 @@ type confirmation struct {
 
 // confirm posts until the answer is a 2xx. Refused connections, cut ones and
 // 503s are what accidents look like; any other answer is a fault.
-func confirm(client *http.Client, body string, instances []*instance) (c confirmation, err error) {
+func confirm(client *http.Client, body string, instances []*instance, path string) (c confirmation, err error) {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-		status, text, err := post(client, instances[rand.IntN(len(instances))].url+"/emit", body)
+		status, text, err := post(client, instances[rand.IntN(len(instances))].url+path, body)
 		switch {
 		case err != nil, status == http.StatusServiceUnavailable:
 			time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond)

@@ -145,6 +145,17 @@ func (s *scene) read() func() []*reader {
 // end emits the end mark once everything that was staged has been carried.
 func (s *scene) end() {
 	s.t.Helper()
+	s.carried()
+	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	if _, err := confirm(client, `{"rooms":["stress","*"],"event":"e","data":{"name":"`+endMark+`"}}`, s.instances, "/emit"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// carried waits until nothing is staged any more.
+func (s *scene) carried() {
+	s.t.Helper()
 	conn, err := pgx.Connect(s.t.Context(), s.postgres.DSN())
 	if err != nil {
 		s.t.Fatal(err)
@@ -161,11 +172,6 @@ func (s *scene) end() {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("%d staged events were not carried", left)
 		}
-	}
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
-	if _, err := confirm(client, `{"rooms":["stress","*"],"event":"e","data":{"name":"`+endMark+`"}}`, s.instances); err != nil {
-		s.t.Fatal(err)
 	}
 }
 

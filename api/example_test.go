@@ -1,0 +1,89 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/migrations"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// An application with Culvert inside: on its own server and port, beside its own
+// pages, with a handler that runs for events and answers them.
+func Example() {
+	ctx := context.Background()
+	dsn := pgtest.Server().DSN() // the application's Postgres
+	if err := migrations.Up(ctx, dsn); err != nil {
+		log.Fatal(err)
+	}
+	q, err := queue.Open(ctx, queue.Options{DatabaseURL: dsn})
+	if err != nil {
+		log.Fatal(err)
+	}
+	shop, err := queue.ParseNamespace("shop")
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Every order is handled, also one that comes while no instance runs; by one
+	// instance at a time; again when this fails.
+	err = q.Handle(shop, "order.*", func(_ context.Context, e *queue.Event) (any, error) {
+		var order struct{ ID int }
+		if err := json.Unmarshal([]byte(e.Data), &order); err != nil {
+			return nil, err
+		}
+		return map[string]any{"id": order.ID, "status": "accepted"}, nil
+	}, queue.Named("orders"))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	culvert, err := api.New(q, api.Options{APIKeys: []string{"the-key-of-the-shop"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", culvert)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "the shop") })
+	server := httptest.NewUnstartedServer(mux)
+	culvert.ConfigureServer(server.Config)
+	server.Start()
+
+	// A client emits an order and waits for what becomes of it.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/v1/shop/emit?client=alice&wait=20",
+		strings.NewReader(`{"room": "orders", "event": "order.placed", "data": {"id": 7}, "reply": {}}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer the-key-of-the-shop")
+	req.Header.Set("Content-Type", "application/json")
+	res, err := server.Client().Do(req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var answer struct {
+		Replies  json.RawMessage
+		Complete bool
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(answer.Replies), answer.Complete)
+
+	// The end: no new streams, the open ones part, what runs is finished.
+	culvert.Drain()
+	if err := culvert.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+	server.Close()
+	if err := q.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: [{"from":null,"data":{"id":7,"status":"accepted"}}] true
+}

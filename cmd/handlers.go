@@ -1,0 +1,190 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// handlersFlags are the flags of the commands about handlers.
+type handlersFlags struct {
+	namespace    string
+	limit        int
+	all, handler bool
+}
+
+func (p *process) handlersCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "handlers",
+		Short: "Look after the handlers of applications and the events they gave up on",
+		Long: `Shows the handlers that applications with Culvert inside have registered, and what
+became of their events. An event that failed as often as its handler allows is
+parked: it is not run again until 'retry', or given up for good by 'drop'.
+
+The database is that of --listen-database-url or --database-url.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List the handlers", Args: noArgs,
+		Example: `  culvert handlers list --database-url postgres://culvert:secret@db:5432/culvert`,
+		RunE:    func(c *cobra.Command, _ []string) error { return p.operate(c, p.listHandlers) },
+	}
+	addSettings(list, "database-url", "listen-database-url")
+	c.AddCommand(list, p.parkedCommand(), p.retryCommand(), p.dropCommand())
+	return c
+}
+
+func (p *process) parkedCommand() *cobra.Command {
+	var f handlersFlags
+	c := &cobra.Command{
+		Use: "parked NAME", Short: "List the events a handler gave up on, the oldest first",
+		Example: `  culvert handlers parked mailer`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef(c, "want the handler's name")
+			}
+			return p.operate(c, func(c *cobra.Command, o *queue.Operator) error { return p.parked(c, o, f, args[0]) })
+		},
+	}
+	f.add(c)
+	c.Flags().IntVar(&f.limit, "limit", 100, "at most so many")
+	return c
+}
+
+func (p *process) retryCommand() *cobra.Command {
+	var f handlersFlags
+	c := &cobra.Command{
+		Use: "retry NAME OFFSET…", Short: "Have parked events run again, with all their tries",
+		Example: "  culvert handlers retry mailer 4711 4712\n  culvert handlers retry mailer --all",
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.change(c, f, args, "are run again", (*queue.Operator).Retry)
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&f.all, "all", false, "all parked events of the handler")
+	return c
+}
+
+func (p *process) dropCommand() *cobra.Command {
+	var f handlersFlags
+	c := &cobra.Command{
+		Use: "drop NAME OFFSET…", Short: "Give parked events up for good, or a handler nobody runs",
+		Example: "  culvert handlers drop mailer 4711\n  culvert handlers drop mailer --all\n  culvert handlers drop old-mailer --handler",
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.handler {
+				return p.dropHandler(c, f, args)
+			}
+			return p.change(c, f, args, "were dropped", (*queue.Operator).Drop)
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&f.all, "all", false, "all parked events of the handler")
+	c.Flags().BoolVar(&f.handler, "handler", false, "the handler itself, with its position and all its events")
+	return c
+}
+
+func (f *handlersFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.namespace, "namespace", "default", "namespace of the handler")
+	addSettings(c, "database-url", "listen-database-url")
+}
+
+// operate connects for as long as do runs.
+func (p *process) operate(c *cobra.Command, do func(*cobra.Command, *queue.Operator) error) error {
+	cfg, err := p.databaseConfig(c)
+	if err != nil {
+		return err
+	}
+	if _, err := p.awaitDatabase(c.Context(), &cfg.Config); err != nil {
+		return err
+	}
+	o, err := queue.OpenOperator(c.Context(), cfg.directURL())
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	return do(c, o)
+}
+
+func (p *process) listHandlers(c *cobra.Command, o *queue.Operator) error {
+	all, err := o.Handlers(c.Context())
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAMESPACE\tNAME\tPATTERN\tLIVE\tPOSITION\tWAITING\tPARKED\tGAPS")
+	for _, h := range all {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%t\t%d\t%d\t%d\t%d\n",
+			h.Namespace, printable(h.Name), printable(h.Pattern), h.Live, h.Position, h.Waiting, h.Parked, h.Gaps)
+	}
+	return table.Flush()
+}
+
+func (p *process) parked(c *cobra.Command, o *queue.Operator, f handlersFlags, name string) error {
+	ns, err := queue.ParseNamespace(f.namespace)
+	if err != nil {
+		return err
+	}
+	all, err := o.Parked(c.Context(), ns, name, f.limit)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "OFFSET\tROOM\tEVENT\tTRIES\tPARKED\tERROR")
+	for _, e := range all {
+		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", e.Offset, printable(e.Room), printable(e.Event),
+			e.Tries, e.At.UTC().Format(time.RFC3339), shorten(printable(e.Error), 200))
+	}
+	return table.Flush()
+}
+
+// change retries or drops the parked events the arguments name.
+func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what string,
+	do func(*queue.Operator, context.Context, queue.Namespace, string, ...queue.Offset) (int, error),
+) error {
+	if len(args) < 1 || (len(args) == 1) != f.all {
+		return usagef(c, "want the handler's name, and either offsets or --all")
+	}
+	ns, err := queue.ParseNamespace(f.namespace)
+	if err != nil {
+		return err
+	}
+	var offsets []queue.Offset
+	for _, arg := range args[1:] {
+		n, err := strconv.ParseUint(arg, 10, 53)
+		if err != nil {
+			return usagef(c, "%q is no offset", arg)
+		}
+		offsets = append(offsets, queue.Offset(n))
+	}
+	return p.operate(c, func(c *cobra.Command, o *queue.Operator) error {
+		n, err := do(o, c.Context(), ns, args[0], offsets...)
+		if err == nil {
+			p.say("%d parked events %s", n, what)
+		}
+		return err
+	})
+}
+
+func (p *process) dropHandler(c *cobra.Command, f handlersFlags, args []string) error {
+	if len(args) != 1 || f.all {
+		return usagef(c, "want the handler's name alone with --handler")
+	}
+	ns, err := queue.ParseNamespace(f.namespace)
+	if err != nil {
+		return err
+	}
+	return p.operate(c, func(c *cobra.Command, o *queue.Operator) error {
+		err := o.Remove(c.Context(), ns, args[0])
+		if err == nil {
+			p.say("the handler was dropped")
+		}
+		return err
+	})
+}

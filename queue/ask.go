@@ -1,0 +1,141 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Ask says that an event wants replies.
+type Ask struct {
+	// Timeout is how long replies are taken, MinAsk to MaxAsk; zero: none are wanted.
+	Timeout time.Duration
+	// Count makes the first so many replies the only ones, at most MaxReplies.
+	// 0: everybody the event is for may reply, and one is expected from each
+	// client that was online in its rooms when it was emitted, the sender
+	// included unless it is excepted.
+	Count int
+}
+
+// Limits of an Ask.
+const (
+	MinAsk     = 50 * time.Millisecond
+	MaxAsk     = 24 * time.Hour
+	MaxReplies = 10_000
+)
+
+func (a Ask) wanted() bool { return a != Ask{} }
+
+// milliseconds is the Timeout; it fits since MaxAsk does.
+func (a Ask) milliseconds() int32 { return int32(a.Timeout.Milliseconds()) } //nolint:gosec // checked
+
+func (a Ask) until(at time.Time) time.Time {
+	if !a.wanted() {
+		return time.Time{}
+	}
+	return at.Add(time.Duration(a.milliseconds()) * time.Millisecond)
+}
+
+func (a Ask) check() error {
+	switch {
+	case !a.wanted():
+		return nil
+	case a.Timeout < MinAsk || a.Timeout > MaxAsk:
+		return invalid("reply.timeout", "must be 0.05 to 86400 seconds")
+	case a.Count < 0 || a.Count > MaxReplies:
+		return invalidf("reply.count", "must be 1 to %d", MaxReplies)
+	}
+	return nil
+}
+
+const expectedSQL = `
+SELECT culvert.expected($1, $2, $3, $4)`
+
+// expect finds out who is to reply, for the asks that give no count. It is done
+// before the append, whose lock everybody waits for, and in one round trip.
+func (q *Queue) expect(caller context.Context, units ...*unit) error {
+	ctx, cancel := context.WithTimeout(caller, readTimeout)
+	defer cancel()
+	var b pgx.Batch
+	for _, u := range units {
+		for i := range u.emits {
+			e := &u.emits[i]
+			if !e.Reply.wanted() || e.Reply.Count > 0 {
+				continue
+			}
+			ns, err := q.ids.namespace(ctx, e.Namespace)
+			if err != nil {
+				return unavailable(caller, "expected replies", err)
+			}
+			if u.expected == nil {
+				u.expected = make([][]string, len(u.emits))
+			}
+			b.Queue(expectedSQL, ns, e.Event.name, roomNames(e.rooms()), roomNames(e.Except)).
+				QueryRow(func(row pgx.Row) error { return row.Scan(&u.expected[i]) })
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := q.db.read.SendBatch(ctx, &b).Close(); err != nil {
+		return unavailable(caller, "expected replies", err)
+	}
+	for _, u := range units {
+		for _, names := range u.expected {
+			for _, name := range names {
+				u.bytes += len(name)
+			}
+		}
+	}
+	return nil
+}
+
+func roomNames(rooms []Room) []string {
+	names := make([]string, len(rooms))
+	for i, r := range rooms {
+		names[i] = r.name
+	}
+	return names
+}
+
+// askRow is an ask as culvert.ask reads it.
+type askRow struct {
+	Pos      int32    `json:"pos"`
+	NS       int32    `json:"ns"`
+	Sender   *string  `json:"sender"`
+	Rooms    []string `json:"rooms"`
+	Except   []string `json:"except_"`
+	MS       int32    `json:"ms"`
+	Expected []string `json:"expected"` // never null without a count
+	Count    *int     `json:"count"`
+}
+
+func newAskRow(u *unit, i int, pos, ns int32) askRow {
+	e := &u.emits[i]
+	row := askRow{Pos: pos, NS: ns, Rooms: roomNames(e.rooms()), Except: roomNames(e.Except), MS: e.Reply.milliseconds()}
+	if e.From != (Client{}) {
+		row.Sender = &e.From.name
+	}
+	if e.Reply.Count > 0 {
+		row.Count = &e.Reply.Count
+	} else {
+		row.Expected = u.expected[i]
+	}
+	return row
+}
+
+// askParams are the batch's arguments about replies: hardly any batch has some,
+// and then they cost nothing.
+func (b *batch) askParams() (replyMS []int32, asks *string, err error) {
+	if len(b.asks) == 0 {
+		return []int32{}, nil, nil
+	}
+	text, err := json.Marshal(b.asks)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := string(text)
+	return b.replyMS, &s, nil
+}

@@ -1,0 +1,152 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Replies are what came to an event that wants some, in the order they came.
+type Replies struct {
+	Answers []Answer
+	// Complete: as many as were wanted came, or one from each that was expected.
+	Complete bool
+	// Cut: there are more than Answers holds, about MaxReplyBytes of data.
+	Cut bool
+}
+
+// Answer is one reply.
+type Answer struct {
+	From Client // zero: a backend
+	Data Data
+}
+
+// MaxReplyBytes bounds the data Await returns; at least one answer always fits.
+const MaxReplyBytes = 4 << 20
+
+// Await waits until the replies to an event are complete, until their time is
+// over or until ctx ends, and returns those that are stored then, whatever
+// instance took them. It goes on while Postgres is away for a moment. Errors:
+// ErrNoAsk, ErrUnavailable.
+func (q *Queue) Await(ctx context.Context, ns Namespace, to Offset) (Replies, error) {
+	wake, leave := q.waiters.join(to)
+	defer leave()
+	pause := firstPause
+	for ctx.Err() == nil {
+		done, left, err := q.askState(ctx, ns, to)
+		switch {
+		case ctx.Err() != nil:
+			continue
+		case errors.Is(err, ErrUnavailable):
+			left, pause = pause, min(2*pause, maxPause)
+		case err != nil:
+			return Replies{}, err
+		case done || left <= 0:
+			return q.replies(ctx, ns, to)
+		default:
+			pause = firstPause
+		}
+		end := time.NewTimer(left)
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-end.C:
+		}
+		end.Stop()
+	}
+	return q.replies(ctx, ns, to)
+}
+
+// What is left of the time is told by the clock that decides about replies.
+const askStateSQL = `
+SELECT a.counted >= a.wanted, a.until - clock_timestamp()
+  FROM culvert.asks a
+ WHERE a."offset" = $2 AND a.namespace_id = $1`
+
+func (q *Queue) askState(caller context.Context, ns Namespace, to Offset) (done bool, left time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(caller, readTimeout)
+	defer cancel()
+	id, err := q.ids.namespace(ctx, ns)
+	if err != nil {
+		return false, 0, unavailable(caller, "replies", err)
+	}
+	err = q.db.read.QueryRow(ctx, askStateSQL, id, int64(to)).Scan(&done, &left)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, 0, ErrNoAsk
+	}
+	return done, left, unavailable(caller, "replies", err)
+}
+
+// lastLook is how long the last read of a wait that is over may take, with the
+// times it is tried again.
+const lastLook = 3 * time.Second
+
+// replies reads what is stored, whether or not ctx has ended.
+func (q *Queue) replies(ctx context.Context, ns Namespace, to Offset) (Replies, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	for pause := firstPause; ; pause *= 2 {
+		r, err := q.readReplies(ctx, ns, to)
+		if !errors.Is(err, ErrUnavailable) {
+			return r, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return r, err
+		}
+	}
+}
+
+const repliesSQL = `
+SELECT a.counted >= a.wanted, coalesce(r.total, 0), r.party, r.is_binary, r.data
+  FROM culvert.asks a
+  LEFT JOIN LATERAL (
+       SELECT *, count(*) OVER () AS total, row_number() OVER came AS nth,
+              sum(octet_length(data)) OVER (came ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+         FROM culvert.replies
+        WHERE "offset" = a."offset"
+       WINDOW came AS (ORDER BY at, party)) r ON r.before IS NULL OR r.before < $3
+ WHERE a."offset" = $2 AND a.namespace_id = $1
+ ORDER BY r.nth`
+
+func (q *Queue) readReplies(ctx context.Context, ns Namespace, to Offset) (Replies, error) {
+	id, err := q.ids.namespace(ctx, ns)
+	if err != nil {
+		return Replies{}, unavailable(context.WithoutCancel(ctx), "replies", err)
+	}
+	rows, err := q.db.read.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes)
+	if err != nil {
+		return Replies{}, unavailable(context.WithoutCancel(ctx), "replies", err)
+	}
+	var r Replies
+	var total int
+	var party, data *string
+	var binary *bool
+	tag, err := pgx.ForEachRow(rows, []any{&r.Complete, &total, &party, &binary, &data}, func() error {
+		if party != nil {
+			r.Answers = append(r.Answers, Answer{From: partyClient(*party), Data: Data{*data, *binary}})
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return Replies{}, unavailable(context.WithoutCancel(ctx), "replies", err)
+	case tag.RowsAffected() == 0:
+		return Replies{}, ErrNoAsk
+	}
+	r.Cut = len(r.Answers) < total
+	return r, nil
+}
+
+// partyClient is the client a party of culvert.replies is; zero for a backend
+// and for a handler.
+func partyClient(party string) Client {
+	if strings.HasPrefix(party, handlerParty) {
+		return Client{}
+	}
+	return Client{party}
+}

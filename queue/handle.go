@@ -1,0 +1,135 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// HandlerFunc runs for an event. It may run more than once for the same one, also
+// after it returned nil, but never twice at a time; its context ends with the
+// cause ErrLeaseLost when that can no longer be promised.
+//
+// An error, or a panic, has the event run again later. A reply answers an event
+// that wants one: any value that marshals to JSON, or a Data. nil does not
+// answer; to answer null, return json.RawMessage("null").
+type HandlerFunc func(ctx context.Context, e *Event) (reply any, err error)
+
+// HandlerOption changes what Handle does.
+type HandlerOption func(*handler)
+
+// Named gives the handler a name of its own: handlers of the same name and
+// namespace share their work and their position, whatever instance they are in.
+// Without it the name is the pattern.
+func Named(name string) HandlerOption { return func(h *handler) { h.name = name } }
+
+// FromEarliest starts a handler never seen before at the oldest retained event
+// and not at the head.
+func FromEarliest() HandlerOption { return func(h *handler) { h.earliest = true } }
+
+// Silent says that the handler never replies, so that asks do not wait for it.
+func Silent() HandlerOption { return func(h *handler) { h.silent = true } }
+
+// Tries is how often an event is run before it is parked: 10.
+func Tries(n int) HandlerOption { return func(h *handler) { h.tries = n } }
+
+// Backoff bounds the pause after a failed run, which doubles each time and is
+// jittered: 1s and 5m.
+func Backoff(least, most time.Duration) HandlerOption {
+	return func(h *handler) { h.least, h.most = least, most }
+}
+
+// Concurrency is how many events this instance runs at a time: 4.
+func Concurrency(n int) HandlerOption { return func(h *handler) { h.slots = n } }
+
+// Lease is how long after the death of an instance another one runs its events
+// again: 30s. It is renewed while they run.
+func Lease(d time.Duration) HandlerOption { return func(h *handler) { h.lease = d } }
+
+// Handle registers a handler for the events of a namespace whose name matches
+// the pattern, in which "*" is any run of characters, whatever their rooms;
+// Culvert's own events need a pattern that begins with "culvert:". Every event
+// emitted after Handle has returned is run, by whatever instance has registered
+// the name, even if none does at the moment. The order is not kept: several run
+// at a time, and a failed one is overtaken.
+//
+// It runs until Close. Errors: an *InvalidError, ErrUnavailable, ErrClosed.
+func (q *Queue) Handle(ns Namespace, pattern string, f HandlerFunc, options ...HandlerOption) error {
+	h := newHandler(q, ns, pattern, f)
+	for _, change := range options {
+		change(h)
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), q.o.AppendTimeout)
+	defer cancel()
+	if err := h.register(ctx, h.earliest); err != nil {
+		return err
+	}
+	return q.handlers.add(h)
+}
+
+func (h *handler) check() error {
+	switch {
+	case h.ns == Namespace{}:
+		return invalid("namespace", "must not be empty")
+	case h.tries < 1:
+		return invalid("tries", "must be at least 1")
+	case h.slots < 1:
+		return invalid("concurrency", "must be at least 1")
+	case h.lease < 100*time.Millisecond:
+		return invalid("lease", "must be at least 100ms")
+	case h.least <= 0 || h.most < h.least:
+		return invalid("backoff", "must be positive, and at most its upper bound")
+	}
+	return errors.Join(checkName("pattern", h.pattern, MaxEventName), checkName("name", h.name, MaxEventName))
+}
+
+const registerSQL = `
+INSERT INTO culvert.handlers AS h (namespace_id, name, pattern, answers, position, live_until)
+SELECT n.id, $2, $3, $4,
+       greatest(l.floor, n.floor, CASE WHEN NOT $5 THEN (SELECT max("offset") FROM culvert.events) END),
+       clock_timestamp() + $6::interval
+  FROM culvert.log l, culvert.namespaces n
+ WHERE n.id = $1 AND n.name IS NOT NULL
+ON CONFLICT (namespace_id, name) DO UPDATE
+   SET pattern = excluded.pattern, answers = excluded.answers,
+       live_until = greatest(h.live_until, excluded.live_until)
+RETURNING h.id`
+
+// register makes the handler known. Of instances with different patterns for
+// one name the last one counts, as in a deployment that changes it.
+func (h *handler) register(ctx context.Context, earliest bool) error {
+	for {
+		ns, err := h.q.ids.namespace(ctx, h.ns)
+		if err != nil {
+			return unavailable(context.WithoutCancel(ctx), "register a handler", err)
+		}
+		var id int32
+		err = h.q.db.work.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, earliest, liveTime).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
+			h.q.ids.forget(h.ns, ns)
+			continue
+		}
+		if err != nil {
+			return unavailable(context.WithoutCancel(ctx), "register a handler", err)
+		}
+		h.nsID.Store(ns)
+		h.id.Store(id)
+		return nil
+	}
+}
+
+// covers is cheap and lets some through that the pattern does not cover: it only
+// decides about waking.
+func (h *handler) covers(e *Event) bool {
+	prefix, _, _ := strings.Cut(h.pattern, "*")
+	return e.Namespace == h.ns.name && strings.HasPrefix(e.Name, prefix)
+}
+
+func (h *handler) label() string { return fmt.Sprintf("%s/%s", h.ns.name, h.name) }

@@ -1,0 +1,170 @@
+package queue
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// handler is one registered with this queue. Its events become jobs in Postgres,
+// which any instance that registered the name claims and runs:
+//
+//	matching events ──dispatch──► jobs ──claim──► running ──► done (deleted)
+//	  (one instance at a time)     ▲                │  └────► parked
+//	                               └─── failed, or lease over
+type handler struct {
+	q       *Queue
+	ns      Namespace
+	pattern string
+	f       HandlerFunc
+
+	// Options; see handle.go.
+	name               string
+	earliest, silent   bool
+	tries, slots       int
+	least, most, lease time.Duration
+
+	id, nsID    atomic.Int32 // in culvert.handlers
+	wake        chan struct{}
+	stop, abort context.CancelFunc
+
+	mu      sync.Mutex
+	running map[Offset]*job
+	away    bool // Postgres was, at the last look
+}
+
+func newHandler(q *Queue, ns Namespace, pattern string, f HandlerFunc) *handler {
+	return &handler{
+		q: q, ns: ns, pattern: pattern, f: f, name: pattern,
+		tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second,
+		wake: make(chan struct{}, 1), running: map[Offset]*job{},
+	}
+}
+
+func (h *handler) busy() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.running)
+}
+
+const (
+	// handlerPoll is how often a handler looks without being woken: for what
+	// others dispatched, for retries, and for what notifications missed.
+	handlerPoll = 2 * time.Second
+	// elsewhere is when to look again while another instance dispatches.
+	elsewhere = 10 * time.Millisecond
+	// dispatchRows is how much of the log one dispatch looks at; above the rooms
+	// an event may have, and as many events may become jobs in one transaction.
+	dispatchRows = 2_000
+)
+
+// run finds work until ctx ends; what it starts ends with work.
+func (h *handler) run(ctx, work context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+		case <-timer.C:
+		}
+		pause, err := h.runOnce(ctx, work)
+		if ctx.Err() != nil {
+			return
+		}
+		h.report(err)
+		timer.Reset(pause)
+	}
+}
+
+// runOnce starts as many events as there are slots for, making jobs of more of
+// the log only when there are slots left: what a handler is behind stays in the
+// log. It returns when to look again unless woken.
+func (h *handler) runOnce(ctx, work context.Context) (pause time.Duration, err error) {
+	for {
+		free := h.slots - h.busy()
+		if free <= 0 {
+			return handlerPoll, nil // whoever ends wakes us
+		}
+		jobs, err := h.claim(ctx, free)
+		if err != nil {
+			return handlerPoll, err
+		}
+		for _, j := range jobs {
+			h.start(work, j)
+		}
+		if len(jobs) == free {
+			return handlerPoll, nil
+		}
+		busy, again, err := h.dispatch(ctx)
+		switch {
+		case err != nil:
+			return handlerPoll, err
+		case busy:
+			return elsewhere + rand.N(elsewhere), nil
+		case !again:
+			due, err := h.nextDue(ctx)
+			return min(due, handlerPoll), err
+		}
+	}
+}
+
+// report logs once when Postgres goes and once when it is back.
+func (h *handler) report(err error) {
+	h.mu.Lock()
+	changed := h.away != (err != nil)
+	h.away = err != nil
+	h.mu.Unlock()
+	switch {
+	case changed && err != nil:
+		h.q.o.Logger.Warn("handler cannot look for events; trying again", "handler", h.label(), "error", err)
+	case changed:
+		h.q.o.Logger.Info("handler looks for events again", "handler", h.label())
+	}
+}
+
+const dispatchSQL = `
+SELECT busy, moved, more, lost, coalesce(gap_from, 0), coalesce(gap_to, 0), (SELECT id FROM culvert.log)
+  FROM culvert.dispatch($1, $2)`
+
+// dispatch makes jobs of the next events. again: there are new ones, or more to
+// look at. busy: another instance does so at the moment.
+func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var moved int
+	var more, lost bool
+	var from, to Cursor
+	err = h.q.db.work.QueryRow(ctx, dispatchSQL, h.id.Load(), dispatchRows).
+		Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
+	if err != nil {
+		return false, false, unavailable(context.WithoutCancel(ctx), "dispatch", err)
+	}
+	if lost {
+		from.Log = to.Log
+		h.q.metrics.handlerGaps.WithLabelValues(h.label()).Inc()
+		h.q.o.Logger.Error("events were pruned before a handler got them",
+			"handler", h.label(), "gap", Gap{from, to, GapPruned}.String())
+	}
+	return busy, moved > 0 || more, nil
+}
+
+const nextDueSQL = `
+SELECT min(due) - clock_timestamp()
+  FROM culvert.handler_jobs
+ WHERE handler_id = $1 AND parked_at IS NULL`
+
+// nextDue is when the next retry is due, or somebody's lease is over.
+func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var due *time.Duration
+	err := h.q.db.work.QueryRow(ctx, nextDueSQL, h.id.Load()).Scan(&due)
+	if err != nil || due == nil {
+		return handlerPoll, unavailable(context.WithoutCancel(ctx), "next retry", err)
+	}
+	return max(*due, elsewhere), nil
+}

@@ -1,0 +1,104 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// handlers are those registered with this queue. Each has two goroutines: one
+// finds work for it, one keeps the leases of what runs.
+type handlers struct {
+	q *Queue
+
+	mu     sync.RWMutex
+	all    []*handler
+	closed bool
+	work   sync.WaitGroup // finding events, and running them
+	kept   sync.WaitGroup // keeping leases
+}
+
+func newHandlers(q *Queue) *handlers { return &handlers{q: q} }
+
+// add starts a handler.
+func (hs *handlers) add(h *handler) error {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.closed {
+		return ErrClosed
+	}
+	for _, other := range hs.all {
+		if other.ns == h.ns && other.name == h.name {
+			return invalidf("name", "%q is registered already: give one of them another name", h.name)
+		}
+	}
+	hs.all = append(hs.all, h)
+	// Functions go on when no new ones are to be started, until they are aborted.
+	run, abort := context.WithCancel(context.Background())
+	find, stop := context.WithCancel(run)
+	h.stop, h.abort = stop, abort
+	hs.work.Go(func() { h.run(find, run) })
+	hs.kept.Go(func() { h.keep(run) })
+	return nil
+}
+
+// heard wakes the handlers that may have something to do; all of them for nil.
+// It is called under the tail's lock and does not block.
+func (hs *handlers) heard(events []*Event) {
+	hs.mu.RLock()
+	defer hs.mu.RUnlock()
+	for _, h := range hs.all {
+		wake := events == nil
+		for i := 0; i < len(events) && !wake; i++ {
+			wake = h.covers(events[i])
+		}
+		if wake {
+			notify(h.wake)
+		}
+	}
+}
+
+// closeGrace is for functions to notice that their context has ended.
+const closeGrace = time.Second
+
+// close starts nothing any more and waits for what runs. At ctx's end it ends
+// the functions' contexts; their events are run again when the leases are over.
+func (hs *handlers) close(ctx context.Context) error {
+	hs.mu.Lock()
+	hs.closed = true
+	all := hs.all
+	hs.mu.Unlock()
+	for _, h := range all {
+		h.stop()
+	}
+	gone := make(chan struct{})
+	go func() { // ends with the functions: a caller's that ignores its context cannot be ended
+		hs.work.Wait()
+		close(gone)
+	}()
+	defer func() {
+		for _, h := range all {
+			h.abort()
+		}
+		hs.kept.Wait()
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+	}
+	var busy []string
+	for _, h := range all {
+		if h.busy() > 0 {
+			busy = append(busy, h.label())
+		}
+		h.abort()
+	}
+	select {
+	case <-gone:
+	case <-time.After(closeGrace):
+	}
+	return fmt.Errorf("handlers under way: %s: %w", strings.Join(busy, ", "), ctx.Err())
+}

@@ -1,0 +1,112 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// job is one event that a handler runs here.
+type job struct {
+	event *Event
+	claim int64     // tells this run from any other one
+	tries int       // this one included
+	over  time.Time // of the lease
+	lease *time.Timer
+	// cancel ends the function's context.
+	cancel context.CancelCauseFunc
+}
+
+const claimSQL = `
+WITH next AS (
+     SELECT "offset"
+       FROM culvert.handler_jobs
+      WHERE handler_id = $1 AND parked_at IS NULL AND due <= clock_timestamp()
+      ORDER BY due, "offset"
+      LIMIT $2
+        FOR UPDATE SKIP LOCKED)
+UPDATE culvert.handler_jobs j
+   SET due = clock_timestamp() + $3::interval, claim = claim + 1, tries = tries + 1
+  FROM next
+ WHERE j.handler_id = $1 AND j."offset" = next."offset"
+RETURNING (SELECT id FROM culvert.log), j."offset", j.room, j.at, j.is_binary, j.event, coalesce(j.sender, ''),
+       j.except_, j.data, j.reply_until, j.claim, j.tries`
+
+// claim takes up to n jobs that are due. Their leases are counted from before
+// the claim, so that they are over here no later than in Postgres.
+func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(readTimeout, h.lease))
+	defer cancel()
+	over := time.Now().Add(h.lease)
+	rows, err := h.q.db.work.Query(ctx, claimSQL, h.id.Load(), n, h.lease)
+	if err != nil {
+		return nil, unavailable(context.WithoutCancel(ctx), "claim", err)
+	}
+	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*job, error) {
+		e := &Event{Namespace: h.ns.name}
+		j := &job{event: e, over: over}
+		var except []string
+		var until *time.Time
+		err := row.Scan(&e.Log, &e.Offset, &e.Room.name, &e.At, &e.Binary, &e.Name, &e.From.name,
+			&except, &e.Data, &until, &j.claim, &j.tries)
+		for _, name := range except {
+			e.Except = append(e.Except, Room{name})
+		}
+		if until != nil {
+			e.ReplyUntil = *until
+		}
+		return j, err
+	})
+	return jobs, unavailable(context.WithoutCancel(ctx), "claim", err)
+}
+
+// start runs a job in a goroutine of its own.
+func (h *handler) start(work context.Context, j *job) {
+	ctx, cancel := context.WithCancelCause(work)
+	j.cancel = cancel
+	j.lease = time.AfterFunc(time.Until(j.over), func() { cancel(ErrLeaseLost) })
+	h.mu.Lock()
+	h.running[j.event.Offset] = j
+	h.mu.Unlock()
+	h.q.handlers.work.Go(func() {
+		defer func() { // also when the function ends its goroutine
+			j.lease.Stop()
+			cancel(nil)
+			h.mu.Lock()
+			delete(h.running, j.event.Offset)
+			h.mu.Unlock()
+			notify(h.wake)
+		}()
+		h.settle(work, j, h.try(ctx, j))
+	})
+}
+
+// errNeverEnded is what parks an event that kept ending its instances.
+var errNeverEnded = errors.New("no run ended: the instances died or lost their leases")
+
+// try runs the function and replies for it.
+func (h *handler) try(ctx context.Context, j *job) error {
+	if j.tries > h.tries {
+		return errNeverEnded
+	}
+	reply, err := h.call(ctx, j.event)
+	if err != nil || reply == nil || j.event.ReplyUntil.IsZero() {
+		return err
+	}
+	return h.answer(ctx, j.event, reply)
+}
+
+// call turns a panic into an error.
+func (h *handler) call(ctx context.Context, e *Event) (reply any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			h.q.o.Logger.Error("handler panicked", "handler", h.label(), "offset", e.Offset, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	return h.f(ctx, e)
+}

@@ -1,0 +1,112 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// liveTime is how long after the last instance of a handler ended asks still
+// expect its reply.
+const liveTime = 15 * time.Second
+
+// keep renews what says that this instance is alive, until ctx ends: the leases
+// of what runs, and that the handler is there.
+func (h *handler) keep(ctx context.Context) {
+	tick := time.NewTicker(min(h.lease, liveTime) / 3)
+	defer tick.Stop()
+	for {
+		if err := h.keepOnce(ctx); err != nil && ctx.Err() == nil {
+			h.q.o.Logger.Debug("leases of a handler not renewed", "handler", h.label(), "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (h *handler) keepOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, h.lease/3)
+	defer cancel()
+	if err := h.renew(ctx); err != nil {
+		return err
+	}
+	return h.live(ctx)
+}
+
+const renewSQL = `
+UPDATE culvert.handler_jobs j
+   SET due = clock_timestamp() + $4::interval
+  FROM unnest($2::bigint[], $3::bigint[]) AS w ("offset", claim)
+ WHERE j.handler_id = $1 AND j."offset" = w."offset" AND j.claim = w.claim AND j.parked_at IS NULL
+RETURNING j."offset"`
+
+// renew extends the leases of what runs here, and ends the functions whose lease
+// somebody else has.
+func (h *handler) renew(ctx context.Context) error {
+	over := time.Now().Add(h.lease)
+	h.mu.Lock()
+	held := make(map[Offset]*job, len(h.running))
+	offsets, claims := make([]int64, 0, len(h.running)), make([]int64, 0, len(h.running))
+	for offset, j := range h.running {
+		held[offset] = j
+		offsets, claims = append(offsets, int64(offset)), append(claims, j.claim)
+	}
+	h.mu.Unlock()
+	if len(held) == 0 {
+		return nil
+	}
+	rows, err := h.q.db.work.Query(ctx, renewSQL, h.id.Load(), offsets, claims, h.lease)
+	if err != nil {
+		return err
+	}
+	renewed, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	for _, offset := range renewed {
+		j := held[Offset(offset)]
+		delete(held, Offset(offset))
+		if j.lease.Stop() { // else it is over already
+			j.lease.Reset(time.Until(over))
+		}
+	}
+	for _, j := range held {
+		j.cancel(ErrLeaseLost) // no harm to one that has ended meanwhile
+	}
+	return nil
+}
+
+const liveSQL = `
+WITH alive AS (
+     UPDATE culvert.handlers h
+        SET live_until = clock_timestamp() + $2::interval
+       FROM culvert.namespaces n
+      WHERE h.id = $1 AND n.id = h.namespace_id AND n.name IS NOT NULL
+     RETURNING h.id)
+SELECT EXISTS (SELECT FROM alive),
+       EXISTS (SELECT FROM culvert.namespaces WHERE id = $3 AND name IS NOT NULL),
+       (SELECT count(*)
+          FROM culvert.handler_jobs
+         WHERE handler_id = $1 AND parked_at IS NOT NULL)`
+
+// live says that the handler is there, and counts what is parked. When it is not
+// there any more it starts over: at the head when an operator dropped it in a moment
+// in which it seemed to be gone; at the beginning when its namespace was deleted,
+// for all that is in one that has come in its place is new.
+func (h *handler) live(ctx context.Context) error {
+	var known, there bool
+	var parked int
+	if err := h.q.db.work.QueryRow(ctx, liveSQL, h.id.Load(), liveTime, h.nsID.Load()).Scan(&known, &there, &parked); err != nil {
+		return err
+	}
+	h.q.metrics.handlerParked.WithLabelValues(h.label()).Set(float64(parked))
+	if known {
+		return nil
+	}
+	h.q.o.Logger.Warn("the handler or its namespace was dropped while it runs here; it starts over", "handler", h.label())
+	return h.register(ctx, !there)
+}

@@ -1,0 +1,156 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Operator looks after the handlers of a database without taking part in its
+// work: it neither appends nor follows the log.
+type Operator struct{ db *pgxpool.Pool }
+
+// OpenOperator connects; Close must be called.
+func OpenOperator(ctx context.Context, databaseURL string) (*Operator, error) {
+	o, err := Options{DatabaseURL: databaseURL}.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	db, err := newPool(ctx, o, 1)
+	if err != nil {
+		return nil, err
+	}
+	return &Operator{db}, nil
+}
+
+// Close releases the connection.
+func (o *Operator) Close() { o.db.Close() }
+
+// HandlerState is what is known of a handler.
+type HandlerState struct {
+	Namespace, Name, Pattern string
+	Live                     bool   // an instance runs it
+	Position                 Offset // everything up to it is being handled, or has been
+	Waiting                  int    // events that run or are to be run, as far as Position
+	Parked                   int
+	Gaps                     int // times that events were pruned before it got them
+}
+
+const handlersSQL = `
+SELECT n.name, h.name, h.pattern, h.live_until > clock_timestamp(), h.position,
+       count(j."offset") FILTER (WHERE j.parked_at IS NULL), count(j.parked_at), h.gaps
+  FROM culvert.handlers h
+  JOIN culvert.namespaces n ON n.id = h.namespace_id AND n.name IS NOT NULL
+  LEFT JOIN culvert.handler_jobs j ON j.handler_id = h.id
+ GROUP BY n.name, h.id
+ ORDER BY n.name, h.name`
+
+// Handlers lists all there are.
+func (o *Operator) Handlers(ctx context.Context) ([]HandlerState, error) {
+	rows, err := o.db.Query(ctx, handlersSQL)
+	if err != nil {
+		return nil, unavailable(ctx, "handlers", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[HandlerState])
+	return all, unavailable(ctx, "handlers", err)
+}
+
+// ParkedEvent is one that a handler has given up on.
+type ParkedEvent struct {
+	Offset      Offset
+	Room, Event string
+	Tries       int
+	Error       string // of the last try
+	At          time.Time
+}
+
+const parkedSQL = `
+SELECT j."offset", j.room, j.event, j.tries, j.error, j.parked_at
+  FROM culvert.handler_jobs j
+ WHERE j.handler_id = $1 AND j.parked_at IS NOT NULL
+ ORDER BY j."offset"
+ LIMIT $2`
+
+// Parked lists the oldest parked events of a handler. Errors: ErrNoHandler,
+// ErrUnavailable.
+func (o *Operator) Parked(ctx context.Context, ns Namespace, name string, limit int) ([]ParkedEvent, error) {
+	id, err := o.find(ctx, ns, name)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := o.db.Query(ctx, parkedSQL, id, limit)
+	if err != nil {
+		return nil, unavailable(ctx, "parked events", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ParkedEvent])
+	return all, unavailable(ctx, "parked events", err)
+}
+
+const retrySQL = `
+UPDATE culvert.handler_jobs
+   SET parked_at = NULL, tries = 0, due = clock_timestamp()
+ WHERE handler_id = $1 AND parked_at IS NOT NULL AND ($2::bigint[] IS NULL OR "offset" = ANY ($2))`
+
+// Retry has parked events run again, with all their tries: those at the offsets,
+// or all when there are none. It returns how many. Errors as for Parked.
+func (o *Operator) Retry(ctx context.Context, ns Namespace, name string, offsets ...Offset) (int, error) {
+	return o.change(ctx, retrySQL, ns, name, offsets)
+}
+
+const dropSQL = `
+DELETE FROM culvert.handler_jobs
+ WHERE handler_id = $1 AND parked_at IS NOT NULL AND ($2::bigint[] IS NULL OR "offset" = ANY ($2))`
+
+// Drop gives parked events up for good, as Retry has them run again.
+func (o *Operator) Drop(ctx context.Context, ns Namespace, name string, offsets ...Offset) (int, error) {
+	return o.change(ctx, dropSQL, ns, name, offsets)
+}
+
+func (o *Operator) change(ctx context.Context, sql string, ns Namespace, name string, offsets []Offset) (int, error) {
+	id, err := o.find(ctx, ns, name)
+	if err != nil {
+		return 0, err
+	}
+	var only []int64 // nil: all
+	for _, offset := range offsets {
+		only = append(only, int64(offset))
+	}
+	tag, err := o.db.Exec(ctx, sql, id, only)
+	return int(tag.RowsAffected()), unavailable(ctx, "parked events", err)
+}
+
+const removeSQL = `
+DELETE FROM culvert.handlers
+ WHERE id = $1 AND live_until <= clock_timestamp()`
+
+// Remove forgets a handler that no instance runs any more, with its position and
+// all its events. Errors: ErrNoHandler, ErrHandlerLive, ErrUnavailable.
+func (o *Operator) Remove(ctx context.Context, ns Namespace, name string) error {
+	id, err := o.find(ctx, ns, name)
+	if err != nil {
+		return err
+	}
+	tag, err := o.db.Exec(ctx, removeSQL, id)
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrHandlerLive
+	}
+	return unavailable(ctx, "remove a handler", err)
+}
+
+const findHandlerSQL = `
+SELECT h.id
+  FROM culvert.handlers h
+  JOIN culvert.namespaces n ON n.id = h.namespace_id
+ WHERE n.name = $1 AND h.name = $2`
+
+func (o *Operator) find(ctx context.Context, ns Namespace, name string) (id int32, err error) {
+	err = o.db.QueryRow(ctx, findHandlerSQL, ns.name, name).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("%s/%s: %w", ns.name, name, ErrNoHandler)
+	}
+	return id, unavailable(ctx, "handler", err)
+}

@@ -1,0 +1,122 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// handlerParty begins the party that a handler's replies are stored under: no
+// client's name can.
+const handlerParty = "\x01"
+
+// answer stores what the function returned as its reply. One that comes too late,
+// or a second one by an earlier run, is no error: the event was handled.
+func (h *handler) answer(ctx context.Context, e *Event, reply any) error {
+	d, ok := reply.(Data)
+	if !ok {
+		text, err := json.Marshal(reply)
+		if err != nil {
+			return fmt.Errorf("reply: %w", err)
+		}
+		if d, err = ParseData(text); err != nil {
+			return fmt.Errorf("reply: %w", err)
+		}
+	}
+	r := Reply{Namespace: h.ns, To: e.Offset, Data: d}
+	_, err := h.q.reply(ctx, r, handlerParty+h.name)
+	if errors.Is(err, ErrReplyClosed) || errors.Is(err, ErrNoAsk) {
+		h.q.o.Logger.Debug("a handler's reply is not taken any more", "handler", h.label(), "offset", e.Offset)
+		return nil
+	}
+	return err
+}
+
+const doneSQL = `
+DELETE FROM culvert.handler_jobs
+ WHERE handler_id = $1 AND "offset" = $2 AND claim = $3`
+
+const failedSQL = `
+UPDATE culvert.handler_jobs
+   SET error = $4, due = clock_timestamp() + $5::interval
+ WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND parked_at IS NULL`
+
+const parkSQL = `
+UPDATE culvert.handler_jobs
+   SET error = $4, parked_at = clock_timestamp(), tries = least(tries, $5)
+ WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND parked_at IS NULL`
+
+// settle stores how a run ended, provided that it is still the one that counts.
+func (h *handler) settle(work context.Context, j *job, failure error) {
+	log := h.q.o.Logger.With("handler", h.label(), "offset", j.event.Offset, "try", min(j.tries, h.tries))
+	args := []any{h.id.Load(), int64(j.event.Offset), j.claim}
+	var result string
+	var ours bool
+	var err error
+	switch {
+	case failure == nil:
+		result = "done"
+		ours, err = h.store(work, doneSQL, args...)
+	case j.tries < h.tries:
+		result = "failed"
+		pause := h.backoff(j.tries)
+		log.Warn("handler failed; it is tried again", "error", failure, "in", pause)
+		ours, err = h.store(work, failedSQL, append(args, storable(failure), pause)...)
+	default:
+		result = "parked"
+		log.Error("handler failed for the last time; the event is parked", "error", failure)
+		ours, err = h.store(work, parkSQL, append(args, storable(failure), h.tries)...)
+	}
+	if err == nil && !ours {
+		result, err = "lost", ErrLeaseLost
+	}
+	if err != nil {
+		log.Warn("how the handler ended could not be stored; the event is run again", "error", err)
+	}
+	h.q.metrics.handlerRuns.WithLabelValues(h.label(), result).Inc()
+}
+
+// store tries for as long as a lease while Postgres is away. ours: the job was
+// still claimed by this run.
+func (h *handler) store(work context.Context, sql string, args ...any) (ours bool, err error) {
+	ctx, cancel := context.WithTimeout(work, h.lease)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		tag, err := h.q.db.work.Exec(ctx, sql, args...)
+		if err == nil {
+			return tag.RowsAffected() > 0, nil
+		}
+		if err = unavailable(context.WithoutCancel(ctx), "settle", err); !errors.Is(err, ErrUnavailable) {
+			return false, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// backoff is the pause after so many failed tries: between half and all of it,
+// so that what failed together is not tried together.
+func (h *handler) backoff(tries int) time.Duration {
+	d := h.least
+	for range tries - 1 {
+		if d *= 2; d >= h.most {
+			break
+		}
+	}
+	d = min(d, h.most)
+	return d/2 + rand.N(d/2+1)
+}
+
+// storable is an error's text as Postgres can hold it, of bounded length.
+func storable(err error) string {
+	text := err.Error()
+	text = text[:min(len(text), 2000)]
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}

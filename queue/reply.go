@@ -1,0 +1,132 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Reply is an answer to an event that wants one.
+type Reply struct {
+	Namespace Namespace
+	To        Offset
+	// From is the client that replies; zero: a backend, which counts as one party.
+	From Client
+	Data Data
+	// May reports whether From may read a room it is not in; nil: it may not.
+	May func(Room) bool
+}
+
+const replyEvent = reservedPrefix + "reply"
+
+// Reply stores a reply and stages the event culvert:reply that tells the
+// emitter, in one transaction that is committed when it returns. again: From
+// replied before, and nothing was stored. Errors: ErrNoAsk, also when the event
+// was not for From; ErrReplyClosed, ErrUnavailable.
+func (q *Queue) Reply(ctx context.Context, r Reply) (again bool, err error) {
+	ns, err := q.ids.namespace(ctx, r.Namespace)
+	if err != nil {
+		return false, err
+	}
+	if err := q.mayReply(ctx, ns, r); err != nil {
+		return false, err
+	}
+	return q.reply(ctx, r, r.From.name)
+}
+
+const mayReplySQL = `
+WITH mine AS (
+     SELECT unnest(ARRAY['*', '@' || $3::text]) AS name
+      UNION
+     SELECT r.name
+       FROM culvert.clients c
+       JOIN culvert.memberships m ON m.client_id = c.id AND m.since < $2 AND (m.until IS NULL OR $2 <= m.until)
+       JOIN culvert.rooms r ON r.id = m.room_id
+      WHERE c.namespace_id = $1 AND c.name = $3)
+SELECT a.rooms,
+       EXISTS (SELECT FROM mine WHERE mine.name = ANY (a.rooms)),
+       EXISTS (SELECT FROM mine WHERE mine.name = ANY (a.except_))
+  FROM culvert.asks a
+ WHERE a."offset" = $2 AND a.namespace_id = $1`
+
+// mayReply refuses who has not received the event. What it looks at does not
+// change any more: the rooms of an ask, and memberships at its offset.
+func (q *Queue) mayReply(ctx context.Context, ns int32, r Reply) error {
+	var rooms []string
+	var addressed, excepted bool
+	err := q.db.read.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name).Scan(&rooms, &addressed, &excepted)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNoAsk
+	}
+	if err != nil {
+		return unavailable(ctx, "reply", err)
+	}
+	if r.From != (Client{}) {
+		if excepted {
+			return ErrNoAsk
+		}
+		if addressed {
+			return nil
+		}
+	}
+	for _, name := range rooms {
+		if r.May != nil && r.May(Room{name}) {
+			return nil
+		}
+	}
+	return ErrNoAsk
+}
+
+const replySQL = `
+SELECT culvert.reply($1, $2, $3, $4, $5, $6)`
+
+// reply stores the reply of a party that may.
+func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, err error) {
+	var sender *string
+	if r.From != (Client{}) {
+		sender = &r.From.name
+	}
+	var result string
+	err = q.db.work.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.binary, replyData(r)).Scan(&result)
+	if err != nil {
+		return false, unavailable(ctx, "reply", err)
+	}
+	switch result {
+	case "unknown":
+		return false, ErrNoAsk
+	case "closed":
+		return false, ErrReplyClosed
+	case "again":
+		return true, nil
+	}
+	// Our own appender carries it at once. Should this instance end before, the
+	// next append of any other one does.
+	q.appender.announce()
+	return false, nil
+}
+
+// replyData is the data of the event that tells the emitter; askOf reads it.
+func replyData(r Reply) string {
+	var b bytes.Buffer
+	b.WriteString(`{"to":` + strconv.FormatInt(int64(r.To), 10) + `,"from":`)
+	if r.From == (Client{}) {
+		b.WriteString("null")
+	} else {
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(r.From.name) // a valid string always encodes
+		b.Truncate(b.Len() - 1)   // the newline
+	}
+	if r.Data.binary {
+		b.WriteString(`,"binary":`)
+	} else {
+		b.WriteString(`,"data":`)
+	}
+	b.WriteString(r.Data.JSON())
+	b.WriteByte('}')
+	return b.String()
+}

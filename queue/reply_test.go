@@ -1,0 +1,329 @@
+package queue_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// online subscribes clients and waits until their leases are written.
+func online(t testing.TB, q *queue.Queue, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		subscribe(t, q, queue.Interest{Client: client(name)})
+	}
+	until(t, "the clients are online", func() bool {
+		return !slices.ContainsFunc(names, func(name string) bool {
+			s, err := q.ClientState(t.Context(), ns, client(name))
+			return err != nil || !s.Online
+		})
+	})
+}
+
+// member makes a client a member of a room after an offset, until another (0: still).
+func member(t testing.TB, dsn, name, room string, since, until queue.Offset) {
+	t.Helper()
+	conn := connect(t, dsn)
+	for _, sql := range []string{
+		`INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, $1, 0) ON CONFLICT DO NOTHING`,
+		`INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, $1) ON CONFLICT DO NOTHING`,
+	} {
+		arg := map[bool]string{true: name, false: room}[sql[20] == 'c']
+		if _, err := conn.Exec(t.Context(), sql, arg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := conn.Exec(t.Context(), `
+		INSERT INTO culvert.memberships (client_id, room_id, since, until)
+		SELECT c.id, r.id, $3, NULLIF($4::bigint, 0)
+		  FROM culvert.clients c, culvert.rooms r
+		 WHERE c.name = $1 AND r.name = $2`, name, room, int64(since), int64(until))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask emits to a room, wanting count replies (0: the default).
+func ask(t testing.TB, q *queue.Queue, room string, count int, change ...func(*queue.Emit)) queue.Offset {
+	t.Helper()
+	e := emit(room, `"?"`)
+	e.Reply = queue.Ask{Timeout: time.Minute, Count: count}
+	for _, c := range change {
+		c(&e)
+	}
+	return appendOne(t, q, e).Cursor.Offset
+}
+
+func from(name string) func(*queue.Emit) { return func(e *queue.Emit) { e.From = client(name) } }
+
+func within(d time.Duration) func(*queue.Emit) {
+	return func(e *queue.Emit) { e.Reply.Timeout = d }
+}
+
+func except(rooms ...string) func(*queue.Emit) {
+	return func(e *queue.Emit) {
+		for _, r := range rooms {
+			e.Except = append(e.Except, room(r))
+		}
+	}
+}
+
+// answer replies as a client; "" is the backend.
+func answer(t testing.TB, q *queue.Queue, to queue.Offset, name, format string, args ...any) (again bool, err error) {
+	t.Helper()
+	r := queue.Reply{Namespace: ns, To: to, Data: data(format, args...)}
+	if name != "" {
+		r.From = client(name)
+	} else {
+		r.May = func(queue.Room) bool { return true }
+	}
+	return q.Reply(t.Context(), r)
+}
+
+func answered(t testing.TB, q *queue.Queue, to queue.Offset, name, format string, args ...any) {
+	t.Helper()
+	if again, err := answer(t, q, to, name, format, args...); again || err != nil {
+		t.Fatalf("reply by %q: again %v, %v", name, again, err)
+	}
+}
+
+func same(t testing.TB, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+const long = 20 * time.Second
+
+func TestAskOneClient(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	online(t, b, "bob")
+	alice := subscribe(t, b, queue.Interest{Client: client("alice")})
+	bob := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("@bob")}})
+	to := ask(t, a, "@bob", 0, from("alice"))
+	e := must[queue.Batch](t)(bob.Next(t.Context(), 1)).Events[0]
+	if e.Offset != to || e.ReplyUntil.Sub(e.At) != time.Minute {
+		t.Errorf("event %+v", e)
+	}
+	wait := awaiting(t, a, to, long)
+	answered(t, b, to, "bob", `{"yes": [1]}`)
+	same(t, "waited", wait(), `bob:{"yes":[1]}`)
+	r := must[queue.Batch](t)(alice.Next(t.Context(), 10)).Events[0]
+	if want := fmt.Sprintf(`{"to":%d,"from":"bob","data":{"yes":[1]}}`, to); r.Name != "culvert:reply" || r.Data != want || r.From != client("bob") || r.Room != room("@alice") {
+		t.Errorf("alice got %+v, want %s", r, want)
+	}
+	if again, err := answer(t, a, to, "bob", `"changed my mind"`); !again || err != nil {
+		t.Errorf("second reply: %v, %v", again, err)
+	}
+	same(t, "waited later", awaiting(t, b, to, long)(), `bob:{"yes":[1]}`)
+}
+
+// What is expected: one from each client online in the rooms at that moment.
+func TestWhoIsExpected(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	online(t, q, "alice", "bob", "carol", "dave")
+	member(t, dsn, "bob", "lobby", 0, 0)
+	member(t, dsn, "carol", "lobby", 0, 0)
+	member(t, dsn, "dave", "lobby", 0, 1) // has left
+	member(t, dsn, "erin", "lobby", 0, 0) // is offline
+	member(t, dsn, "carol", "quiet", 0, 0)
+	for _, c := range []struct {
+		room   string
+		except []string
+		want   int
+	}{
+		{"*", nil, 4}, {"lobby", nil, 2}, {"lobby", []string{"@bob"}, 1}, {"lobby", []string{"quiet"}, 1},
+		{"*", []string{"lobby", "@dave"}, 1}, {"*", []string{"*"}, 0}, {"@erin", nil, 0}, {"nowhere", nil, 0}, {"@bob", nil, 1},
+	} {
+		to := ask(t, q, c.room, 0, except(c.except...))
+		conn := connect(t, dsn)
+		var wanted int
+		if err := conn.QueryRow(t.Context(), `SELECT wanted FROM culvert.asks WHERE "offset" = $1`, int64(to)).Scan(&wanted); err != nil || wanted != c.want {
+			t.Errorf("%s except %v: %d are expected, want %d (%v)", c.room, c.except, wanted, c.want, err)
+		}
+	}
+	same(t, "nobody is expected", awaiting(t, q, ask(t, q, "nowhere", 0), long)())
+}
+
+func TestAskARoom(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	online(t, a, "bob", "carol")
+	for _, name := range []string{"bob", "carol", "erin"} {
+		member(t, dsn, name, "lobby", 0, 0)
+	}
+	to := ask(t, a, "lobby", 0)
+	wait := awaiting(t, a, to, long)
+	answered(t, b, to, "erin", `"not expected, but welcome"`)
+	answered(t, b, to, "carol", "2")
+	answered(t, b, to, "bob", "3")
+	got := wait()
+	same(t, "waited", got, `erin:"not expected, but welcome"`, "carol:2", "bob:3")
+}
+
+func TestTheFirstSoManyWin(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	to := ask(t, a, "*", 2)
+	wait := awaiting(t, b, to, long)
+	results := make(chan error, 20)
+	for i := range cap(results) {
+		go func() {
+			_, err := answer(t, []*queue.Queue{a, b}[i%2], to, fmt.Sprint("c", i), "1")
+			results <- err
+		}()
+	}
+	won := 0
+	for range cap(results) {
+		if err := <-results; err == nil {
+			won++
+		} else if !errors.Is(err, queue.ErrReplyClosed) {
+			t.Error(err)
+		}
+	}
+	if got := wait(); won != 2 || len(got) != 2 {
+		t.Errorf("%d won, waited for %v", won, got)
+	}
+}
+
+func TestWhoMayReply(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	for _, name := range []string{"bob", "dave", "frank"} {
+		member(t, dsn, name, "lobby", 0, map[string]queue.Offset{"dave": 1}[name])
+	}
+	plain := appendOne(t, q, emit("lobby", "1")).Cursor.Offset
+	to := ask(t, q, "lobby", 0, except("@frank"))
+	member(t, dsn, "late", "lobby", to, 0)
+	for name, want := range map[string]error{
+		"bob": nil, "dave": queue.ErrNoAsk, "frank": queue.ErrNoAsk, "late": queue.ErrNoAsk, "stranger": queue.ErrNoAsk, "": nil,
+	} {
+		if _, err := answer(t, q, to, name, "1"); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", name, err, want)
+		}
+	}
+	allowed := queue.Reply{Namespace: ns, To: to, From: client("reader"), May: func(r queue.Room) bool { return r == room("lobby") }}
+	if _, err := q.Reply(t.Context(), allowed); err != nil {
+		t.Errorf("a client that may read the room: %v", err)
+	}
+	allowed.From = client("frank")
+	if _, err := q.Reply(t.Context(), allowed); !errors.Is(err, queue.ErrNoAsk) {
+		t.Errorf("an excepted client that may read the room: %v", err)
+	}
+	elsewhere := queue.Reply{Namespace: mustParse(queue.ParseNamespace, "other"), To: to, May: func(queue.Room) bool { return true }}
+	if _, err := q.Reply(t.Context(), elsewhere); !errors.Is(err, queue.ErrNoAsk) {
+		t.Errorf("from another namespace: %v", err)
+	}
+	for _, to := range []queue.Offset{plain, to + 1000, 0} {
+		if _, err := answer(t, q, to, "bob", "1"); !errors.Is(err, queue.ErrNoAsk) {
+			t.Errorf("to %d, which asked for nothing: %v", to, err)
+		}
+		if _, err := q.Await(t.Context(), ns, to); !errors.Is(err, queue.ErrNoAsk) {
+			t.Errorf("waiting for %d, which asked for nothing: %v", to, err)
+		}
+	}
+}
+
+func TestRepeatedKeyIsTheSameAsk(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	keyed := func(e *queue.Emit) { e.Key = key("k") }
+	to := ask(t, q, "*", 1, keyed)
+	if again := ask(t, q, "*", 1, keyed); again != to {
+		t.Errorf("repeated at %d, first at %d", again, to)
+	}
+	e := emit("*", `"?"`)
+	e.Key, e.Reply = key("k"), queue.Ask{Timeout: time.Minute, Count: 2}
+	if _, err := q.Append(t.Context(), []queue.Emit{e}); !errors.Is(err, queue.ErrKeyReused) {
+		t.Errorf("with another count: %v", err)
+	}
+}
+
+// Replies to a backend without a client go to a room that nobody can name, so
+// nobody sees them: only who waits.
+func TestHiddenRoomIsHidden(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	start := a.Head()
+	to := ask(t, a, "*", 1)
+	wait := awaiting(t, b, to, long)
+	answered(t, a, to, "bob", "1")
+	same(t, "the backend", wait(), "bob:1")
+	until(t, "both are at the reply", func() bool { return a.Head().Offset > to && b.Head().Offset > to })
+	for _, name := range []string{"bob", "alice"} {
+		s := subscribe(t, a, queue.Interest{Client: client(name), After: start})
+		if got := next(t, s, 1); got[0] != `"?"` {
+			t.Errorf("%s got %v", name, got)
+		}
+		if more := must[queue.Batch](t)(s.Poll(t.Context(), 10)); len(more.Events) != 0 {
+			t.Errorf("%s got %+v", name, more.Events[0])
+		}
+	}
+	if _, err := queue.ParseRoom("\x01replies"); err == nil {
+		t.Error("the hidden room can be named")
+	}
+}
+
+func TestReplyDataKeepsItsForm(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	alice := subscribe(t, q, queue.Interest{Client: client("alice")})
+	to := ask(t, q, "nowhere", 0, from("alice"))
+	d := must[queue.Data](t)(queue.ParseBinary("AAECAw=="))
+	name := `<"\>&ü`
+	r := queue.Reply{Namespace: ns, To: to, From: client(name), Data: d, May: func(queue.Room) bool { return true }}
+	if _, err := q.Reply(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := next(t, alice, 1)[0], fmt.Sprintf(`{"to":%d,"from":"<\"\\>&ü","binary":"AAECAw=="}`, to); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	replies := must[queue.Replies](t)(q.Await(t.Context(), ns, to))
+	if a := replies.Answers; len(a) != 1 || a[0].From != client(name) || a[0].Data != d {
+		t.Errorf("got %+v", a)
+	}
+	same(t, "from the backend", func() []string { answered(t, q, to, "", "null"); return next(t, alice, 1) }(),
+		fmt.Sprintf(`{"to":%d,"from":null,"data":null}`, to))
+}
+
+func TestAskLimits(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	for _, c := range []struct {
+		ask   queue.Ask
+		field string
+	}{
+		{queue.Ask{Timeout: 49 * time.Millisecond}, "reply.timeout"}, {queue.Ask{Timeout: 25 * time.Hour}, "reply.timeout"},
+		{queue.Ask{Count: 1}, "reply.timeout"}, {queue.Ask{Timeout: time.Second, Count: -1}, "reply.count"},
+		{queue.Ask{Timeout: time.Second, Count: 10_001}, "reply.count"},
+	} {
+		e := emit("*", "1")
+		e.Reply = c.ask
+		var bad *queue.InvalidError
+		if _, err := q.Append(t.Context(), []queue.Emit{e}); !errors.As(err, &bad) || bad.Field != c.field {
+			t.Errorf("%+v: %v", c.ask, err)
+		}
+	}
+}
+
+func TestOldAsksAreForgotten(t *testing.T) {
+	dsn := pgtest.Database(t)
+	sql(t, dsn, `
+		INSERT INTO culvert.asks ("offset", namespace_id, rooms, until, wanted)
+		VALUES (1, 1, '{a}', now() - interval '25 hours', 1), (1000, 1, '{a}', now() - interval '23 hours', 1), (1001, 1, '{a}', now() + interval '1 hour', 1);
+		INSERT INTO culvert.replies VALUES (1, 'bob', now(), false, '1')`)
+	open(t, dsn)
+	conn := connect(t, dsn)
+	until(t, "the old one is gone", func() bool {
+		var left []int64
+		var replies int
+		err := conn.QueryRow(t.Context(), `SELECT array_agg("offset" ORDER BY 1), (SELECT count(*) FROM culvert.replies) FROM culvert.asks`).Scan(&left, &replies)
+		return err == nil && slices.Equal(left, []int64{1000, 1001}) && replies == 0
+	})
+}

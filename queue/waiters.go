@@ -1,0 +1,76 @@
+package queue
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// waiters are the calls of Await, by the event whose replies they wait for. The
+// tail tells them of replies, whichever instance took them.
+type waiters struct {
+	mu      sync.Mutex
+	byEvent map[Offset]map[chan struct{}]struct{}
+}
+
+func newWaiters() *waiters { return &waiters{byEvent: map[Offset]map[chan struct{}]struct{}{}} }
+
+// join registers a waiter; leave must be called.
+func (w *waiters) join(to Offset) (wake <-chan struct{}, leave func()) {
+	c := make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byEvent[to] == nil {
+		w.byEvent[to] = map[chan struct{}]struct{}{}
+	}
+	w.byEvent[to][c] = struct{}{}
+	return c, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if delete(w.byEvent[to], c); len(w.byEvent[to]) == 0 {
+			delete(w.byEvent, to)
+		}
+	}
+}
+
+// heard wakes those whom the events concern; everybody for nil, when the tail
+// starts over and replies may have been among what it did not get.
+func (w *waiters) heard(events []*Event) {
+	for _, e := range events {
+		if e.Name == replyEvent {
+			w.wake(askOf(e.Data))
+		}
+	}
+	if events == nil {
+		w.wakeAll()
+	}
+}
+
+func (w *waiters) wake(to Offset) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.byEvent[to] {
+		notify(c)
+	}
+}
+
+func (w *waiters) wakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, all := range w.byEvent {
+		for c := range all {
+			notify(c)
+		}
+	}
+}
+
+// askOf is the event a culvert:reply answers: see replyData.
+func askOf(data string) Offset {
+	rest, _ := strings.CutPrefix(data, `{"to":`)
+	digits, _, _ := strings.Cut(rest, ",")
+	to, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return Offset(to)
+}
