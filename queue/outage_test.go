@@ -86,7 +86,7 @@ func TestAppendsThatFailEarlyAreCounted(t *testing.T) {
 		o.AppendTimeout = 100 * time.Millisecond
 	})
 	conn := connect(t, dsn)
-	if _, err := conn.Exec(t.Context(), `BEGIN; LOCK TABLE culvert.rooms`); err != nil {
+	if _, err := conn.Exec(t.Context(), `BEGIN; LOCK TABLE culvert.rooms, culvert.namespaces`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := q.Append(t.Context(), []queue.Emit{emit("new", "1")}); !errors.Is(err, queue.ErrUnavailable) {
@@ -95,6 +95,12 @@ func TestAppendsThatFailEarlyAreCounted(t *testing.T) {
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := q.Append(t.Context(), []queue.Emit{{Namespace: mustParse(queue.ParseNamespace, "new"), Event: greeting}}); !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("new namespace: %v", err)
+	}
+	if _, err := q.Ack(t.Context(), mustParse(queue.ParseNamespace, "new"), client("bob"), q.Head()); !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("ack in a new namespace: %v", err)
 	}
 	for _, f := range families {
 		if f.GetName() == "culvert_append_errors_total" && f.GetMetric()[0].GetCounter().GetValue() != 1 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // runRetention is a goroutine. Every instance runs it; locks in Postgres let one
@@ -13,7 +15,9 @@ func (q *Queue) runRetention(ctx context.Context) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
-		if err := q.retainOnce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
+		// What keeps a slice from being dropped fills the disk in silence; that
+		// Postgres is away, others say.
+		if err := q.retainOnce(ctx); err != nil && ctx.Err() == nil && (!errors.Is(err, ErrUnavailable) || isLocked(err)) {
 			q.o.Logger.Warn("retention", "error", err)
 		}
 		select {
@@ -22,6 +26,11 @@ func (q *Queue) runRetention(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+func isLocked(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
 const rollSQL = `

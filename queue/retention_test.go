@@ -1,7 +1,9 @@
 package queue_test
 
 import (
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +154,25 @@ func TestPruningBehindAReaderLetsEmitsThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	sql(t, dsn, `SELECT culvert.prune('0', 0)`)
+}
+
+// A query that runs for ever on an old slice must not fill the disk in silence.
+func TestASliceThatCannotBeDroppedIsLogged(t *testing.T) {
+	dsn := pgtest.Database(t)
+	var logged lines
+	q := open(t, dsn, func(o *queue.Options) {
+		o.Slice, o.Retention = time.Second, time.Second
+		o.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+	})
+	reader := connect(t, dsn)
+	if _, err := reader.Exec(t.Context(), `BEGIN; SELECT FROM culvert.events`); err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, q, emit("r", "1"))
+	until(t, "the log tells of the slice", func() bool { return strings.Contains(logged.String(), "is being read") })
+	if _, err := reader.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestPromotionOpensANewSlice(t *testing.T) {
