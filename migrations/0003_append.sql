@@ -72,6 +72,32 @@ END
 $$;
 -- +goose StatementEnd
 
+-- lock_log begins every change of the log: it takes the append lock, to the end of
+-- the transaction, and returns the log once it is certain that it is the one it was.
+-- +goose StatementBegin
+CREATE FUNCTION culvert.lock_log() RETURNS culvert.log
+LANGUAGE plpgsql AS $$
+DECLARE
+    l culvert.log;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'culvert needs READ COMMITTED: an older snapshot would not see the append before it';
+    END IF;
+    -- A 201 means durable, also where the database's default is to commit lazily.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM pg_advisory_xact_lock(1668639862, 1);
+    SELECT * INTO l FROM culvert.log;
+    IF l.started <> pg_postmaster_start_time() THEN
+        PERFORM culvert.recognise();
+        SELECT * INTO l FROM culvert.log;
+    END IF;
+    RETURN l;
+END
+$$;
+-- +goose StatementEnd
+
 -- append stores a batch in the transaction it runs in, together with the staged
 -- events that have become visible. One row of the arrays is one event in one
 -- room; pos numbers the events of the batch from 1. Offsets are base + pos.
@@ -124,20 +150,7 @@ DECLARE
     xmin xid8;
     stored integer := 0;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'culvert.append needs READ COMMITTED: an older snapshot would not see the append before it';
-    END IF;
-    -- A 201 means durable, also where the database's default is to commit lazily.
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
-    PERFORM pg_advisory_xact_lock(1668639862, 1);
-
-    SELECT * INTO l FROM culvert.log;
-    IF l.started <> pg_postmaster_start_time() THEN
-        PERFORM culvert.recognise();
-        SELECT * INTO l FROM culvert.log;
-    END IF;
+    l := culvert.lock_log();
     log := l.id;
     at := clock_timestamp();
     moved := 0;
@@ -200,4 +213,4 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION culvert.append, culvert.carry;
+DROP FUNCTION culvert.append, culvert.lock_log, culvert.carry;

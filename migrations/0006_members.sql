@@ -2,37 +2,6 @@
 
 -- +goose Up
 
--- lock_log is how a change of the log begins: it takes the append lock, makes sure
--- that this is the log it was, and that n more offsets fit into the open slice.
--- Offsets go on after base; prev is the head before.
--- +goose StatementBegin
-CREATE FUNCTION culvert.lock_log(n integer, OUT log text, OUT prev bigint, OUT base bigint)
-LANGUAGE plpgsql AS $$
-DECLARE
-    l culvert.log;
-BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'culvert needs READ COMMITTED: an older snapshot would not see the append before it';
-    END IF;
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
-    PERFORM pg_advisory_xact_lock(1668639862, 1);
-    SELECT * INTO l FROM culvert.log;
-    IF l.started <> pg_postmaster_start_time() THEN
-        PERFORM culvert.recognise();
-        SELECT * INTO l FROM culvert.log;
-    END IF;
-    log := l.id;
-    SELECT o.last_value INTO prev FROM culvert.offsets o;
-    base := prev;
-    IF prev + n >= (l.slice + 1)::bigint * 1000000000 THEN
-        base := culvert.next_slice();
-    END IF;
-END
-$$;
--- +goose StatementEnd
-
 -- move lets clients join and leave rooms and forgets clients, one change after the
 -- other in the order of the arrays. A change that changes something takes an
 -- offset of its own: an entry of the log in a room no client can name, by which
@@ -62,16 +31,23 @@ CREATE FUNCTION culvert.move(
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
+    l culvert.log;
     c bigint;
     r bigint;
     p bigint;
     told boolean := false;
 BEGIN
-    SELECT b.log, b.prev, b.base INTO log, prev, head FROM culvert.lock_log(cardinality(op)) b;
+    l := culvert.lock_log();
+    log := l.id;
     at := clock_timestamp();
-    IF generation <> (SELECT l.generation FROM culvert.log l) THEN
-        SELECT l.generation INTO generation FROM culvert.log l;
+    SELECT o.last_value INTO prev FROM culvert.offsets o;
+    head := prev;
+    IF generation <> l.generation THEN
+        generation := l.generation;
         RETURN;
+    END IF;
+    IF prev + cardinality(op) >= (l.slice + 1)::bigint * 1000000000 THEN
+        head := culvert.next_slice();
     END IF;
     FOR i IN 1..cardinality(op) LOOP
         holds[i] := 0;
@@ -174,7 +150,7 @@ END
 $$;
 -- +goose StatementEnd
 
-REVOKE ALL ON FUNCTION culvert.move, culvert.announce_move, culvert.lock_log, culvert.room_id FROM PUBLIC;
+REVOKE ALL ON FUNCTION culvert.move, culvert.announce_move, culvert.room_id FROM PUBLIC;
 
 -- +goose Down
-DROP FUNCTION culvert.move, culvert.announce_move, culvert.room_id, culvert.lock_log;
+DROP FUNCTION culvert.move, culvert.announce_move, culvert.room_id;
