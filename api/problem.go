@@ -25,7 +25,7 @@ var (
 	tooDeep = &kind{"too-deep", 400, "Nested too deep", 0,
 		"Data may nest arrays and objects 64 deep."}
 	unauthorized = &kind{"unauthorized", 401, "Missing or bad credentials", 0,
-		"Send \"Authorization: Bearer T\" (or ?access_token=T) where T is an API key or a JWT that is signed with this server's secret and has not expired."}
+		"Send \"Authorization: Bearer T\" (or ?access_token=T) where T is an API key or a JWT that is signed with a key this server trusts, has a \"sub\", has not expired and, where that is configured, names this server in \"aud\" and its issuer in \"iss\"."}
 	forbidden = &kind{"forbidden", 403, "Not allowed", 0,
 		"The token is valid but does not grant this: its \"rooms\" patterns say what it may read, its \"emit\" patterns where it may emit."}
 	notFound = &kind{"not-found", 404, "Not found", 0,
@@ -56,6 +56,8 @@ var (
 		"Too many emits are waiting for Postgres. Nothing was stored; try again after Retry-After seconds."}
 	unavailable = &kind{"unavailable", 503, "Postgres is unavailable", 2,
 		"Postgres cannot be reached or cannot write. An emit may or may not have been stored: repeat it with an idempotency key. Try again after Retry-After seconds."}
+	keysUnavailable = &kind{"keys-unavailable", 503, "Keys of tokens are unavailable", 5,
+		"The server has not been able to fetch the keys that verify tokens since it started, so it cannot tell good ones from bad. Try again after Retry-After seconds."}
 	draining = &kind{"draining", 503, "Shutting down", 1,
 		"This instance is shutting down. Nothing was stored; try again, and another instance will answer."}
 )
@@ -64,7 +66,7 @@ var (
 var kinds = []*kind{
 	malformed, badParameter, tooDeep, unauthorized, forbidden, notFound, methodNotAllowed,
 	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms, internal,
-	overloaded, unavailable, draining,
+	overloaded, unavailable, keysUnavailable, draining,
 }
 
 // problem is one answer of a kind. As an error it is what handlers return.
