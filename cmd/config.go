@@ -3,6 +3,8 @@ package cmd
 import (
 	"log/slog"
 	"time"
+
+	"github.com/culvertmq/culvert/api"
 )
 
 // Config is everything serve can be told; settings holds the names, defaults
@@ -16,9 +18,15 @@ type Config struct {
 	Data              string // folder of the private Postgres and of generated secrets
 	Migrate           bool   // apply migrations at start
 
-	APIKeys     []string
-	JWTSecret   string
-	CORSOrigins []string
+	APIKeys       []string
+	JWTSecret     string
+	JWTPublicKey  string // PEM
+	JWKSURL       string
+	JWTAlgorithms []string // empty: those the keys are for
+	JWTAudience   []string // empty: any
+	JWTIssuer     string   // empty: any
+	JWTLeeway     time.Duration
+	CORSOrigins   []string
 
 	Heartbeat time.Duration // silence on a stream before a heartbeat frame
 	MaxAge    time.Duration // life of a stream before the client is asked to come back
@@ -46,4 +54,28 @@ func (c *Config) directURL() string {
 		return c.ListenDatabaseURL
 	}
 	return c.DatabaseURL
+}
+
+// takesTokens reports whether there is anything to verify tokens with.
+func (c *Config) takesTokens() bool {
+	return c.JWTSecret != "" || c.JWTPublicKey != "" || c.JWKSURL != ""
+}
+
+// options are the settings that concern the API.
+func (c *Config) options() api.Options {
+	return api.Options{
+		APIKeys:       c.APIKeys,
+		JWTSecret:     []byte(c.JWTSecret),
+		JWTPublicKey:  []byte(c.JWTPublicKey),
+		JWKSURL:       c.JWKSURL,
+		JWTAlgorithms: c.JWTAlgorithms,
+		JWTAudience:   c.JWTAudience,
+		JWTIssuer:     c.JWTIssuer,
+		JWTLeeway:     c.JWTLeeway,
+		Heartbeat:     c.Heartbeat,
+		MaxAge:        c.MaxAge,
+		MaxWait:       c.MaxWait,
+		MaxRooms:      c.MaxRooms,
+		CORSOrigins:   c.CORSOrigins,
+	}
 }

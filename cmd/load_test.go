@@ -104,6 +104,24 @@ func TestSecretSources(t *testing.T) {
 	}
 }
 
+const publicPEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----"
+
+// TestPublicKeySources: PEM comes as it is, from a file, and on one line.
+func TestPublicKeySources(t *testing.T) {
+	for _, env := range []string{
+		"CULVERT_JWT_PUBLIC_KEY=" + publicPEM, "CULVERT_JWT_PUBLIC_KEY_FILE=" + write(t, publicPEM+"\n"),
+		"CULVERT_JWT_PUBLIC_KEY=" + strings.ReplaceAll(publicPEM, "\n", `\n`),
+	} {
+		l, err := loadWith(t, []string{env})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.JWTPublicKey != publicPEM || len(l.warnings) > 0 {
+			t.Errorf("%s gives %q, %v", env, l.JWTPublicKey, l.warnings)
+		}
+	}
+}
+
 func TestEverySettingFromFile(t *testing.T) {
 	file := write(t, `
 listen: "127.0.0.1:9000"
@@ -112,6 +130,16 @@ database-url: host=/run dbname=x
 data: /tmp/data
 migrate: false
 api-keys: [a, b]
+jwt-secret: s
+jwt-public-key: |
+  -----BEGIN PUBLIC KEY-----
+  MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+  -----END PUBLIC KEY-----
+jwt-jwks-url: https://issuer.example/keys
+jwt-algorithms: [HS256, EdDSA, ES256]
+jwt-audience: [culvert, other]
+jwt-issuer: https://issuer.example/
+jwt-leeway: 5
 cors-origins: [https://a.example, http://localhost:3000]
 heartbeat: 1.5
 max-age: 20s
@@ -134,11 +162,13 @@ drain: 0s
 		l.Listen, l.AdminListen, l.DatabaseURL, l.Data, l.Migrate, strings.Join(l.APIKeys, " "), strings.Join(l.CORSOrigins, " "),
 		l.Heartbeat, l.MaxAge, l.MaxWait, l.Retention, l.RetentionEvents, l.Slice, l.SliceEvents, l.DedupWindow,
 		l.PollOnly, l.Poll, l.LogLevel.String(), l.LogFormat, l.Drain,
+		l.JWTSecret, l.JWTPublicKey, l.JWKSURL, strings.Join(l.JWTAlgorithms, " "), strings.Join(l.JWTAudience, " "), l.JWTIssuer, l.JWTLeeway,
 	}
 	want := []any{
 		"127.0.0.1:9000", "", "host=/run dbname=x", "/tmp/data", false, "a b", "https://a.example http://localhost:3000",
 		1500 * time.Millisecond, 20 * time.Second, 7 * time.Second, 2 * time.Hour, int64(1_000_000), 30 * time.Minute, int64(50_000_000), time.Hour,
 		true, 50 * time.Millisecond, "DEBUG", "text", time.Duration(0),
+		"s", publicPEM + "\n", "https://issuer.example/keys", "HS256 EdDSA ES256", "culvert other", "https://issuer.example/", 5 * time.Second,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -163,6 +193,12 @@ func TestFaults(t *testing.T) {
 		"two at once":   {nil, []string{"--slice=1x", "--log-level=loud"}, []string{"slice is", "log-level is"}},
 		"slice too big": {nil, []string{"--slice=200h"}, []string{"retention (168h0m0s)", "--slice"}},
 		"same port":     {nil, []string{"--admin-listen=127.0.0.1:8080"}, []string{"listen and admin-listen", "--admin-listen ''"}},
+		"no PEM":        {nil, []string{"--jwt-public-key=" + secret}, []string{"JWT public key is not PEM"}},
+		"wrong key":     {[]string{"CULVERT_JWT_PUBLIC_KEY=" + publicPEM}, []string{"--jwt-algorithms=RS256"}, []string{"EdDSA, which the JWT algorithms leave out"}},
+		"algorithm":     {nil, []string{"--jwt-secret=" + secret, "--jwt-algorithms=HS256,none"}, []string{`JWT algorithm "none" is not supported`}},
+		"nobody's":      {nil, []string{"--jwt-secret=" + secret, "--jwt-algorithms=HS256,RS256"}, []string{"JWT algorithm RS256 has no key"}},
+		"plain JWKS":    {nil, []string{"--jwt-jwks-url=http://issuer.example/"}, []string{"JWKS URL must be https"}},
+		"leeway":        {nil, []string{"--jwt-leeway=61"}, []string{"jwt-leeway", "from 0 to 60"}},
 		"unknown key":   {[]string{"CULVERT_CONFIG=" + write(t, "listne: x\n")}, nil, []string{`no setting "listne"`, "culvert config check"}},
 		"nested key":    {[]string{"CULVERT_CONFIG=" + write(t, "listen:\n  port: 1\n")}, nil, []string{`no setting "listen.port"`}},
 		"no yaml":       {[]string{"CULVERT_CONFIG=" + write(t, "{")}, nil, []string{"configuration file"}},

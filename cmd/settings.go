@@ -13,8 +13,8 @@ type setting struct {
 	kind string // of the value, for help: address, seconds, duration, …
 	help string
 	// secret values are masked wherever they are shown and can come from a file
-	// named by the variable with _FILE.
-	secret bool
+	// named by the variable with _FILE; with file alone they are only the latter.
+	secret, file bool
 	// blank: an empty value means something. Elsewhere an empty variable is one
 	// that is not set, which is how composers pass on what they do not have.
 	blank bool
@@ -26,6 +26,9 @@ type setting struct {
 func (s setting) variable() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
 }
+
+// fromFile reports whether the value can come from a file of its own.
+func (s setting) fromFile() bool { return s.secret || s.file }
 
 // settings lists every setting in the order config check shows them.
 var settings = []setting{
@@ -45,6 +48,18 @@ var settings = []setting{
 		help: "comma-separated keys valid for every namespace"},
 	{name: "jwt-secret", kind: "secret", secret: true, set: setText(func(c *Config) *string { return &c.JWTSecret }),
 		help: "HMAC secret for tokens; should have 32 bytes at least"},
+	{name: "jwt-public-key", kind: "pem", file: true, set: setPublicKey,
+		help: "public key for tokens (RS256, ES256 or EdDSA, by its type): PEM, one block or several"},
+	{name: "jwt-jwks-url", kind: "url", set: setText(func(c *Config) *string { return &c.JWKSURL }),
+		help: "where an issuer publishes its keys for tokens: https, or http on a loopback address"},
+	{name: "jwt-algorithms", kind: "names", set: setList(func(c *Config) *[]string { return &c.JWTAlgorithms }),
+		help: "comma-separated algorithms to accept, of HS256, HS384, HS512, RS256, ES256, EdDSA (default: all that the keys are for)"},
+	{name: "jwt-audience", kind: "names", set: setList(func(c *Config) *[]string { return &c.JWTAudience }),
+		help: "comma-separated audiences, one of which a token's aud must name (default: aud is ignored)"},
+	{name: "jwt-issuer", kind: "name", set: setText(func(c *Config) *string { return &c.JWTIssuer }),
+		help: "what a token's iss must be (default: iss is ignored)"},
+	{name: "jwt-leeway", def: "0", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.JWTLeeway }, 0, maxLeeway),
+		help: "how far the issuer's clock may be off when exp, nbf and iat are checked"},
 	{name: "cors-origins", kind: "origins", set: setCORSOrigins,
 		help: "comma-separated origins that may call from a browser, such as https://app.example.com"},
 	{name: "heartbeat", def: "15", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.Heartbeat }, minHeartbeat, maxHeartbeat),
