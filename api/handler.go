@@ -20,6 +20,7 @@ type Handler struct {
 	keys     authority
 	echo     *echo.Echo
 	sessions sessions
+	limits   limiter
 	metrics  *metrics
 	log      *slog.Logger
 	random   func() float64 // for jitter; tests replace it

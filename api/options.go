@@ -51,6 +51,9 @@ type Options struct {
 	// CORSOrigins are the origins, such as "https://app.example", whose pages
 	// may use this server. None: only pages of its own origin.
 	CORSOrigins []string
+	// Limits bound what one namespace or client may take of this instance; the
+	// zero value bounds nothing.
+	Limits Limits
 	// Logger: slog.Default. It never receives tokens, query strings or payloads.
 	Logger *slog.Logger
 	// Registerer receives the metrics; nil keeps none.
@@ -107,5 +110,5 @@ func (o Options) check() error {
 			}
 		}
 	}
-	return o.CheckTokens()
+	return errors.Join(o.CheckTokens(), o.Limits.check())
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 )
@@ -50,6 +51,10 @@ var (
 		"The request is well-formed but \"field\" holds something that cannot be accepted: a wrong type, a control character, invalid UTF-8, a reserved name, a length over its limit."}
 	tooManyRooms = &kind{"too-many-rooms", 422, "Too many rooms", 0,
 		"The client is in as many rooms as a client may be. Leave one first."}
+	rateLimited = &kind{"rate-limited", 429, "Too many events or requests", 1,
+		"The client or its namespace sends more than it may. Nothing was done; try again after Retry-After seconds, when there is room for this request. A batch counts as many events as it has."}
+	tooManyConnections = &kind{"too-many-connections", 429, "Too many connections", 5,
+		"The client or its namespace has as many streams, long polls and NDJSON uploads open on this instance as it may. Close one, or try again after Retry-After seconds."}
 	internal = &kind{"internal", 500, "Internal error", 0,
 		"Something unexpected went wrong. The server's log tells what, under the request id of the answer."}
 	overloaded = &kind{"overloaded", 503, "Overloaded", 1,
@@ -65,8 +70,8 @@ var (
 // kinds lists every problem this server answers with.
 var kinds = []*kind{
 	malformed, badParameter, tooDeep, unauthorized, forbidden, notFound, methodNotAllowed,
-	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms, internal,
-	overloaded, unavailable, keysUnavailable, draining,
+	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms,
+	rateLimited, tooManyConnections, internal, overloaded, unavailable, keysUnavailable, draining,
 }
 
 // problem is one answer of a kind. As an error it is what handlers return.
@@ -74,9 +79,12 @@ type problem struct {
 	*kind
 	field  string
 	detail string
+	after  time.Duration // for Retry-After, where it is known exactly
 }
 
-func refuse(k *kind, field, detail string) *problem { return &problem{k, field, detail} }
+func refuse(k *kind, field, detail string) *problem {
+	return &problem{kind: k, field: field, detail: detail}
+}
 
 // Error implements error.
 func (p *problem) Error() string { return p.slug + ": " + p.detail }
