@@ -34,6 +34,12 @@ type Config struct {
 
 	MaxRooms int // rooms a client may be in
 
+	// Limits of this instance; 0: none.
+	RateNamespace, RateClient                     int64 // events a second
+	RateRequests                                  int64 // other requests of a client a second
+	RateBurst                                     time.Duration
+	MaxConnectionsNamespace, MaxConnectionsClient int
+
 	Retention       time.Duration // age of events kept
 	RetentionEvents int64         // number of events kept; 0: any
 	Slice           time.Duration // retention grain
@@ -77,5 +83,13 @@ func (c *Config) options() api.Options {
 		MaxWait:       c.MaxWait,
 		MaxRooms:      c.MaxRooms,
 		CORSOrigins:   c.CORSOrigins,
+		Limits: api.Limits{
+			NamespaceRate:        float64(c.RateNamespace),
+			ClientRate:           float64(c.RateClient),
+			RequestRate:          float64(c.RateRequests),
+			Burst:                c.RateBurst,
+			NamespaceConnections: c.MaxConnectionsNamespace,
+			ClientConnections:    c.MaxConnectionsClient,
+		},
 	}
 }

@@ -24,6 +24,8 @@ const (
 	minPoll      = time.Millisecond
 	maxDrain     = 5 * time.Second
 	maxLeeway    = time.Minute
+	minBurst     = 100 * time.Millisecond
+	maxBurst     = time.Hour
 )
 
 func setText(field func(*Config) *string) func(*Config, string) error {
