@@ -77,7 +77,7 @@ func TestKnownKeysOutliveTheirServer(t *testing.T) {
 		"no JSON":   func(i *issuer) { i.answer(200, []byte(`<html>`)) },
 		"no keys":   func(i *issuer) { i.answer(200, []byte(`{}`)) },
 		"null":      func(i *issuer) { i.answer(200, []byte(`{"keys":null}`)) },
-		"too large": func(i *issuer) { i.answer(200, []byte(`{"keys":[]`+strings.Repeat(" ", keysSize)+`}`)) },
+		"too large": func(i *issuer) { i.answer(200, []byte(`{"keys":[]}`+strings.Repeat(" ", keysSize))) },
 		"too many":  func(i *issuer) { i.answer(200, []byte(`{"keys":[{}`+strings.Repeat(",{}", keysMost)+`]}`)) },
 	} {
 		t.Run(name, func(t *testing.T) {

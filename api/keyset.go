@@ -2,9 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,7 +94,7 @@ func parseKeySet(body []byte, pinned []string) (*keySet, error) {
 	}
 	keys := &keySet{byID: map[string][]trusted{}}
 	for _, raw := range set.Keys {
-		// Private members, secrets among them, are not looked at.
+		// Without its private members: a published secret is no key.
 		jwk, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 		if err != nil {
 			continue
@@ -119,11 +116,6 @@ func trustJWK(jwk jwkset.JWK, pinned []string) trusted {
 	m := jwk.Marshal()
 	if m.USE != "" && m.USE != jwkset.UseSig || len(m.KEYOPS) > 0 && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify) {
 		return trusted{}
-	}
-	switch jwk.Key().(type) {
-	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
-	default:
-		return trusted{} // whoever can read a published secret can sign
 	}
 	if m.ALG != "" {
 		pinned = slices.DeleteFunc(slices.Clone(pinned), func(a string) bool { return a != m.ALG.String() })

@@ -135,6 +135,16 @@ func TestRetryAfterIsEnough(t *testing.T) {
 	}
 }
 
+// TestRetryAfterIsRoundedUp: a second that has begun counts whole.
+func TestRetryAfterIsRoundedUp(t *testing.T) {
+	h := &Handler{random: func() float64 { return 0 }}
+	for after, want := range map[time.Duration]int{time.Microsecond: 1, time.Second: 1, 1001 * time.Millisecond: 2, 0: 5} {
+		if got := h.retryAfter(&problem{kind: tooManyConnections, after: after}); got != want {
+			t.Errorf("%v is %d", after, got)
+		}
+	}
+}
+
 // TestAllOrNothing: what one bucket refuses costs nothing in the other.
 func TestAllOrNothing(t *testing.T) {
 	var s limiter

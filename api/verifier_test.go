@@ -113,7 +113,7 @@ func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } 
 // TestBadTokens sends each of them to every route.
 func TestBadTokens(t *testing.T) {
 	remote := signer{jwt.SigningMethodES256, newKey(jwt.SigningMethodES256), "remote"}
-	s := siteOf(t, &memory{}, everyKind(newIssuer(t, remote).server.URL))
+	s := siteOf(t, &memory{}, everyKind(newIssuer(t, remote).server.URL), func(o *Options) { o.MaxWait = 1 })
 	s.get("/v1/default/events?wait=0", bearerOf(remote.sign(t, ours))).is(200)
 	var routes []string
 	for _, r := range s.h.echo.Routes() {

@@ -116,3 +116,21 @@ func TestKeyStaysHere(t *testing.T) {
 		}
 	}
 }
+
+const publicPEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----"
+
+// TestPublicKeySources: PEM comes as it is, from a file, and on one line.
+func TestPublicKeySources(t *testing.T) {
+	for _, env := range []string{
+		"CULVERT_JWT_PUBLIC_KEY=" + publicPEM, "CULVERT_JWT_PUBLIC_KEY_FILE=" + write(t, publicPEM+"\n"),
+		"CULVERT_JWT_PUBLIC_KEY=" + strings.ReplaceAll(publicPEM, "\n", `\n`),
+	} {
+		l, err := loadWith(t, []string{env})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.JWTPublicKey != publicPEM || len(l.warnings) > 0 {
+			t.Errorf("%s gives %q, %v", env, l.JWTPublicKey, l.warnings)
+		}
+	}
+}
