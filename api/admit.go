@@ -28,7 +28,7 @@ type call struct {
 
 // admit lets only those in who may use the namespace. The order matters: 401
 // before everything, then 404 for another's namespace, then what is wrong with
-// the request.
+// the request's address, then 429.
 func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		c, badQuery, err := h.begin(ec)
@@ -50,6 +50,11 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		}
 		if err := c.actAs(); err != nil {
 			return err
+		}
+		if ec.Path() != emitRoute { // that counts events
+			if err := h.knock(c); err != nil {
+				return err
+			}
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
 		return serve(c)

@@ -8,19 +8,21 @@ import (
 	"strings"
 )
 
-// authority knows the secrets.
+// authority knows whom to trust.
 type authority struct {
 	keys   [][sha256.Size]byte // digests: comparing them tells nothing of a key's length
-	secret []byte
+	tokens *verifier           // nil: none are accepted
 	stored keyring
 }
 
-func newAuthority(o Options, stored keyring) authority {
-	a := authority{secret: o.JWTSecret, stored: stored}
+func newAuthority(o Options, stored keyring) (authority, error) {
+	a := authority{stored: stored}
 	for _, k := range o.APIKeys {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
 	}
-	return a
+	var err error
+	a.tokens, err = newVerifier(o)
+	return a, err
 }
 
 // identify finds who sent the request. The header wins over ?access_token, also
@@ -42,14 +44,10 @@ func (a *authority) identify(r *http.Request, query url.Values) (caller, error) 
 	if who, ok := storedKey(a.stored, token); ok {
 		return who, nil
 	}
-	if len(a.secret) == 0 {
-		return caller{}, badToken("the credentials are not a key of this server")
+	if a.tokens == nil {
+		return caller{}, badToken(notOurs)
 	}
-	who, err := parseToken(a.secret, token)
-	if err != nil {
-		return caller{}, badToken(err.Error())
-	}
-	return who, nil
+	return a.tokens.caller(r.Context(), token)
 }
 
 func badToken(detail string) error { return refuse(unauthorized, "", detail) }

@@ -5,7 +5,7 @@
 //
 //	observe   request id, panic, error -> problem+json, metrics   observe.go
 //	CORS      preflights end here                                 cors.go
-//	admit     credentials, namespace, the client it acts for      admit.go
+//	admit     credentials, namespace, client, request rate        admit.go
 //	handler   emit, reply, events, ack, history, client           a file each
 //
 // A stream is in one of these states, in one loop (stream.go): greeting
@@ -13,6 +13,9 @@
 // heartbeat or one of its ends), retrying (Postgres is away; heartbeats go on),
 // and parting (culvert:reconnect). A long poll (poll.go) is the same without
 // greeting and parting.
+//
+// Who a token is from is decided by verifier.go with the keys of trusted.go and
+// keyserver.go; what it may is in token.go. limits.go says how much.
 //
 // Every byte of a stream is made in frame.go, every error becomes a status in
 // fault.go. Echo is known to handler.go, observe.go, admit.go and cors.go alone.

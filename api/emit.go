@@ -48,6 +48,17 @@ func (h *Handler) store(c *call) error {
 		}
 		return h.emitLines(c)
 	}
+	if wait > 0 {
+		release, err := h.connect(c)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	// One event before the body is looked at: what is wrong costs as much.
+	if err := h.spend(c, 1, 0); err != nil {
+		return err
+	}
 	body := bodies.get() // what is decoded shares none of it
 	defer bodies.put(body)
 	if err := readJSON(c.r, body); err != nil {
@@ -157,6 +168,9 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 		return err
 	case len(emits) == 0:
 		return refuse(invalid, "events", "a batch must have at least one event")
+	}
+	if err := h.spend(c, len(emits), 1); err != nil {
+		return err
 	}
 	switch volatile {
 	case 0:

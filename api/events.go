@@ -49,6 +49,14 @@ func (h *Handler) events(c *call) error {
 	if err != nil {
 		return err
 	}
+	asStream := wantsStream(c.r.Header)
+	if asStream || q.wait > 0 {
+		release, err := h.connect(c)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	if err := h.ackFirst(c, q); err != nil {
 		return err
 	}
@@ -59,7 +67,7 @@ func (h *Handler) events(c *call) error {
 		return err
 	}
 	defer sub.Close()
-	if wantsStream(c.r.Header) {
+	if asStream {
 		return h.stream(c, n, sub, q)
 	}
 	return h.poll(c, n, sub, q)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/culvertmq/culvert/queue"
 )
@@ -233,7 +236,9 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-// FuzzAuthorization: nothing but a right key or token gets in.
+// FuzzAuthorization: nothing but a right key or token gets in, whatever kinds
+// of keys the server trusts. Right is a token whose header and claims are those
+// of one that was signed: of a signature there may be several spellings.
 func FuzzAuthorization(f *testing.F) {
 	for _, s := range []string{
 		"", "Bearer", "Bearer ", "Bearer " + testKey, "bearer\t" + testKey, "Basic eA==", "Bearer a.b.c", "Bearer ..", "Bearer " + testKey + ",x",
@@ -241,18 +246,39 @@ func FuzzAuthorization(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	h, _ := fuzzSite(f)
+	signed := map[string]bool{}
+	remote := signer{jwt.SigningMethodES256, newKey(jwt.SigningMethodES256), "remote"}
+	for _, k := range []signer{hs(jwt.SigningMethodHS256, testSecret), ring()["RS256"], ring()["ES256"], ring()["EdDSA"], remote} {
+		token := k.sign(f, with(jwt.MapClaims{"sub": "c", "exp": 99999999999}))
+		signed[token[:strings.LastIndex(token, ".")]] = true
+		f.Add("Bearer " + token)
+	}
+	for _, c := range bad(f, remote) {
+		f.Add("Bearer " + c.token)
+	}
+	o := Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)}
+	everyKind(newIssuer(f, remote).server.URL)(&o)
+	h, err := newHandler(&memory{}, o)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(h.Close)
 	f.Fuzz(func(t *testing.T, authorization string) {
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/default/clients/c", nil)
 		r.Header["Authorization"] = []string{authorization}
 		w := serve(t, h, r)
 		scheme, credentials, _ := strings.Cut(authorization, " ")
-		right := strings.EqualFold(scheme, "Bearer") && strings.Trim(credentials, " \t") == testKey
+		credentials = strings.Trim(credentials, " \t")
+		content := credentials[:max(0, strings.LastIndex(credentials, "."))]
+		right := strings.EqualFold(scheme, "Bearer") && (credentials == testKey || signed[content] && w.Code == http.StatusOK)
 		if (w.Code == http.StatusOK) != right || !right && w.Code != http.StatusUnauthorized {
 			t.Fatalf("%q: %d", authorization, w.Code)
 		}
 		if !right && w.Header().Get("WWW-Authenticate") != "Bearer" {
 			t.Fatalf("%q: %v", authorization, w.Header())
+		}
+		if !right && len(credentials) > 20 && strings.Contains(w.Body.String(), credentials) {
+			t.Fatalf("the answer repeats the credentials: %s", w.Body)
 		}
 	})
 }

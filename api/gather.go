@@ -82,24 +82,34 @@ func newGather() *gather {
 	return &gather{ready: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// fill reads until the body's end or stop.
-func (g *gather) fill(l *lines) {
+// fill reads until the body's end or stop. Every line waits for admit, whose
+// error ends the reading before that line.
+func (g *gather) fill(l *lines, admit func(stop <-chan struct{}) error) {
 	for {
 		next, err := l.next()
 		if err != nil {
-			g.mu.Lock()
-			g.err, g.last = err, l.number
-			g.mu.Unlock()
-			signal(g.ready)
+			g.end(err, l.number)
 			return
 		}
 		if next.err == nil && isBlank(next.text) {
 			continue
 		}
+		if err := admit(g.done); err != nil {
+			g.end(err, next.number-1)
+			return
+		}
 		if !g.put(next) {
 			return
 		}
 	}
+}
+
+// end notes why there is nothing after the line last.
+func (g *gather) end(err error, last int) {
+	g.mu.Lock()
+	g.err, g.last = err, last
+	g.mu.Unlock()
+	signal(g.ready)
 }
 
 // put adds a line, waiting while there are too many; false after stop.

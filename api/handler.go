@@ -20,6 +20,7 @@ type Handler struct {
 	keys     authority
 	echo     *echo.Echo
 	sessions sessions
+	limits   limiter
 	metrics  *metrics
 	log      *slog.Logger
 	random   func() float64 // for jitter; tests replace it
@@ -59,8 +60,8 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(o.APIKeys) == 0 && len(o.JWTSecret) == 0 && !s.HasKeys() {
-		return nil, errors.New("neither an API key nor a JWT secret is set, and none is stored: nobody could use the server")
+	if len(o.APIKeys) == 0 && !o.takesTokens() && !s.HasKeys() {
+		return nil, errors.New("neither an API key nor a JWT secret, public key or JWKS URL is set, and no key is stored: nobody could use the server")
 	}
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
@@ -69,8 +70,12 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if n := len(o.JWTSecret); n > 0 && n < 32 {
 		o.Logger.Warn("the JWT secret is short: RFC 7518 asks for 32 bytes", "bytes", n)
 	}
+	keys, err := newAuthority(o, s)
+	if err != nil {
+		return nil, err
+	}
 	h := &Handler{
-		o: o, queue: s, keys: newAuthority(o, s), echo: echo.New(),
+		o: o, queue: s, keys: keys, echo: echo.New(),
 		metrics: m, log: o.Logger, random: rand.Float64,
 	}
 	h.echo.Use(h.observe)
@@ -142,3 +147,7 @@ func (h *Handler) Drain() { h.sessions.drain() }
 // Wait returns when no stream, long poll or NDJSON upload is open, or with
 // ctx's error. It is meant for after Drain.
 func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) }
+
+// Close ends what the handler does by itself, which is to fetch the keys of
+// Options.JWKSURL, and returns when it has ended. Requests are still answered.
+func (h *Handler) Close() { h.keys.tokens.close() }

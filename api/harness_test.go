@@ -82,6 +82,7 @@ func siteOf(t testing.TB, s store, change ...func(*Options)) *site {
 		}
 		st.client.CloseIdleConnections()
 		server.Close()
+		h.Close()
 	})
 	return st
 }

@@ -21,6 +21,11 @@ const (
 // being stored (gather.go), and every line gets a result line in order. The
 // status is 200 before anything is known, so problems stand in the result lines.
 func (h *Handler) emitLines(c *call) error {
+	release, err := h.connect(c)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := c.ctl.EnableFullDuplex(); err != nil {
 		return err // a middleware hides net/http's writer
 	}
@@ -39,7 +44,7 @@ func (h *Handler) emitLines(c *call) error {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		g.fill(newLines(u.body))
+		g.fill(newLines(u.body), u.afford)
 	}()
 	u.run(n, g)
 	g.stop()
@@ -101,8 +106,32 @@ func (u *upload) run(n *session, g *gather) {
 	}
 }
 
-// part tells why line next was not read, where that is for the client to know.
+// afford waits until one more event is within the limits: a sender that is not
+// read slows down. It gives up when that takes as long as a stall may.
+func (u *upload) afford(stop <-chan struct{}) error {
+	for end := time.Now().Add(uploadStall); ; {
+		err := u.h.spend(u.c, 1, 0)
+		var p *problem
+		if !errors.As(err, &p) || time.Now().Add(p.after).After(end) {
+			return err
+		}
+		t := time.NewTimer(p.after)
+		select {
+		case <-t.C:
+		case <-stop:
+			t.Stop()
+			return err
+		}
+	}
+}
+
+// part tells why line next was not taken, where that is for the client to know.
 func (u *upload) part(err error, next int) {
+	var p *problem
+	if errors.As(err, &p) {
+		u.say(p.kind, next)
+		return
+	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return // the body is complete, or its connection is gone
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
@@ -74,14 +75,22 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 		if header.Get("WWW-Authenticate") == "" {
 			header.Set("WWW-Authenticate", "Bearer")
 		}
-	case http.StatusServiceUnavailable:
-		header.Set("Retry-After", strconv.Itoa(p.retry+int(h.random()*float64(p.retry+1))))
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		header.Set("Retry-After", strconv.Itoa(h.retryAfter(p)))
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		if r.ProtoMajor == 1 {
 			header.Set("Connection", "close") // the rest of the body is not worth reading
 		}
 	}
 	answer(w, h.o.WriteTimeout, p.status, "application/problem+json", p.appendJSON(nil, 0))
+}
+
+// retryAfter is in whole seconds: when it is known, rounded up, else with jitter.
+func (h *Handler) retryAfter(p *problem) int {
+	if p.after > 0 {
+		return int(math.Ceil(p.after.Seconds()))
+	}
+	return p.retry + int(h.random()*float64(p.retry+1))
 }
 
 // requestID takes the caller's id where it is harmless in a log and a header.

@@ -14,12 +14,28 @@ import (
 // Options configure New. Zero fields mean the default given.
 type Options struct {
 	// APIKeys are the secrets of backends: each opens every namespace, room and
-	// client. Without any, without JWTSecret and without a key stored in the
-	// database, New fails.
+	// client. Without any, without a key for tokens and without a key stored in
+	// the database, New fails.
 	APIKeys []string
-	// JWTSecret verifies HS256 tokens; RFC 7518 wants 32 bytes or more. Empty:
-	// no tokens are accepted.
+	// JWTSecret verifies HS256, HS384 and HS512 tokens; RFC 7518 wants 32, 48
+	// and 64 bytes or more.
 	JWTSecret []byte
+	// JWTPublicKey verifies RS256, ES256 or EdDSA tokens, whichever its type is
+	// for: PEM, one block or several, each a public key or a certificate.
+	JWTPublicKey []byte
+	// JWKSURL is where an issuer publishes keys for RS256, ES256 and EdDSA: https,
+	// or http on a loopback address. They are fetched every 10 minutes, and when
+	// a token names one that is not known yet. Close ends that.
+	JWKSURL string
+	// JWTAlgorithms are those accepted; empty means all that the keys are for.
+	JWTAlgorithms []string
+	// JWTAudience: a token's aud must name one of these. Empty: aud is ignored.
+	JWTAudience []string
+	// JWTIssuer: a token's iss must be this. Empty: iss is ignored.
+	JWTIssuer string
+	// JWTLeeway is how far the issuer's clock may be from this one when exp, nbf
+	// and iat are checked: 0, at most a minute. A stream ends at exp all the same.
+	JWTLeeway time.Duration
 	// Heartbeat is the silence after which a stream gets a heartbeat: 15s.
 	Heartbeat time.Duration
 	// MaxAge ends a stream after this time, less up to a tenth so that streams
@@ -35,6 +51,9 @@ type Options struct {
 	// CORSOrigins are the origins, such as "https://app.example", whose pages
 	// may use this server. None: only pages of its own origin.
 	CORSOrigins []string
+	// Limits bound what one namespace or client may take of this instance; the
+	// zero value bounds nothing.
+	Limits Limits
 	// Logger: slog.Default. It never receives tokens, query strings or payloads.
 	Logger *slog.Logger
 	// Registerer receives the metrics; nil keeps none.
@@ -64,6 +83,11 @@ func (o Options) withDefaults() (Options, error) {
 	return o, o.check()
 }
 
+// takesTokens reports whether there is anything to verify a token with.
+func (o Options) takesTokens() bool {
+	return len(o.JWTSecret) > 0 || len(o.JWTPublicKey) > 0 || o.JWKSURL != ""
+}
+
 func (o Options) check() error {
 	switch {
 	case slices.Contains(o.APIKeys, ""):
@@ -86,5 +110,5 @@ func (o Options) check() error {
 			}
 		}
 	}
-	return nil
+	return errors.Join(o.CheckTokens(), o.Limits.check())
 }

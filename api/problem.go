@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 )
@@ -25,7 +26,7 @@ var (
 	tooDeep = &kind{"too-deep", 400, "Nested too deep", 0,
 		"Data may nest arrays and objects 64 deep."}
 	unauthorized = &kind{"unauthorized", 401, "Missing or bad credentials", 0,
-		"Send \"Authorization: Bearer T\" (or ?access_token=T) where T is an API key or a JWT that is signed with this server's secret and has not expired."}
+		"Send \"Authorization: Bearer T\" (or ?access_token=T) where T is an API key or a JWT that is signed with a key this server trusts, has a \"sub\", has not expired and, where that is configured, names this server in \"aud\" and its issuer in \"iss\"."}
 	forbidden = &kind{"forbidden", 403, "Not allowed", 0,
 		"The token is valid but does not grant this: its \"rooms\" patterns say what it may read, its \"emit\" patterns where it may emit."}
 	notFound = &kind{"not-found", 404, "Not found", 0,
@@ -50,12 +51,18 @@ var (
 		"The request is well-formed but \"field\" holds something that cannot be accepted: a wrong type, a control character, invalid UTF-8, a reserved name, a length over its limit."}
 	tooManyRooms = &kind{"too-many-rooms", 422, "Too many rooms", 0,
 		"The client is in as many rooms as a client may be. Leave one first."}
+	rateLimited = &kind{"rate-limited", 429, "Too many events or requests", 1,
+		"The client or its namespace sends more than it may. Nothing was done; try again after Retry-After seconds, when there is room for this request. A batch counts as many events as it has."}
+	tooManyConnections = &kind{"too-many-connections", 429, "Too many connections", 5,
+		"The client or its namespace has as many streams, long polls and NDJSON uploads open on this instance as it may. Close one, or try again after Retry-After seconds."}
 	internal = &kind{"internal", 500, "Internal error", 0,
 		"Something unexpected went wrong. The server's log tells what, under the request id of the answer."}
 	overloaded = &kind{"overloaded", 503, "Overloaded", 1,
 		"Too many emits are waiting for Postgres. Nothing was stored; try again after Retry-After seconds."}
 	unavailable = &kind{"unavailable", 503, "Postgres is unavailable", 2,
 		"Postgres cannot be reached or cannot write. An emit may or may not have been stored: repeat it with an idempotency key. Try again after Retry-After seconds."}
+	keysUnavailable = &kind{"keys-unavailable", 503, "Keys of tokens are unavailable", 5,
+		"The server has not been able to fetch the keys that verify tokens since it started, so it cannot tell good ones from bad. Try again after Retry-After seconds."}
 	draining = &kind{"draining", 503, "Shutting down", 1,
 		"This instance is shutting down. Nothing was stored; try again, and another instance will answer."}
 )
@@ -63,8 +70,8 @@ var (
 // kinds lists every problem this server answers with.
 var kinds = []*kind{
 	malformed, badParameter, tooDeep, unauthorized, forbidden, notFound, methodNotAllowed,
-	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms, internal,
-	overloaded, unavailable, draining,
+	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms,
+	rateLimited, tooManyConnections, internal, overloaded, unavailable, keysUnavailable, draining,
 }
 
 // problem is one answer of a kind. As an error it is what handlers return.
@@ -72,9 +79,12 @@ type problem struct {
 	*kind
 	field  string
 	detail string
+	after  time.Duration // for Retry-After, where it is known exactly
 }
 
-func refuse(k *kind, field, detail string) *problem { return &problem{k, field, detail} }
+func refuse(k *kind, field, detail string) *problem {
+	return &problem{kind: k, field: field, detail: detail}
+}
 
 // Error implements error.
 func (p *problem) Error() string { return p.slug + ": " + p.detail }

@@ -242,6 +242,41 @@ func TestExpiryEndsAStreamAndAPoll(t *testing.T) {
 	})
 }
 
+// TestExpiryIsNotPutOffByLeeway: leeway admits a request, but what lasts ends at
+// exp: at once when that has passed.
+func TestExpiryIsNotPutOffByLeeway(t *testing.T) {
+	for _, c := range []struct {
+		accept     string
+		left, want time.Duration
+	}{
+		{sseType, 10 * time.Second, 10 * time.Second}, {"*/*", 10 * time.Second, 10 * time.Second},
+		{sseType, -10 * time.Second, 0}, {"*/*", -10 * time.Second, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h, err := newHandler(&memory{}, Options{JWTSecret: testSecret, JWTLeeway: 30 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/default/events?wait=50", nil)
+			r.Body, r.ContentLength = http.NoBody, 0
+			r.Header.Set("Accept", c.accept)
+			r.Header.Set("Authorization", "Bearer "+tokenUntil(t, "c", time.Now().Add(c.left)))
+			w := &recorder{header: http.Header{}}
+			start := time.Now()
+			h.ServeHTTP(w, r)
+			if took := time.Since(start); w.status != 200 || took != c.want {
+				t.Errorf("%s with %v left: %d after %v", c.accept, c.left, w.status, took)
+			}
+			if c.accept != sseType {
+				return
+			}
+			if f := w.last(); f.event != "culvert:reconnect" || !strings.Contains(f.data, `"expired"`) {
+				t.Errorf("last frame %+v", f)
+			}
+		})
+	}
+}
+
 func TestDrainEndsStreamsAndPolls(t *testing.T) {
 	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
 		b.h.random = func() float64 { return 0.5 }

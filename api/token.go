@@ -60,35 +60,6 @@ func SignToken(secret []byte, c Claims) (string, error) {
 	return token, nil
 }
 
-// tokenParser pins the algorithm: a token may not choose how it is checked.
-var tokenParser = jwt.NewParser(
-	jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
-	jwt.WithExpirationRequired(),
-)
-
-// parseToken verifies a token and makes a caller of it.
-func parseToken(secret []byte, token string) (caller, error) {
-	var c Claims
-	_, err := tokenParser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return secret, nil })
-	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return caller{}, errors.New("the token has expired")
-	case err != nil:
-		return caller{}, errors.New("the credentials are neither a key nor a token of this server")
-	}
-	client, err := queue.ParseClient(c.Subject)
-	if err != nil {
-		return caller{}, errors.New(`the token's "sub" is no client name`)
-	}
-	if c.Namespaces == nil {
-		c.Namespaces = List{"default"}
-	}
-	return caller{
-		client: client, expires: c.ExpiresAt.Time,
-		namespaces: c.Namespaces, rooms: c.Rooms, emit: c.Emit,
-	}, nil
-}
-
 // caller is who a request comes from.
 type caller struct {
 	// backend: an API key, to which everything is allowed; in its namespaces

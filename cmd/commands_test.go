@@ -83,10 +83,11 @@ func testCurl(t *testing.T, s *program) {
 func TestConfigCheck(t *testing.T) {
 	const secret = "hunter2"
 	file := write(t, "jwt-secret: "+secret+"\nheartbeat: 5\n")
-	out := must(t, "", []string{"DATABASE_URL=postgres://u:" + secret + "@h/d", "PORT=99"}, "config", "check", "--config", file, "--api-keys="+secret, "--data=/x")
+	out := must(t, "", []string{"DATABASE_URL=postgres://u:" + secret + "@h/d", "PORT=99"}, "config", "check", "--config", file, "--api-keys="+secret, "--data=/x", "--jwt-public-key="+publicPEM, "--jwt-audience=me")
 	for _, want := range []string{
 		`listen +:99 +PORT`, `database-url +postgres://u:\*{8}@h/d +DATABASE_URL`, `jwt-secret +\*{8} +file `,
 		`api-keys +\*{8} +flag --api-keys`, `heartbeat +5 +file `, `slice +1h +default`,
+		`jwt-public-key +PEM, 1 block\(s\) +flag`, `jwt-audience +me +flag`, `jwt-leeway +0 +default`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + want).MatchString(out) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -3,6 +3,8 @@ package cmd
 import (
 	"log/slog"
 	"time"
+
+	"github.com/culvertmq/culvert/api"
 )
 
 // Config is everything serve can be told; settings holds the names, defaults
@@ -16,15 +18,27 @@ type Config struct {
 	Data              string // folder of the private Postgres and of generated secrets
 	Migrate           bool   // apply migrations at start
 
-	APIKeys     []string
-	JWTSecret   string
-	CORSOrigins []string
+	APIKeys       []string
+	JWTSecret     string
+	JWTPublicKey  string // PEM
+	JWKSURL       string
+	JWTAlgorithms []string // empty: those the keys are for
+	JWTAudience   []string // empty: any
+	JWTIssuer     string   // empty: any
+	JWTLeeway     time.Duration
+	CORSOrigins   []string
 
 	Heartbeat time.Duration // silence on a stream before a heartbeat frame
 	MaxAge    time.Duration // life of a stream before the client is asked to come back
 	MaxWait   time.Duration // longest long poll
 
 	MaxRooms int // rooms a client may be in
+
+	// Limits of this instance; 0: none.
+	RateNamespace, RateClient                     int64 // events a second
+	RateRequests                                  int64 // other requests of a client a second
+	RateBurst                                     time.Duration
+	MaxConnectionsNamespace, MaxConnectionsClient int
 
 	Retention       time.Duration // age of events kept
 	RetentionEvents int64         // number of events kept; 0: any
@@ -46,4 +60,36 @@ func (c *Config) directURL() string {
 		return c.ListenDatabaseURL
 	}
 	return c.DatabaseURL
+}
+
+// takesTokens reports whether there is anything to verify tokens with.
+func (c *Config) takesTokens() bool {
+	return c.JWTSecret != "" || c.JWTPublicKey != "" || c.JWKSURL != ""
+}
+
+// options are the settings that concern the API.
+func (c *Config) options() api.Options {
+	return api.Options{
+		APIKeys:       c.APIKeys,
+		JWTSecret:     []byte(c.JWTSecret),
+		JWTPublicKey:  []byte(c.JWTPublicKey),
+		JWKSURL:       c.JWKSURL,
+		JWTAlgorithms: c.JWTAlgorithms,
+		JWTAudience:   c.JWTAudience,
+		JWTIssuer:     c.JWTIssuer,
+		JWTLeeway:     c.JWTLeeway,
+		Heartbeat:     c.Heartbeat,
+		MaxAge:        c.MaxAge,
+		MaxWait:       c.MaxWait,
+		MaxRooms:      c.MaxRooms,
+		CORSOrigins:   c.CORSOrigins,
+		Limits: api.Limits{
+			NamespaceRate:        float64(c.RateNamespace),
+			ClientRate:           float64(c.RateClient),
+			RequestRate:          float64(c.RateRequests),
+			Burst:                c.RateBurst,
+			NamespaceConnections: c.MaxConnectionsNamespace,
+			ClientConnections:    c.MaxConnectionsClient,
+		},
+	}
 }

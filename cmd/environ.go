@@ -36,7 +36,7 @@ type environment struct {
 }
 
 // readEnvironment finds the settings in CULVERT_<NAME>, DATABASE_URL and PORT,
-// and those that are secrets also in the files named by <VARIABLE>_FILE.
+// and secrets and keys also in the files named by <VARIABLE>_FILE.
 func readEnvironment(environ []string) (environment, error) {
 	e := environment{values: map[string]value{}}
 	vars, err := variables(environ)
@@ -57,7 +57,7 @@ func readEnvironment(environ []string) (environment, error) {
 			}
 		}
 		known = append(known, s.variable())
-		if s.secret {
+		if s.fromFile() {
 			known = append(known, s.variable()+fileSuffix)
 		}
 	}
@@ -93,7 +93,7 @@ func (e *environment) take(s setting, name string, vars map[string]string) error
 		e.values[s.name] = value{v, name}
 	}
 	path := vars[name+fileSuffix]
-	if !s.secret || path == "" {
+	if !s.fromFile() || path == "" {
 		return nil
 	}
 	if v != "" {

@@ -162,6 +162,12 @@ func (l *loaded) check() error {
 	if l.Listen == l.AdminListen && !strings.HasSuffix(l.Listen, ":0") {
 		faults = append(faults, fmt.Sprintf("listen and admin-listen are both %s: give one another port, or turn the second off with --admin-listen ''", l.Listen))
 	}
+	// Without any key serve makes a secret of its own, and api checks the rest.
+	if l.takesTokens() {
+		if err := l.options().CheckTokens(); err != nil {
+			faults = append(faults, err.Error())
+		}
+	}
 	return join(faults)
 }
 

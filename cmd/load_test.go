@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/api"
 )
 
 // loadWith reads the settings as serve would, with HOME and nothing else in the
@@ -112,10 +114,26 @@ database-url: host=/run dbname=x
 data: /tmp/data
 migrate: false
 api-keys: [a, b]
+jwt-secret: s
+jwt-public-key: |
+  -----BEGIN PUBLIC KEY-----
+  MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+  -----END PUBLIC KEY-----
+jwt-jwks-url: https://issuer.example/keys
+jwt-algorithms: [HS256, EdDSA, ES256]
+jwt-audience: [culvert, other]
+jwt-issuer: https://issuer.example/
+jwt-leeway: 5
 cors-origins: [https://a.example, http://localhost:3000]
 heartbeat: 1.5
 max-age: 20s
 max-wait: 7
+rate-namespace: 1000
+rate-client: 0
+rate-requests: 7
+rate-burst: 30
+max-connections-namespace: 9
+max-connections-client: 3
 retention: 2h
 retention-events: 1000000
 slice: 30m
@@ -134,11 +152,15 @@ drain: 0s
 		l.Listen, l.AdminListen, l.DatabaseURL, l.Data, l.Migrate, strings.Join(l.APIKeys, " "), strings.Join(l.CORSOrigins, " "),
 		l.Heartbeat, l.MaxAge, l.MaxWait, l.Retention, l.RetentionEvents, l.Slice, l.SliceEvents, l.DedupWindow,
 		l.PollOnly, l.Poll, l.LogLevel.String(), l.LogFormat, l.Drain,
+		l.JWTSecret, l.JWTPublicKey, l.JWKSURL, strings.Join(l.JWTAlgorithms, " "), strings.Join(l.JWTAudience, " "), l.JWTIssuer, l.JWTLeeway,
+		l.options().Limits,
 	}
 	want := []any{
 		"127.0.0.1:9000", "", "host=/run dbname=x", "/tmp/data", false, "a b", "https://a.example http://localhost:3000",
 		1500 * time.Millisecond, 20 * time.Second, 7 * time.Second, 2 * time.Hour, int64(1_000_000), 30 * time.Minute, int64(50_000_000), time.Hour,
 		true, 50 * time.Millisecond, "DEBUG", "text", time.Duration(0),
+		"s", publicPEM + "\n", "https://issuer.example/keys", "HS256 EdDSA ES256", "culvert other", "https://issuer.example/", 5 * time.Second,
+		api.Limits{NamespaceRate: 1000, RequestRate: 7, Burst: 30 * time.Second, NamespaceConnections: 9, ClientConnections: 3},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -163,6 +185,14 @@ func TestFaults(t *testing.T) {
 		"two at once":   {nil, []string{"--slice=1x", "--log-level=loud"}, []string{"slice is", "log-level is"}},
 		"slice too big": {nil, []string{"--slice=200h"}, []string{"retention (168h0m0s)", "--slice"}},
 		"same port":     {nil, []string{"--admin-listen=127.0.0.1:8080"}, []string{"listen and admin-listen", "--admin-listen ''"}},
+		"no PEM":        {nil, []string{"--jwt-public-key=" + secret}, []string{"JWT public key is not PEM"}},
+		"wrong key":     {[]string{"CULVERT_JWT_PUBLIC_KEY=" + publicPEM}, []string{"--jwt-algorithms=RS256"}, []string{"EdDSA, which the JWT algorithms leave out"}},
+		"algorithm":     {nil, []string{"--jwt-secret=" + secret, "--jwt-algorithms=HS256,none"}, []string{`JWT algorithm "none" is not supported`}},
+		"nobody's":      {nil, []string{"--jwt-secret=" + secret, "--jwt-algorithms=HS256,RS256"}, []string{"JWT algorithm RS256 has no key"}},
+		"plain JWKS":    {nil, []string{"--jwt-jwks-url=http://issuer.example/"}, []string{"JWKS URL must be https"}},
+		"no rate":       {nil, []string{"--rate-client=-1"}, []string{"rate-client", "from 0"}},
+		"no burst":      {nil, []string{"--rate-burst=0"}, []string{"rate-burst", "from 0.1"}},
+		"leeway":        {nil, []string{"--jwt-leeway=61"}, []string{"jwt-leeway", "from 0 to 60"}},
 		"unknown key":   {[]string{"CULVERT_CONFIG=" + write(t, "listne: x\n")}, nil, []string{`no setting "listne"`, "culvert config check"}},
 		"nested key":    {[]string{"CULVERT_CONFIG=" + write(t, "listen:\n  port: 1\n")}, nil, []string{`no setting "listen.port"`}},
 		"no yaml":       {[]string{"CULVERT_CONFIG=" + write(t, "{")}, nil, []string{"configuration file"}},

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -12,6 +13,8 @@ const masked = "********"
 // shown is the setting's value as a person may see it.
 func (s setting) shown(text string) string {
 	switch {
+	case text != "" && s.kind == "pem":
+		return fmt.Sprintf("PEM, %d block(s)", strings.Count(text, "-----BEGIN "))
 	case !s.secret || text == "":
 		return text
 	case s.kind == "dsn":

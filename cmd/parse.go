@@ -23,6 +23,9 @@ const (
 	minSlice     = time.Second
 	minPoll      = time.Millisecond
 	maxDrain     = 5 * time.Second
+	maxLeeway    = time.Minute
+	minBurst     = 100 * time.Millisecond
+	maxBurst     = time.Hour
 )
 
 func setText(field func(*Config) *string) func(*Config, string) error {
@@ -30,6 +33,23 @@ func setText(field func(*Config) *string) func(*Config, string) error {
 		*field(c) = v
 		return nil
 	}
+}
+
+func setList(field func(*Config) *[]string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*field(c) = list(v)
+		return nil
+	}
+}
+
+// setPublicKey takes "\n" for a line end where there is none: that is how PEM
+// gets through tools that know one-line values only. load checks the key.
+func setPublicKey(c *Config, v string) error {
+	if !strings.Contains(v, "\n") {
+		v = strings.ReplaceAll(v, `\n`, "\n")
+	}
+	c.JWTPublicKey = v
+	return nil
 }
 
 func setBool(field func(*Config) *bool) func(*Config, string) error {

@@ -62,10 +62,11 @@ func makeDataFolder(path string) error {
 
 // generateSecrets gives a configuration without any key an API key and a JWT
 // secret that the data folder keeps. It reports whether it did: whoever
-// configured one of them decided for themselves. Unless making them is allowed, only
-// what was made before is used: tokens signed with it stay good.
+// configured one of them, or another key for tokens, decided for themselves. Unless
+// making them is allowed, only what was made before is used: tokens signed with it
+// stay good.
 func (c *Config) generateSecrets(allowed bool) (bool, error) {
-	if len(c.APIKeys) > 0 || c.JWTSecret != "" || !allowed && !c.hasSecrets() {
+	if len(c.APIKeys) > 0 || c.takesTokens() || !allowed && !c.hasSecrets() {
 		return false, nil
 	}
 	const hint = "%w; set CULVERT_API_KEYS and CULVERT_JWT_SECRET, or a folder that can be written with --data"

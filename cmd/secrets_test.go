@@ -48,7 +48,7 @@ func TestGeneratedSecrets(t *testing.T) {
 
 func TestConfiguredSecretsAreLeftAlone(t *testing.T) {
 	folder := t.TempDir()
-	for _, c := range []Config{{APIKeys: []string{"k"}}, {JWTSecret: "s"}} {
+	for _, c := range []Config{{APIKeys: []string{"k"}}, {JWTSecret: "s"}, {JWTPublicKey: "p"}, {JWKSURL: "u"}} {
 		c.Data = folder
 		if made, err := c.generateSecrets(true); made || err != nil {
 			t.Errorf("generateSecrets: %v, %v", made, err)

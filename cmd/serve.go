@@ -25,13 +25,14 @@ its clients to come back elsewhere, finishes what is under way and exits within
 Each setting is a flag, an environment variable (CULVERT_ and the flag's name in
 upper case with _) or a line of the YAML file given with --config; flags win over
 the environment, the environment over the file. DATABASE_URL and PORT are
-honoured. Secrets can come from files: CULVERT_JWT_SECRET_FILE,
-CULVERT_API_KEYS_FILE, DATABASE_URL_FILE. 'culvert config check' shows the result.
+honoured. Secrets and keys can come from files: CULVERT_JWT_SECRET_FILE,
+CULVERT_JWT_PUBLIC_KEY_FILE, CULVERT_API_KEYS_FILE, DATABASE_URL_FILE. 'culvert
+config check' shows the result.
 
 Without a database URL it runs a private Postgres under --data and prints how to
-connect to it. With neither an API key nor a token secret, and no key stored in
-the database, it makes both, keeps them in the data folder and prints the key with
-commands to try.`,
+connect to it. With neither an API key nor a key for tokens, and no key stored in
+the database, it makes an API key and a token secret, keeps them in the data folder
+and prints the API key with commands to try.`,
 		Example: `  culvert serve
   culvert serve --listen :8080 --database-url postgres://culvert:secret@db:5432/culvert
   PORT=9000 CULVERT_API_KEYS_FILE=/run/secrets/keys culvert serve --config culvert.yaml`,
@@ -79,18 +80,9 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 	if err != nil {
 		return err
 	}
-	s.handler, err = api.New(s.queue, api.Options{
-		APIKeys:     cfg.APIKeys,
-		JWTSecret:   []byte(cfg.JWTSecret),
-		Heartbeat:   cfg.Heartbeat,
-		MaxAge:      cfg.MaxAge,
-		MaxWait:     cfg.MaxWait,
-		MaxRooms:    cfg.MaxRooms,
-		CORSOrigins: cfg.CORSOrigins,
-		Logger:      log,
-		Registerer:  registry,
-	})
-	if err != nil {
+	options := cfg.options()
+	options.Logger, options.Registerer = log, registry
+	if s.handler, err = api.New(s.queue, options); err != nil {
 		return err
 	}
 	s.start(api.Admin(registry))

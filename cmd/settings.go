@@ -13,8 +13,8 @@ type setting struct {
 	kind string // of the value, for help: address, seconds, duration, …
 	help string
 	// secret values are masked wherever they are shown and can come from a file
-	// named by the variable with _FILE.
-	secret bool
+	// named by the variable with _FILE; with file alone they are only the latter.
+	secret, file bool
 	// blank: an empty value means something. Elsewhere an empty variable is one
 	// that is not set, which is how composers pass on what they do not have.
 	blank bool
@@ -26,6 +26,9 @@ type setting struct {
 func (s setting) variable() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
 }
+
+// fromFile reports whether the value can come from a file of its own.
+func (s setting) fromFile() bool { return s.secret || s.file }
 
 // settings lists every setting in the order config check shows them.
 var settings = []setting{
@@ -45,6 +48,18 @@ var settings = []setting{
 		help: "comma-separated keys valid for every namespace"},
 	{name: "jwt-secret", kind: "secret", secret: true, set: setText(func(c *Config) *string { return &c.JWTSecret }),
 		help: "HMAC secret for tokens; should have 32 bytes at least"},
+	{name: "jwt-public-key", kind: "pem", file: true, set: setPublicKey,
+		help: "public key for tokens (RS256, ES256 or EdDSA, by its type): PEM, one block or several"},
+	{name: "jwt-jwks-url", kind: "url", set: setText(func(c *Config) *string { return &c.JWKSURL }),
+		help: "where an issuer publishes its keys for tokens: https, or http on a loopback address"},
+	{name: "jwt-algorithms", kind: "names", set: setList(func(c *Config) *[]string { return &c.JWTAlgorithms }),
+		help: "comma-separated algorithms to accept, of HS256, HS384, HS512, RS256, ES256, EdDSA (default: all that the keys are for)"},
+	{name: "jwt-audience", kind: "names", set: setList(func(c *Config) *[]string { return &c.JWTAudience }),
+		help: "comma-separated audiences, one of which a token's aud must name (default: aud is ignored)"},
+	{name: "jwt-issuer", kind: "name", set: setText(func(c *Config) *string { return &c.JWTIssuer }),
+		help: "what a token's iss must be (default: iss is ignored)"},
+	{name: "jwt-leeway", def: "0", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.JWTLeeway }, 0, maxLeeway),
+		help: "how far the issuer's clock may be off when exp, nbf and iat are checked"},
 	{name: "cors-origins", kind: "origins", set: setCORSOrigins,
 		help: "comma-separated origins that may call from a browser, such as https://app.example.com"},
 	{name: "heartbeat", def: "15", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.Heartbeat }, minHeartbeat, maxHeartbeat),
@@ -55,6 +70,18 @@ var settings = []setting{
 		help: "longest time a long poll is held"},
 	{name: "max-rooms", def: "1000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRooms }, 1, 1_000_000),
 		help: "rooms a client may be in"},
+	{name: "rate-namespace", def: "100000", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RateNamespace }, 0, 1_000_000_000),
+		help: "events a second that a namespace may emit to this instance; 0 is no limit, here and below"},
+	{name: "rate-client", def: "500", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RateClient }, 0, 1_000_000_000),
+		help: "events a second that a client may emit to this instance"},
+	{name: "rate-requests", def: "500", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RateRequests }, 0, 1_000_000_000),
+		help: "other requests a second that a client may send to this instance"},
+	{name: "rate-burst", def: "10", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.RateBurst }, minBurst, maxBurst),
+		help: "how many seconds' worth of a rate may come at once"},
+	{name: "max-connections-namespace", def: "50000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnectionsNamespace }, 0, 1_000_000_000),
+		help: "streams, held long polls, waiting emits and NDJSON uploads of a namespace at once on this instance"},
+	{name: "max-connections-client", def: "32", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnectionsClient }, 0, 1_000_000_000),
+		help: "the same of a client"},
 	{name: "retention", def: "168h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Retention }, minSlice, 0),
 		help: "age of events kept"},
 	{name: "retention-events", def: "0", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RetentionEvents }, 0, 1<<53),

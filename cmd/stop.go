@@ -30,6 +30,9 @@ func (s *server) close() error {
 
 func (s *server) stop(began time.Time) error {
 	errs := []error{s.stopHTTP(began)}
+	if s.handler != nil {
+		s.handler.Close()
+	}
 	if s.queue != nil {
 		ctx, cancel := context.WithDeadline(context.Background(), began.Add(stopQueue))
 		errs = append(errs, s.queue.Close(ctx))

@@ -1,10 +1,13 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -15,9 +18,9 @@ import (
 
 // tokenFlags are the flags of token.
 type tokenFlags struct {
-	sub             string
-	ns, rooms, emit []string
-	ttl             time.Duration
+	sub, iss             string
+	ns, rooms, emit, aud []string
+	ttl                  time.Duration
 }
 
 func (p *process) tokenCommand() *cobra.Command {
@@ -42,8 +45,10 @@ can emit nothing. In patterns * stands for any run of characters.`,
 	flags.StringSliceVar(&f.ns, "ns", nil, `namespaces it is good for (default "default")`)
 	flags.StringSliceVar(&f.rooms, "rooms", nil, "patterns of rooms it may read")
 	flags.StringSliceVar(&f.emit, "emit", nil, "patterns of rooms it may emit to")
+	flags.StringSliceVar(&f.aud, "aud", nil, "audience it is for (default: the first of --jwt-audience)")
+	flags.StringVar(&f.iss, "iss", "", "issuer it names (default: --jwt-issuer)")
 	flags.DurationVar(&f.ttl, "ttl", time.Hour, "how long it is valid")
-	addSettings(c, "jwt-secret", "data")
+	addSettings(c, "jwt-secret", "jwt-audience", "jwt-issuer", "data")
 	return c
 }
 
@@ -57,6 +62,12 @@ func (p *process) token(c *cobra.Command, f tokenFlags) error {
 	cfg, err := p.load(c.Flags())
 	if err != nil {
 		return err
+	}
+	if len(cfg.JWTAlgorithms) > 0 && !slices.Contains(cfg.JWTAlgorithms, "HS256") {
+		return fmt.Errorf("jwt-algorithms (%s) leaves out HS256, so the server would refuse the token", strings.Join(cfg.JWTAlgorithms, ","))
+	}
+	if f.aud == nil && len(cfg.JWTAudience) > 0 {
+		f.aud = cfg.JWTAudience[:1]
 	}
 	secret := cfg.JWTSecret
 	if secret == "" {
@@ -73,6 +84,8 @@ func (p *process) token(c *cobra.Command, f tokenFlags) error {
 	token, err := api.SignToken([]byte(secret), api.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Subject:   f.sub,
+			Audience:  f.aud,
+			Issuer:    cmp.Or(f.iss, cfg.JWTIssuer),
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(f.ttl)),
 		},

@@ -1,11 +1,19 @@
 package cmd
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // testToken: the token signed with the generated secret opens what it says.
@@ -25,6 +33,52 @@ func testToken(t *testing.T, s *program, data string) {
 	if code != exitFailure || stdout != "" || !strings.Contains(stderr, "--jwt-secret") {
 		t.Errorf("without a secret: %d, %s%s", code, stdout, stderr)
 	}
+}
+
+// TestTokenNamesAudienceAndIssuer: by default those the server asks for.
+func TestTokenNamesAudienceAndIssuer(t *testing.T) {
+	env := []string{"CULVERT_JWT_SECRET=0123456789abcdef0123456789abcdef", "CULVERT_JWT_AUDIENCE=first,second", "CULVERT_JWT_ISSUER=me"}
+	for want, args := range map[string][]string{
+		`["first"] me`: nil,
+		`["a","b"] i`:  {"--aud=a,b", "--iss=i"},
+	} {
+		token := must(t, "", env, append([]string{"token", "--sub=x"}, args...)...)
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+		var c struct {
+			Aud json.RawMessage
+			Iss string
+		}
+		if err := errors.Join(err, json.Unmarshal(payload, &c)); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(c.Aud) + " " + c.Iss; got != want {
+			t.Errorf("%q gives %s, want %s", args, got, want)
+		}
+	}
+	env = append(env, "CULVERT_CONFIG="+write(t, "jwt-algorithms: HS512\n"))
+	if code, stdout, stderr := run(t, "", env, "token", "--sub=x"); code != exitFailure || stdout != "" || !strings.Contains(stderr, "HS256") {
+		t.Errorf("HS256 is left out: %d, %s%s", code, stdout, stderr)
+	}
+}
+
+// TestServeTrustsAKeyServer: goleak in TestMain sees that its goroutine ends.
+func TestServeTrustsAKeyServer(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"1","x":%q}]}`, base64.RawURLEncoding.EncodeToString(public))
+	}))
+	defer keys.Close()
+	s := serve(t, dataFolder(t), "--jwt-jwks-url="+keys.URL, "--jwt-audience=me")
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"sub": "x", "exp": 99999999999, "aud": "me", "emit": []string{"*"}})
+	token.Header["kid"] = "1"
+	text, err := token.SignedString(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, "", nil, "emit", "--url="+s.url, "--token="+text, "--event=x")
 }
 
 // testBadToken: what trying again cannot change ends a command at once.
@@ -59,6 +113,24 @@ func TestKeyStaysHere(t *testing.T) {
 		}
 		if req, err := cl.newRequest(t.Context(), http.MethodGet, "/x", nil, nil); err != nil || (req.Header.Get("Authorization") != "") != (want != "") {
 			t.Errorf("%s gets %q, %v", address, req.Header, err)
+		}
+	}
+}
+
+const publicPEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----"
+
+// TestPublicKeySources: PEM comes as it is, from a file, and on one line.
+func TestPublicKeySources(t *testing.T) {
+	for _, env := range []string{
+		"CULVERT_JWT_PUBLIC_KEY=" + publicPEM, "CULVERT_JWT_PUBLIC_KEY_FILE=" + write(t, publicPEM+"\n"),
+		"CULVERT_JWT_PUBLIC_KEY=" + strings.ReplaceAll(publicPEM, "\n", `\n`),
+	} {
+		l, err := loadWith(t, []string{env})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.JWTPublicKey != publicPEM || len(l.warnings) > 0 {
+			t.Errorf("%s gives %q, %v", env, l.JWTPublicKey, l.warnings)
 		}
 	}
 }

@@ -1,0 +1,136 @@
+package api
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// Limits are what one instance takes from a namespace and from each of its
+// clients; behind a balancer that spreads evenly, n instances take n times as
+// much. An API key that names no client counts for the namespace alone. 0 is no
+// limit.
+type Limits struct {
+	// NamespaceRate and ClientRate are events emitted per second; an event of a
+	// batch counts like one by itself.
+	NamespaceRate, ClientRate float64
+	// RequestRate is other requests of a client per second.
+	RequestRate float64
+	// Burst is how many seconds' worth of a rate may come at once after a
+	// pause: 10s when it is 0.
+	Burst time.Duration
+	// NamespaceConnections and ClientConnections are streams, held long polls,
+	// emits that wait for replies and NDJSON uploads open at once.
+	NamespaceConnections, ClientConnections int
+}
+
+const defaultBurst = 10 * time.Second
+
+func (l Limits) check() error {
+	switch {
+	case l.NamespaceRate < 0, l.ClientRate < 0, l.RequestRate < 0, l.NamespaceConnections < 0, l.ClientConnections < 0:
+		return errors.New("limits must not be negative")
+	case l.Burst < 0 || l.Burst > time.Hour:
+		return fmt.Errorf("the burst must be from 0 to %v", time.Hour)
+	}
+	return nil
+}
+
+// limitsFor are the limits of a namespace: its own settings where it has some,
+// the server's elsewhere.
+func (h *Handler) limitsFor(ns queue.Namespace) Limits {
+	l, own := h.o.Limits, h.queue.Settings(ns)
+	l.NamespaceRate = cmp.Or(own.EmitRate, l.NamespaceRate)
+	l.ClientRate = cmp.Or(own.ClientRate, l.ClientRate)
+	l.ClientConnections = cmp.Or(own.MaxConnectionsClient, l.ClientConnections)
+	return l
+}
+
+// party is who a limit is counted for: a client, or with none its namespace.
+type party struct {
+	ns     queue.Namespace
+	client queue.Client
+}
+
+// limiter keeps count. Its clock is the caller's.
+type limiter struct {
+	mu          sync.Mutex
+	buckets     buckets
+	connections map[party]int
+}
+
+// spend takes the tokens of n emitted events, of which some are paid already, or
+// refuses.
+func (h *Handler) spend(c *call, n, paid int) error {
+	if n == paid {
+		return nil
+	}
+	l := h.limitsFor(c.ns)
+	charges := []charge{{bucketOf: bucketOf{party: party{ns: c.ns}}, rate: l.NamespaceRate, over: "the namespace"}}
+	if c.who.client != (queue.Client{}) {
+		charges = append(charges, charge{bucketOf: bucketOf{party: party{c.ns, c.who.client}}, rate: l.ClientRate, over: "the client"})
+	}
+	return slowDown(h.limits.take(time.Now(), l.Burst, n, paid, charges...))
+}
+
+// knock takes the token of one request that emits nothing.
+func (h *Handler) knock(c *call) error {
+	if c.who.client == (queue.Client{}) {
+		return nil
+	}
+	l := h.limitsFor(c.ns)
+	return slowDown(h.limits.take(time.Now(), l.Burst, 1, 0,
+		charge{bucketOf: bucketOf{party{c.ns, c.who.client}, true}, rate: l.RequestRate, over: "the client"}))
+}
+
+// slowDown is the refusal of who has to wait; nil when nobody has to.
+func slowDown(wait time.Duration, over string) error {
+	if wait <= 0 {
+		return nil
+	}
+	p := refuse(rateLimited, "", "over the rate of "+over+"; nothing was done")
+	p.after = wait
+	return p
+}
+
+// connect counts a connection of the caller until release is called, or refuses
+// it. A backend that names no client has only the namespace's limit.
+func (h *Handler) connect(c *call) (release func(), err error) {
+	l := h.limitsFor(c.ns)
+	ns, client := party{ns: c.ns}, party{c.ns, c.who.client}
+	s := &h.limits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case l.NamespaceConnections > 0 && s.connections[ns] >= l.NamespaceConnections:
+		return nil, refuse(tooManyConnections, "", "the namespace has as many streams, long polls, waiting emits and uploads open as it may")
+	case client != ns && l.ClientConnections > 0 && s.connections[client] >= l.ClientConnections:
+		return nil, refuse(tooManyConnections, "", "the client has as many streams, long polls, waiting emits and uploads open as it may")
+	}
+	if s.connections == nil {
+		s.connections = map[party]int{}
+	}
+	s.connections[ns]++
+	if client != ns {
+		s.connections[client]++
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.leave(ns)
+		if client != ns {
+			s.leave(client)
+		}
+	}, nil
+}
+
+// leave forgets who has no connection left.
+func (s *limiter) leave(p party) {
+	if s.connections[p]--; s.connections[p] <= 0 {
+		delete(s.connections, p)
+	}
+}

@@ -1,0 +1,281 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// slow is a rate of which the tests see no refill: one in 100 s, 3 at once.
+const slow, three = 0.01, 300 * time.Second
+
+func limited(l Limits) func(*Options) { return func(o *Options) { o.Limits = l } }
+
+// limitedTo checks a refusal. A missing token is there in 100 s, less what has
+// passed.
+func (r result) limitedTo(tokens int, over string) {
+	r.t.Helper()
+	r.problem(429, "rate-limited", "")
+	var after int
+	if _, err := fmt.Sscan(r.header.Get("Retry-After"), &after); err != nil || after > 100*tokens || after < 100*tokens-30 {
+		r.t.Errorf("Retry-After %q for %d tokens", r.header.Get("Retry-After"), tokens)
+	}
+	if !strings.Contains(r.body, "over the rate of the "+over) {
+		r.t.Errorf("%s, want the %s", r.body, over)
+	}
+}
+
+func TestEmitRateOfAClient(t *testing.T) {
+	s := siteOf(t, &memory{}, limited(Limits{ClientRate: slow, Burst: three}))
+	alice, bob := bearerOf(token(t, "alice", "emit:*", "ns:default", "ns:other")), bearerOf(token(t, "bob", "emit:*"))
+	const one, two = `{"event":"e"}`, `{"events":[{"event":"e"},{"event":"e"}]}`
+	emit := func(body string, options ...option) result { return s.post("/v1/default/emit", body, options...) }
+	emit(two, alice).is(201)
+	emit(two, alice).limitedTo(2, "client") // the one that was there is gone
+	emit(one, alice).limitedTo(1, "client")
+	emit(`nonsense`, alice).limitedTo(1, "client")
+	s.post("/v1/other/emit", one, alice).is(201)
+	emit(one, bob).is(201)
+	emit(`nonsense`, bob).is(400) // costs one, too
+	emit(one, bob).is(201)
+	emit(one, bob).limitedTo(1, "client")
+	for range 5 {
+		emit(two).is(201)
+	}
+	for range 3 {
+		s.post("/v1/default/emit?client=carol", one).is(201)
+	}
+	s.post("/v1/default/emit?client=carol", one).limitedTo(1, "client")
+	for range 5 {
+		s.get("/v1/default/clients/me", bob).is(200)
+	}
+	if n := testutil.ToFloat64(s.h.metrics.problems.WithLabelValues("rate-limited")); n != 5 {
+		t.Errorf("%v problems are counted", n)
+	}
+}
+
+// TestBatchOverTheBurst: it waits for a full bucket, and leaves a debt.
+func TestBatchOverTheBurst(t *testing.T) {
+	s := siteOf(t, &memory{}, limited(Limits{ClientRate: slow, Burst: three}))
+	alice := bearerOf(token(t, "alice", "emit:*"))
+	s.post("/v1/default/emit", `{"events":[`+strings.Repeat(`{"event":"e"},`, 9)+`{"event":"e"}]}`, alice).is(201)
+	s.post("/v1/default/emit", `{"event":"e"}`, alice).limitedTo(8, "client")
+}
+
+func TestEmitRateOfANamespace(t *testing.T) {
+	s := siteOf(t, &memory{}, limited(Limits{NamespaceRate: slow, ClientRate: 1000, Burst: three}))
+	const one = `{"event":"e"}`
+	s.post("/v1/default/emit", one).is(201)
+	s.post("/v1/default/emit?client=c", one).is(201)
+	s.post("/v1/default/emit", one, bearerOf(token(t, "alice", "emit:*"))).is(201)
+	s.post("/v1/default/emit", one).limitedTo(1, "namespace")
+	s.post("/v1/default/emit", one, bearerOf(token(t, "bob", "emit:*"))).limitedTo(1, "namespace")
+	s.post("/v1/other/emit", one).is(201)
+}
+
+// TestRequestRate: every request counts but emits, and those of backends that
+// act for nobody.
+func TestRequestRate(t *testing.T) {
+	s := siteOf(t, &memory{}, limited(Limits{RequestRate: slow, Burst: three}))
+	alice := bearerOf(token(t, "alice", "emit:*", "rooms:*"))
+	s.get("/v1/default/events?wait=0", alice).is(200)
+	s.get("/v1/default/rooms/r/events", alice).is(200)
+	s.post("/v1/default/ack", `nonsense`, alice).is(400)
+	for _, r := range s.h.echo.Routes() {
+		if !strings.HasPrefix(r.Path, "/v1/") || r.Path == emitRoute {
+			continue
+		}
+		path := strings.NewReplacer(":ns", "default", ":room", "r", ":client", "alice").Replace(r.Path)
+		s.call(r.Method, path, "", alice).limitedTo(1, "client")
+	}
+	s.post("/v1/default/emit", `{"event":"e"}`, alice).is(201)
+	for range 5 {
+		s.get("/v1/default/rooms/r/events").is(200)
+	}
+	s.get("/v1/default/rooms/r/events?client=bob").is(200)
+}
+
+// TestRetryAfterIsEnough: who waits as long as told gets in, and not before.
+func TestRetryAfterIsEnough(t *testing.T) {
+	var s limiter
+	now := time.Unix(1e9, 0)
+	take := func(n, paid int) time.Duration {
+		c := charge{bucketOf: bucketOf{requests: true}, rate: 3, over: "x"}
+		wait, _ := s.take(now, 2*time.Second, n, paid, c) // 6 at once
+		return wait
+	}
+	if take(4, 0) != 0 {
+		t.Fatal("a full bucket refuses")
+	}
+	wait := take(5, 0)
+	if wait != time.Second {
+		t.Errorf("3 missing tokens take %v", wait)
+	}
+	now = now.Add(wait - time.Millisecond)
+	if take(5, 0) == 0 {
+		t.Error("too early")
+	}
+	now = now.Add(time.Millisecond)
+	if take(1, 0) != 0 || take(5, 1) != 0 {
+		t.Error("refused after the wait")
+	}
+	now = now.Add(2 * time.Second)
+	if take(12, 0) != 0 {
+		t.Error("a full bucket refuses what it cannot hold")
+	}
+	if wait := take(1, 0); (wait - 7*time.Second/3).Abs() > time.Millisecond {
+		t.Errorf("a debt of 6 takes %v", wait)
+	}
+}
+
+// TestRetryAfterIsRoundedUp: a second that has begun counts whole.
+func TestRetryAfterIsRoundedUp(t *testing.T) {
+	h := &Handler{random: func() float64 { return 0 }}
+	for after, want := range map[time.Duration]int{time.Microsecond: 1, time.Second: 1, 1001 * time.Millisecond: 2, 0: 5} {
+		if got := h.retryAfter(&problem{kind: tooManyConnections, after: after}); got != want {
+			t.Errorf("%v is %d", after, got)
+		}
+	}
+}
+
+// TestAllOrNothing: what one bucket refuses costs nothing in the other.
+func TestAllOrNothing(t *testing.T) {
+	var s limiter
+	now := time.Unix(1e9, 0)
+	wide, narrow := charge{rate: 1, over: "wide"}, charge{bucketOf: bucketOf{requests: true}, rate: 0.1, over: "narrow"}
+	for _, want := range []string{"", "narrow", "narrow"} {
+		if _, over := s.take(now, 10*time.Second, 1, 0, wide, narrow); over != want {
+			t.Errorf("%q, want %q", over, want)
+		}
+	}
+	if wait, _ := s.take(now, 10*time.Second, 9, 0, wide); wait != 0 {
+		t.Errorf("refused requests took tokens: %v", wait)
+	}
+}
+
+// TestBucketsAreForgotten: those that are full say nothing, and their number has
+// a bound.
+func TestBucketsAreForgotten(t *testing.T) {
+	var s limiter
+	now := time.Unix(1e9, 0)
+	take := func(c bucketOf, n int) bool {
+		wait, _ := s.take(now, 10*time.Second, n, 0, charge{bucketOf: c, rate: 1})
+		return wait == 0
+	}
+	names := func(n int) bucketOf { return bucketOf{party: party{client: mustClient(fmt.Sprint(n))}} }
+	for n := range 10 {
+		take(names(n), 1)
+	}
+	take(names(10), 1000) // a debt that outlasts the sweep
+	if len(s.buckets.all) != 11 {
+		t.Fatalf("%d buckets", len(s.buckets.all))
+	}
+	now = now.Add(sweepEvery)
+	take(names(11), 1)
+	if len(s.buckets.all) != 2 || take(names(10), 1) {
+		t.Errorf("%d buckets are left", len(s.buckets.all))
+	}
+	s.buckets.all = nil
+	for n := range maxBuckets + 10 {
+		if !take(names(n), 10) {
+			t.Fatal("a new bucket is not full")
+		}
+	}
+	if n := len(s.buckets.all); n > maxBuckets {
+		t.Errorf("%d buckets", n)
+	}
+}
+
+// TestLimitsMayChange: a bucket goes by the limit of the moment.
+func TestLimitsMayChange(t *testing.T) {
+	var s limiter
+	now := time.Unix(1e9, 0)
+	take := func(rate float64, n int) bool {
+		wait, _ := s.take(now, 10*time.Second, n, 0, charge{rate: rate})
+		return wait == 0
+	}
+	if !take(10, 100) || take(10, 1) {
+		t.Fatal("the first limit does not hold")
+	}
+	now = now.Add(time.Second) // 10 tokens
+	if !take(0.5, 5) || take(0.5, 1) {
+		t.Error("the second limit does not hold")
+	}
+	if !take(0, 1_000_000) {
+		t.Error("no limit refuses")
+	}
+}
+
+// fast is an upload in faked time whose lines are all there at once.
+func fast(ctx context.Context, t *testing.T, h *Handler, lines int, authorization string) (results []string, took time.Duration) {
+	t.Helper()
+	w := &duplex{recorder: recorder{header: http.Header{}}}
+	body := io.NopCloser(strings.NewReader(strings.Repeat("{\"event\":\"e\"}\n\n", lines)))
+	r, err := http.NewRequestWithContext(ctx, "POST", "/v1/default/emit?client=c", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", mediaLines)
+	r.Header.Set("Authorization", "Bearer "+authorization)
+	start := time.Now()
+	h.ServeHTTP(w, r)
+	took = time.Since(start)
+	synctest.Wait()
+	return strings.Split(strings.TrimSuffix(w.body.String(), "\n"), "\n"), took
+}
+
+// TestUploadIsSlowedDown: its lines wait for their tokens, for as long as a
+// stalled upload is waited for, and for nothing once it ends.
+func TestUploadIsSlowedDown(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		limits  Limits
+		lines   int
+		expires time.Duration // 0: an API key
+		prepare func(h *Handler, leave context.CancelFunc)
+		results int
+		last    string
+		line    int // of a problem; every other line is blank
+		took    time.Duration
+	}{
+		{"at its rate", Limits{ClientRate: 2, Burst: 5 * time.Second}, 30, 0, nil, 30, `"offset":30`, 0, 10 * time.Second},
+		{"at the namespace's", Limits{NamespaceRate: 2, Burst: 5 * time.Second}, 30, 0, nil, 30, `"offset":30`, 0, 10 * time.Second},
+		{"too slow", Limits{ClientRate: 0.01, Burst: three}, 5, 0, nil, 4, `/problems/rate-limited`, 7, 0},
+		{"expiry", Limits{ClientRate: 0.1, Burst: 10 * time.Second}, 5, 25 * time.Second, nil, 4, `/problems/unauthorized`, 6, 25 * time.Second},
+		{"drain", Limits{ClientRate: 0.02, Burst: 50 * time.Second}, 5, 0, func(h *Handler, _ context.CancelFunc) { h.Drain() }, 2, `/problems/draining`, 2, 10*time.Second + uploadGrace},
+		{"left", Limits{ClientRate: 0.02, Burst: 50 * time.Second}, 5, 0, func(_ *Handler, leave context.CancelFunc) { leave() }, 1, `"offset":1`, 0, 10 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Limits: c.limits})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				if c.prepare != nil {
+					time.AfterFunc(10*time.Second, func() { c.prepare(h, leave) })
+				}
+				auth := testKey
+				if c.expires > 0 {
+					auth = tokenUntil(t, "c", time.Now().Add(c.expires), "emit:*")
+				}
+				results, took := fast(ctx, t, h, c.lines, auth)
+				last := results[len(results)-1]
+				if len(results) != c.results || !strings.Contains(last, c.last) || took.Round(time.Second) != c.took {
+					t.Errorf("%d results in %v, the last %s", len(results), took, last)
+				}
+				if want := fmt.Sprintf(`"line":%d`, c.line); strings.Contains(last, "problems") && !strings.Contains(last, want) {
+					t.Errorf("%s, want %s", last, want)
+				}
+			})
+		})
+	}
+}

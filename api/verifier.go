@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// verifier turns tokens into callers.
+type verifier struct {
+	parser *jwt.Parser
+	local  []trusted
+	remote *keyServer // nil without a JWKS URL
+}
+
+// newVerifier returns nil when no kind of token is configured. A JWKS URL
+// starts a goroutine, which close ends.
+func newVerifier(o Options) (*verifier, error) {
+	if !o.takesTokens() {
+		return nil, nil
+	}
+	local, err := o.localKeys()
+	if err != nil {
+		return nil, err
+	}
+	rules := []jwt.ParserOption{
+		jwt.WithValidMethods(o.pinned()), jwt.WithStrictDecoding(),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(o.JWTLeeway),
+	}
+	if len(o.JWTAudience) > 0 {
+		rules = append(rules, jwt.WithAudience(o.JWTAudience...))
+	}
+	if o.JWTIssuer != "" {
+		rules = append(rules, jwt.WithIssuer(o.JWTIssuer))
+	}
+	v := &verifier{parser: jwt.NewParser(rules...), local: local}
+	if o.JWKSURL != "" {
+		v.remote = openKeyServer(o.JWKSURL, o.pinned(), o.Logger)
+	}
+	return v, nil
+}
+
+func (v *verifier) close() {
+	if v != nil && v.remote != nil {
+		v.remote.close()
+	}
+}
+
+// notOurs is all that somebody learns whose token has no good signature.
+const notOurs = "the credentials are neither a key nor a token of this server"
+
+// caller checks a token. The reasons it gives beyond notOurs are for tokens
+// whose signature is good: they help their owner and no forger.
+func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
+	var c Claims
+	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keys(ctx, t) })
+	switch {
+	case err == nil:
+		return c.caller()
+	case ctx.Err() != nil:
+		return caller{}, ctx.Err()
+	case errors.Is(err, errNoKeysYet):
+		return caller{}, refuse(keysUnavailable, "", "the keys that verify tokens could not be fetched yet")
+	case !errors.Is(err, jwt.ErrTokenInvalidClaims):
+		return caller{}, badToken(notOurs)
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return caller{}, badToken("the token has expired")
+	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return caller{}, badToken("the token is not valid yet")
+	}
+	return caller{}, badToken(`the token must have "exp" and be made for this server: look at "aud" and "iss"`)
+}
+
+// caller is who the claims speak of.
+func (c *Claims) caller() (caller, error) {
+	client, err := queue.ParseClient(c.Subject)
+	if err != nil {
+		return caller{}, badToken(`the token's "sub" is no client name`)
+	}
+	if c.Namespaces == nil {
+		c.Namespaces = List{"default"}
+	}
+	return caller{
+		client: client, expires: c.ExpiresAt.Time,
+		namespaces: c.Namespaces, rooms: c.Rooms, emit: c.Emit,
+	}, nil
+}
+
+var errUnverifiable = errors.New("no key fits the token")
+
+// keys finds the keys a token may be signed with. Its kid, when the key server
+// knows it, decides alone; a token that names none of its keys is for the keys
+// configured here, and one without a name for all of its algorithm.
+func (v *verifier) keys(ctx context.Context, t *jwt.Token) (any, error) {
+	if _, critical := t.Header["crit"]; critical {
+		return nil, errUnverifiable // RFC 7515, 4.1.11: refuse what is not understood
+	}
+	var kid string
+	if given, ok := t.Header["kid"]; ok {
+		if kid, ok = given.(string); !ok {
+			return nil, errUnverifiable
+		}
+	}
+	algorithm := t.Method.Alg()
+	set := keysFor(nil, v.local, algorithm)
+	if v.remote != nil && v.remote.verifies(algorithm) {
+		found, named, err := v.remote.find(ctx, kid)
+		switch {
+		case err != nil && len(set) == 0:
+			return nil, err
+		case named:
+			set = keysFor(nil, found, algorithm)
+		default:
+			set = keysFor(set, found, algorithm)
+		}
+	}
+	if len(set) == 0 {
+		return nil, errUnverifiable
+	}
+	return jwt.VerificationKeySet{Keys: set}, nil
+}

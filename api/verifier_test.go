@@ -1,0 +1,227 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// everyKind configures all kinds of keys at once.
+func everyKind(url string) func(*Options) {
+	return func(o *Options) {
+		o.JWTPublicKey = publicKeys(ring())
+		o.JWKSURL = url
+		o.JWTAudience, o.JWTIssuer = []string{"culvert", "second"}, "https://issuer"
+	}
+}
+
+// ours are the claims everyKind asks for.
+var ours = jwt.MapClaims{"aud": "culvert", "iss": "https://issuer"}
+
+func with(claims jwt.MapClaims) jwt.MapClaims {
+	all := jwt.MapClaims{"aud": "culvert", "iss": "https://issuer"}
+	for k, v := range claims {
+		all[k] = v
+	}
+	return all
+}
+
+func TestTokensOfEveryKind(t *testing.T) {
+	remote := map[string]signer{}
+	for alg, s := range stranger() {
+		remote[alg] = s.named("remote " + alg)
+	}
+	i := newIssuer(t, remote["RS256"], remote["ES256"], remote["EdDSA"])
+	s := siteOf(t, &memory{}, everyKind(i.server.URL))
+	good := map[string]string{
+		"HS256":             hs(jwt.SigningMethodHS256, testSecret).sign(t, ours),
+		"HS384":             hs(jwt.SigningMethodHS384, testSecret).sign(t, ours),
+		"HS512":             hs(jwt.SigningMethodHS512, testSecret).sign(t, ours),
+		"second audience":   hs(jwt.SigningMethodHS256, testSecret).sign(t, with(jwt.MapClaims{"aud": []string{"x", "second"}})),
+		"kid of its own":    hs(jwt.SigningMethodHS256, testSecret).named("any").sign(t, ours),
+		"public, other kid": ring()["ES256"].named("nobody's").sign(t, ours),
+	}
+	for alg, k := range ring() {
+		good["public "+alg] = k.sign(t, ours)
+	}
+	for alg, k := range remote {
+		good["remote "+alg] = k.sign(t, ours)
+		good["remote without kid "+alg] = k.named("").sign(t, ours)
+	}
+	for name, token := range good {
+		if r := s.get("/v1/default/events?wait=0", bearerOf(token)); r.status != http.StatusOK {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+}
+
+// bad are tokens nobody may get in with, for a server of everyKind whose issuer
+// publishes the key "remote". The value is what the answer may say of them:
+// anything beside notOurs is only for a good signature.
+func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } {
+	t.Helper()
+	const expired, early, claims, sub = "the token has expired", "the token is not valid yet",
+		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is no client name`
+	hour := time.Now().Add(time.Hour).Unix()
+	secret := hs(jwt.SigningMethodHS256, testSecret)
+	rsa := ring()["RS256"]
+	all := map[string]struct{ token, detail string }{
+		"none":               {signer{jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, ""}.sign(t, ours), notOurs},
+		"none, remote kid":   {signer{jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, remote.kid}.sign(t, ours), notOurs},
+		"other secret":       {hs(jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes")).sign(t, ours), notOurs},
+		"empty secret":       {hs(jwt.SigningMethodHS256, []byte{}).sign(t, ours), notOurs},
+		"HS, PEM as secret":  {hs(jwt.SigningMethodHS256, rsa.public()).sign(t, ours), notOurs},
+		"HS, all PEMs":       {hs(jwt.SigningMethodHS256, publicKeys(ring())).sign(t, ours), notOurs},
+		"HS, remote kid":     {hs(jwt.SigningMethodHS256, remote.public()).named(remote.kid).sign(t, ours), notOurs},
+		"RS, remote EC kid":  {rsa.named(remote.kid).sign(t, ours), notOurs},
+		"EC, remote kid":     {ring()["ES256"].named(remote.kid).sign(t, ours), notOurs},
+		"remote, other kid":  {remote.named("unknown").sign(t, ours), notOurs},
+		"kid is a number":    {remote.sign(t, ours, map[string]any{"kid": 7}), notOurs},
+		"critical extension": {secret.sign(t, ours, map[string]any{"crit": []string{"b64"}, "b64": true}), notOurs},
+		"RS384":              {signer{jwt.SigningMethodRS384, rsa.key, ""}.sign(t, ours), notOurs},
+		"PS256":              {signer{jwt.SigningMethodPS256, rsa.key, ""}.sign(t, ours), notOurs},
+		"expired":            {secret.sign(t, with(jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()})), expired},
+		"not yet":            {secret.sign(t, with(jwt.MapClaims{"nbf": hour})), early},
+		"from the future":    {secret.sign(t, with(jwt.MapClaims{"iat": hour})), early},
+		"other audience":     {secret.sign(t, with(jwt.MapClaims{"aud": "others"})), claims},
+		"no audience":        {secret.sign(t, with(jwt.MapClaims{"aud": nil})), claims},
+		"other issuer":       {secret.sign(t, with(jwt.MapClaims{"iss": "https://issuer.evil"})), claims},
+		"no issuer":          {secret.sign(t, with(jwt.MapClaims{"iss": nil})), claims},
+		"no exp":             {secret.sign(t, with(jwt.MapClaims{"exp": nil})), claims},
+		"no sub":             {secret.sign(t, with(jwt.MapClaims{"sub": nil})), sub},
+		"bad sub":            {secret.sign(t, with(jwt.MapClaims{"sub": "a\nb"})), sub},
+		"sub no string":      {secret.sign(t, with(jwt.MapClaims{"sub": 7})), notOurs},
+		"exp no number":      {secret.sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), notOurs},
+		"expired and forged": {hs(jwt.SigningMethodHS256, []byte("x")).sign(t, with(jwt.MapClaims{"exp": 1})), notOurs},
+	}
+	for alg, k := range stranger() {
+		all["stranger's "+alg] = struct{ token, detail string }{k.sign(t, ours), notOurs}
+		all["stranger's "+alg+", remote kid"] = struct{ token, detail string }{k.named(remote.kid).sign(t, ours), notOurs}
+	}
+	parts := strings.Split(secret.sign(t, ours), ".")
+	parts[1] = base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"bob","exp":99999999999,"aud":"culvert","iss":"https://issuer"}`))
+	all["tampered"] = struct{ token, detail string }{strings.Join(parts, "."), notOurs}
+	return all
+}
+
+// TestBadTokens sends each of them to every route.
+func TestBadTokens(t *testing.T) {
+	remote := signer{jwt.SigningMethodES256, newKey(jwt.SigningMethodES256), "remote"}
+	s := siteOf(t, &memory{}, everyKind(newIssuer(t, remote).server.URL), func(o *Options) { o.MaxWait = 1 })
+	s.get("/v1/default/events?wait=0", bearerOf(remote.sign(t, ours))).is(200)
+	var routes []string
+	for _, r := range s.h.echo.Routes() {
+		if strings.HasPrefix(r.Path, "/v1/") {
+			path := strings.NewReplacer(":ns", "default", ":room", "r", ":client", "alice").Replace(r.Path)
+			if strings.Contains(path, ":") {
+				t.Fatalf("no value for %s", path)
+			}
+			routes = append(routes, r.Method+" "+path)
+		}
+	}
+	for name, c := range bad(t, remote) {
+		want := fmt.Sprintf(`{"type":"/problems/unauthorized","title":"Missing or bad credentials","status":401,"detail":%s}`, jsonText(c.detail))
+		for _, route := range routes {
+			method, path, _ := strings.Cut(route, " ")
+			for where, r := range map[string]result{
+				"header": s.call(method, path, "", bearerOf(c.token)),
+				"query":  s.call(method, path+"?access_token="+c.token, "", header("Authorization", "")),
+			} {
+				if r.status != 401 || r.body != want || r.header.Get("WWW-Authenticate") != "Bearer" {
+					t.Errorf("%s, %s in the %s: %d %s", name, route, where, r.status, r.body)
+				}
+			}
+		}
+	}
+}
+
+// TestAlgorithmsArePinned: what is left out of JWTAlgorithms is refused though
+// there is a key for it.
+func TestAlgorithmsArePinned(t *testing.T) {
+	remote := ring()["EdDSA"].named("remote")
+	s := siteOf(t, &memory{}, func(o *Options) {
+		o.JWTPublicKey, o.JWTAlgorithms = ring()["ES256"].public(), []string{"HS512", "ES256"}
+		o.JWKSURL = newIssuer(t, remote).server.URL
+	})
+	for name, c := range map[string]struct {
+		token  string
+		status int
+	}{
+		"HS512":        {hs(jwt.SigningMethodHS512, testSecret).sign(t, nil), 200},
+		"ES256":        {ring()["ES256"].sign(t, nil), 200},
+		"HS256":        {hs(jwt.SigningMethodHS256, testSecret).sign(t, nil), 401},
+		"remote EdDSA": {remote.sign(t, nil), 401},
+	} {
+		if r := s.get("/v1/default/events?wait=0", bearerOf(c.token)); r.status != c.status {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+}
+
+func TestLeeway(t *testing.T) {
+	s := siteOf(t, &memory{}, func(o *Options) { o.JWTLeeway = 30 * time.Second })
+	for seconds, status := range map[time.Duration]int{20: 200, 40: 401} {
+		for _, claim := range []string{"exp", "nbf", "iat"} {
+			at := time.Now().Add(seconds * time.Second)
+			if claim == "exp" {
+				at = time.Now().Add(-seconds * time.Second)
+			}
+			token := hs(jwt.SigningMethodHS256, testSecret).sign(t, jwt.MapClaims{claim: at.Unix()})
+			if r := s.get("/v1/default/events?wait=0", bearerOf(token)); r.status != status {
+				t.Errorf("%s off by %d s: %d %s", claim, seconds, r.status, r.body)
+			}
+		}
+	}
+}
+
+func TestTokenOptions(t *testing.T) {
+	rsa := ring()["RS256"].public()
+	small := bytes.Replace(rsa, []byte("PUBLIC KEY"), []byte("RSA PRIVATE KEY"), 2)
+	for name, c := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"no PEM":           {Options{JWTPublicKey: []byte("x")}, "is not PEM"},
+		"only blanks":      {Options{JWTPublicKey: []byte(" \n")}, "is empty"},
+		"private":          {Options{JWTPublicKey: small}, "is a private key"},
+		"half a block":     {Options{JWTPublicKey: append(rsa, rsa[:40]...)}, "is not PEM"},
+		"other block":      {Options{JWTPublicKey: bytes.ReplaceAll(rsa, []byte("PUBLIC KEY"), []byte("DH PARAMETERS"))}, `type "DH PARAMETERS"`},
+		"damaged":          {Options{JWTPublicKey: []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")}, "cannot be read"},
+		"P-384":            {Options{JWTPublicKey: []byte(p384)}, "ECDSA key on P-384"},
+		"wrong type":       {Options{JWTPublicKey: rsa, JWTAlgorithms: []string{"ES256"}}, "an RSA key of 2048 bits verifies RS256, which the JWT algorithms leave out: they are ES256"},
+		"secret left out":  {Options{JWTSecret: testSecret, JWTPublicKey: rsa, JWTAlgorithms: []string{"RS256"}}, "the JWT secret verifies HS256, HS384, HS512"},
+		"unknown":          {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"none"}}, `"none" is not supported: choose of HS256`},
+		"nobody":           {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"HS256", "ES256"}}, "ES256 has no key"},
+		"HS by URL":        {Options{JWKSURL: "https://i/keys", JWTAlgorithms: []string{"HS256", "ES256"}}, "HS256 has no key"},
+		"http":             {Options{JWKSURL: "http://issuer.example/keys"}, "https://"},
+		"http, look-alike": {Options{JWKSURL: "http://127.0.0.1.evil.example/"}, "https://"},
+		"credentials":      {Options{JWKSURL: "https://u:p@issuer.example/keys"}, "https://"},
+		"no host":          {Options{JWKSURL: "https:///keys"}, "https://"},
+		"file":             {Options{JWKSURL: "file:///etc/keys"}, "https://"},
+		"leeway":           {Options{JWTSecret: testSecret, JWTLeeway: 2 * time.Minute}, "leeway"},
+		"no leeway":        {Options{JWTSecret: testSecret, JWTLeeway: -1}, "leeway"},
+		"empty audience":   {Options{JWTSecret: testSecret, JWTAudience: []string{""}}, "audience"},
+	} {
+		if _, err := New(nil, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	for _, u := range []string{"https://issuer.example/keys?v=1", "http://localhost:1/", "http://127.0.0.2/", "http://[::1]:80/keys"} {
+		if err := (Options{JWKSURL: u}).CheckTokens(); err != nil {
+			t.Errorf("%s: %v", u, err)
+		}
+	}
+}
+
+const p384 = `-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE54UDwvbmK4XjZceirp5VdgENnrroeS8K
+mPqwZkdINf73hgAtnEQtv0bZft8Us8BKHOH393y8fHa6IPdVBHLnSAxenczvjCMd
+Cf1q4woanwiFnSSj3JNl5SQov6kkbvOk
+-----END PUBLIC KEY-----
+`
