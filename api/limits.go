@@ -12,8 +12,8 @@ import (
 
 // Limits are what one instance takes from a namespace and from each of its
 // clients; behind a balancer that spreads evenly, n instances take n times as
-// much. An API key that names no client counts for the namespace alone. 0 is no
-// limit.
+// much. What an API key sends counts for the namespace alone, whoever it acts for: it
+// is trusted. The connections it opens for a client are that client's. 0 is no limit.
 type Limits struct {
 	// NamespaceRate and ClientRate are events emitted per second; an event of a
 	// batch counts like one by itself.
@@ -71,7 +71,7 @@ func (h *Handler) spend(c *call, n, paid int) error {
 	}
 	l := h.limitsFor(c.ns)
 	charges := []charge{{bucketOf: bucketOf{party: party{ns: c.ns}}, rate: l.NamespaceRate, over: "the namespace"}}
-	if c.who.client != (queue.Client{}) {
+	if !c.who.backend {
 		charges = append(charges, charge{bucketOf: bucketOf{party: party{c.ns, c.who.client}}, rate: l.ClientRate, over: "the client"})
 	}
 	return slowDown(h.limits.take(time.Now(), l.Burst, n, paid, charges...))
@@ -79,7 +79,7 @@ func (h *Handler) spend(c *call, n, paid int) error {
 
 // knock takes the token of one request that emits nothing.
 func (h *Handler) knock(c *call) error {
-	if c.who.client == (queue.Client{}) {
+	if c.who.backend {
 		return nil
 	}
 	l := h.limitsFor(c.ns)
