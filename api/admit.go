@@ -45,6 +45,9 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		if c.ns, err = queue.ParseNamespace(name); err != nil {
 			return err
 		}
+		if !h.good(c.ns, &c.who) {
+			return badToken("the token was revoked")
+		}
 		if badQuery != nil {
 			return refuse(badParameter, "", badQueryText)
 		}

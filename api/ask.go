@@ -79,7 +79,7 @@ func (c *call) replyWait(longest time.Duration) (time.Duration, error) {
 // await answers an emit that waits: with what came when that is complete, at the
 // ask's timeout, at the end of the wait, or when the server drains.
 func (h *Handler) await(c *call, wait time.Duration, r queue.Result) error {
-	n := h.sessions.enter(c.r.Context(), &c.who)
+	n := h.enter(c)
 	defer n.leave()
 	h.metrics.waits.Inc()
 	defer h.metrics.waits.Dec()

@@ -120,6 +120,22 @@ func (h *Handler) forget(c *call) error {
 	return nil
 }
 
+// revoke serves POST /v1/{ns}/clients/{client}/revoke.
+func (h *Handler) revoke(c *call) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	if !c.who.backend {
+		return refuse(forbidden, "", "revoking a client is for API keys")
+	}
+	if err := h.queue.Revoke(c.r.Context(), c.ns, client); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 func appendState(b []byte, client queue.Client, s queue.ClientState) []byte {
 	b = appendClient(append(b, `{"client":`...), client)
 	b = appendCursor(append(b, `,"cursor":`...), s.Cursor)

@@ -60,7 +60,7 @@ func (h *Handler) events(c *call) error {
 	if err := h.ackFirst(c, q); err != nil {
 		return err
 	}
-	n := h.sessions.enter(c.r.Context(), &c.who)
+	n := h.enter(c)
 	defer n.leave()
 	sub, err := h.queue.Subscribe(c.r.Context(), q.interest)
 	if err != nil {

@@ -112,6 +112,7 @@ func (h *Handler) routes() {
 	e.DELETE("/v1/:ns/rooms/:room/clients/:client", h.admit(h.leave))
 	e.GET("/v1/:ns/clients/:client", h.admit(h.client))
 	e.DELETE("/v1/:ns/clients/:client", h.admit(h.forget))
+	e.POST("/v1/:ns/clients/:client/revoke", h.admit(h.revoke))
 }
 
 // ServeHTTP implements http.Handler.

@@ -28,6 +28,7 @@ var isolated = map[string]struct {
 	"PUT /v1/:ns/rooms/:room/clients/:client":    {"/v1/default/rooms/lobby/clients/alice", "", true},
 	"DELETE /v1/:ns/rooms/:room/clients/:client": {"/v1/default/rooms/lobby/clients/alice", "", true},
 	"GET /v1/:ns/clients/:client":                {"/v1/default/clients/alice", "", true},
+	"POST /v1/:ns/clients/:client/revoke":        {path: "/v1/default/clients/alice/revoke", other: true},
 	"DELETE /v1/:ns/clients/:client":             {"/v1/default/clients/alice", "", true},
 }
 

@@ -81,11 +81,7 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 	if _, err := io.WriteString(lines, `{"event":"e"}`+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool {
-		b.h.sessions.mu.Lock()
-		defer b.h.sessions.mu.Unlock()
-		return len(b.h.sessions.granted) == 3
-	})
+	until(t, func() bool { return openSessions(b) == 3 })
 	if err := admin.RevokeKey(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}

@@ -112,6 +112,10 @@ func (m *memory) HasKeys() bool { return false }
 
 func (m *memory) Watch(func()) {}
 
+func (m *memory) RevokedAt(queue.Namespace, queue.Client) time.Time { return time.Time{} }
+
+func (m *memory) Revocations() int { return 0 }
+
 func (m *memory) Reply(context.Context, queue.Reply) (bool, error) { return false, queue.ErrNoAsk }
 
 // Await waits like the real one, and nobody ever replies.

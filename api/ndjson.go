@@ -29,7 +29,7 @@ func (h *Handler) emitLines(c *call) error {
 	if err := c.ctl.EnableFullDuplex(); err != nil {
 		return err // a middleware hides net/http's writer
 	}
-	n := h.sessions.enter(c.r.Context(), &c.who)
+	n := h.enter(c)
 	defer n.leave()
 	h.metrics.uploads.Inc()
 	defer h.metrics.uploads.Dec()

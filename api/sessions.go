@@ -22,8 +22,7 @@ type sessions struct {
 	mu       sync.Mutex
 	draining bool
 	open     map[*session]struct{}
-	granted  map[*session]struct{} // of open, those that have a grant
-	idle     []chan struct{}       // closed when open becomes empty
+	idle     []chan struct{} // closed when open becomes empty
 }
 
 // session is one of them. Its context ends with the request or by end.
@@ -31,25 +30,20 @@ type session struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	all    *sessions
-	grant  *queue.Grant // it lasts as long as this holds; nil: no matter
+	ns     queue.Namespace
+	who    caller // whose credentials must go on being good
 }
 
 // enter opens a session of a caller, who must leave it.
-func (s *sessions) enter(ctx context.Context, who *caller) *session {
+func (s *sessions) enter(ctx context.Context, ns queue.Namespace, who *caller) *session {
 	ctx, cancel := context.WithCancelCause(ctx)
-	n := &session{ctx, cancel, s, who.grant}
+	n := &session{ctx, cancel, s, ns, *who}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
 		s.open = make(map[*session]struct{})
 	}
 	s.open[n] = struct{}{}
-	if n.grant != nil {
-		if s.granted == nil {
-			s.granted = make(map[*session]struct{})
-		}
-		s.granted[n] = struct{}{}
-	}
 	if s.draining {
 		n.end(reasonDrain)
 	}
@@ -74,7 +68,6 @@ func (n *session) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, n)
-	delete(s.granted, n)
 	if len(s.open) == 0 {
 		for _, c := range s.idle {
 			close(c)

@@ -69,6 +69,7 @@ type caller struct {
 	// client it is, or acts for; zero for a backend that names none.
 	client                  queue.Client
 	expires                 time.Time // zero: never
+	issued                  time.Time // of a token, if it says so; to the second
 	namespaces, rooms, emit []string
 }
 

@@ -83,10 +83,14 @@ func (c *Claims) caller() (caller, error) {
 	if c.Namespaces == nil {
 		c.Namespaces = List{"default"}
 	}
-	return caller{
+	who := caller{
 		client: client, expires: c.ExpiresAt.Time,
 		namespaces: c.Namespaces, rooms: c.Rooms, emit: c.Emit,
-	}, nil
+	}
+	if c.IssuedAt != nil {
+		who.issued = c.IssuedAt.Time
+	}
+	return who, nil
 }
 
 var errUnverifiable = errors.New("no key fits the token")

@@ -25,6 +25,14 @@ CREATE TABLE culvert.api_keys (
     CHECK ((old_hash IS NULL) = (old_until IS NULL))
 );
 
+-- Tokens of a client that were issued before are not accepted any more.
+CREATE TABLE culvert.revocations (
+    namespace_id integer NOT NULL REFERENCES culvert.namespaces ON DELETE CASCADE,
+    client       text NOT NULL,
+    at           timestamptz NOT NULL,
+    PRIMARY KEY (namespace_id, client)
+);
+
 -- registry_changed has every instance read the registry again. It is the last
 -- call of a transaction that changed some of it, for it holds back the others.
 -- +goose StatementBegin
@@ -172,4 +180,4 @@ REVOKE ALL ON FUNCTION culvert.registry_changed, culvert.make_namespace, culvert
 -- +goose Down
 DROP FUNCTION culvert.registry_changed, culvert.make_namespace, culvert.delete_namespace,
     culvert.sweep_namespaces, culvert.expire;
-DROP TABLE culvert.api_keys, culvert.registry;
+DROP TABLE culvert.revocations, culvert.api_keys, culvert.registry;

@@ -12,7 +12,7 @@ import (
 )
 
 // Registry is what operators set and every instance must know at once: the
-// namespaces with their settings and the stored API keys. A Queue has one, whose
+// namespaces with their settings, the stored API keys and the revoked clients. A Queue has one, whose
 // look-ups read this instance's memory and never block; OpenRegistry gives one
 // without a queue, which only changes what is stored.
 type Registry struct {
@@ -34,6 +34,7 @@ type registered struct {
 	byName     map[string]space
 	gone       map[int32]struct{} // namespaces that were deleted
 	keys       map[string]storedKey
+	revoked    map[clientKey]time.Time
 }
 
 // space is a namespace that is not as it was made.
@@ -150,6 +151,9 @@ func (r *Registry) load(ctx context.Context) error {
 	}
 	if next.keys, err = loadKeys(ctx, r.db); err != nil {
 		return unavailable(ctx, "API keys", err)
+	}
+	if next.revoked, err = loadRevocations(ctx, r.db); err != nil {
+		return unavailable(ctx, "revocations", err)
 	}
 	old := r.now.Swap(next)
 	if r.loaded != nil {
