@@ -72,6 +72,23 @@ func TestConnectionsOfAClient(t *testing.T) {
 	full(s.get("/v1/default/events", alice))
 }
 
+// TestAWaitingEmitIsAConnection, and stores nothing when it is one too many.
+func TestAWaitingEmitIsAConnection(t *testing.T) {
+	s := newSite(t, limited(Limits{ClientConnections: 1}))
+	alice := bearerOf(token(t, "alice", "emit:*"))
+	stream := s.stream("/v1/default/events", alice)
+	stream.expect("culvert:hello")
+	const ask = `{"room":"r","event":"e","reply":{"timeout":9,"count":1}}`
+	s.post("/v1/default/emit?wait=9", ask, alice).problem(429, "too-many-connections", "")
+	if p := s.get("/v1/default/rooms/r/events").page(); len(p.Events) > 0 {
+		t.Errorf("stored %v", p.Events)
+	}
+	s.post("/v1/default/emit?wait=0", ask, alice).is(201)
+	stream.close()
+	s.connected(0)
+	s.post("/v1/default/emit?wait=0.1", ask, alice).is(201)
+}
+
 func TestConnectionsOfANamespace(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{NamespaceConnections: 2, ClientConnections: 2}))
 	first := s.stream("/v1/default/events?client=a")

@@ -1,13 +1,9 @@
 package api
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -212,69 +208,25 @@ func TestLimitsMayChange(t *testing.T) {
 	}
 }
 
-// fast is an upload in faked time whose lines are all there at once.
-func fast(ctx context.Context, t *testing.T, h *Handler, lines int, authorization string) (results []string, took time.Duration) {
-	t.Helper()
-	w := &duplex{recorder: recorder{header: http.Header{}}}
-	body := io.NopCloser(strings.NewReader(strings.Repeat("{\"event\":\"e\"}\n\n", lines)))
-	r, err := http.NewRequestWithContext(ctx, "POST", "/v1/default/emit?client=c", body)
-	if err != nil {
-		t.Fatal(err)
+// TestLimitsOfANamespace: its own settings win over the server's, also when they
+// change.
+func TestLimitsOfANamespace(t *testing.T) {
+	s := newSite(t, limited(Limits{ClientRate: 1000, ClientConnections: 5, Burst: three}))
+	alice := bearerOf(token(t, "alice", "emit:*", "ns:default", "ns:own"))
+	s.call("PUT", "/v1/own", `{"client_rate":0.01,"max_connections_client":1}`).is(201)
+	for range 3 {
+		s.post("/v1/own/emit", `{"event":"e"}`, alice).is(201)
 	}
-	r.Header.Set("Content-Type", mediaLines)
-	r.Header.Set("Authorization", "Bearer "+authorization)
-	start := time.Now()
-	h.ServeHTTP(w, r)
-	took = time.Since(start)
-	synctest.Wait()
-	return strings.Split(strings.TrimSuffix(w.body.String(), "\n"), "\n"), took
-}
+	s.post("/v1/own/emit", `{"event":"e"}`, alice).limitedTo(1, "client")
+	s.post("/v1/default/emit", `{"event":"e"}`, alice).is(201)
+	s.stream("/v1/own/events", alice).expect("culvert:hello")
+	s.get("/v1/own/events", alice).problem(429, "too-many-connections", "")
+	s.stream("/v1/default/events", alice).expect("culvert:hello")
+	s.stream("/v1/default/events", alice).expect("culvert:hello")
 
-// TestUploadIsSlowedDown: its lines wait for their tokens, for as long as a
-// stalled upload is waited for, and for nothing once it ends.
-func TestUploadIsSlowedDown(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		limits  Limits
-		lines   int
-		expires time.Duration // 0: an API key
-		prepare func(h *Handler, leave context.CancelFunc)
-		results int
-		last    string
-		line    int // of a problem; every other line is blank
-		took    time.Duration
-	}{
-		{"at its rate", Limits{ClientRate: 2, Burst: 5 * time.Second}, 30, 0, nil, 30, `"offset":30`, 0, 10 * time.Second},
-		{"at the namespace's", Limits{NamespaceRate: 2, Burst: 5 * time.Second}, 30, 0, nil, 30, `"offset":30`, 0, 10 * time.Second},
-		{"too slow", Limits{ClientRate: 0.01, Burst: three}, 5, 0, nil, 4, `/problems/rate-limited`, 7, 0},
-		{"expiry", Limits{ClientRate: 0.1, Burst: 10 * time.Second}, 5, 25 * time.Second, nil, 4, `/problems/unauthorized`, 6, 25 * time.Second},
-		{"drain", Limits{ClientRate: 0.02, Burst: 50 * time.Second}, 5, 0, func(h *Handler, _ context.CancelFunc) { h.Drain() }, 2, `/problems/draining`, 2, 10*time.Second + uploadGrace},
-		{"left", Limits{ClientRate: 0.02, Burst: 50 * time.Second}, 5, 0, func(_ *Handler, leave context.CancelFunc) { leave() }, 1, `"offset":1`, 0, 10 * time.Second},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Limits: c.limits})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, leave := context.WithCancel(t.Context())
-				defer leave()
-				if c.prepare != nil {
-					time.AfterFunc(10*time.Second, func() { c.prepare(h, leave) })
-				}
-				auth := testKey
-				if c.expires > 0 {
-					auth = tokenUntil(t, "c", time.Now().Add(c.expires), "emit:*")
-				}
-				results, took := fast(ctx, t, h, c.lines, auth)
-				last := results[len(results)-1]
-				if len(results) != c.results || !strings.Contains(last, c.last) || took.Round(time.Second) != c.took {
-					t.Errorf("%d results in %v, the last %s", len(results), took, last)
-				}
-				if want := fmt.Sprintf(`"line":%d`, c.line); strings.Contains(last, "problems") && !strings.Contains(last, want) {
-					t.Errorf("%s, want %s", last, want)
-				}
-			})
-		})
+	s.call("PATCH", "/v1/own", `{"emit_rate":0.01}`).is(200)
+	for range 3 {
+		s.post("/v1/own/emit", `{"event":"e"}`).is(201)
 	}
+	s.post("/v1/own/emit", `{"event":"e"}`).limitedTo(1, "namespace")
 }
