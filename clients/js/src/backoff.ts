@@ -1,5 +1,5 @@
 import type { Clock } from './clock.js'
-import { CulvertError, temporary } from './problem.js'
+import { asked, temporary } from './problem.js'
 
 /**
  * The wait after so many failures: anywhere below a bound that doubles, so that
@@ -9,35 +9,34 @@ export function backoff(clock: Clock, failures: number): number {
   return clock.random() * Math.min(30_000, 500 * 2 ** Math.min(failures, 10))
 }
 
-/** Resolves after so many milliseconds, or rejects as soon as the signal aborts. */
-export function pause(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason)
-    const stop = () => {
+/** A wait that can be cut short, by wake or by the signal. It is never rejected. */
+export interface Nap extends Promise<void> { wake(): void }
+
+export function nap(clock: Clock, ms: number, signal: AbortSignal): Nap {
+  let wake!: () => void
+  const over = new Promise<void>((resolve) => {
+    wake = () => {
       cancel()
-      reject(signal!.reason)
-    }
-    const cancel = clock.after(ms, () => {
-      signal?.removeEventListener('abort', stop)
+      signal.removeEventListener('abort', wake)
       resolve()
-    })
-    signal?.addEventListener('abort', stop, { once: true })
+    }
+    const cancel = clock.after(ms, () => wake())
+    signal.addEventListener('abort', wake)
+    if (signal.aborted) wake()
   })
+  return Object.assign(over, { wake })
 }
 
 /** Repeats f until it succeeds, is refused, or is no longer worth it: at `until` (clock.now). */
-export async function persist<T>(
-  clock: Clock, signal: AbortSignal, f: () => Promise<T>, until = Infinity,
-): Promise<T> {
+export async function persist<T>(clock: Clock, signal: AbortSignal, f: () => Promise<T>, until = Infinity): Promise<T> {
   for (let failures = 0; ; failures++) {
     try {
       return await f()
     } catch (error) {
-      if (signal.aborted || !temporary(error)) throw error
-      const after = error instanceof CulvertError ? error.retryAfter * 1000 : 0
-      const wait = Math.max(backoff(clock, failures), after)
-      if (clock.now() + wait > until) throw error
-      await pause(clock, wait, signal)
+      const wait = Math.max(backoff(clock, failures), asked(error))
+      if (!temporary(error) || clock.now() + wait > until) throw error
+      await nap(clock, wait, signal)
+      if (signal.aborted) throw error
     }
   }
 }

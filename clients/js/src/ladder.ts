@@ -121,16 +121,12 @@ export class Ladder {
     return !this.#open || this.#clock.now() - this.#heard > 1.2 * this.#beat
   }
 
-  /** A request that is answered at once took so long. */
-  sample(ms: number): void {
-    this.#rtt = this.#rtt ? (this.#rtt + ms) / 2 : ms
-  }
-
   /** The headers of a poll have come; what remains is to read it. */
   answered(): void {
     this.#answered = true
-    this.deadline = this.#clock.now() + 30_000
-    if (!this.#plan.wait) this.sample(this.#clock.now() - this.#began)
+    const now = this.#clock.now()
+    this.deadline = now + 30_000
+    if (!this.#plan.wait) this.#rtt = now - this.#began
   }
 
   /** A stream has said culvert:hello. Both values are milliseconds. */

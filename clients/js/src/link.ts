@@ -1,10 +1,10 @@
-import { pause } from './backoff.js'
+import { nap, type Nap } from './backoff.js'
 import type { Acker } from './acker.js'
 import type { Clock } from './clock.js'
-import { read, type Http, type Request } from './http.js'
+import type { Http, Request } from './http.js'
 import type { Inbox, WireEvent } from './inbox.js'
 import type { Ending, Ladder, Plan } from './ladder.js'
-import { CulvertError, problem, temporary } from './problem.js'
+import { CulvertError, foreign, read, temporary } from './problem.js'
 import { isStream, readStream } from './stream.js'
 import type { Gap, Transport } from './types.js'
 
@@ -27,7 +27,7 @@ const gateways = [408, 504, 524]
 export class Link {
   #stop = new AbortController()
   #attempt: AbortController | undefined
-  #awake: (() => void) | undefined
+  #rest: Nap | undefined
   #fickle: boolean // make every URL another one
 
   constructor(
@@ -44,7 +44,7 @@ export class Link {
   async run(): Promise<void> {
     const { signal } = this.#stop
     while (!signal.aborted) {
-      await this.#rest(signal)
+      await (this.#rest = nap(this.clock, this.ladder.delay, signal))
       if (signal.aborted) return
       const ending = await this.#try(this.ladder.begin())
       if (signal.aborted) return
@@ -66,16 +66,7 @@ export class Link {
   wake(stream: boolean): void {
     this.ladder.wake(stream)
     this.#attempt?.abort(woken)
-    this.#awake?.()
-  }
-
-  async #rest(signal: AbortSignal): Promise<void> {
-    const rest = new AbortController()
-    this.#awake = () => rest.abort()
-    signal.addEventListener('abort', this.#awake)
-    await pause(this.clock, this.ladder.delay, rest.signal).catch(() => {})
-    signal.removeEventListener('abort', this.#awake)
-    this.#awake = undefined
+    this.#rest?.wake()
   }
 
   /** One attempt, and how it ended; an error when there must be no other. */
@@ -108,20 +99,22 @@ export class Link {
   /** What both transports ask: where to go on, and what is handled. */
   #ask(signal: AbortSignal, accept: string): Request {
     const { position } = this.inbox
-    const auto = this.acker.idle ? 'auto' : undefined
-    const from = position ? undefined : this.first
-    if (!this.#fickle) {
-      return { signal, query: { ack: auto, from }, headers: { Accept: accept, ...(position && { 'Last-Event-ID': position }) } }
+    return {
+      signal,
+      headers: { Accept: accept, ...(position && { 'Last-Event-ID': position }) },
+      query: {
+        ack: this.acker.idle ? 'auto' : undefined,
+        from: position ? undefined : this.first,
+        ...(this.#fickle && { after: position, _: this.clock.random().toString(36).slice(2) }),
+      },
     }
-    const nonce = this.clock.random().toString(36).slice(2, 10)
-    return { signal, query: { ack: auto, from, after: position, _: nonce }, headers: { Accept: accept } }
   }
 
   async #stream(signal: AbortSignal): Promise<Ending> {
     const sent = this.inbox.position
     const asked = this.#ask(signal, 'text/event-stream')
     const answer = await this.http.send('GET', 'events', asked)
-    if (!isStream(answer)) throw await problem(answer, this.clock.wall())
+    if (!isStream(answer)) throw (await read(answer), foreign(answer.status))
     let retry = 1000
     let end: Ending = { kind: 'closed' }
     await readStream(answer, (f) => {
@@ -163,8 +156,8 @@ export class Link {
     const began = this.clock.now()
     const answer = await this.http.send('GET', 'events', asked)
     if (answer.ok) this.ladder.answered()
-    const page = await read(answer, this.clock)
-    if (!Array.isArray(page.events) || !page.cursor) throw new CulvertError('no page of events', 200, '', undefined, 0, true)
+    const page = await read(answer)
+    if (!Array.isArray(page.events) || !page.cursor) throw foreign(200)
     if (signal.aborted) return { kind: 'woken' }
     this.#worked('poll', asked, sent)
     if (page.gap) this.#gap(page.gap)

@@ -1,6 +1,6 @@
-import { backoff, pause } from './backoff.js'
+import { backoff, nap, type Nap } from './backoff.js'
 import type { Clock } from './clock.js'
-import { CulvertError, temporary } from './problem.js'
+import { asked, CulvertError, foreign, temporary, type Facts } from './problem.js'
 import type { Receipt } from './types.js'
 
 /** An emit that waits to be stored; key is what keeps it from being stored twice. */
@@ -44,7 +44,7 @@ const bulk = 400_000 // characters of one request, of the megabyte a server take
 export interface Outcome {
   key: string
   receipt?: Receipt
-  error?: { message: string; status: number; type: string; field?: string }
+  error?: Facts & { message: string }
 }
 
 /** What an outbox needs from outside. */
@@ -69,7 +69,7 @@ export class Outbox {
   #waiters = new Map<string, Waiter>()
   #running = false
   #again = false
-  #rest: AbortController | undefined
+  #rest: Nap | undefined
   #most = most
 
   constructor(
@@ -93,7 +93,7 @@ export class Outbox {
 
   /** Sends what waits, now; without waiting longer after a failure. */
   kick(): void {
-    this.#rest?.abort()
+    this.#rest?.wake()
     this.#again = true
     if (this.#running || this.signal.aborted) return
     this.#running = true
@@ -107,10 +107,10 @@ export class Outbox {
   settle({ key, receipt, error }: Outcome): void {
     const waiter = this.#waiters.get(key)
     this.#waiters.delete(key)
-    if (receipt) return waiter?.resolve(receipt)
-    const e = new CulvertError(error!.message, error!.status, error!.type, error!.field)
+    if (!error) return waiter?.resolve(receipt!)
+    const e = new CulvertError(error.message, error)
     waiter?.reject(e)
-    if (waiter) this.carrier.refused(e)
+    this.carrier.refused(e)
   }
 
   /** Lets go of those who wait; what waits to be sent stays in the store. */
@@ -133,15 +133,10 @@ export class Outbox {
         if (!temporary(error)) {
           // Of a batch nothing is stored: find out who is at fault.
           if (items.length > 1) this.#most = 1
-          else await this.#end(items, (key) => ({ key, error: plain(error as CulvertError) }))
+          else await this.#end(items, () => ({ error: { ...(error as CulvertError), message: (error as CulvertError).message } }))
           continue
         }
-        const asked = error instanceof CulvertError ? error.retryAfter * 1000 : 0
-        const rest = (this.#rest = new AbortController())
-        const stop = () => rest.abort()
-        this.signal.addEventListener('abort', stop)
-        await pause(this.clock, Math.max(asked, backoff(this.clock, failures++)), rest.signal).catch(() => {})
-        this.signal.removeEventListener('abort', stop)
+        await (this.#rest = nap(this.clock, Math.max(asked(error), backoff(this.clock, failures++)), this.signal))
       }
     }
   }
@@ -152,25 +147,21 @@ export class Outbox {
     const answer = await this.carrier.post(one ? events[0]! : `{"events":[${events}]}`)
     const offsets: unknown = one ? [answer.offset] : answer.offsets
     if (!Array.isArray(offsets) || offsets.length !== items.length || typeof offsets[0] !== 'number') {
-      throw new CulvertError('the answer to an emit is not one', 200, '', undefined, 0, true)
+      throw foreign(200)
     }
-    await this.#end(items, (key, i) => ({ key, receipt: { offset: offsets[i], cursor: answer.cursor } }))
+    await this.#end(items, (i) => ({ receipt: { offset: offsets[i], cursor: answer.cursor } }))
   }
 
-  async #end(items: Item[], how: (key: string, i: number) => Outcome): Promise<void> {
+  async #end(items: Item[], how: (i: number) => Omit<Outcome, 'key'>): Promise<void> {
     await this.store.remove(items.map((i) => i.key))
     items.forEach(({ key }, i) => {
-      const outcome = how(key, i)
-      // Whoever waits may be in another tab, or gone: then nobody but us can tell.
-      if (!this.#waiters.has(key)) {
-        this.carrier.tell(outcome)
-        if (outcome.error) this.carrier.refused(new CulvertError(outcome.error.message, outcome.error.status, outcome.error.type))
-      } else this.settle(outcome)
+      const outcome = { key, ...how(i) }
+      // Whoever waits may be in another tab, or gone with an earlier page.
+      if (!this.#waiters.has(key)) this.carrier.tell(outcome)
+      this.settle(outcome)
     })
   }
 }
-
-const plain = ({ message, status, type, field }: CulvertError) => ({ message, status, type, ...(field && { field }) })
 
 /** The JSON of an event with its key. */
 export const withKey = (body: string, key: string): string => `{"key":"${key}",${body.slice(1)}`

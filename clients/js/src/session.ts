@@ -1,6 +1,6 @@
 import { Acker } from './acker.js'
 import type { Sender } from './address.js'
-import { pause, persist } from './backoff.js'
+import { nap, persist } from './backoff.js'
 import { value } from './binary.js'
 import { systemClock, type Clock } from './clock.js'
 import { Http } from './http.js'
@@ -11,7 +11,7 @@ import { browser, Seat } from './leader.js'
 import { Link, type Listener } from './link.js'
 import { memoryOutbox, Outbox, withKey, type Outcome } from './outbox.js'
 import { watchPage } from './page.js'
-import { CulvertError } from './problem.js'
+import { CulvertError, temporary } from './problem.js'
 import { claims, Credentials } from './token.js'
 import type { Delivery, Gap, Options, Reply, Transport } from './types.js'
 import { localVerdicts } from './verdict.js'
@@ -32,7 +32,6 @@ type Word =
   | { up: boolean; transport: Transport | undefined; position: string | undefined }
   | { sent: Outcome }
   | { use: Transport | undefined }
-  | { refused: { message: string; status: number; type: string } }
 
 /** All parts of one connection, put together. */
 export class Session implements Sender {
@@ -60,7 +59,6 @@ export class Session implements Sender {
       clock, verdicts.load(base.origin), (v) => verdicts.save(base.origin, v),
       transport === 'auto' ? undefined : transport,
     )
-    this.http.sample = (ms) => this.#ladder.sample(ms)
     this.#acker = new Acker(clock, (cursor, leaving) =>
       this.http.json('POST', 'ack', { body: { cursor }, ...(leaving && { keepalive: true }) }))
     this.#outbox = this.#open()
@@ -109,7 +107,7 @@ export class Session implements Sender {
 
   fling(body: Record<string, unknown>): void {
     this.http.json('POST', 'emit', { body }).catch((e) => {
-      if (e instanceof CulvertError && e.status && !e.foreign) this.owner.failed(e)
+      if (!temporary(e)) this.owner.failed(e)
     })
   }
 
@@ -121,7 +119,7 @@ export class Session implements Sender {
     const text = JSON.stringify(body)
     const { key } = await Promise.race([
       this.put(body),
-      pause(clock, timeout, signal).then(() => Promise.reject(over)),
+      nap(clock, timeout, signal).then(() => Promise.reject(over)),
     ])
     // The event is stored; a repeat of its key waits for the replies. Whatever cuts
     // such a request only makes it come again.
@@ -190,7 +188,6 @@ export class Session implements Sender {
       up: (transport) => this.#change(true, transport),
       down: () => this.#change(false, this.#transport),
       refused: (e) => {
-        this.#tell({ refused: { message: e.message, status: e.status, type: e.type } })
         this.owner.refused(e)
       },
     }
@@ -211,7 +208,6 @@ export class Session implements Sender {
       const work = this.#take(word.event, word.cursor)
       if (word.cursor) this.#acker.track(word.cursor, work, false)
     } else if ('gap' in word) this.#inbox.gap(word.gap) && this.owner.gap(word.gap)
-    else if ('refused' in word) this.owner.refused(new CulvertError(word.refused.message, word.refused.status, word.refused.type))
     else {
       this.#inbox.position = word.position
       this.#set(word.up, word.transport)

@@ -20,9 +20,7 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
   #base: URL
   #options: Options
   #session: Session | undefined
-  #by = new Listeners<AnyFunction>()
-  #own = new Listeners<AnyFunction>()
-  #any = new Listeners<AnyHandler>()
+  #by = new Listeners<AnyFunction>() // of every event: under ''
 
   /** @internal */
   constructor(url: string | URL, options: Options) {
@@ -61,7 +59,7 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
   on<E extends keyof Lifecycle>(event: E, handler: Lifecycle[E]): this
   on<E extends keyof Listens & string>(event: E, handler: Handler<Listens[E]>): this
   on(event: string, handler: AnyFunction): this {
-    this.#for(event).add(event, handler)
+    this.#by.add(event, handler)
     return this
   }
 
@@ -69,25 +67,25 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
   once<E extends keyof Lifecycle>(event: E, handler: Lifecycle[E]): this
   once<E extends keyof Listens & string>(event: E, handler: Handler<Listens[E]>): this
   once(event: string, handler: AnyFunction): this {
-    this.#for(event).add(event, handler, true)
+    this.#by.add(event, handler, true)
     return this
   }
 
   /** Removes a handler, or all of an event. */
   off(event: (keyof Listens & string) | keyof Lifecycle, handler?: AnyFunction): this {
-    this.#for(event).remove(event, handler)
+    this.#by.remove(event, handler)
     return this
   }
 
   /** Calls a handler for each event, whatever its name. */
   onAny(handler: AnyHandler): this {
-    this.#any.add('', handler)
+    this.#by.add('', handler)
     return this
   }
 
   /** Removes such a handler, or all of them. */
   offAny(handler?: AnyHandler): this {
-    this.#any.remove('', handler)
+    this.#by.remove('', handler)
     return this
   }
 
@@ -126,10 +124,6 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
     return this.#session
   }
 
-  #for(event: string): Listeners<AnyFunction> {
-    return lifecycle.includes(event) ? this.#own : this.#by
-  }
-
   #lost(reason: string): void {
     if (!this.connected) return
     this.connected = false
@@ -137,7 +131,7 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
   }
 
   #tell(event: string, ...args: unknown[]): void {
-    for (const f of this.#own.of(event)) {
+    for (const f of this.#by.of(event)) {
       try {
         f(...args)
       } catch (error) {
@@ -148,7 +142,7 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
   }
 
   #fail(error: unknown): void {
-    if (this.#own.has('error')) this.#tell('error', error)
+    if (this.#by.has('error')) this.#tell('error', error)
     else console.error(error)
   }
 
@@ -164,7 +158,7 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
     }
     // A name of the socket's own says nothing about the socket when it comes as an event.
     if (!lifecycle.includes(d.event)) for (const f of this.#by.of(d.event)) run(() => f(d.data, d))
-    if (d.event !== 'culvert:reply') for (const f of this.#any.of('')) run(() => f(d.event, d.data, d))
+    if (d.event !== 'culvert:reply') for (const f of this.#by.of('')) run(() => f(d.event, d.data, d))
     const busy = results.some((r) => typeof (r as any)?.then === 'function')
     const replies = d.reply && results.some((r) => r !== undefined)
     return busy || replies ? this.#finish(d, results) : undefined

@@ -2,7 +2,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser'
 
 /** Whether an answer is a stream of events at all. */
 export const isStream = (answer: Response): boolean =>
-  answer.ok && !!answer.body && !!answer.headers.get('content-type')?.startsWith('text/event-stream')
+  answer.ok && !!answer.body && !!answer.headers.get('content-type')?.includes('event-stream')
 
 /**
  * Reads a stream of Server-Sent Events to its end. What stands there without its

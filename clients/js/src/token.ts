@@ -1,4 +1,4 @@
-import { pause } from './backoff.js'
+import { nap } from './backoff.js'
 import type { Clock } from './clock.js'
 import { CulvertError } from './problem.js'
 
@@ -59,11 +59,9 @@ export class Credentials {
     while (!signal.aborted) {
       const { exp, iat } = claims(await this.get().catch(() => ''))
       // A device's clock may be wrong; how long the token lives is not.
-      const left = exp ? exp * 1000 - this.#clock.wall() : 60_000
-      const life = exp && iat ? (exp - iat) * 1000 : left
-      const time = left > 0 && left < life ? left : life
-      await pause(this.#clock, Math.max(time - Math.min(30_000, time / 3), 1000), signal)
-      if (!exp) continue
+      const life = exp ? exp * 1000 - (iat ? iat * 1000 : this.#clock.wall()) : 60_000
+      await nap(this.#clock, Math.max(life - Math.min(30_000, life / 3), 1000), signal)
+      if (!exp || signal.aborted) continue
       this.#current = undefined
       await this.get().then(f).catch(() => {})
     }
