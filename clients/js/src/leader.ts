@@ -95,8 +95,10 @@ export class Seat {
   #queue(steal: boolean): void {
     this.#queued?.abort()
     const queued = (this.#queued = new AbortController())
+    let held = false
     const hold = () => {
       if (queued.signal.aborted) return
+      held = true
       this.#queued = undefined
       this.#leads = true
       this.#alive?.()
@@ -106,7 +108,7 @@ export class Seat {
     }
     // The promise is rejected when the lock was taken away, or the wait given up.
     this.browser.locks.request(this.name, steal ? { steal } : { signal: queued.signal }, hold).catch(() => {
-      if (!this.#drop() || this.#stopped) return
+      if (!held || !this.#drop() || this.#stopped) return
       this.#queue(false)
       this.ask()
     })

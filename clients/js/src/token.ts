@@ -44,7 +44,10 @@ export class Credentials {
   /** Whether another token than the refused one could be got. */
   async renew(refused: string): Promise<boolean> {
     if (typeof this.#source === 'string') return false
-    if (refused === this.#token) this.#current = undefined
+    if (refused === this.#token) {
+      this.#token = '' // others may come with it, too
+      this.#current = undefined
+    }
     return (await this.get()) !== refused
   }
 

@@ -66,6 +66,7 @@ export class Wire {
       this.acked = Math.max(this.acked, this.#offset(c.body.cursor))
       return Response.json({ cursor: c.body.cursor })
     }
+    if (c.body?.events) return Response.json({ cursor: `${this.log}:0`, offsets: c.body.events.map(() => 1) }, { status: 201 })
     if (!c.url.pathname.endsWith('/events')) return Response.json({ cursor: `${this.log}:0`, offset: 1 }, { status: 201 })
     const position = c.headers.get('last-event-id') ?? c.url.searchParams.get('after')
     if (position && c.url.searchParams.get('ack') === 'auto') this.acked = Math.max(this.acked, this.#offset(position))
