@@ -1,0 +1,42 @@
+import type { Clock } from './clock.js'
+import { asked, temporary } from './problem.js'
+
+/**
+ * The wait after so many failures: anywhere below a bound that doubles, so that
+ * many clients of one server do not return as one (full jitter).
+ */
+export function backoff(clock: Clock, failures: number): number {
+  return clock.random() * Math.min(30_000, 500 * 2 ** Math.min(failures, 10))
+}
+
+/** A wait that can be cut short, by wake or by the signal. It is never rejected. */
+export interface Nap extends Promise<void> { wake(): void }
+
+export function nap(clock: Clock, ms: number, signal: AbortSignal): Nap {
+  let wake!: () => void
+  const over = new Promise<void>((resolve) => {
+    wake = () => {
+      cancel()
+      signal.removeEventListener('abort', wake)
+      resolve()
+    }
+    const cancel = clock.after(ms, () => wake())
+    signal.addEventListener('abort', wake)
+    if (signal.aborted) wake()
+  })
+  return Object.assign(over, { wake })
+}
+
+/** Repeats f until it succeeds, is refused, or is no longer worth it: at `until` (clock.now). */
+export async function persist<T>(clock: Clock, signal: AbortSignal, f: () => Promise<T>, until = Infinity): Promise<T> {
+  for (let failures = 0; ; failures++) {
+    try {
+      return await f()
+    } catch (error) {
+      const wait = Math.max(backoff(clock, failures), asked(error))
+      if (!temporary(error) || clock.now() + wait > until) throw error
+      await nap(clock, wait, signal)
+      if (signal.aborted) throw error
+    }
+  }
+}

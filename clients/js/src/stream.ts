@@ -1,0 +1,27 @@
+import { createParser, type EventSourceMessage } from 'eventsource-parser'
+
+/** Whether an answer is a stream of events at all. */
+export const isStream = (answer: Response): boolean =>
+  answer.ok && !!answer.body && !!answer.headers.get('content-type')?.includes('event-stream')
+
+/**
+ * Reads a stream of Server-Sent Events to its end. What stands there without its
+ * blank line is no frame: the parser never hands it out. A proxy that speaks HTTP/1.0
+ * ends a broken stream like a complete one.
+ */
+export async function readStream(
+  answer: Response, frame: (f: EventSourceMessage) => void, retry: (ms: number) => void,
+): Promise<void> {
+  const parser = createParser({ onEvent: frame, onRetry: retry })
+  const reader = answer.body!.getReader()
+  const decoder = new TextDecoder()
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      parser.feed(decoder.decode(value, { stream: true }))
+    }
+  } finally {
+    void reader.cancel().catch(() => {})
+  }
+}

@@ -1,0 +1,46 @@
+import type { Transport } from './types.js'
+
+/** What was found out about the way to one server. */
+export interface Verdict {
+  transport: Transport
+  /** Seconds a long poll may last; 0: not at all. */
+  wait: number
+  /** Milliseconds a stream may last; null: as long as it likes. */
+  life: number | null
+  /** When to doubt it (ms since 1970), and how often that was in vain. */
+  again: number
+  round: number
+}
+
+/** Keeps verdicts, by origin. */
+export interface Verdicts {
+  load(origin: string): Verdict | undefined
+  save(origin: string, verdict: Verdict | undefined): void
+}
+
+/** Verdicts that last as long as the program. */
+export function memoryVerdicts(): Verdicts {
+  const known = new Map<string, Verdict | undefined>()
+  return { load: (origin) => known.get(origin), save: (origin, v) => void known.set(origin, v) }
+}
+
+const shared = memoryVerdicts()
+const key = (origin: string) => 'culvert:' + origin
+
+/** Verdicts in localStorage; where there is none, or it is full or forbidden, in memory. */
+export const localVerdicts: Verdicts = {
+  load(origin) {
+    try {
+      const v = JSON.parse(localStorage.getItem(key(origin))!)
+      if (v.wait >= 0 && v.again >= 0 && v.round >= 0) return v
+    } catch {}
+    return shared.load(origin)
+  },
+  save(origin, v) {
+    shared.save(origin, v)
+    try {
+      if (v) localStorage.setItem(key(origin), JSON.stringify(v))
+      else localStorage.removeItem(key(origin))
+    } catch {}
+  },
+}

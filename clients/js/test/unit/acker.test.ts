@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Acker } from '../../src/acker.js'
+import { CulvertError } from '../../src/problem.js'
+import { FakeClock, settle } from './fakes.js'
+
+function rig(post: (cursor: string) => Promise<unknown> = async () => {}) {
+  const clock = new FakeClock()
+  const posted: string[] = []
+  const acker = new Acker(clock, (cursor) => {
+    posted.push(cursor)
+    return post(cursor)
+  })
+  return { clock, posted, acker }
+}
+
+const deferred = () => {
+  let resolve!: () => void, reject!: (e: unknown) => void
+  const promise = new Promise<void>((a, b) => ([resolve, reject] = [a, b]))
+  return { promise, resolve, reject }
+}
+
+test('many become one', async () => {
+  const { clock, posted, acker } = rig()
+  for (let i = 1; i <= 100; i++) acker.track(`l:${i}`)
+  assert.deepEqual(posted, [])
+  await clock.run(1000)
+  assert.deepEqual(posted, ['l:100'])
+  await clock.run(10_000)
+  assert.equal(posted.length, 1)
+  assert.equal(clock.pending, 0)
+})
+
+test('nothing passes a handler that still works, nor one that failed is waited for', async () => {
+  const { clock, posted, acker } = rig()
+  const slow = deferred()
+  acker.track('l:1')
+  acker.track('l:2', slow.promise)
+  acker.track('l:3')
+  assert.equal(acker.idle, false)
+  await clock.run(1000)
+  assert.deepEqual(posted, ['l:1'])
+  slow.reject(new Error('the handler failed'))
+  await settle()
+  assert.equal(acker.idle, true)
+  await clock.run(1000)
+  assert.deepEqual(posted, ['l:1', 'l:3'])
+})
+
+test('a heartbeat alone is not worth a request, but moves what is', async () => {
+  const { clock, posted, acker } = rig()
+  acker.track('l:1', undefined, false)
+  await clock.run(5000)
+  assert.deepEqual(posted, [])
+  acker.track('l:2')
+  acker.track('l:3', undefined, false)
+  await clock.run(1000)
+  assert.deepEqual(posted, ['l:3'])
+})
+
+test('what a poll carried is not sent again', async () => {
+  const { clock, posted, acker } = rig()
+  acker.track('l:1')
+  acker.confirm('l:1')
+  await clock.run(1000)
+  assert.deepEqual(posted, [])
+  acker.track('l:2')
+  acker.confirm('l:1') // the answer to an earlier one
+  await clock.run(1000)
+  assert.deepEqual(posted, ['l:2'])
+})
+
+test('a failure is repeated, later and with the newest; a refusal is not', async () => {
+  let fail: unknown = new TypeError('the network is away')
+  const { clock, posted, acker } = rig(async () => {
+    if (fail) throw fail
+  })
+  acker.track('l:1')
+  await clock.run(1000)
+  acker.track('l:2')
+  await clock.run(1999)
+  assert.deepEqual(posted, ['l:1'])
+  await clock.run(1)
+  assert.deepEqual(posted, ['l:1', 'l:2'])
+  fail = new CulvertError('of another log', { status: 409 })
+  await clock.run(60_000)
+  assert.deepEqual(posted, ['l:1', 'l:2', 'l:2'])
+  assert.equal(clock.pending, 0)
+})
+
+test('flush sends at once, and a stopped acker sends nothing more', async () => {
+  const { clock, posted, acker } = rig()
+  acker.track('l:1')
+  await acker.flush()
+  assert.deepEqual(posted, ['l:1'])
+  acker.track('l:2')
+  acker.stop()
+  await clock.run(60_000)
+  assert.deepEqual(posted, ['l:1'])
+})

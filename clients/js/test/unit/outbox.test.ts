@@ -1,0 +1,180 @@
+import 'fake-indexeddb/auto'
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { idbOutbox } from '../../src/idb.js'
+import { memoryOutbox, Outbox, type Outcome, type OutboxStore } from '../../src/outbox.js'
+import { CulvertError, foreign } from '../../src/problem.js'
+import { FakeClock, settle } from './fakes.js'
+
+/** A server that stores each key once, and fails as it is told. */
+class Log {
+  stored: { key: string; event: string }[] = []
+  requests = 0
+  /** Called before and after an event is stored; what it throws is what the client sees. */
+  before: (e: any[]) => void = () => {}
+  after: () => void = () => {}
+
+  post = async (body: string): Promise<unknown> => {
+    this.requests++
+    const v = JSON.parse(body)
+    const events = v.events ?? [v]
+    this.before(events)
+    const offsets = events.map((e: any) => {
+      const known = this.stored.findIndex((s) => s.key === e.key)
+      return 1 + (known >= 0 ? known : this.stored.push(e) - 1)
+    })
+    this.after()
+    const cursor = 'l:' + Math.max(...offsets)
+    return v.events ? { offsets, cursor } : { offset: offsets[0], cursor }
+  }
+
+  get names() {
+    return this.stored.map((s) => s.event)
+  }
+}
+
+function rig(log: Log, store: OutboxStore, limit = 1000) {
+  const clock = new FakeClock()
+  const end = new AbortController()
+  const refused: CulvertError[] = []
+  const told: Outcome[] = []
+  const outbox = new Outbox(store, limit, clock, {
+    post: log.post, tell: (o) => told.push(o), refused: (e) => refused.push(e),
+  }, end.signal)
+  return { clock, end, refused, told, outbox }
+}
+
+const eventually = async (f: () => boolean, clock?: FakeClock) => {
+  for (let i = 0; i < 200 && !f(); i++) {
+    await new Promise((r) => setTimeout(r, 2))
+    clock?.go(1000)
+  }
+  assert.ok(f())
+}
+
+let n = 0
+const stores: [string, () => OutboxStore][] = [
+  ['memory', memoryOutbox],
+  ['IndexedDB', () => idbOutbox('test-' + n++)],
+]
+
+for (const [kind, make] of stores) {
+  test(`${kind}: in order, in few requests, each told where it was stored`, async () => {
+    const log = new Log()
+    const { outbox } = rig(log, make())
+    const all = await Promise.all(Array.from({ length: 250 }, (_, i) => outbox.put({ event: `e${i}` })))
+    assert.deepEqual(log.names, Array.from({ length: 250 }, (_, i) => `e${i}`))
+    assert.deepEqual(all.map((r) => r.offset), Array.from({ length: 250 }, (_, i) => i + 1))
+    assert.ok(log.requests < 30, `${log.requests} requests`)
+  })
+
+  test(`${kind}: a full outbox refuses, and takes more when there is room`, async () => {
+    const log = new Log()
+    log.before = () => {
+      throw new TypeError('the network is away')
+    }
+    const { outbox, clock } = rig(log, make(), 3)
+    const kept = [1, 2, 3].map((i) => outbox.put({ event: `e${i}` }))
+    await assert.rejects(outbox.put({ event: 'too many' }), /full/)
+    log.before = () => {}
+    await settle()
+    await eventually(() => log.stored.length === 3, clock)
+    await Promise.all(kept)
+    await outbox.put({ event: 'e4' })
+    assert.deepEqual(log.names, ['e1', 'e2', 'e3', 'e4'])
+  })
+
+  test(`${kind}: an answer that got lost doubles nothing`, async () => {
+    const log = new Log()
+    let lose = 3
+    log.after = () => {
+      if (lose-- > 0) throw new TypeError('reset')
+    }
+    const { outbox, clock } = rig(log, make())
+    const all = Promise.all(['a', 'b', 'c'].map((event) => outbox.put({ event })))
+    await eventually(() => lose < 0, clock)
+    assert.deepEqual((await all).map((r) => r.offset), [1, 2, 3])
+    assert.deepEqual(log.names, ['a', 'b', 'c'])
+  })
+
+  test(`${kind}: a refused event leaves, and takes no other with it`, async () => {
+    const log = new Log()
+    log.before = (events) => {
+      if (events.some((e) => e.event === 'bad')) throw new CulvertError('reserved', { status: 422, field: 'event' })
+    }
+    const { outbox, refused } = rig(log, make())
+    const [a, bad, b] = ['a', 'bad', 'b'].map((event) => outbox.put({ event }))
+    await assert.rejects(bad!, { status: 422, field: 'event' })
+    await Promise.all([a, b])
+    assert.deepEqual(log.names, ['a', 'b'])
+    assert.equal(refused.length, 1)
+  })
+
+  test(`${kind}: a 5xx, a rate limit and what a proxy says keep it; Retry-After is kept, too`, async () => {
+    const log = new Log()
+    const errors: unknown[] = [
+      new CulvertError('away', { status: 503, retryAfter: 20 }), new CulvertError('slow', { status: 429 }),
+      foreign(403), foreign(200), foreign(511),
+    ]
+    const count = errors.length
+    log.before = () => {
+      if (errors.length) throw errors.shift()
+    }
+    const { outbox, clock, refused } = rig(log, make())
+    const done = outbox.put({ event: 'a' })
+    await eventually(() => log.requests === 1)
+    clock.go(19_000)
+    await new Promise((r) => setTimeout(r, 10))
+    assert.equal(log.requests, 1)
+    await eventually(() => log.stored.length === 1, clock)
+    assert.equal((await done).offset, 1)
+    assert.equal(log.requests, count + 1)
+    assert.equal(refused.length, 0)
+  })
+}
+
+test('a page that dies between sending and the answer: the next one completes it, once and in order', async () => {
+  const log = new Log()
+  const name = 'dies'
+  const first = rig(log, idbOutbox(name))
+  log.after = () => {
+    first.end.abort() // the page is gone, the server has it
+    throw new TypeError('aborted')
+  }
+  void first.outbox.put({ event: 'a' }).catch(() => {})
+  void first.outbox.put({ event: 'b' }).catch(() => {})
+  void first.outbox.put({ event: 'c' }).catch(() => {})
+  await eventually(() => first.end.signal.aborted)
+  await new Promise((r) => setTimeout(r, 20))
+  const before = log.stored.length
+  assert.ok(before >= 1 && before <= 3)
+  log.after = () => {}
+  const second = rig(log, idbOutbox(name))
+  second.outbox.kick()
+  await eventually(() => log.stored.length === 3)
+  await second.outbox.put({ event: 'd' })
+  assert.deepEqual(log.names, ['a', 'b', 'c', 'd'])
+  assert.ok(second.told.some((o) => o.receipt), 'other tabs are told')
+})
+
+test('an event is as it was when it was emitted', async () => {
+  const log = new Log()
+  const { outbox } = rig(log, memoryOutbox())
+  const data = { n: 1 }
+  const done = outbox.put({ event: 'a', data })
+  data.n = 2
+  await done
+  assert.deepEqual((log.stored[0] as any).data, { n: 1 })
+})
+
+test('without IndexedDB, memory', async () => {
+  const real = indexedDB.open
+  indexedDB.open = () => {
+    throw new DOMException('no', 'SecurityError')
+  }
+  const log = new Log()
+  const { outbox } = rig(log, idbOutbox('forbidden'))
+  indexedDB.open = real
+  await outbox.put({ event: 'a' })
+  assert.deepEqual(log.names, ['a'])
+})

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict'
+import { afterEach, test } from 'node:test'
+import { connect, memoryVerdicts, type Socket } from '../../src/index.js'
+import { FakeClock } from './fakes.js'
+import { Wire, type Call } from './wire.js'
+
+let sockets: Socket[] = []
+afterEach(async () => {
+  for (const s of sockets) await s.close()
+  sockets = []
+})
+
+async function rig() {
+  const wire = new Wire()
+  const clock = new FakeClock()
+  const socket = connect('http://culvert.test/prefix/', {
+    token: 't', client: 'me', namespace: 'ns', fetch: wire.fetch, clock, verdicts: memoryVerdicts(),
+  })
+  sockets.push(socket)
+  await clock.run(1)
+  const last = (path: string): Call => wire.calls.filter((c) => c.url.pathname === `/prefix/v1/ns/${path}`).at(-1)!
+  return { wire, clock, socket, last }
+}
+
+test('addresses make requests', async () => {
+  const { clock, socket, last } = await rig()
+  const emitted = async (f: () => unknown) => {
+    void f()
+    await clock.run(10)
+    const { key, ...rest } = last('emit').body
+    return rest
+  }
+  assert.deepEqual(await emitted(() => socket.emit('e')), { event: 'e', data: null })
+  assert.deepEqual(await emitted(() => socket.to('a').emit('e', 1)), { room: 'a', event: 'e', data: 1 })
+  assert.deepEqual(await emitted(() => socket.to('a').to(['b', 'c']).except('@me').except('d').emit('e', [])),
+    { rooms: ['a', 'b', 'c'], except: ['@me', 'd'], event: 'e', data: [] })
+  assert.deepEqual(await emitted(() => socket.to('a').volatile.emit('e')), { room: 'a', event: 'e', data: null, volatile: true })
+  assert.deepEqual(await emitted(() => socket.emit('e', new Uint8Array([1, 2, 255]).subarray(1))), { event: 'e', binary: 'Av8=' })
+  assert.equal(last('emit').headers.get('authorization'), 'Bearer t')
+  const to = socket.to('a')
+  to.to('b')
+  assert.deepEqual(await emitted(() => to.emit('e')), { room: 'a', event: 'e', data: null }, 'an address does not change')
+  assert.throws(() => socket.emit('connect'), /socket itself/)
+})
+
+test('join and leave', async () => {
+  const { clock, socket, wire } = await rig()
+  const path = '/prefix/v1/ns/rooms/a%20%2F%20b/clients/me'
+  let fails = 2
+  wire.way = () => {
+    if (fails-- > 0) throw new TypeError('away')
+  }
+  let done = false
+  void socket.join('a / b').then(() => (done = true))
+  await clock.run(5000, 50)
+  assert.ok(done)
+  const c = wire.calls.filter((c) => c.url.pathname === path).at(-1)!
+  assert.equal(c.method, 'PUT')
+  await socket.leave('a / b')
+  assert.equal(wire.calls.at(-1)!.method, 'DELETE')
+})
+
+test('handlers: on, once, off, onAny, and what one of them throws', async () => {
+  const { wire, clock, socket } = await rig()
+  const calls: string[] = []
+  const a = (d: unknown) => void calls.push('a' + d)
+  socket.on('e', a).once('e', (d) => void calls.push('b' + d)).on('e', () => {
+    throw new Error('mine')
+  })
+  socket.onAny((name, d) => void calls.push(name + d))
+  socket.on('error', (e) => void calls.push(e.message))
+  wire.emit('e', { data: 1 })
+  await clock.run(1)
+  wire.emit('e', { data: 2 })
+  await clock.run(1)
+  socket.off('e', a)
+  wire.emit('e', { data: 3 })
+  await clock.run(1)
+  socket.off('e').offAny()
+  wire.emit('e', { data: 4 })
+  await clock.run(1)
+  assert.deepEqual(calls, ['a1', 'b1', 'mine', 'e1', 'a2', 'mine', 'e2', 'mine', 'e3'])
+})
+
+test('an event with a name of the socket itself tells nothing of the socket', async () => {
+  const { wire, clock, socket } = await rig()
+  const calls: string[] = []
+  for (const name of ['connect', 'disconnect', 'error', 'gap', 'transport'] as const) socket.on(name, () => void calls.push(name))
+  socket.onAny((name) => void calls.push('any ' + name))
+  for (const name of ['error', 'disconnect', 'culvert:reply']) wire.emit(name)
+  await clock.run(1)
+  assert.deepEqual(calls, ['any error', 'any disconnect'])
+})
+
+test('what handlers return is the reply, sent before the acknowledgement', async () => {
+  const { wire, clock, socket, last } = await rig()
+  socket.on('sum', async ([a, b]) => a + b)
+  socket.on('nothing', async () => {})
+  const until = new Date(clock.wall() + 30_000).toISOString()
+  wire.emit('nothing', { data: [], reply: { until } })
+  wire.emit('sum', { data: [1, 2] })
+  await clock.run(10)
+  assert.equal(last('reply'), undefined, 'nobody asked, or nothing was said')
+  wire.way = (c) => {
+    if (c.url.pathname.endsWith('/reply') && wire.count('POST', '/reply') < 3) throw new TypeError('away')
+  }
+  wire.emit('sum', { data: [3, 4], reply: { until } })
+  clock.chance = 0.999
+  await clock.run(1200, 10)
+  assert.equal(wire.acked, 2)
+  await clock.run(10_000, 50)
+  assert.deepEqual(last('reply').body, { offset: 3, data: 7 })
+  assert.equal(wire.acked, 3)
+})
+
+test('emitWithAck: the first answer, several, and none in time', async () => {
+  const { wire, clock, socket } = await rig()
+  let replies: unknown[] = []
+  wire.way = (c) => {
+    if (!c.url.searchParams.has('wait') || !c.url.pathname.endsWith('/emit')) return
+    if (replies.length < 2) throw new TypeError('cut by a gateway')
+    return Response.json({ offset: 1, cursor: 'l:1', replies, complete: true })
+  }
+  const one = socket.to('@bob').emitWithAck('q', 1)
+  const all = socket.to('r').timeout(20_000).emitWithAck('q', 1, { count: 2 })
+  await clock.run(2000, 50)
+  replies = [{ from: 'bob', data: 42 }, { from: 'eve', binary: 'AQ==' }]
+  await clock.run(10_000, 50)
+  assert.equal(await one, 42)
+  assert.deepEqual(await all, [{ from: 'bob', data: 42 }, { from: 'eve', data: Uint8Array.of(1) }])
+  const keys = wire.calls.filter((c) => c.body?.reply?.count === 1).map((c) => c.body.key)
+  assert.ok(keys.length > 2 && new Set(keys).size === 1, 'the same key each time')
+
+  wire.way = () => {
+    throw new TypeError('away')
+  }
+  const never = assert.rejects(socket.timeout(500).emitWithAck('q'), /500 ms/)
+  await clock.run(600, 50)
+  await never
+})
