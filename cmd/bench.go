@@ -41,6 +41,7 @@ var benchmarks = []struct {
 	{"latency", (*bench).latency},
 	{"fanout", (*bench).fanOut},
 	{"joins", (*bench).joins},
+	{"replies", (*bench).replies},
 	{"presence", (*bench).presence},
 }
 
@@ -69,6 +70,8 @@ share this machine, so only the ratios can be compared with another machine's.
   fanout   SSE deliveries/s to 1,000 streams, of one room and of 1,000 rooms of 10;
            ceiling: a bare program that writes frames made beforehand
   joins    changes of members/s over HTTP; beside it, single emits in the same run
+  replies  from an emit that waits, on one instance, to the reply of a client of the
+           other one
   presence what it takes Postgres to keep 10,000 clients online`,
 		Example: `  culvert bench
   culvert bench --only emit --duration 10s --cpuprofile emit.prof`,

@@ -1,0 +1,83 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// replies measures an emit that waits on one instance for the reply of a client that
+// listens to, and answers by, the other one.
+func (b *bench) replies(ctx context.Context) (err error) {
+	r, err := newRig(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	asks, err := r.instance(ctx)
+	if err != nil {
+		return err
+	}
+	answers, err := r.instance(ctx)
+	if err != nil {
+		return err
+	}
+	stream, err := openStream(ctx, answers.url+"/v1/default/events?client=bob")
+	if err != nil {
+		return err
+	}
+	defer stream.close()
+	broken := make(chan error, 1)
+	go func() { broken <- answer(ctx, stream, answers.url) }()
+
+	p := newPoster(asks.url+"/v1/default/emit?wait=10",
+		`{"room":"@bob","event":"question","data":1,"reply":{"timeout":10,"count":1}}`, 1)
+	defer p.close()
+	var took []time.Duration
+	for end := time.Now().Add(b.duration); time.Now().Before(end); {
+		sent := time.Now()
+		if err := p.post(ctx); err != nil {
+			return err
+		}
+		took = append(took, time.Since(sent))
+		select {
+		case err := <-broken:
+			return err
+		default:
+		}
+	}
+	b.quantiles("emit with a reply of the other instance's client, there and back", took, "")
+	return nil
+}
+
+// answer replies to every event of the stream that asks for it, until the stream ends.
+func answer(ctx context.Context, stream *benchStream, url string) error {
+	p := newPoster(url, "", 1)
+	defer p.close()
+	for {
+		data, err := stream.next()
+		if err != nil {
+			return err
+		}
+		var e struct {
+			Offset int64
+			Reply  *struct{}
+		}
+		if err := json.Unmarshal(data, &e); err != nil {
+			return err
+		}
+		if e.Reply == nil {
+			continue
+		}
+		req, err := newPost(ctx, url+"/v1/default/reply?client=bob", fmt.Sprintf(`{"offset":%d,"data":2}`, e.Offset))
+		if err != nil {
+			return err
+		}
+		if err := p.do(req, http.StatusCreated); err != nil {
+			return err
+		}
+	}
+}
