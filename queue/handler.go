@@ -49,6 +49,17 @@ func (h *handler) busy() int {
 	return len(h.running)
 }
 
+// here is the events whose functions run.
+func (h *handler) here() []int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	offsets := make([]int64, 0, len(h.running))
+	for offset := range h.running {
+		offsets = append(offsets, int64(offset))
+	}
+	return offsets
+}
+
 const (
 	// handlerPoll is how often a handler looks without being woken: for what
 	// others dispatched, for retries, and for what notifications missed.
@@ -155,14 +166,14 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 const nextDueSQL = `
 SELECT min(due) - clock_timestamp()
   FROM culvert.handler_jobs
- WHERE handler_id = $1 AND parked_at IS NULL`
+ WHERE handler_id = $1 AND parked_at IS NULL AND "offset" <> ALL ($2)`
 
-// nextDue is when the next retry is due, or somebody's lease is over.
+// nextDue is when the next retry is due, or the lease of another instance over.
 func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var due *time.Duration
-	err := h.q.db.work.QueryRow(ctx, nextDueSQL, h.id.Load()).Scan(&due)
+	err := h.q.db.work.QueryRow(ctx, nextDueSQL, h.id.Load(), h.here()).Scan(&due)
 	if err != nil || due == nil {
 		return handlerPoll, unavailable(context.WithoutCancel(ctx), "next retry", err)
 	}

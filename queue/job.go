@@ -25,7 +25,7 @@ const claimSQL = `
 WITH next AS (
      SELECT "offset"
        FROM culvert.handler_jobs
-      WHERE handler_id = $1 AND parked_at IS NULL AND due <= clock_timestamp()
+      WHERE handler_id = $1 AND parked_at IS NULL AND due <= clock_timestamp() AND "offset" <> ALL ($4)
       ORDER BY due, "offset"
       LIMIT $2
         FOR UPDATE SKIP LOCKED)
@@ -37,12 +37,13 @@ RETURNING (SELECT id FROM culvert.log), j."offset", j.room, j.at, j.is_binary, j
        j.except_, j.data, j.reply_until, j.claim, j.tries`
 
 // claim takes up to n jobs that are due. Their leases are counted from before
-// the claim, so that they are over here no later than in Postgres.
+// the claim, so that they are over here no later than in Postgres. A job whose
+// function still runs here, though its lease was lost, is left to others.
 func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(readTimeout, h.lease))
 	defer cancel()
 	over := time.Now().Add(h.lease)
-	rows, err := h.q.db.work.Query(ctx, claimSQL, h.id.Load(), n, h.lease)
+	rows, err := h.q.db.work.Query(ctx, claimSQL, h.id.Load(), n, h.lease, h.here())
 	if err != nil {
 		return nil, unavailable(context.WithoutCancel(ctx), "claim", err)
 	}

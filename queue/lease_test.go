@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,13 +70,21 @@ func TestInstancesShareAHandler(t *testing.T) {
 }
 
 // A lease that is not renewed ends the function's context, and another instance
-// runs the event.
+// runs the event; this one does not, for its function still runs.
 func TestLostLeaseEndsTheFunction(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a := open(t, dsn)
 	cause := make(chan error, 1)
-	release := make(chan struct{})
-	err := a.Handle(ns, "*", func(ctx context.Context, _ *queue.Event) (any, error) {
+	release, another := make(chan struct{}), make(chan struct{})
+	var runs atomic.Int32
+	err := a.Handle(ns, "*", func(ctx context.Context, e *queue.Event) (any, error) {
+		if e.Data == "2" {
+			close(another)
+			return nil, nil
+		}
+		if runs.Add(1) > 1 {
+			t.Error("it is run twice at a time")
+		}
 		<-ctx.Done()
 		cause <- context.Cause(ctx)
 		<-release
@@ -93,8 +102,15 @@ func TestLostLeaseEndsTheFunction(t *testing.T) {
 	if err := receive(t, cause); !errors.Is(err, queue.ErrLeaseLost) {
 		t.Errorf("cause %v", err)
 	}
+	appendOne(t, a, emit("r", "2")) // has it look for what is due
+	receive(t, another)
 	b := handle(t, open(t, dsn), "*", queue.Named("slow"))
 	receive(t, b)
+	until(t, "it is done", func() bool {
+		var left int
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.handler_jobs`).Scan(&left)
+		return err == nil && left == 0
+	})
 	close(release)
 }
 
