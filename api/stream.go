@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	streamLimit = 1000 // events of one Poll
+	streamLimit = 2000 // events of one Poll
 
 	retryLeast, retryMost = 250 * time.Millisecond, 2 * time.Second
 )

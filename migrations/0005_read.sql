@@ -49,13 +49,15 @@ END
 $$;
 -- +goose StatementEnd
 
--- page returns up to rows_ events and about bytes_ bytes of rooms of a namespace
--- after an offset and its floor and up to another, at least one row as above; none
--- at all for a namespace that was deleted. Each room counts
--- from since to until, and may stand several times with different ones. pruned is
--- the last offset that retention took from what was asked for, 0 for none. An event
--- addressed to several of the rooms comes once, for the one whose name comes first.
--- Data past the limit on bytes is not fetched: its length is known without it.
+-- page returns, after one row about all of it, up to rows_ events and about bytes_
+-- bytes of rooms of a namespace after an offset and its floor and up to another, in
+-- order; no row at all for a namespace that was deleted. Each room counts from since to
+-- until, and may stand several times with different ones. The first row has the log,
+-- the floor, the namespace in place, and in pruned the last offset that retention took
+-- from what was asked for, 0 for none; the others have only what is theirs, with the
+-- room in place. All is read in one snapshot. An event addressed to several of the rooms
+-- comes once, for the one whose name comes first. Data past the limit on bytes is not
+-- fetched: its length is known without it.
 -- +goose StatementBegin
 CREATE FUNCTION culvert.page(namespace_id integer, rooms text[], since bigint[], until bigint[],
                              after bigint, upto bigint, rows_ integer, bytes_ bigint)
@@ -73,7 +75,8 @@ BEGIN
     -- floor in the query's own snapshot.
     SELECT greatest(after, n.floor) INTO start FROM culvert.namespaces n WHERE n.id = ns;
     RETURN QUERY
-    SELECT l.id, greatest(l.floor, n.floor), e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, n.name || '/' || e.name, p.pruned, e.reply_until
+    SELECT l.id, greatest(l.floor, n.floor), NULL::bigint, NULL::timestamptz, NULL::boolean, NULL, NULL, NULL::text[], NULL,
+           n.name, p.pruned, NULL::timestamptz
       FROM culvert.log l
       JOIN culvert.namespaces n ON n.id = ns AND n.name IS NOT NULL
      CROSS JOIN LATERAL (
@@ -81,23 +84,26 @@ BEGIN
              FROM unnest(rooms, since, until) AS s (name, since, until)
              JOIN culvert.rooms r ON r.namespace_id = ns AND r.name = s.name
             WHERE r.pruned > greatest(after, s.since) AND s.until > after) p
-      LEFT JOIN LATERAL (
-           SELECT *, sum(octet_length(next.data)) OVER (
-                  ORDER BY next."offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-             FROM (SELECT DISTINCT ON (e."offset") e.*, r.name
-                     FROM unnest(rooms, since, until) AS s (name, since, until)
-                     JOIN culvert.rooms r ON r.namespace_id = ns AND r.name = s.name
-                    CROSS JOIN LATERAL (
-                          SELECT *
-                            FROM culvert.events
-                           WHERE events.room_id = r.id
-                             AND events."offset" > start AND events."offset" <= upto -- what partitions are opened for
-                             AND events."offset" > greatest(s.since, n.floor) AND events."offset" <= s.until
-                           ORDER BY events."offset"
-                           LIMIT rows_) e
-                    ORDER BY e."offset", r.name COLLATE "C"
-                    LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
-     ORDER BY e."offset";
+     UNION ALL
+    SELECT NULL, NULL, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.name, NULL, e.reply_until
+      FROM (SELECT *, sum(octet_length(next.data)) OVER (
+                   ORDER BY next."offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+              FROM (SELECT DISTINCT ON (e."offset") e.*, r.name
+                      FROM culvert.namespaces n
+                     CROSS JOIN unnest(rooms, since, until) AS s (name, since, until)
+                      JOIN culvert.rooms r ON r.namespace_id = ns AND r.name = s.name
+                     CROSS JOIN LATERAL (
+                           SELECT *
+                             FROM culvert.events
+                            WHERE events.room_id = r.id
+                              AND events."offset" > start AND events."offset" <= upto -- what partitions are opened for
+                              AND events."offset" > greatest(s.since, n.floor) AND events."offset" <= s.until
+                            ORDER BY events."offset"
+                            LIMIT rows_) e
+                     WHERE n.id = ns AND n.name IS NOT NULL
+                     ORDER BY e."offset", r.name COLLATE "C"
+                     LIMIT rows_) next) e
+     WHERE e.before IS NULL OR e.before < bytes_;
 END
 $$;
 -- +goose StatementEnd

@@ -51,25 +51,36 @@ func (q *Queue) readPage(caller context.Context, in Namespace, ns int32, stays [
 	return p, nil
 }
 
-// scanPage reads the rows both statements give: always at least one, whose event
-// columns are NULL when there is none.
+// scanPage reads the rows both statements give. Their columns are NULL where a row
+// has nothing to say: culvert.page begins with a row that has no event, culvert.follow
+// has one only when there are no events.
 func scanPage(rows pgx.Rows) (page, error) {
 	defer rows.Close()
 	var p page
 	var r pageRow
+	var namespace string // of a page, which is all of one
+	var block []Event    // fewer, larger pieces are less work for the collector
 	for rows.Next() {
-		if err := rows.Scan(&r.log, &p.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &p.pruned, &r.replyUntil); err != nil {
+		if err := rows.Scan(&r.log, &r.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &r.pruned, &r.replyUntil); err != nil {
 			return page{}, err
 		}
-		p.log = again(p.log, r.log)
+		if r.floor.Valid {
+			p.log, p.floor, p.pruned = again(p.log, r.log), Offset(r.floor.Int64), Offset(r.pruned.Int64)
+		}
 		if !r.offset.Valid {
+			namespace = string(r.place)
 			continue
 		}
+		if len(block) == 0 {
+			block = make([]Event, 32)
+		}
+		e := &block[0]
+		block = block[1:]
 		var before *Event
 		if n := len(p.events); n > 0 {
 			before = p.events[n-1]
 		}
-		e := r.decode(p.log, before)
+		r.decode(e, p.log, namespace, before)
 		p.events = append(p.events, e)
 		p.bytes += len(e.Data)
 	}
@@ -80,29 +91,35 @@ func scanPage(rows pgx.Rows) (page, error) {
 // valid until the next one is read.
 type pageRow struct {
 	log, event, sender, data, place pgtype.DriverBytes
-	offset                          pgtype.Int8
+	offset, floor, pruned           pgtype.Int8
 	at, replyUntil                  pgtype.Timestamptz
 	binary                          pgtype.Bool
 	except                          []string
 }
 
-// decode makes the row's event. Most events have much in common with the one
-// before, which is the cheapest place to have it from.
-func (r *pageRow) decode(log string, before *Event) *Event {
-	e := &Event{Log: log, Offset: Offset(r.offset.Int64), At: r.at.Time, Binary: r.binary.Bool, Data: string(r.data), ReplyUntil: r.replyUntil.Time}
+// decode fills in the row's event. Most events have much in common with the one
+// before, which is the cheapest place to have it from. A place is a namespace and a
+// room, or only a room where the namespace is known.
+func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
+	e.Log, e.Offset, e.At, e.Binary, e.Data, e.ReplyUntil = log, Offset(r.offset.Int64), r.at.Time, r.binary.Bool, string(r.data), r.replyUntil.Time
 	if before != nil {
 		e.Namespace, e.Room, e.Name, e.From = before.Namespace, before.Room, before.Name, before.From
 	}
 	e.Name = again(e.Name, r.event)
 	e.From.name = again(e.From.name, r.sender)
-	// What a deleted namespace left behind is in no place: nobody can ask for it.
-	namespace, room, _ := bytes.Cut(r.place, []byte{'/'})
-	e.Namespace = again(e.Namespace, namespace)
+	room := []byte(r.place)
+	if namespace == "" {
+		// What a deleted namespace left behind is in no place: nobody can ask for it.
+		var ns []byte
+		ns, room, _ = bytes.Cut(r.place, []byte{'/'})
+		e.Namespace = again(e.Namespace, ns)
+	} else {
+		e.Namespace = namespace
+	}
 	e.Room.name = again(e.Room.name, room)
 	for _, name := range r.except {
 		e.Except = append(e.Except, Room{name})
 	}
-	return e
 }
 
 // again is b as a string: the one at hand if it is the same.
