@@ -14,11 +14,14 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	if stays == nil {
 		return s.reload(ctx)
 	}
-	p, err := s.q.readPage(ctx, s.in.Namespace, s.ns.id, stays, s.cursor.Offset, head.Offset, limit)
+	p, read, err := s.page(ctx, stays, head.Offset, limit)
 	if err != nil {
 		return Batch{}, err
 	}
-	b := s.batch(p, head, limit)
+	b := s.batch(p, Cursor{head.Log, read}, limit)
+	if s.pages++; b.More && b.Gap == nil && s.pages > 1 {
+		s.readAhead(ctx, stays, b.Cursor.Offset, head.Offset, limit)
+	}
 	s.q.tail.mu.RLock()
 	defer s.q.tail.mu.RUnlock()
 	b.Events = slices.DeleteFunc(b.Events, s.excepted)

@@ -35,6 +35,8 @@ type Subscription struct {
 	closed bool
 
 	pending pending // volatile events for the next Poll
+	pages   int     // read from Postgres
+	ahead   *ahead  // nil: none
 
 	// The tail's, under its lock.
 	seats   []seat
