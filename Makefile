@@ -22,11 +22,18 @@ run: ## serve on a Postgres of its own (ARGS='--listen :9000' passes flags on)
 
 # The tests come last, so that their verdict is the last thing to read.
 .PHONY: test
-test: ## install what tests need; then vet, lint and test with the race detector
+test: ## install what tests need; then vet, lint, test the clients and all else with the race detector
 	scripts/need test
 	$(GO) vet ./...
 	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory js
 	$(GO) test -race -timeout 20m ./...
+
+# The lock file names no registry: npm asks the one it is set to.
+.PHONY: js
+js: ## build and test the JavaScript client, against the real server too
+	@scripts/need test
+	cd clients/js && npm ci --ignore-scripts && npm test
 
 # Built by ourselves into ./bin unless that very version is installed already:
 # another version would find other things on another machine.

@@ -71,6 +71,7 @@ export class Outbox {
   #again = false
   #rest: Nap | undefined
   #most = most
+  #failures = 0
 
   constructor(
     private store: OutboxStore, private limit: number, private clock: Clock,
@@ -97,20 +98,30 @@ export class Outbox {
     this.#again = true
     if (this.#running || this.signal.aborted) return
     this.#running = true
-    void this.store.alone(() => this.#drain()).catch(() => {}).then(() => {
+    void this.#run().finally(() => {
       this.#running = false
       if (this.#again) this.kick()
     })
   }
 
-  /** Someone who shares the store has got an answer for one of its items. */
-  settle({ key, receipt, error }: Outcome): void {
+  /** Drains the store, again after failures; others may have their turn meanwhile. */
+  async #run(): Promise<void> {
+    while (!this.signal.aborted) {
+      let error: unknown
+      await this.store.alone(() => this.#drain()).catch((e) => (error = e))
+      if (!error) return
+      await (this.#rest = nap(this.clock, Math.max(asked(error), backoff(this.clock, this.#failures++)), this.signal))
+    }
+  }
+
+  /** An answer for an item came; to us, or to somebody else who shares the store. */
+  settle({ key, receipt, error }: Outcome, ours = false): void {
     const waiter = this.#waiters.get(key)
     this.#waiters.delete(key)
     if (!error) return waiter?.resolve(receipt!)
     const e = new CulvertError(error.message, error)
     waiter?.reject(e)
-    this.carrier.refused(e)
+    if (waiter || ours) this.carrier.refused(e)
   }
 
   /** Lets go of those who wait; what waits to be sent stays in the store. */
@@ -119,24 +130,22 @@ export class Outbox {
     this.#waiters.clear()
   }
 
+  /** Sends until nothing is left; fails when trying again later may help. */
   async #drain(): Promise<void> {
-    for (let failures = 0; !this.signal.aborted; ) {
+    while (!this.signal.aborted) {
       this.#again = false
       const items = fit(await this.store.peek(this.#most))
       if (!items.length) return
       try {
         await this.#send(items)
-        failures = 0
+        this.#failures = 0
         this.#most = Math.min(most, this.#most * 2)
       } catch (error) {
         if (this.signal.aborted) return
-        if (!temporary(error)) {
-          // Of a batch nothing is stored: find out who is at fault.
-          if (items.length > 1) this.#most = 1
-          else await this.#end(items, () => ({ error: { ...(error as CulvertError), message: (error as CulvertError).message } }))
-          continue
-        }
-        await (this.#rest = nap(this.clock, Math.max(asked(error), backoff(this.clock, failures++)), this.signal))
+        if (temporary(error)) throw error
+        // Of a batch nothing is stored: find out who is at fault.
+        if (items.length > 1) this.#most = 1
+        else await this.#end(items, () => ({ error: { ...(error as CulvertError), message: (error as CulvertError).message } }))
       }
     }
   }
@@ -158,7 +167,7 @@ export class Outbox {
       const outcome = { key, ...how(i) }
       // Whoever waits may be in another tab, or gone with an earlier page.
       if (!this.#waiters.has(key)) this.carrier.tell(outcome)
-      this.settle(outcome)
+      this.settle(outcome, true)
     })
   }
 }

@@ -60,7 +60,7 @@ export class Session implements Sender {
       transport === 'auto' ? undefined : transport,
     )
     this.#acker = new Acker(clock, (cursor, leaving) =>
-      this.http.json('POST', 'ack', { body: { cursor }, ...(leaving && { keepalive: true }) }))
+      this.http.json('POST', 'ack', { body: { cursor }, ...(leaving && { keepalive: true, patience: 3000 }) }))
     this.#outbox = this.#open()
     this.#outbox.catch(() => {})
     watchPage({

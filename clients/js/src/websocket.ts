@@ -39,7 +39,7 @@ export class CulvertWebSocket extends EventTarget {
   readonly CLOSED = CLOSED
 
   /** A constructor with options, to take the place of WebSocket in code that has none to give. */
-  static with(defaults: WebSocketOptions) {
+  static with(defaults: WebSocketOptions): typeof CulvertWebSocket {
     return class extends CulvertWebSocket {
       constructor(url: string | URL, protocols?: string | string[], options?: WebSocketOptions) {
         super(url, protocols, { ...defaults, ...options })
@@ -50,7 +50,7 @@ export class CulvertWebSocket extends EventTarget {
   readonly url: string
   readonly protocol = ''
   readonly extensions = ''
-  readyState: number = CONNECTING
+  readyState: 0 | 1 | 2 | 3 = CONNECTING
   bufferedAmount = 0
 
   onopen: ((e: Event) => unknown) | null = null

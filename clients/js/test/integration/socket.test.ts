@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { connect, memoryVerdicts, type Options, type Socket } from '../../src/index.js'
+import { connect, CulvertWebSocket, memoryVerdicts, type Options, type Socket } from '../../src/index.js'
+import { proxy } from './proxy.js'
 import { apiKey, Server, token } from './server.js'
 
 let server: Server
@@ -154,3 +155,65 @@ test('an API key acts for a client', async () => {
   await s.to('@worker').emit('job', 1)
   assert.equal(await got, 1)
 })
+
+test('handlers reply, and who asked gets what they return', async () => {
+  const [a, b, c] = [client('asker'), client('replier-b'), client('replier-c')]
+  b.on('sum', ([x, y]) => x + y)
+  c.on('sum', async ([x, y]) => new Uint8Array([x, y]))
+  await Promise.all([b.join('sums'), c.join('sums')])
+  await Promise.all([a, b, c].map(connected))
+  assert.equal(await a.to('@replier-b').emitWithAck('sum', [1, 2]), 3)
+  const all = await a.to('sums').emitWithAck('sum', [3, 4], {})
+  all.sort((x, y) => (x.from! < y.from! ? -1 : 1))
+  assert.deepEqual(all, [{ from: 'replier-b', data: 7 }, { from: 'replier-c', data: Uint8Array.of(3, 4) }])
+  await assert.rejects(a.to('@nobody-there').timeout(300).emitWithAck('sum', [1, 2]), /300 ms/)
+})
+
+test('two WebSockets talk', async () => {
+  const make = (name: string) => {
+    const WebSocket = CulvertWebSocket.with({ token: token(name), verdicts: memoryVerdicts() })
+    return new WebSocket(server.url.replace('http', 'ws') + '/?room=ws')
+  }
+  const [a, b] = [make('ws-a'), make('ws-b')]
+  const on = (ws: CulvertWebSocket, name: string) => new Promise<any>((r) => ws.addEventListener(name, r, { once: true }))
+  await Promise.all([on(a, 'open'), on(b, 'open')])
+  a.onmessage = ({ data }) => a.send('not to myself: ' + data)
+  b.binaryType = 'arraybuffer'
+  const got: unknown[] = []
+  b.onmessage = ({ data }) => got.push(data)
+  b.send('hi')
+  await on(b, 'message')
+  a.send(Uint8Array.of(1, 2))
+  await on(b, 'message')
+  assert.deepEqual(got, ['not to myself: hi', Uint8Array.of(1, 2).buffer])
+  const closed = [on(a, 'close'), on(b, 'close')]
+  a.close(1000, 'bye')
+  b.close()
+  assert.deepEqual((await Promise.all(closed)).map((e) => e.code), [1000, 1005])
+})
+
+for (const [kind, want] of [['withholds', 'poll'], ['kills', 'poll'], ['resets', undefined]] as const) {
+  test(`a proxy that ${kind}: nothing lost, doubled or out of order, both ways`, async () => {
+    const way = await proxy(new URL(server.url), kind)
+    const near = client('near-' + kind)
+    const far = connect(way.url, { token: token('far-' + kind), verdicts: memoryVerdicts() })
+    try {
+      await connected(near)
+      await far.join('far') // known to the server before the first event
+      const [down, up] = [inbox(far, 'n'), inbox(near, 'n')]
+      const want100 = Array.from({ length: 100 }, (_, i) => i)
+      for (const i of want100) {
+        void near.to('@far-' + kind).emit('n', i)
+        void far.to('@near-' + kind).emit('n', i)
+        await new Promise((r) => setTimeout(r, 60))
+      }
+      await Promise.all([down.has(100), up.has(100)])
+      assert.deepEqual(down.got, want100)
+      assert.deepEqual(up.got, want100)
+      if (want && far.transport !== want) assert.equal(await event(far, 'transport'), want)
+    } finally {
+      await far.close()
+      await way.close()
+    }
+  })
+}

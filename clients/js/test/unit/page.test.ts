@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { watchPage } from '../../src/page.js'
+
+test('what happens to a page is told, until the end', () => {
+  const window = new EventTarget()
+  const document = Object.assign(new EventTarget(), { visibilityState: 'hidden' })
+  Object.assign(globalThis, { window, document })
+  const told: string[] = []
+  const end = new AbortController()
+  watchPage({
+    network: (came) => told.push('network ' + came), seen: () => told.push('seen'),
+    hidden: () => told.push('hidden'), restored: () => told.push('restored'),
+  }, end.signal)
+  const all = () => {
+    for (const name of ['offline', 'online', 'pagehide']) window.dispatchEvent(new Event(name))
+    for (const persisted of [false, true]) window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted }))
+    for (const state of ['hidden', 'visible']) {
+      document.visibilityState = state
+      document.dispatchEvent(new Event('visibilitychange'))
+    }
+    document.dispatchEvent(new Event('resume'))
+  }
+  all()
+  assert.deepEqual(told, ['network false', 'network true', 'hidden', 'restored', 'seen', 'seen'])
+  end.abort()
+  all()
+  assert.equal(told.length, 6)
+  Object.assign(globalThis, { window: undefined, document: undefined })
+})
