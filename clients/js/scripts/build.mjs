@@ -5,7 +5,8 @@ import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
-const limits = { connect: 10_500, everything: 11_900 } // bytes, gzipped
+// Bytes, gzipped. The goal was 8 KB: what is over it is named in docs/decisions/017-javascript-client.md.
+const limits = { connect: 10_600, everything: 11_900 }
 
 rmSync('dist', { recursive: true, force: true })
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' })

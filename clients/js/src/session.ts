@@ -1,7 +1,7 @@
 import { Acker } from './acker.js'
 import type { Sender } from './address.js'
-import { nap, persist } from './backoff.js'
-import { value } from './binary.js'
+import { ask } from './ask.js'
+import { persist } from './backoff.js'
 import { systemClock, type Clock } from './clock.js'
 import { Http } from './http.js'
 import { idbOutbox } from './idb.js'
@@ -9,7 +9,7 @@ import { Inbox, type WireEvent } from './inbox.js'
 import { Ladder } from './ladder.js'
 import { browser, Seat } from './leader.js'
 import { Link, type Listener } from './link.js'
-import { memoryOutbox, Outbox, withKey, type Outcome } from './outbox.js'
+import { memoryOutbox, Outbox, type Outcome } from './outbox.js'
 import { watchPage } from './page.js'
 import { CulvertError, temporary } from './problem.js'
 import { claims, Credentials } from './token.js'
@@ -111,29 +111,8 @@ export class Session implements Sender {
     })
   }
 
-  async ask(body: Record<string, unknown>, timeout: number): Promise<Reply[]> {
-    const { clock } = this
-    const { signal } = this.#end
-    const until = clock.now() + timeout
-    const over = new CulvertError(`no reply in ${timeout} ms`)
-    const text = JSON.stringify(body)
-    const { key } = await Promise.race([
-      this.put(body),
-      nap(clock, timeout, signal).then(() => Promise.reject(over)),
-    ])
-    // The event is stored; a repeat of its key waits for the replies. Whatever cuts
-    // such a request only makes it come again.
-    for (;;) {
-      const left = Math.max(until - clock.now(), 0)
-      const wait = Math.min(left / 1000, 20)
-      const answer = await persist(clock, signal, () => this.http.json('POST', 'emit', {
-        query: { wait: wait.toFixed(3) }, body: withKey(text, key), patience: wait * 1000 + 10_000, signal,
-      }), until)
-      const replies: Reply[] = answer.replies.map((r: any) => ({ from: r.from, data: value(r) }))
-      if (!answer.complete && left > wait * 1000) continue
-      if (!replies.length && (body.reply as { count?: number }).count) throw over
-      return replies
-    }
+  ask(body: Record<string, unknown>, timeout: number): Promise<Reply[]> {
+    return ask(this.http, this.clock, this.#end.signal, body, timeout, () => this.put(body))
   }
 
   /** Makes a request that is repeated until it works or is refused. */

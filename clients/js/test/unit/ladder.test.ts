@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Ladder, type Ending, type Plan } from '../../src/ladder.js'
+import type { Ending, Plan } from '../../src/attempt.js'
+import { Ladder } from '../../src/ladder.js'
 import type { Transport } from '../../src/types.js'
 import type { Verdict } from '../../src/verdict.js'
 import { FakeClock } from './fakes.js'

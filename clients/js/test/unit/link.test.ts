@@ -291,3 +291,27 @@ test('closed: no request any more, and none left open', async () => {
   assert.equal(clock.pending, 0)
   assert.deepEqual(told, ['stream', 'connect', 'closed'])
 })
+
+test('a stream that begins elsewhere than asked, a poll that was not held: asked otherwise', async () => {
+  for (const transport of ['stream', 'poll'] as const) {
+    const wire = new Wire()
+    ;(globalThis as any).location = new URL('http://page.test/')
+    wire.way = (c) => {
+      if (c.url.searchParams.has('_') || !c.headers.has('last-event-id')) return
+      if (isStream(c)) c.headers.delete('last-event-id')
+      else return Response.json({ events: [], cursor: c.headers.get('last-event-id'), more: false })
+    }
+    const { clock, got } = rig(wire, { transport })
+    await clock.run(100, 10)
+    delete (globalThis as any).location
+    const names = ['a', 'b', 'c']
+    for (const name of names) {
+      wire.emit(name)
+      wire.cut()
+      await clock.run(3000, 100)
+    }
+    assert.deepEqual(got, names, transport)
+    const last = wire.calls.filter((c) => c.url.pathname.endsWith('/events')).at(-1)!
+    assert.equal(last.url.searchParams.get('after'), 'l:3')
+  }
+})

@@ -1,0 +1,33 @@
+import { nap, persist } from './backoff.js'
+import { value } from './binary.js'
+import type { Clock } from './clock.js'
+import type { Http } from './http.js'
+import { withKey } from './outbox.js'
+import { CulvertError } from './problem.js'
+import type { Reply } from './types.js'
+
+/**
+ * Emits an event that asks for replies, and waits for them. put stores it, in its turn
+ * after what was emitted before; then a repeat of its key waits. Whatever cuts such a
+ * request only makes it come again.
+ */
+export async function ask(
+  http: Http, clock: Clock, signal: AbortSignal, body: Record<string, unknown>, timeout: number,
+  put: () => Promise<{ key: string }>,
+): Promise<Reply[]> {
+  const until = clock.now() + timeout
+  const over = new CulvertError(`no reply in ${timeout} ms`)
+  const text = JSON.stringify(body)
+  const { key } = await Promise.race([put(), nap(clock, timeout, signal).then(() => Promise.reject(over))])
+  for (;;) {
+    const left = Math.max(until - clock.now(), 0)
+    const wait = Math.min(left / 1000, 20)
+    const answer = await persist(clock, signal, () => http.json('POST', 'emit', {
+      query: { wait: wait.toFixed(3) }, body: withKey(text, key), patience: wait * 1000 + 10_000, signal,
+    }), until)
+    if (!answer.complete && left > wait * 1000) continue
+    const replies: Reply[] = answer.replies.map((r: any) => ({ from: r.from, data: value(r) }))
+    if (!replies.length && (body.reply as { count?: number }).count) throw over
+    return replies
+  }
+}
