@@ -1,0 +1,178 @@
+package reach
+
+import (
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// path is a way between a client and the instances.
+type path struct {
+	name    string
+	does    string // for docs/reach.md
+	streams bool   // whether a stream gets through, if only for a while
+	short   bool   // travelled with -short, too
+	page    bool   // the client behaves as in a page of another origin
+	use     string // the transport it insists on
+	open    func(s *scene, t *testing.T) entrance
+}
+
+// entrance is where a client goes in.
+type entrance struct {
+	address string
+	forward *proxy // to be asked for the address
+}
+
+type proxy struct {
+	Host string `json:"host"`
+	Port int    `json:"port"`
+}
+
+func nginx(location string) func(*scene, *testing.T) entrance {
+	return func(s *scene, t *testing.T) entrance { return entrance{address: s.nginx(t, location)} }
+}
+
+func apache(options string) func(*scene, *testing.T) entrance {
+	return func(s *scene, t *testing.T) entrance { return entrance{address: s.apache(t, options)} }
+}
+
+// fault stands before a balancer that has none.
+func fault(wrap func(http.Handler) http.Handler) func(*scene, *testing.T) entrance {
+	return func(s *scene, t *testing.T) entrance { return entrance{address: serve(t, wrap(s.balancer(t)))} }
+}
+
+func cable(join func(client, instance *net.TCPConn)) func(*scene, *testing.T) entrance {
+	return func(s *scene, t *testing.T) entrance { return entrance{address: s.cable(t, join)} }
+}
+
+func throughSquid(s *scene, t *testing.T) entrance {
+	host, port, err := net.SplitHostPort(s.squid(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entrance{serve(t, s.balancer(t)), &proxy{host, n}}
+}
+
+// paths begin with those that take longest.
+var paths = []path{
+	{
+		name: "goes silent at 4 s", streams: true,
+		does: "Every connection forwards nothing more once it is 4 s old, either way, and is not closed: a firewall that forgot it. " +
+			"The client gives a stream up after 2.5 heartbeats of silence (6 s each here, 15 s by default) and a request after 20 s.",
+		open: cable(silentFrom(4 * time.Second)),
+	},
+	{
+		name: "killed at 3 s", streams: true, short: true,
+		does: "Every connection is closed at 3 s of age. The second stream that ends like the first tells the client, " +
+			"which polls from then on, and for less than 3 s.",
+		open: cable(killAt(3 * time.Second)),
+	},
+	{
+		name: "reset at random", short: true,
+		does: "Every connection is reset after 1 to 4,000 bytes of answers, in the middle of headers, frames and receipts. " +
+			"A frame that is not whole is not one; an emit whose receipt was lost is sent again with its key and stored once.",
+		open: cable(resetWithin(4000)),
+	},
+	{
+		name: "nginx, buffering", short: true,
+		does: "nginx's default buffering, made strict by ignoring `X-Accel-Buffering`: it withholds even the headers. " +
+			"No first frame within 3 s, so the client polls.",
+		open: nginx("proxy_pass http://unset; proxy_ignore_headers X-Accel-Buffering;"),
+	},
+	{
+		name: "nginx, 5 s timeout", streams: true,
+		does: "`proxy_read_timeout 5s`, below the heartbeat of 6 s: a silent stream is cut at 5 s, a held poll is tried on the other instance " +
+			"for 5 s more and then fails with 504, and both instances count as failed for 10 s (502).",
+		open: nginx("proxy_pass http://unset; proxy_read_timeout 5s;"),
+	},
+	{
+		name: "nginx, unset", streams: true,
+		does: "A bare `proxy_pass`: HTTP/1.0 towards the instances, buffering on, which Culvert's `X-Accel-Buffering: no` turns off.",
+		open: nginx("proxy_pass http://unset;"),
+	},
+	{
+		name: "nginx, as advised", streams: true, short: true,
+		does: "With [deployments/proxies/nginx.conf](../deployments/proxies/nginx.conf).",
+		open: nginx(""),
+	},
+	{
+		name: "HAProxy, 4 s timeouts", streams: true, short: true,
+		does: "`timeout client` and `timeout server` of 4 s: silence ends streams.",
+		open: func(s *scene, t *testing.T) entrance {
+			return entrance{address: s.haproxy(t, "timeout client 4s\n    timeout server 4s")}
+		},
+	},
+	{
+		name: "HAProxy, 4 s, polls only",
+		does: "The same for a client that insists on polling: after one or two polls that failed at the same age it asks for shorter ones.",
+		use:  "poll",
+		open: func(s *scene, t *testing.T) entrance {
+			return entrance{address: s.haproxy(t, "timeout client 4s\n    timeout server 4s")}
+		},
+	},
+	{
+		name: "HAProxy, as advised", streams: true,
+		does: "With [deployments/proxies/haproxy.cfg](../deployments/proxies/haproxy.cfg).",
+		open: func(s *scene, t *testing.T) entrance { return entrance{address: s.haproxyAsIs(t)} },
+	},
+	{
+		name: "Apache, unset", streams: true,
+		does: "mod_proxy_http with a bare `ProxyPass` to a balancer.",
+		open: apache("<Proxy balancer://unset>\n    BalancerMember http://${CULVERT_1}\n    BalancerMember http://${CULVERT_2}\n" +
+			"</Proxy>\nProxyPass / balancer://unset/"),
+	},
+	{
+		name: "Apache, as advised", streams: true, short: true,
+		does: "With [deployments/proxies/apache.conf](../deployments/proxies/apache.conf).",
+		open: apache(""),
+	},
+	{
+		name: "Squid", streams: true, short: true,
+		does: "A forward proxy, as in an office: the client asks it, in plain HTTP, for the address of a load balancer.",
+		open: throughSquid,
+	},
+	{
+		name: "withholds bodies", short: true,
+		does: "Headers pass at once, a body only when all of it is there. The client does not trust headers: it waits for `culvert:hello`.",
+		open: fault(withholdBodies),
+	},
+	{
+		name: "withholds all",
+		does: "Nothing passes before all of an answer is there, as in a gateway that scans for viruses.",
+		open: fault(withholdAll),
+	},
+	{
+		name: "serves stale GETs", short: true, page: true,
+		does: "A cache that sends what it has whole, and answers a URL as it did before, whatever the headers say. The client behaves as in a page " +
+			"of another origin, whose URLs stay the same until it notices.",
+		open: fault(serveStale),
+	},
+	{
+		name: "strips headers", streams: true, page: true,
+		does: "Request headers that are not HTTP's own are removed: `Last-Event-ID` and `Idempotency-Key`, too. The client behaves as in a page " +
+			"of another origin, which sends its position in a header until it notices. Every answer is cut at 5 s of age, so that it has to.",
+		open: fault(func(h http.Handler) http.Handler { return stripHeaders(cutAt(5*time.Second, h)) }),
+	},
+	{
+		name: "HTTP/1.0", streams: true,
+		does: "Every request becomes one of HTTP/1.0: no chunks, and every answer ends with its connection.",
+		open: cable(speakHTTP10(0)),
+	},
+	{
+		name: "HTTP/1.0, cut short", streams: true,
+		does: "The same, and no answer is longer than 8,000 bytes: a stream ends in the middle of a frame, and looks complete. " +
+			"The client goes on from its cursor; a page that is too long is asked for in halves.",
+		open: cable(speakHTTP10(8000)),
+	},
+	{
+		name: "plain", streams: true,
+		does: "A load balancer that takes the instances in turn, for comparison.",
+		open: fault(func(h http.Handler) http.Handler { return h }),
+	},
+}

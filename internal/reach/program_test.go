@@ -1,0 +1,148 @@
+package reach
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"text/template"
+	"time"
+)
+
+// site is what a configuration file may mention.
+type site struct {
+	Listen   string // host:port
+	One, Two string // the instances
+	Dir      string // for what the program writes
+	Snippets string // deployments/proxies
+	Options  string // what makes this one different
+	Modules  []module
+}
+
+// module is one of Apache's.
+type module struct{ Name, File string }
+
+// modules are those that the configuration wants and that are not built in.
+func modules() []module {
+	var found []module
+	for _, name := range []string{
+		"mpm_event", "unixd", "authz_core", "proxy", "proxy_http", "proxy_balancer", "lbmethod_byrequests", "slotmem_shm", "env", "deflate",
+	} {
+		for _, dir := range []string{"/usr/lib/apache2/modules", "/usr/lib/apache2", "/usr/lib64/httpd/modules", "/opt/homebrew/lib/httpd/modules"} {
+			file := filepath.Join(dir, "mod_"+name+".so")
+			if _, err := os.Stat(file); err == nil {
+				found = append(found, module{name, file})
+				break
+			}
+		}
+	}
+	return found
+}
+
+// program runs a proxy in the foreground with testdata/<file>, and returns its
+// address. The arguments stand before the name of the finished file.
+func (s *scene) program(t *testing.T, file, options, name string, args ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	snippets, err := filepath.Abs("../../deployments/proxies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := site{
+		Listen: freeAddress(t), One: s.instances[0], Two: s.instances[1],
+		Dir: dir, Snippets: snippets, Options: options, Modules: modules(),
+	}
+	conf := filepath.Join(dir, file)
+	out, err := os.Create(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = template.Must(template.ParseFiles(filepath.Join("testdata", file))).Execute(out, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.foreground(t, at, name, append(args, conf)...)
+	return at.Listen
+}
+
+// foreground starts a program that listens at the site's address, and ends it and
+// all of its children with the test. In its environment are the addresses.
+func (s *scene) foreground(t *testing.T, at site, name string, args ...string) {
+	t.Helper()
+	where, err := find(name)
+	if err != nil {
+		t.Fatalf("%v: scripts/need test installs it", err)
+	}
+	said := &watch{}
+	p := exec.Command(where, args...)
+	p.Dir = at.Dir
+	p.Env = append(os.Environ(), "LISTEN="+at.Listen, "CULVERT_1="+at.One, "CULVERT_2="+at.Two)
+	p.Stdout, p.Stderr = said, said
+	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
+		_ = p.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, said)
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.Dial("tcp", at.Listen)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not listen; it said:\n%s", name, said)
+		}
+	}
+}
+
+// find looks also where only root does, which is where Debian puts proxies.
+func find(name string) (string, error) {
+	where, err := exec.LookPath(name)
+	if err != nil {
+		return exec.LookPath("/usr/sbin/" + name)
+	}
+	return where, nil
+}
+
+func (s *scene) nginx(t *testing.T, location string) string {
+	return s.program(t, "nginx.conf", location, "nginx", "-e", "stderr", "-c")
+}
+
+func (s *scene) haproxy(t *testing.T, timeouts string) string {
+	return s.program(t, "haproxy.cfg", timeouts, "haproxy", "-db", "-f")
+}
+
+// haproxyAsIs runs the very file of deployments/proxies.
+func (s *scene) haproxyAsIs(t *testing.T) string {
+	conf, err := filepath.Abs("../../deployments/proxies/haproxy.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := site{Listen: freeAddress(t), One: s.instances[0], Two: s.instances[1], Dir: t.TempDir()}
+	s.foreground(t, at, "haproxy", "-db", "-f", conf)
+	return at.Listen
+}
+
+// apache is called apache2 by Debian, and httpd by everyone else.
+func (s *scene) apache(t *testing.T, options string) string {
+	name := "apache2"
+	if _, err := find(name); err != nil {
+		name = "httpd"
+	}
+	return s.program(t, "apache.conf", options, name, "-DFOREGROUND", "-f")
+}
+
+func (s *scene) squid(t *testing.T) string {
+	return s.program(t, "squid.conf", "", "squid", "-N", "-f")
+}

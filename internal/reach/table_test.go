@@ -1,0 +1,83 @@
+package reach
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"text/template"
+)
+
+// table is the results in Markdown.
+func table(paths []path, results []result) string {
+	var b strings.Builder
+	b.WriteString("| path | first event | goal | transport | down | up | delay: half | slowest | requests |\n")
+	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	for i, p := range paths {
+		r := results[i]
+		if r.First == nil {
+			continue // not asked for with -run, or failed
+		}
+		goal := 4000
+		if p.streams {
+			goal = 1000
+		}
+		met := ""
+		if *r.First >= goal {
+			met = ", missed"
+		}
+		slices.Sort(r.Delays)
+		half, slowest := 0, 0
+		if n := len(r.Delays); n > 0 {
+			half, slowest = r.Delays[n/2], r.Delays[n-1]
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s%s | %s | %d | %d | %s | %s | %d |\n", p.name, seconds(*r.First), seconds(goal), met,
+			short(r.Transports), len(r.Received), len(r.Up), seconds(half), seconds(slowest), r.Asked)
+	}
+	return b.String()
+}
+
+// short is a list in which what was said twice is said once.
+func short(list []string) string {
+	var b strings.Builder
+	times := map[string]int{}
+	for _, word := range list {
+		times[word]++
+	}
+	for i, word := range list {
+		switch {
+		case slices.Contains(list[:i], word):
+			continue
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(word)
+		if n := times[word]; n > 1 {
+			fmt.Fprintf(&b, " ×%d", n)
+		}
+	}
+	return b.String()
+}
+
+func seconds(ms int) string { return fmt.Sprintf("%.2f s", float64(ms)/1000) }
+
+// write makes docs/reach.md of the results.
+func write(t *testing.T, paths []path, results []result) {
+	t.Helper()
+	var does strings.Builder
+	for _, p := range paths {
+		fmt.Fprintf(&does, "- **%s**: %s\n", p.name, p.does)
+	}
+	out, err := os.Create("../../docs/reach.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := template.Must(template.ParseFiles("testdata/reach.md"))
+	if err := page.Execute(out, map[string]any{"Table": table(paths, results), "Paths": does.String(), "Count": count}); err != nil {
+		t.Error(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Error(err)
+	}
+}

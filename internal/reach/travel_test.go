@@ -1,0 +1,216 @@
+package reach
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	count   = 200                    // events each way
+	pace    = 25 * time.Millisecond  // between two
+	silence = 7 * time.Second        // after half of them
+	limit   = 150 * time.Second      // for the whole of it
+	page    = "https://app.example/" // of another origin than every server here
+)
+
+// report is what the client says, a line at a time.
+type report struct {
+	First      *int     `json:"first"` // ms from connect to the first event
+	Received   []int    `json:"received"`
+	Delays     []int    `json:"delays"`     // ms from emit to handler
+	Transports []string `json:"transports"` // and in between, how it lost them
+	Asked      int      `json:"asked"`      // requests to receive
+	Errors     []string `json:"errors"`
+}
+
+// result is a journey that is over.
+type result struct {
+	report
+	Up []int
+}
+
+// travel makes the journey on one path: a client that was here before comes back
+// to an event that waits for it; then half of the events each way, silence, and the
+// other half.
+func (s *scene) travel(t *testing.T, p path) result {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	id := fmt.Sprintf("traveller-%d", s.turn.Add(1))
+	backend := newBackend(t, s)
+	backend.get(ctx, "/events?wait=0&client="+id, &struct{}{})
+	backend.emit(ctx, id, 0)
+
+	entrance := p.open(s, t)
+	orders := map[string]any{
+		"url": "http://" + entrance.address, "token": token(t, id), "room": "up-" + id,
+		"count": count, "pace": pace.Milliseconds(), "silence": silence.Milliseconds(),
+	}
+	if p.use != "" {
+		orders["transport"] = p.use
+	}
+	if p.page {
+		orders["page"] = page
+	}
+	if entrance.forward != nil {
+		orders["forward"] = entrance.forward
+	}
+	r := result{report: s.follow(ctx, t, orders, func() {
+		for n := 1; n < count; n++ {
+			if n == count/2 {
+				rest(ctx, silence)
+			}
+			backend.emit(ctx, id, n)
+			rest(ctx, pace)
+		}
+	})}
+	r.Up = backend.history(ctx, "up-"+id)
+	inOrder(t, "to the client", r.Received)
+	inOrder(t, "from the client", r.Up)
+	for _, e := range r.Errors {
+		t.Errorf("the client raised an error: %s", e)
+	}
+	return r
+}
+
+// follow runs the client to its end. At its first event the backend goes on.
+func (s *scene) follow(ctx context.Context, t *testing.T, orders any, goOn func()) (all report) {
+	t.Helper()
+	text, err := json.Marshal(orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := &watch{}
+	node := exec.CommandContext(ctx, "node", "--enable-source-maps", s.client, string(text))
+	node.Stderr = said
+	out, err := node.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	started := false
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if err := json.Unmarshal(lines.Bytes(), &all); err != nil {
+			t.Errorf("the client said %q", lines.Text())
+		}
+		if all.First != nil && !started {
+			started = true
+			go func() { defer close(gone); goOn() }()
+		}
+	}
+	if started {
+		<-gone
+	}
+	if err := node.Wait(); err != nil {
+		t.Errorf("client: %v, in time: %v; it said:\n%s", err, ctx.Err() == nil, said)
+	}
+	if all.First == nil {
+		t.Fatalf("no event came; the client said:\n%s", said)
+	}
+	return all
+}
+
+// inOrder fails unless the numbers are all there are, once and in order.
+func inOrder(t *testing.T, way string, got []int) {
+	t.Helper()
+	for n := range max(count, len(got)) {
+		if n < len(got) && n < count && got[n] == n {
+			continue
+		}
+		t.Errorf("%s: %d events, and number %d is not what comes next: …%v", way, len(got), n, got[max(0, min(n, len(got))-3):min(n+3, len(got))])
+		return
+	}
+}
+
+// rest waits, but not longer than the journey lasts.
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+func token(t *testing.T, id string) string {
+	t.Helper()
+	now := time.Now()
+	claims := jwt.MapClaims{"sub": id, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "emit": []string{"up-*"}}
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(jwtSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// backend speaks to the instances without anything between.
+type backend struct {
+	t    *testing.T
+	s    *scene
+	http *http.Client
+}
+
+func newBackend(t *testing.T, s *scene) *backend {
+	b := &backend{t, s, &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	t.Cleanup(b.http.CloseIdleConnections)
+	return b
+}
+
+func (b *backend) emit(ctx context.Context, client string, n int) {
+	body := fmt.Sprintf(`{"room":"@%s","event":"down","data":{"n":%d,"at":%d}}`, client, n, time.Now().UnixMilli())
+	b.do(ctx, http.MethodPost, "/emit", body, &struct{}{})
+}
+
+func (b *backend) get(ctx context.Context, path string, to any) {
+	b.do(ctx, http.MethodGet, path, "", to)
+}
+
+// history is the data of all events of a room, in the order of the log.
+func (b *backend) history(ctx context.Context, room string) []int {
+	var all struct{ Events []struct{ Data int } }
+	b.get(ctx, "/rooms/"+room+"/events?limit=1000", &all)
+	numbers := slices.Grow([]int(nil), len(all.Events))
+	for _, e := range all.Events {
+		numbers = append(numbers, e.Data)
+	}
+	return numbers
+}
+
+func (b *backend) do(ctx context.Context, method, path, body string, to any) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+b.s.next()+"/v1/default"+path, bytes.NewBufferString(body))
+	if err != nil {
+		b.t.Error(err)
+		return
+	}
+	r.Header.Set("Authorization", "Bearer "+apiKey)
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := b.http.Do(r)
+	if err != nil {
+		b.t.Error(err)
+		return
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode >= 300 {
+		err = fmt.Errorf("%s: %s", answer.Status, text)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, to)
+	}
+	if err != nil {
+		b.t.Errorf("%s %s: %v", method, path, err)
+	}
+}
