@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Client is one client of a namespace. All its methods may be called by any
@@ -16,7 +17,8 @@ type Client struct {
 	origin string
 	http   *http.Client
 	tokens *tokens
-	ours   bool // the HTTP client
+	ours   bool          // the HTTP client
+	hello  time.Duration // a stream has at least so long for its first frame
 
 	mu       sync.Mutex
 	closing  bool                 // no new Listen
@@ -43,6 +45,7 @@ func Dial(ctx context.Context, address string, o Options) (*Client, error) {
 	c := &Client{
 		o: o, base: base, origin: origin, http: o.HTTP,
 		tokens:   newTokens(o),
+		hello:    helloTime,
 		handlers: map[string][]Handler{},
 		handled:  place{cursor: o.After},
 	}

@@ -38,8 +38,9 @@ type follower struct {
 
 	mu    sync.Mutex
 	cut   context.CancelCauseFunc // ends the attempt; nil between two
-	moved bool                    // woken on another network
-	woken chan struct{}           // to begin the next attempt at once
+	wake  bool                    // the next attempt is to begin at once
+	moved bool                    // and on another network
+	woken chan struct{}           // ends a rest
 }
 
 // run receives until ctx ends or the server refuses.
@@ -65,7 +66,7 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// rest waits for the time of the next attempt.
+// rest waits for the time of the next attempt, or to be woken.
 func (f *follower) rest(ctx context.Context) {
 	timer := time.NewTimer(f.ladder.delay)
 	defer timer.Stop()
@@ -73,10 +74,12 @@ func (f *follower) rest(ctx context.Context) {
 	case <-ctx.Done():
 	case <-timer.C:
 	case <-f.woken:
-		f.mu.Lock()
-		defer f.mu.Unlock()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wake {
 		f.ladder.wake(f.moved)
-		f.moved = false
+		f.wake, f.moved = false, false
 	}
 }
 
@@ -84,7 +87,7 @@ func (f *follower) rest(ctx context.Context) {
 func (f *follower) wakeUp(moved bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.moved = f.moved || moved
+	f.wake, f.moved = true, f.moved || moved
 	if f.cut != nil {
 		f.cut(errWoken)
 	}

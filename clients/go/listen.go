@@ -53,6 +53,7 @@ func (c *Client) start(cancel context.CancelFunc) (*follower, error) {
 		queue:  make(chan item, queued),
 		woken:  make(chan struct{}, 1),
 	}
+	c.follower.ladder.least = c.hello
 	c.cancel, c.ended = cancel, make(chan struct{})
 	return c.follower, nil
 }
