@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	client "github.com/culvertmq/culvert/clients/go"
 )
 
 const defaultURL = "http://127.0.0.1:8080"
@@ -49,8 +50,8 @@ func (f *clientFlags) fill(p *process) {
 	}
 }
 
-// newClient completes the flags and makes a client of them.
-func (p *process) newClient(c *cobra.Command, f clientFlags) (*client, error) {
+// dial completes the flags and makes a client of them and of the options.
+func (p *process) dial(c *cobra.Command, f clientFlags, o client.Options) (*client.Client, error) {
 	f.fill(p)
 	u, err := url.Parse(f.url)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -59,18 +60,11 @@ func (p *process) newClient(c *cobra.Command, f clientFlags) (*client, error) {
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, usagef(c, "--url must hold neither credentials nor a query; give the token with --token")
 	}
-	token, err := p.findToken(f, u)
-	if err != nil {
+	if o.Token, err = p.findToken(f, u); err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented
-	return &client{
-		base:  strings.TrimRight(f.url, "/") + "/v1/" + url.PathEscape(f.namespace),
-		token: token,
-		id:    f.client,
-		http:  &http.Client{Transport: transport},
-		warn:  p.say,
-	}, nil
+	o.Namespace, o.Client = f.namespace, f.client
+	return client.Dial(c.Context(), f.url, o)
 }
 
 // findToken returns the token given or, for a server on this machine, the API

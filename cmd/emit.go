@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	client "github.com/culvertmq/culvert/clients/go"
 )
 
 // emitFlags are the flags of emit.
@@ -73,47 +74,39 @@ func (p *process) emit(c *cobra.Command, f emitFlags, args []string) error {
 	case !single && (f.text || f.key != "" || len(f.rooms) > 0 || len(f.except) > 0):
 		return usagef(c, "--room, --except, --key and --text go with --event; lines of a file hold these themselves")
 	}
-	cl, err := p.newClient(c, f.clientFlags)
+	o := client.Options{RetryFor: f.retryFor, GiveUp: hopeless}
+	if f.retryFor <= 0 {
+		o.RetryFor = -1 // 0 would go on for ever
+	}
+	o.OnRetry = func(err error) {
+		p.say("%v; trying again for up to %v", oneLine(explain(err)), f.retryFor)
+	}
+	cl, err := p.dial(c, f.clientFlags, o)
 	if err != nil {
 		return err
 	}
-	defer cl.http.CloseIdleConnections()
+	defer cl.Close()
 	if single {
-		return p.emitOne(c, cl, f, args)
+		return explain(p.emitOne(c, cl, f, args))
 	}
-	return p.emitLines(c, cl, f)
+	return explain(p.emitLines(c, cl, f))
 }
 
 // emitOne sends the event the flags describe.
-func (p *process) emitOne(c *cobra.Command, cl *client, f emitFlags, args []string) error {
-	body := map[string]any{"event": f.event, "key": f.key}
-	if f.key == "" {
-		body["key"] = randomKey()
-	}
-	if len(f.rooms) > 0 {
-		body["rooms"] = f.rooms
-	}
-	if len(f.except) > 0 {
-		body["except"] = f.except
-	}
+func (p *process) emitOne(c *cobra.Command, cl *client.Client, f emitFlags, args []string) error {
+	m := client.Message{Event: f.event, Key: f.key, Rooms: f.rooms, Except: f.except}
 	if len(args) > 0 {
 		data, err := payload(c, args[0], f.text)
 		if err != nil {
 			return err
 		}
-		body["data"] = data
+		m.Data = data
 	}
-	raw, err := json.Marshal(body)
+	receipt, err := cl.Emit(c.Context(), m)
 	if err != nil {
-		return fmt.Errorf("event: %w", err)
-	}
-	return cl.retry(c.Context(), f.retryFor, func() error {
-		answer, err := cl.postJSON(c.Context(), "/emit", raw)
-		if err == nil {
-			_, err = fmt.Fprintln(p.stdout, strings.TrimSpace(string(answer)))
-		}
 		return err
-	})
+	}
+	return json.NewEncoder(p.stdout).Encode(receipt)
 }
 
 // payload reads DATA, which "-" says is on standard input.
@@ -135,7 +128,7 @@ func payload(c *cobra.Command, arg string, text bool) (json.RawMessage, error) {
 }
 
 // emitLines sends the lines of the file or of standard input.
-func (p *process) emitLines(c *cobra.Command, cl *client, f emitFlags) error {
+func (p *process) emitLines(c *cobra.Command, cl *client.Client, f emitFlags) error {
 	input := p.stdin
 	if f.file != "" && f.file != "-" {
 		file, err := os.Open(f.file)
@@ -149,7 +142,7 @@ func (p *process) emitLines(c *cobra.Command, cl *client, f emitFlags) error {
 	}
 	ctx, cancel := context.WithCancel(c.Context())
 	defer cancel()
-	s := &sender{client: cl, retryFor: f.retryFor, progress: p.newProgress(input)}
+	s := &sender{client: cl, progress: p.newProgress(input)}
 	err := s.sendAll(ctx, readChunks(ctx, input, randomKey()+"-"))
 	s.progress.finish()
 	p.say("%s", s.summary())

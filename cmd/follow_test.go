@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 const helloFrame = `event: culvert:hello
@@ -97,16 +96,9 @@ func TestBufferedStream(t *testing.T) {
 		}
 		pageOf(`{"events":[`+eventJSON(1)+`],"cursor":"k:1"}`)(w, r)
 	})
-	p := &process{stderr: newOutput(), environ: []string{"CULVERT_TOKEN=t"}}
-	out := newOutput()
-	cl, err := p.newClient(p.listenCommand(), clientFlags{url: url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.http.CloseIdleConnections()
-	l := &follower{client: cl, left: 1, hurry: 20 * time.Millisecond, out: printer{out, true}}
-	if err := l.run(t.Context()); err != nil || out.String() != eventJSON(1)+"\n" {
-		t.Errorf("%v, printed %s", err, out)
+	code, stdout, stderr := run(t, "", nil, "listen", "--url", url, "--token=t", "--json", "--count=1")
+	if code != exitOK || stdout != eventJSON(1)+"\n" || !strings.Contains(stderr, "going on with long polling") {
+		t.Errorf("exit code %d, printed %s%s", code, stdout, stderr)
 	}
 }
 

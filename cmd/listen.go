@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	client "github.com/culvertmq/culvert/clients/go"
 )
 
 // listenFlags are the flags of listen.
@@ -63,29 +65,27 @@ func (p *process) listen(c *cobra.Command, f listenFlags) error {
 	case f.ack && len(f.rooms) > 0:
 		return usagef(c, "--ack moves the cursor of a client, and --rooms follows rooms without one: leave one of them out")
 	}
-	cl, err := p.newClient(c, f.clientFlags)
+	ctx, end := context.WithCancelCause(c.Context())
+	defer end(nil)
+	l := &listener{out: printer{p.stdout, f.json}, left: f.count, end: end, say: p.say, poll: f.poll}
+	o := client.Options{Rooms: f.rooms, After: f.after, Earliest: f.earliest, NoAck: !f.ack}
+	if f.poll {
+		o.Transport = client.Poll
+	}
+	cl, err := p.dial(c, f.clientFlags, l.options(o))
 	if err != nil {
 		return err
 	}
-	defer cl.http.CloseIdleConnections()
-	ctx, cancel := context.WithCancel(c.Context())
-	defer cancel()
-	l := &follower{
-		client: cl,
-		rooms:  f.rooms,
-		cursor: f.after,
-		first:  f.earliest,
-		poll:   f.poll,
-		left:   f.count,
-		hurry:  helloPatience,
-		out:    printer{p.stdout, f.json},
+	defer cl.Close()
+	cl.OnAny(l.print)
+	cl.On("culvert:reply", l.print)
+	err = cl.Listen(ctx)
+	cause := context.Cause(ctx)
+	switch {
+	case err != nil && !errors.Is(err, client.ErrStop):
+		return explain(err)
+	case c.Context().Err() != nil, errors.Is(cause, errEnough):
+		return nil
 	}
-	if f.ack {
-		l.acks = startAcker(context.WithoutCancel(ctx), cl, cancel)
-	}
-	err = l.run(ctx)
-	if l.acks != nil {
-		err = errors.Join(err, l.acks.close())
-	}
-	return err
+	return explain(cause)
 }

@@ -8,6 +8,17 @@ import (
 	"strings"
 )
 
+// event is the part of an event that listen shows.
+type event struct {
+	Offset int64           `json:"offset"`
+	Room   string          `json:"room"`
+	Event  string          `json:"event"`
+	Data   json.RawMessage `json:"data"`
+	Binary string          `json:"binary"`
+	From   string          `json:"from"`
+	At     string          `json:"at"`
+}
+
 // printer writes events, one a line.
 type printer struct {
 	out  io.Writer
@@ -20,14 +31,12 @@ func (p printer) print(raw []byte) error {
 	if !p.json {
 		var e event
 		if err := json.Unmarshal(raw, &e); err != nil {
-			return responsef("an event in it is not as expected: %v", err)
+			return err
 		}
 		text = e.String()
 	}
-	if _, err := io.WriteString(p.out, text+"\n"); err != nil {
-		return &localError{err}
-	}
-	return nil
+	_, err := io.WriteString(p.out, text+"\n")
+	return err
 }
 
 // String is the event as a person reads it, such as

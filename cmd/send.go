@@ -9,14 +9,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
+
+	client "github.com/culvertmq/culvert/clients/go"
 )
 
 // sender stores chunks of lines, one request each, in order.
 type sender struct {
-	client   *client
-	retryFor time.Duration
+	client   *client.Client
 	progress *progress
 
 	began                      time.Time
@@ -59,7 +59,7 @@ func (s *sender) send(ctx context.Context, lines []line) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	err := s.client.retry(ctx, s.retryFor, func() error {
+	err := s.client.Retry(ctx, func() error {
 		var err error
 		lines, err = s.attempt(ctx, lines)
 		return err
@@ -78,12 +78,9 @@ func (s *sender) attempt(ctx context.Context, lines []line) ([]line, error) {
 		body.Write(l.body)
 		body.WriteByte('\n')
 	}
-	req, err := s.client.newRequest(ctx, http.MethodPost, "/emit", url.Values{}, body.Bytes())
-	if err != nil {
-		return lines, err
-	}
-	req.Header.Set("Content-Type", "application/x-ndjson")
-	resp, err := s.client.do(req)
+	resp, err := s.client.Do(ctx, client.Request{
+		Method: http.MethodPost, Path: "/emit", Type: "application/x-ndjson", Body: body.Bytes(),
+	})
 	if err != nil {
 		return lines, err
 	}
@@ -109,9 +106,8 @@ func (s *sender) attempt(ctx context.Context, lines []line) ([]line, error) {
 
 // result is the answer to one line: an offset or a problem.
 type result struct {
-	Duplicate bool `json:"duplicate"`
-	Status    int  `json:"status"` // of a problem; 0 for a success
-	problem
+	Duplicate      bool `json:"duplicate"`
+	client.Problem      // its Status is 0 for a success
 }
 
 // count notes what became of a line. An error means that it was not stored for
@@ -124,11 +120,10 @@ func (s *sender) count(l line, r result) error {
 		}
 		return nil
 	}
-	err := &statusError{code: r.Status, problem: r.problem}
-	if temporary(err) || r.Status == http.StatusUnauthorized { // a token that expired ends the answer
-		return err
+	if r.Temporary() || r.Status == http.StatusUnauthorized { // a token that expired ends the answer
+		return &r.Problem
 	}
-	s.fail(l.number, r.problem.String())
+	s.fail(l.number, printable(r.Said()))
 	return nil
 }
 

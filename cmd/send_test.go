@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -113,23 +112,6 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 23, 5, 40, 0, 0, time.UTC)
-	for v, want := range map[string]time.Duration{
-		"":                              0,
-		"3":                             3 * time.Second,
-		"-3":                            0,
-		"soon":                          0,
-		"86400":                         maxRetryAfter,
-		"Mon, 23 Nov 2026 05:40:30 GMT": 30 * time.Second,
-		"Mon, 23 Nov 2026 05:39:30 GMT": 0,
-	} {
-		if got := retryAfter(http.Header{"Retry-After": {v}}, now); got != want {
-			t.Errorf("retryAfter(%q) = %v, want %v", v, got, want)
-		}
-	}
-}
-
 func TestBackoff(t *testing.T) {
 	b := backoff{base: time.Second, limit: 10 * time.Second}
 	for i := range 100 {
@@ -156,25 +138,6 @@ func TestPrintable(t *testing.T) {
 	} {
 		if got := printable(s); got != want {
 			t.Errorf("printable(%q) = %q, want %q", s, got, want)
-		}
-	}
-}
-
-func TestTemporary(t *testing.T) {
-	for err, want := range map[error]bool{
-		&statusError{code: 503}:            true,
-		&statusError{code: 500}:            true,
-		&statusError{code: 429}:            true,
-		&statusError{code: 408}:            true,
-		&statusError{code: 400}:            false,
-		&statusError{code: 404}:            false,
-		errors.New("connection refused"):   true,
-		&localError{errors.New("full")}:    false,
-		responsef("it is a login page"):    false,
-		fmt.Errorf("x: %w", responsef("")): false,
-	} {
-		if got := temporary(err); got != want {
-			t.Errorf("temporary(%v) = %v", err, got)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package cmd
+package client
 
 import (
 	"bufio"
@@ -53,6 +53,8 @@ func parseFrame(raw []byte) *sse.Event {
 				v = bytes.Join([][]byte{e.Data, v}, []byte("\n"))
 			}
 			e.Data = v
+		case "retry":
+			e.Retry = v
 		case "id":
 			if bytes.IndexByte(v, 0) < 0 {
 				e.ID = v

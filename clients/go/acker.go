@@ -1,0 +1,172 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	ackPause     = time.Second     // many acknowledgements become one
+	flushAtClose = 3 * time.Second // what a person waits after Ctrl-C
+)
+
+// place is a position that was handled.
+type place struct {
+	log    string
+	cursor string
+	offset int64 // of the last event; 0: none yet
+}
+
+// part is a position that came and waits to be handled.
+type part struct {
+	at   place
+	done bool
+	due  bool // it is that of a stored event
+}
+
+// acker acknowledges what was handled, in order: a cursor once everything up to it
+// was. Many become one request, and the next attempt to receive carries it when it
+// can.
+type acker struct {
+	c    *Client
+	kick chan struct{} // something is due
+
+	mu      sync.Mutex
+	parts   []*part
+	handled place  // everything up to here was
+	pending string // handled and not acknowledged
+	due     bool   // pending is worth a request of its own
+}
+
+func newAcker(c *Client, from place) *acker {
+	return &acker{c: c, kick: make(chan struct{}, 1), handled: from}
+}
+
+// begin takes note of a position that came.
+func (a *acker) begin(at place, due bool) *part {
+	p := &part{at: at, due: due}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.parts = append(a.parts, p)
+	return p
+}
+
+// finish notes that a position was handled.
+func (a *acker) finish(p *part) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.done = true
+	for len(a.parts) > 0 && a.parts[0].done {
+		p, a.parts = a.parts[0], a.parts[1:]
+		offset := max(a.handled.offset, p.at.offset)
+		if a.handled.log != p.at.log {
+			offset = p.at.offset
+		}
+		a.handled = place{p.at.log, p.at.cursor, offset}
+		if a.c.o.NoAck || p.at.cursor == "" {
+			continue
+		}
+		a.pending = p.at.cursor
+		a.due = a.due || p.due
+	}
+	if a.due {
+		select {
+		case a.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// carry is what the next attempt to receive can acknowledge.
+func (a *acker) carry() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pending
+}
+
+// confirm notes that a cursor is acknowledged, or never will be.
+func (a *acker) confirm(cursor string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pending == cursor {
+		a.pending, a.due = "", false
+	}
+}
+
+// position is how far everything was handled.
+func (a *acker) position() place {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.handled
+}
+
+// run acknowledges what nothing carried, until ctx ends.
+func (a *acker) run(ctx context.Context) {
+	failures := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.kick:
+		}
+		pause(ctx, ackPause)
+		for ctx.Err() == nil {
+			err := a.post(ctx)
+			if err == nil {
+				failures = 0
+				break
+			}
+			pause(ctx, max(backoff(rand.Float64, failures), askedFor(err)))
+			failures++
+		}
+	}
+}
+
+// flush acknowledges what is left, once Listen is over.
+func (a *acker) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushAtClose)
+	defer cancel()
+	for failures := 0; ctx.Err() == nil; failures++ {
+		err := a.post(ctx)
+		if err == nil {
+			return
+		}
+		pause(ctx, max(backoff(rand.Float64, failures), askedFor(err)))
+	}
+}
+
+// post acknowledges once. Its error is one that may pass; what is refused is told
+// and forgotten.
+func (a *acker) post(ctx context.Context) error {
+	a.mu.Lock()
+	cursor, due := a.pending, a.due
+	a.mu.Unlock()
+	if !due {
+		return nil
+	}
+	err := a.c.postJSON(ctx, "/ack", map[string]string{"cursor": cursor})
+	if err != nil && !a.c.final(err) {
+		return err
+	}
+	a.confirm(cursor)
+	if err != nil {
+		a.refused(cursor, err)
+	}
+	return nil
+}
+
+func (a *acker) refused(cursor string, err error) {
+	a.c.o.OnError(fmt.Errorf("acknowledge %s: %w", cursor, err))
+}
+
+// conflict reports whether an acknowledgement came too late: the log was replaced
+// between the event and now, and there is nothing to move.
+func conflict(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Status == http.StatusConflict
+}

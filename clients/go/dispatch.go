@@ -1,0 +1,103 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	queued        = 64 // received and not yet handled
+	repliesAtOnce = 16 // on the way to the server
+)
+
+// item is what was received, in its place: an event, a gap, or only a position.
+type item struct {
+	event *Event
+	gap   *Gap
+	at    place
+	done  chan struct{} // closed when all before was handled; may be nil
+}
+
+// dispatch calls the handlers of what was received, until ctx ends or one of them
+// ends it. Replies are under way beside the handlers; an event is handled when its
+// reply has arrived.
+func (f *follower) dispatch(ctx context.Context) error {
+	var replies errgroup.Group
+	replies.SetLimit(repliesAtOnce)
+	defer func() { _ = replies.Wait() }() // they return no errors
+	for {
+		var it item
+		select {
+		case <-ctx.Done():
+			return nil
+		case it = <-f.queue:
+		}
+		if ctx.Err() != nil {
+			return nil // handlers are not called after the end
+		}
+		p := f.acks.begin(it.at, it.event != nil && it.event.Offset != 0)
+		switch {
+		case it.event != nil:
+			reply, err := f.handle(ctx, it.event)
+			if err != nil {
+				return err
+			}
+			if reply != nil && it.event.Asks != nil {
+				replies.Go(func() error {
+					if f.reply(ctx, it.event, reply) {
+						f.acks.finish(p)
+					}
+					return nil
+				})
+				continue
+			}
+		case it.gap != nil:
+			f.c.o.OnGap(*it.gap)
+		}
+		f.acks.finish(p)
+		if it.done != nil {
+			close(it.done)
+		}
+	}
+}
+
+// handle calls the handlers of an event. Its error ends Listen.
+func (f *follower) handle(ctx context.Context, e *Event) (reply any, err error) {
+	for _, h := range f.c.handlersOf(e.Name) {
+		r, err := h(ctx, e)
+		if errors.Is(err, ErrStop) {
+			return nil, err
+		}
+		if err != nil {
+			f.c.o.OnError(err)
+		}
+		if reply == nil {
+			reply = r
+		}
+	}
+	return reply, nil
+}
+
+// reply sends a reply and reports whether there is no more to do: it was taken, or
+// refused.
+func (f *follower) reply(parent context.Context, e *Event, data any) bool {
+	ctx, cancel := context.WithDeadline(parent, e.Asks.Until)
+	defer cancel()
+	body := map[string]any{"offset": e.Offset}
+	setData(body, data)
+	err := f.c.Retry(ctx, func() error { return f.c.postJSON(ctx, "/reply", body) })
+	if parent.Err() != nil && err != nil {
+		return false
+	}
+	var p *Problem
+	if errors.As(err, &p) && p.Status == http.StatusGone {
+		return true // too late, or enough others were faster: nobody waits for it any more
+	}
+	if err != nil {
+		f.c.o.OnError(err)
+	}
+	return true
+}

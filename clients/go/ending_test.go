@@ -1,0 +1,230 @@
+package client
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestLadderGatewaySaysSo: then one failure is enough.
+func TestLadderGatewaySaysSo(t *testing.T) {
+	bubble(t, func(_ *testing.T, r *rig) {
+		r.buffered()
+		r.is(Poll, longestWait)
+		r.ends(10*time.Second, ending{kind: endForeign, gateway: true})
+		r.waits(0, 0)
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.is(Poll, 7*time.Second)
+	})
+}
+
+// TestLadderPollsByChance: failures that say nothing about age.
+func TestLadderPollsByChance(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.buffered()
+		r.is(Poll, longestWait)
+		r.cut(10 * time.Second)
+		if !r.up {
+			t.Error("one failure of a held poll is no loss")
+		}
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.is(Poll, longestWait)
+		r.page(longestWait) // lasted: the cut was chance
+		r.is(Poll, longestWait)
+		r.cut(10 * time.Second)
+		r.begin()
+		r.page(50 * time.Millisecond)
+		r.is(Poll, longestWait)
+		r.cut(5 * time.Millisecond)
+		if r.up {
+			t.Error("up after a reset at once")
+		}
+	})
+}
+
+func TestLadderUnansweredPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := polling(t)
+		r.is(Poll, longestWait)
+		r.late()
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.is(Poll, longestWait)
+		r.late()
+		r.begin()
+		r.page(50 * time.Millisecond)
+		r.is(Poll, longestWait/2)
+	})
+}
+
+// TestLadderPageSize: pages cut in the middle become smaller, and larger again.
+func TestLadderPageSize(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.buffered()
+		for _, want := range []int{100, 50, 25} {
+			if p := r.begin(); p.limit != want {
+				t.Fatalf("asks for %d, want %d", p.limit, want)
+			}
+			r.gotHeaders()
+			if want > 25 {
+				r.cut(10 * time.Millisecond)
+			}
+		}
+		r.page(0)
+		if p := r.begin(); p.limit != 50 {
+			t.Errorf("asks for %d after success", p.limit)
+		}
+	})
+}
+
+func TestLadderPoll(t *testing.T) {
+	bubble(t, func(_ *testing.T, r *rig) {
+		r.buffered()
+		r.begin()
+		r.page(10*time.Millisecond, ending{more: true})
+		r.waits(0, 0)
+		r.begin()
+		r.page(10*time.Millisecond, ending{after: 3 * time.Second})
+		r.waits(3*time.Second, 3*time.Second)
+		r.begin()
+		r.page(10 * time.Millisecond) // was not held: never ask in a circle
+		r.waits(500*time.Millisecond, 1500*time.Millisecond)
+		r.begin()
+		r.page(longestWait)
+		r.waits(0, 0)
+	})
+}
+
+// TestLadderTriesAgain: the stream is tried later and later while polls go on, and
+// the verdict goes with the first heartbeat of one that works.
+func TestLadderTriesAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.buffered()
+		last := time.Now()
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+			for r.begin().transport == Poll {
+				r.page(max(r.plan.wait, 50*time.Millisecond))
+			}
+			if took := time.Since(last); took < want*time.Minute || took > want*time.Minute+time.Minute/2 {
+				t.Errorf("tried after %v, want %v min", took, int(want))
+			}
+			r.late()
+			r.waits(0, 0)
+			if !r.up {
+				t.Error("no reason to call it lost")
+			}
+			last = time.Now()
+		}
+		for r.begin().transport == Poll {
+			r.page(longestWait)
+		}
+		r.hello()
+		if r.saved.transport != Poll {
+			t.Error("a first frame proves little")
+		}
+		time.Sleep(beat)
+		r.heartbeat(0)
+		if r.saved != (verdict{}) {
+			t.Errorf("remembers %+v", r.saved)
+		}
+		r.cut(time.Second)
+		r.is(Stream)
+	})
+}
+
+// TestLadderRemembers: a verdict is for the next client, too, and ends.
+func TestLadderRemembers(t *testing.T) {
+	bubble(t, func(t *testing.T, first *rig) {
+		first.buffered()
+		r := newRig(t, first.saved, Auto)
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.is(Poll, longestWait)
+		r.page(longestWait)
+		time.Sleep(time.Minute)
+		r.is(Stream)
+		r.cut(10 * time.Millisecond) // refused once is enough for a trial
+		r.is(Poll, 0)
+		if r.saved.round != 2 {
+			t.Errorf("remembers %+v", r.saved)
+		}
+	})
+}
+
+// TestLadderBackoff: full jitter below a bound that doubles to 30 s.
+func TestLadderBackoff(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.chance = 0.999
+		var delays []time.Duration
+		for range 12 {
+			r.begin()
+			r.cut(time.Millisecond)
+			if r.delay > 0 {
+				delays = append(delays, r.delay.Round(10*time.Millisecond))
+			}
+		}
+		if delays[0] != 500*time.Millisecond || delays[1] != time.Second || delays[2] != 2*time.Second || delays[len(delays)-1] != 29970*time.Millisecond {
+			t.Errorf("waits %v", delays)
+		}
+		r.chance = 0
+		r.begin()
+		r.cut(time.Millisecond)
+		r.waits(0, 0)
+	})
+}
+
+// TestLadderObeys: what the server asks for.
+func TestLadderObeys(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.begin()
+		r.hello()
+		r.ends(time.Second, ending{kind: endAsked, after: 2500 * time.Millisecond})
+		r.waits(2500*time.Millisecond, 2500*time.Millisecond)
+		if !r.up {
+			t.Error("not up")
+		}
+		r.begin()
+		r.ends(time.Millisecond, ending{kind: endBusy, after: 7 * time.Second})
+		r.waits(7*time.Second, 9*time.Second)
+		if r.up {
+			t.Error("up")
+		}
+		r.is(Stream)
+	})
+}
+
+func TestLadderWoken(t *testing.T) {
+	bubble(t, func(_ *testing.T, r *rig) {
+		r.buffered()
+		r.is(Poll, longestWait)
+		r.ends(0, ending{kind: endWoken})
+		r.wake(false)
+		r.is(Poll, 0)
+		r.ends(0, ending{kind: endWoken})
+		r.wake(true) // on another network
+		r.waits(0, 0)
+		r.is(Stream)
+	})
+}
+
+// TestLadderForced: that transport and no other, without haste.
+func TestLadderForced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, verdict{}, Stream)
+		for range 5 {
+			r.is(Stream)
+			r.late()
+			r.waits(time.Millisecond, 30*time.Second)
+			if r.up {
+				t.Error("up")
+			}
+		}
+		r = newRig(t, verdict{}, Poll)
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		time.Sleep(2 * time.Hour)
+		r.is(Poll, longestWait)
+	})
+}

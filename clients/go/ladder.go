@@ -1,0 +1,209 @@
+package client
+
+import (
+	"time"
+)
+
+// Transport is a way events come.
+type Transport string
+
+// The transports. Auto finds the best one that works; the others insist on one.
+const (
+	Auto   Transport = ""
+	Stream Transport = "stream"
+	Poll   Transport = "poll"
+)
+
+// plan is how one attempt to receive is made.
+type plan struct {
+	transport Transport
+	wait      time.Duration // a long poll is held so long
+	limit     int           // events of one poll
+}
+
+const (
+	longestWait = 25 * time.Second
+	fullPage    = 100
+	helloTime   = 3 * time.Second  // a stream has at least so long to bring its first frame
+	wayTime     = 10 * time.Second // a poll's answer may be on the way at least so long
+	pageTime    = 30 * time.Second // reading a page may take so long
+	shortLife   = 10 * time.Second // a stream cut earlier is worth less than long polls
+)
+
+// ladder finds the best way to receive that works. It does nothing itself: begin
+// says what to try, the calls below it what happened, and end what follows, after
+// delay.
+//
+//	stream --nothing, bursts, silence, refusal--> long poll --same age--> shorter
+//	  ^                                              |                   poll, down
+//	  +---- from time to time, later and later ------+                   to short
+//
+// A fall to polling stays in doubt until a poll has brought an answer: when that
+// fails, too, the network was at fault and not the stream.
+//
+// Only one goroutine may use it.
+type ladder struct {
+	now    func() time.Time
+	random func() float64 // from 0 up to, but not including, 1
+	save   func(verdict)
+	forced Transport
+
+	deadline time.Time     // the attempt is given up; zero: never
+	delay    time.Duration // until the next attempt
+	up       bool          // the last attempt worked, or the next may still
+
+	mode  Transport
+	wait  time.Duration
+	limit int
+	life  time.Duration // a stream may last so long; 0: as long as it likes
+	again time.Time     // the stream is tried again
+	round int           // so often in vain
+	doubt bool          // the fall to polling is not confirmed
+	hasty time.Duration // the patience it was made with, when that ran out
+	least time.Duration // of patience
+
+	failures int
+	refused  int
+	silences int
+	cut      time.Duration // age at which the last stream was cut
+	fail     time.Duration // age at which the last held poll failed
+	probe    bool          // the next poll is not held: is there a way at all?
+	rtt      time.Duration
+
+	plan     plan
+	trial    bool
+	began    time.Time
+	answered bool
+	open     bool
+	deaf     bool // we let the stream wait ourselves, so ages say nothing
+	beat     time.Duration
+	retry    time.Duration
+	aged     bool
+	young    time.Duration // least and greatest age of heartbeats, by two clocks
+	old      time.Duration
+}
+
+func newLadder(now func() time.Time, random func() float64, known verdict, save func(verdict), forced Transport) *ladder {
+	l := &ladder{
+		now: now, random: random, save: save, forced: forced,
+		mode: Stream, wait: longestWait, limit: fullPage, retry: time.Second, probe: true, least: helloTime,
+	}
+	if known.transport != "" {
+		l.mode, l.wait, l.again, l.round = known.transport, known.wait, known.again, known.round
+		if now().Before(known.again) {
+			l.life = known.life
+		}
+	}
+	return l
+}
+
+// begin is the next attempt, which begins now.
+func (l *ladder) begin() plan {
+	l.began = l.now()
+	l.answered, l.open, l.deaf = false, false, false
+	l.trial = l.forced == Auto && l.mode == Poll && !l.doubt && !l.began.Before(l.again)
+	transport := l.mode
+	switch {
+	case l.forced != Auto:
+		transport = l.forced
+	case l.trial:
+		transport = Stream
+	}
+	wait := l.wait
+	if l.probe {
+		wait = 0
+	}
+	l.plan = plan{transport, wait, l.limit}
+	if transport == Stream {
+		l.deadline = l.began.Add(l.patience())
+	} else {
+		l.deadline = l.began.Add(wait + max(2*l.rtt, wayTime))
+	}
+	return l.plan
+}
+
+// patience is how long a stream has to bring its first frame.
+func (l *ladder) patience() time.Duration { return max(2*l.rtt, l.least) }
+
+// age is how old the attempt is.
+func (l *ladder) age() time.Duration { return l.now().Sub(l.began) }
+
+// left is the time until the deadline.
+func (l *ladder) left() time.Duration { return l.deadline.Sub(l.now()) }
+
+// spent reports whether a stream ended because its life as planned was over.
+func (l *ladder) spent() bool { return l.open && l.life > 0 && l.age() >= l.life }
+
+// gotHeaders notes that a poll is answered; what remains is to read it.
+func (l *ladder) gotHeaders() {
+	l.answered = true
+	l.deadline = l.now().Add(pageTime)
+	if l.plan.wait == 0 {
+		l.rtt = l.age()
+	}
+}
+
+// hello notes that a stream has said culvert:hello.
+func (l *ladder) hello(heartbeat, retry time.Duration) {
+	l.open, l.up, l.probe = true, true, true
+	l.beat, l.retry = heartbeat, retry
+	l.failures, l.refused = 0, 0
+	l.aged, l.young, l.old = false, 0, 0
+	l.hear()
+	l.doubt = false
+	if l.mode == Poll {
+		l.wait = longestWait
+	}
+	l.mode = Stream
+}
+
+// frame notes that a frame came; at is the server's clock where the frame is a
+// heartbeat. Only heartbeats tell how old frames are when they come: they are sent
+// when they are made, events may be old.
+func (l *ladder) frame(at time.Time) {
+	l.silences = 0
+	beat := !at.IsZero() && !l.deaf
+	if beat {
+		age := l.now().Sub(at)
+		if !l.aged {
+			l.aged, l.young, l.old = true, age, age
+		}
+		l.young, l.old = min(l.young, age), max(l.old, age)
+	}
+	l.hear()
+	if beat && l.round > 0 && !l.batched() {
+		l.round = 0 // it works, and not only for its first frame
+		l.remember()
+	}
+}
+
+// stalled notes that we let the stream wait ourselves until now: its silence was
+// ours, and the frames to come are old through our own fault.
+func (l *ladder) stalled() {
+	l.deaf = true
+	l.hear()
+}
+
+func (l *ladder) batched() bool { return l.old-l.young > max(l.beat, 2*time.Second) }
+
+func (l *ladder) hear() {
+	now := l.now()
+	l.deadline = now.Add(l.beat * 5 / 2)
+	if end := l.began.Add(l.life); l.life > 0 && end.Before(l.deadline) {
+		l.deadline = end
+	}
+	if l.batched() {
+		l.deadline = now
+	}
+}
+
+// wake has the next attempt made at once: the machine was asleep, or the network
+// is another one, where the stream is tried again, too.
+func (l *ladder) wake(moved bool) {
+	l.failures = 0
+	l.delay = 0
+	l.probe = true
+	if moved {
+		l.again = time.Time{}
+	}
+}

@@ -1,0 +1,160 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// callTime is how long one request of a call may take.
+const callTime = 20 * time.Second
+
+// Request is one request below /v1/{namespace}.
+type Request struct {
+	Method string
+	Path   string // such as /rooms/lobby/events
+	Query  url.Values
+	Accept string
+	Type   string // of the body; empty: application/json
+	Body   []byte
+}
+
+// Do sends one request, for what this package has no method for. Any answer but a
+// 2xx is a *Problem; the caller closes the body of one that is. A refused token is
+// renewed and the request sent again, once.
+func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	token, err := c.tokens.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.send(ctx, r, token)
+	var p *Problem
+	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized {
+		return resp, err
+	}
+	fresh, renewErr := c.tokens.renew(ctx, token)
+	if renewErr != nil {
+		return nil, renewErr
+	}
+	if fresh == token {
+		return nil, err
+	}
+	return c.send(ctx, r, fresh)
+}
+
+func (c *Client) send(ctx context.Context, r Request, token string) (*http.Response, error) {
+	query := maps.Clone(r.Query)
+	if c.o.Client != "" {
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("client", c.o.Client)
+	}
+	target := c.base + r.Path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, target, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if r.Accept != "" {
+		req.Header.Set("Accept", r.Accept)
+	}
+	if r.Type == "" {
+		r.Type = "application/json"
+	}
+	if r.Body != nil {
+		req.Header.Set("Content-Type", r.Type)
+	}
+	resp, err := c.http.Do(req)
+	var where *url.Error
+	if errors.As(err, &where) { // its text holds the query
+		return nil, fmt.Errorf("cannot reach %s: %w", req.URL.Host, where.Err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, readProblem(resp)
+}
+
+// call sends one request and reads the JSON of its answer into answer.
+func (c *Client) call(parent context.Context, r Request, patience time.Duration, answer any) error {
+	ctx, cancel := context.WithTimeoutCause(parent, patience, errLate)
+	defer cancel()
+	resp, err := c.Do(ctx, r)
+	if err == nil {
+		defer resp.Body.Close()
+		var body []byte
+		if body, err = io.ReadAll(resp.Body); err == nil {
+			if json.Unmarshal(body, answer) != nil {
+				return foreign("it is not the JSON that was asked for")
+			}
+			return nil
+		}
+	}
+	if errors.Is(context.Cause(ctx), errLate) {
+		return errLate
+	}
+	return err
+}
+
+// postJSON posts a body whose answer says nothing new.
+func (c *Client) postJSON(ctx context.Context, path string, body any) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	var answer struct{}
+	return c.call(ctx, Request{Method: http.MethodPost, Path: path, Body: raw}, callTime, &answer)
+}
+
+// Retry calls attempt until it succeeds or is refused, ctx ends, or Options say
+// that it is enough. It waits longer from time to time, and as long as the server
+// asks.
+func (c *Client) Retry(ctx context.Context, attempt func() error) error {
+	began := time.Now()
+	for failures := 0; ; failures++ {
+		err := attempt()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case c.final(err), c.o.RetryFor < 0:
+			return err
+		}
+		wait := max(backoff(rand.Float64, failures), askedFor(err))
+		if c.o.RetryFor > 0 && time.Since(began)+wait > c.o.RetryFor {
+			return fmt.Errorf("gave up after %v: %w", c.o.RetryFor, err)
+		}
+		if failures == 0 {
+			c.o.OnRetry(err)
+		}
+		pause(ctx, wait)
+	}
+}
+
+// final reports whether there is no sense in another try.
+func (c *Client) final(err error) bool { return !temporary(err) || c.o.GiveUp(err) }

@@ -1,0 +1,119 @@
+package client
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// tokens holds the token, from a constant or a callback. All who need one at the
+// moment it is got wait for the same call.
+type tokens struct {
+	fetch   func(ctx context.Context) (string, error)
+	static  bool
+	turn    chan struct{} // holds one while nobody looks at what is below
+	current string
+	known   bool
+}
+
+func newTokens(o Options) *tokens {
+	t := &tokens{fetch: o.TokenFunc, turn: make(chan struct{}, 1), current: o.Token}
+	t.static = o.TokenFunc == nil
+	t.known = t.static
+	t.turn <- struct{}{}
+	return t
+}
+
+// get returns the token there is, or gets one.
+func (t *tokens) get(ctx context.Context) (string, error) {
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case <-t.turn:
+	}
+	defer func() { t.turn <- struct{}{} }()
+	if t.known {
+		return t.current, nil
+	}
+	token, err := t.fetch(ctx)
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	t.current, t.known = token, true
+	return token, nil
+}
+
+// renew returns another token than the refused one, or that one when there is no
+// other.
+func (t *tokens) renew(ctx context.Context, refused string) (string, error) {
+	if t.static {
+		return refused, nil
+	}
+	t.drop(refused)
+	return t.get(ctx)
+}
+
+// expire has the next request get a new token.
+func (t *tokens) expire() {
+	if !t.static {
+		<-t.turn
+		t.known = false
+		t.turn <- struct{}{}
+	}
+}
+
+// drop does so if that token is still in use.
+func (t *tokens) drop(token string) {
+	<-t.turn
+	if t.current == token {
+		t.known = false
+	}
+	t.turn <- struct{}{}
+}
+
+// watch calls renewed each time it got a new token because the old one is about to
+// expire, until ctx ends.
+func (t *tokens) watch(ctx context.Context, renewed func(ctx context.Context) error, failed func(error)) {
+	for !t.static && ctx.Err() == nil {
+		token, err := t.get(ctx)
+		life, expires := lifetime(token, time.Now())
+		if err != nil || !expires {
+			life = time.Minute // look again: the next one may be another kind
+		}
+		pause(ctx, max(life-min(30*time.Second, life/3), time.Second))
+		if err != nil || !expires || ctx.Err() != nil {
+			continue
+		}
+		t.drop(token)
+		if _, err = t.get(ctx); err == nil {
+			err = renewed(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			failed(fmt.Errorf("renew the token: %w", err))
+		}
+	}
+}
+
+// lifetime is how long a JWT lives from the time it was made. The device's clock
+// may be wrong; how long the token lives is not.
+func lifetime(token string, now time.Time) (life time.Duration, expires bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return 0, false // an API key
+	}
+	var claims struct {
+		Exp float64 `json:"exp"`
+		Iat float64 `json:"iat"`
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil || json.Unmarshal(raw, &claims) != nil || claims.Exp == 0 {
+		return 0, false
+	}
+	if claims.Iat == 0 {
+		claims.Iat = float64(now.Unix())
+	}
+	return time.Duration((claims.Exp - claims.Iat) * float64(time.Second)), true
+}
