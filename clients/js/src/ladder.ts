@@ -82,9 +82,7 @@ export class Ladder {
   }
 
   /** Milliseconds a stream has to bring its first frame. */
-  get patience(): number {
-    return Math.max(2 * this.#rtt, 3000)
-  }
+  get patience(): number { return Math.max(2 * this.#rtt, 3000) }
 
   /** Whether the attempt may be dead without our knowing: nothing came when it should have. */
   get stale(): boolean {
@@ -105,9 +103,9 @@ export class Ladder {
     this.#beat = heartbeat
     this.#retry = retry
     this.#failures = this.#refused = 0
+    this.#doubt = false
     this.#bursts = new Bursts(heartbeat)
     this.#hear()
-    this.#doubt = false
     if (this.#mode === 'poll') this.#hold = new Hold()
     this.#mode = 'stream'
   }
@@ -186,8 +184,8 @@ export class Ladder {
   #fall(hasty = 0): void {
     if (this.forced) this.#fault()
     else this.delay = 0
-    this.#refused = this.#silences = this.#cut = 0
     this.#probe = true
+    this.#refused = this.#silences = this.#cut = 0
     if (this.#mode === 'poll') {
       // The trial failed, as was to be expected: polling goes on, a little bolder.
       this.#hold.lengthen()
@@ -244,8 +242,7 @@ export class Ladder {
 
   #remember(): void {
     const life = this.#life < Infinity ? this.#life : null
-    const plain = this.#mode === 'stream' && !life
-    this.save(plain ? undefined : {
+    this.save(this.#mode === 'stream' && !life ? undefined : {
       transport: this.#mode, life, wait: this.#hold.wait, again: this.#again, round: this.#round,
     })
   }
