@@ -152,7 +152,9 @@ func (c *Client) Retry(ctx context.Context, attempt func() error) error {
 		if failures == 0 {
 			c.o.OnRetry(err)
 		}
-		pause(ctx, wait)
+		if pause(ctx, wait); ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
 	}
 }
 

@@ -17,10 +17,11 @@ type tokens struct {
 	turn    chan struct{} // holds one while nobody looks at what is below
 	current string
 	known   bool
+	fresh   chan struct{} // another token was got
 }
 
 func newTokens(o Options) *tokens {
-	t := &tokens{fetch: o.TokenFunc, turn: make(chan struct{}, 1), current: o.Token}
+	t := &tokens{fetch: o.TokenFunc, turn: make(chan struct{}, 1), fresh: make(chan struct{}, 1), current: o.Token}
 	t.static = o.TokenFunc == nil
 	t.known = t.static
 	t.turn <- struct{}{}
@@ -43,6 +44,10 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("token: %w", err)
 	}
 	t.current, t.known = token, true
+	select {
+	case t.fresh <- struct{}{}:
+	default:
+	}
 	return token, nil
 }
 
@@ -81,10 +86,9 @@ func (t *tokens) watch(ctx context.Context, renewed func(ctx context.Context) er
 		token, err := t.get(ctx)
 		life, expires := lifetime(token, time.Now())
 		if err != nil || !expires {
-			life = time.Minute // look again: the next one may be another kind
+			life = time.Minute // look again
 		}
-		pause(ctx, max(life-min(30*time.Second, life/3), time.Second))
-		if err != nil || !expires || ctx.Err() != nil {
+		if t.changes(ctx, max(life-min(30*time.Second, life/3), time.Second)) || err != nil || !expires {
 			continue
 		}
 		t.drop(token)
@@ -94,6 +98,20 @@ func (t *tokens) watch(ctx context.Context, renewed func(ctx context.Context) er
 		if err != nil && ctx.Err() == nil {
 			failed(fmt.Errorf("renew the token: %w", err))
 		}
+	}
+}
+
+// changes reports whether ctx ended or another token was got before d had passed.
+func (t *tokens) changes(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return true
+	case <-t.fresh:
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

@@ -1,0 +1,267 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// isStream reports a request for a stream.
+func isStream(r *http.Request) bool { return r.Header.Get("Accept") == "text/event-stream" }
+
+// withholding keeps the body of a stream until its end, as some gateways do.
+func withholding(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isStream(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(httptest.NewRecorder(), r)
+	})
+}
+
+// refusing answers a stream with a page of its own.
+func refusing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isStream(r) {
+			http.Error(w, "no streams here", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// snip is a body that ends after so many bytes.
+type snip struct {
+	http.ResponseWriter
+	left int
+}
+
+func (s *snip) Write(b []byte) (int, error) {
+	n := min(len(b), s.left)
+	_, _ = s.ResponseWriter.Write(b[:n])
+	if s.left -= n; s.left == 0 {
+		_ = http.NewResponseController(s.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return len(b), nil
+}
+
+func (s *snip) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// cutting resets each answer to a request for events after another number of bytes.
+func cutting() way {
+	var requests atomic.Int32
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/events") {
+				w = &snip{w, 500 + int(requests.Add(1))*997%4000}
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// forgetful sends one in so many answers to a POST nowhere, after the server made it.
+func forgetful(every int32) way {
+	var posts atomic.Int32
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPost || posts.Add(1)%every != 1 {
+				next.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		})
+	}
+}
+
+// busy answers some requests in place of the server.
+func busy() way {
+	var requests atomic.Int32
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if requests.Add(1)%7 != 1 {
+				next.ServeHTTP(w, r)
+				return
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+	}
+}
+
+// headerless takes away what it does not know.
+func headerless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Last-Event-ID")
+		r.Header.Del("Prefer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// TestHostileWays: whatever is on the way, all events arrive, once each and in
+// order, by the transport that works there.
+func TestHostileWays(t *testing.T) {
+	for name, c := range map[string]struct {
+		way  way
+		want Transport // in the end; Auto: either
+	}{
+		"withholds":  {withholding, Poll},
+		"refuses":    {refusing, Poll},
+		"cuts":       {cutting(), Auto},
+		"forgets":    {forgetful(9), Stream},
+		"is busy":    {busy(), Auto},
+		"headerless": {headerless, Stream},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const events = 60
+			url := newSite(t, c.way)
+			var by atomic.Value
+			o := Options{Token: token(t, "bob", time.Hour), OnConnect: func(transport Transport) { by.Store(transport) }}
+			o.OnError = func(err error) { t.Error(err) }
+			bob, got := dial(t, url, o), newReceived(events)
+			bob.On("n", got.handle)
+			// Known to the server before the events come: it starts at the head.
+			if _, err := bob.Join(t.Context(), "r"); err != nil {
+				t.Fatal(err)
+			}
+			done := listen(bob)
+			emit(t, dial(t, url, Options{Token: token(t, "alice", time.Hour)}), "r", 0, events)
+			got.inOrder(t, 0)
+			if transport := by.Load(); c.want != Auto && transport != c.want {
+				t.Errorf("ended with %v, want %s", transport, c.want)
+			}
+			bob.Close()
+			if err := get(t, done); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestVerdictIsShared: what one client found out, the next one knows.
+func TestVerdictIsShared(t *testing.T) {
+	var streams atomic.Int32
+	url := newSite(t, withholding, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isStream(r) {
+				streams.Add(1)
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	for range 2 {
+		connected := make(chan Transport, 10)
+		c := dial(t, url, Options{Client: "c", OnConnect: func(transport Transport) { connected <- transport }})
+		done := listen(c)
+		if got := get(t, connected); got != Poll {
+			t.Errorf("connected by %s", got)
+		}
+		// The answer that connects is followed by what makes the verdict: another poll.
+		if _, err := c.Emit(t.Context(), Message{Event: "n", Rooms: []string{"@c"}}); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if err := get(t, done); err != nil {
+			t.Error(err)
+		}
+	}
+	if streams.Load() != 1 {
+		t.Errorf("tried %d streams", streams.Load())
+	}
+}
+
+// TestTokenRenewal: a stream outlives its token, and one that is refused is
+// replaced.
+func TestTokenRenewal(t *testing.T) {
+	renewed := make(chan string, 10)
+	url := newSite(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r)
+			if strings.HasSuffix(r.URL.Path, "/token") {
+				renewed <- r.Header.Get("Authorization")
+			}
+		})
+	})
+	var calls atomic.Int32
+	connected := make(chan Transport, 10)
+	lost := make(chan error, 10)
+	got := newReceived(2)
+	c := dial(t, url, Options{
+		TokenFunc: func(context.Context) (string, error) {
+			switch calls.Add(1) {
+			case 1:
+				return "refused", nil
+			case 2:
+				return token(t, "bob", 4*time.Second), nil
+			}
+			return token(t, "bob", time.Hour), nil
+		},
+		OnConnect: func(transport Transport) { connected <- transport },
+		OnLost:    func(err error) { lost <- err },
+	})
+	c.On("n", got.handle)
+	done := listen(c)
+	get(t, connected)
+	backend := dial(t, url, Options{})
+	emit(t, backend, "@bob", 0, 1)
+	if got := get(t, renewed); got == "" {
+		t.Error("renewed without a token")
+	}
+	emit(t, backend, "@bob", 1, 2)
+	got.inOrder(t, 0)
+	c.Close()
+	if err := get(t, done); err != nil || len(lost) > 0 || len(connected) > 0 {
+		t.Errorf("%v, lost %d times", err, len(lost))
+	}
+	if calls.Load() != 3 {
+		t.Errorf("asked for a token %d times", calls.Load())
+	}
+	sad := errors.New("no network")
+	if _, err := Dial(t.Context(), url, Options{TokenFunc: func(context.Context) (string, error) { return "", sad }}); !errors.Is(err, sad) {
+		t.Errorf("dial: %v", err)
+	}
+}
+
+// TestEmitOnce: an emit whose answer got lost is stored once; one that is not
+// wanted any more ends.
+func TestEmitOnce(t *testing.T) {
+	c := dial(t, newSite(t, forgetful(2)), Options{})
+	r, err := c.Emit(t.Context(), Message{Event: "e", Rooms: []string{"r"}})
+	if err != nil || !r.Duplicate || r.Offset == 0 || r.Cursor == "" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err = c.Emit(t.Context(), Message{Event: "e", Rooms: []string{"r"}, Volatile: true}); err == nil {
+		t.Errorf("a volatile event was sent again: %+v", r)
+	}
+	resp, err := c.Do(t.Context(), Request{Method: http.MethodGet, Path: "/rooms/r/events"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || strings.Count(string(body), `"event":"e"`) != 1 {
+		t.Errorf("stored %s, %v", body, err)
+	}
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	c = dial(t, gone.URL, Options{Token: "t", OnRetry: func(error) { cancel() }})
+	if _, err := c.Emit(ctx, Message{Event: "e"}); !errors.Is(err, context.Canceled) || !strings.Contains(fmt.Sprint(err), "cannot reach") {
+		t.Errorf("after its context ended: %v", err)
+	}
+	for patience, want := range map[time.Duration]string{-1: "cannot reach", 1: "gave up after 1ns: cannot reach"} {
+		c = dial(t, gone.URL, Options{Token: "t", RetryFor: patience})
+		if _, err := c.Emit(t.Context(), Message{Event: "e"}); !strings.HasPrefix(fmt.Sprint(err), want) {
+			t.Errorf("%v: %v", patience, err)
+		}
+	}
+}
