@@ -31,10 +31,11 @@ export class Person {
   tokens = 0
   faults = []
 
-  static async come(browser, name, options = desk, query = '') {
+  /** Opens the page for the first time. */
+  static async arrive(browser, room, options = desk, query = '') {
     const p = new Person()
-    p.name = name
     p.query = query
+    p.room = room
     p.context = await browser.newContext({ locale: 'en-GB', ...options })
     p.context.on('request', (r) => {
       if (r.url().endsWith('/demo/token')) p.tokens++
@@ -42,6 +43,12 @@ export class Person {
     })
     for (const end of ['requestfinished', 'requestfailed']) p.context.on(end, (r) => p.streams.delete(r))
     p.page = await p.tab()
+    return p
+  }
+
+  /** The same, and gives a name and is in the room then. */
+  static async come(browser, name, room, options, query) {
+    const p = await Person.arrive(browser, room, options, query)
     await p.page.getByLabel('Your name').fill(name)
     await p.page.getByRole('button', { name: 'Come in' }).click()
     await p.connected()
@@ -49,18 +56,19 @@ export class Person {
   }
 
   /** Another tab; what goes wrong in it is remembered. */
-  async tab(room = '') {
+  async tab() {
     const page = await this.context.newPage()
     // A page that closes takes its requests along without a word.
     page.on('close', () => this.streams.forEach((r) => r.frame().page() === page && this.streams.delete(r)))
     page.on('pageerror', (e) => this.faults.push(e.message))
     page.on('console', (m) => /Content Security|Trusted/.test(m.text()) && this.faults.push(m.text()))
-    await page.goto(url + this.query + (room && '#' + room))
+    await page.goto(`${url}${this.query}#${this.room}`)
     return page
   }
 
   async connected(page = this.page) {
     await page.locator('html[data-state=connected]').waitFor({ state: 'attached' })
+    await page.locator('#people .online', { hasText: '(you)' }).waitFor({ state: 'attached' }) // in the room, too
   }
 
   async say(text, page = this.page) {
@@ -93,6 +101,18 @@ export class Person {
     await this.context.close()
     assert.deepEqual(this.faults, [])
   }
+}
+
+/** Emits to a room of the chat what no page of it would. */
+export async function intrude(room, event) {
+  const post = async (path, body, token) => {
+    const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) }
+    const answer = await fetch(new URL(path, url), { method: 'POST', headers, body: JSON.stringify(body) })
+    assert.ok(answer.ok, `${path}: ${answer.status}`)
+    return answer.json()
+  }
+  const { token } = await post('token', { name: 'Mallory', device: 'mallory1' })
+  await post('../v1/demo/emit', { room: `chat-${room}`, ...event }, token)
 }
 
 export const numbered = (prefix, n) => Array.from({ length: n }, (_, i) => `${prefix}-${i}`)

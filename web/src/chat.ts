@@ -35,7 +35,7 @@ export class Chat {
     this.#log = new Log(byId('log'), this.#me)
     this.#people = new People(this.#me)
     this.#status = new Status(this.socket)
-    this.#ticks = new Ticks(this.socket, this.#me, () => this.#show())
+    this.#ticks = new Ticks(this.socket, () => this.#show())
     this.typing = new Typing(this.socket, byId('typing'), () => this.#room)
     this.#listen()
     void this.#recall()
@@ -67,6 +67,7 @@ export class Chat {
     document.title = `${this.rooms.open} · Culvert chat`
     this.#log.clear()
     this.typing.clear()
+    this.#people.asked()
     this.#people.set([])
     this.#show()
     await this.#refresh()
@@ -77,7 +78,6 @@ export class Chat {
     const name = this.rooms.open
     await this.socket.leave(roomOf(name))
     this.#by.delete(roomOf(name))
-    location.hash = '#lobby'
     this.rooms.remove(name)
   }
 
@@ -110,6 +110,7 @@ export class Chat {
     if (!this.socket.connected) return
     try {
       await this.socket.join(room)
+      this.#people.asked()
       const [history, people, mine] = await Promise.all([
         this.#server.history(room), this.#server.people(room), this.#server.rooms(),
       ])
@@ -119,7 +120,9 @@ export class Chat {
       this.#people.set(people)
       this.#show()
       void this.#ticks.ask(room, this.#of(room))
-    } catch {} // the network went again; the next connection comes back here
+    } catch (error) {
+      console.warn(error) // most likely the network went again; the next connection comes back here
+    }
   }
 
   /** Shows what an earlier page has left in the outbox. */
@@ -138,7 +141,7 @@ export class Chat {
   }
 
   #of(room: string): Messages {
-    const known = this.#by.get(room) ?? new Messages()
+    const known = this.#by.get(room) ?? new Messages(this.#me)
     this.#by.set(room, known)
     return known
   }

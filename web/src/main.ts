@@ -2,6 +2,7 @@ import { Chat } from './chat.js'
 import { byId } from './dom.js'
 import { choose, forget, known, nameOf } from './identity.js'
 import { tidy } from './rooms.js'
+import { Server } from './server.js'
 
 const entry = byId<HTMLFormElement>('entry')
 const name = byId<HTMLInputElement>('name')
@@ -55,11 +56,18 @@ const fold = () => (byId<HTMLDetailsElement>('who').open = wide.matches)
 wide.addEventListener('change', fold)
 fold()
 
-entry.addEventListener('submit', (e) => {
+entry.addEventListener('submit', async (e) => {
   e.preventDefault()
-  const chosen = name.value.trim().replaceAll('#', '')
-  if (!chosen) return name.focus()
-  choose(chosen)
-  open()
+  const fault = byId('fault')
+  fault.textContent = ''
+  const who = choose(name.value.trim())
+  try {
+    await new Server(who, () => {}).token() // the server says what is wrong with a name
+    open()
+  } catch (error) {
+    forget()
+    fault.textContent = `That did not work: ${(error as Error).message}`
+    name.focus()
+  }
 })
 open()

@@ -23,12 +23,14 @@ export class Messages {
   #stored = new Map<number, Message>()
   #waiting = new Map<string, Message>()
 
-  /** Takes a message of the log; false when it was here already. */
-  take(e: Stored): boolean {
-    if (this.#stored.has(e.offset)) return false
-    this.#waiting.delete(e.data.id)
-    const { id, text } = e.data
-    this.#stored.set(e.offset, { id: `${id}`, text: `${text}`, from: e.from ?? '', at: e.at, offset: e.offset })
+  constructor(private me: string) {}
+
+  /** Takes a message of the log; false when it was here already, or is none: anybody may write there. */
+  take({ offset, data, from, at }: Stored): boolean {
+    if (this.#stored.has(offset) || typeof data?.id !== 'string' || typeof data.text !== 'string') return false
+    if (from === this.me) this.#waiting.delete(data.id)
+    const id = this.#known(data.id) || from !== this.me ? `${offset}` : data.id
+    this.#stored.set(offset, { id, text: data.text, from: from ?? '', at, offset })
     return true
   }
 
@@ -42,16 +44,16 @@ export class Messages {
     if (m) m.refused = why
   }
 
-  /** Every message of the client up to an offset has reached so many. */
-  reached(client: string, upTo: number, got: number): void {
+  /** Every own message up to an offset has reached so many. */
+  reached(upTo: number, got: number): void {
     for (const m of this.#stored.values()) {
-      if (m.from === client && m.offset! <= upTo) m.got = Math.max(m.got ?? 0, got)
+      if (m.from === this.me && m.offset! <= upTo) m.got = Math.max(m.got ?? 0, got)
     }
   }
 
-  /** The offset of the client's newest stored message. */
-  newest(client: string): number {
-    return Math.max(0, ...[...this.#stored.values()].filter((m) => m.from === client).map((m) => m.offset!))
+  /** The offset of the newest own message that is stored; 0: there is none. */
+  newest(): number {
+    return Math.max(0, ...[...this.#stored.values()].filter((m) => m.from === this.me).map((m) => m.offset!))
   }
 
   all(): Message[] {

@@ -6,18 +6,25 @@ import type { Person } from './server.js'
 /** Who is in the open room: those online first. */
 export class People {
   #all = new Map<string, boolean>()
+  #heard = new Map<string, boolean>()
   #list = byId('people')
   #count = byId('count')
 
   constructor(private me: string) {}
 
+  /** A list is on its way: what is heard until it comes is newer than the list. */
+  asked(): void {
+    this.#heard.clear()
+  }
+
   set(people: Person[]): void {
-    this.#all = new Map(people.map((p) => [p.client, p.online]))
+    this.#all = new Map([...people.map((p) => [p.client, p.online] as const), ...this.#heard])
     this.#show()
   }
 
   /** Somebody came online, or went. */
   turn(client: string, online: boolean): void {
+    this.#heard.set(client, online)
     this.#all.set(client, online)
     this.#show()
   }

@@ -32,9 +32,10 @@ export class Rooms {
     this.show()
   }
 
+  /** The room was left: another one opens. The address changes, and that shows it. */
   remove(name: string): void {
     if (!always.includes(name)) this.#names.delete(name)
-    this.show()
+    location.hash = `#${always.find((other) => other !== name)}`
   }
 
   /** A message came in a room that may not be open. */

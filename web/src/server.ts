@@ -10,7 +10,7 @@ export const base = new URL('..', location.href).href
 export interface Stored {
   offset: number
   event: string
-  data: { id: string; text: string }
+  data: { id?: unknown; text?: unknown } | null
   from: string | null
   at: string
 }

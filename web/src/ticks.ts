@@ -14,7 +14,7 @@ export class Ticks {
   #asking = new Set<string>()
   #again = new Set<string>()
 
-  constructor(private socket: Socket, private me: string, private changed: () => void) {
+  constructor(private socket: Socket, private changed: () => void) {
     socket.on('delivered?', () => true)
   }
 
@@ -23,12 +23,12 @@ export class Ticks {
     this.#asking.add(room)
     await new Promise((over) => setTimeout(over, pause))
     this.#again.delete(room)
-    const upTo = messages.newest(this.me)
+    const upTo = messages.newest()
     // Without a connection the question would wait in the outbox with the messages.
     if (upTo && this.socket.connected) {
       try {
         const replies = await this.socket.to(room).except('@me').timeout(patience).emitWithAck('delivered?', null, {})
-        messages.reached(this.me, upTo, new Set(replies.map((r) => r.from)).size)
+        messages.reached(upTo, new Set(replies.map((r) => r.from)).size)
         this.changed()
       } catch {} // nobody is there; whoever comes will be asked
     }
