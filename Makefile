@@ -16,9 +16,9 @@ help: ## list the targets
 # Without PostgreSQL on the machine, and no right to install it, culvert
 # downloads one for itself.
 .PHONY: run
-run: ## serve on a Postgres of its own (ARGS='--listen :9000' passes flags on)
+run: ## serve, with the chat at /demo/, on a Postgres of its own (ARGS='--listen :9000' passes flags on)
 	@scripts/need postgres || echo "culvert will try to download PostgreSQL for itself" >&2
-	@$(GO) run . serve $(ARGS)
+	@$(GO) run . serve --demo $(ARGS)
 
 # The tests come last, so that their verdict is the last thing to read.
 .PHONY: test
@@ -63,6 +63,13 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
 		done; \
 	done
+
+# What it builds is committed: serving the chat takes no Node.js. The test of the
+# chat fails when its sources, or the client's, have moved on.
+.PHONY: web
+web: ## build the script of the chat at /demo/ from web/src and clients/js
+	scripts/need web
+	cd web && npm ci --silent && npm run --silent build
 
 .PHONY: bench
 bench: build ## measure, as ratios to ceilings of the same run

@@ -95,6 +95,9 @@ func (h *Handler) routes() {
 		e.Add(method, "/openapi.yaml", h.openapi)
 		e.Add(method, "/problems/:slug", h.explain)
 	}
+	if h.o.Demo != nil {
+		e.Match([]string{http.MethodGet, http.MethodHead, http.MethodPost}, "/demo*", echo.WrapHandler(h.o.Demo))
+	}
 	e.GET("/v1", h.admitKey(h.namespaces))
 	e.GET("/v1/:ns", h.admit(h.namespace))
 	e.PUT("/v1/:ns", h.admit(h.putNamespace))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -51,6 +52,8 @@ type Options struct {
 	// CORSOrigins are the origins, such as "https://app.example", whose pages
 	// may use this server. None: only pages of its own origin.
 	CORSOrigins []string
+	// Demo serves GET and POST below /demo/, without credentials; nil: nobody does.
+	Demo http.Handler
 	// Limits bound what one namespace or client may take of this instance; the
 	// zero value bounds nothing.
 	Limits Limits

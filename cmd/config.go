@@ -27,6 +27,7 @@ type Config struct {
 	JWTIssuer     string   // empty: any
 	JWTLeeway     time.Duration
 	CORSOrigins   []string
+	Demo          bool // a chat at /demo/, with tokens for everybody
 
 	Heartbeat time.Duration // silence on a stream before a heartbeat frame
 	MaxAge    time.Duration // life of a stream before the client is asked to come back

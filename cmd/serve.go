@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvertmq/culvert/api"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/web"
 )
 
 func (p *process) serveCommand() *cobra.Command {
@@ -82,6 +83,11 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 	}
 	options := cfg.options()
 	options.Logger, options.Registerer = log, registry
+	if cfg.Demo {
+		if options.Demo, err = demo(ctx, &cfg.Config, s.queue, log); err != nil {
+			return err
+		}
+	}
 	if s.handler, err = api.New(s.queue, options); err != nil {
 		return err
 	}
@@ -90,6 +96,9 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 		p.tour(&cfg.Config, s.url())
 	}
 	fmt.Fprintf(p.stderr, "ready %s\n", s.url())
+	if cfg.Demo {
+		p.say("the chat is at %s%s", s.url(), web.Prefix)
+	}
 	log.Info("serving", "listen", s.api.Addr().String(), "admin", s.adminAddress())
 	return s.run(ctx)
 }

@@ -62,6 +62,8 @@ var settings = []setting{
 		help: "how far the issuer's clock may be off when exp, nbf and iat are checked"},
 	{name: "cors-origins", kind: "origins", set: setCORSOrigins,
 		help: "comma-separated origins that may call from a browser, such as https://app.example.com"},
+	{name: "demo", def: "false", kind: "bool", set: setBool(func(c *Config) *bool { return &c.Demo }),
+		help: "serve a chat at /demo/ that lets in everybody who reaches the server: for this machine, not for production"},
 	{name: "heartbeat", def: "15", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.Heartbeat }, minHeartbeat, maxHeartbeat),
 		help: "silence on a stream before a heartbeat"},
 	{name: "max-age", def: "3300", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.MaxAge }, minMaxAge, maxMaxAge),

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/culvertmq/culvert/api"
@@ -66,9 +65,6 @@ func (p *process) token(c *cobra.Command, f tokenFlags) error {
 	if len(cfg.JWTAlgorithms) > 0 && !slices.Contains(cfg.JWTAlgorithms, "HS256") {
 		return fmt.Errorf("jwt-algorithms (%s) leaves out HS256, so the server would refuse the token", strings.Join(cfg.JWTAlgorithms, ","))
 	}
-	if f.aud == nil && len(cfg.JWTAudience) > 0 {
-		f.aud = cfg.JWTAudience[:1]
-	}
 	secret := cfg.JWTSecret
 	if secret == "" {
 		path := filepath.Join(cfg.Data, jwtSecretFile)
@@ -80,19 +76,13 @@ func (p *process) token(c *cobra.Command, f tokenFlags) error {
 			return err
 		}
 	}
-	now := time.Now()
-	token, err := api.SignToken([]byte(secret), api.Claims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Subject:   f.sub,
-			Audience:  f.aud,
-			Issuer:    cmp.Or(f.iss, cfg.JWTIssuer),
-			IssuedAt:  jwt.NewNumericDate(now),
-			ExpiresAt: jwt.NewNumericDate(now.Add(f.ttl)),
-		},
-		Namespaces: f.ns,
-		Rooms:      f.rooms,
-		Emit:       f.emit,
-	})
+	claims := cfg.claims(f.sub, f.ttl)
+	claims.Namespaces, claims.Rooms, claims.Emit = f.ns, f.rooms, f.emit
+	if f.aud != nil {
+		claims.Audience = f.aud
+	}
+	claims.Issuer = cmp.Or(f.iss, claims.Issuer)
+	token, err := api.SignToken([]byte(secret), claims)
 	if err != nil {
 		return err
 	}

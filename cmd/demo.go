@@ -1,0 +1,75 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/web"
+)
+
+// What a token of the demo opens: the rooms of the chat in a namespace of its own.
+const (
+	demoNamespace = "demo"
+	demoRooms     = "chat-*"
+)
+
+// demoSettings keep what anybody may do there small.
+var demoSettings = queue.NamespaceSettings{
+	Retention: 24 * time.Hour, Presence: []string{demoRooms},
+	EmitRate: 500, ClientRate: 50, MaxConnectionsClient: 16, MaxRoomsClient: 50,
+}
+
+// demo makes the demo's namespace and its handler. Whoever reaches the server gets
+// a token from it.
+func demo(ctx context.Context, cfg *Config, q *queue.Queue, log *slog.Logger) (http.Handler, error) {
+	switch {
+	case cfg.JWTSecret == "":
+		return nil, errors.New("demo: the demo signs tokens, and there is no secret for that: give one with --jwt-secret, or start without --demo")
+	case len(cfg.JWTAlgorithms) > 0 && !slices.Contains(cfg.JWTAlgorithms, "HS256"):
+		return nil, errors.New("demo: jwt-algorithms leaves out HS256, which the demo signs its tokens with: add it, or start without --demo")
+	}
+	if !isLoopback(cfg.Listen) {
+		log.Warn("--demo gives a token for the namespace demo to everybody who reaches this server, and the address is not a loopback one", "listen", cfg.Listen)
+	}
+	ns, err := queue.ParseNamespace(demoNamespace)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := q.PutNamespace(ctx, ns, demoSettings); err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
+	}
+	return web.New(func(client string, life time.Duration) (string, error) {
+		c := cfg.claims(client, life)
+		c.Namespaces, c.Rooms, c.Emit = api.List{demoNamespace}, api.List{demoRooms}, api.List{demoRooms}
+		return api.SignToken([]byte(cfg.JWTSecret), c)
+	})
+}
+
+// claims are those every token of this server needs.
+func (c *Config) claims(sub string, life time.Duration) api.Claims {
+	now := time.Now()
+	return api.Claims{RegisteredClaims: jwt.RegisteredClaims{
+		Subject:   sub,
+		Audience:  c.JWTAudience[:min(1, len(c.JWTAudience))],
+		Issuer:    c.JWTIssuer,
+		IssuedAt:  jwt.NewNumericDate(now),
+		ExpiresAt: jwt.NewNumericDate(now.Add(life)),
+	}}
+}
+
+// isLoopback reports whether only this machine reaches the address.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}

@@ -1,0 +1,175 @@
+package cmd
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestDemo is the chat on a fresh machine, and what else its visitors could try.
+func TestDemo(t *testing.T) {
+	s := serve(t, dataFolder(t), "--demo")
+	s.stderr.await(t, `the chat is at http://`)
+	t.Run("token", func(t *testing.T) { testDemoToken(t, s) })
+	t.Run("requests", func(t *testing.T) { testDemoRequests(t, s) })
+	t.Run("page", func(t *testing.T) { testDemoPage(t, s) })
+	web, err := filepath.Abs("../web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := func(t *testing.T, program string, args ...string) {
+		t.Helper()
+		c := exec.CommandContext(t.Context(), program, args...)
+		c.Dir = web
+		c.Env = append(os.Environ(), "CULVERT_DEMO_URL="+s.url+"/demo/")
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%s %q: %v\n%s", program, args, err, out)
+		}
+	}
+	node(t, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+	t.Run("assets are built from the sources", func(t *testing.T) { node(t, "npm", "run", "check") })
+	t.Run("browsers", func(t *testing.T) { node(t, "npm", "run", "e2e") })
+}
+
+// ask sends a request and returns the status and the body.
+func ask(t *testing.T, method, url, body string, header ...string) (int, http.Header, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	for pair := range slices.Chunk(header, 2) {
+		r.Header.Set(pair[0], pair[1])
+	}
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, answer.Header, string(b)
+}
+
+// testDemoToken: a visitor reaches the rooms of the chat and nothing else.
+func testDemoToken(t *testing.T, s *program) {
+	status, header, body := ask(t, "POST", s.url+"/demo/token", `{"name":"Zoë X","device":"abcdefgh1"}`)
+	var got struct{ Token, Client string }
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || got.Client != "Zoë X#abcdefgh1" || header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d %s", status, body)
+	}
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"POST", "/v1/demo/emit", `{"room":"chat-lobby","event":"message"}`, 201},
+		{"POST", "/v1/demo/emit", `{"room":"lobby","event":"message"}`, 403},
+		{"POST", "/v1/demo/emit", `{"room":"@Ann#abcdefgh1","event":"message"}`, 403},
+		{"POST", "/v1/demo/emit", `{"event":"message"}`, 403},
+		{"PUT", "/v1/demo/rooms/chat-lobby/clients/me", "", 200},
+		{"PUT", "/v1/demo/rooms/lobby/clients/me", "", 403},
+		{"GET", "/v1/demo/rooms/*/clients", "", 403},
+		{"GET", "/v1/demo/rooms", "", 403},
+		{"DELETE", "/v1/demo", "", 404},
+		{"POST", "/v1/default/emit", `{"room":"chat-lobby","event":"message"}`, 404},
+	} {
+		if status, _, body := ask(t, c.method, s.url+c.path, c.body, "Authorization", "Bearer "+got.Token); status != c.want {
+			t.Errorf("%s %s %s: %d %s, want %d", c.method, c.path, c.body, status, body, c.want)
+		}
+	}
+}
+
+func testDemoRequests(t *testing.T, s *program) {
+	const good = `{"name":"Ann","device":"abcdefgh1"}`
+	for _, c := range []struct {
+		body   string
+		header []string
+		want   int
+	}{
+		{`{"name":"Ann","device":"abcdefgh1","ttl":1}`, nil, 200},
+		{`{"name":"","device":"abcdefgh1"}`, nil, 422},
+		{`{"name":" Ann","device":"abcdefgh1"}`, nil, 422},
+		{`{"name":"@Ann","device":"abcdefgh1"}`, nil, 422},
+		{`{"name":"Ann#bob","device":"abcdefgh1"}`, nil, 422},
+		{`{"name":"A\u200bnn","device":"abcdefgh1"}`, nil, 422},
+		{`{"name":"` + strings.Repeat("ü", 25) + `","device":"abcdefgh1"}`, nil, 422},
+		{`{"name":"Ann","device":"a#b"}`, nil, 422},
+		{`{"name":"Ann","device":"abcdefgh1","ttl":-1}`, nil, 422},
+		{`{"name":"` + strings.Repeat("a", 2000) + `"}`, nil, 400},
+		{`[]`, nil, 400},
+		{good, []string{"Content-Type", "text/plain"}, 415},
+		{good, []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://elsewhere.example"}, 403},
+	} {
+		if status, _, body := ask(t, "POST", s.url+"/demo/token", c.body, c.header...); status != c.want {
+			t.Errorf("%s %q: %d %s, want %d", c.body, c.header, status, body, c.want)
+		}
+	}
+}
+
+// testDemoPage: everything is served from here, none of it inline, and cached by what it is.
+func testDemoPage(t *testing.T, s *program) {
+	for path, media := range map[string]string{"": "text/html", "chat.js": "text/javascript", "chat.css": "text/css", "base.css": "text/css", "icon.svg": "image/svg+xml"} {
+		status, header, body := ask(t, "GET", s.url+"/demo/"+path, "")
+		policy := header.Get("Content-Security-Policy")
+		if status != 200 || !strings.HasPrefix(header.Get("Content-Type"), media) || !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%q: %d %v", path, status, header)
+		}
+		if path == "" && (strings.Contains(body, "style=") || strings.Contains(body, "<style") || strings.Contains(body, "<script>") || strings.Contains(body, "onclick")) {
+			t.Error("the page has something inline")
+		}
+		if status, _, _ := ask(t, "GET", s.url+"/demo/"+path, "", "If-None-Match", header.Get("ETag")); status != 304 {
+			t.Errorf("%q: %d for what is known", path, status)
+		}
+	}
+	if status, header, _ := ask(t, "GET", s.url+"/demo", ""); status/100 != 3 || header.Get("Location") != "/demo/" {
+		t.Errorf("/demo: %d %v", status, header)
+	}
+	if status, _, _ := ask(t, "GET", s.url+"/demo/nothing", ""); status != 404 {
+		t.Errorf("what is not there: %d", status)
+	}
+}
+
+// TestNoDemo: nobody gets in unless the operator says so, and only where there is
+// something to sign with.
+func TestNoDemo(t *testing.T) {
+	data := dataFolder(t)
+	s := serve(t, data)
+	for _, path := range []string{"/demo/", "/demo/token", "/demo/chat.js"} {
+		if status, _, _ := ask(t, "POST", s.url+path, `{"name":"Ann","device":"abcdefgh1"}`); status != 404 {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+	s.cancel()
+	s.wait(t)
+	for flag, want := range map[string]string{"--api-keys=k": "--jwt-secret", "--jwt-algorithms=HS512": "HS256"} {
+		args := serveArgs(data, "--demo", flag)
+		if strings.Contains(flag, "algorithms") {
+			args = append(args, "--jwt-secret=0123456789abcdef0123456789abcdef")
+		}
+		code, _, stderr := run(t, "", nil, args...)
+		last := stderr[max(0, strings.LastIndexByte(strings.TrimSpace(stderr), '\n')):]
+		if code != exitFailure || !strings.Contains(last, want) {
+			t.Errorf("%s: exit code %d, %s", flag, code, stderr)
+		}
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	for address, want := range map[string]bool{
+		"127.0.0.1:80": true, "[::1]:80": true, "localhost:80": true, "127.3.4.5:80": true,
+		":80": false, "0.0.0.0:80": false, "[::]:80": false, "192.168.1.4:80": false, "example.com:80": false,
+	} {
+		if isLoopback(address) != want {
+			t.Errorf("%s", address)
+		}
+	}
+}

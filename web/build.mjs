@@ -1,0 +1,25 @@
+// Builds assets/chat.js from src and the client's sources. The same sources give the
+// same bytes on every machine: the tools are pinned, and no path gets into the output.
+// With --check it writes nothing, and fails when what is committed is something else.
+import { build } from 'esbuild'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+
+const here = import.meta.dirname ?? new URL('.', import.meta.url).pathname
+const committed = resolve(here, 'assets/chat.js')
+const { outputFiles } = await build({
+  absWorkingDir: here, entryPoints: ['src/main.ts'], bundle: true, write: false,
+  format: 'esm', target: 'es2022', minify: true, charset: 'utf8', legalComments: 'none', logLevel: 'warning',
+  tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
+  alias: {
+    '@culvert/client': resolve(here, '../clients/js/src/index.ts'),
+    // Its own copy, whatever lies in the client's folder.
+    'eventsource-parser': resolve(here, 'node_modules/eventsource-parser'),
+  },
+})
+const [{ contents }] = outputFiles
+if (!process.argv.includes('--check')) writeFileSync(committed, contents)
+else if (!readFileSync(committed).equals(contents)) {
+  console.error('assets/chat.js is not what the sources give: run `make web` and commit it')
+  process.exit(1)
+}
