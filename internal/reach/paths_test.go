@@ -38,6 +38,10 @@ func apache(options string) func(*scene, *testing.T) entrance {
 	return func(s *scene, t *testing.T) entrance { return entrance{address: s.apache(t, options)} }
 }
 
+func caddy(options string) func(*scene, *testing.T) entrance {
+	return func(s *scene, t *testing.T) entrance { return entrance{address: s.caddy(t, options)} }
+}
+
 // fault stands before a balancer that has none.
 func fault(wrap func(http.Handler) http.Handler) func(*scene, *testing.T) entrance {
 	return func(s *scene, t *testing.T) entrance { return entrance{address: serve(t, wrap(s.balancer(t)))} }
@@ -131,6 +135,16 @@ var paths = []path{
 		name: "Apache, as advised", streams: true, short: true,
 		does: "With [deployments/proxies/apache.conf](../deployments/proxies/apache.conf).",
 		open: apache(""),
+	},
+	{
+		name: "Caddy, unset", streams: true,
+		does: "A bare `reverse_proxy`, with `encode gzip` as many sites have it.",
+		open: caddy("encode gzip\n\treverse_proxy {$CULVERT_1} {$CULVERT_2}"),
+	},
+	{
+		name: "Caddy, as advised", streams: true,
+		does: "With [deployments/proxies/Caddyfile](../deployments/proxies/Caddyfile).",
+		open: caddy(""),
 	},
 	{
 		name: "Squid", streams: true, short: true,

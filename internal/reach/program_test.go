@@ -81,7 +81,9 @@ func (s *scene) foreground(t *testing.T, at site, name string, args ...string) {
 	said := &watch{}
 	p := exec.Command(where, args...)
 	p.Dir = at.Dir
-	p.Env = append(os.Environ(), "LISTEN="+at.Listen, "CULVERT_1="+at.One, "CULVERT_2="+at.Two)
+	p.Env = append(os.Environ(),
+		"LISTEN="+at.Listen, "SITE=http://"+at.Listen, "XDG_DATA_HOME="+at.Dir, "XDG_CONFIG_HOME="+at.Dir, "CULVERT_1="+at.One, "CULVERT_2="+at.Two,
+	)
 	p.Stdout, p.Stderr = said, said
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.Start(); err != nil {
@@ -141,6 +143,10 @@ func (s *scene) apache(t *testing.T, options string) string {
 		name = "httpd"
 	}
 	return s.program(t, "apache.conf", options, name, "-DFOREGROUND", "-f")
+}
+
+func (s *scene) caddy(t *testing.T, options string) string {
+	return s.program(t, "Caddyfile", options, "caddy", "run", "--adapter", "caddyfile", "--config")
 }
 
 func (s *scene) squid(t *testing.T) string {
