@@ -126,8 +126,8 @@ func TestLadderTriesAgain(t *testing.T) {
 		}
 		time.Sleep(beat)
 		r.heartbeat(0)
-		if r.saved != (verdict{}) {
-			t.Errorf("remembers %+v", r.saved)
+		if r.saved != (verdict{}) || r.round != 0 {
+			t.Errorf("remembers %+v, in vain %d times", r.saved, r.round)
 		}
 		r.cut(time.Second)
 		r.is(Stream)

@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// TestAckOrder: a position is acknowledged when everything up to it was handled,
+// whatever is finished first.
+func TestAckOrder(t *testing.T) {
+	a := newAcker(&Client{}, place{})
+	var parts []*part
+	for n := range int64(4) {
+		parts = append(parts, a.begin(place{"k", fmt.Sprintf("k:%d", n+1), n + 1}, n != 3))
+	}
+	for _, c := range []struct {
+		finish int
+		want   string
+	}{{1, ""}, {0, "k:2"}, {3, "k:2"}, {2, "k:4"}} {
+		a.finish(parts[c.finish])
+		if got := a.carry(); got != c.want || a.position().cursor != c.want {
+			t.Fatalf("after part %d: acknowledges %q, is at %+v, want %q", c.finish, got, a.position(), c.want)
+		}
+	}
+	a.confirm("k:2") // overtaken
+	if a.carry() != "k:4" || !a.due {
+		t.Error("the newest position was forgotten")
+	}
+	a.confirm("k:4")
+	if a.carry() != "" || a.due {
+		t.Error("acknowledges what is acknowledged")
+	}
+}
+
+// TestRepeats: a server, or what is on the way, that says everything again is not
+// believed; another log begins anew.
+func TestRepeats(t *testing.T) {
+	frame := func(log string, n int) string {
+		return fmt.Sprintf("id: %s:%d\nevent: n\ndata: {\"offset\":%d,\"room\":\"r\",\"event\":\"n\",\"data\":%d}\n\n", log, n, n, n)
+	}
+	hello := func(log string) string {
+		return "event: culvert:hello\ndata: {\"log\":\"" + log + "\",\"heartbeat\":15}\n\n"
+	}
+	answers := make(chan string, 4)
+	answers <- hello("k") + frame("k", 1) + frame("k", 2) + frame("k", 2)
+	answers <- hello("k") + frame("k", 1) + frame("k", 2) + frame("k", 3) + "event: culvert:reconnect\ndata: {\"after\":0}\n\n"
+	answers <- hello("j") + frame("j", 1) + "event: culvert:later\ndata: ?\n\n"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case text := <-answers:
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = w.Write([]byte(text))
+		default:
+			<-r.Context().Done()
+		}
+	}))
+	defer server.Close()
+	got := make(chan string, 10)
+	c := dial(t, server.URL, Options{NoAck: true, Transport: Stream})
+	c.OnAny(func(_ context.Context, e *Event) (any, error) {
+		got <- string(e.Data)
+		return nil, nil
+	})
+	done := listen(c)
+	for _, want := range []string{"1", "2", "3", "1"} {
+		if data := get(t, got); data != want {
+			t.Errorf("received %s, want %s", data, want)
+		}
+	}
+	c.Close()
+	if err := get(t, done); err != nil || len(got) > 0 {
+		t.Errorf("%v, %d more", err, len(got))
+	}
+}
