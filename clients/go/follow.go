@@ -245,8 +245,3 @@ func (f *follower) skip(ctx context.Context, g Gap) error {
 	f.inbox = next
 	return nil
 }
-
-// renewed tells the server of a new token, for the stream that is open.
-func (f *follower) renewed(ctx context.Context) error {
-	return f.c.Retry(ctx, func() error { return f.c.postJSON(ctx, "/token", struct{}{}) })
-}

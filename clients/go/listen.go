@@ -66,3 +66,8 @@ func (c *Client) stop(f *follower) {
 	c.follower, c.cancel = nil, nil
 	close(c.ended)
 }
+
+// renewed tells the server of a new token, for the stream that is open.
+func (f *follower) renewed(ctx context.Context) error {
+	return f.c.Retry(ctx, func() error { return f.c.postJSON(ctx, "/token", struct{}{}) })
+}
