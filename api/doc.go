@@ -6,7 +6,8 @@
 //	observe   request id, panic, error -> problem+json, metrics   observe.go
 //	CORS      preflights end here                                 cors.go
 //	admit     credentials, namespace, client, request rate        admit.go
-//	handler   emit, reply, events, ack, history, client           a file each
+//	handler   emit, reply, events, ack, history, rooms, client,   a file each
+//	          namespaces, token
 //
 // A stream is in one of these states, in one loop (stream.go): greeting
 // (culvert:hello), delivering (Poll has events), waiting (woken by an event, a

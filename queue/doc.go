@@ -18,6 +18,12 @@
 // memory), delivered (returned by Poll), acknowledged (a client's stored cursor
 // passed it), pruned (its slice was dropped; readers that missed it get a Gap).
 //
+// Beside emits, the mover enters joins and leaves into the log (entry.go, stay.go),
+// volatile events pass instances by without it (volatile.go), presence keeps who is
+// online, and the Registry has what operators set.
+//
 // Most callers need Open, Queue.Append, Queue.Subscribe, Subscription.Next and
-// Queue.Ack. The package knows nothing of HTTP.
+// Queue.Ack; for rooms Queue.Join and Queue.Leave, for replies Queue.Reply and
+// Queue.Await, and Queue.Handle to run functions for events. The package knows nothing
+// of HTTP.
 package queue
