@@ -28,7 +28,7 @@ export const everyone: Direction = { rooms: [], except: [], volatile: false, tim
 /** Emits to where it says. Each of its modifiers makes another address. */
 export class Address<Emits extends Events = Events> {
   /** @internal */
-  constructor(private sender: Sender, private way: Direction) {}
+  constructor(private sender: () => Sender, private way: Direction) {}
 
   /** To this room, or these; in addition to those named before. */
   to(room: string | string[]): Address<Emits> {
@@ -58,10 +58,10 @@ export class Address<Emits extends Events = Events> {
   emit<E extends keyof Emits & string>(event: E, data?: Emits[E]): Promise<Receipt> {
     const body = this.#body(event, data)
     if (this.way.volatile) {
-      this.sender.fling({ ...body, volatile: true })
+      this.sender().fling({ ...body, volatile: true })
       return Promise.resolve({})
     }
-    const receipt = this.sender.put(body)
+    const receipt = this.sender().put(body)
     receipt.catch(() => {}) // reported as error
     return receipt
   }
@@ -75,7 +75,7 @@ export class Address<Emits extends Events = Events> {
   async emitWithAck(event: string, data?: unknown, wanted?: Wanted): Promise<unknown> {
     const { timeout } = this.way
     const reply = { timeout: timeout / 1000, count: wanted ? wanted.count : 1 }
-    const replies = await this.sender.ask({ ...this.#body(event, data), reply }, timeout)
+    const replies = await this.sender().ask({ ...this.#body(event, data), reply }, timeout)
     return wanted ? replies : replies[0]!.data
   }
 

@@ -2,7 +2,7 @@ import { nap, persist } from './backoff.js'
 import { value } from './binary.js'
 import type { Clock } from './clock.js'
 import type { Http } from './http.js'
-import { withKey } from './outbox.js'
+import { newKey, withKey } from './outbox.js'
 import { CulvertError } from './problem.js'
 import type { Reply } from './types.js'
 
@@ -12,22 +12,22 @@ import type { Reply } from './types.js'
  * request only makes it come again.
  */
 export async function ask(
-  http: Http, clock: Clock, signal: AbortSignal, body: Record<string, unknown>, timeout: number,
-  put: () => Promise<{ key: string }>,
+  http: Http, clock: Clock, signal: AbortSignal, body: { reply?: { count?: number | undefined } }, timeout: number,
+  put: (text: string, key: string) => Promise<unknown>,
 ): Promise<Reply[]> {
   const until = clock.now() + timeout
   const over = new CulvertError(`no reply in ${timeout} ms`)
   const text = JSON.stringify(body)
-  const { key } = await Promise.race([put(), nap(clock, timeout, signal).then(() => Promise.reject(over))])
+  const key = newKey()
+  await Promise.race([put(text, key), nap(clock, timeout, signal).then(() => Promise.reject(over))])
   for (;;) {
     const left = Math.max(until - clock.now(), 0)
     const wait = Math.min(left / 1000, 20)
-    const answer = await persist(clock, signal, () => http.json('POST', 'emit', {
+    const { complete, replies } = await persist(clock, signal, () => http.json('POST', 'emit', {
       query: { wait: wait.toFixed(3) }, body: withKey(text, key), patience: wait * 1000 + 10_000, signal,
     }), until)
-    if (!answer.complete && left > wait * 1000) continue
-    const replies: Reply[] = answer.replies.map((r: any) => ({ from: r.from, data: value(r) }))
-    if (!replies.length && (body.reply as { count?: number }).count) throw over
-    return replies
+    if (!complete && left > wait * 1000) continue
+    if (!replies[0] && body.reply!.count) throw over
+    return replies.map((r: any) => ({ from: r.from, data: value(r) }))
   }
 }

@@ -10,11 +10,20 @@ export interface Plan {
 }
 
 /** How an attempt ended. */
-export type Ending =
-  | { kind: 'page'; empty: boolean; more: boolean; retry?: number } // a poll brought its answer
-  | { kind: 'asked'; after: number } // the server wants us back after so many seconds
-  | { kind: 'closed' } // end of body, reset, or no connection at all
-  | { kind: 'late' } // the deadline passed
-  | { kind: 'foreign'; gateway: boolean } // something on the way answered
-  | { kind: 'busy'; after: number } // the server cannot now
-  | { kind: 'woken' } // we ended it ourselves, to begin anew
+export interface Ending {
+  kind:
+    | 'page' // a poll brought its answer
+    | 'asked' // the server wants us back later
+    | 'closed' // end of body, reset, or no connection at all
+    | 'late' // the deadline passed
+    | 'foreign' // something on the way answered
+    | 'busy' // the server cannot now
+    | 'woken' // we ended it ourselves, to begin anew
+  /** Seconds after which the server wants us back. */
+  after?: number
+  /** Of a page: it has no events, or there are more after it. */
+  empty?: boolean
+  more?: boolean
+  /** Of a foreign answer: it says that it waited too long. */
+  gateway?: boolean
+}

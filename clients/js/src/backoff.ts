@@ -6,7 +6,7 @@ import { asked, temporary } from './problem.js'
  * many clients of one server do not return as one (full jitter).
  */
 export function backoff(clock: Clock, failures: number): number {
-  return clock.random() * Math.min(30_000, 500 * 2 ** Math.min(failures, 10))
+  return clock.random() * Math.min(30_000, 500 * 2 ** failures)
 }
 
 /** A wait that can be cut short, by wake or by the signal. It is never rejected. */
@@ -35,7 +35,10 @@ export async function persist<T>(clock: Clock, signal: AbortSignal, f: () => Pro
     } catch (error) {
       const wait = Math.max(backoff(clock, failures), asked(error))
       if (!temporary(error) || clock.now() + wait > until) throw error
-      await nap(clock, wait, signal)
+      const rest = nap(clock, wait, signal)
+      globalThis.addEventListener?.('online', rest.wake)
+      await rest
+      globalThis.removeEventListener?.('online', rest.wake)
       if (signal.aborted) throw error
     }
   }

@@ -5,40 +5,48 @@ const longest = 25 // seconds
 const fullPage = 100
 
 /** How long polls are held, and how much they bring: what the way lets through. */
-export class Hold {
+export interface Hold {
   /** Seconds; 0: polls are not held at all. */
-  wait = longest
+  wait: number
   /** Events of a page. */
-  limit = fullPage
-  #fail = 0 // age at which the last held poll failed
-
+  limit: number
   /** A page came. lasted: it was held to its end, so a cut before was chance. */
-  page(lasted: boolean): void {
-    this.limit = Math.min(fullPage, this.limit * 2)
-    if (lasted) this.#fail = 0
-  }
-
+  page(lasted: boolean): void
   /** The page broke off while it came: a smaller one may pass. */
-  broken(): void {
-    this.limit = Math.max(1, this.limit >> 1)
-  }
-
+  broken(): void
   /** A held poll failed at this age; reports whether something there cuts, and holds less then. */
-  failed(age: number, certain: boolean): boolean {
-    const constant = certain || same(age, this.#fail)
-    this.#fail = constant ? 0 : age
-    if (constant) this.shorten(age)
-    return constant
-  }
-
+  failed(age: number, certain: boolean): boolean
   /** Stays below an age at which something on the way cuts. */
-  shorten(age: number): void {
-    const wait = Math.min(this.wait / 2, age * 0.0007)
-    this.wait = wait < 1 ? 0 : Math.floor(wait * 10) / 10
-  }
-
+  shorten(age: number): void
   /** Dares more, from time to time. */
-  lengthen(): void {
-    this.wait = Math.min(longest, this.wait * 2 || 1)
+  lengthen(): void
+}
+
+export function createHold(): Hold {
+  let last = 0 // age at which the last held poll failed
+  const hold: Hold = {
+    wait: longest,
+    limit: fullPage,
+    page(lasted) {
+      hold.limit = Math.min(fullPage, hold.limit * 2)
+      if (lasted) last = 0
+    },
+    broken() {
+      hold.limit = Math.max(1, hold.limit >> 1)
+    },
+    failed(age, certain) {
+      const constant = certain || same(age, last)
+      last = constant ? 0 : age
+      if (constant) hold.shorten(age)
+      return constant
+    },
+    shorten(age) {
+      const wait = Math.min(hold.wait / 2, age * 0.0007)
+      hold.wait = wait < 1 ? 0 : Math.floor(wait * 10) / 10
+    },
+    lengthen() {
+      hold.wait = Math.min(longest, hold.wait * 2 || 1)
+    },
   }
+  return hold
 }

@@ -16,46 +16,52 @@ export interface Request {
 }
 
 /** Requests of one client to one namespace. */
-export class Http {
-  /** fetcher is looked up anew each time: pages replace it, and it wants no other `this`. */
-  constructor(
-    private base: string, private client: string | undefined, private credentials: Credentials,
-    private clock: Clock, private fetcher: typeof fetch = (...args) => fetch(...args),
-  ) {}
-
+export interface Http {
   /** The answer, whatever it is; a refused token is renewed once. */
-  async send(method: string, path: string, { query, headers, body, ...rest }: Request): Promise<Response> {
-    const url = new URL(path, this.base)
-    for (const [k, v] of Object.entries({ client: this.client, ...query })) {
-      if (v !== undefined) url.searchParams.set(k, `${v}`)
+  send(method: string, path: string, o: Request): Promise<Response>
+  /** The answer of a successful request, as JSON; everything else is an error. */
+  json(method: string, path: string, o: Request): Promise<any>
+}
+
+/** fetcher is looked up anew each time: pages replace it, and it wants no other `this`. */
+export function createHttp(
+  base: string, client: string | undefined, credentials: Credentials, clock: Clock,
+  fetcher: typeof fetch = (...args) => fetch(...args),
+): Http {
+  const send: Http['send'] = async (method, path, { query, headers, body, signal, keepalive }) => {
+    const url = new URL(path, base)
+    for (const [k, v] of Object.entries({ client, ...query })) {
+      if (v !== undefined) url.searchParams.set(k, v as string)
     }
-    const { fetcher } = this
-    const ask = (token: string) => fetcher(url, {
-      ...rest,
+    const ask = async (token: string) => fetcher(url, {
       method,
       headers: { Authorization: 'Bearer ' + token, ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers },
+      body: typeof body === 'object' ? JSON.stringify(body) : (body as string),
       cache: 'no-store',
       credentials: 'omit',
-      ...(body ? { body: typeof body === 'string' ? body : JSON.stringify(body) } : {}),
+      keepalive: !!keepalive,
+      signal: signal!,
     })
-    const token = await this.credentials.get()
+    const token = await credentials.get()
     const answer = await ask(token)
-    if (answer.status !== 401 || !(await this.credentials.renew(token))) return answer
-    return ask(await this.credentials.get())
+    return answer.status === 401 && (await credentials.renew(token)) ? ask(await credentials.get()) : answer
   }
 
-  /** The answer of a successful request, as JSON; everything else is an error. */
-  async json(method: string, path: string, { signal, patience = 20_000, ...o }: Request): Promise<any> {
-    const abort = new AbortController()
-    const stop = () => abort.abort(new CulvertError('no answer in time'))
-    if (signal?.aborted) stop()
-    signal?.addEventListener('abort', stop)
-    const cancel = this.clock.after(patience, stop)
-    try {
-      return await read(await this.send(method, path, { ...o, signal: abort.signal }))
-    } finally {
-      cancel()
-      signal?.removeEventListener('abort', stop)
-    }
+  return {
+    send,
+    async json(method, path, o) {
+      const { signal } = o
+      const abort = new AbortController()
+      const stop = () => abort.abort(new CulvertError('no answer in time'))
+      if (signal?.aborted) stop()
+      signal?.addEventListener('abort', stop)
+      const cancel = clock.after(o.patience ?? 20_000, stop)
+      try {
+        return await read(await send(method, path, { ...o, signal: abort.signal }))
+      } finally {
+        cancel()
+        signal?.removeEventListener('abort', stop)
+      }
+    },
   }
 }

@@ -17,41 +17,44 @@ export interface WireEvent {
  * The position of a client, and the memory that makes of "at least once" no more
  * than once: whatever way an event comes again, its offset was seen.
  */
-export class Inbox {
+export interface Inbox {
   /** Go on after this cursor; undefined: where the server says. */
   position: string | undefined
-  #last = -1
-  #log: string | undefined
-  #gap = ''
-
   /** The log the server has; another one counts its offsets anew. */
-  log(log: string): void {
-    if (this.#log !== undefined && this.#log !== log) this.#last = -1
-    this.#log = log
-  }
-
+  log(log: string): void
   /** Whether the gap is news; its end is where to go on. */
-  gap(gap: Gap): boolean {
-    if (gap.reason === 'log') this.#last = -1
-    this.position = gap.to
-    const news = this.#gap !== gap.to
-    this.#gap = gap.to
-    return news
-  }
-
+  gap(gap: Gap): boolean
   /** Whether the event came before. */
-  seen(e: WireEvent): boolean {
-    return e.offset !== undefined && e.offset <= this.#last
-  }
-
+  seen(e: WireEvent): boolean
   /** The event, unless it came before. */
-  take(e: WireEvent, cursor?: string): Delivery | undefined {
-    if (this.seen(e)) return
-    if (e.offset !== undefined) {
-      this.#last = e.offset
-      if (cursor) this.position = cursor
-    }
-    const { binary: _, ...rest } = e
-    return { ...rest, data: value(e) }
+  take(e: WireEvent, cursor?: string): Delivery | undefined
+}
+
+export function createInbox(): Inbox {
+  let last = -1
+  let known: string | undefined // log
+  let hole: string | undefined
+  const seen = ({ offset = Infinity }: WireEvent) => offset <= last
+  return {
+    position: undefined,
+    log(log) {
+      if (known !== undefined && known !== log) last = -1
+      known = log
+    },
+    gap({ reason, to }) {
+      if (reason === 'log') last = -1
+      this.position = to
+      return hole !== (hole = to)
+    },
+    seen,
+    take(e, cursor) {
+      if (seen(e)) return
+      if (e.offset !== undefined) {
+        last = e.offset
+        if (cursor) this.position = cursor
+      }
+      const { binary: _, ...rest } = e
+      return { ...rest, data: value(e) }
+    },
   }
 }

@@ -1,12 +1,12 @@
 import type { Ending, Plan } from './attempt.js'
 import { backoff } from './backoff.js'
-import { Bursts } from './bursts.js'
 import type { Clock } from './clock.js'
-import { Hold, same } from './hold.js'
+import { createHold, same } from './hold.js'
 import type { Transport } from './types.js'
 import type { Verdict } from './verdict.js'
 
 const shortLife = 10_000 // a stream cut earlier is worth less than long polls
+const bearable = 5 // bodies of polls that break, one after the other
 
 /**
  * Finds the best way to receive that works. It does nothing itself: begin says what
@@ -19,231 +19,281 @@ const shortLife = 10_000 // a stream cut earlier is worth less than long polls
  * A fall to polling stays in doubt until a poll has brought an answer: when that
  * fails, too, the network was at fault and not the stream.
  */
-export class Ladder {
+export interface Ladder {
   /** When the attempt is given up (clock.now). */
-  deadline = Infinity
+  deadline: number
   /** Milliseconds until the next attempt. */
-  delay = 0
+  delay: number
   /** Whether events can come: the last attempt worked, or the next may still. */
-  up = false
-
-  #mode: Transport = 'stream'
-  #hold = new Hold()
-  #life = Infinity
-  #again = 0
-  #round = 0
-  #doubt = false // the fall to polling is not confirmed
-  #hasty = 0 // the patience it was made with, when that ran out
-  #failures = 0
-  #refused = 0
-  #silences = 0
-  #cut = 0 // age at which the last stream was cut
-  #probe = true // the next poll is not held: is there a way at all?
-  #rtt = 0
-  #plan!: Plan
-  #trial = false // of the stream, while polls work
-  #began = 0
-  #answered = false
-  #open = false
-  #heard = 0 // when the last frame came
-  #beat = 0
-  #retry = 1000
-  #bursts = new Bursts(0)
-
-  constructor(
-    private clock: Clock, known: Verdict | undefined,
-    private save: (v: Verdict | undefined) => void, private forced?: Transport,
-  ) {
-    if (!known) return
-    this.#mode = known.transport
-    this.#hold.wait = known.wait
-    this.#again = known.again
-    this.#round = known.round
-    if (known.life && clock.wall() < known.again) this.#life = known.life
-  }
-
+  up: boolean
   /** Insists on a transport, or no longer. */
-  force(transport: Transport | undefined): void {
-    this.forced = transport
-    if (transport !== 'poll') this.#mode = 'stream'
-    this.#doubt = false
+  force(transport: Transport | undefined): void
+  /** The next attempt, which begins now. */
+  begin(): Plan
+  /** Whether the attempt may be dead without our knowing: nothing came when it should have. */
+  stale(): boolean
+  /** The headers of a poll have come; what remains is to read it. */
+  answered(): void
+  /** A stream has said culvert:hello. Both values are milliseconds. */
+  hello(heartbeat: number, retry: number): void
+  /** A frame came; at is the server's clock where the frame is a heartbeat. */
+  frame(at?: number): void
+  /** The machine was asleep, or the network changed: try at once, the stream too where asked. */
+  wake(stream: boolean): void
+  /** The attempt ended. */
+  end(e: Ending): void
+}
+
+export function createLadder(
+  clock: Clock, known: Verdict | undefined, save: (v: Verdict | undefined) => void, forced?: Transport,
+): Ladder {
+  const { now, wall, random } = clock
+  let mode: Transport = 'stream'
+  let hold = createHold()
+  let life = Infinity
+  let again = 0 // when the stream is tried again (clock.wall)
+  let round = 0 // how often that was in vain
+  let doubt = false // the fall to polling is not confirmed
+  let hasty = 0 // the patience it was made with, when that ran out
+  let probe = true // the next poll is not held: is there a way at all?
+  let rtt = 0
+
+  // In a row:
+  let failures = 0
+  let refused = 0 // streams
+  let silences = 0
+  let reach = 0 // the greatest age at which a frame came in those silent streams
+  let short = 0 // streams cut soon
+  let cut = 0 // age at which the last stream was cut
+  let missed = 0 // polls that failed
+  let broken = 0 // polls whose body broke off
+  let lates = 0 // polls not answered in time
+
+  // Of the attempt:
+  let plan: Plan
+  let trial = false // of the stream, while polls work
+  let began = 0
+  let answered = false
+  let open = false
+  let heard = 0 // when the last frame came
+  let beat = 0
+  let retry = 1000
+  // The ages of heartbeats when they come, by two clocks that need not agree, so that
+  // only their difference means something. They alone tell a stream that something
+  // batches: they are sent when they are made, while events may be old.
+  let young = 0
+  let old = 0
+
+  if (known) {
+    ({ transport: mode, again, round } = known)
+    hold.wait = known.wait
+    if (known.life && wall() < again) life = known.life
   }
 
-  /** The next attempt, which begins now. */
-  begin(): Plan {
-    const now = this.clock.now()
-    this.#began = now
-    this.#answered = this.#open = false
-    this.#trial = !this.forced && this.#mode === 'poll' && !this.#doubt && this.clock.wall() >= this.#again
-    const transport = this.forced ?? (this.#trial ? 'stream' : this.#mode)
-    const wait = this.#probe ? 0 : this.#hold.wait
-    this.deadline = now + (transport === 'stream' ? this.patience : wait * 1000 + Math.max(2 * this.#rtt, 10_000))
-    return (this.#plan = { transport, wait, limit: this.#hold.limit })
+  const ladder: Ladder = {
+    deadline: Infinity,
+    delay: 0,
+    up: false,
+
+    force(transport) {
+      forced = transport
+      if (transport !== 'poll') mode = 'stream'
+      doubt = false
+    },
+
+    begin() {
+      heard = began = now()
+      answered = open = false
+      trial = !forced && mode === 'poll' && !doubt && wall() >= again
+      const transport = forced ?? (trial ? 'stream' : mode)
+      const wait = probe ? 0 : hold.wait
+      ladder.deadline = began + (transport === 'stream' ? patience() : wait * 1000 + Math.min(patience() * 2 ** lates, 30_000))
+      return (plan = { transport, wait, limit: hold.limit })
+    },
+
+    stale: () => !open || now() - heard > 1.2 * beat,
+
+    answered() {
+      answered = true
+      lates = 0
+      ladder.deadline = now() + 30_000
+      if (!plan.wait) rtt = now() - began
+    },
+
+    hello(heartbeat, after) {
+      open = ladder.up = probe = true
+      beat = heartbeat
+      retry = after
+      failures = refused = missed = 0
+      doubt = false
+      young = Infinity
+      old = -young
+      hear()
+      if (mode === 'poll') hold = createHold()
+      mode = 'stream'
+    },
+
+    frame(at) {
+      const proven = now() - began > 2.5 * beat
+      if (proven) silences = 0
+      if (at) {
+        const age = now() - at
+        young = Math.min(young, age)
+        old = Math.max(old, age)
+      }
+      hear()
+      if (!at || !proven || !round || batched()) return
+      round = 0 // it works, and not only for its first frames
+      remember()
+    },
+
+    wake(stream) {
+      ladder.delay = failures = 0
+      probe = true
+      if (stream) again = 0
+    },
+
+    end(e) {
+      const age = now() - began
+      const { kind, after = 0 } = e
+      ladder.deadline = Infinity
+      ladder.delay = after * 1000
+      if (kind === 'asked') cut = short = 0 // not cut this time
+      else if (kind === 'busy') fault(ladder.delay)
+      else if (kind === 'page') page(e, age)
+      else if (kind === 'woken') return
+      else if (plan.transport === 'poll') pollFailed(e, age)
+      else if (!open) nothingCame(kind === 'late')
+      else if (kind === 'late') gaveUp(age)
+      else streamCut(age)
+    },
   }
+  return ladder
 
   /** Milliseconds a stream has to bring its first frame. */
-  get patience(): number { return Math.max(2 * this.#rtt, 3000) }
-
-  /** Whether the attempt may be dead without our knowing: nothing came when it should have. */
-  get stale(): boolean {
-    return !this.#open || this.clock.now() - this.#heard > 1.2 * this.#beat
+  function patience(): number {
+    return Math.max(2 * rtt, 3000)
   }
 
-  /** The headers of a poll have come; what remains is to read it. */
-  answered(): void {
-    this.#answered = true
-    const now = this.clock.now()
-    this.deadline = now + 30_000
-    if (!this.#plan.wait) this.#rtt = now - this.#began
+  /** Whether a heartbeat was held back by more than a heartbeat longer than another. */
+  function batched(): boolean {
+    return old - young > Math.max(beat, 2000)
   }
 
-  /** A stream has said culvert:hello. Both values are milliseconds. */
-  hello(heartbeat: number, retry: number): void {
-    this.#open = this.up = this.#probe = true
-    this.#beat = heartbeat
-    this.#retry = retry
-    this.#failures = this.#refused = 0
-    this.#doubt = false
-    this.#bursts = new Bursts(heartbeat)
-    this.#hear()
-    if (this.#mode === 'poll') this.#hold = new Hold()
-    this.#mode = 'stream'
+  function hear(): void {
+    heard = now()
+    ladder.deadline = batched() ? heard : Math.min(heard + 2.5 * beat, began + life)
   }
 
-  /** A frame came; at is the server's clock where the frame is a heartbeat. */
-  frame(at?: number): void {
-    this.#silences = 0
-    if (at) this.#bursts.heartbeat(this.clock.now() - at)
-    this.#hear()
-    if (!at || !this.#round || this.#bursts.found) return
-    this.#round = 0 // it works, and not only for its first frame
-    this.#remember()
-  }
-
-  #hear(): void {
-    const now = (this.#heard = this.clock.now())
-    this.deadline = this.#bursts.found ? now : Math.min(now + 2.5 * this.#beat, this.#began + this.#life)
-  }
-
-  /** The machine was asleep, or the network changed: try at once, the stream too where asked. */
-  wake(stream: boolean): void {
-    this.delay = this.#failures = 0
-    this.#probe = true
-    if (stream) this.#again = 0
-  }
-
-  /** The attempt ended. */
-  end(e: Ending): void {
-    const age = this.clock.now() - this.#began
-    this.deadline = Infinity
-    if (e.kind === 'woken') this.delay = 0
-    else if (e.kind === 'asked') this.delay = e.after * 1000
-    else if (e.kind === 'busy') this.#fault(e.after * 1000)
-    else if (e.kind === 'page') this.#page(e, age)
-    else if (this.#plan.transport === 'poll') this.#pollFailed(e, age)
-    else if (!this.#open) this.#nothingCame(e.kind === 'late')
-    else if (e.kind === 'late') this.#gaveUp(age)
-    else this.#streamCut(age)
+  /** Some milliseconds below this many. */
+  function some(ms: number): void {
+    ladder.delay = random() * ms
   }
 
   /** Nothing gets through at present, whichever way. */
-  #fault(least = 0): void {
-    this.up = false
-    this.#probe = true
-    this.delay = Math.max(least * (1 + this.clock.random() / 4), backoff(this.clock, this.#failures++))
+  function fault(least = 0): void {
+    ladder.up = false
+    probe = true
+    ladder.delay = Math.max(least * (1 + random() / 4), backoff(clock, failures++))
   }
 
-  #nothingCame(late: boolean): void {
-    if (late) this.#fall(this.patience)
-    else if (this.#trial || ++this.#refused > 1) this.#fall()
-    else this.#fault()
+  function nothingCame(late: boolean): void {
+    if (late) fall(patience())
+    else if (trial || ++refused > 1) fall()
+    else if (ladder.up) some(500)
+    else fault()
   }
 
   /** An open stream ran out of time: of its life as planned, or in silence. */
-  #gaveUp(age: number): void {
-    this.delay = 0
-    if (this.#bursts.found || (age < this.#life && ++this.#silences > 1)) this.#fall()
+  function gaveUp(age: number): void {
+    cut = short = 0
+    if (batched()) return fall()
+    if (age >= life) return
+    reach = Math.max(silences && reach, heard - began)
+    if (++silences < 2) return
+    // Something forgets connections at some age, those of polls, too.
+    if (reach >= 2000) hold.shorten(reach)
+    fall()
   }
 
-  #streamCut(age: number): void {
-    this.delay = this.clock.random() * this.#retry
-    if (same(age, this.#cut)) {
-      this.delay = 0
-      if (age < shortLife) {
-        if (age >= 2000) this.#hold.shorten(age)
-        return this.#fall()
-      }
-      this.#life = age * 0.85
-      this.#again = this.clock.wall() + 3_600_000
-      this.#remember()
+  function streamCut(age: number): void {
+    const constant = same(age, cut)
+    cut = age
+    short = age < shortLife ? short + 1 : 0
+    if (short > 2 || (short && constant)) {
+      if (constant && age >= 2000) hold.shorten(age)
+      return fall()
     }
-    this.#cut = age
+    if (!constant) return some(retry)
+    life = age * 0.85
+    again = wall() + 3_600_000
+    remember()
   }
 
   /** Down to polling. */
-  #fall(hasty = 0): void {
-    if (this.forced) this.#fault()
-    else this.delay = 0
-    this.#probe = true
-    this.#refused = this.#silences = this.#cut = 0
-    if (this.#mode === 'poll') {
+  function fall(patient = 0): void {
+    if (forced) fault()
+    probe = true
+    refused = silences = cut = short = 0
+    if (mode === 'poll') {
       // The trial failed, as was to be expected: polling goes on, a little bolder.
-      this.#hold.lengthen()
-      return this.#postpone()
+      hold.lengthen()
+      return postpone()
     }
-    this.#mode = 'poll'
-    this.#doubt = true
-    this.#hasty = hasty
+    mode = 'poll'
+    doubt = true
+    hasty = patient
   }
 
   /** The stream is tried again later: a minute, two, four, up to an hour. */
-  #postpone(): void {
-    this.#again = this.clock.wall() + Math.min(60_000 * 2 ** this.#round++, 3_600_000)
-    this.#remember()
+  function postpone(): void {
+    again = wall() + Math.min(60_000 * 2 ** round++, 3_600_000)
+    remember()
   }
 
-  #page(e: Ending & { kind: 'page' }, age: number): void {
-    const { wait } = this.#plan
-    this.up = true
-    this.#failures = 0
-    this.#hold.page(e.empty && wait > 0 && age >= wait * 900)
-    if (this.#doubt && !this.forced) {
-      this.#doubt = false
-      if (this.#hasty && this.#hasty < this.patience) {
+  function page({ empty, more, after }: Ending, age: number): void {
+    const { wait } = plan
+    ladder.up = true
+    failures = missed = broken = 0
+    hold.page(!!empty && wait > 0 && age >= wait * 900)
+    if (doubt && !forced) {
+      doubt = false
+      if (hasty && hasty < patience()) {
         // The way is only slow, and the stream was not given the time it takes.
-        this.#mode = 'stream'
-        return void (this.delay = 0)
+        mode = 'stream'
+        return
       }
-      this.#postpone()
+      postpone()
     }
-    if (e.retry) this.delay = e.retry * 1000
-    else if (e.more || (this.#probe && this.#hold.wait)) this.delay = 0
-    else if (!wait) this.delay = 1000 + this.clock.random() * 2000
+    const first = probe && hold.wait
+    probe = false
+    if (after || more || first) return
+    if (!wait) ladder.delay = 1000 + random() * 2000
     // A held poll that is empty at once was not held: never ask in a circle.
-    else this.delay = e.empty && age < wait * 500 ? 500 + this.clock.random() * 1000 : 0
-    this.#probe = false
+    else if (empty && age < wait * 500) ladder.delay = 500 + random() * 1000
   }
 
-  #pollFailed(e: Ending, age: number): void {
-    if (this.#answered) this.#hold.broken()
-    if (this.#plan.wait && age >= 1000) {
-      const constant = this.#hold.failed(age, e.kind === 'foreign' && e.gateway)
-      this.#probe = true
-      this.delay = constant ? 0 : this.clock.random() * 500
-      if (constant && !this.#doubt) this.#remember()
-      return
+  function pollFailed({ kind, gateway }: Ending, age: number): void {
+    probe = true
+    if (kind === 'late' && !answered) lates++
+    if (answered && kind !== 'foreign') {
+      // The way is there, and cuts: soon again, for less.
+      hold.broken()
+      if (++broken < bearable) return some(300)
     }
-    if (this.#doubt) {
-      this.#mode = 'stream'
-      this.#doubt = false
-    }
-    this.#fault()
+    if (plan.wait && age >= 1000) {
+      missed++
+      if (!hold.failed(age, !!gateway)) some(500)
+      else if (!doubt) remember()
+    } else if (doubt || missed++) {
+      if (doubt) mode = 'stream'
+      doubt = false
+      fault()
+    } else some(500)
   }
 
-  #remember(): void {
-    const life = this.#life < Infinity ? this.#life : null
-    this.save(this.#mode === 'stream' && !life ? undefined : {
-      transport: this.#mode, life, wait: this.#hold.wait, again: this.#again, round: this.#round,
-    })
+  function remember(): void {
+    const lasts = life < Infinity ? life : null
+    save(mode === 'stream' && !lasts ? undefined : { transport: mode, life: lasts, wait: hold.wait, again, round })
   }
 }

@@ -26,106 +26,107 @@ const round = 30_000 // between a follower's questions
  * the lock leads; the others hear from it. A leader that closes lets go of the lock,
  * and one that was frozen with it and does not answer has it taken away.
  */
-export class Seat {
-  #channel: ReturnType<Browser['channel']>
-  #leads = false
-  #free: (() => void) | undefined // lets go of the lock
-  #queued: AbortController | undefined
-  #stopped = true
-  #alive: (() => void) | undefined // stops waiting for the leader's answer
-  #next = () => {}
-
-  constructor(private name: string, private browser: Browser, private clock: Clock, private duties: Duties) {
-    this.#channel = browser.channel(name)
-    this.#channel.onmessage = ({ data }) => this.#hear(data)
-  }
-
+export interface Seat {
   /** Takes part, from now on or again. */
-  start(): void {
-    if (!this.#stopped) return
-    this.#stopped = false
-    this.#queue(false)
-    this.ask()
-  }
-
+  start(): void
   /** Leaves the lead, if it has it, to another tab. */
-  stop(): void {
-    this.#stopped = true
-    this.#next()
-    this.#alive?.()
-    this.#alive = undefined
-    this.#queued?.abort()
-    this.#drop()
-    this.#free?.()
-  }
-
-  close(): void {
-    this.stop()
-    this.#channel.close()
-  }
-
+  stop(): void
+  close(): void
   /** Says something to the other tabs. */
-  tell(message: unknown): void {
-    this.#channel.postMessage({ message })
-  }
-
+  tell(message: unknown): void
   /** Makes sure that somebody leads. */
-  ask(): void {
-    if (this.#stopped || this.#leads) return
-    this.#channel.postMessage({ ask: true })
-    this.#alive ??= this.clock.after(patience, () => {
-      this.#alive = undefined
-      if (!this.#leads && !this.#stopped) this.#queue(true)
-    })
-    this.#next()
-    this.#next = this.clock.after(round, () => this.ask())
-  }
+  ask(): void
+}
 
-  #hear(data: any): void {
+export function createSeat(name: string, { locks, channel: open }: Browser, clock: Clock, duties: Duties): Seat {
+  const channel = open(name)
+  const say = (data: object) => channel.postMessage(data)
+  let leads = false
+  let stopped = true
+  let free = () => {} // lets go of the lock
+  let queued = new AbortController()
+  let alive: (() => void) | undefined // stops waiting for the leader's answer
+  let next = () => {} // stops waiting to ask
+
+  channel.onmessage = ({ data }) => {
     if (data.ask) {
-      if (!this.#leads) return
-      this.#channel.postMessage({ alive: true })
-      this.duties.asked()
-    } else if (data.alive) {
-      this.#alive?.()
-      this.#alive = undefined
-    } else this.duties.hear(data.message)
+      if (!leads) return
+      say({ alive: true })
+      duties.asked()
+    } else if (data.alive) calm()
+    else duties.hear(data.message)
   }
 
-  #queue(steal: boolean): void {
-    this.#queued?.abort()
-    const queued = (this.#queued = new AbortController())
+  const stop = () => {
+    stopped = true
+    next()
+    calm()
+    queued.abort()
+    drop()
+    free()
+  }
+
+  return {
+    start() {
+      if (!stopped) return
+      stopped = false
+      queue(false)
+      ask()
+    },
+    stop,
+    close() {
+      stop()
+      channel.close()
+    },
+    tell: (message) => say({ message }),
+    ask,
+  }
+
+  function ask(): void {
+    if (stopped || leads) return
+    say({ ask: true })
+    alive ??= clock.after(patience, () => {
+      alive = undefined
+      queue(true)
+    })
+    next()
+    next = clock.after(round, ask)
+  }
+
+  function calm(): void {
+    alive?.()
+    alive = undefined
+  }
+
+  function queue(steal: boolean): void {
+    queued.abort()
+    const { signal } = (queued = new AbortController())
     let held = false
-    const hold = () => {
-      if (queued.signal.aborted) return
-      held = true
-      this.#queued = undefined
-      this.#leads = true
-      this.#alive?.()
-      this.#alive = undefined
-      this.duties.lead()
-      return new Promise<void>((free) => (this.#free = free))
-    }
     // The promise is rejected when the lock was taken away, or the wait given up.
-    this.browser.locks.request(this.name, steal ? { steal } : { signal: queued.signal }, hold).catch(() => {
-      if (!held || !this.#drop() || this.#stopped) return
-      this.#queue(false)
-      this.ask()
+    locks.request(name, steal ? { steal } : { signal }, () => {
+      if (signal.aborted) return
+      held = leads = true
+      calm()
+      duties.lead()
+      return new Promise<void>((resolve) => (free = resolve))
+    }).catch(() => {
+      if (!held || !drop() || stopped) return
+      queue(false)
+      ask()
     })
   }
 
   /** Whether it led until now. */
-  #drop(): boolean {
-    if (!this.#leads) return false
-    this.#leads = false
-    this.duties.yield()
-    return true
+  function drop(): boolean {
+    const led = leads
+    leads = false
+    if (led) duties.yield()
+    return led
   }
 }
 
 /** What the page offers; undefined where tabs cannot find each other. */
 export function browser(): Browser | undefined {
   const { navigator, BroadcastChannel: Channel } = globalThis
-  if (!navigator?.locks || !Channel) return
-  return { locks: navigator.locks, channel: (name) => new Channel(name) }
+  if (navigator?.locks && Channel) return { locks: navigator.locks, channel: (name) => new Channel(name) }
 }

@@ -16,8 +16,8 @@ export interface OutboxStore {
   add(item: Item, limit: number): Promise<boolean>
   /** The first n. */
   peek(n: number): Promise<Item[]>
-  /** Removes the items with these keys. */
-  remove(keys: string[]): Promise<void>
+  /** Removes items that peek returned. */
+  remove(items: Item[]): Promise<void>
   /** Runs f while nobody else who shares the store does. */
   alone(f: () => Promise<void>): Promise<void>
 }
@@ -26,12 +26,10 @@ export interface OutboxStore {
 export function memoryOutbox(): OutboxStore {
   let items: Item[] = []
   return {
-    async add(item, limit) {
-      return items.length < limit && items.push(item) > 0
-    },
+    add: async (item, limit) => items.length < limit && items.push(item) > 0,
     peek: async (n) => items.slice(0, n),
-    async remove(keys) {
-      items = items.filter((i) => !keys.includes(i.key))
+    async remove(gone) {
+      items = items.filter((i) => !gone.includes(i))
     },
     alone: (f) => f(),
   }
@@ -55,119 +53,120 @@ export interface Carrier {
   refused(error: CulvertError): void
 }
 
-interface Waiter {
-  resolve: (r: Receipt) => void
-  reject: (e: CulvertError) => void
-}
-
 /**
  * Sends what waits in a store, in order and as often as it takes. An item leaves it
  * when the server has answered for it; its key makes the repeat after a lost answer
  * a repeat and not a second event.
  */
-export class Outbox {
-  #waiters = new Map<string, Waiter>()
-  #running = false
-  #again = false
-  #rest: Nap | undefined
-  #most = most
-  #failures = 0
+export interface Outbox {
+  /** Takes an event as JSON. Resolves when it is stored on the server, rejects when it never will be. */
+  put(body: string, key: string): Promise<Receipt>
+  /** Sends what waits, now; without waiting longer after a failure. */
+  kick(): void
+  /** An answer for an item came; to us, or to somebody else who shares the store. */
+  settle(outcome: Outcome): void
+}
 
-  constructor(
-    private store: OutboxStore, private limit: number, private clock: Clock,
-    private carrier: Carrier, private signal: AbortSignal,
-  ) {}
+/** A key that no other emit has. */
+export const newKey = (): string =>
+  // Pages of plain http have no randomUUID.
+  crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join('-')
 
-  /** Resolves when the event is stored on the server, rejects when it never will be. */
-  async put(event: Record<string, unknown>): Promise<Receipt & { key: string }> {
-    const key = crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-')
-    const body = JSON.stringify(event)
-    const done = new Promise<Receipt>((resolve, reject) => this.#waiters.set(key, { resolve, reject }))
+/** The signal lets go of those who wait; what waits to be sent stays in the store. */
+export function createOutbox(store: OutboxStore, limit: number, clock: Clock, carrier: Carrier, signal: AbortSignal): Outbox {
+  const waiters = new Map<string, { resolve: (r: Receipt) => void; reject: (e: CulvertError) => void }>()
+  let running = false
+  let again = false
+  let rest: Nap | undefined
+  let size = most
+  let failures = 0
+
+  signal.addEventListener('abort', () => {
+    for (const { reject } of waiters.values()) reject(signal.reason)
+    waiters.clear()
+  })
+
+  return { put, kick, settle }
+
+  async function put(body: string, key: string): Promise<Receipt> {
+    const done = new Promise<Receipt>((resolve, reject) => waiters.set(key, { resolve, reject }))
     done.catch(() => {}) // the caller may not have come to wait for it yet
-    if (!(await this.store.add({ key, body }, this.limit))) {
-      this.#waiters.delete(key)
-      throw new CulvertError(`the outbox is full: ${this.limit} events wait to be sent`)
+    if (!(await store.add({ key, body }, limit))) {
+      waiters.delete(key)
+      const full = new CulvertError(`the outbox is full: ${limit} events wait to be sent`)
+      carrier.refused(full)
+      throw full
     }
-    this.kick()
-    return { ...(await done), key }
+    if (signal.aborted) throw signal.reason // it waits for the next page
+    kick()
+    return done
   }
 
-  /** Sends what waits, now; without waiting longer after a failure. */
-  kick(): void {
-    this.#rest?.wake()
-    this.#again = true
-    if (this.#running || this.signal.aborted) return
-    this.#running = true
-    void this.#run().finally(() => {
-      this.#running = false
-      if (this.#again) this.kick()
+  function kick(): void {
+    rest?.wake()
+    again = true
+    if (running || signal.aborted) return
+    running = true
+    void run().finally(() => {
+      running = false
+      if (again) kick()
     })
   }
 
   /** Drains the store, again after failures; others may have their turn meanwhile. */
-  async #run(): Promise<void> {
-    while (!this.signal.aborted) {
-      let error: unknown
-      await this.store.alone(() => this.#drain()).catch((e) => (error = e))
-      if (!error) return
-      await (this.#rest = nap(this.clock, Math.max(asked(error), backoff(this.clock, this.#failures++)), this.signal))
-    }
-  }
-
-  /** An answer for an item came; to us, or to somebody else who shares the store. */
-  settle({ key, receipt, error }: Outcome, ours = false): void {
-    const waiter = this.#waiters.get(key)
-    this.#waiters.delete(key)
-    if (!error) return waiter?.resolve(receipt!)
-    const e = new CulvertError(error.message, error)
-    waiter?.reject(e)
-    if (waiter || ours) this.carrier.refused(e)
-  }
-
-  /** Lets go of those who wait; what waits to be sent stays in the store. */
-  stop(): void {
-    for (const { reject } of this.#waiters.values()) reject(new CulvertError('the socket was closed'))
-    this.#waiters.clear()
-  }
-
-  /** Sends until nothing is left; fails when trying again later may help. */
-  async #drain(): Promise<void> {
-    while (!this.signal.aborted) {
-      this.#again = false
-      const items = fit(await this.store.peek(this.#most))
-      if (!items.length) return
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
       try {
-        await this.#send(items)
-        this.#failures = 0
-        this.#most = Math.min(most, this.#most * 2)
+        return await store.alone(drain)
       } catch (error) {
-        if (this.signal.aborted) return
-        if (temporary(error)) throw error
-        // Of a batch nothing is stored: find out who is at fault.
-        if (items.length > 1) this.#most = 1
-        else await this.#end(items, () => ({ error: { ...(error as CulvertError), message: (error as CulvertError).message } }))
+        await (rest = nap(clock, Math.max(asked(error), backoff(clock, failures++)), signal))
       }
     }
   }
 
-  async #send(items: Item[]): Promise<void> {
-    const events = items.map(({ key, body }) => withKey(body, key))
-    const one = events.length === 1
-    const answer = await this.carrier.post(one ? events[0]! : `{"events":[${events}]}`)
-    const offsets: unknown = one ? [answer.offset] : answer.offsets
-    if (!Array.isArray(offsets) || offsets.length !== items.length || typeof offsets[0] !== 'number') {
-      throw foreign(200)
-    }
-    await this.#end(items, (i) => ({ receipt: { offset: offsets[i], cursor: answer.cursor } }))
+  function settle({ key, receipt, error }: Outcome, ours = false): void {
+    const waiter = waiters.get(key)
+    waiters.delete(key)
+    if (!error) return waiter?.resolve(receipt!)
+    const e = new CulvertError(error.message, error)
+    waiter?.reject(e)
+    if (waiter || ours) carrier.refused(e)
   }
 
-  async #end(items: Item[], how: (i: number) => Omit<Outcome, 'key'>): Promise<void> {
-    await this.store.remove(items.map((i) => i.key))
+  /** Sends until nothing is left; fails when trying again later may help. */
+  async function drain(): Promise<void> {
+    while (!signal.aborted) {
+      again = false
+      const items = fit(await store.peek(size))
+      if (!items.length) return
+      try {
+        await send(items)
+        failures = 0
+        size = Math.min(most, size * 2)
+      } catch (error) {
+        if (signal.aborted) return
+        if (temporary(error)) throw error
+        // Of a batch nothing is stored: find out who is at fault.
+        if (items.length > 1) size = 1
+        else await end(items, () => ({ error: { ...(error as CulvertError), message: (error as CulvertError).message } }))
+      }
+    }
+  }
+
+  async function send(items: Item[]): Promise<void> {
+    const events = items.map(({ key, body }) => withKey(body, key))
+    const { offset, offsets = [offset], cursor } = await carrier.post(events[1] ? `{"events":[${events}]}` : events[0]!)
+    if (offsets.length !== items.length || typeof offsets[0] !== 'number') throw foreign(200)
+    await end(items, (i) => ({ receipt: { offset: offsets[i], cursor } }))
+  }
+
+  async function end(items: Item[], how: (i: number) => Omit<Outcome, 'key'>): Promise<void> {
+    await store.remove(items)
     items.forEach(({ key }, i) => {
       const outcome = { key, ...how(i) }
       // Whoever waits may be in another tab, or gone with an earlier page.
-      if (!this.#waiters.has(key)) this.carrier.tell(outcome)
-      this.settle(outcome, true)
+      if (!waiters.has(key)) carrier.tell(outcome)
+      settle(outcome, true)
     })
   }
 }

@@ -17,8 +17,8 @@ export function watchPage(life: PageLife, signal: AbortSignal): void {
   const on = (target: EventTarget, name: string, f: (e: any) => void) => target.addEventListener(name, f, { signal })
   on(window, 'online', () => life.network(true))
   on(window, 'offline', () => life.network(false))
-  on(window, 'pagehide', () => life.hidden())
+  on(window, 'pagehide', life.hidden)
   on(window, 'pageshow', (e: PageTransitionEvent) => e.persisted && life.restored())
   on(document, 'visibilitychange', () => document.visibilityState === 'visible' && life.seen())
-  on(document, 'resume', () => life.seen())
+  on(document, 'resume', life.seen)
 }

@@ -1,19 +1,19 @@
-import { Acker } from './acker.js'
+import { createAcker } from './acker.js'
 import type { Sender } from './address.js'
 import { ask } from './ask.js'
 import { persist } from './backoff.js'
 import { systemClock, type Clock } from './clock.js'
-import { Http } from './http.js'
+import { createHttp } from './http.js'
 import { idbOutbox } from './idb.js'
-import { Inbox, type WireEvent } from './inbox.js'
-import { Ladder } from './ladder.js'
-import { browser, Seat } from './leader.js'
-import { Link, type Listener } from './link.js'
-import { memoryOutbox, Outbox, type Outcome } from './outbox.js'
+import { createInbox, type WireEvent } from './inbox.js'
+import { createLadder } from './ladder.js'
+import { browser, createSeat, type Seat } from './leader.js'
+import { createLink, type Link } from './link.js'
+import { createOutbox, memoryOutbox, newKey, type Outbox, type Outcome } from './outbox.js'
 import { watchPage } from './page.js'
 import { CulvertError, temporary } from './problem.js'
-import { claims, Credentials } from './token.js'
-import type { Delivery, Gap, Options, Reply, Transport } from './types.js'
+import { claims, createCredentials } from './token.js'
+import type { Delivery, Gap, Options, Transport } from './types.js'
 import { localVerdicts } from './verdict.js'
 
 /** Whom a session serves. */
@@ -31,204 +31,188 @@ type Word =
   | { gap: Gap }
   | { up: boolean; transport: Transport | undefined; position: string | undefined }
   | { sent: Outcome }
-  | { use: Transport | undefined }
+  | { use: 'auto' | Transport }
 
 /** All parts of one connection, put together. */
-export class Session implements Sender {
-  readonly http: Http
-  readonly clock: Clock
-  #end = new AbortController()
-  #credentials: Credentials
-  #ladder: Ladder
-  #inbox = new Inbox()
-  #acker: Acker
-  #outbox: Promise<Outbox>
-  #link: Link | undefined
-  #seat: Seat | undefined
-  #up = false
-  #transport: Transport | undefined
-
-  constructor(private base: URL, private o: Options, private owner: Owner) {
-    const clock = (this.clock = o.clock ?? systemClock)
-    const { signal } = this.#end
-    this.#credentials = new Credentials(o.token, clock, (e) => owner.failed(e))
-    this.http = new Http(base.href, o.client, this.#credentials, clock, o.fetch)
-    const verdicts = o.verdicts ?? localVerdicts
-    const { transport = 'auto' } = o
-    this.#ladder = new Ladder(
-      clock, verdicts.load(base.origin), (v) => verdicts.save(base.origin, v),
-      transport === 'auto' ? undefined : transport,
-    )
-    this.#acker = new Acker(clock, (cursor, leaving) =>
-      this.http.json('POST', 'ack', { body: { cursor }, ...(leaving && { keepalive: true, patience: 3000 }) }))
-    this.#outbox = this.#open()
-    this.#outbox.catch(() => {})
-    watchPage({
-      network: (came) => this.#wake(came),
-      seen: () => this.#look(),
-      hidden: () => {
-        void this.#acker.flush(true)
-        this.#seat?.stop() // a page that holds a lock is not kept
-      },
-      restored: () => {
-        this.#seat?.start()
-        this.#wake(false)
-      },
-    }, signal)
-    this.#credentials.watch(async () => {
-      if (this.#link && this.#transport === 'stream') await this.http.json('POST', 'token', { signal })
-    }, signal).catch(() => {})
-  }
-
+export interface Session extends Sender {
+  clock: Clock
   /** Insists on a transport, or finds the best one again. */
-  use(transport: Transport | undefined): void {
-    this.#ladder.force(transport)
-    if (this.#link) this.#link.wake(false)
-    else this.#tell({ use: transport })
-  }
-
-  /** Ends it: acknowledges what was handled, and leaves what waits in the outbox there. */
-  async close(): Promise<void> {
-    this.#link?.stop()
-    this.#link = undefined
-    this.#seat?.close()
-    const flushed = this.#acker.flush(true)
-    this.#acker.stop()
-    this.#end.abort(new CulvertError('the socket was closed'))
-    void this.#outbox.then((o) => o.stop(), () => {})
-    await flushed
-  }
-
-  async put(body: Record<string, unknown>) {
-    // As it is now: the caller may change it before the outbox is there.
-    const copy = this.o.client === undefined ? JSON.parse(JSON.stringify(body)) : body
-    return (await this.#outbox).put(copy)
-  }
-
-  fling(body: Record<string, unknown>): void {
-    this.http.json('POST', 'emit', { body }).catch((e) => {
-      if (!temporary(e)) this.owner.failed(e)
-    })
-  }
-
-  ask(body: Record<string, unknown>, timeout: number): Promise<Reply[]> {
-    return ask(this.http, this.clock, this.#end.signal, body, timeout, () => this.put(body))
-  }
-
+  use(transport: 'auto' | Transport): void
   /** Makes a request that is repeated until it works or is refused. */
-  lasting(method: string, path: string, body?: unknown, until?: number): Promise<any> {
-    const { signal } = this.#end
-    return persist(this.clock, signal, () => this.http.json(method, path, { body, signal }), until)
+  lasting(method: string, path: string, body?: unknown, until?: number): Promise<any>
+  /** Ends it: acknowledges what was handled, and leaves what waits in the outbox there. */
+  close(): Promise<void>
+}
+
+const forced = (t?: 'auto' | Transport) => (t === 'auto' ? undefined : t)
+
+export function createSession(base: URL, o: Options, owner: Owner): Session {
+  const { clock = systemClock, verdicts = localVerdicts, client, token } = o
+  const { href, origin } = base
+  const end = new AbortController()
+  const { signal } = end
+  const credentials = createCredentials(token, clock, owner.failed)
+  const http = createHttp(href, client, credentials, clock, o.fetch)
+  const ladder = createLadder(clock, verdicts.load(origin), (v) => verdicts.save(origin, v), forced(o.transport))
+  const inbox = createInbox()
+  const acker = createAcker(clock, (cursor, leaving) =>
+    http.json('POST', 'ack', { body: { cursor }, ...(leaving && { keepalive: true, patience: 3000 }) }))
+  let link: Link | undefined
+  let seat: Seat | undefined
+  let up = false
+  let transport: Transport | undefined
+
+  const opened = open()
+  opened.catch(() => {})
+  const kick = () => void opened.then((outbox) => outbox.kick(), () => {})
+
+  watchPage({
+    network: wake,
+    seen: look,
+    hidden() {
+      void acker.flush(true)
+      seat?.stop() // a page that holds a lock is not kept
+    },
+    restored() {
+      seat?.start()
+      wake(false)
+    },
+  }, signal)
+  void credentials.watch(async () => {
+    if (link && transport === 'stream') await http.json('POST', 'token', { signal })
+  }, signal)
+
+  const put = (text: string, key: string) => opened.then((outbox) => outbox.put(text, key))
+
+  return {
+    clock,
+    use,
+    async close() {
+      link?.stop()
+      link = undefined
+      seat?.close()
+      const flushed = acker.flush(true)
+      acker.stop()
+      end.abort(new CulvertError('the socket was closed'))
+      await flushed
+    },
+    // As JSON at once: the caller may change it before the outbox is there.
+    put: (body) => put(JSON.stringify(body), newKey()),
+    fling(body) {
+      http.json('POST', 'emit', { body }).catch((e) => {
+        if (!temporary(e)) owner.failed(e)
+      })
+    },
+    ask: (body, timeout) => ask(http, clock, signal, body, timeout, put),
+    lasting: (method, path, body, until) => persist(clock, signal, () => http.json(method, path, { body, signal }), until),
   }
 
   /** Begins, as soon as it is known for whom. */
-  async #open(): Promise<Outbox> {
-    const { signal } = this.#end
-    const { client, token, leader = !!globalThis.document } = this.o
-    const who = client ?? claims(typeof token === 'string' ? token : await persist(this.clock, signal, () => this.#credentials.get())).sub ?? ''
-    const name = `culvert:${this.base.href}${who}`
-    const store = this.o.outbox ?? (globalThis.indexedDB ? idbOutbox(name + '#outbox') : memoryOutbox())
-    const outbox = new Outbox(store, this.o.outboxLimit ?? 1000, this.clock, {
-      post: (body) => this.http.json('POST', 'emit', { body, signal }),
-      tell: (sent) => this.#tell({ sent }),
-      refused: (e) => this.owner.failed(e),
+  async function open(): Promise<Outbox> {
+    const who = client ?? claims(typeof token === 'string' ? token : await persist(clock, signal, credentials.get)).sub ?? ''
+    const name = `culvert:${href}${who}`
+    const store = o.outbox ?? (globalThis.indexedDB ? idbOutbox(name + '#outbox') : memoryOutbox())
+    const outbox = createOutbox(store, o.outboxLimit ?? 1000, clock, {
+      post: (body) => http.json('POST', 'emit', { body, signal }),
+      tell: (sent) => tell({ sent }),
+      refused: owner.failed,
     }, signal)
     outbox.kick()
-    const tabs = leader && browser()
-    if (!tabs) this.#lead()
+    const tabs = (o.leader ?? globalThis.document) && browser()
+    if (!tabs) lead()
     else {
-      this.#seat = new Seat(name, tabs, this.clock, {
-        lead: () => this.#lead(),
-        yield: () => {
-          this.#link?.stop()
-          this.#link = undefined
+      seat = createSeat(name, tabs, clock, {
+        lead,
+        yield() {
+          link?.stop()
+          link = undefined
         },
-        hear: (word) => this.#hear(word, outbox),
-        asked: () => {
-          this.#state()
-          this.#look()
+        hear: (word) => hear(word, outbox),
+        asked() {
+          state()
+          look()
         },
       })
-      this.#seat.start()
+      seat.start()
     }
     return outbox
   }
 
-  #lead(): void {
-    const on: Listener = {
-      event: (event, cursor) => {
-        this.#tell({ event, cursor })
-        return this.#take(event, cursor)
+  function lead(): void {
+    const { location } = globalThis
+    link = createLink(http, ladder, inbox, acker, clock, {
+      event(event, cursor) {
+        tell({ event, cursor })
+        return take(event, cursor)
       },
-      gap: (gap) => {
-        this.#tell({ gap })
-        this.owner.gap(gap)
+      gap(gap) {
+        tell({ gap })
+        owner.gap(gap)
       },
-      up: (transport) => this.#change(true, transport),
-      down: () => this.#change(false, this.#transport),
-      refused: (e) => {
-        this.owner.refused(e)
-      },
-    }
-    const far = !!globalThis.location && globalThis.location.origin !== this.base.origin
-    this.#link = new Link(
-      this.http, this.#ladder, this.#inbox, this.#acker, this.clock, on, this.o.from, far,
-      () => this.#credentials.expire(),
-    )
-    void this.#link.run()
+      up: (way) => change(true, way),
+      down: () => change(false, transport),
+      refused: owner.refused,
+      expired: credentials.expire,
+    }, o.from, !location || location.origin === origin)
+  }
+
+  function use(t: 'auto' | Transport): void {
+    ladder.force(forced(t))
+    if (link) link.wake(false)
+    else tell({ use: t })
   }
 
   /** What the leader, or a follower, said. */
-  #hear(word: Word, outbox: Outbox): void {
+  function hear(word: Word, outbox: Outbox): void {
     if ('sent' in word) outbox.settle(word.sent)
-    else if ('use' in word) this.#link && this.use(word.use)
-    else if (this.#link) return // an old leader's last words
+    else if ('use' in word) link && use(word.use)
+    else if (link) return // an old leader's last words
     else if ('event' in word) {
-      const work = this.#take(word.event, word.cursor)
-      if (word.cursor) this.#acker.track(word.cursor, work, false)
-    } else if ('gap' in word) this.#inbox.gap(word.gap) && this.owner.gap(word.gap)
+      const { event, cursor } = word
+      const work = take(event, cursor)
+      if (cursor) acker.track(cursor, work, false)
+    } else if ('gap' in word) inbox.gap(word.gap) && owner.gap(word.gap)
     else {
-      this.#inbox.position = word.position
-      this.#set(word.up, word.transport)
+      inbox.position = word.position
+      set(word.up, word.transport)
     }
   }
 
-  #take(e: WireEvent, cursor: string | undefined): Promise<unknown> | undefined {
-    const d = this.#inbox.take(e, cursor)
-    return d && this.owner.deliver(d)
+  function take(e: WireEvent, cursor: string | undefined): Promise<unknown> | undefined {
+    const d = inbox.take(e, cursor)
+    return d && owner.deliver(d)
   }
 
-  #change(up: boolean, transport: Transport | undefined): void {
-    if (this.#up === up && this.#transport === transport) return
-    if (up && !this.#up) void this.#outbox.then((o) => o.kick())
-    this.#set(up, transport)
-    this.#state()
+  function change(works: boolean, way: Transport | undefined): void {
+    if (up === works && transport === way) return
+    if (works && !up) kick()
+    set(works, way)
+    state()
   }
 
-  #set(up: boolean, transport: Transport | undefined): void {
-    this.#up = up
-    this.#transport = transport
-    this.owner.state(up, transport)
+  function set(works: boolean, way: Transport | undefined): void {
+    up = works
+    transport = way
+    owner.state(up, way)
   }
 
-  #state(): void {
-    this.#tell({ up: this.#up, transport: this.#transport, position: this.#inbox.position })
+  function state(): void {
+    tell({ up, transport, position: inbox.position })
   }
 
-  #tell(word: Word): void {
-    this.#seat?.tell(word)
+  function tell(word: Word): void {
+    seat?.tell(word)
   }
 
   /** Makes sure that the connection is alive. */
-  #look(): void {
-    this.#seat?.ask()
-    if (this.#ladder.stale) this.#link?.wake(false)
+  function look(): void {
+    seat?.ask()
+    if (ladder.stale()) link?.wake(false)
   }
 
-  #wake(came: boolean): void {
-    this.#seat?.ask()
-    this.#link?.wake(came)
-    if (came) void this.#outbox.then((o) => o.kick(), () => {})
+  function wake(came: boolean): void {
+    seat?.ask()
+    link?.wake(came)
+    if (came) kick()
   }
 }
-

@@ -1,8 +1,8 @@
-import { Address, everyone, lifecycle, type Sender } from './address.js'
+import { Address, everyone, lifecycle } from './address.js'
 import { payload } from './binary.js'
-import { Listeners } from './listeners.js'
+import { createListeners } from './listeners.js'
 import { CulvertError } from './problem.js'
-import { Session, type Owner } from './session.js'
+import { createSession, type Owner, type Session } from './session.js'
 import type { AnyHandler, Delivery, Events, Handler, Lifecycle, Options, Transport } from './types.js'
 
 type AnyFunction = (...args: any[]) => unknown
@@ -20,16 +20,11 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
   #base: URL
   #options: Options
   #session: Session | undefined
-  #by = new Listeners<AnyFunction>() // of every event: under ''
+  #by = createListeners<AnyFunction>() // of every event: under ''
 
   /** @internal */
   constructor(url: string | URL, options: Options) {
-    const sender: Sender = {
-      put: (body) => this.#open().put(body),
-      fling: (body) => this.#open().fling(body),
-      ask: (body, timeout) => this.#open().ask(body, timeout),
-    }
-    super(sender, everyone)
+    super(() => this.#open(), everyone)
     const base = `${url}`.replace(/\/*$/, '/')
     this.#base = new URL(`${base}v1/${encodeURIComponent(options.namespace ?? 'default')}/`, globalThis.location?.href)
     this.#options = options
@@ -37,7 +32,7 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
 
   /** Connects, unless it is connecting or connected. */
   connect(): this {
-    this.#session ??= new Session(this.#base, this.#options, this.#owner)
+    this.#session ??= createSession(this.#base, this.#options, this.#owner)
     return this
   }
 
@@ -52,7 +47,7 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
   /** Insists on a transport from now on; `auto` finds the best one again. */
   use(transport: 'auto' | Transport): void {
     this.#options = { ...this.#options, transport }
-    this.#session?.use(transport === 'auto' ? undefined : transport)
+    this.#session?.use(transport)
   }
 
   /** Calls a handler for each event of this name, or for what happens to the socket. */
@@ -101,7 +96,7 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
 
   #owner: Owner = {
     deliver: (d) => this.#deliver(d),
-    gap: (gap) => this.#tell('gap', gap),
+    gap: (gap) => this.#call('gap', gap),
     failed: (e) => this.#fail(e),
     refused: (e) => {
       const session = this.#session
@@ -112,10 +107,10 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
     },
     state: (up, transport) => {
       if (!up) this.#lost('lost')
-      if (up && transport !== this.transport) this.#tell('transport', (this.transport = transport))
+      if (up && transport !== this.transport) this.#call('transport', (this.transport = transport))
       if (!up || this.connected) return
       this.connected = true
-      this.#tell('connect')
+      this.#call('connect')
     },
   }
 
@@ -127,41 +122,35 @@ export class Socket<Listens extends Events = Events, Emits extends Events = Even
   #lost(reason: string): void {
     if (!this.connected) return
     this.connected = false
-    this.#tell('disconnect', reason)
+    this.#call('disconnect', reason)
   }
 
-  #tell(event: string, ...args: unknown[]): void {
-    for (const f of this.#by.of(event)) {
+  /** Calls the handlers of a name, and returns what they return. */
+  #call(name: string, ...args: unknown[]): unknown[] {
+    return this.#by.of(name).map((f) => {
       try {
-        f(...args)
+        return f(...args)
       } catch (error) {
-        if (event === 'error') console.error(error)
+        if (name === 'error') console.error(error)
         else this.#fail(error)
       }
-    }
+    })
   }
 
   #fail(error: unknown): void {
-    if (this.#by.has('error')) this.#tell('error', error)
-    else console.error(error)
+    if (!this.#call('error', error).length) console.error(error)
   }
 
   /** Calls the handlers; the promise is there while they work. */
   #deliver(d: Delivery): Promise<unknown> | undefined {
-    const results: unknown[] = []
-    const run = (f: () => unknown) => {
-      try {
-        results.push(f())
-      } catch (error) {
-        this.#fail(error)
-      }
-    }
-    // A name of the socket's own says nothing about the socket when it comes as an event.
-    if (!lifecycle.includes(d.event)) for (const f of this.#by.of(d.event)) run(() => f(d.data, d))
-    if (d.event !== 'culvert:reply') for (const f of this.#by.of('')) run(() => f(d.event, d.data, d))
-    const busy = results.some((r) => typeof (r as any)?.then === 'function')
-    const replies = d.reply && results.some((r) => r !== undefined)
-    return busy || replies ? this.#finish(d, results) : undefined
+    const { event, data } = d
+    const results = [
+      // A name of the socket's own says nothing about the socket when it comes as an event.
+      ...(lifecycle.includes(event) ? [] : this.#call(event, data, d)),
+      ...(event === 'culvert:reply' ? [] : this.#call('', event, data, d)),
+    ]
+    const busy = results.some((r) => typeof (r as any)?.then === 'function' || (d.reply && r !== undefined))
+    return busy ? this.#finish(d, results) : undefined
   }
 
   async #finish(d: Delivery, results: unknown[]): Promise<void> {

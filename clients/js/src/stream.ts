@@ -1,4 +1,4 @@
-import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { createParser } from 'eventsource-parser'
 
 /** Whether an answer is a stream of events at all. */
 export const isStream = (answer: Response): boolean =>
@@ -10,16 +10,21 @@ export const isStream = (answer: Response): boolean =>
  * ends a broken stream like a complete one.
  */
 export async function readStream(
-  answer: Response, frame: (f: EventSourceMessage) => void, retry: (ms: number) => void,
+  answer: Response, frame: (name: string | undefined, data: string, id: string | undefined) => void, retry: (ms: number) => void,
 ): Promise<void> {
-  const parser = createParser({ onEvent: frame, onRetry: retry })
+  const parser = createParser({ onEvent: (f) => frame(f.event, f.data, f.id), onRetry: retry })
   const reader = answer.body!.getReader()
   const decoder = new TextDecoder()
+  let held = '' // of a line whose end has not come: the parser would scan it again each time
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (done) return
-      parser.feed(decoder.decode(value, { stream: true }))
+      const text = decoder.decode(value, { stream: true })
+      held += text
+      if (!text.includes('\n')) continue
+      parser.feed(held)
+      held = ''
     }
   } finally {
     void reader.cancel().catch(() => {})

@@ -1,4 +1,5 @@
-import { nap } from './backoff.js'
+import { bytes } from './binary.js'
+import { nap, type Nap } from './backoff.js'
 import type { Clock } from './clock.js'
 import { CulvertError } from './problem.js'
 
@@ -8,9 +9,8 @@ interface Claims { sub?: string; exp?: number; iat?: number }
 /** The claims of a JWT; nothing of what is none, such as an API key. */
 export function claims(token: string): Claims {
   try {
-    const middle = token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/')
-    const bytes = Uint8Array.from(atob(middle), (c) => c.charCodeAt(0))
-    return JSON.parse(new TextDecoder().decode(bytes))
+    const json = bytes(token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))
+    return JSON.parse(new TextDecoder().decode(json))
   } catch {
     return {}
   }
@@ -20,64 +20,63 @@ export function claims(token: string): Claims {
  * The token, from a constant or a callback. It is got anew before it expires, and
  * once when the server refuses it; all who need it at that moment share the call.
  */
-export class Credentials {
-  #source: string | (() => string | Promise<string>)
-  #clock: Clock
-  #current: Promise<string> | undefined
-  #token = ''
-
-  #failed: (error: CulvertError) => void
-
-  /** failed is told of each time the callback throws. */
-  constructor(
-    source: string | (() => string | Promise<string>), clock: Clock, failed: (error: CulvertError) => void = () => {},
-  ) {
-    this.#source = source
-    this.#clock = clock
-    this.#failed = failed
-  }
-
-  get(): Promise<string> {
-    return (this.#current ??= this.#fetch())
-  }
-
+export interface Credentials {
+  get(): Promise<string>
   /** Whether another token than the refused one could be got. */
-  async renew(refused: string): Promise<boolean> {
-    if (typeof this.#source === 'string') return false
-    if (refused === this.#token) {
-      this.#token = '' // others may come with it, too
-      this.#current = undefined
-    }
-    return (await this.get()) !== refused
-  }
-
+  renew(refused: string): Promise<boolean>
   /** The next request needs a new token. */
-  expire(): void {
-    if (typeof this.#source !== 'string') this.#current = undefined
-  }
-
+  expire(): void
   /** Calls f whenever a new token was got because the old one is about to expire. */
-  async watch(f: () => Promise<unknown>, signal: AbortSignal): Promise<void> {
-    if (typeof this.#source === 'string') return
-    while (!signal.aborted) {
-      const { exp, iat } = claims(await this.get().catch(() => ''))
-      // A device's clock may be wrong; how long the token lives is not.
-      const life = exp ? exp * 1000 - (iat ? iat * 1000 : this.#clock.wall()) : 60_000
-      await nap(this.#clock, Math.max(life - Math.min(30_000, life / 3), 1000), signal)
-      if (!exp || signal.aborted) continue
-      this.#current = undefined
-      await this.get().then(f).catch(() => {})
-    }
-  }
+  watch(f: () => Promise<unknown>, signal: AbortSignal): Promise<void>
+}
 
-  async #fetch(): Promise<string> {
+/** failed is told of each time the callback throws. */
+export function createCredentials(
+  source: string | (() => string | Promise<string>), clock: Clock, failed: (error: CulvertError) => void = () => {},
+): Credentials {
+  const fixed = typeof source === 'string'
+  let current: Promise<string> | undefined
+  let token = ''
+  let rest: Nap | undefined
+
+  const fetch = async () => {
     try {
-      return (this.#token = typeof this.#source === 'string' ? this.#source : await this.#source())
+      token = fixed ? source : await source()
+      rest?.wake() // it lives until another time
+      return token
     } catch (error) {
-      this.#current = undefined
+      current = undefined
       const e = new CulvertError('no token: ' + ((error as Error)?.message ?? error))
-      this.#failed(e)
+      failed(e)
       throw e
     }
+  }
+  const get = () => (current ??= fetch())
+
+  return {
+    get,
+    async renew(refused) {
+      if (fixed) return false
+      if (refused === token) {
+        token = '' // others may come with it, too
+        current = undefined
+      }
+      return (await get()) !== refused
+    },
+    expire() {
+      if (!fixed) current = undefined
+    },
+    async watch(f, signal) {
+      while (!fixed && !signal.aborted) {
+        const known = await get().catch(() => '')
+        const { exp, iat } = claims(known)
+        // A device's clock may be wrong; how long the token lives is not.
+        const life = exp ? exp * 1000 - (iat ? iat * 1000 : clock.wall()) : 60_000
+        await (rest = nap(clock, Math.max(life - Math.min(30_000, life / 3), 1000), signal))
+        if (!exp || signal.aborted || known !== token) continue
+        current = undefined
+        await get().then(f).catch(() => {})
+      }
+    },
   }
 }

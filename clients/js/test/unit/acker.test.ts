@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Acker } from '../../src/acker.js'
+import { createAcker } from '../../src/acker.js'
 import { CulvertError } from '../../src/problem.js'
 import { FakeClock, settle } from './fakes.js'
 
 function rig(post: (cursor: string) => Promise<unknown> = async () => {}) {
   const clock = new FakeClock()
   const posted: string[] = []
-  const acker = new Acker(clock, (cursor) => {
+  const acker = createAcker(clock, (cursor) => {
     posted.push(cursor)
     return post(cursor)
   })
@@ -37,12 +37,12 @@ test('nothing passes a handler that still works, nor one that failed is waited f
   acker.track('l:1')
   acker.track('l:2', slow.promise)
   acker.track('l:3')
-  assert.equal(acker.idle, false)
+  assert.equal(acker.idle(), false)
   await clock.run(1000)
   assert.deepEqual(posted, ['l:1'])
   slow.reject(new Error('the handler failed'))
   await settle()
-  assert.equal(acker.idle, true)
+  assert.equal(acker.idle(), true)
   await clock.run(1000)
   assert.deepEqual(posted, ['l:1', 'l:3'])
 })

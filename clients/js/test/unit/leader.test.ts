@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Seat, type Browser } from '../../src/leader.js'
+import { createSeat, type Browser, type Seat } from '../../src/leader.js'
 import { FakeClock, settle } from './fakes.js'
 
 /** Web Locks and BroadcastChannel of one origin, as far as a Seat uses them. */
@@ -73,7 +73,7 @@ function tab(origin: Origin, clock: FakeClock) {
     browser: origin.browser(),
     seat: undefined as unknown as Seat,
   }
-  t.seat = new Seat('name', t.browser, clock, {
+  t.seat = createSeat('name', t.browser, clock, {
     lead: () => (t.leads = true),
     yield: () => (t.leads = false),
     hear: (m) => t.heard.push(m),

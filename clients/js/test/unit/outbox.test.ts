@@ -2,7 +2,7 @@ import 'fake-indexeddb/auto'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { idbOutbox } from '../../src/idb.js'
-import { memoryOutbox, Outbox, type Outcome, type OutboxStore } from '../../src/outbox.js'
+import { createOutbox, memoryOutbox, newKey, type Outcome, type OutboxStore } from '../../src/outbox.js'
 import { CulvertError, foreign } from '../../src/problem.js'
 import { FakeClock, settle } from './fakes.js'
 
@@ -38,10 +38,11 @@ function rig(log: Log, store: OutboxStore, limit = 1000) {
   const end = new AbortController()
   const refused: CulvertError[] = []
   const told: Outcome[] = []
-  const outbox = new Outbox(store, limit, clock, {
+  const outbox = createOutbox(store, limit, clock, {
     post: log.post, tell: (o) => told.push(o), refused: (e) => refused.push(e),
   }, end.signal)
-  return { clock, end, refused, told, outbox }
+  const put = async (event: object, key = newKey()) => ({ ...(await outbox.put(JSON.stringify(event), key)), key })
+  return { clock, end, refused, told, outbox, put }
 }
 
 const eventually = async (f: () => boolean, clock?: FakeClock) => {
@@ -61,8 +62,8 @@ const stores: [string, () => OutboxStore][] = [
 for (const [kind, make] of stores) {
   test(`${kind}: in order, in few requests, each told where it was stored`, async () => {
     const log = new Log()
-    const { outbox } = rig(log, make())
-    const all = await Promise.all(Array.from({ length: 250 }, (_, i) => outbox.put({ event: `e${i}` })))
+    const { put } = rig(log, make())
+    const all = await Promise.all(Array.from({ length: 250 }, (_, i) => put({ event: `e${i}` })))
     assert.deepEqual(log.names, Array.from({ length: 250 }, (_, i) => `e${i}`))
     assert.deepEqual(all.map((r) => r.offset), Array.from({ length: 250 }, (_, i) => i + 1))
     assert.ok(log.requests < 30, `${log.requests} requests`)
@@ -73,14 +74,14 @@ for (const [kind, make] of stores) {
     log.before = () => {
       throw new TypeError('the network is away')
     }
-    const { outbox, clock } = rig(log, make(), 3)
-    const kept = [1, 2, 3].map((i) => outbox.put({ event: `e${i}` }))
-    await assert.rejects(outbox.put({ event: 'too many' }), /full/)
+    const { put, clock } = rig(log, make(), 3)
+    const kept = [1, 2, 3].map((i) => put({ event: `e${i}` }))
+    await assert.rejects(put({ event: 'too many' }), /full/)
     log.before = () => {}
     await settle()
     await eventually(() => log.stored.length === 3, clock)
     await Promise.all(kept)
-    await outbox.put({ event: 'e4' })
+    await put({ event: 'e4' })
     assert.deepEqual(log.names, ['e1', 'e2', 'e3', 'e4'])
   })
 
@@ -90,8 +91,8 @@ for (const [kind, make] of stores) {
     log.after = () => {
       if (lose-- > 0) throw new TypeError('reset')
     }
-    const { outbox, clock } = rig(log, make())
-    const all = Promise.all(['a', 'b', 'c'].map((event) => outbox.put({ event })))
+    const { put, clock } = rig(log, make())
+    const all = Promise.all(['a', 'b', 'c'].map((event) => put({ event })))
     await eventually(() => lose < 0, clock)
     assert.deepEqual((await all).map((r) => r.offset), [1, 2, 3])
     assert.deepEqual(log.names, ['a', 'b', 'c'])
@@ -102,8 +103,8 @@ for (const [kind, make] of stores) {
     log.before = (events) => {
       if (events.some((e) => e.event === 'bad')) throw new CulvertError('reserved', { status: 422, field: 'event' })
     }
-    const { outbox, refused } = rig(log, make())
-    const [a, bad, b] = ['a', 'bad', 'b'].map((event) => outbox.put({ event }))
+    const { put, refused } = rig(log, make())
+    const [a, bad, b] = ['a', 'bad', 'b'].map((event) => put({ event }))
     await assert.rejects(bad!, { status: 422, field: 'event' })
     await Promise.all([a, b])
     assert.deepEqual(log.names, ['a', 'b'])
@@ -120,8 +121,8 @@ for (const [kind, make] of stores) {
     log.before = () => {
       if (errors.length) throw errors.shift()
     }
-    const { outbox, clock, refused } = rig(log, make())
-    const done = outbox.put({ event: 'a' })
+    const { put, clock, refused } = rig(log, make())
+    const done = put({ event: 'a' })
     await eventually(() => log.requests === 1)
     clock.go(19_000)
     await new Promise((r) => setTimeout(r, 10))
@@ -141,9 +142,9 @@ test('a page that dies between sending and the answer: the next one completes it
     first.end.abort() // the page is gone, the server has it
     throw new TypeError('aborted')
   }
-  void first.outbox.put({ event: 'a' }).catch(() => {})
-  void first.outbox.put({ event: 'b' }).catch(() => {})
-  void first.outbox.put({ event: 'c' }).catch(() => {})
+  void first.put({ event: 'a' }).catch(() => {})
+  void first.put({ event: 'b' }).catch(() => {})
+  void first.put({ event: 'c' }).catch(() => {})
   await eventually(() => first.end.signal.aborted)
   await new Promise((r) => setTimeout(r, 20))
   const before = log.stored.length
@@ -152,16 +153,16 @@ test('a page that dies between sending and the answer: the next one completes it
   const second = rig(log, idbOutbox(name))
   second.outbox.kick()
   await eventually(() => log.stored.length === 3)
-  await second.outbox.put({ event: 'd' })
+  await second.put({ event: 'd' })
   assert.deepEqual(log.names, ['a', 'b', 'c', 'd'])
   assert.ok(second.told.some((o) => o.receipt), 'other tabs are told')
 })
 
 test('an event is as it was when it was emitted', async () => {
   const log = new Log()
-  const { outbox } = rig(log, memoryOutbox())
+  const { put } = rig(log, memoryOutbox())
   const data = { n: 1 }
-  const done = outbox.put({ event: 'a', data })
+  const done = put({ event: 'a', data })
   data.n = 2
   await done
   assert.deepEqual((log.stored[0] as any).data, { n: 1 })
@@ -173,8 +174,8 @@ test('without IndexedDB, memory', async () => {
     throw new DOMException('no', 'SecurityError')
   }
   const log = new Log()
-  const { outbox } = rig(log, idbOutbox('forbidden'))
+  const { put } = rig(log, idbOutbox('forbidden'))
   indexedDB.open = real
-  await outbox.put({ event: 'a' })
+  await put({ event: 'a' })
   assert.deepEqual(log.names, ['a'])
 })

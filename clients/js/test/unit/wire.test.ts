@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { payload, value } from '../../src/binary.js'
-import { Inbox } from '../../src/inbox.js'
+import { createInbox } from '../../src/inbox.js'
 import { asked, CulvertError, read, temporary } from '../../src/problem.js'
 import { readStream } from '../../src/stream.js'
-import { claims, Credentials } from '../../src/token.js'
+import { claims, createCredentials } from '../../src/token.js'
 import { FakeClock, settle } from './fakes.js'
 
 const frames = async (...chunks: Uint8Array[]) => {
@@ -17,7 +17,7 @@ const frames = async (...chunks: Uint8Array[]) => {
       s.close()
     },
   })
-  await readStream(new Response(body), (f) => got.push({ ...f }), (ms) => retries.push(ms))
+  await readStream(new Response(body), (event, data, id) => got.push({ id, event, data }), (ms) => retries.push(ms))
   return { got, retries }
 }
 
@@ -70,7 +70,7 @@ test('what may be tried again', () => {
 })
 
 test('an event comes to handlers once, whatever way it comes again', () => {
-  const inbox = new Inbox()
+  const inbox = createInbox()
   const e = (offset?: number) => ({ ...(offset && { offset }), room: '*', event: 'e', data: 1, from: null, at: '' })
   assert.ok(inbox.take(e(5), 'l:5'))
   assert.equal(inbox.take(e(5), 'l:5'), undefined)
@@ -110,7 +110,7 @@ test('a token is got once for all, renewed once, and before it expires', async (
   const clock = new FakeClock()
   let n = 0
   const end = new AbortController()
-  const c = new Credentials(async () => jwt({ n: ++n, iat: 1000, exp: 1600 }), clock)
+  const c = createCredentials(async () => jwt({ n: ++n, iat: 1000, exp: 1600 }), clock)
   const [a, b] = await Promise.all([c.get(), c.get()])
   assert.equal(a, b)
   assert.equal(n, 1)
@@ -125,5 +125,5 @@ test('a token is got once for all, renewed once, and before it expires', async (
   end.abort()
   await settle()
   assert.equal(clock.pending, 0)
-  assert.equal(await new Credentials('fixed', clock).renew('fixed'), false)
+  assert.equal(await createCredentials('fixed', clock).renew('fixed'), false)
 })
