@@ -9,17 +9,26 @@ import type { Reply } from './types.js'
 /**
  * Emits an event that asks for replies, and waits for them. put stores it, in its turn
  * after what was emitted before; then a repeat of its key waits. Whatever cuts such a
- * request only makes it come again.
+ * request only makes it come again. What could not be stored in time is taken back:
+ * whoever was told so may ask again.
  */
 export async function ask(
   http: Http, clock: Clock, signal: AbortSignal, body: { reply?: { count?: number | undefined } }, timeout: number,
-  put: (text: string, key: string) => Promise<unknown>,
+  put: (text: string, key: string) => Promise<unknown>, withdraw: (key: string) => void,
 ): Promise<Reply[]> {
   const until = clock.now() + timeout
   const over = new CulvertError(`no reply in ${timeout} ms`)
   const text = JSON.stringify(body)
   const key = newKey()
-  await Promise.race([put(text, key), nap(clock, timeout, signal).then(() => Promise.reject(over))])
+  const rest = nap(clock, timeout, signal)
+  try {
+    if (!(await Promise.race([put(text, key).then(() => true), rest]))) {
+      withdraw(key)
+      throw over
+    }
+  } finally {
+    rest.wake()
+  }
   for (;;) {
     const left = Math.max(until - clock.now(), 0)
     const wait = Math.min(left / 1000, 20)

@@ -61,6 +61,8 @@ export interface Carrier {
 export interface Outbox {
   /** Takes an event as JSON. Resolves when it is stored on the server, rejects when it never will be. */
   put(body: string, key: string): Promise<Receipt>
+  /** Takes an event back, unless it is on its way. */
+  withdraw(key: string): Promise<void>
   /** Sends what waits, now; without waiting longer after a failure. */
   kick(): void
   /** An answer for an item came; to us, or to somebody else who shares the store. */
@@ -86,7 +88,12 @@ export function createOutbox(store: OutboxStore, limit: number, clock: Clock, ca
     waiters.clear()
   })
 
-  return { put, kick, settle }
+  return {
+    put,
+    withdraw: async (key) => store.remove((await store.peek(limit)).filter((i) => i.key === key)),
+    kick,
+    settle,
+  }
 
   async function put(body: string, key: string): Promise<Receipt> {
     const done = new Promise<Receipt>((resolve, reject) => waiters.set(key, { resolve, reject }))

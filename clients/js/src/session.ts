@@ -103,7 +103,9 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
         if (!temporary(e)) owner.failed(e)
       })
     },
-    ask: (body, timeout) => ask(http, clock, signal, body, timeout, put),
+    ask: (body, timeout) => ask(http, clock, signal, body, timeout, put, (key) => {
+      if (!signal.aborted) opened.then((outbox) => outbox.withdraw(key)).catch(() => {})
+    }),
     lasting: (method, path, body, until) => persist(clock, signal, () => http.json(method, path, { body, signal }), until),
   }
 

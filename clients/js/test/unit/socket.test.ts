@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { connect, memoryVerdicts, type Socket } from '../../src/index.js'
+import { connect, memoryVerdicts, type Options, type Socket } from '../../src/index.js'
 import { FakeClock } from './fakes.js'
 import { Wire, type Call } from './wire.js'
 
@@ -10,11 +10,11 @@ afterEach(async () => {
   sockets = []
 })
 
-async function rig() {
+async function rig(more: Partial<Options> = {}) {
   const wire = new Wire()
   const clock = new FakeClock()
   const socket = connect('http://culvert.test/prefix/', {
-    token: 't', client: 'me', namespace: 'ns', fetch: wire.fetch, clock, verdicts: memoryVerdicts(),
+    token: 't', client: 'me', namespace: 'ns', fetch: wire.fetch, clock, verdicts: memoryVerdicts(), ...more,
   })
   sockets.push(socket)
   await clock.run(1)
@@ -134,7 +134,64 @@ test('emitWithAck: the first answer, several, and none in time', async () => {
   wire.way = () => {
     throw new TypeError('away')
   }
-  const never = assert.rejects(socket.timeout(500).emitWithAck('q'), /500 ms/)
+  const never = assert.rejects(socket.timeout(500).emitWithAck('late'), /500 ms/)
+  void socket.emit('lasting')
   await clock.run(600, 50)
   await never
+  wire.calls = []
+  wire.way = () => {}
+  await clock.run(60_000, 100)
+  const sent = wire.calls.filter((c) => c.body?.event || c.body?.events).flatMap((c) => c.body.events ?? [c.body])
+  assert.deepEqual(sent.map((e) => e.event), ['lasting'], 'who was told that nobody answers may ask again')
+})
+
+test('a full outbox is an error, also for those who do not wait', async () => {
+  const { clock, socket, wire } = await rig({ outboxLimit: 2 })
+  wire.way = () => {
+    throw new TypeError('away')
+  }
+  const errors: string[] = []
+  socket.on('error', (e) => void errors.push(e.message))
+  for (const n of [1, 2, 3]) void socket.emit('e', n)
+  await clock.run(10)
+  assert.equal(errors.length, 1)
+  assert.match(errors[0]!, /full: 2 events/)
+})
+
+test('an emit is taken as it is, whatever the caller does to it then', async () => {
+  const { clock, socket, last } = await rig()
+  const data = { n: 1 }
+  void socket.emit('e', data)
+  data.n = 2
+  await clock.run(10)
+  assert.deepEqual(last('emit').body.data, { n: 1 })
+  const circle: any = {}
+  circle.circle = circle
+  assert.throws(() => socket.emit('e', circle), TypeError)
+})
+
+test('a token callback that fails is asked again when the network comes back', async () => {
+  const wire = new Wire()
+  const clock = new FakeClock()
+  const target = new EventTarget()
+  const { addEventListener, removeEventListener } = globalThis as any
+  Object.assign(globalThis, {
+    addEventListener: target.addEventListener.bind(target), removeEventListener: target.removeEventListener.bind(target),
+  })
+  try {
+    let away = true
+    const socket = connect('http://culvert.test/', {
+      token: () => (away ? Promise.reject(new Error('away')) : 't'), fetch: wire.fetch, clock, verdicts: memoryVerdicts(),
+    })
+    socket.on('error', () => {})
+    sockets.push(socket)
+    clock.chance = 0.999
+    await clock.run(20_000, 100)
+    away = false
+    target.dispatchEvent(new Event('online'))
+    await clock.run(1)
+    assert.equal(socket.connected, true)
+  } finally {
+    Object.assign(globalThis, { addEventListener, removeEventListener })
+  }
 })

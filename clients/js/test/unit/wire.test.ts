@@ -127,3 +127,24 @@ test('a token is got once for all, renewed once, and before it expires', async (
   assert.equal(clock.pending, 0)
   assert.equal(await createCredentials('fixed', clock).renew('fixed'), false)
 })
+
+test('a JWT that came for a refused key is watched from then on', async () => {
+  const clock = new FakeClock()
+  const end = new AbortController()
+  const tokens = ['opaque', jwt({ n: 1, iat: 1000, exp: 1020 }), jwt({ n: 2, iat: 1000, exp: 1020 }), jwt({ iat: 1020, exp: 1620 })]
+  const c = createCredentials(async () => tokens.shift()!, clock)
+  let renewed = 0
+  void c.watch(async () => renewed++, end.signal)
+  const first = await c.get()
+  await clock.run(1000)
+  assert.equal(await c.renew(first), true)
+  await clock.run(5000, 1000)
+  assert.equal(await c.renew(await c.get()), true)
+  await clock.run(13_000, 1000) // of 20 s
+  assert.equal(renewed, 0)
+  await clock.run(1000)
+  assert.equal(renewed, 1)
+  end.abort()
+  await settle()
+  assert.equal(clock.pending, 0)
+})
