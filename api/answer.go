@@ -23,22 +23,32 @@ func (h *Handler) reply(c *call, status int, body []byte) error {
 	return nil
 }
 
-// outlet writes to a client that may be slow or gone. Every write has a
-// deadline of its own. One goroutine uses it.
+// outlet writes to a client that may be slow or gone. Every write has at least three
+// quarters of the timeout: to move the deadline costs a twentieth of a small write.
+// One goroutine uses it.
 type outlet struct {
 	w       http.ResponseWriter
 	ctl     *http.ResponseController
 	timeout time.Duration
 	http2   bool
+	armed   time.Time // the deadline counts from here
 }
 
+// outlet is for a body whose headers are out: below Echo's writer, which only counts.
 func (h *Handler) outlet(c *call) outlet {
-	return outlet{c.w, c.ctl, h.o.WriteTimeout, c.r.ProtoMajor >= 2}
+	w := c.w
+	if outer, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		w = outer.Unwrap()
+	}
+	return outlet{w: w, ctl: c.ctl, timeout: h.o.WriteTimeout, http2: c.r.ProtoMajor >= 2}
 }
 
 // write hands b to the server, which may keep some of it until flush.
 func (o *outlet) write(b []byte) error {
-	_ = o.ctl.SetWriteDeadline(time.Now().Add(o.timeout))
+	if now := time.Now(); o.http2 || now.Sub(o.armed) > o.timeout/4 {
+		o.armed = now
+		_ = o.ctl.SetWriteDeadline(now.Add(o.timeout))
+	}
 	_, err := o.w.Write(b)
 	return err
 }

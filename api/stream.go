@@ -32,8 +32,9 @@ type stream struct {
 	who    caller
 	reads  []queue.Room // of an ad hoc subscription
 	oldest time.Time    // when its age ends it
-	end    *time.Timer
-	reason string // why it ends when end fires
+	ends   time.Time    // when it ends by itself
+	reason string       // and why
+	alarm  *alarm       // for that, or for a heartbeat
 
 	retry time.Duration    // 0: Postgres answered last time
 	again <-chan time.Time // when to ask it again
@@ -49,13 +50,11 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	s := &stream{h: h, sub: sub, out: h.outlet(c), who: c.who, reads: q.interest.Rooms}
-	s.oldest = time.Now().Add(h.age())
-	s.end = time.NewTimer(0)
-	defer s.end.Stop()
+	s := &stream{h: h, sub: sub, out: h.outlet(c), who: c.who, reads: q.interest.Rooms, last: time.Now()}
+	s.oldest = s.last.Add(h.age())
+	s.alarm = newAlarm(h.o.Heartbeat)
+	defer s.alarm.stop()
 	s.plan()
-	beat := time.NewTimer(h.o.Heartbeat)
-	defer beat.Stop()
 	if s.send(h.greeting(c, sub, q).frame()) != nil {
 		return nil
 	}
@@ -89,11 +88,12 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 				s.part(reason)
 			}
 			return nil // otherwise the client is gone
-		case <-s.end.C:
-			s.part(s.reason)
-			return nil
-		case <-beat.C:
-			// Writes do not touch the timer: it finds out here whether there
+		case <-s.alarm.C:
+			if !time.Now().Before(s.ends) {
+				s.part(s.reason)
+				return nil
+			}
+			// Writes do not touch the alarm: it finds out here whether there
 			// was silence.
 			quiet := time.Since(s.last)
 			due = quiet >= h.o.Heartbeat
@@ -101,7 +101,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 			if due {
 				quiet = 0
 			}
-			beat.Reset(h.o.Heartbeat - quiet)
+			s.arm(quiet)
 		case <-s.again:
 			s.again, more = nil, true
 		case <-wake:
@@ -138,7 +138,13 @@ func (s *stream) plan() {
 	if expires := s.who.expires; !expires.IsZero() && expires.Before(end) {
 		end, s.reason = expires, reasonExpired
 	}
-	s.end.Reset(time.Until(end))
+	s.ends = time.Now().Add(time.Until(end)) // what the clock does from now on is no matter
+	s.arm(time.Since(s.last))
+}
+
+// arm sets the alarm for what comes first: the end, or a heartbeat after so much silence.
+func (s *stream) arm(quiet time.Duration) {
+	s.alarm.set(min(time.Until(s.ends), s.h.o.Heartbeat-quiet))
 }
 
 // deliver writes what Poll has now and reports whether there is more. With due,

@@ -40,6 +40,7 @@ var benchmarks = []struct {
 	{"catchup", (*bench).catchUp},
 	{"latency", (*bench).latency},
 	{"fanout", (*bench).fanOut},
+	{"cost", (*bench).cost},
 	{"joins", (*bench).joins},
 	{"replies", (*bench).replies},
 	{"presence", (*bench).presence},
@@ -69,6 +70,8 @@ share this machine, so only the ratios can be compared with another machine's.
            from its commit being known to the emitter, at a rate that saturates nothing
   fanout   SSE deliveries/s to 1,000 streams, of one room and of 1,000 rooms of 10;
            ceiling: a bare program that writes frames made beforehand
+  cost     memory of an idle stream and CPU of 100,000 deliveries, of a server in a
+           process of its own; ceiling: the bare program in one
   joins    changes of members/s over HTTP; beside it, single emits in the same run
   replies  from an emit that waits, on one instance, to the reply of a client of the
            other one
@@ -84,6 +87,7 @@ share this machine, so only the ratios can be compared with another machine's.
 	f.IntVar(&b.events, "events", 200_000, "events of the log that is caught up with, at most 5 million")
 	f.StringSliceVar(&b.only, "only", names, "which to run: "+strings.Join(names, ","))
 	f.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
+	c.AddCommand(p.bareCommand())
 	return c
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -214,6 +215,21 @@ func (h *bareHub) send(frame []byte, from, n int) {
 	}
 }
 
+// sendAll gives a frame to every connection that is there.
+func (h *bareHub) sendAll(frame []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.conns {
+		h.conns[c] <- frame
+	}
+}
+
+func (h *bareHub) remove(c chan []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conns = slices.DeleteFunc(h.conns, func(other chan []byte) bool { return other == c })
+}
+
 func (h *bareHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := make(chan []byte, 1024)
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -221,6 +237,7 @@ func (h *bareHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	h.conns = append(h.conns, c)
 	h.mu.Unlock()
+	defer h.remove(c)
 	_, _ = w.Write([]byte("event: hello\ndata: {}\n\n"))
 	_ = flush.Flush()
 	for {
