@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// wayTime is how long an answer may be on the way, beside what the server takes for it.
+const wayTime = 10 * time.Second
+
 // Message is an event to emit.
 type Message struct {
 	Event string

@@ -37,7 +37,7 @@ func (l *ladder) end(e ending) {
 	case e.kind == endWoken:
 		l.delay = 0
 	case e.kind == endAsked:
-		l.cut = 0 // not cut this time
+		l.cut, l.short = 0, 0 // not cut this time
 		l.delay = e.after
 	case e.kind == endBusy:
 		l.fault(e.after)
@@ -68,41 +68,63 @@ func (l *ladder) nothingCame(late bool) {
 		l.fall(l.patience())
 		return
 	}
-	if l.refused++; l.trial || l.refused > 1 {
+	l.refused++
+	switch {
+	case l.trial || l.refused > 1:
 		l.fall(0)
-		return
+	case l.up:
+		l.delay = l.share(500 * time.Millisecond)
+	default:
+		l.fault(0)
 	}
-	l.fault(0)
 }
 
 // gaveUp: an open stream ran out of time, of its life as planned or in silence.
 func (l *ladder) gaveUp(age time.Duration) {
-	l.delay, l.cut = 0, 0
-	silent := l.life == 0 || age < l.life
-	if silent {
-		l.silences++
-	}
-	if l.batched() || silent && l.silences > 1 {
+	l.delay, l.cut, l.short = 0, 0, 0
+	if l.batched() {
 		l.fall(0)
+		return
 	}
+	if l.life > 0 && age >= l.life {
+		return
+	}
+	if l.silences == 0 {
+		l.reach = 0
+	}
+	l.reach = max(l.reach, l.heard.Sub(l.began))
+	if l.silences++; l.silences < 2 {
+		return
+	}
+	// Something forgets connections at some age, those of polls, too.
+	if l.reach >= 2*time.Second {
+		l.shorten(l.reach)
+	}
+	l.fall(0)
 }
 
 func (l *ladder) streamCut(age time.Duration) {
-	l.delay = l.share(l.retry)
-	if same(age, l.cut) {
-		l.delay = 0
-		if age < shortLife {
-			if age >= 2*time.Second {
-				l.shorten(age)
-			}
-			l.fall(0)
-			return
-		}
-		l.life = age * 85 / 100
-		l.again = l.now().Add(time.Hour)
-		l.remember()
-	}
+	constant := same(age, l.cut)
 	l.cut = age
+	l.short++
+	if age >= shortLife {
+		l.short = 0
+	}
+	if l.short > 2 || l.short > 0 && constant {
+		if constant && age >= 2*time.Second {
+			l.shorten(age)
+		}
+		l.fall(0)
+		return
+	}
+	if !constant {
+		l.delay = l.share(l.retry)
+		return
+	}
+	l.delay = 0
+	l.life = age * 85 / 100
+	l.again = l.now().Add(time.Hour)
+	l.remember()
 }
 
 // fall goes down to polling.
@@ -112,7 +134,7 @@ func (l *ladder) fall(hasty time.Duration) {
 	} else {
 		l.delay = 0
 	}
-	l.refused, l.silences, l.cut = 0, 0, 0
+	l.refused, l.silences, l.cut, l.short = 0, 0, 0, 0
 	l.probe = true
 	if l.mode == Poll {
 		// The trial failed, as was to be expected: polling goes on, a little bolder.
@@ -136,7 +158,7 @@ func (l *ladder) postpone() {
 func (l *ladder) page(e ending, age time.Duration) {
 	wait := l.plan.wait
 	l.up = true
-	l.failures = 0
+	l.failures, l.missed, l.broken = 0, 0, 0
 	l.limit = min(fullPage, l.limit*2)
 	if e.empty && wait > 0 && age >= wait*9/10 {
 		l.fail = 0
@@ -168,14 +190,21 @@ func (l *ladder) page(e ending, age time.Duration) {
 }
 
 func (l *ladder) pollFailed(e ending, age time.Duration) {
-	gateway := e.kind == endForeign && e.gateway
-	if l.answered {
+	l.probe = true
+	if e.kind == endLate && !l.answered {
+		l.lates++
+	}
+	if l.answered && e.kind != endForeign {
+		// The way is there, and cuts: soon again, for less.
 		l.limit = max(1, l.limit/2)
+		if l.broken++; l.broken < bearable {
+			l.delay = l.share(300 * time.Millisecond)
+			return
+		}
 	}
 	if l.plan.wait > 0 && age >= time.Second {
-		constant := gateway || same(age, l.fail)
-		l.probe = true
-		if !constant {
+		l.missed++
+		if constant := e.gateway || same(age, l.fail); !constant {
 			l.fail = age
 			l.delay = l.share(500 * time.Millisecond)
 			return
@@ -187,10 +216,16 @@ func (l *ladder) pollFailed(e ending, age time.Duration) {
 		}
 		return
 	}
-	if l.doubt {
+	l.missed++
+	switch {
+	case l.doubt:
 		l.mode, l.doubt = Stream, false
+		l.fault(0)
+	case l.missed > 1:
+		l.fault(0)
+	default:
+		l.delay = l.share(500 * time.Millisecond)
 	}
-	l.fault(0)
 }
 
 // shorten has polls stay below an age at which something on the way cuts.

@@ -59,7 +59,7 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		quiet := f.ladder.trial || f.ladder.spent()
 		f.ladder.end(e)
-		if err != nil && e.kind != endWoken && !quiet {
+		if err != nil && e.kind != endWoken && !quiet && !f.ladder.up {
 			f.up = false
 			f.c.o.OnLost(err)
 		}

@@ -25,9 +25,10 @@ const (
 	longestWait = 25 * time.Second
 	fullPage    = 100
 	helloTime   = 3 * time.Second  // a stream has at least so long to bring its first frame
-	wayTime     = 10 * time.Second // a poll's answer may be on the way at least so long
+	mostLate    = 30 * time.Second // a poll's answer may be on the way at most so long
 	pageTime    = 30 * time.Second // reading a page may take so long
 	shortLife   = 10 * time.Second // a stream cut earlier is worth less than long polls
+	bearable    = 5                // bodies of polls that break, one after the other
 )
 
 // ladder finds the best way to receive that works. It does nothing itself: begin
@@ -62,17 +63,25 @@ type ladder struct {
 	hasty time.Duration // the patience it was made with, when that ran out
 	least time.Duration // of patience
 
+	probe bool // the next poll is not held: is there a way at all?
+	rtt   time.Duration
+
+	// In a row:
 	failures int
-	refused  int
+	refused  int // streams
 	silences int
+	reach    time.Duration // the greatest age at which a frame came in those silent streams
+	short    int           // streams cut soon
 	cut      time.Duration // age at which the last stream was cut
+	missed   int           // polls that failed
+	broken   int           // polls whose body broke off
+	lates    int           // polls not answered in time
 	fail     time.Duration // age at which the last held poll failed
-	probe    bool          // the next poll is not held: is there a way at all?
-	rtt      time.Duration
 
 	plan     plan
 	trial    bool
 	began    time.Time
+	heard    time.Time // when the last frame came
 	answered bool
 	open     bool
 	deaf     bool // we let the stream wait ourselves, so ages say nothing
@@ -100,6 +109,7 @@ func newLadder(now func() time.Time, random func() float64, known verdict, save 
 // begin is the next attempt, which begins now.
 func (l *ladder) begin() plan {
 	l.began = l.now()
+	l.heard = l.began
 	l.answered, l.open, l.deaf = false, false, false
 	l.trial = l.forced == Auto && l.mode == Poll && !l.doubt && !l.began.Before(l.again)
 	transport := l.mode
@@ -117,7 +127,7 @@ func (l *ladder) begin() plan {
 	if transport == Stream {
 		l.deadline = l.began.Add(l.patience())
 	} else {
-		l.deadline = l.began.Add(wait + max(2*l.rtt, wayTime))
+		l.deadline = l.began.Add(wait + min(l.patience()<<min(l.lates, 5), mostLate))
 	}
 	return l.plan
 }
@@ -137,6 +147,7 @@ func (l *ladder) spent() bool { return l.open && l.life > 0 && l.age() >= l.life
 // gotHeaders notes that a poll is answered; what remains is to read it.
 func (l *ladder) gotHeaders() {
 	l.answered = true
+	l.lates = 0
 	l.deadline = l.now().Add(pageTime)
 	if l.plan.wait == 0 {
 		l.rtt = l.age()
@@ -147,12 +158,12 @@ func (l *ladder) gotHeaders() {
 func (l *ladder) hello(heartbeat, retry time.Duration) {
 	l.open, l.up, l.probe = true, true, true
 	l.beat, l.retry = heartbeat, retry
-	l.failures, l.refused = 0, 0
+	l.failures, l.refused, l.missed = 0, 0, 0
 	l.aged, l.young, l.old = false, 0, 0
 	l.hear()
 	l.doubt = false
 	if l.mode == Poll {
-		l.wait = longestWait
+		l.wait, l.limit, l.fail = longestWait, fullPage, 0
 	}
 	l.mode = Stream
 }
@@ -161,7 +172,10 @@ func (l *ladder) hello(heartbeat, retry time.Duration) {
 // heartbeat. Only heartbeats tell how old frames are when they come: they are sent
 // when they are made, events may be old.
 func (l *ladder) frame(at time.Time) {
-	l.silences = 0
+	proven := l.age() > l.beat*5/2
+	if proven {
+		l.silences = 0
+	}
 	beat := !at.IsZero() && !l.deaf
 	if beat {
 		age := l.now().Sub(at)
@@ -171,8 +185,8 @@ func (l *ladder) frame(at time.Time) {
 		l.young, l.old = min(l.young, age), max(l.old, age)
 	}
 	l.hear()
-	if beat && l.round > 0 && !l.batched() {
-		l.round = 0 // it works, and not only for its first frame
+	if beat && proven && l.round > 0 && !l.batched() {
+		l.round = 0 // it works, and not only for its first frames
 		l.remember()
 	}
 }
@@ -188,6 +202,7 @@ func (l *ladder) batched() bool { return l.old-l.young > max(l.beat, 2*time.Seco
 
 func (l *ladder) hear() {
 	now := l.now()
+	l.heard = now
 	l.deadline = now.Add(l.beat * 5 / 2)
 	if end := l.began.Add(l.life); l.life > 0 && end.Before(l.deadline) {
 		l.deadline = end

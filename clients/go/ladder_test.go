@@ -268,12 +268,14 @@ func TestLadderSilence(t *testing.T) {
 		r.late()
 		r.is(Poll, 0)
 	})
-	bubble(t, func(_ *testing.T, r *rig) { // after a frame it is half-open, not withheld
+	bubble(t, func(_ *testing.T, r *rig) { // after a long time it is half-open, not withheld
 		for range 4 {
 			r.is(Stream)
 			r.hello()
-			time.Sleep(beat)
-			r.heartbeat(0)
+			for range 3 {
+				time.Sleep(beat)
+				r.heartbeat(0)
+			}
 			r.late()
 		}
 		r.is(Stream)

@@ -1,0 +1,254 @@
+package client
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// silentAfter is a stream whose last frame comes at each of these ages.
+func (r *rig) silentAfter(ages ...time.Duration) {
+	r.t.Helper()
+	r.is(Stream)
+	r.ladder.hello(beat, 2*time.Second)
+	for _, age := range ages {
+		time.Sleep(age - r.age())
+		r.frame(time.Time{})
+	}
+	r.late()
+}
+
+// TestLadderForgottenConnections: polls stay below the age at which connections are
+// forgotten.
+func TestLadderForgottenConnections(t *testing.T) {
+	for name, c := range map[string]struct {
+		ages [][]time.Duration
+		want time.Duration
+	}{
+		"at 4 s":                  {[][]time.Duration{{time.Second, 4 * time.Second}, {500 * time.Millisecond}}, 2800 * time.Millisecond},
+		"at once":                 {[][]time.Duration{nil, nil}, longestWait},
+		"too early to be a clock": {[][]time.Duration{{time.Second}, {1900 * time.Millisecond}}, longestWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(_ *testing.T, r *rig) {
+				for _, ages := range c.ages {
+					r.silentAfter(ages...)
+				}
+				r.is(Poll, 0)
+				r.page(50 * time.Millisecond)
+				r.is(Poll, c.want)
+			})
+		})
+	}
+	bubble(t, func(_ *testing.T, r *rig) { // what an earlier one let through does not count
+		r.silentAfter(30 * time.Second)
+		r.is(Stream)
+		r.hello()
+		time.Sleep(40 * time.Second)
+		r.frame(time.Time{}) // it lived: the count begins anew
+		r.ends(0, ending{kind: endAsked})
+		r.silentAfter(2500 * time.Millisecond)
+		r.silentAfter(2100 * time.Millisecond)
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.is(Poll, 1700*time.Millisecond)
+	})
+}
+
+// TestLadderOneFailure: one poll or stream that fails is chance, two in a row are not.
+func TestLadderOneFailure(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.buffered()
+		for _, e := range []ending{{}, {kind: endForeign}, {kind: endLate}} {
+			r.is(Poll, longestWait)
+			r.ends(5*time.Millisecond, e)
+			r.waits(0, 500*time.Millisecond)
+			if !r.up {
+				t.Errorf("%+v: one failure is no loss", e)
+			}
+			r.is(Poll, 0)
+			r.page(50 * time.Millisecond)
+		}
+		for _, age := range []time.Duration{5 * time.Millisecond, 10 * time.Second} {
+			r.is(Poll, longestWait)
+			r.cut(age)
+			r.is(Poll, 0)
+			r.cut(5 * time.Millisecond)
+			if r.up {
+				t.Errorf("up after two failures, the first at %v", age)
+			}
+			r.is(Poll, 0)
+			r.page(50 * time.Millisecond)
+		}
+	})
+	bubble(t, func(t *testing.T, r *rig) {
+		r.is(Stream)
+		r.cut(10 * time.Millisecond)
+		if r.up {
+			t.Error("up before anything worked")
+		}
+		r.is(Stream)
+		r.hello()
+		r.cut(20 * time.Second)
+		r.is(Stream)
+		r.cut(10 * time.Millisecond)
+		r.waits(0, 500*time.Millisecond)
+		if !r.up {
+			t.Error("one refusal is no loss")
+		}
+		r.is(Stream)
+		r.cut(10 * time.Millisecond)
+		r.is(Poll, 0)
+		r.cut(10 * time.Millisecond) // in doubt, this speaks for the stream
+		if r.up || r.saved != (verdict{}) {
+			t.Errorf("up %v, remembers %+v", r.up, r.saved)
+		}
+		r.is(Stream)
+	})
+}
+
+// TestLadderLate: a request that is late gets twice the time, up to 30 s; an answer
+// ends that.
+func TestLadderLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := polling(t)
+		var seen []time.Duration
+		for range 6 {
+			r.is(Poll)
+			seen = append(seen, r.left()-r.plan.wait)
+			r.late()
+		}
+		if want := []time.Duration{3, 6, 12, 24, 30, 30}; !slices.Equal(seen, scaled(want)) {
+			t.Errorf("has %v", seen)
+		}
+		r.is(Poll, 0)
+		r.page(5 * time.Second)
+		r.is(Poll)
+		if left := r.left() - r.plan.wait; left != 10*time.Second {
+			t.Errorf("has %v, not twice what a request takes", left)
+		}
+	})
+}
+
+func scaled(seconds []time.Duration) (all []time.Duration) {
+	for _, s := range seconds {
+		all = append(all, s*time.Second)
+	}
+	return all
+}
+
+// TestLadderCutSoon: three streams that are cut soon, at whatever age, are enough.
+func TestLadderCutSoon(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		for _, age := range []time.Duration{2500, 5500, 9000} {
+			r.is(Stream)
+			r.hello()
+			r.cut(age * time.Millisecond)
+		}
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.is(Poll, longestWait)
+	})
+	for name, between := range map[string]func(r *rig){
+		"one that lived":        func(r *rig) { r.cut(12 * time.Second) },
+		"one that was asked to": func(r *rig) { r.ends(time.Second, ending{kind: endAsked}) },
+		"one that went silent":  (*rig).late,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(_ *testing.T, r *rig) {
+				for _, age := range []time.Duration{2500, 5500, 0, 2500, 5500} {
+					r.is(Stream)
+					r.hello()
+					if age == 0 {
+						between(r)
+						continue
+					}
+					r.cut(age * time.Millisecond)
+				}
+				r.is(Stream)
+			})
+		})
+	}
+}
+
+// TestLadderBrokenPages: soon again, and lost only when that goes on.
+func TestLadderBrokenPages(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.buffered()
+		r.chance = 0.999
+		breaks := func(e ending) {
+			r.begin()
+			r.gotHeaders()
+			r.ends(10*time.Millisecond, e)
+		}
+		for range 2 {
+			for range 4 {
+				breaks(ending{})
+				r.waits(0, 300*time.Millisecond)
+				if !r.up {
+					t.Error("not up")
+				}
+			}
+			r.begin()
+			r.page(50 * time.Millisecond)
+		}
+		for range 6 {
+			breaks(ending{})
+		}
+		if r.up {
+			t.Error("up, though no page comes whole")
+		}
+		r.begin()
+		r.page(50 * time.Millisecond)
+		breaks(ending{kind: endForeign}) // whole, and not Culvert's
+		if p := r.begin(); p.limit != 2 {
+			t.Errorf("asks for %d", p.limit)
+		}
+	})
+}
+
+// TestLadderAfresh: after a fall, a stream that works again is judged afresh.
+func TestLadderAfresh(t *testing.T) {
+	trial := func(r *rig) {
+		for r.begin().transport == Poll {
+			r.page(max(r.plan.wait, 50*time.Millisecond))
+		}
+		r.hello()
+	}
+	bubble(t, func(_ *testing.T, r *rig) {
+		for _, age := range []time.Duration{2500, 5500, 9000} {
+			r.is(Stream)
+			r.hello()
+			r.cut(age * time.Millisecond)
+		}
+		trial(r)
+		r.cut(4 * time.Second)
+		r.is(Stream)
+	})
+	bubble(t, func(_ *testing.T, r *rig) {
+		r.silentAfter()
+		r.silentAfter()
+		trial(r)
+		r.late()
+		r.is(Stream)
+	})
+	bubble(t, func(_ *testing.T, r *rig) { // and so are the polls after it
+		r.buffered()
+		r.is(Poll, longestWait)
+		r.cut(10 * time.Second)
+		for r.begin().transport == Poll {
+			r.page(r.plan.wait * 8 / 10)
+		}
+		r.hello()
+		r.late()
+		r.silentAfter()
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.is(Poll, longestWait)
+		r.cut(10 * time.Second)
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.is(Poll, longestWait)
+	})
+}
