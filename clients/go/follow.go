@@ -59,7 +59,8 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		quiet := f.ladder.trial || f.ladder.spent()
 		f.ladder.end(e)
-		if err != nil && e.kind != endWoken && !quiet && !f.ladder.up {
+		quiet = quiet || f.ladder.plan.transport == Poll && f.ladder.up // one that failed is chance
+		if err != nil && e.kind != endWoken && !quiet {
 			f.up = false
 			f.c.o.OnLost(err)
 		}
