@@ -112,6 +112,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   /** Begins, as soon as it is known for whom. */
   async function open(): Promise<Outbox> {
     const who = client ?? claims(typeof token === 'string' ? token : await persist(clock, signal, credentials.get)).sub ?? ''
+    signal.throwIfAborted() // closed meanwhile
     const name = `culvert:${href}${who}`
     const store = o.outbox ?? (globalThis.indexedDB ? idbOutbox(name + '#outbox') : memoryOutbox())
     const outbox = createOutbox(store, o.outboxLimit ?? 1000, clock, {

@@ -195,3 +195,18 @@ test('a token callback that fails is asked again when the network comes back', a
     Object.assign(globalThis, { addEventListener, removeEventListener })
   }
 })
+
+test('a socket that is closed before it has a token asks for nothing', async () => {
+  const wire = new Wire()
+  const clock = new FakeClock()
+  let token = (_: string) => {}
+  const socket = connect('http://culvert.test/', {
+    token: () => new Promise((resolve) => (token = resolve)), fetch: wire.fetch, clock, verdicts: memoryVerdicts(),
+  })
+  const stored = assert.rejects(socket.emit('e'), /closed/)
+  await socket.close()
+  token('t')
+  await clock.run(1000, 100)
+  await stored
+  assert.deepEqual(wire.calls, [])
+})
