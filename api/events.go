@@ -25,6 +25,7 @@ type reader interface {
 type subscription interface {
 	Poll(ctx context.Context, limit int) (queue.Batch, error)
 	Wake() <-chan struct{}
+	Rouse()
 	Cursor() queue.Cursor
 	Close()
 }

@@ -182,6 +182,13 @@ func (m *memory) tries() int {
 
 func (s *memorySub) Wake() <-chan struct{} { return s.wake }
 
+func (s *memorySub) Rouse() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
 func (s *memorySub) Cursor() queue.Cursor { return s.at }
 
 func (s *memorySub) Close() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvertmq/culvert/queue"
@@ -34,13 +35,19 @@ type stream struct {
 	oldest time.Time    // when its age ends it
 	ends   time.Time    // when it ends by itself
 	reason string       // and why
-	alarm  *alarm       // for that, or for a heartbeat
+	timer  *time.Timer  // for that, or for a heartbeat
+	rung   atomic.Bool  // it has fired
 
-	retry time.Duration    // 0: Postgres answered last time
-	again <-chan time.Time // when to ask it again
+	retry  time.Duration // 0: Postgres answered last time
+	paused bool          // it is asked again when again says so
+	again  atomic.Bool
 }
 
 // stream serves SSE until one of its ends, each of which the loop names.
+//
+// It waits for one channel alone: whatever else may happen is noted and rouses the
+// subscription. A select of several takes as long as all the rest that a delivery
+// takes beside its write.
 func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error {
 	h.metrics.streams.Inc()
 	defer h.metrics.streams.Dec()
@@ -52,9 +59,13 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 
 	s := &stream{h: h, sub: sub, out: h.outlet(c), who: c.who, reads: q.interest.Rooms, last: time.Now()}
 	s.oldest = s.last.Add(h.age())
-	s.alarm = newAlarm(h.o.Heartbeat)
-	defer s.alarm.stop()
+	s.timer = time.AfterFunc(h.o.Heartbeat, func() {
+		s.rung.Store(true)
+		sub.Rouse()
+	})
+	defer s.timer.Stop()
 	s.plan()
+	defer context.AfterFunc(n, sub.Rouse)()
 	if s.send(h.greeting(c, sub, q).frame()) != nil {
 		return nil
 	}
@@ -75,49 +86,34 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 			}
 			due = false
 		}
-		wake, busy := sub.Wake(), ready
 		if !more {
-			busy = nil
+			<-sub.Wake()
 		}
-		if s.again != nil {
-			wake = nil // until Postgres had its pause
-		}
-		select {
-		case <-n.Done():
+		if n.Err() != nil {
 			if reason := n.reason(); reason != "" {
 				s.part(reason)
 			}
 			return nil // otherwise the client is gone
-		case <-s.alarm.C:
-			if !time.Now().Before(s.ends) {
-				s.part(s.reason)
-				return nil
-			}
-			// Writes do not touch the alarm: it finds out here whether there
-			// was silence.
-			quiet := time.Since(s.last)
-			due = quiet >= h.o.Heartbeat
-			more = more || due
-			if due {
-				quiet = 0
-			}
-			s.arm(quiet)
-		case <-s.again:
-			s.again, more = nil, true
-		case <-wake:
-			more = true
-		case <-busy:
 		}
+		if s.again.Swap(false) {
+			s.paused = false
+		}
+		more = !s.paused
+		if !s.rung.Swap(false) {
+			continue
+		}
+		if !time.Now().Before(s.ends) {
+			s.part(s.reason)
+			return nil
+		}
+		// Writes do not touch the timer: it finds out here whether there was silence.
+		quiet := time.Since(s.last)
+		if due = quiet >= h.o.Heartbeat; due {
+			more, quiet = true, 0
+		}
+		s.arm(quiet)
 	}
 }
-
-// ready always receives: the case of a stream that has more to deliver at once,
-// which must not keep the others from being looked at.
-var ready = func() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 func (h *Handler) greeting(c *call, sub subscription, q receipt) hello {
 	return hello{
@@ -142,9 +138,9 @@ func (s *stream) plan() {
 	s.arm(time.Since(s.last))
 }
 
-// arm sets the alarm for what comes first: the end, or a heartbeat after so much silence.
+// arm sets the timer for what comes first: the end, or a heartbeat after so much silence.
 func (s *stream) arm(quiet time.Duration) {
-	s.alarm.set(min(time.Until(s.ends), s.h.o.Heartbeat-quiet))
+	s.timer.Reset(min(time.Until(s.ends), s.h.o.Heartbeat-quiet))
 }
 
 // deliver writes what Poll has now and reports whether there is more. With due,
@@ -178,7 +174,11 @@ func (s *stream) pause(err error) {
 		s.h.log.Error("stream cannot read", "error", err)
 	}
 	s.retry = min(max(retryLeast, 2*s.retry), retryMost)
-	s.again = time.After(s.h.jitter(s.retry/2, s.retry))
+	s.paused = true
+	time.AfterFunc(s.h.jitter(s.retry/2, s.retry), func() {
+		s.again.Store(true)
+		s.sub.Rouse()
+	})
 }
 
 // write sends a batch in chunks, so that many small frames cost one write and a

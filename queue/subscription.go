@@ -84,6 +84,9 @@ func (s *Subscription) Close() {
 // Wake receives when a Poll may have something new. Spurious wakes happen.
 func (s *Subscription) Wake() <-chan struct{} { return s.wake }
 
+// Rouse makes Wake receive. Any goroutine may call it, at any time.
+func (s *Subscription) Rouse() { notify(s.wake) }
+
 // Cursor is the position up to which Poll has returned everything.
 func (s *Subscription) Cursor() Cursor { return s.cursor }
 
