@@ -105,7 +105,7 @@ func (c *Client) member(ctx context.Context, method, room string) (string, error
 		Cursor string `json:"cursor"`
 	}
 	r := Request{Method: method, Path: "/rooms/" + url.PathEscape(room) + "/clients/me"}
-	err := c.Retry(ctx, func() error { return c.call(ctx, r, callTime, &answer) })
+	err := c.insist(ctx, r, &answer)
 	return answer.Cursor, err
 }
 

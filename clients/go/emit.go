@@ -63,7 +63,7 @@ func (c *Client) Emit(ctx context.Context, m Message) (Receipt, error) {
 	if m.Volatile {
 		return r, c.call(ctx, request, callTime, &r)
 	}
-	err = c.Retry(ctx, func() error { return c.call(ctx, request, callTime, &r) })
+	err = c.insist(ctx, request, &r)
 	return r, err
 }
 

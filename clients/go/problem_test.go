@@ -1,10 +1,13 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,5 +50,37 @@ func TestTemporary(t *testing.T) {
 		if got := temporary(err); got != want {
 			t.Errorf("temporary(%v) = %v", err, got)
 		}
+	}
+}
+
+// TestCallPatience: little at first, more after failures and for much to send.
+func TestCallPatience(t *testing.T) {
+	for _, c := range []struct{ failures, size, want int }{
+		{0, 0, 4}, {1, 0, 8}, {2, 0, 16}, {0, 10_000, 5}, {0, 1_000_000, 60}, {4, 0, 60}, {1000, 0, 60},
+	} {
+		if got := callPatience(c.failures, c.size); got != time.Duration(c.want)*time.Second {
+			t.Errorf("after %d failures, with %d bytes: %v, want %d s", c.failures, c.size, got, c.want)
+		}
+	}
+}
+
+// TestDeadConnection: a call on a way that says nothing is made again on another.
+func TestDeadConnection(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int32
+	url := newSite(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if requests.Add(1) == 1 {
+				_, _ = io.Copy(io.Discard, r.Body)
+				<-r.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	if _, err := dial(t, url, Options{}).Emit(ctx, Message{Event: "e", Rooms: []string{"r"}}); err != nil || requests.Load() != 2 {
+		t.Errorf("%d requests: %v", requests.Load(), err)
 	}
 }

@@ -14,8 +14,15 @@ import (
 	"time"
 )
 
-// callTime is how long one request of a call may take.
+// callTime is how long one request may take that is not made again.
 const callTime = 20 * time.Second
+
+// callPatience is how long one may take that is, after so many failures, with a body of so
+// many bytes: little at first, for the connection may be dead without a word, and more
+// after failures, for it may only be slow.
+func callPatience(failures, size int) time.Duration {
+	return min(4*time.Second<<min(failures, 5)+time.Duration(size)*100*time.Microsecond, time.Minute)
+}
 
 // Request is one request below /v1/{namespace}.
 type Request struct {
@@ -156,6 +163,19 @@ func (c *Client) Retry(ctx context.Context, attempt func() error) error {
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 	}
+}
+
+// insist makes a request until it is answered, as Retry does.
+func (c *Client) insist(ctx context.Context, r Request, answer any) error {
+	failures := 0
+	return c.Retry(ctx, func() error {
+		d := callTime
+		if c.o.RetryFor >= 0 {
+			d = callPatience(failures, len(r.Body))
+		}
+		failures++
+		return c.call(ctx, r, d, answer)
+	})
 }
 
 // final reports whether there is no sense in another try.

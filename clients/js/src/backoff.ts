@@ -9,6 +9,13 @@ export function backoff(clock: Clock, failures: number): number {
   return clock.random() * Math.min(30_000, 500 * 2 ** failures)
 }
 
+/**
+ * Milliseconds to wait for an answer, the time to send so many characters included:
+ * little at first, for the connection may be dead without a word, and more after failures,
+ * for it may only be slow.
+ */
+export const patience = (failures: number, size = 0): number => Math.min(4000 * 2 ** failures + size / 10, 60_000)
+
 /** A wait that can be cut short, by wake or by the signal. It is never rejected. */
 export interface Nap extends Promise<void> { wake(): void }
 
@@ -28,10 +35,10 @@ export function nap(clock: Clock, ms: number, signal: AbortSignal): Nap {
 }
 
 /** Repeats f until it succeeds, is refused, or is no longer worth it: at `until` (clock.now). */
-export async function persist<T>(clock: Clock, signal: AbortSignal, f: () => Promise<T>, until = Infinity): Promise<T> {
+export async function persist<T>(clock: Clock, signal: AbortSignal, f: (failures: number) => Promise<T>, until = Infinity): Promise<T> {
   for (let failures = 0; ; failures++) {
     try {
-      return await f()
+      return await f(failures)
     } catch (error) {
       const wait = Math.max(backoff(clock, failures), asked(error))
       if (!temporary(error) || clock.now() + wait > until) throw error

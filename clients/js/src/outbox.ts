@@ -1,4 +1,4 @@
-import { backoff, nap, type Nap } from './backoff.js'
+import { backoff, nap, patience, type Nap } from './backoff.js'
 import type { Clock } from './clock.js'
 import { asked, CulvertError, foreign, temporary, type Facts } from './problem.js'
 import type { Receipt } from './types.js'
@@ -47,7 +47,7 @@ export interface Outcome {
 
 /** What an outbox needs from outside. */
 export interface Carrier {
-  post(body: string): Promise<any>
+  post(body: string, patience: number): Promise<any>
   /** Tells the others who share the store. */
   tell(outcome: Outcome): void
   refused(error: CulvertError): void
@@ -162,7 +162,8 @@ export function createOutbox(store: OutboxStore, limit: number, clock: Clock, ca
 
   async function send(items: Item[]): Promise<void> {
     const events = items.map(({ key, body }) => withKey(body, key))
-    const { offset, offsets = [offset], cursor } = await carrier.post(events[1] ? `{"events":[${events}]}` : events[0]!)
+    const text = events[1] ? `{"events":[${events}]}` : events[0]!
+    const { offset, offsets = [offset], cursor } = await carrier.post(text, patience(failures, text.length))
     if (offsets.length !== items.length || typeof offsets[0] !== 'number') throw foreign(200)
     await end(items, (i) => ({ receipt: { offset: offsets[i], cursor } }))
   }

@@ -1,7 +1,7 @@
 import { createAcker } from './acker.js'
 import type { Sender } from './address.js'
 import { ask } from './ask.js'
-import { persist } from './backoff.js'
+import { patience, persist } from './backoff.js'
 import { systemClock, type Clock } from './clock.js'
 import { createHttp } from './http.js'
 import { idbOutbox } from './idb.js'
@@ -106,7 +106,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
     ask: (body, timeout) => ask(http, clock, signal, body, timeout, put, (key) => {
       if (!signal.aborted) opened.then((outbox) => outbox.withdraw(key)).catch(() => {})
     }),
-    lasting: (method, path, body, until) => persist(clock, signal, () => http.json(method, path, { body, signal }), until),
+    lasting: (method, path, body, until) => persist(clock, signal, (n) => http.json(method, path, { body, signal, patience: patience(n) }), until),
   }
 
   /** Begins, as soon as it is known for whom. */
@@ -116,7 +116,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
     const name = `culvert:${href}${who}`
     const store = o.outbox ?? (globalThis.indexedDB ? idbOutbox(name + '#outbox') : memoryOutbox())
     const outbox = createOutbox(store, o.outboxLimit ?? 1000, clock, {
-      post: (body) => http.json('POST', 'emit', { body, signal }),
+      post: (body, patience) => http.json('POST', 'emit', { body, signal, patience }),
       tell: (sent) => tell({ sent }),
       refused: owner.failed,
     }, signal)

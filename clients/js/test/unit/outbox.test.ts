@@ -33,13 +33,20 @@ class Log {
   }
 }
 
+/** Is told how long each request may take. */
+let patient: (ms: number) => void = () => {}
+
 function rig(log: Log, store: OutboxStore, limit = 1000) {
   const clock = new FakeClock()
   const end = new AbortController()
   const refused: CulvertError[] = []
   const told: Outcome[] = []
   const outbox = createOutbox(store, limit, clock, {
-    post: log.post, tell: (o) => told.push(o), refused: (e) => refused.push(e),
+    post: (body, patience) => {
+      patient(patience)
+      return log.post(body)
+    },
+    tell: (o) => told.push(o), refused: (e) => refused.push(e),
   }, end.signal)
   const put = async (event: object, key = newKey()) => ({ ...(await outbox.put(JSON.stringify(event), key)), key })
   return { clock, end, refused, told, outbox, put }
@@ -178,4 +185,18 @@ test('without IndexedDB, memory', async () => {
   indexedDB.open = real
   await put({ event: 'a' })
   assert.deepEqual(log.names, ['a'])
+})
+
+test('little patience at first, more after failures and for much to send', async () => {
+  const seen: number[] = []
+  const log = new Log()
+  const { put, clock } = rig(log, memoryOutbox())
+  patient = (p) => seen.push(p)
+  log.before = () => {
+    if (seen.length < 6) throw new TypeError('no answer in time')
+  }
+  const stored = put({ event: 'e'.repeat(9980) })
+  await eventually(() => seen.length > 5, clock)
+  await stored
+  assert.deepEqual(seen.map((p) => Math.round(p / 1000)), [5, 9, 17, 33, 60, 60])
 })
