@@ -1,0 +1,157 @@
+// People who use the chat, each with a browser of their own.
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { desk } from './browser.mjs'
+
+export const url = process.env.CULVERT_DEMO_URL ?? 'http://127.0.0.1:8080/demo/'
+const pictures = process.env.CULVERT_SCREENSHOTS ?? 'screenshots'
+
+// Playwright puts this style into a page of Firefox to take a picture, and the page's policy refuses it.
+const playwrights = createHash('sha256').update('body {}').digest('base64')
+
+/** Somebody with a browser of their own. */
+export class Person {
+  /** Streams that are open, and how many tokens were asked for. */
+  streams = new Set()
+  tokens = 0
+  faults = []
+
+  /** Opens the page for the first time. */
+  static async arrive(browser, room, options = desk, query = '', at = url) {
+    const p = new Person()
+    p.url = at
+    p.query = query
+    p.room = room
+    p.browser = browser.browserType().name()
+    const { isMobile, ...others } = options
+    p.context = await browser.newContext({ locale: 'en-GB', ...others, ...(p.browser === 'chromium' && { isMobile }) })
+    p.context.on('request', (r) => {
+      if (r.url().endsWith('/demo/token')) p.tokens++
+      if (r.headers().accept === 'text/event-stream') p.streams.add(r)
+    })
+    for (const end of ['requestfinished', 'requestfailed']) p.context.on(end, (r) => p.streams.delete(r))
+    p.page = await p.tab()
+    return p
+  }
+
+  /** The same, and gives a name and is in the room then. */
+  static async come(browser, name, room, options, query, at) {
+    const p = await Person.arrive(browser, room, options, query, at)
+    await p.page.getByLabel('Your name').fill(name)
+    await p.page.getByRole('button', { name: 'Come in' }).click()
+    await p.connected()
+    return p
+  }
+
+  /** Another tab; what goes wrong in it is remembered. */
+  async tab() {
+    const page = await this.context.newPage()
+    // A page that closes takes its requests along without a word.
+    page.on('close', () => this.streams.forEach((r) => r.frame().page() === page && this.streams.delete(r)))
+    page.on('pageerror', (e) => e.message.includes(playwrights) || this.faults.push(e.message))
+    page.on('console', (m) => /Content Security|Trusted/.test(m.text()) && this.faults.push(m.text()))
+    await page.goto(`${this.url}${this.query}#${this.room}`)
+    return page
+  }
+
+  async connected(page = this.page) {
+    await page.locator('html[data-state=connected]').waitFor({ state: 'attached' })
+    await page.locator('#people .online', { hasText: '(you)' }).waitFor({ state: 'attached' }) // in the room, too
+  }
+
+  async say(text, page = this.page) {
+    await page.getByLabel('Message', { exact: true }).fill(text)
+    await page.keyboard.press('Enter')
+  }
+
+  /** Waits for the messages with this beginning and returns all of them, as they are shown. */
+  async sees(prefix, count, page = this.page) {
+    const texts = page.locator('.message .text').filter({ hasText: new RegExp('^' + prefix) })
+    await texts.nth(count - 1).waitFor({ state: 'attached' })
+    return texts.allTextContents()
+  }
+
+  /** Waits until none of the messages waits, and all have these ticks. */
+  async ticked(text, words, page = this.page) {
+    await page.locator('.message').filter({ hasText: text }).locator('.tick', { hasText: words }).first().waitFor()
+  }
+
+  /** Opens a room by its name. */
+  async open(room) {
+    await this.page.getByLabel('Another room').fill(room)
+    await this.page.keyboard.press('Enter')
+    await this.page.locator('#title', { hasText: room }).waitFor()
+    await this.connected()
+  }
+
+  /** Presses Tab until something has the focus; what has it shows it, always. */
+  async tabTo(selector, key = 'Tab') {
+    for (let i = 0; i < 30; i++) {
+      await this.page.keyboard.press(key)
+      const here = await this.page.evaluate((wanted) => {
+        const e = document.activeElement
+        return { wanted: e.matches(wanted), shown: e === document.body || getComputedStyle(e).outlineStyle !== 'none', html: e.outerHTML }
+      }, selector)
+      assert.ok(here.shown, `has the focus and does not show it: ${here.html}`)
+      if (here.wanted) return
+    }
+    assert.fail(`${key} does not lead to ${selector}`)
+  }
+
+  async focused(selector) {
+    await this.page.locator(`${selector}:focus`).waitFor()
+  }
+
+  async state(words, page = this.page) {
+    await page.locator('#state', { hasText: words }).waitFor()
+  }
+
+  /** Takes a picture, of what fits on the screen. */
+  async picture(name, page = this.page) {
+    assert.deepEqual(await page.evaluate(misfits, page.viewportSize()), [], name)
+    const dark = await page.evaluate(() => matchMedia('(prefers-color-scheme: dark)').matches)
+    mkdirSync(pictures, { recursive: true })
+    const path = `${pictures}/${this.browser}-${name}${dark ? '-dark' : ''}.png`
+    await page.screenshot({ path, animations: 'disabled' })
+  }
+
+  async go() {
+    await this.context.close()
+    assert.deepEqual(this.faults, [])
+  }
+}
+
+/** Runs in the page: what is wider than the screen, and the controls that something hides. */
+function misfits({ width, height }) {
+  const { scrollWidth, scrollHeight } = document.documentElement
+  const all = [...document.querySelectorAll('header :is(select, button), #composer *, .room button, summary, #entry :is(input, button)')]
+  const hidden = all.filter((e) => e.checkVisibility() && getComputedStyle(e).pointerEvents !== 'none').filter((e) => {
+    const { left, right, top, bottom } = e.getBoundingClientRect()
+    const at = document.elementFromPoint((left + right) / 2, (top + bottom) / 2)
+    return left < 0 || right > width || top < 0 || bottom > height || !(e.contains(at) || at?.contains(e) && at.matches('button'))
+  })
+  return [
+    ...(scrollWidth > width ? [`the page is ${scrollWidth} wide`] : []),
+    ...(scrollHeight > height && document.getElementById('entry').hidden ? [`the page is ${scrollHeight} high`] : []),
+    ...hidden.filter((e) => !e.matches('.unseen')).map((e) => e.outerHTML),
+  ]
+}
+
+/** Emits to a room of the chat what no page of it would. */
+export async function intrude(room, event) {
+  const post = async (path, body, token) => {
+    const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) }
+    const answer = await fetch(new URL(path, url), { method: 'POST', headers, body: JSON.stringify(body) })
+    assert.ok(answer.ok, `${path}: ${answer.status}`)
+    return answer.json()
+  }
+  const { token } = await post('token', { name: 'Mallory', device: 'mallory1' })
+  await post('../v1/demo/emit', { room: `chat-${room}`, ...event }, token)
+}
+
+/** A name that no other run has used, against the same server or not. */
+const run = Math.random().toString(36).slice(2, 5)
+export const own = (room) => `${room}-${run}`
+
+export const numbered = (prefix, n) => Array.from({ length: n }, (_, i) => `${prefix}-${i}`)
