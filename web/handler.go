@@ -40,14 +40,18 @@ type asset struct {
 }
 
 // New makes the demo's handler. Its requests come with their whole path, Prefix
-// included. Anybody gets a token from sign.
+// included. Anybody gets a token from sign, as often as the rates of limit.go allow.
 func New(sign Signer) (http.Handler, error) {
 	assets, err := load()
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("POST "+Prefix+"token", http.NewCrossOriginProtection().Handler(issue(sign)))
+	own := http.NewCrossOriginProtection()
+	own.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusForbidden, "forbidden", "", "only the demo's own page may ask for a token")
+	}))
+	mux.Handle("POST "+Prefix+"token", own.Handler(limited(newLimiter(), issue(sign))))
 	mux.HandleFunc("GET "+Prefix+"{file...}", func(w http.ResponseWriter, r *http.Request) {
 		a, ok := assets[r.PathValue("file")]
 		if !ok {

@@ -36,21 +36,21 @@ var devices = regexp.MustCompile(`^[a-z0-9]{8,32}$`)
 // client is who the token is for.
 func (q *request) client() string { return q.Name + "#" + q.Device }
 
-// fault says what is wrong with the request; empty when nothing is.
-func (q *request) fault() string {
+// fault says what is wrong with the request, and with which field; empty when nothing is.
+func (q *request) fault() (field, detail string) {
 	switch {
 	case q.Name == "" || q.Name != strings.TrimSpace(q.Name) || utf8.RuneCountInString(q.Name) > maxName:
-		return "name must have 1 to 24 characters, without blanks around it"
+		return "name", "name must have 1 to 24 characters, without blanks around it"
 	case strings.ContainsFunc(q.Name, func(r rune) bool { return r == '#' || r == utf8.RuneError || !unicode.IsPrint(r) }):
-		return "name must be of printable characters other than #"
+		return "name", "name must be of printable characters other than #"
 	case strings.HasPrefix(q.Name, "@"):
-		return "name must not begin with @"
+		return "name", "name must not begin with @"
 	case !devices.MatchString(q.Device):
-		return "device must be 8 to 32 lower-case letters and digits"
+		return "device", "device must be 8 to 32 lower-case letters and digits"
 	case q.TTL < 0:
-		return "ttl must be seconds"
+		return "ttl", "ttl must be seconds"
 	}
-	return ""
+	return "", ""
 }
 
 // life of the token that is asked for.
@@ -66,22 +66,22 @@ func issue(sign Signer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-			http.Error(w, "want Content-Type: application/json", http.StatusUnsupportedMediaType)
+			refuse(w, http.StatusUnsupportedMediaType, "unsupported-media-type", "", "want Content-Type: application/json")
 			return
 		}
 		var q request
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil || json.Unmarshal(body, &q) != nil {
-			http.Error(w, `want {"name":"…","device":"…"}`, http.StatusBadRequest)
+			refuse(w, http.StatusBadRequest, "malformed", "", `want {"name":"…","device":"…"}`)
 			return
 		}
-		if fault := q.fault(); fault != "" {
-			http.Error(w, fault, http.StatusUnprocessableEntity)
+		if field, fault := q.fault(); fault != "" {
+			refuse(w, http.StatusUnprocessableEntity, "invalid", field, fault)
 			return
 		}
 		token, err := sign(q.client(), q.life())
 		if err != nil {
-			http.Error(w, "no token could be made", http.StatusInternalServerError)
+			refuse(w, http.StatusInternalServerError, "internal", "", "no token could be made")
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")

@@ -24,9 +24,11 @@ export interface Person {
 export class Server {
   /** How often a token was got. */
   tokens = 0
+  /** Why there is none; empty when there is. */
+  refused = ''
   #token: Promise<string> | undefined
 
-  constructor(private who: Identity, private renewed: () => void) {}
+  constructor(private who: Identity, private turned: () => void) {}
 
   /** A new token; the library asks when it needs one. */
   token(): Promise<string> {
@@ -77,9 +79,11 @@ export class Server {
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({ ...this.who, ttl }),
     })
-    if (!answer.ok) throw new Error(await answer.text())
-    this.tokens++
-    this.renewed()
-    return (await answer.json()).token
+    const body = await answer.json().catch(() => ({})) // what answers may not be the server
+    this.refused = answer.ok && body.token ? '' : (body.detail ?? `HTTP status ${answer.status}`)
+    if (!this.refused) this.tokens++
+    this.turned()
+    if (this.refused) throw new Error(this.refused)
+    return body.token
   }
 }

@@ -26,7 +26,7 @@ export class Status {
     for (const event of ['connect', 'disconnect', 'transport'] as const) socket.on(event, () => this.show())
   }
 
-  /** Shows also how often a token was got. */
+  /** Shows also how often a token was got, and why there is none. */
   count(server: Server): void {
     this.#server = server
     this.show()
@@ -47,6 +47,9 @@ export class Status {
     this.#line.title = this.#server ? `tokens so far: ${this.#server.tokens}` : ''
     this.#line.dataset.tokens = `${this.#server?.tokens ?? 0}`
     const n = this.#waiting
-    this.#pending.textContent = n ? `${n} message${n > 1 ? 's' : ''} waiting to be sent` : ''
+    const refused = state === 'connecting' && this.#server?.refused
+    this.#pending.textContent = [
+      n ? `${n} message${n > 1 ? 's' : ''} waiting to be sent` : '', refused ? `Not let in yet: ${refused}` : '',
+    ].filter(Boolean).join('. ')
   }
 }
