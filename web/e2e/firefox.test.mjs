@@ -8,18 +8,16 @@ import { network } from './network.mjs'
 import { numbered, own, Person } from './person.mjs'
 import { talk } from './talk.mjs'
 
-let firefox, chromium
-async function begin() {
-  firefox = await launch('firefox')
-  chromium = await launch('chromium')
-}
+let firefox
 
 function chat() {
   talk(() => firefox)
   network(() => firefox)
   killed(() => firefox, close)
 
-  it('somebody in Firefox and somebody in Chromium', async () => {
+  it('somebody in Firefox and somebody in Chromium', async (t) => {
+    const chromium = await launch('chromium')
+    t.after(() => chromium.close())
     const max = await Person.come(firefox, 'Max', own('both'), phone)
     const nia = await Person.come(chromium, 'Nia', own('both'), phone)
     await max.page.locator('#count', { hasText: '2 online' }).waitFor()
@@ -48,8 +46,8 @@ function chat() {
 const missing = withoutFirefox()
 if (missing) it('the chat in Firefox', { skip: missing })
 else {
-  before(begin)
-  after(() => Promise.all([firefox?.close(), chromium?.close()]))
+  before(async () => (firefox = await launch('firefox')))
+  after(() => firefox?.close())
   describe('the chat in Firefox, by keyboard', () => keyboard(() => firefox))
-  describe('the chat in Firefox', { concurrency: 4, timeout: 180_000 }, chat)
+  describe('the chat in Firefox', { concurrency: 9, timeout: 180_000 }, chat)
 }

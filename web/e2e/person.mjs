@@ -131,10 +131,11 @@ function misfits({ width, height }) {
     const at = document.elementFromPoint((left + right) / 2, (top + bottom) / 2)
     return left < 0 || right > width || top < 0 || bottom > height || !(e.contains(at) || at?.contains(e) && at.matches('button'))
   })
+  const cut = [...document.querySelectorAll('#state, .room button, summary')].filter((e) => e.scrollWidth > e.clientWidth)
   return [
     ...(scrollWidth > width ? [`the page is ${scrollWidth} wide`] : []),
     ...(scrollHeight > height && document.getElementById('entry').hidden ? [`the page is ${scrollHeight} high`] : []),
-    ...hidden.filter((e) => !e.matches('.unseen')).map((e) => e.outerHTML),
+    ...[...hidden.filter((e) => !e.matches('.unseen')), ...cut].map((e) => e.outerHTML),
   ]
 }
 
