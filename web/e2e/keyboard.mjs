@@ -22,7 +22,7 @@ export function keyboard(browser) {
     await lea.connected()
     // Nothing can be reached that has no name.
     const unnamed = await page.locator('button, input, select, textarea, a').evaluateAll((all) => all.filter((e) =>
-      !(e.labels?.length || e.ariaLabel || e.textContent.trim())).map((e) => e.outerHTML))
+      !(e.ariaLabel || (e.matches('input, select, textarea') ? e.labels.length : e.textContent.trim()))).map((e) => e.outerHTML))
     assert.deepEqual(unnamed, [])
 
     // Everything that can be used is reached, in the order of the page, and seen to be.
