@@ -16,7 +16,7 @@ after(() => browser?.close())
 
 describe('the chat in Chromium, by keyboard', () => keyboard(() => browser))
 
-describe('the chat in Chromium', { concurrency: 4, timeout: 180_000 }, () => {
+describe('the chat in Chromium', { concurrency: 4, timeout: 300_000 }, () => {
   talk(() => browser)
   network(() => browser)
   killed(() => browser, crash)

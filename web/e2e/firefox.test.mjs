@@ -49,5 +49,5 @@ else {
   before(async () => (firefox = await launch('firefox')))
   after(() => firefox?.close())
   describe('the chat in Firefox, by keyboard', () => keyboard(() => firefox))
-  describe('the chat in Firefox', { concurrency: 9, timeout: 180_000 }, chat)
+  describe('the chat in Firefox', { concurrency: 5, timeout: 300_000 }, chat)
 }

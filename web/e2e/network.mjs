@@ -92,7 +92,7 @@ export function network(browser) {
   })
 
   it('a token is renewed without losing the stream', async () => {
-    const kim = await Person.come(browser(), 'Kim', own('renewal'), desk, '?ttl=6')
+    const kim = await Person.come(browser(), 'Kim', own('renewal'), desk, '?ttl=12')
     const [stream] = kim.streams
     const asked = kim.tokens
     // Two renewals are longer than the first token lives.

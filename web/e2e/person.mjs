@@ -26,6 +26,7 @@ export class Person {
     p.browser = browser.browserType().name()
     const { isMobile, ...others } = options
     p.context = await browser.newContext({ locale: 'en-GB', ...others, ...(p.browser === 'chromium' && { isMobile }) })
+    p.context.setDefaultTimeout(60_000) // machines may be busy
     p.context.on('request', (r) => {
       if (r.url().endsWith('/demo/token')) p.tokens++
       if (r.headers().accept === 'text/event-stream') p.streams.add(r)
