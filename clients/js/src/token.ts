@@ -46,7 +46,7 @@ export function createCredentials(
       return token
     } catch (error) {
       current = undefined
-      const e = new CulvertError('no token: ' + ((error as Error)?.message ?? error))
+      const e = new CulvertError('no token: ' + ((error as Error)?.message ?? error), { retryAfter: (error as CulvertError)?.retryAfter })
       failed(e)
       throw e
     }

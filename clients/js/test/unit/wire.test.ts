@@ -148,3 +148,11 @@ test('a JWT that came for a refused key is watched from then on', async () => {
   await settle()
   assert.equal(clock.pending, 0)
 })
+
+test('what a token callback throws says when to ask again', async () => {
+  const told: number[] = []
+  const busy = () => Promise.reject(Object.assign(new Error('busy'), { retryAfter: 7 }))
+  const c = createCredentials(busy, new FakeClock(), (e) => told.push(e.retryAfter))
+  await assert.rejects(c.get(), { message: 'no token: busy', retryAfter: 7 })
+  assert.deepEqual(told, [7])
+})
