@@ -19,7 +19,7 @@ export interface Ending {
     | 'foreign' // something on the way answered
     | 'busy' // the server cannot now
     | 'woken' // we ended it ourselves, to begin anew
-  /** Seconds after which the server wants us back. */
+  /** Seconds after which we are wanted back. */
   after?: number
   /** Of a page: it has no events, or there are more after it. */
   empty?: boolean

@@ -124,7 +124,7 @@ export function createLadder(
       open = ladder.up = probe = true
       beat = heartbeat
       retry = after
-      failures = refused = missed = 0
+      failures = refused = missed = broken = 0
       doubt = false
       young = Infinity
       old = -young
@@ -158,6 +158,7 @@ export function createLadder(
       const { kind, after = 0 } = e
       ladder.deadline = Infinity
       ladder.delay = after * 1000
+      if (open && age >= shortLife) short = 0 // it lived, however it ended
       if (kind === 'asked') cut = short = 0 // not cut this time
       else if (kind === 'busy') fault(ladder.delay)
       else if (kind === 'page') page(e, age)
@@ -166,6 +167,10 @@ export function createLadder(
       else if (!open) nothingCame(kind === 'late')
       else if (kind === 'late') gaveUp(age)
       else streamCut(age)
+      if (kind !== 'foreign' || !after) return
+      // What it says of the way stands, and no event can come before then.
+      ladder.up = false
+      ladder.delay = Math.max(ladder.delay, spread(after * 1000))
     },
   }
   return ladder
@@ -190,11 +195,16 @@ export function createLadder(
     ladder.delay = random() * ms
   }
 
+  /** These milliseconds, or up to a quarter more: not all return in one moment. */
+  function spread(ms: number): number {
+    return ms * (1 + random() / 4)
+  }
+
   /** Nothing gets through at present, whichever way. */
   function fault(least = 0): void {
     ladder.up = false
     probe = true
-    ladder.delay = Math.max(least * (1 + random() / 4), backoff(clock, failures++))
+    ladder.delay = Math.max(spread(least), backoff(clock, failures++))
   }
 
   function nothingCame(late: boolean): void {
@@ -219,7 +229,7 @@ export function createLadder(
   function streamCut(age: number): void {
     const constant = same(age, cut)
     cut = age
-    short = age < shortLife ? short + 1 : 0
+    if (age < shortLife) short++
     if (short > 2 || (short && constant)) {
       if (constant && age >= 2000) hold.shorten(age)
       return fall()
@@ -285,7 +295,7 @@ export function createLadder(
       missed++
       if (!hold.failed(age, !!gateway)) some(500)
       else if (!doubt) remember()
-    } else if (doubt || missed++) {
+    } else if (doubt || missed++ || broken >= bearable) {
       if (doubt) mode = 'stream'
       doubt = false
       fault()

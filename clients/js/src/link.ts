@@ -198,6 +198,6 @@ function endingOf(error: unknown): Ending | CulvertError {
   if (error === late) return { kind: 'late' }
   if (!(error instanceof CulvertError)) return { kind: 'closed' }
   const { status, retryAfter } = error
-  if (error.foreign) return { kind: 'foreign', gateway: [408, 504, 524].includes(status) }
+  if (error.foreign) return { kind: 'foreign', after: retryAfter, gateway: [408, 504, 524].includes(status) }
   return temporary(error) ? { kind: 'busy', after: retryAfter } : error
 }

@@ -415,7 +415,9 @@ test('three streams that are cut soon, at whatever age: polls', () => {
 })
 
 test('what lived in between, or was asked to come back, begins the count anew', () => {
-  for (const between of [() => r.end(12_000), () => r.end(100, { kind: 'asked', after: 1 })]) {
+  for (const between of [
+    () => r.end(12_000), () => r.end(100, { kind: 'asked', after: 1 }), () => r.end(12_000, { kind: 'woken' }),
+  ]) {
     var r = new Rig()
     for (const age of [2500, 5500, 0, 2500, 5500]) {
       is(r, 'stream')
@@ -444,7 +446,7 @@ test('pages that break off: soon again, and lost only when that goes on', () => 
     r.begin()
     r.page()
   }
-  for (let i = 0; i < 6; i++) breaks()
+  for (let i = 0; i < 5; i++) breaks()
   assert.equal(r.ladder.up, false)
   r.begin()
   r.page()
@@ -682,4 +684,32 @@ test('a cut, a silence, a cut at the age of the first: chance', () => {
   r.hello()
   r.end(29_950)
   assert.equal(r.saved, undefined)
+})
+
+test('something on the way says when to come back', () => {
+  const r = new Rig().buffered()
+  r.begin()
+  r.end(5, { kind: 'foreign', after: 8 })
+  assert.ok(r.ladder.delay >= 8000 && r.ladder.delay <= 10_000)
+  assert.equal(r.ladder.up, false)
+  is(r, 'poll', 0)
+  r.end(5, { kind: 'foreign' })
+  assert.ok(r.ladder.delay <= 1000)
+})
+
+test('pages that broke before a stream worked do not count after it', () => {
+  const r = new Rig().buffered()
+  const breaks = () => {
+    r.begin()
+    r.ladder.answered()
+    r.end(10)
+  }
+  for (let i = 0; i < 4; i++) breaks()
+  r.clock.go(120_000)
+  is(r, 'stream')
+  r.hello()
+  r.ladder.force('poll')
+  r.end(0, { kind: 'woken' })
+  for (let i = 0; i < 4; i++) breaks()
+  assert.equal(r.ladder.up, true)
 })

@@ -255,15 +255,19 @@ test('a token that is refused is renewed once, then refused for good', async () 
   assert.equal(n, 2)
 })
 
-test('busy: Retry-After is waited for', async () => {
-  const wire = new Wire()
-  wire.way = () => new Response('{"title":"busy"}', { status: 503, headers: { 'Content-Type': 'application/problem+json', 'Retry-After': '20' } })
-  const { clock } = rig(wire)
-  await clock.run(19_900, 100)
-  assert.equal(wire.calls.length, 1)
-  await clock.run(6000, 100)
-  assert.equal(wire.calls.length, 2)
-})
+for (const [who, body, type] of [
+  ['the server', '{"title":"busy"}', 'application/problem+json'], ['a proxy', '<h1>Busy</h1>', 'text/html'],
+] as const) {
+  test(`busy: what Retry-After of ${who} says is waited for`, async () => {
+    const wire = new Wire()
+    wire.way = () => new Response(body, { status: 503, headers: { 'Content-Type': type, 'Retry-After': '20' } })
+    const { clock } = rig(wire)
+    await clock.run(19_900, 100)
+    assert.equal(wire.calls.length, 1)
+    await clock.run(6000, 100)
+    assert.equal(wire.calls.length, 2)
+  })
+}
 
 test('lost when nothing gets through, and found again', async () => {
   const { wire, clock, told, socket } = rig()
