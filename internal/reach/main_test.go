@@ -35,7 +35,7 @@ const (
 )
 
 // startInstance returns the address of a Culvert process, once it is ready.
-func startInstance(t *testing.T, dsn string) string {
+func startInstance(t *testing.T, dsn, heartbeat string) string {
 	t.Helper()
 	address := freeAddress(t)
 	ready := &watch{what: "ready http://", seen: make(chan struct{})}

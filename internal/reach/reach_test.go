@@ -29,7 +29,7 @@ func TestReach(t *testing.T) {
 	s := &scene{client: bundle(t)}
 	dsn := pgtest.Database(t)
 	for range 2 {
-		s.instances = append(s.instances, startInstance(t, dsn))
+		s.instances = append(s.instances, startInstance(t, dsn, heartbeat))
 	}
 	var chosen []path
 	for _, p := range paths {
@@ -50,7 +50,7 @@ func TestReach(t *testing.T) {
 	all.Wait()
 	t.Logf("\n%s", table(chosen, results))
 	if *record && !t.Failed() && !testing.Short() {
-		write(t, chosen, results)
+		write(t, map[string]string{"table": table(chosen, results), "paths": describe(chosen)})
 	}
 }
 

@@ -2,11 +2,8 @@ package reach
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"testing"
-	"text/template"
 )
 
 // table is the results in Markdown.
@@ -62,22 +59,11 @@ func short(list []string) string {
 
 func seconds(ms int) string { return fmt.Sprintf("%.2f s", float64(ms)/1000) }
 
-// write makes docs/reach.md of the results.
-func write(t *testing.T, paths []path, results []result) {
-	t.Helper()
-	var does strings.Builder
+// describe lists what the paths do.
+func describe(paths []path) string {
+	var b strings.Builder
 	for _, p := range paths {
-		fmt.Fprintf(&does, "- **%s**: %s\n", p.name, p.does)
+		fmt.Fprintf(&b, "- **%s**: %s\n", p.name, p.does)
 	}
-	out, err := os.Create("../../docs/reach.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := template.Must(template.ParseFiles("testdata/reach.md"))
-	if err := page.Execute(out, map[string]any{"Table": table(paths, results), "Paths": does.String(), "Count": count}); err != nil {
-		t.Error(err)
-	}
-	if err := out.Close(); err != nil {
-		t.Error(err)
-	}
+	return b.String()
 }
