@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 		ctx := cmd.UntilSignal(context.Background())
 		os.Exit(cmd.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 	}
+	if os.Getenv(beTraveller) != "" {
+		os.Exit(beClient(os.Args[1]))
+	}
 	pgtest.Main(m, migrations.Up)
 }
 

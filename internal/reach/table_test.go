@@ -3,34 +3,34 @@ package reach
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // table is the results in Markdown.
 func table(paths []path, results []result) string {
 	var b strings.Builder
-	b.WriteString("| path | first event | goal | transport | down | up | delay: half | slowest | requests |\n")
-	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("| path | first event (goal) | transport | delay: half | slowest | requests | polls | failed with |\n")
+	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for i, p := range paths {
 		r := results[i]
 		if r.First == nil {
 			continue // not asked for with -run, or failed
 		}
-		goal := 4000
+		goal, missed := 4, ""
 		if p.streams {
-			goal = 1000
+			goal = 1
 		}
-		met := ""
-		if *r.First >= goal {
-			met = ", missed"
+		if *r.First >= goal*1000 {
+			missed = ", missed"
 		}
 		slices.Sort(r.Delays)
 		half, slowest := 0, 0
 		if n := len(r.Delays); n > 0 {
 			half, slowest = r.Delays[n/2], r.Delays[n-1]
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s%s | %s | %d | %d | %s | %s | %d |\n", p.name, seconds(*r.First), seconds(goal), met,
-			short(r.Transports), len(r.Received), len(r.Up), seconds(half), seconds(slowest), r.Asked)
+		fmt.Fprintf(&b, "| %s | %s (%d s%s) | %s | %s | %s | %d | %s | %s |\n", p.name, seconds(*r.First), goal, missed,
+			short(r.Transports), seconds(half), seconds(slowest), r.Asked, held(r.Waits), short(texts(r.Refused)))
 	}
 	return b.String()
 }
@@ -58,6 +58,22 @@ func short(list []string) string {
 }
 
 func seconds(ms int) string { return fmt.Sprintf("%.2f s", float64(ms)/1000) }
+
+// held is the waits that polls asked for.
+func held(waits []float64) string {
+	var texts []string
+	for _, w := range waits {
+		texts = append(texts, fmt.Sprintf("%.3g", w))
+	}
+	return strings.Join(texts, ", ")
+}
+
+func texts(numbers []int) (texts []string) {
+	for _, n := range numbers {
+		texts = append(texts, strconv.Itoa(n))
+	}
+	return texts
+}
 
 // describe lists what the paths do.
 func describe(paths []path) string {
