@@ -42,7 +42,8 @@ func likeAPIGateway(limit time.Duration, next http.Handler) http.Handler {
 // did not.
 func serveWhole(next http.Handler, w http.ResponseWriter, r *http.Request) (complete bool) {
 	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
+		p := recover()
+		if err, ok := p.(error); p != nil && (!ok || !errors.Is(err, http.ErrAbortHandler)) {
 			panic(p)
 		}
 	}()
