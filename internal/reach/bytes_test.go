@@ -32,6 +32,7 @@ type costs struct {
 
 // TestBytes measures what events, acknowledgements and silence cost on the wire.
 func TestBytes(t *testing.T) {
+	t.Parallel() // to TestGo
 	s := &scene{instances: []string{startInstance(t, pgtest.Database(t), "15")}}
 	payloads := []string{line}
 	if webhook := median(t); webhook != "" {

@@ -11,7 +11,7 @@ import (
 // limits, which are shorter here: the journey would not meet them otherwise.
 var gateways = []path{
 	{
-		name: "as API Gateway, 3.5 s",
+		name: "as API Gateway, 3.5 s", short: true,
 		does: "Like AWS API Gateway, which sends an answer when it has the whole of it, and after 29 s says 504 with a JSON body of its own; " +
 			"scaled to 3.5 s. The client notices that streams are held back, and asks for polls that end in time.",
 		proof: refusedWith(http.StatusGatewayTimeout),

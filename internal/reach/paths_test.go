@@ -121,7 +121,7 @@ var paths = []path{
 		},
 	},
 	{
-		name: "HAProxy, 4 s, polls only",
+		name: "HAProxy, 4 s, polls only", short: true,
 		does: "The same for a client that insists on polling: after one or two polls that failed at the same age it asks for shorter ones.",
 		use:  "poll", proof: shortened(http.StatusGatewayTimeout, 4*time.Second),
 		open: func(s *scene, t *testing.T) entrance {

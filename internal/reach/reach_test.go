@@ -33,6 +33,7 @@ func TestJavaScript(t *testing.T) {
 // TestGo sends the Go client through some, and to record it through all that do not
 // depend on what browsers do.
 func TestGo(t *testing.T) {
+	t.Parallel() // to TestBytes
 	chosen := choose(func(p path) bool { return !p.page && (p.short || *record) })
 	results := travelAll(t, golang, chosen)
 	if *record && !t.Failed() {

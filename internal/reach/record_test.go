@@ -4,15 +4,21 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // doc is where the figures are told. What stands around them is written by hand.
 const doc = "../../docs/reach.md"
 
+// writing is held by the test that writes: some run beside each other.
+var writing sync.Mutex
+
 // write puts each text between the marks of its name.
 func write(t *testing.T, texts map[string]string) {
 	t.Helper()
+	writing.Lock()
+	defer writing.Unlock()
 	raw, err := os.ReadFile(doc)
 	if err != nil {
 		t.Fatal(err)
