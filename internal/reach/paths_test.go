@@ -75,8 +75,7 @@ var paths = []path{
 	},
 	{
 		name: "killed at 3 s", streams: true, short: true,
-		does: "Every connection is closed at 3 s of age. The second stream that ends like the first tells the client, " +
-			"which polls from then on, and for less than 3 s.",
+		does: "Every connection is closed at 3 s of age. Streams that end soon, or all at the same age, tell the client to poll.",
 		open: cable(killAt(3 * time.Second)),
 	},
 	{
