@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 		ctx := cmd.UntilSignal(context.Background())
 		os.Exit(cmd.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 	}
+	if os.Getenv(beTraveller) != "" {
+		os.Exit(beClient(os.Args[1]))
+	}
 	pgtest.Main(m, migrations.Up)
 }
 
@@ -35,7 +38,7 @@ const (
 )
 
 // startInstance returns the address of a Culvert process, once it is ready.
-func startInstance(t *testing.T, dsn string) string {
+func startInstance(t *testing.T, dsn, heartbeat string) string {
 	t.Helper()
 	address := freeAddress(t)
 	ready := &watch{what: "ready http://", seen: make(chan struct{})}

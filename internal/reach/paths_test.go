@@ -11,11 +11,13 @@ import (
 // path is a way between a client and the instances.
 type path struct {
 	name    string
-	does    string // for docs/reach.md
-	streams bool   // whether a stream gets through, if only for a while
-	short   bool   // travelled with -short, too
-	page    bool   // the client behaves as in a page of another origin
-	use     string // the transport it insists on
+	does    string                       // for docs/reach.md
+	streams bool                         // whether a stream gets through, if only for a while
+	short   bool                         // travelled with -short, too, and always by the Go client
+	page    bool                         // the client behaves as in a page of another origin
+	use     string                       // the transport it insists on
+	silence time.Duration                // instead of the usual
+	proof   func(t *testing.T, r result) // that it was the path it says
 	open    func(s *scene, t *testing.T) entrance
 }
 
@@ -73,8 +75,7 @@ var paths = []path{
 	},
 	{
 		name: "killed at 3 s", streams: true, short: true,
-		does: "Every connection is closed at 3 s of age. The second stream that ends like the first tells the client, " +
-			"which polls from then on, and for less than 3 s.",
+		does: "Every connection is closed at 3 s of age. Streams that end soon, or all at the same age, tell the client to poll.",
 		open: cable(killAt(3 * time.Second)),
 	},
 	{
@@ -91,9 +92,15 @@ var paths = []path{
 	},
 	{
 		name: "nginx, 5 s timeout", streams: true,
-		does: "`proxy_read_timeout 5s`, below the heartbeat of 6 s: a silent stream is cut at 5 s, a held poll is tried on the other instance " +
-			"for 5 s more and then fails with 504, and both instances count as failed for 10 s (502).",
+		does: "`proxy_read_timeout 5s`, below the heartbeat of 6 s: a silent stream is cut at 5 s.",
 		open: nginx("proxy_pass http://unset; proxy_read_timeout 5s;"),
+	},
+	{
+		name: "nginx, 5 s, polls only", use: "poll", silence: 16 * time.Second,
+		does: "The same for a client that insists on polling, with 16 s of silence: a held poll is tried on the other instance for 5 s more " +
+			"and then fails with 504, and both instances count as failed for 10 s (502).",
+		proof: refusedWith(http.StatusGatewayTimeout),
+		open:  nginx("proxy_pass http://unset; proxy_read_timeout 5s;"),
 	},
 	{
 		name: "nginx, unset", streams: true,
@@ -113,9 +120,9 @@ var paths = []path{
 		},
 	},
 	{
-		name: "HAProxy, 4 s, polls only",
+		name: "HAProxy, 4 s, polls only", short: true,
 		does: "The same for a client that insists on polling: after one or two polls that failed at the same age it asks for shorter ones.",
-		use:  "poll",
+		use:  "poll", proof: shortened(http.StatusGatewayTimeout, 4*time.Second),
 		open: func(s *scene, t *testing.T) entrance {
 			return entrance{address: s.haproxy(t, "timeout client 4s\n    timeout server 4s")}
 		},

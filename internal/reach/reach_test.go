@@ -2,9 +2,7 @@ package reach
 
 import (
 	"flag"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,25 +15,47 @@ var record = flag.Bool("record", false, "write the figures of this run to docs/r
 // together is how many paths are travelled at once: they mostly wait.
 const together = 5
 
-// scene is two instances on one Postgres, and the client's program.
+// scene is the instances of one Postgres.
 type scene struct {
 	instances []string // host:port
-	client    string
 	turn      atomic.Uint64
 }
 
-// TestReach sends the client through every path there is.
-func TestReach(t *testing.T) {
-	s := &scene{client: bundle(t)}
-	dsn := pgtest.Database(t)
-	for range 2 {
-		s.instances = append(s.instances, startInstance(t, dsn))
+// TestJavaScript sends the JavaScript client through every path there is.
+func TestJavaScript(t *testing.T) {
+	chosen := choose(func(p path) bool { return p.short || !testing.Short() })
+	results := travelAll(t, javaScript(t), chosen)
+	if *record && !t.Failed() && !testing.Short() {
+		write(t, map[string]string{"javascript": table(chosen, results), "paths": describe(chosen)})
 	}
-	var chosen []path
-	for _, p := range paths {
-		if p.short || !testing.Short() {
+}
+
+// TestGo sends the Go client through some, and to record it through all that do not
+// depend on what browsers do.
+func TestGo(t *testing.T) {
+	t.Parallel() // to TestBytes
+	chosen := choose(func(p path) bool { return !p.page && (p.short || *record) })
+	results := travelAll(t, golang, chosen)
+	if *record && !t.Failed() {
+		write(t, map[string]string{"go": table(chosen, results)})
+	}
+}
+
+func choose(f func(path) bool) (chosen []path) {
+	for _, p := range slices.Concat(paths, gateways) {
+		if f(p) {
 			chosen = append(chosen, p)
 		}
+	}
+	return chosen
+}
+
+// travelAll sends a client through these paths, some at a time.
+func travelAll(t *testing.T, by traveller, chosen []path) []result {
+	s := &scene{}
+	dsn := pgtest.Database(t)
+	for range 2 {
+		s.instances = append(s.instances, startInstance(t, dsn, heartbeat))
 	}
 	results := make([]result, len(chosen))
 	var all sync.WaitGroup
@@ -44,33 +64,10 @@ func TestReach(t *testing.T) {
 		all.Go(func() {
 			free <- struct{}{}
 			defer func() { <-free }()
-			t.Run(p.name, func(t *testing.T) { results[i] = s.travel(t, p) })
+			t.Run(p.name, func(t *testing.T) { results[i] = s.travel(t, p, by) })
 		})
 	}
 	all.Wait()
 	t.Logf("\n%s", table(chosen, results))
-	if *record && !t.Failed() && !testing.Short() {
-		write(t, chosen, results)
-	}
-}
-
-// bundle makes one file of the client library and the program that drives it.
-func bundle(t *testing.T) string {
-	t.Helper()
-	const library = "../../clients/js"
-	esbuild := filepath.Join(library, "node_modules/.bin/esbuild")
-	if _, err := os.Stat(esbuild); err != nil {
-		install := exec.Command("npm", "ci", "--no-audit", "--no-fund")
-		install.Dir = library
-		if out, err := install.CombinedOutput(); err != nil {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-	}
-	file := filepath.Join(t.TempDir(), "client.mjs")
-	build := exec.Command(esbuild, "testdata/client.ts", "--bundle", "--platform=node", "--format=esm",
-		"--target=node20", "--sourcemap=inline", "--log-level=warning", "--outfile="+file)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("esbuild: %v\n%s", err, out)
-	}
-	return file
+	return results
 }

@@ -3,12 +3,12 @@ package reach
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"slices"
 	"testing"
 	"time"
@@ -26,12 +26,14 @@ const (
 
 // report is what the client says, a line at a time.
 type report struct {
-	First      *int     `json:"first"` // ms from connect to the first event
-	Received   []int    `json:"received"`
-	Delays     []int    `json:"delays"`     // ms from emit to handler
-	Transports []string `json:"transports"` // and in between, how it lost them
-	Asked      int      `json:"asked"`      // requests to receive
-	Errors     []string `json:"errors"`
+	First      *int      `json:"first,omitempty"` // ms from connect to the first event
+	Received   []int     `json:"received,omitempty"`
+	Delays     []int     `json:"delays,omitempty"`     // ms from emit to handler
+	Transports []string  `json:"transports,omitempty"` // and in between, how it lost them
+	Asked      int       `json:"asked,omitempty"`      // requests to receive
+	Waits      []float64 `json:"waits,omitempty"`      // s that polls asked for, each once
+	Refused    []int     `json:"refused,omitempty"`    // statuses of other answers than a 200
+	Errors     []string  `json:"errors,omitempty"`
 }
 
 // result is a journey that is over.
@@ -43,7 +45,7 @@ type result struct {
 // travel makes the journey on one path: a client that was here before comes back
 // to an event that waits for it; then half of the events each way, silence, and the
 // other half.
-func (s *scene) travel(t *testing.T, p path) result {
+func (s *scene) travel(t *testing.T, p path, by traveller) result {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	id := fmt.Sprintf("traveller-%d", s.turn.Add(1))
@@ -52,23 +54,19 @@ func (s *scene) travel(t *testing.T, p path) result {
 	backend.emit(ctx, id, 0)
 
 	entrance := p.open(s, t)
-	orders := map[string]any{
-		"url": "http://" + entrance.address, "token": token(t, id), "room": "up-" + id,
-		"count": count, "pace": pace.Milliseconds(), "silence": silence.Milliseconds(),
-	}
-	if p.use != "" {
-		orders["transport"] = p.use
+	quiet := cmp.Or(p.silence, silence)
+	o := orders{
+		URL: "http://" + entrance.address, Token: token(t, id), Room: "up-" + id,
+		Count: count, Pace: pace.Milliseconds(), Silence: quiet.Milliseconds(),
+		Transport: p.use, Forward: entrance.forward,
 	}
 	if p.page {
-		orders["page"] = page
+		o.Page = page
 	}
-	if entrance.forward != nil {
-		orders["forward"] = entrance.forward
-	}
-	r := result{report: s.follow(ctx, t, orders, func() {
+	r := result{report: follow(ctx, t, by, o, func() {
 		for n := 1; n < count; n++ {
 			if n == count/2 {
-				rest(ctx, silence)
+				rest(ctx, quiet)
 			}
 			backend.emit(ctx, id, n)
 			rest(ctx, pace)
@@ -80,24 +78,27 @@ func (s *scene) travel(t *testing.T, p path) result {
 	for _, e := range r.Errors {
 		t.Errorf("the client raised an error: %s", e)
 	}
+	if p.proof != nil {
+		p.proof(t, r)
+	}
 	return r
 }
 
 // follow runs the client to its end. At its first event the backend goes on.
-func (s *scene) follow(ctx context.Context, t *testing.T, orders any, goOn func()) (all report) {
+func follow(ctx context.Context, t *testing.T, by traveller, o orders, goOn func()) (all report) {
 	t.Helper()
-	text, err := json.Marshal(orders)
+	text, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	said := &watch{}
-	node := exec.CommandContext(ctx, "node", "--enable-source-maps", s.client, string(text))
-	node.Stderr = said
-	out, err := node.StdoutPipe()
+	process := by(ctx, string(text))
+	process.Stderr = said
+	out, err := process.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := node.Start(); err != nil {
+	if err := process.Start(); err != nil {
 		t.Fatal(err)
 	}
 	gone := make(chan struct{})
@@ -116,7 +117,7 @@ func (s *scene) follow(ctx context.Context, t *testing.T, orders any, goOn func(
 	if started {
 		<-gone
 	}
-	if err := node.Wait(); err != nil {
+	if err := process.Wait(); err != nil {
 		t.Errorf("client: %v, in time: %v; it said:\n%s", err, ctx.Err() == nil, said)
 	}
 	if all.First == nil {

@@ -16,14 +16,21 @@ const received: number[] = []
 const delays: number[] = []
 const transports: string[] = []
 const errors: string[] = []
+const waits: number[] = []
+const refused: number[] = []
 let asked = 0
 
 const way: typeof fetch = forward ? fetchThrough(forward) : fetch
 const socket = connect(url, {
   token, transport, leader: false, verdicts: memoryVerdicts(),
-  fetch: (to, init) => {
-    if (init?.method === 'GET') asked++
-    return way(to, init)
+  fetch: async (to, init) => {
+    if (init?.method !== 'GET') return way(to, init)
+    asked++
+    const wait = new URL(`${to}`).searchParams.get('wait')
+    if (wait && !waits.includes(+wait)) waits.push(+wait)
+    const answer = await way(to, init)
+    if (answer.status !== 200) refused.push(answer.status)
+    return answer
   },
 })
 socket.on('transport', (t) => transports.push(t))
@@ -49,6 +56,6 @@ await Promise.all(receipts)
 say({ sent: since() })
 await all
 await sleep(500) // for what should not come
-say({ received, delays, transports, asked, errors })
+say({ received, delays, transports, asked, waits, refused, errors })
 await Promise.race([socket.close(), sleep(2000)])
 process.exit(0)

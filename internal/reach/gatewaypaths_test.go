@@ -1,0 +1,72 @@
+package reach
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+)
+
+// gateways are like some that nobody can install, by what their makers say of their
+// limits, which are shorter here: the journey would not meet them otherwise.
+var gateways = []path{
+	{
+		name: "as API Gateway, 3.5 s", short: true,
+		does: "Like AWS API Gateway, which sends an answer when it has the whole of it, and after 29 s says 504 with a JSON body of its own; " +
+			"scaled to 3.5 s. The client notices that streams are held back, and asks for polls that end in time.",
+		proof: refusedWith(http.StatusGatewayTimeout),
+		open:  fault(func(h http.Handler) http.Handler { return likeAPIGateway(3500*time.Millisecond, h) }),
+	},
+	{
+		name: "as Heroku, 2.5 and 3 s", streams: true,
+		does: "Like Heroku's router, which answers 503 when nothing comes within 30 s, and closes an answer that says nothing for 55 s after that; " +
+			"scaled to 2.5 s and 3 s, below the heartbeat. Silence ends streams.",
+		proof: func(t *testing.T, r result) {
+			if r.Asked < 2 {
+				t.Error("no stream was cut")
+			}
+		},
+		open: fault(heroku.before),
+	},
+	{
+		name: "as Heroku, polls only", use: "poll",
+		does:  "The same for a client that insists on polling: 503 with a page of HTML, which no Culvert sends, and then shorter polls.",
+		proof: shortened(http.StatusServiceUnavailable, 2500*time.Millisecond),
+		open:  fault(heroku.before),
+	},
+	{
+		name: "as Cloudflare, 3 s, polls only", use: "poll",
+		does: "Like Cloudflare, which says 524 with a page of HTML when nothing comes for 100 s; scaled to 3 s. " +
+			"For a client that insists on polling: what silence does to streams is shown above.",
+		proof: shortened(524, 3*time.Second),
+		open: fault(impatient{3 * time.Second, 3 * time.Second, refusal{
+			524, "text/html; charset=UTF-8", "<!DOCTYPE html><title>culvert.example | 524: A timeout occurred</title>",
+		}}.before),
+	},
+}
+
+var heroku = impatient{2500 * time.Millisecond, 3 * time.Second, refusal{
+	http.StatusServiceUnavailable, "text/html", "<!DOCTYPE html><title>Application Error</title>",
+}}
+
+// refusedWith is the proof that a request to receive was answered with this status.
+func refusedWith(status int) func(*testing.T, result) {
+	return func(t *testing.T, r result) {
+		t.Helper()
+		if !slices.Contains(r.Refused, status) {
+			t.Errorf("none was answered with %d, but with %v", status, r.Refused)
+		}
+	}
+}
+
+// shortened is the proof that a poll was answered with this status, and that the
+// client asked then for one that ends below a limit.
+func shortened(status int, limit time.Duration) func(*testing.T, result) {
+	return func(t *testing.T, r result) {
+		t.Helper()
+		refusedWith(status)(t, r)
+		if !slices.ContainsFunc(r.Waits, func(s float64) bool { return s > 0 && s < limit.Seconds() }) {
+			t.Errorf("the polls asked for waits of %v s, none below %v", r.Waits, limit)
+		}
+	}
+}
