@@ -64,6 +64,7 @@ export function createLadder(
   let silences = 0
   let reach = 0 // the greatest age at which a frame came in those silent streams
   let short = 0 // streams cut soon
+  let longest = 0 // of those
   let cut = 0 // age at which the last stream was cut
   let missed = 0 // polls that failed
   let broken = 0 // polls whose body broke off
@@ -229,9 +230,12 @@ export function createLadder(
   function streamCut(age: number): void {
     const constant = same(age, cut)
     cut = age
-    if (age < shortLife) short++
+    if (age < shortLife) longest = Math.max(short++ && longest, age)
     if (short > 2 || (short && constant)) {
-      if (constant && age >= 2000) hold.shorten(age)
+      // A poll is cut at that age, too; where connections are older than the streams on
+      // them, at that or earlier.
+      const limit = constant ? age : longest
+      if (limit >= 2000) hold.shorten(limit)
       return fall()
     }
     if (!constant) return some(retry)

@@ -402,9 +402,23 @@ test('a request that is late gets twice the time, up to 30 s; an answer ends tha
   assert.equal(patience(), 10_000, 'twice what a request takes')
 })
 
-test('three streams that are cut soon, at whatever age: polls', () => {
+test('three streams that are cut soon, at whatever age: polls that are shorter than the longest', () => {
+  for (const [ages, wait] of [[[2500, 9000, 5500], 6.3], [[9000, 2500, 2600], 1.8]] as const) {
+    const r = new Rig()
+    for (const age of ages) {
+      is(r, 'stream')
+      r.hello()
+      r.end(age)
+    }
+    is(r, 'poll', 0)
+    r.page()
+    is(r, 'poll', wait)
+  }
+})
+
+test('three streams cut at once say nothing of polls; an earlier series does not count', () => {
   const r = new Rig()
-  for (const age of [2500, 5500, 9000]) {
+  for (const age of [9000, 12_000, 900, 1400, 1900]) {
     is(r, 'stream')
     r.hello()
     r.end(age)
