@@ -5,7 +5,7 @@ import "time"
 // ending is how an attempt ended.
 type ending struct {
 	kind    endKind
-	after   time.Duration // asked, busy, page: what the server wants us to wait
+	after   time.Duration // asked, busy, page, foreign: what we are asked to wait
 	empty   bool          // page: without events
 	more    bool          // page: there is more
 	gateway bool          // foreign: it says that it waited too long
@@ -33,6 +33,9 @@ func same(a, b time.Duration) bool {
 func (l *ladder) end(e ending) {
 	age := l.age()
 	l.deadline = time.Time{}
+	if l.open && age >= shortLife {
+		l.short = 0 // it lived, however it ended
+	}
 	switch {
 	case e.kind == endWoken:
 		l.delay = 0
@@ -52,14 +55,18 @@ func (l *ladder) end(e ending) {
 	default:
 		l.streamCut(age)
 	}
+	if e.kind == endForeign && e.after > 0 {
+		// What it says of the way stands, and no event can come before then.
+		l.up = false
+		l.delay = max(l.delay, l.spread(e.after))
+	}
 }
 
 // fault: nothing gets through at present, whichever way.
 func (l *ladder) fault(least time.Duration) {
 	l.up = false
 	l.probe = true
-	spread := time.Duration(float64(least) * (1 + l.random()/4))
-	l.delay = max(spread, backoff(l.random, l.failures))
+	l.delay = max(l.spread(least), backoff(l.random, l.failures))
 	l.failures++
 }
 
@@ -106,9 +113,8 @@ func (l *ladder) gaveUp(age time.Duration) {
 func (l *ladder) streamCut(age time.Duration) {
 	constant := same(age, l.cut)
 	l.cut = age
-	l.short++
-	if age >= shortLife {
-		l.short = 0
+	if age < shortLife {
+		l.short++
 	}
 	if l.short > 2 || l.short > 0 && constant {
 		if constant && age >= 2*time.Second {
@@ -155,91 +161,13 @@ func (l *ladder) postpone() {
 	l.remember()
 }
 
-func (l *ladder) page(e ending, age time.Duration) {
-	wait := l.plan.wait
-	l.up = true
-	l.failures, l.missed, l.broken = 0, 0, 0
-	l.limit = min(fullPage, l.limit*2)
-	if e.empty && wait > 0 && age >= wait*9/10 {
-		l.fail = 0
-	}
-	if l.doubt && l.forced == Auto {
-		l.doubt = false
-		if l.hasty > 0 && l.hasty < l.patience() {
-			// The way is only slow, and the stream was not given the time it takes.
-			l.mode, l.delay = Stream, 0
-			return
-		}
-		l.postpone()
-	}
-	probe := l.probe
-	l.probe = false
-	switch {
-	case e.after > 0:
-		l.delay = e.after
-	case e.more || probe && l.wait > 0:
-		l.delay = 0
-	case wait == 0:
-		l.delay = time.Second + l.share(2*time.Second)
-	case e.empty && age < wait/2:
-		// A held poll that is empty at once was not held: never ask in a circle.
-		l.delay = 500*time.Millisecond + l.share(time.Second)
-	default:
-		l.delay = 0
-	}
-}
-
-func (l *ladder) pollFailed(e ending, age time.Duration) {
-	l.probe = true
-	if e.kind == endLate && !l.answered {
-		l.lates++
-	}
-	if l.answered && e.kind != endForeign {
-		// The way is there, and cuts: soon again, for less.
-		l.limit = max(1, l.limit/2)
-		if l.broken++; l.broken < bearable {
-			l.delay = l.share(300 * time.Millisecond)
-			return
-		}
-	}
-	if l.plan.wait > 0 && age >= time.Second {
-		l.missed++
-		if constant := e.gateway || same(age, l.fail); !constant {
-			l.fail = age
-			l.delay = l.share(500 * time.Millisecond)
-			return
-		}
-		l.fail, l.delay = 0, 0
-		l.shorten(age)
-		if !l.doubt {
-			l.remember()
-		}
-		return
-	}
-	l.missed++
-	switch {
-	case l.doubt:
-		l.mode, l.doubt = Stream, false
-		l.fault(0)
-	case l.missed > 1:
-		l.fault(0)
-	default:
-		l.delay = l.share(500 * time.Millisecond)
-	}
-}
-
-// shorten has polls stay below an age at which something on the way cuts.
-func (l *ladder) shorten(age time.Duration) {
-	l.wait = min(l.wait/2, age*7/10).Truncate(100 * time.Millisecond)
-	if l.wait < time.Second {
-		l.wait = 0
-	}
-}
-
 // share is any part of d (full jitter).
 func (l *ladder) share(d time.Duration) time.Duration {
 	return time.Duration(l.random() * float64(d))
 }
+
+// spread is d, or up to a quarter more, so that not all return in one moment.
+func (l *ladder) spread(d time.Duration) time.Duration { return d + l.share(d/4) }
 
 func (l *ladder) remember() {
 	if l.mode == Stream && l.life == 0 {

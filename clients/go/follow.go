@@ -57,10 +57,10 @@ func (f *follower) run(ctx context.Context) error {
 		if e.kind == endRefused || err != nil && f.c.o.GiveUp(err) {
 			return err
 		}
-		quiet := f.ladder.trial || f.ladder.spent()
+		// Of these it is no news, or may be chance, while events can come.
+		news := !f.ladder.trial && !f.ladder.spent() && f.ladder.plan.transport == Stream
 		f.ladder.end(e)
-		quiet = quiet || f.ladder.plan.transport == Poll && f.ladder.up // one that failed is chance
-		if err != nil && e.kind != endWoken && !quiet {
+		if err != nil && e.kind != endWoken && (news || !f.ladder.up) {
 			f.up = false
 			f.c.o.OnLost(err)
 		}
@@ -157,7 +157,7 @@ func endingOf(err error) ending {
 		return ending{kind: endClosed}
 	case p.Foreign:
 		gateway := p.Status == http.StatusRequestTimeout || p.Status == http.StatusGatewayTimeout || p.Status == 524
-		return ending{kind: endForeign, gateway: gateway}
+		return ending{kind: endForeign, gateway: gateway, after: p.RetryAfter}
 	case p.Temporary():
 		return ending{kind: endBusy, after: p.RetryAfter}
 	}

@@ -81,6 +81,7 @@ type ladder struct {
 	plan     plan
 	trial    bool
 	began    time.Time
+	since    time.Time // the stream was not kept waiting by us
 	heard    time.Time // when the last frame came
 	answered bool
 	open     bool
@@ -109,7 +110,7 @@ func newLadder(now func() time.Time, random func() float64, known verdict, save 
 // begin is the next attempt, which begins now.
 func (l *ladder) begin() plan {
 	l.began = l.now()
-	l.heard = l.began
+	l.since, l.heard = l.began, l.began
 	l.answered, l.open, l.deaf = false, false, false
 	l.trial = l.forced == Auto && l.mode == Poll && !l.doubt && !l.began.Before(l.again)
 	transport := l.mode
@@ -158,7 +159,7 @@ func (l *ladder) gotHeaders() {
 func (l *ladder) hello(heartbeat, retry time.Duration) {
 	l.open, l.up, l.probe = true, true, true
 	l.beat, l.retry = heartbeat, retry
-	l.failures, l.refused, l.missed = 0, 0, 0
+	l.failures, l.refused, l.missed, l.broken = 0, 0, 0, 0
 	l.aged, l.young, l.old = false, 0, 0
 	l.hear()
 	l.doubt = false
@@ -172,7 +173,7 @@ func (l *ladder) hello(heartbeat, retry time.Duration) {
 // heartbeat. Only heartbeats tell how old frames are when they come: they are sent
 // when they are made, events may be old.
 func (l *ladder) frame(at time.Time) {
-	proven := l.age() > l.beat*5/2
+	proven := l.now().Sub(l.since) > l.beat*5/2
 	if proven {
 		l.silences = 0
 	}
@@ -192,17 +193,23 @@ func (l *ladder) frame(at time.Time) {
 }
 
 // stalled notes that we let the stream wait ourselves until now: its silence was
-// ours, and the frames to come are old through our own fault.
+// ours, and the frames to come are old through our own fault. They may have come
+// long ago, so they do not prove that it still lives.
 func (l *ladder) stalled() {
-	l.deaf = true
-	l.hear()
+	l.deaf, l.since = true, l.now()
+	l.extend()
 }
 
 func (l *ladder) batched() bool { return l.old-l.young > max(l.beat, 2*time.Second) }
 
 func (l *ladder) hear() {
+	l.heard = l.now()
+	l.extend()
+}
+
+// extend gives the stream time for its next frame.
+func (l *ladder) extend() {
 	now := l.now()
-	l.heard = now
 	l.deadline = now.Add(l.beat * 5 / 2)
 	if end := l.began.Add(l.life); l.life > 0 && end.Before(l.deadline) {
 		l.deadline = end

@@ -7,55 +7,6 @@ import (
 	"time"
 )
 
-// silentAfter is a stream whose last frame comes at each of these ages.
-func (r *rig) silentAfter(ages ...time.Duration) {
-	r.t.Helper()
-	r.is(Stream)
-	r.ladder.hello(beat, 2*time.Second)
-	for _, age := range ages {
-		time.Sleep(age - r.age())
-		r.frame(time.Time{})
-	}
-	r.late()
-}
-
-// TestLadderForgottenConnections: polls stay below the age at which connections are
-// forgotten.
-func TestLadderForgottenConnections(t *testing.T) {
-	for name, c := range map[string]struct {
-		ages [][]time.Duration
-		want time.Duration
-	}{
-		"at 4 s":                  {[][]time.Duration{{time.Second, 4 * time.Second}, {500 * time.Millisecond}}, 2800 * time.Millisecond},
-		"at once":                 {[][]time.Duration{nil, nil}, longestWait},
-		"too early to be a clock": {[][]time.Duration{{time.Second}, {1900 * time.Millisecond}}, longestWait},
-	} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(_ *testing.T, r *rig) {
-				for _, ages := range c.ages {
-					r.silentAfter(ages...)
-				}
-				r.is(Poll, 0)
-				r.page(50 * time.Millisecond)
-				r.is(Poll, c.want)
-			})
-		})
-	}
-	bubble(t, func(_ *testing.T, r *rig) { // what an earlier one let through does not count
-		r.silentAfter(30 * time.Second)
-		r.is(Stream)
-		r.hello()
-		time.Sleep(40 * time.Second)
-		r.frame(time.Time{}) // it lived: the count begins anew
-		r.ends(0, ending{kind: endAsked})
-		r.silentAfter(2500 * time.Millisecond)
-		r.silentAfter(2100 * time.Millisecond)
-		r.is(Poll, 0)
-		r.page(50 * time.Millisecond)
-		r.is(Poll, 1700*time.Millisecond)
-	})
-}
-
 // TestLadderOneFailure: one poll or stream that fails is chance, two in a row are not.
 func TestLadderOneFailure(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
@@ -153,6 +104,7 @@ func TestLadderCutSoon(t *testing.T) {
 	for name, between := range map[string]func(r *rig){
 		"one that lived":        func(r *rig) { r.cut(12 * time.Second) },
 		"one that was asked to": func(r *rig) { r.ends(time.Second, ending{kind: endAsked}) },
+		"one we ended":          func(r *rig) { r.ends(time.Minute, ending{kind: endWoken}) },
 		"one that went silent":  (*rig).late,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -170,42 +122,6 @@ func TestLadderCutSoon(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestLadderBrokenPages: soon again, and lost only when that goes on.
-func TestLadderBrokenPages(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
-		r.buffered()
-		r.chance = 0.999
-		breaks := func(e ending) {
-			r.begin()
-			r.gotHeaders()
-			r.ends(10*time.Millisecond, e)
-		}
-		for range 2 {
-			for range 4 {
-				breaks(ending{})
-				r.waits(0, 300*time.Millisecond)
-				if !r.up {
-					t.Error("not up")
-				}
-			}
-			r.begin()
-			r.page(50 * time.Millisecond)
-		}
-		for range 6 {
-			breaks(ending{})
-		}
-		if r.up {
-			t.Error("up, though no page comes whole")
-		}
-		r.begin()
-		r.page(50 * time.Millisecond)
-		breaks(ending{kind: endForeign}) // whole, and not Culvert's
-		if p := r.begin(); p.limit != 2 {
-			t.Errorf("asks for %d", p.limit)
-		}
-	})
 }
 
 // TestLadderAfresh: after a fall, a stream that works again is judged afresh.

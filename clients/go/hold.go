@@ -1,0 +1,87 @@
+package client
+
+import "time"
+
+// page: a poll brought its answer.
+func (l *ladder) page(e ending, age time.Duration) {
+	wait := l.plan.wait
+	l.up = true
+	l.failures, l.missed, l.broken = 0, 0, 0
+	l.limit = min(fullPage, l.limit*2)
+	if e.empty && wait > 0 && age >= wait*9/10 {
+		l.fail = 0
+	}
+	if l.doubt && l.forced == Auto {
+		l.doubt = false
+		if l.hasty > 0 && l.hasty < l.patience() {
+			// The way is only slow, and the stream was not given the time it takes.
+			l.mode, l.delay = Stream, 0
+			return
+		}
+		l.postpone()
+	}
+	probe := l.probe
+	l.probe = false
+	switch {
+	case e.after > 0:
+		l.delay = e.after
+	case e.more || probe && l.wait > 0:
+		l.delay = 0
+	case wait == 0:
+		l.delay = time.Second + l.share(2*time.Second)
+	case e.empty && age < wait/2:
+		// A held poll that is empty at once was not held: never ask in a circle.
+		l.delay = 500*time.Millisecond + l.share(time.Second)
+	default:
+		l.delay = 0
+	}
+}
+
+// pollFailed: the first failure in a row is taken for chance. While the fall to
+// polling is in doubt, none is: it speaks for the stream.
+func (l *ladder) pollFailed(e ending, age time.Duration) {
+	l.probe = true
+	if e.kind == endLate && !l.answered {
+		l.lates++
+	}
+	if l.answered && e.kind != endForeign {
+		// The way is there, and cuts: soon again, for less.
+		l.limit = max(1, l.limit/2)
+		if l.broken++; l.broken < bearable {
+			l.delay = l.share(300 * time.Millisecond)
+			return
+		}
+	}
+	if l.plan.wait > 0 && age >= time.Second {
+		l.missed++
+		if constant := e.gateway || same(age, l.fail); !constant {
+			l.fail = age
+			l.delay = l.share(500 * time.Millisecond)
+			return
+		}
+		l.fail, l.delay = 0, 0
+		l.shorten(age)
+		if !l.doubt {
+			l.remember()
+		}
+		return
+	}
+	l.missed++
+	switch {
+	case l.doubt:
+		l.mode, l.doubt = Stream, false
+		l.fault(0)
+	case l.missed > 1 || l.broken >= bearable:
+		l.fault(0)
+	default:
+		l.delay = l.share(500 * time.Millisecond)
+	}
+}
+
+// shorten has polls stay below an age at which something on the way cuts.
+func (l *ladder) shorten(age time.Duration) {
+	l.wait = min(l.wait/2, age*7/10).Truncate(100 * time.Millisecond)
+	if l.wait < time.Second {
+		l.wait = 0
+	}
+}

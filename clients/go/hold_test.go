@@ -1,0 +1,115 @@
+package client
+
+import (
+	"testing"
+	"time"
+)
+
+// TestLadderBrokenPages: soon again, and lost only when that goes on.
+func TestLadderBrokenPages(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.buffered()
+		r.chance = 0.999
+		breaks := func(e ending) {
+			r.begin()
+			r.gotHeaders()
+			r.ends(10*time.Millisecond, e)
+		}
+		for range 2 {
+			for range 4 {
+				breaks(ending{})
+				r.waits(0, 300*time.Millisecond)
+				if !r.up {
+					t.Error("not up")
+				}
+			}
+			r.begin()
+			r.page(50 * time.Millisecond)
+		}
+		for range 5 {
+			if !r.up {
+				t.Error("not up")
+			}
+			breaks(ending{})
+		}
+		r.waits(400*time.Millisecond, 500*time.Millisecond)
+		if r.up {
+			t.Error("up, though no page comes whole")
+		}
+		r.begin()
+		r.page(50 * time.Millisecond)
+		breaks(ending{kind: endForeign}) // whole, and not Culvert's
+		if p := r.begin(); p.limit != 2 {
+			t.Errorf("asks for %d", p.limit)
+		}
+	})
+}
+
+// TestLadderBrokenBefore: pages that broke before a stream worked are another story.
+func TestLadderBrokenBefore(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.buffered()
+		breaks := func() {
+			r.is(Poll)
+			r.gotHeaders()
+			r.cut(10 * time.Millisecond)
+		}
+		for range 4 {
+			breaks()
+		}
+		r.wake(true)
+		r.is(Stream)
+		r.hello()
+		r.late()
+		r.silentAfter()
+		breaks()
+		if !r.up {
+			t.Error("not up")
+		}
+	})
+}
+
+// TestLadderAskedByOthers: a proxy that asks to wait is obeyed, and judged as without.
+func TestLadderAskedByOthers(t *testing.T) {
+	wait := ending{kind: endForeign, after: 8 * time.Second}
+	least, most := 8*time.Second, 10*time.Second
+	bubble(t, func(t *testing.T, r *rig) {
+		r.is(Stream)
+		r.hello()
+		r.cut(20 * time.Second)
+		for range 2 {
+			r.is(Stream)
+			r.ends(10*time.Millisecond, wait)
+			r.waits(least, most)
+			if r.up {
+				t.Error("up, while nothing can come")
+			}
+		}
+		r.is(Poll, 0) // refused twice
+		r.ends(10*time.Millisecond, wait)
+		r.waits(least, most)
+		r.is(Stream) // by this way, too
+		if r.saved != (verdict{}) {
+			t.Errorf("remembers %+v", r.saved)
+		}
+	})
+	bubble(t, func(t *testing.T, r *rig) {
+		r.buffered()
+		r.is(Poll, longestWait)
+		r.ends(10*time.Millisecond, wait)
+		r.waits(least, most)
+		if r.up {
+			t.Error("up, while nothing can come")
+		}
+		r.is(Poll, 0)
+		r.page(50 * time.Millisecond)
+		r.chance = 0.999
+		for range 9 {
+			r.begin()
+			r.cut(time.Millisecond)
+		}
+		r.begin()
+		r.ends(time.Millisecond, wait)
+		r.waits(20*time.Second, 30*time.Second) // not sooner than without
+	})
+}
