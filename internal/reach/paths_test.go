@@ -70,7 +70,7 @@ var paths = []path{
 	{
 		name: "goes silent at 4 s", streams: true,
 		does: "Every connection forwards nothing more once it is 4 s old, either way, and is not closed: a firewall that forgot it. " +
-			"The client gives a stream up after 2.5 heartbeats of silence (6 s each here, 15 s by default) and a request after 20 s.",
+			"The client gives a stream up after 2.5 heartbeats of silence (6 s each here, 15 s by default), a poll 3 s after it should have ended, and an emit after 4 s.",
 		open: cable(silentFrom(4 * time.Second)),
 	},
 	{
