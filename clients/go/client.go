@@ -9,6 +9,11 @@ import (
 	"time"
 )
 
+const (
+	pingAfter    = 5 * time.Second // of silence on a connection of HTTP/2
+	pingPatience = 4 * time.Second
+)
+
 // Client is one client of a namespace. All its methods may be called by any
 // goroutine at any time.
 type Client struct {
@@ -51,6 +56,9 @@ func Dial(ctx context.Context, address string, o Options) (*Client, error) {
 	}
 	if c.http == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented
+		// To give up a request does not end a connection of HTTP/2 that died without a
+		// word, and the next request would go by it, too: pings do.
+		transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
 		c.http, c.ours = &http.Client{Transport: transport}, true
 	}
 	if _, err := c.tokens.get(ctx); err != nil {

@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -162,5 +166,80 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	if _, err := c.Emit(t.Context(), Message{Event: "n"}); err == nil {
 		t.Error("emitted after Close")
+	}
+}
+
+// TestTokenUnderWay: who was refused waits for the token that another call gets, but
+// not longer than its own context.
+func TestTokenUnderWay(t *testing.T) {
+	tokens := newTokens(Options{TokenFunc: func(context.Context) (string, error) { return "t", nil }})
+	<-tokens.turn // another call has it
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	done := make(chan error, 2)
+	go func() {
+		_, err := tokens.renew(ctx, "refused")
+		done <- err
+		tokens.expire(ctx)
+		done <- nil
+	}()
+	if err := get(t, done); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	_ = get(t, done)
+	tokens.turn <- struct{}{}
+}
+
+// deadWire forwards nothing any more once it is told so, and is not closed.
+type deadWire struct {
+	net.Conn
+	dead *atomic.Bool
+}
+
+func (w deadWire) Write(b []byte) (int, error) {
+	if w.dead.Load() {
+		return len(b), nil
+	}
+	return w.Conn.Write(b)
+}
+
+// deadListener makes its connections die together.
+type deadListener struct {
+	net.Listener
+	now atomic.Pointer[atomic.Bool]
+}
+
+func (l *deadListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return deadWire{c, l.now.Load()}, err
+}
+
+// TestDeadHTTP2: a connection that many requests share dies without a word, and the
+// next calls find another one.
+func TestDeadHTTP2(t *testing.T) {
+	t.Parallel()
+	to, err := url.Parse(newSite(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(to))
+	listener := &deadListener{Listener: server.Listener}
+	listener.now.Store(&atomic.Bool{})
+	server.Listener = listener
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	c := dial(t, server.URL, Options{Client: "bob"})
+	//nolint:forcetypeassert // the client's own
+	c.http.Transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := c.Emit(ctx, Message{Event: "e"}); err != nil {
+		t.Fatal(err)
+	}
+	old := listener.now.Swap(&atomic.Bool{})
+	old.Store(true)
+	if _, err := c.Emit(ctx, Message{Event: "e"}); err != nil {
+		t.Error(err)
 	}
 }

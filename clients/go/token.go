@@ -57,26 +57,30 @@ func (t *tokens) renew(ctx context.Context, refused string) (string, error) {
 	if t.static {
 		return refused, nil
 	}
-	t.drop(refused)
+	t.drop(ctx, refused)
 	return t.get(ctx)
 }
 
 // expire has the next request get a new token.
-func (t *tokens) expire() {
-	if !t.static {
-		<-t.turn
-		t.known = false
-		t.turn <- struct{}{}
-	}
+func (t *tokens) expire(ctx context.Context) {
+	t.dropIf(ctx, func() bool { return true })
 }
 
 // drop does so if that token is still in use.
-func (t *tokens) drop(token string) {
-	<-t.turn
-	if t.current == token {
-		t.known = false
+func (t *tokens) drop(ctx context.Context, token string) {
+	t.dropIf(ctx, func() bool { return t.current == token })
+}
+
+// dropIf waits while a token is being got, which may take for ever, or until ctx ends.
+func (t *tokens) dropIf(ctx context.Context, old func() bool) {
+	select {
+	case <-ctx.Done():
+	case <-t.turn:
+		if !t.static && old() {
+			t.known = false
+		}
+		t.turn <- struct{}{}
 	}
-	t.turn <- struct{}{}
 }
 
 // watch calls renewed each time it got a new token because the old one is about to
@@ -91,7 +95,7 @@ func (t *tokens) watch(ctx context.Context, renewed func(ctx context.Context) er
 		if t.changes(ctx, max(life-min(30*time.Second, life/3), time.Second)) || err != nil || !expires {
 			continue
 		}
-		t.drop(token)
+		t.drop(ctx, token)
 		if _, err = t.get(ctx); err == nil {
 			err = renewed(ctx)
 		}
