@@ -114,11 +114,20 @@ func (l *ladder) streamCut(age time.Duration) {
 	constant := same(age, l.cut)
 	l.cut = age
 	if age < shortLife {
-		l.short++
+		if l.short++; l.short == 1 {
+			l.longest = 0
+		}
+		l.longest = max(l.longest, age)
 	}
 	if l.short > 2 || l.short > 0 && constant {
-		if constant && age >= 2*time.Second {
-			l.shorten(age)
+		// A poll is cut at that age, too; where connections are older than the streams
+		// on them, at that or earlier.
+		limit := l.longest
+		if constant {
+			limit = age
+		}
+		if limit >= 2*time.Second {
+			l.shorten(limit)
 		}
 		l.fall(0)
 		return

@@ -72,6 +72,7 @@ type ladder struct {
 	silences int
 	reach    time.Duration // the greatest age at which a frame came in those silent streams
 	short    int           // streams cut soon
+	longest  time.Duration // of those
 	cut      time.Duration // age at which the last stream was cut
 	missed   int           // polls that failed
 	broken   int           // polls whose body broke off

@@ -92,15 +92,30 @@ func scaled(seconds []time.Duration) (all []time.Duration) {
 // TestLadderCutSoon: three streams that are cut soon, at whatever age, are enough.
 func TestLadderCutSoon(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		for _, age := range []time.Duration{2500, 5500, 9000} {
+		for _, age := range []time.Duration{2500, 9000, 5500} {
 			r.is(Stream)
 			r.hello()
 			r.cut(age * time.Millisecond)
 		}
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)
-		r.is(Poll, longestWait)
+		r.is(Poll, 6300*time.Millisecond) // below the longest of them
 	})
+	for want, ages := range map[time.Duration][]time.Duration{
+		1800 * time.Millisecond: {9000, 2500, 2600},              // two alike say more
+		longestWait:             {9000, 12_000, 900, 1400, 1900}, // too early to be a clock
+	} {
+		bubble(t, func(t *testing.T, r *rig) {
+			for _, age := range ages {
+				r.is(Stream)
+				r.hello()
+				r.cut(age * time.Millisecond)
+			}
+			r.is(Poll, 0)
+			r.page(50 * time.Millisecond)
+			r.is(Poll, want)
+		})
+	}
 	for name, between := range map[string]func(r *rig){
 		"one that lived":        func(r *rig) { r.cut(12 * time.Second) },
 		"one that was asked to": func(r *rig) { r.ends(time.Second, ending{kind: endAsked}) },
