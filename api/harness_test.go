@@ -289,7 +289,7 @@ type sseStream struct {
 
 func (s *site) stream(path string, options ...option) *sseStream {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	r := s.request(ctx, "GET", path, "", append([]option{header("Accept", "text/event-stream")}, options...)...)
 	res, err := s.client.Do(r)
 	if err != nil {

@@ -39,8 +39,8 @@ type stream struct {
 	rung   atomic.Bool  // it has fired
 
 	retry  time.Duration // 0: Postgres answered last time
-	paused bool          // it is asked again when again says so
-	again  atomic.Bool
+	paused *time.Timer   // until it fires; nil: not
+	again  atomic.Bool   // it has fired
 }
 
 // stream serves SSE until one of its ends, each of which the loop names.
@@ -64,6 +64,11 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 		sub.Rouse()
 	})
 	defer s.timer.Stop()
+	defer func() {
+		if s.paused != nil {
+			s.paused.Stop()
+		}
+	}()
 	s.plan()
 	defer context.AfterFunc(n, sub.Rouse)()
 	if s.send(h.greeting(c, sub, q).frame()) != nil {
@@ -96,9 +101,9 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 			return nil // otherwise the client is gone
 		}
 		if s.again.Swap(false) {
-			s.paused = false
+			s.paused = nil
 		}
-		more = !s.paused
+		more = s.paused == nil
 		if !s.rung.Swap(false) {
 			continue
 		}
@@ -174,8 +179,10 @@ func (s *stream) pause(err error) {
 		s.h.log.Error("stream cannot read", "error", err)
 	}
 	s.retry = min(max(retryLeast, 2*s.retry), retryMost)
-	s.paused = true
-	time.AfterFunc(s.h.jitter(s.retry/2, s.retry), func() {
+	if s.paused != nil {
+		s.paused.Stop() // a heartbeat was due meanwhile
+	}
+	s.paused = time.AfterFunc(s.h.jitter(s.retry/2, s.retry), func() {
 		s.again.Store(true)
 		s.sub.Rouse()
 	})

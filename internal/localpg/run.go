@@ -78,7 +78,8 @@ func (s *Server) awaitReady(ctx context.Context, child *process) error {
 // explain says why a postmaster ended before it was ready.
 func (s *Server) explain(child *process) error {
 	said := lastWords(s.folder.log())
-	if strings.Contains(said, "pre-existing shared memory block") {
+	// The second is said by those processes themselves, and may stand in the log after it.
+	if strings.Contains(said, "pre-existing shared memory block") || strings.Contains(said, "unexpected postmaster exit") {
 		return fmt.Errorf("%w: %s", errOldChildren, said)
 	}
 	return fmt.Errorf("postgres did not start: %w: %s; more is in %s", child.err, said, s.folder.log())
