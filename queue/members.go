@@ -31,8 +31,10 @@ func (q *Queue) Leave(ctx context.Context, ns Namespace, r Room, c Client) (Curs
 		return Cursor{}, err
 	}
 	m := &change{op: entryLeave, ns: ns, client: c, room: r}
-	err := q.mover.do(ctx, m)
-	return m.position, err
+	if err := q.mover.do(ctx, m); err != nil {
+		return Cursor{}, err
+	}
+	return m.position, nil
 }
 
 // Forget drops a client's cursor and rooms and ends its subscriptions on every
