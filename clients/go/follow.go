@@ -121,6 +121,7 @@ func (f *follower) try(parent context.Context, p plan) (ending, error) {
 		e = endingOf(err)
 	}
 	if errors.Is(err, errLate) {
+		f.c.http.CloseIdleConnections() // others may be dead, too, and would be tried next
 		err = f.lateness(p.transport)
 	}
 	return e, err

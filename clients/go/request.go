@@ -122,6 +122,7 @@ func (c *Client) call(parent context.Context, r Request, patience time.Duration,
 		}
 	}
 	if errors.Is(context.Cause(ctx), errLate) {
+		c.http.CloseIdleConnections() // others may be dead, too, and would be tried next
 		return errLate
 	}
 	return err

@@ -105,18 +105,23 @@ export function createOutbox(store: OutboxStore, limit: number, clock: Clock, ca
       throw full
     }
     if (signal.aborted) throw signal.reason // it waits for the next page
-    kick()
+    start()
     return done
   }
 
   function kick(): void {
     rest?.wake()
+    start()
+  }
+
+  /** Sends what waits, when it is time to. */
+  function start(): void {
     again = true
     if (running || signal.aborted) return
     running = true
     void run().finally(() => {
       running = false
-      if (again) kick()
+      if (again) start()
     })
   }
 

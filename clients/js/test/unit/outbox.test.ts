@@ -200,3 +200,19 @@ test('little patience at first, more after failures and for much to send', async
   await stored
   assert.deepEqual(seen.map((p) => Math.round(p / 1000)), [5, 9, 17, 33, 60, 60])
 })
+
+test('what is added while a server is away does not hurry the rest after a failure', async () => {
+  const log = new Log()
+  log.before = () => {
+    throw new TypeError('away')
+  }
+  const { put, clock } = rig(log, memoryOutbox())
+  for (let n = 0; n < 50; n++) {
+    void put({ event: `e${n}` })
+    await clock.run(10)
+  }
+  assert.ok(log.requests < 4, `${log.requests} requests in half a second`)
+  log.before = () => {}
+  await eventually(() => log.stored.length === 50, clock)
+  assert.deepEqual(log.names, Array.from({ length: 50 }, (_, n) => `e${n}`))
+})
