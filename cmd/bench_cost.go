@@ -1,30 +1,14 @@
 package cmd
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"github.com/spf13/cobra"
 )
-
-// benchChild is a server in a process of its own, so that what it takes can be told
-// from what its clients take.
-type benchChild struct {
-	*exec.Cmd
-	url string
-}
 
 // cost measures the memory of a stream on which nothing happens, and the CPU time of
 // deliveries.
@@ -80,44 +64,6 @@ func (b *bench) cost(ctx context.Context) (err error) {
 
 func kibibytes(n float64) string { return fmt.Sprintf("%.1f KiB", n/1024) }
 
-// child starts this program once more; the rig ends it.
-func (r *rig) child(ctx context.Context, args ...string) (*benchChild, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	c := &benchChild{Cmd: exec.CommandContext(ctx, program, args...)}
-	said, err := c.StderrPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	r.close = append(r.close, func() error {
-		err := c.Process.Signal(syscall.SIGTERM)
-		_ = c.Wait() // how it ends is no matter
-		return err
-	})
-	lines := bufio.NewScanner(said)
-	var last string
-	for lines.Scan() {
-		last = lines.Text()
-		url, ready := strings.CutPrefix(last, "ready ")
-		if !ready {
-			continue
-		}
-		c.url = url
-		go func() {
-			for lines.Scan() { // lest it waits for a reader
-				fmt.Fprintln(os.Stderr, lines.Text())
-			}
-		}()
-		return c, nil
-	}
-	return nil, fmt.Errorf("culvert %s did not start: %s", args[0], last)
-}
-
 // idle is what one more stream takes of memory.
 func (c *benchChild) idle(ctx context.Context, url func(i int) string) (float64, error) {
 	open := func() ([]*benchStream, float64, error) {
@@ -155,71 +101,4 @@ func (c *benchChild) deliver(ctx context.Context, url func(i int) string, emit f
 	}
 	after, err := c.cpu()
 	return (after - before).Seconds() * 100_000 / float64(f.events*f.to), err
-}
-
-// memory is what the process holds for itself, in bytes.
-func (c *benchChild) memory() (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
-			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
-			return kib * 1024, err
-		}
-	}
-	return 0, errors.New("/proc tells no RssAnon")
-}
-
-// cpu is what the process has used so far, in user and system.
-func (c *benchChild) cpu() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	// The name, in parentheses, may hold anything; utime and stime are 14 and 15.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, errors.New("/proc tells no CPU time")
-	}
-	var ticks time.Duration
-	for _, f := range fields[11:13] {
-		n, err := strconv.Atoi(f)
-		if err != nil {
-			return 0, err
-		}
-		ticks += time.Duration(n)
-	}
-	return ticks * time.Second / 100, nil // USER_HZ is 100 for all programs
-}
-
-// bareCommand is the bare program as a process of its own: whoever gets, gets frames;
-// whoever posts has one sent to all.
-func (p *process) bareCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "bare", Short: "What cost compares with", Hidden: true, Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			hub := &bareHub{}
-			server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodPost {
-					hub.sendAll(benchFrame)
-					answerOnly(w, r)
-					return
-				}
-				hub.ServeHTTP(w, r)
-			})}
-			stop := context.AfterFunc(c.Context(), func() { _ = server.Close() })
-			defer stop()
-			fmt.Fprintf(p.stderr, "ready http://%s\n", l.Addr())
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		},
-	}
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -77,9 +75,6 @@ func (b *bench) fanOut(ctx context.Context) (err error) {
 	}
 	return nil
 }
-
-var benchFrame = []byte("id: k3f9:4711\nevent: chat message\ndata: " +
-	`{"offset":4711,"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345},"from":null,"at":"2026-11-23T05:40:00.123Z"}` + "\n\n")
 
 func roomOf(i int) string { return "r" + strconv.Itoa(i%benchStreams) }
 
@@ -192,66 +187,5 @@ func openStreams(ctx context.Context, url func(i int) string) ([]*benchStream, e
 func closeAll(streams []*benchStream) {
 	for _, s := range streams {
 		s.close()
-	}
-}
-
-// bareHub is the ceiling: it writes frames that are made already to whoever is
-// connected, those that wait together in one write, and keeps nothing.
-type bareHub struct {
-	mu    sync.Mutex
-	conns []chan []byte
-}
-
-func (h *bareHub) forget() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.conns = nil
-}
-
-// send gives a frame to n connections, from the given one on.
-func (h *bareHub) send(frame []byte, from, n int) {
-	for i := range n {
-		h.conns[(from+i)%len(h.conns)] <- frame
-	}
-}
-
-// sendAll gives a frame to every connection that is there.
-func (h *bareHub) sendAll(frame []byte) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for c := range h.conns {
-		h.conns[c] <- frame
-	}
-}
-
-func (h *bareHub) remove(c chan []byte) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.conns = slices.DeleteFunc(h.conns, func(other chan []byte) bool { return other == c })
-}
-
-func (h *bareHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := make(chan []byte, 1024)
-	w.Header().Set("Content-Type", "text/event-stream")
-	flush := http.NewResponseController(w)
-	h.mu.Lock()
-	h.conns = append(h.conns, c)
-	h.mu.Unlock()
-	defer h.remove(c)
-	_, _ = w.Write([]byte("event: hello\ndata: {}\n\n"))
-	_ = flush.Flush()
-	for {
-		select {
-		case frame := <-c:
-			_, err := w.Write(frame)
-			for len(c) > 0 && err == nil {
-				_, err = w.Write(<-c)
-			}
-			if err != nil || flush.Flush() != nil {
-				return
-			}
-		case <-r.Context().Done():
-			return
-		}
 	}
 }

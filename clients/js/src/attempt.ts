@@ -27,3 +27,29 @@ export interface Ending {
   /** Of a foreign answer: it says that it waited too long. */
   gateway?: boolean
 }
+
+/** What makes plans of endings. See createLadder. */
+export interface Ladder {
+  /** When the attempt is given up (clock.now). */
+  deadline: number
+  /** Milliseconds until the next attempt. */
+  delay: number
+  /** Whether events can come: the last attempt worked, or the next may still. */
+  up: boolean
+  /** Insists on a transport, or no longer. */
+  force(transport: Transport | undefined): void
+  /** The next attempt, which begins now. */
+  begin(): Plan
+  /** Whether the attempt may be dead without our knowing: nothing came when it should have. */
+  stale(): boolean
+  /** The headers of a poll have come; what remains is to read it. */
+  answered(): void
+  /** A stream has said culvert:hello. Both values are milliseconds. */
+  hello(heartbeat: number, retry: number): void
+  /** A frame came; at is the server's clock where the frame is a heartbeat. */
+  frame(at?: number): void
+  /** The machine was asleep, or the network changed: try at once, the stream too where asked. */
+  wake(stream: boolean): void
+  /** The attempt ended. */
+  end(e: Ending): void
+}

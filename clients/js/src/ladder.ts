@@ -1,5 +1,6 @@
-import type { Ending, Plan } from './attempt.js'
+import type { Ending, Ladder, Plan } from './attempt.js'
 import { backoff } from './backoff.js'
+import { createBursts } from './bursts.js'
 import type { Clock } from './clock.js'
 import { createHold, same } from './hold.js'
 import type { Transport } from './types.js'
@@ -19,31 +20,6 @@ const bearable = 5 // bodies of polls that break, one after the other
  * A fall to polling stays in doubt until a poll has brought an answer: when that
  * fails, too, the network was at fault and not the stream.
  */
-export interface Ladder {
-  /** When the attempt is given up (clock.now). */
-  deadline: number
-  /** Milliseconds until the next attempt. */
-  delay: number
-  /** Whether events can come: the last attempt worked, or the next may still. */
-  up: boolean
-  /** Insists on a transport, or no longer. */
-  force(transport: Transport | undefined): void
-  /** The next attempt, which begins now. */
-  begin(): Plan
-  /** Whether the attempt may be dead without our knowing: nothing came when it should have. */
-  stale(): boolean
-  /** The headers of a poll have come; what remains is to read it. */
-  answered(): void
-  /** A stream has said culvert:hello. Both values are milliseconds. */
-  hello(heartbeat: number, retry: number): void
-  /** A frame came; at is the server's clock where the frame is a heartbeat. */
-  frame(at?: number): void
-  /** The machine was asleep, or the network changed: try at once, the stream too where asked. */
-  wake(stream: boolean): void
-  /** The attempt ended. */
-  end(e: Ending): void
-}
-
 export function createLadder(
   clock: Clock, known: Verdict | undefined, save: (v: Verdict | undefined) => void, forced?: Transport,
 ): Ladder {
@@ -79,11 +55,7 @@ export function createLadder(
   let heard = 0 // when the last frame came
   let beat = 0
   let retry = 1000
-  // The ages of heartbeats when they come, by two clocks that need not agree, so that
-  // only their difference means something. They alone tell a stream that something
-  // batches: they are sent when they are made, while events may be old.
-  let young = 0
-  let old = 0
+  let bursts = createBursts(0)
 
   if (known) {
     ({ transport: mode, again, round } = known)
@@ -127,8 +99,7 @@ export function createLadder(
       retry = after
       failures = refused = missed = broken = 0
       doubt = false
-      young = Infinity
-      old = -young
+      bursts = createBursts(beat)
       hear()
       if (mode === 'poll') hold = createHold()
       mode = 'stream'
@@ -137,13 +108,9 @@ export function createLadder(
     frame(at) {
       const proven = now() - began > 2.5 * beat
       if (proven) silences = 0
-      if (at) {
-        const age = now() - at
-        young = Math.min(young, age)
-        old = Math.max(old, age)
-      }
+      if (at) bursts.heartbeat(now() - at)
       hear()
-      if (!at || !proven || !round || batched()) return
+      if (!at || !proven || !round || bursts.found()) return
       round = 0 // it works, and not only for its first frames
       remember()
     },
@@ -181,14 +148,9 @@ export function createLadder(
     return Math.max(2 * rtt, 3000)
   }
 
-  /** Whether a heartbeat was held back by more than a heartbeat longer than another. */
-  function batched(): boolean {
-    return old - young > Math.max(beat, 2000)
-  }
-
   function hear(): void {
     heard = now()
-    ladder.deadline = batched() ? heard : Math.min(heard + 2.5 * beat, began + life)
+    ladder.deadline = bursts.found() ? heard : Math.min(heard + 2.5 * beat, began + life)
   }
 
   /** Some milliseconds below this many. */
@@ -218,7 +180,7 @@ export function createLadder(
   /** An open stream ran out of time: of its life as planned, or in silence. */
   function gaveUp(age: number): void {
     cut = short = 0
-    if (batched()) return fall()
+    if (bursts.found()) return fall()
     if (age >= life) return
     reach = Math.max(silences && reach, heard - began)
     if (++silences < 2) return

@@ -51,18 +51,11 @@ type Option func(*config)
 
 type config struct {
 	settings map[string]string
-	leaks    []goleak.Option
 }
 
 // Setting sets a parameter of the shared server, such as max_connections.
 func Setting(name, value string) Option {
 	return func(c *config) { c.settings[name] = value }
-}
-
-// IgnoreLeaks passes options to goleak, for goroutines of libraries that cannot
-// be stopped.
-func IgnoreLeaks(options ...goleak.Option) Option {
-	return func(c *config) { c.leaks = append(c.leaks, options...) }
 }
 
 // Main is the body of a package's TestMain and does not return. Once the tests
@@ -75,7 +68,7 @@ func Main(m *testing.M, migrate func(ctx context.Context, dsn string) error, opt
 		option(&c)
 	}
 	shared.settings, shared.migrate = c.settings, migrate
-	goleak.VerifyTestMain(run{m}, c.leaks...)
+	goleak.VerifyTestMain(run{m})
 }
 
 // run is the tests followed by the end of the shared server, so that goleak,

@@ -1,0 +1,107 @@
+package client
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const beat = 15 * time.Second
+
+// rig is a ladder and the ways in which attempts go, in the time of a synctest
+// bubble.
+type rig struct {
+	*ladder
+	t      *testing.T
+	chance float64
+	saved  verdict
+	plan   plan
+}
+
+func newRig(t *testing.T, known verdict, forced Transport) *rig {
+	r := &rig{t: t, chance: 0.5}
+	r.ladder = newLadder(time.Now, func() float64 { return r.chance }, known, func(v verdict) { r.saved = v }, forced)
+	return r
+}
+
+// bubble runs a test on fake time.
+func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, newRig(t, verdict{}, Auto)) })
+}
+
+func (r *rig) begin() plan {
+	time.Sleep(r.delay)
+	r.plan = r.ladder.begin()
+	return r.plan
+}
+
+// is begins and wants a transport; a poll is to be held that long.
+func (r *rig) is(want Transport, wait ...time.Duration) {
+	r.t.Helper()
+	if p := r.begin(); p.transport != want || len(wait) > 0 && p.wait != wait[0] {
+		r.t.Fatalf("tries %+v, want %v %v", p, want, wait)
+	}
+}
+
+// waits wants a delay before the next attempt, within bounds.
+func (r *rig) waits(least, most time.Duration) {
+	r.t.Helper()
+	if r.delay < least || r.delay > most {
+		r.t.Fatalf("waits %v, want %v to %v", r.delay, least, most)
+	}
+}
+
+// late waits until the ladder gives the attempt up.
+func (r *rig) late() {
+	r.t.Helper()
+	if r.deadline.IsZero() {
+		r.t.Fatal("no deadline")
+	}
+	time.Sleep(r.left())
+	r.ladder.end(ending{kind: endLate})
+}
+
+func (r *rig) ends(after time.Duration, e ending) {
+	time.Sleep(after)
+	r.ladder.end(e)
+}
+
+// cut ends the attempt by a reset.
+func (r *rig) cut(after time.Duration) { r.ends(after, ending{}) }
+
+func (r *rig) hello() {
+	time.Sleep(50 * time.Millisecond)
+	r.ladder.hello(beat, 2*time.Second)
+}
+
+// heartbeat was on the way for so long.
+func (r *rig) heartbeat(age time.Duration) { r.frame(time.Now().Add(-age)) }
+
+func (r *rig) page(after time.Duration, more ...ending) {
+	time.Sleep(after)
+	r.gotHeaders()
+	e := ending{kind: endPage, empty: true}
+	if len(more) > 0 {
+		e = more[0]
+		e.kind = endPage
+	}
+	r.ladder.end(e)
+}
+
+// buffered goes down to polling, confirmed, the way a buffering proxy does it.
+func (r *rig) buffered() {
+	r.t.Helper()
+	r.is(Stream)
+	r.late()
+	r.is(Poll, 0)
+	r.page(50 * time.Millisecond)
+}
+
+// polling goes there with no thought of the stream.
+func polling(t *testing.T) *rig {
+	r := newRig(t, verdict{Poll, longestWait, 0, time.Now().Add(1000 * time.Hour), 9}, Auto)
+	r.begin()
+	r.page(50 * time.Millisecond)
+	return r
+}

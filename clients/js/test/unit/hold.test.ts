@@ -1,0 +1,99 @@
+// Polls: how long they are held, and what they bring.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { is, polling, Rig } from './rig.js'
+
+test('polls that fail at the same age: halved and below it, down to short ones', () => {
+  for (const [cut, want] of [[20_000, 12.5], [10_000, 7], [3000, 2.1], [1200, 0]] as const) {
+    const r = polling()
+    const waits = new Set<number>()
+    for (let i = 0; i < 40; i++) {
+      is(r, 'poll')
+      waits.add(r.plan.wait)
+      if (r.plan.wait * 1000 < cut) r.page(r.plan.wait * 1000 + 50)
+      else r.end(cut)
+    }
+    assert.deepEqual([...waits], want ? [25, 0, want] : [25, 0])
+    assert.equal(r.saved!.wait, want)
+    if (!want) assert.ok(r.ladder.delay >= 1000 && r.ladder.delay <= 3000)
+  }
+})
+
+test('a gateway says its timeout: one failure is enough', () => {
+  const r = new Rig().buffered()
+  is(r, 'poll', 25)
+  r.end(10_000, { kind: 'foreign', gateway: true })
+  assert.equal(r.ladder.delay, 0)
+  is(r, 'poll', 0)
+  r.page()
+  is(r, 'poll', 7)
+})
+
+test('one failure of a held poll, and one that says nothing about age', () => {
+  const r = new Rig().buffered()
+  is(r, 'poll', 25)
+  r.end(10_000)
+  assert.equal(r.ladder.up, true)
+  is(r, 'poll', 0)
+  r.page()
+  is(r, 'poll', 25)
+  r.page(25_000) // lasted: the cut was chance
+  is(r, 'poll', 25)
+  r.end(10_000)
+  r.begin()
+  r.page()
+  is(r, 'poll', 25)
+})
+
+test('a poll that is never answered: is there a way at all?', () => {
+  const r = polling()
+  is(r, 'poll', 25)
+  r.late()
+  is(r, 'poll', 0)
+  r.page()
+  is(r, 'poll', 25)
+  r.late()
+  r.begin()
+  r.page()
+  is(r, 'poll', 12.5)
+})
+
+test('pages cut in the middle become smaller, and larger again', () => {
+  const r = new Rig().buffered()
+  assert.equal(r.begin().limit, 100)
+  r.ladder.answered()
+  r.end(10)
+  assert.equal(r.begin().limit, 50)
+  r.ladder.answered()
+  r.end(10)
+  assert.equal(r.begin().limit, 25)
+  r.page()
+  assert.equal(r.begin().limit, 50)
+})
+
+test('more: at once; retry: then; empty at once: not in a circle', () => {
+  const r = new Rig().buffered()
+  r.begin()
+  r.page(10, { empty: false, more: true })
+  assert.equal(r.ladder.delay, 0)
+  r.begin()
+  r.page(10, { after: 3 })
+  assert.equal(r.ladder.delay, 3000)
+  r.begin()
+  r.page(10)
+  assert.ok(r.ladder.delay >= 500)
+  r.begin()
+  r.page(25_000)
+  assert.equal(r.ladder.delay, 0)
+})
+
+test('something on the way says when to come back', () => {
+  const r = new Rig().buffered()
+  r.begin()
+  r.end(5, { kind: 'foreign', after: 8 })
+  assert.ok(r.ladder.delay >= 8000 && r.ladder.delay <= 10_000)
+  assert.equal(r.ladder.up, false)
+  is(r, 'poll', 0)
+  r.end(5, { kind: 'foreign' })
+  assert.ok(r.ladder.delay <= 1000)
+})

@@ -1,0 +1,77 @@
+// A ladder on a fake clock.
+import assert from 'node:assert/strict'
+import type { Ending, Ladder, Plan } from '../../src/attempt.js'
+import { createLadder } from '../../src/ladder.js'
+import type { Transport } from '../../src/types.js'
+import type { Verdict } from '../../src/verdict.js'
+import { FakeClock } from './fakes.js'
+
+export const beat = 15_000
+
+/** A ladder, its clock, and the ways in which attempts go. */
+export class Rig {
+  clock = new FakeClock()
+  saved: Verdict | undefined
+  ladder: Ladder
+  plan!: Plan
+
+  constructor(known?: Verdict, forced?: Transport) {
+    this.ladder = createLadder(this.clock, known, (v) => (this.saved = v), forced)
+  }
+
+  begin(): Plan {
+    this.clock.go(this.ladder.delay)
+    return (this.plan = this.ladder.begin())
+  }
+
+  /** Waits until the ladder gives the attempt up. */
+  late(): void {
+    assert.ok(this.ladder.deadline < Infinity)
+    this.clock.go(this.ladder.deadline - this.clock.now())
+    this.ladder.end({ kind: 'late' })
+  }
+
+  end(ms: number, e: Ending | 'closed' = 'closed'): void {
+    this.clock.go(ms)
+    this.ladder.end(e === 'closed' ? { kind: e } : e)
+  }
+
+  hello(rtt = 50): void {
+    this.clock.go(rtt)
+    this.ladder.hello(beat, 2000)
+  }
+
+  /** A heartbeat that was on the way for so long. */
+  heartbeat(age = 10): void {
+    this.ladder.frame(this.clock.wall() - age)
+  }
+
+  page(ms = 50, more: Partial<Ending> = {}): void {
+    this.clock.go(ms)
+    this.ladder.answered()
+    this.ladder.end({ kind: 'page', empty: true, more: false, ...more })
+  }
+
+  /** Down to polling, confirmed, the way a buffering proxy does it. */
+  buffered(): this {
+    this.begin()
+    this.late()
+    this.begin()
+    this.page()
+    return this
+  }
+}
+
+/** Polls, with no thought of the stream. */
+export function polling(): Rig {
+  const r = new Rig({ transport: 'poll', wait: 25, life: null, again: 1_800_000_000_000, round: 9 })
+  r.begin()
+  r.page()
+  return r
+}
+
+export const is = (r: Rig, transport: Transport, wait?: number) => {
+  const p = r.begin()
+  assert.equal(p.transport, transport)
+  if (wait !== undefined) assert.equal(p.wait, wait)
+}

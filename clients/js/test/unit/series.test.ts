@@ -1,0 +1,268 @@
+// What the ladder makes of things that happen in a row.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { is, polling, Rig } from './rig.js'
+
+test('connections forgotten at 4 s: polls that are shorter than that', () => {
+  const r = new Rig()
+  for (const ages of [[1000, 3000], [500]]) {
+    is(r, 'stream')
+    r.hello(0)
+    for (const age of ages) {
+      r.clock.go(age)
+      r.ladder.frame()
+    }
+    r.late()
+  }
+  is(r, 'poll', 0)
+  r.page()
+  is(r, 'poll', 2.8) // the greatest age at which anything came
+})
+
+test('connections forgotten at once: the polls are not to blame', () => {
+  const r = new Rig()
+  for (let i = 0; i < 2; i++) {
+    r.begin()
+    r.hello()
+    r.late()
+  }
+  is(r, 'poll', 0)
+  r.page()
+  is(r, 'poll', 25)
+})
+
+test('what an earlier, longer silent stream let through does not count', () => {
+  const r = new Rig()
+  const silentAt = (age: number) => {
+    is(r, 'stream')
+    r.hello(0)
+    r.clock.go(age)
+    r.ladder.frame()
+    r.late()
+  }
+  silentAt(30_000)
+  is(r, 'stream')
+  r.hello(0)
+  r.clock.go(40_000)
+  r.ladder.frame() // it lived: the count begins anew
+  r.end(0, { kind: 'asked', after: 0 })
+  silentAt(2500)
+  silentAt(2100)
+  is(r, 'poll', 0)
+  r.page()
+  is(r, 'poll', 1.7)
+})
+
+test('one poll that fails is chance; two in a row are not', () => {
+  const r = new Rig().buffered()
+  for (const fail of [() => r.end(5), () => r.end(5, { kind: 'foreign' }), () => r.late()]) {
+    is(r, 'poll', 25)
+    fail()
+    assert.equal(r.ladder.up, true)
+    assert.ok(r.ladder.delay <= 500)
+    is(r, 'poll', 0)
+    r.page()
+  }
+  is(r, 'poll', 25)
+  r.end(5)
+  is(r, 'poll', 0)
+  r.end(5)
+  assert.equal(r.ladder.up, false)
+  is(r, 'poll', 0)
+  r.page()
+  assert.equal(r.ladder.up, true)
+  r.begin()
+  r.end(10_000) // held, and the question after it fails, too
+  is(r, 'poll', 0)
+  r.end(5)
+  assert.equal(r.ladder.up, false)
+})
+
+test('a stream refused once is chance, too, unless nothing has worked yet', () => {
+  const r = new Rig()
+  r.begin()
+  r.end(10)
+  assert.equal(r.ladder.up, false)
+  r.begin()
+  r.hello()
+  r.end(20_000)
+  is(r, 'stream')
+  r.end(10)
+  assert.equal(r.ladder.up, true)
+  assert.ok(r.ladder.delay <= 500)
+  is(r, 'stream')
+  r.end(10)
+  is(r, 'poll', 0)
+  r.end(10)
+  assert.equal(r.ladder.up, false)
+  is(r, 'stream')
+})
+
+test('a request that is late gets twice the time, up to 30 s; an answer ends that', () => {
+  const r = polling()
+  const patience = () => r.ladder.deadline - r.clock.now() - r.plan.wait * 1000
+  const seen: number[] = []
+  for (let i = 0; i < 6; i++) {
+    is(r, 'poll')
+    seen.push(patience())
+    r.late()
+  }
+  assert.deepEqual(seen, [3000, 6000, 12_000, 24_000, 30_000, 30_000])
+  is(r, 'poll', 0)
+  r.page(5000)
+  is(r, 'poll')
+  assert.equal(patience(), 10_000, 'twice what a request takes')
+})
+
+test('three streams that are cut soon, at whatever age: polls that are shorter than the longest', () => {
+  for (const [ages, wait] of [[[2500, 9000, 5500], 6.3], [[9000, 2500, 2600], 1.8]] as const) {
+    const r = new Rig()
+    for (const age of ages) {
+      is(r, 'stream')
+      r.hello()
+      r.end(age)
+    }
+    is(r, 'poll', 0)
+    r.page()
+    is(r, 'poll', wait)
+  }
+})
+
+test('three streams cut at once say nothing of polls; an earlier series does not count', () => {
+  const r = new Rig()
+  for (const age of [9000, 12_000, 900, 1400, 1900]) {
+    is(r, 'stream')
+    r.hello()
+    r.end(age)
+  }
+  is(r, 'poll', 0)
+  r.page()
+  is(r, 'poll', 25)
+})
+
+test('what lived in between, or was asked to come back, begins the count anew', () => {
+  for (const between of [
+    () => r.end(12_000), () => r.end(100, { kind: 'asked', after: 1 }), () => r.end(12_000, { kind: 'woken' }),
+  ]) {
+    var r = new Rig()
+    for (const age of [2500, 5500, 0, 2500, 5500]) {
+      is(r, 'stream')
+      r.hello()
+      if (age) r.end(age)
+      else between()
+    }
+    is(r, 'stream')
+  }
+})
+
+test('pages that break off: soon again, and lost only when that goes on', () => {
+  const r = new Rig().buffered()
+  r.clock.chance = 0.999
+  const breaks = () => {
+    r.begin()
+    r.ladder.answered()
+    r.end(10)
+  }
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 4; i++) {
+      breaks()
+      assert.ok(r.ladder.delay < 300)
+      assert.equal(r.ladder.up, true)
+    }
+    r.begin()
+    r.page()
+  }
+  for (let i = 0; i < 5; i++) breaks()
+  assert.equal(r.ladder.up, false)
+  r.begin()
+  r.page()
+  r.begin()
+  r.ladder.answered()
+  r.end(10, { kind: 'foreign' }) // whole, and not Culvert's
+  assert.equal(r.begin().limit, 2, 'no reason to ask for less')
+})
+
+test('in doubt, a poll that fails speaks for the stream, however leniently others are judged', () => {
+  const r = new Rig()
+  r.begin()
+  r.hello()
+  r.end(20_000)
+  r.begin()
+  r.late()
+  is(r, 'poll', 0)
+  r.end(5)
+  assert.equal(r.ladder.up, false)
+  assert.equal(r.saved, undefined)
+  is(r, 'stream')
+})
+
+/** Polls until the stream is tried again, which works. */
+function trial(r: Rig): void {
+  while (r.begin().transport === 'poll') r.page(r.plan.wait * 1000 || 50)
+  r.hello()
+}
+
+test('after a fall, a stream that works again is judged afresh', () => {
+  const cuts = new Rig()
+  for (const age of [2500, 5500, 9000]) {
+    cuts.begin()
+    cuts.hello()
+    cuts.end(age)
+  }
+  trial(cuts)
+  cuts.end(4000)
+  is(cuts, 'stream')
+
+  const silent = new Rig()
+  for (let i = 0; i < 2; i++) {
+    silent.begin()
+    silent.hello()
+    silent.late()
+  }
+  trial(silent)
+  silent.late()
+  is(silent, 'stream')
+
+  const missed = new Rig().buffered()
+  missed.begin()
+  missed.end(5)
+  missed.clock.go(120_000)
+  is(missed, 'stream')
+  missed.hello()
+  missed.ladder.force('poll')
+  missed.end(0, { kind: 'woken' })
+  is(missed, 'poll')
+  missed.end(5)
+  assert.equal(missed.ladder.up, true)
+})
+
+test('a cut, a silence, a cut at the age of the first: chance', () => {
+  const r = new Rig()
+  r.begin()
+  r.hello()
+  r.end(29_950)
+  r.begin()
+  r.hello()
+  r.late()
+  r.begin()
+  r.hello()
+  r.end(29_950)
+  assert.equal(r.saved, undefined)
+})
+
+test('pages that broke before a stream worked do not count after it', () => {
+  const r = new Rig().buffered()
+  const breaks = () => {
+    r.begin()
+    r.ladder.answered()
+    r.end(10)
+  }
+  for (let i = 0; i < 4; i++) breaks()
+  r.clock.go(120_000)
+  is(r, 'stream')
+  r.hello()
+  r.ladder.force('poll')
+  r.end(0, { kind: 'woken' })
+  for (let i = 0; i < 4; i++) breaks()
+  assert.equal(r.ladder.up, true)
+})

@@ -1,0 +1,108 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+var benchFrame = []byte("id: k3f9:4711\nevent: chat message\ndata: " +
+	`{"offset":4711,"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345},"from":null,"at":"2026-11-23T05:40:00.123Z"}` + "\n\n")
+
+// bareHub is the ceiling: it writes frames that are made already to whoever is
+// connected, those that wait together in one write, and keeps nothing.
+type bareHub struct {
+	mu    sync.Mutex
+	conns []chan []byte
+}
+
+func (h *bareHub) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conns = nil
+}
+
+// send gives a frame to n connections, from the given one on.
+func (h *bareHub) send(frame []byte, from, n int) {
+	for i := range n {
+		h.conns[(from+i)%len(h.conns)] <- frame
+	}
+}
+
+// sendAll gives a frame to every connection that is there.
+func (h *bareHub) sendAll(frame []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.conns {
+		h.conns[c] <- frame
+	}
+}
+
+func (h *bareHub) remove(c chan []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conns = slices.DeleteFunc(h.conns, func(other chan []byte) bool { return other == c })
+}
+
+func (h *bareHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := make(chan []byte, 1024)
+	w.Header().Set("Content-Type", "text/event-stream")
+	flush := http.NewResponseController(w)
+	h.mu.Lock()
+	h.conns = append(h.conns, c)
+	h.mu.Unlock()
+	defer h.remove(c)
+	_, _ = w.Write([]byte("event: hello\ndata: {}\n\n"))
+	_ = flush.Flush()
+	for {
+		select {
+		case frame := <-c:
+			_, err := w.Write(frame)
+			for len(c) > 0 && err == nil {
+				_, err = w.Write(<-c)
+			}
+			if err != nil || flush.Flush() != nil {
+				return
+			}
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// bareCommand is the bare program as a process of its own: whoever gets, gets frames;
+// whoever posts has one sent to all.
+func (p *process) bareCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "bare", Short: "What cost compares with", Hidden: true, Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			hub := &bareHub{}
+			server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPost {
+					hub.sendAll(benchFrame)
+					answerOnly(w, r)
+					return
+				}
+				hub.ServeHTTP(w, r)
+			})}
+			stop := context.AfterFunc(c.Context(), func() { _ = server.Close() })
+			defer stop()
+			fmt.Fprintf(p.stderr, "ready http://%s\n", l.Addr())
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		},
+	}
+}

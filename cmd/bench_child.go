@@ -1,0 +1,96 @@
+package cmd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// benchChild is a server in a process of its own, so that what it takes can be told
+// from what its clients take.
+type benchChild struct {
+	*exec.Cmd
+	url string
+}
+
+// child starts this program once more; the rig ends it.
+func (r *rig) child(ctx context.Context, args ...string) (*benchChild, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &benchChild{Cmd: exec.CommandContext(ctx, program, args...)}
+	said, err := c.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	r.close = append(r.close, func() error {
+		err := c.Process.Signal(syscall.SIGTERM)
+		_ = c.Wait() // how it ends is no matter
+		return err
+	})
+	lines := bufio.NewScanner(said)
+	var last string
+	for lines.Scan() {
+		last = lines.Text()
+		url, ready := strings.CutPrefix(last, "ready ")
+		if !ready {
+			continue
+		}
+		c.url = url
+		go func() {
+			for lines.Scan() { // lest it waits for a reader
+				fmt.Fprintln(os.Stderr, lines.Text())
+			}
+		}()
+		return c, nil
+	}
+	return nil, fmt.Errorf("culvert %s did not start: %s", args[0], last)
+}
+
+// memory is what the process holds for itself, in bytes.
+func (c *benchChild) memory() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
+			return kib * 1024, err
+		}
+	}
+	return 0, errors.New("/proc tells no RssAnon")
+}
+
+// cpu is what the process has used so far, in user and system.
+func (c *benchChild) cpu() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name, in parentheses, may hold anything; utime and stime are 14 and 15.
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if len(fields) < 13 {
+		return 0, errors.New("/proc tells no CPU time")
+	}
+	var ticks time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, err
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * time.Second / 100, nil // USER_HZ is 100 for all programs
+}
