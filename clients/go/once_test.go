@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -43,5 +44,39 @@ func TestEmitOnce(t *testing.T) {
 		if _, err := c.Emit(t.Context(), Message{Event: "e"}); !strings.HasPrefix(fmt.Sprint(err), want) {
 			t.Errorf("%v: %v", patience, err)
 		}
+	}
+}
+
+// TestSlowToken: how long it takes to get a token is not held against the stream.
+func TestSlowToken(t *testing.T) {
+	t.Parallel()
+	connected := make(chan Transport, 10)
+	var calls atomic.Int32
+	c := dial(t, newSite(t), Options{
+		TokenFunc: func(ctx context.Context) (string, error) {
+			switch calls.Add(1) {
+			case 1:
+				return "refused", nil
+			case 2: // to Listen, which had to drop the first one
+				return "", errors.New("no network")
+			}
+			pause(ctx, 2500*time.Millisecond) // more than a stream gets here
+			return token(t, "bob", time.Hour), nil
+		},
+		OnConnect: func(transport Transport) { connected <- transport },
+		OnLost: func(err error) {
+			if errors.Is(err, errNoHello) || errors.Is(err, errLate) {
+				t.Errorf("blamed the way: %v", err)
+			}
+		},
+	})
+	c.tokens.expire(t.Context())
+	done := listen(c)
+	if transport := get(t, connected); transport != Stream {
+		t.Errorf("connected by %s", transport)
+	}
+	c.Close()
+	if err := get(t, done); err != nil {
+		t.Error(err)
 	}
 }

@@ -6,7 +6,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
 // Bytes, gzipped. The goal was 8 KB: what is over it is named in docs/decisions/017-javascript-client.md.
-const limits = { connect: 10_000, everything: 11_250 }
+const limits = { connect: 10_050, everything: 11_300 }
 
 rmSync('dist', { recursive: true, force: true })
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' })

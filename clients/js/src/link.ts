@@ -36,11 +36,12 @@ const woken = new CulvertError('begins anew')
  * Begins to receive, until it is stopped or refused. first: where to begin without a
  * position. fickle: make every URL another one. Across origins a browser asks for
  * permission once per URL; elsewhere nothing speaks for asking a cache the same
- * question again.
+ * question again. token is asked for before each attempt: how long that takes, and
+ * whether it fails, says nothing of the way.
  */
 export function createLink(
   http: Http, ladder: Ladder, inbox: Inbox, acker: Acker, clock: Clock, on: Listener,
-  first: string | undefined, fickle: boolean,
+  first: string | undefined, fickle: boolean, token: () => Promise<unknown>,
 ): Link {
   let attempt = new AbortController()
   let rest: Nap | undefined
@@ -56,7 +57,9 @@ export function createLink(
     for (;;) {
       await (rest = nap(clock, ladder.delay, ended))
       if (ended.aborted) return
-      const ending = await make(ladder.begin())
+      const failure = await token().then(() => {}, endingOf)
+      const plan = ladder.begin()
+      const ending = failure ?? (await make(plan))
       if (ended.aborted) return
       if (ending instanceof CulvertError) {
         stop()

@@ -156,7 +156,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
       down: () => change(false, transport),
       refused: owner.refused,
       expired: credentials.expire,
-    }, o.from, !location || location.origin === origin)
+    }, o.from, !location || location.origin === origin, credentials.get)
   }
 
   function use(t: 'auto' | Transport): void {

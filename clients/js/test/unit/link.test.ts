@@ -11,7 +11,7 @@ afterEach(async () => {
 })
 
 function rig(wire = new Wire(), more: Partial<Options> = {}) {
-  const clock = new FakeClock()
+  const clock = (more.clock as FakeClock) ?? new FakeClock()
   const socket = connect('http://culvert.test/', {
     token: 't', client: 'me', fetch: wire.fetch, clock, verdicts: memoryVerdicts(), ...more,
   })
@@ -318,4 +318,20 @@ test('a stream that begins elsewhere than asked, a poll that was not held: asked
     const last = wire.calls.filter((c) => c.url.pathname.endsWith('/events')).at(-1)!
     assert.equal(last.url.searchParams.get('after'), 'l:3')
   }
+})
+
+test('how long a token takes is not held against the stream, nor that it fails', async () => {
+  let calls = 0
+  const clock = new FakeClock()
+  const wire = new Wire()
+  const { socket, told } = rig(wire, {
+    clock, token: () => {
+      if (++calls < 3) return Promise.reject(new Error('no network'))
+      return new Promise((resolve) => void clock.after(5000, () => resolve('t')))
+    },
+  })
+  await clock.run(10_000, 100)
+  assert.equal(socket.transport, 'stream')
+  assert.deepEqual(told, [0, 0, 'stream', 'connect']) // errors without a status
+  assert.equal(wire.calls.filter(isStream).length, 1)
 })

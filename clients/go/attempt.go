@@ -1,0 +1,104 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// attempt gets a token, where that takes a call, and tries: how long the call takes,
+// and whether it fails, says nothing of the way.
+func (f *follower) attempt(ctx context.Context) (ending, error) {
+	err := f.token(ctx)
+	p := f.ladder.begin()
+	if err == nil {
+		return f.try(ctx, p)
+	}
+	e := endingOf(err)
+	if e.kind != endWoken && e.kind != endRefused {
+		e.kind = endBusy
+	}
+	return e, err
+}
+
+func (f *follower) token(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	f.holds(cancel)
+	defer f.holds(nil)
+	ctx, stop := context.WithTimeoutCause(ctx, callTime, errLate)
+	defer stop()
+	_, err := f.c.tokens.get(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// try makes one attempt and returns how it ended, with the reason when it did not
+// end as it should.
+func (f *follower) try(parent context.Context, p plan) (ending, error) {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	f.holds(cancel)
+	defer f.holds(nil)
+	f.watch = time.AfterFunc(f.ladder.left(), func() { cancel(errLate) })
+	defer f.watch.Stop()
+	var e ending
+	var err error
+	if p.transport == Stream {
+		e, err = f.stream(ctx)
+	} else {
+		e, err = f.poll(ctx, p)
+	}
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause // why the connection was cut, which err only shows the effect of
+	}
+	if err != nil {
+		e = endingOf(err)
+	}
+	if errors.Is(err, errLate) {
+		f.c.http.CloseIdleConnections() // others may be dead, too, and would be tried next
+		err = f.lateness(p.transport)
+	}
+	return e, err
+}
+
+func (f *follower) holds(cut context.CancelCauseFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cut = cut
+}
+
+// lateness is what it means that the deadline passed.
+func (f *follower) lateness(t Transport) error {
+	switch {
+	case t == Poll:
+		return errLate
+	case !f.ladder.open:
+		return errNoHello
+	case f.ladder.batched():
+		return errBursts
+	}
+	return errSilence
+}
+
+// endingOf is what an error says of the way.
+func endingOf(err error) ending {
+	var p *Problem
+	switch {
+	case errors.Is(err, errWoken):
+		return ending{kind: endWoken}
+	case errors.Is(err, errLate):
+		return ending{kind: endLate}
+	case !errors.As(err, &p):
+		return ending{kind: endClosed}
+	case p.Foreign:
+		gateway := p.Status == http.StatusRequestTimeout || p.Status == http.StatusGatewayTimeout || p.Status == 524
+		return ending{kind: endForeign, gateway: gateway, after: p.RetryAfter}
+	case p.Temporary():
+		return ending{kind: endBusy, after: p.RetryAfter}
+	}
+	return ending{kind: endRefused}
+}
