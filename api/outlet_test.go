@@ -10,16 +10,16 @@ import (
 func TestEveryWriteHasTime(t *testing.T) {
 	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
 		moved := map[time.Time]bool{}
-		for range 200 {
+		for range 400 {
 			b.emit("1")
-			if left := time.Until(b.w.deadline); left < b.h.o.WriteTimeout*3/4-time.Second || left > b.h.o.WriteTimeout {
+			if left := time.Until(b.w.deadline); left < b.h.o.WriteTimeout*15/16 || left > b.h.o.WriteTimeout {
 				t.Fatalf("a write has %v of %v", left, b.h.o.WriteTimeout)
 			}
 			moved[b.w.deadline] = true
-			time.Sleep(300 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
-		if len(moved) > 60 {
-			t.Errorf("moved %d times for 200 writes", len(moved))
+		if len(moved) > 50 {
+			t.Errorf("moved %d times for 400 writes", len(moved))
 		}
 	})
 }

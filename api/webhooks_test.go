@@ -56,9 +56,6 @@ func TestWebhooks(t *testing.T) {
 			t.Fatalf("line %d: %s", i+1, line)
 		}
 	}
-	for line := range bytes.Lines(file) {
-		one.post("/v1/default/emit", string(line)).is(201)
-	}
 
 	check := func(i int, how, room, event string, data []byte) {
 		t.Helper()
@@ -69,13 +66,24 @@ func TestWebhooks(t *testing.T) {
 			t.Fatalf("%s: event %d is %s in %s, want %s in %s; or its data differ", how, i, event, room, w.Event, w.Room)
 		}
 	}
-	for i := range want {
+	read := func(i int) {
+		t.Helper()
 		f := st.next()
 		var e webhook
 		if err := json.Unmarshal([]byte(f.data), &e); err != nil {
 			t.Fatal(err)
 		}
 		check(i, "stream", e.Room, f.event, e.Data)
+	}
+	half := len(want) / 2
+	for i := range half {
+		read(i)
+	}
+	// One by one: who does not read for as long as all of these take is cut off.
+	for line := range bytes.Lines(file) {
+		one.post("/v1/default/emit", string(line)).is(201)
+		read(half)
+		half++
 	}
 	n := 0
 	for at, more := start, true; more; {
