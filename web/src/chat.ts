@@ -18,7 +18,7 @@ export class Chat {
   readonly typing: Typing
   #me: string
   #server: Server
-  #outbox: OutboxStore
+  #outbox: Promise<OutboxStore>
   #by = new Map<string, Messages>()
   #log: Log
   #people: People
@@ -28,7 +28,7 @@ export class Chat {
   constructor(who: Identity) {
     this.#me = clientOf(who)
     this.#server = new Server(who, () => this.#status?.count(this.#server))
-    this.#outbox = watched(idbOutbox(`culvert-demo:${this.#me}`), () => void this.#countWaiting())
+    this.#outbox = idbOutbox(`culvert-demo:${this.#me}`).then((store) => watched(store, () => void this.#countWaiting()))
     this.socket = connect(base, {
       namespace, outbox: this.#outbox, fetch: network.gate, token: () => this.#server.token(),
     })
@@ -127,7 +127,7 @@ export class Chat {
 
   /** Shows what an earlier page has left in the outbox. */
   async #recall(): Promise<void> {
-    for (const { body } of await this.#outbox.peek(1000)) {
+    for (const { body } of await (await this.#outbox).peek(1000)) {
       const { room, event, data } = JSON.parse(body)
       if (event === 'message') this.#of(room).wait({ ...data, from: this.#me, at: new Date().toISOString() })
     }
@@ -136,7 +136,7 @@ export class Chat {
   }
 
   async #countWaiting(): Promise<void> {
-    const items = await this.#outbox.peek(1000)
+    const items = await (await this.#outbox).peek(1000)
     this.#status.waiting(items.filter(({ body }) => JSON.parse(body).event === 'message').length)
   }
 

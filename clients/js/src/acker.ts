@@ -9,18 +9,19 @@ import { temporary } from './problem.js'
 export interface Acker {
   /** Whether all that came is handled, so that going on from there acknowledges it. */
   idle(): boolean
-  /** Takes note of a position; work is what its handlers still do. counts: it holds events. */
-  track(cursor: string, work?: Promise<unknown>, counts?: boolean): void
+  /** Takes note of a position; work is what its handlers still do. quiet: no event came with it. */
+  track(cursor: string, work?: Promise<unknown>, quiet?: boolean): void
   /** The server has acknowledged this cursor on another way. */
   confirm(cursor: string): void
   /** Acknowledges now, at the end of a page or program. */
-  flush(leaving?: boolean): Promise<void>
+  flush(): Promise<void>
   /** Forgets everything, without a word to the server. */
   stop(): void
 }
 
-export function createAcker(clock: Clock, post: (cursor: string, leaving: boolean) => Promise<unknown>): Acker {
-  let parts: { cursor: string; done: boolean; counts: boolean }[] = [] // came and wait to be handled
+export function createAcker(clock: Clock, post: (cursor: string, failures: number) => Promise<unknown>): Acker {
+  let pending = 0 // came and wait to be handled
+  let tail: Promise<unknown> | undefined // of their handlers
   let handled: string | undefined // not acknowledged yet
   let timer: (() => void) | undefined
   let failures = 0
@@ -33,16 +34,16 @@ export function createAcker(clock: Clock, post: (cursor: string, leaving: boolea
 
   const arm = () => {
     const wait = Math.min(1000 * 2 ** failures, 30_000)
-    if (handled && !stopped) timer ??= clock.after(wait, () => void flush())
+    if (handled && !stopped) timer ??= clock.after(wait, flush)
   }
 
-  const flush = async (leaving = false) => {
+  const flush = async () => {
     disarm()
     const cursor = handled
     if (!cursor) return
     handled = undefined
     try {
-      await post(cursor, leaving)
+      await post(cursor, failures)
       failures = 0
     } catch (error) {
       if (stopped || !temporary(error)) return // of another log, for example
@@ -53,22 +54,18 @@ export function createAcker(clock: Clock, post: (cursor: string, leaving: boolea
   }
 
   return {
-    idle: () => !parts[0],
-    track(cursor, work, counts = true) {
-      const part = { cursor, done: !work, counts }
-      parts.push(part)
+    idle: () => !pending,
+    track(cursor, work, quiet) {
       const done = () => {
-        part.done = true
-        let due = false
-        while (parts[0]?.done) {
-          const { cursor, counts } = parts.shift()!
-          due ||= counts
-          if (due || handled) handled = cursor
-        }
-        if (due) arm()
+        if (!quiet || handled) handled = cursor
+        if (!quiet) arm()
       }
-      if (work) work.then(done, done)
-      else done()
+      if (!work && !pending) return done()
+      pending++
+      tail = Promise.allSettled([tail, work]).then(() => {
+        pending--
+        done()
+      })
     },
     confirm(cursor) {
       if (handled === cursor) handled = undefined
@@ -76,7 +73,6 @@ export function createAcker(clock: Clock, post: (cursor: string, leaving: boolea
     flush,
     stop() {
       disarm()
-      parts = []
       stopped = true
     },
   }

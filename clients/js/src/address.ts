@@ -19,79 +19,64 @@ export interface Wanted {
 /** What sends on behalf of an address. */
 export interface Sender {
   put(body: Record<string, unknown>): Promise<Receipt>
-  fling(body: Record<string, unknown>): void
+  fling(body: Record<string, unknown>): Promise<Receipt>
   ask(body: Record<string, unknown>, timeout: number): Promise<Reply[]>
 }
 
-export const everyone: Direction = { rooms: [], except: [], volatile: false, timeout: 30_000 }
-
 /** Emits to where it says. Each of its modifiers makes another address. */
-export class Address<Emits extends Events = Events> {
-  /** @internal */
-  constructor(private sender: () => Sender, private way: Direction) {}
-
+export interface Address<Emits extends Events = Events> {
   /** To this room, or these; in addition to those named before. */
-  to(room: string | string[]): Address<Emits> {
-    return this.#with({ rooms: this.way.rooms.concat(room) })
-  }
-
+  to(room: string | string[]): Address<Emits>
   /** Not to clients in this room, or these; `@me` is this client itself. */
-  except(room: string | string[]): Address<Emits> {
-    return this.#with({ except: this.way.except.concat(room) })
-  }
-
+  except(room: string | string[]): Address<Emits>
   /** To those connected now, or to nobody: never stored, never repeated. */
-  get volatile(): Address<Emits> {
-    return this.#with({ volatile: true })
-  }
-
+  readonly volatile: Address<Emits>
   /** So many milliseconds for the replies that emitWithAck waits for. Default: 30 s. */
-  timeout(ms: number): Address<Emits> {
-    return this.#with({ timeout: ms })
-  }
-
+  timeout(ms: number): Address<Emits>
   /**
    * Sends an event: to the rooms of the address, or to everyone. What cannot be sent
    * now waits in the outbox. Resolves when the event is stored; rejects, and raises
    * `error`, when the server refused it. Nobody has to wait for that.
    */
-  emit<E extends keyof Emits & string>(event: E, data?: Emits[E]): Promise<Receipt> {
-    const body = this.#body(event, data)
-    if (this.way.volatile) {
-      this.sender().fling({ ...body, volatile: true })
-      return Promise.resolve({})
-    }
-    const receipt = this.sender().put(body)
-    receipt.catch(() => {}) // reported as error
-    return receipt
-  }
-
+  emit<E extends keyof Emits & string>(event: E, data?: Emits[E]): Promise<Receipt>
   /**
    * Sends an event that asks for replies: what handlers elsewhere return. Resolves with
    * the data of the first; with `wanted`, with all that came within the timeout.
    */
   emitWithAck<E extends keyof Emits & string>(event: E, data?: Emits[E]): Promise<any>
   emitWithAck<E extends keyof Emits & string>(event: E, data: Emits[E], wanted: Wanted): Promise<Reply[]>
-  async emitWithAck(event: string, data?: unknown, wanted?: Wanted): Promise<unknown> {
-    const { timeout } = this.way
-    const reply = { timeout: timeout / 1000, count: wanted ? wanted.count : 1 }
-    const replies = await this.sender().ask({ ...this.#body(event, data), reply }, timeout)
-    return wanted ? replies : replies[0]!.data
-  }
+}
 
-  #with(more: Partial<Direction>): Address<Emits> {
-    return new Address(this.sender, { ...this.way, ...more })
-  }
-
-  #body(event: string, data: unknown): Record<string, unknown> {
+export function createAddress(sender: () => Sender, way: Partial<Direction> = {}): Address {
+  const { rooms = [], except = [], timeout = 30_000 } = way
+  const change = (more: Partial<Direction>) => createAddress(sender, { ...way, ...more })
+  const make = (event: string, data: unknown) => {
     if (lifecycle.includes(event)) throw new TypeError(`"${event}" is an event of the socket itself`)
-    const { rooms, except } = this.way
     return {
-      ...(rooms.length === 1 ? { room: rooms[0] } : rooms.length && { rooms }),
-      ...(except.length && { except }),
+      ...(rooms[1] ? { rooms } : rooms[0] && { room: rooms[0] }),
+      ...(except[0] && { except }),
       event,
       ...payload(data),
     }
+  }
+  return {
+    to: (room) => change({ rooms: rooms.concat(room) }),
+    except: (room) => change({ except: except.concat(room) }),
+    get volatile() {
+      return change({ volatile: true })
+    },
+    timeout: (timeout) => change({ timeout }),
+    emit(event, data) {
+      const body = make(event, data)
+      const receipt = way.volatile ? sender().fling({ ...body, volatile: true }) : sender().put(body)
+      receipt.catch(() => {}) // reported as error
+      return receipt
+    },
+    async emitWithAck(event: string, data: unknown, wanted?: Wanted): Promise<any> {
+      const reply = { timeout: timeout / 1000, count: wanted ? wanted.count : 1 }
+      const replies = await sender().ask({ ...make(event, data), reply }, timeout)
+      return wanted ? replies : replies[0]!.data
+    },
   }
 }
 

@@ -1,4 +1,4 @@
-import { nap, persist } from './backoff.js'
+import { nap, type Retries } from './backoff.js'
 import { value } from './binary.js'
 import type { Clock } from './clock.js'
 import type { Http } from './http.js'
@@ -13,8 +13,9 @@ import type { Reply } from './types.js'
  * whoever was told so may ask again.
  */
 export async function ask(
-  http: Http, clock: Clock, signal: AbortSignal, body: { reply?: { count?: number | undefined } }, timeout: number,
-  put: (text: string, key: string) => Promise<unknown>, withdraw: (key: string) => void,
+  http: Http, clock: Clock, signal: AbortSignal, persist: Retries['persist'],
+  body: { reply?: { count?: number | undefined } }, timeout: number,
+  put: (text: string, key: string) => Promise<unknown>, withdraw: (key: string) => Promise<void>,
 ): Promise<Reply[]> {
   const until = clock.now() + timeout
   const over = new CulvertError(`no reply in ${timeout} ms`)
@@ -22,8 +23,8 @@ export async function ask(
   const key = newKey()
   const rest = nap(clock, timeout, signal)
   try {
-    if (!(await Promise.race([put(text, key).then(() => true), rest]))) {
-      withdraw(key)
+    if (!(await Promise.race([put(text, key), rest]))) {
+      withdraw(key).catch(() => {})
       throw over
     }
   } finally {
@@ -32,7 +33,7 @@ export async function ask(
   for (;;) {
     const left = Math.max(until - clock.now(), 0)
     const wait = Math.min(left / 1000, 20)
-    const { complete, replies } = await persist(clock, signal, () => http.json('POST', 'emit', {
+    const { complete, replies } = await persist(() => http.json('POST', 'emit', {
       query: { wait: wait.toFixed(3) }, body: withKey(text, key), patience: wait * 1000 + 10_000, signal,
     }), until)
     if (!complete && left > wait * 1000) continue

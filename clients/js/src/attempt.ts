@@ -10,15 +10,26 @@ export interface Plan {
 }
 
 /** How an attempt ended. */
+export const enum Kind {
+  /** A poll brought its answer. */
+  Page = 1,
+  /** The server wants us back later. */
+  Asked,
+  /** End of body, reset, or no connection at all. */
+  Closed,
+  /** The deadline passed. */
+  Late,
+  /** Something on the way answered. */
+  Foreign,
+  /** The server cannot now. */
+  Busy,
+  /** We ended it ourselves, to begin anew. */
+  Woken,
+}
+
+/** How an attempt ended, and what is known of that. */
 export interface Ending {
-  kind:
-    | 'page' // a poll brought its answer
-    | 'asked' // the server wants us back later
-    | 'closed' // end of body, reset, or no connection at all
-    | 'late' // the deadline passed
-    | 'foreign' // something on the way answered
-    | 'busy' // the server cannot now
-    | 'woken' // we ended it ourselves, to begin anew
+  kind: Kind
   /** Seconds after which we are wanted back. */
   after?: number
   /** Of a page: it has no events, or there are more after it. */

@@ -19,34 +19,47 @@ export const patience = (failures: number, size = 0): number => Math.min(4000 * 
 /** A wait that can be cut short, by wake or by the signal. It is never rejected. */
 export interface Nap extends Promise<void> { wake(): void }
 
-export function nap(clock: Clock, ms: number, signal: AbortSignal): Nap {
+export function nap(clock: Clock, ms: number, signal?: AbortSignal): Nap {
   let wake!: () => void
-  const over = new Promise<void>((resolve) => {
-    wake = () => {
-      cancel()
-      signal.removeEventListener('abort', wake)
-      resolve()
-    }
-    const cancel = clock.after(ms, () => wake())
-    signal.addEventListener('abort', wake)
-    if (signal.aborted) wake()
+  const over = new Promise<void>((resolve) => (wake = resolve))
+  const cancel = clock.after(ms, wake)
+  signal?.addEventListener('abort', wake)
+  if (signal?.aborted) wake()
+  void over.then(() => {
+    cancel()
+    signal?.removeEventListener('abort', wake)
   })
   return Object.assign(over, { wake })
 }
 
-/** Repeats f until it succeeds, is refused, or is no longer worth it: at `until` (clock.now). */
-export async function persist<T>(clock: Clock, signal: AbortSignal, f: (failures: number) => Promise<T>, until = Infinity): Promise<T> {
-  for (let failures = 0; ; failures++) {
-    try {
-      return await f(failures)
-    } catch (error) {
-      const wait = Math.max(backoff(clock, failures), asked(error))
-      if (!temporary(error) || clock.now() + wait > until) throw error
-      const rest = nap(clock, wait, signal)
-      globalThis.addEventListener?.('online', rest.wake)
-      await rest
-      globalThis.removeEventListener?.('online', rest.wake)
-      if (signal.aborted) throw error
-    }
+/** Repeats what fails, after waits that can all be cut short. */
+export interface Retries {
+  /** Repeats f until it succeeds, is refused, or is no longer worth it: at `until` (clock.now). */
+  persist<T>(f: (failures: number) => Promise<T>, until?: number): Promise<T>
+  /** Ends the waits: there is a network again. */
+  hurry(): void
+}
+
+export function createRetries(clock: Clock, signal: AbortSignal): Retries {
+  const rests = new Set<Nap>()
+  return {
+    async persist(f, until = Infinity) {
+      for (let failures = 0; ; failures++) {
+        try {
+          return await f(failures)
+        } catch (error) {
+          const wait = Math.max(backoff(clock, failures), asked(error))
+          if (!temporary(error) || clock.now() + wait > until) throw error
+          const rest = nap(clock, wait, signal)
+          rests.add(rest)
+          await rest
+          rests.delete(rest)
+          if (signal.aborted) throw error
+        }
+      }
+    },
+    hurry() {
+      for (const rest of rests) rest.wake()
+    },
   }
 }

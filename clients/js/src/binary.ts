@@ -3,13 +3,10 @@ export type Binary = ArrayBuffer | ArrayBufferView
 
 /** The member of a body that carries a value: `binary` for bytes, else `data`. */
 export function payload(value: unknown): { data?: unknown; binary?: string } {
-  const view = ArrayBuffer.isView(value)
-  if (!view && !(value instanceof ArrayBuffer)) return { data: value ?? null }
-  let text = ''
-  for (const b of view ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : new Uint8Array(value)) {
-    text += String.fromCharCode(b)
-  }
-  return { binary: btoa(text) }
+  if (value instanceof ArrayBuffer) value = new Uint8Array(value)
+  if (!ArrayBuffer.isView(value)) return { data: value ?? null }
+  const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  return { binary: btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join('')) }
 }
 
 /** The bytes of base64. */

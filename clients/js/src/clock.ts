@@ -12,8 +12,8 @@ export interface Clock {
 
 export const systemClock: Clock = {
   now: () => performance.now(),
-  wall: () => Date.now(),
-  random: () => Math.random(),
+  wall: Date.now,
+  random: Math.random,
   after(ms, f) {
     // A browser runs longer timers at once: the number overflows.
     const timer = setTimeout(f, Math.min(ms, 0x7fffffff))

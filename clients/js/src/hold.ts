@@ -15,7 +15,7 @@ export interface Hold {
   /** The page broke off while it came: a smaller one may pass. */
   broken(): void
   /** A held poll failed at this age; reports whether something there cuts, and holds less then. */
-  failed(age: number, certain: boolean): boolean
+  failed(age: number, certain: boolean | undefined): boolean
   /** Stays below an age at which something on the way cuts. */
   shorten(age: number): void
   /** Dares more, from time to time. */

@@ -1,3 +1,4 @@
+import { nap } from './backoff.js'
 import type { Clock } from './clock.js'
 import { CulvertError, read } from './problem.js'
 import type { Credentials } from './token.js'
@@ -26,7 +27,7 @@ export interface Http {
 /** fetcher is looked up anew each time: pages replace it, and it wants no other `this`. */
 export function createHttp(
   base: string, client: string | undefined, credentials: Credentials, clock: Clock,
-  fetcher: typeof fetch = (...args) => fetch(...args),
+  fetcher: typeof fetch = (...args: Parameters<typeof fetch>) => fetch(...args),
 ): Http {
   const send: Http['send'] = async (method, path, { query, headers, body, signal, keepalive }) => {
     const url = new URL(path, base)
@@ -35,32 +36,30 @@ export function createHttp(
     }
     const ask = async (token: string) => fetcher(url, {
       method,
-      headers: { Authorization: 'Bearer ' + token, ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers },
+      headers: { Authorization: 'Bearer ' + token, ...(body! && { 'Content-Type': 'application/json' }), ...headers },
       body: typeof body === 'object' ? JSON.stringify(body) : (body as string),
       cache: 'no-store',
       credentials: 'omit',
-      keepalive: !!keepalive,
+      keepalive: keepalive!,
       signal: signal!,
     })
     const token = await credentials.get()
     const answer = await ask(token)
-    return answer.status === 401 && (await credentials.renew(token)) ? ask(await credentials.get()) : answer
+    if (answer.status !== 401) return answer
+    const other = await credentials.get(token)
+    return other === token ? answer : ask(other)
   }
 
   return {
     send,
     async json(method, path, o) {
-      const { signal } = o
       const abort = new AbortController()
-      const stop = () => abort.abort(new CulvertError('no answer in time'))
-      if (signal?.aborted) stop()
-      signal?.addEventListener('abort', stop)
-      const cancel = clock.after(o.patience ?? 20_000, stop)
+      const rest = nap(clock, o.patience ?? 20_000, o.signal)
+      void rest.then(() => abort.abort(new CulvertError('no answer in time')))
       try {
         return await read(await send(method, path, { ...o, signal: abort.signal }))
       } finally {
-        cancel()
-        signal?.removeEventListener('abort', stop)
+        rest.wake()
       }
     },
   }

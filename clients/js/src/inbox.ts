@@ -38,7 +38,7 @@ export function createInbox(): Inbox {
   return {
     position: undefined,
     log(log) {
-      if (known !== undefined && known !== log) last = -1
+      if (known && known !== log) last = -1
       known = log
     },
     gap({ reason, to }) {
@@ -49,12 +49,13 @@ export function createInbox(): Inbox {
     seen,
     take(e, cursor) {
       if (seen(e)) return
-      if (e.offset !== undefined) {
-        last = e.offset
+      if (e.offset! >= 0) {
+        last = e.offset!
         if (cursor) this.position = cursor
       }
-      const { binary: _, ...rest } = e
-      return { ...rest, data: value(e) }
+      e.data = value(e)
+      delete e.binary
+      return e as Delivery
     },
   }
 }

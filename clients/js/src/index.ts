@@ -1,14 +1,3 @@
-export { connect, Socket } from './socket.js'
+export * from './client.js'
 export { CulvertWebSocket } from './websocket.js'
 export type { WebSocketOptions } from './websocket.js'
-export { Address } from './address.js'
-export { CulvertError } from './problem.js'
-export { memoryOutbox } from './outbox.js'
-export { idbOutbox } from './idb.js'
-export { localVerdicts, memoryVerdicts } from './verdict.js'
-export type { Item, OutboxStore } from './outbox.js'
-export type { Verdict, Verdicts } from './verdict.js'
-export type {
-  AnyHandler, Delivery, Events, Gap, Handler, Lifecycle, Options, Receipt, Reply, Transport,
-} from './types.js'
-export type { Wanted } from './address.js'

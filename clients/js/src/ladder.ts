@@ -1,6 +1,5 @@
-import type { Ending, Ladder, Plan } from './attempt.js'
+import { Kind, type Ending, type Ladder, type Plan } from './attempt.js'
 import { backoff } from './backoff.js'
-import { createBursts } from './bursts.js'
 import type { Clock } from './clock.js'
 import { createHold, same } from './hold.js'
 import type { Transport } from './types.js'
@@ -54,8 +53,9 @@ export function createLadder(
   let open = false
   let heard = 0 // when the last frame came
   let beat = 0
-  let retry = 1000
-  let bursts = createBursts(0)
+  let retry = 0
+  let young = 0 // the ages of its heartbeats, by two clocks: only their difference means something
+  let old = 0
 
   if (known) {
     ({ transport: mode, again, round } = known)
@@ -99,7 +99,8 @@ export function createLadder(
       retry = after
       failures = refused = missed = broken = 0
       doubt = false
-      bursts = createBursts(beat)
+      young = Infinity
+      old = -young
       hear()
       if (mode === 'poll') hold = createHold()
       mode = 'stream'
@@ -108,9 +109,12 @@ export function createLadder(
     frame(at) {
       const proven = now() - began > 2.5 * beat
       if (proven) silences = 0
-      if (at) bursts.heartbeat(now() - at)
+      if (at) {
+        young = Math.min(young, now() - at)
+        old = Math.max(old, now() - at)
+      }
       hear()
-      if (!at || !proven || !round || bursts.found()) return
+      if (!at || !proven || !round || batched()) return
       round = 0 // it works, and not only for its first frames
       remember()
     },
@@ -124,18 +128,17 @@ export function createLadder(
     end(e) {
       const age = now() - began
       const { kind, after = 0 } = e
-      ladder.deadline = Infinity
       ladder.delay = after * 1000
       if (open && age >= shortLife) short = 0 // it lived, however it ended
-      if (kind === 'asked') cut = short = 0 // not cut this time
-      else if (kind === 'busy') fault(ladder.delay)
-      else if (kind === 'page') page(e, age)
-      else if (kind === 'woken') return
+      if (kind === Kind.Asked) cut = short = 0 // not cut this time
+      else if (kind === Kind.Busy) fault(ladder.delay)
+      else if (kind === Kind.Page) page(e, age)
+      else if (kind === Kind.Woken) return
       else if (plan.transport === 'poll') pollFailed(e, age)
-      else if (!open) nothingCame(kind === 'late')
-      else if (kind === 'late') gaveUp(age)
+      else if (!open) nothingCame(kind === Kind.Late)
+      else if (kind === Kind.Late) gaveUp(age)
       else streamCut(age)
-      if (kind !== 'foreign' || !after) return
+      if (kind !== Kind.Foreign || !after) return
       // What it says of the way stands, and no event can come before then.
       ladder.up = false
       ladder.delay = Math.max(ladder.delay, spread(after * 1000))
@@ -148,9 +151,17 @@ export function createLadder(
     return Math.max(2 * rtt, 3000)
   }
 
+  /**
+   * Whether something holds frames back and lets them go in bursts. Only heartbeats show
+   * it: they are sent when they are made, while events may be old.
+   */
+  function batched(): boolean {
+    return old - young > Math.max(beat, 2000)
+  }
+
   function hear(): void {
     heard = now()
-    ladder.deadline = bursts.found() ? heard : Math.min(heard + 2.5 * beat, began + life)
+    ladder.deadline = batched() ? heard : Math.min(heard + 2.5 * beat, began + life)
   }
 
   /** Some milliseconds below this many. */
@@ -180,7 +191,7 @@ export function createLadder(
   /** An open stream ran out of time: of its life as planned, or in silence. */
   function gaveUp(age: number): void {
     cut = short = 0
-    if (bursts.found()) return fall()
+    if (batched()) return fall()
     if (age >= life) return
     reach = Math.max(silences && reach, heard - began)
     if (++silences < 2) return
@@ -251,15 +262,15 @@ export function createLadder(
 
   function pollFailed({ kind, gateway }: Ending, age: number): void {
     probe = true
-    if (kind === 'late' && !answered) lates++
-    if (answered && kind !== 'foreign') {
+    if (kind === Kind.Late && !answered) lates++
+    if (answered && kind !== Kind.Foreign) {
       // The way is there, and cuts: soon again, for less.
       hold.broken()
       if (++broken < bearable) return some(300)
     }
     if (plan.wait && age >= 1000) {
       missed++
-      if (!hold.failed(age, !!gateway)) some(500)
+      if (!hold.failed(age, gateway)) some(500)
       else if (!doubt) remember()
     } else if (doubt || missed++ || broken >= bearable) {
       if (doubt) mode = 'stream'
@@ -269,7 +280,6 @@ export function createLadder(
   }
 
   function remember(): void {
-    const lasts = life < Infinity ? life : null
-    save(mode === 'stream' && !lasts ? undefined : { transport: mode, life: lasts, wait: hold.wait, again, round })
+    save(mode === 'stream' && life === Infinity ? undefined : { transport: mode, life, wait: hold.wait, again, round })
   }
 }

@@ -12,12 +12,6 @@ export interface Duties {
   asked(): void
 }
 
-/** The parts of Web Locks and BroadcastChannel that are used; tests bring their own. */
-export interface Browser {
-  locks: Pick<LockManager, 'request'>
-  channel: (name: string) => Pick<BroadcastChannel, 'postMessage' | 'close' | 'onmessage'>
-}
-
 const patience = 3000 // for a leader's answer
 const round = 30_000 // between a follower's questions
 
@@ -33,13 +27,15 @@ export interface Seat {
   stop(): void
   close(): void
   /** Says something to the other tabs. */
-  tell(message: unknown): void
+  tell(message: object): void
   /** Makes sure that somebody leads. */
   ask(): void
 }
 
-export function createSeat(name: string, { locks, channel: open }: Browser, clock: Clock, duties: Duties): Seat {
-  const channel = open(name)
+export function createSeat(
+  name: string, locks: Pick<LockManager, 'request'>,
+  channel: Pick<BroadcastChannel, 'postMessage' | 'close' | 'onmessage'>, clock: Clock, duties: Duties,
+): Seat {
   const say = (data: object) => channel.postMessage(data)
   let leads = false
   let stopped = true
@@ -54,7 +50,7 @@ export function createSeat(name: string, { locks, channel: open }: Browser, cloc
       say({ alive: true })
       duties.asked()
     } else if (data.alive) calm()
-    else duties.hear(data.message)
+    else duties.hear(data)
   }
 
   const stop = () => {
@@ -68,18 +64,21 @@ export function createSeat(name: string, { locks, channel: open }: Browser, cloc
 
   return {
     start() {
-      if (!stopped) return
-      stopped = false
-      queue(false)
-      ask()
+      if (stopped) enter()
     },
     stop,
     close() {
       stop()
       channel.close()
     },
-    tell: (message) => say({ message }),
+    tell: say,
     ask,
+  }
+
+  function enter(): void {
+    stopped = false
+    queue(false)
+    ask()
   }
 
   function ask(): void {
@@ -110,9 +109,7 @@ export function createSeat(name: string, { locks, channel: open }: Browser, cloc
       duties.lead()
       return new Promise<void>((resolve) => (free = resolve))
     }).catch(() => {
-      if (!held || !drop() || stopped) return
-      queue(false)
-      ask()
+      if (held && drop() && !stopped) enter()
     })
   }
 
@@ -125,8 +122,3 @@ export function createSeat(name: string, { locks, channel: open }: Browser, cloc
   }
 }
 
-/** What the page offers; undefined where tabs cannot find each other. */
-export function browser(): Browser | undefined {
-  const { navigator, BroadcastChannel: Channel } = globalThis
-  if (navigator?.locks && Channel) return { locks: navigator.locks, channel: (name) => new Channel(name) }
-}

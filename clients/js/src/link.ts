@@ -1,8 +1,8 @@
-import type { Ending, Ladder, Plan } from './attempt.js'
+import { Kind, type Ending, type Ladder, type Plan } from './attempt.js'
 import type { Acker } from './acker.js'
 import { nap, type Nap } from './backoff.js'
 import type { Clock } from './clock.js'
-import type { Http, Request } from './http.js'
+import type { Http } from './http.js'
 import type { Inbox, WireEvent } from './inbox.js'
 import { CulvertError, foreign, read, temporary } from './problem.js'
 import { isStream, readStream } from './stream.js'
@@ -29,8 +29,8 @@ export interface Link {
   wake(stream: boolean): void
 }
 
-const late = new CulvertError('no answer in time')
-const woken = new CulvertError('begins anew')
+const late: Ending = { kind: Kind.Late }
+const woken: Ending = { kind: Kind.Woken }
 
 /**
  * Begins to receive, until it is stopped or refused. first: where to begin without a
@@ -45,22 +45,22 @@ export function createLink(
 ): Link {
   let attempt = new AbortController()
   let rest: Nap | undefined
-  const end = new AbortController()
-  const { signal: ended } = end
+  let ended = false
 
   const stop = () => {
-    end.abort()
+    ended = true
     attempt.abort(woken)
+    rest?.wake()
   }
 
   void (async () => {
     for (;;) {
-      await (rest = nap(clock, ladder.delay, ended))
-      if (ended.aborted) return
+      await (rest = nap(clock, ladder.delay))
+      if (ended) return
       const failure = await token().then(() => {}, endingOf)
       const plan = ladder.begin()
       const ending = failure ?? (await make(plan))
-      if (ended.aborted) return
+      if (ended) return
       if (ending instanceof CulvertError) {
         stop()
         return on.refused(ending)
@@ -81,112 +81,108 @@ export function createLink(
 
   /** One attempt, and how it ended; an error when there must be no other. */
   async function make(plan: Plan): Promise<Ending | CulvertError> {
-    const mine = (attempt = new AbortController())
-    const { signal } = mine
-    let cancel = () => {}
+    const { signal } = (attempt = new AbortController())
     // The deadline moves with every frame: look again when it has come.
-    const watch = () => {
-      const left = ladder.deadline - clock.now()
-      if (left > 0) cancel = clock.after(left, watch)
-      else mine.abort(late)
+    const watch = async (): Promise<never> => {
+      for (;;) {
+        const left = ladder.deadline - clock.now()
+        if (left <= 0) throw late
+        await nap(clock, left, signal)
+        if (signal.aborted) throw signal.reason
+      }
     }
-    watch()
     try {
       return await Promise.race([
-        plan.transport === 'stream' ? stream(signal) : poll(plan, signal),
+        receive(plan, signal),
         // Not every fetch heeds its signal when the network has gone silent.
-        new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+        watch(),
       ])
     } catch (error) {
       return endingOf(signal.aborted ? signal.reason : error)
     } finally {
-      cancel()
-      mine.abort(woken)
+      attempt.abort(woken)
     }
   }
 
-  /** What both transports ask: where to go on, and what is handled. */
-  function ask(signal: AbortSignal, accept: string, more?: Request['query']): Request {
+  /** Asks where to go on, tells what is handled, and reads what comes. */
+  async function receive({ transport, wait, limit }: Plan, signal: AbortSignal): Promise<Ending> {
     const { position } = inbox
-    return {
-      signal,
-      headers: { Accept: accept, ...(position && { 'Last-Event-ID': position }) },
-      query: {
-        ...more,
-        ack: acker.idle() ? 'auto' : undefined,
-        from: position ? undefined : first,
-        ...(fickle && { after: position, _: clock.random().toString(36).slice(2) }),
-      },
-    }
-  }
-
-  async function stream(signal: AbortSignal): Promise<Ending> {
-    const sent = inbox.position
-    const asked = ask(signal, 'text/event-stream')
-    const answer = await http.send('GET', 'events', asked)
-    if (!isStream(answer)) throw (await read(answer), foreign(answer.status))
-    let retry = 1000
-    let ending: Ending = { kind: 'closed' }
-    await readStream(answer, (name, text, cursor) => {
-      if (signal.aborted) return
-      const data = JSON.parse(text)
-      if (name === 'culvert:hello') {
-        inbox.log(data.log)
-        // It begins elsewhere than asked: a header got lost, or a cache answered.
-        if (sent && data.cursor !== sent && !fickle) throw ((fickle = true), woken)
-        ladder.hello(data.heartbeat * 1000, retry)
-        worked('stream', asked, sent)
-        at(cursor)
-      } else if (name === 'culvert:heartbeat') {
-        ladder.frame(Date.parse(data.at))
-        at(cursor)
-      } else if (name === 'culvert:gap') gap(data)
-      else if (name === 'culvert:reconnect') {
-        ending = { kind: 'asked', after: data.after }
-        if (data.reason === 'expired') on.expired()
-      } else {
-        ladder.frame()
-        const work = on.event(data, cursor)
-        if (cursor) acker.track(cursor, work)
-      }
-      if (ladder.deadline <= clock.now()) throw late
-    }, (ms) => (retry = ms))
-    return ending
-  }
-
-  async function poll({ wait, limit }: Plan, signal: AbortSignal): Promise<Ending> {
-    const sent = inbox.position
-    const asked = ask(signal, 'application/json', { wait, limit: limit < 100 ? limit : undefined })
+    const streams = transport === 'stream'
+    const ack = acker.idle() ? 'auto' : undefined
     const began = clock.now()
-    const answer = await http.send('GET', 'events', asked)
-    if (answer.ok) ladder.answered()
-    const page = await read(answer)
-    const { cursor, more, retry } = page
-    const events: WireEvent[] = page.events
-    if (!Array.isArray(events) || !cursor) throw foreign(200)
-    if (signal.aborted) throw woken
-    worked('poll', asked, sent)
-    if (page.gap) gap(page.gap)
-    const empty = !events.length
-    const quick = empty && wait && !retry && clock.now() - began < wait * 500
-    // What was seen comes again, for the header got lost; or a held poll was not held,
-    // perhaps by a cache.
-    if (sent && (quick || events.some(inbox.seen))) fickle = true
-    const work = events.map((e, i) => on.event(e, events[i + 1] ? undefined : cursor)).filter((w) => w)
-    inbox.position = cursor
-    acker.track(cursor, work[0] && Promise.allSettled(work), !empty)
-    return { kind: 'page', empty, more, after: retry }
-  }
+    const answer = await http.send('GET', 'events', {
+      signal,
+      headers: { Accept: streams ? 'text/event-stream' : 'application/json', ...(position && { 'Last-Event-ID': position }) },
+      query: {
+        ...(!streams && { wait, limit: limit < 100 ? limit : undefined }),
+        ack,
+        from: position ? undefined : first,
+        ...(fickle && { after: position, _: clock.random() }),
+      },
+    })
+    return streams ? stream() : page()
 
-  function worked(transport: Transport, asked: Request, sent: string | undefined): void {
-    if (asked.query!.ack && sent) acker.confirm(sent)
-    on.up(transport)
+    function worked(): void {
+      if (ack && position) acker.confirm(position)
+      on.up(transport)
+    }
+
+    async function stream(): Promise<Ending> {
+      if (!isStream(answer)) throw (await read(answer), foreign(answer.status))
+      let retry = 1000
+      let ending: Ending = { kind: Kind.Closed }
+      await readStream(answer, (frame) => {
+        retry = +frame.retry! || retry
+        if (!frame.data || signal.aborted) return
+        const { event, id } = frame
+        const data = JSON.parse(frame.data)
+        if (event === 'culvert:hello') {
+          inbox.log(data.log)
+          // It begins elsewhere than asked: a header got lost, or a cache answered.
+          if (position && data.cursor !== position && !fickle) throw ((fickle = true), woken)
+          ladder.hello(data.heartbeat * 1000, retry)
+          worked()
+          at(id)
+        } else if (event === 'culvert:heartbeat') {
+          ladder.frame(Date.parse(data.at))
+          at(id)
+        } else if (event === 'culvert:gap') gap(data)
+        else if (event === 'culvert:reconnect') {
+          ending = { kind: Kind.Asked, after: data.after }
+          if (data.reason === 'expired') on.expired()
+        } else {
+          ladder.frame()
+          const work = on.event(data, id)
+          if (id) acker.track(id, work)
+        }
+        if (ladder.deadline <= clock.now()) throw late
+      })
+      return ending
+    }
+
+    async function page(): Promise<Ending> {
+      if (answer.ok) ladder.answered()
+      const { cursor, more, retry, gap: hole, events } = await read(answer)
+      if (!Array.isArray(events) || !cursor) throw foreign(200)
+      if (signal.aborted) throw woken
+      worked()
+      if (hole) gap(hole)
+      const empty = !events.length
+      const quick = empty && wait && !retry && clock.now() - began < wait * 500
+      // What was seen comes again, for the header got lost; or a held poll was not held,
+      // perhaps by a cache.
+      if (position && (quick || events.some(inbox.seen))) fickle = true
+      const work = events.map((e, i) => on.event(e, events[i + 1] ? undefined : cursor)).filter((w) => w)
+      inbox.position = cursor
+      acker.track(cursor, work[0] && Promise.allSettled(work), empty)
+      return { kind: Kind.Page, empty, more, after: retry }
+    }
   }
 
   function at(cursor: string | undefined): void {
     if (!cursor) return
     inbox.position = cursor
-    acker.track(cursor, undefined, false)
+    acker.track(cursor, undefined, true)
   }
 
   function gap(g: Gap): void {
@@ -196,10 +192,9 @@ export function createLink(
 
 /** What an error says of the way; itself when it is a refusal. */
 function endingOf(error: unknown): Ending | CulvertError {
-  if (error === woken) return { kind: 'woken' }
-  if (error === late) return { kind: 'late' }
-  if (!(error instanceof CulvertError)) return { kind: 'closed' }
+  if ((error as Ending)?.kind) return error as Ending
+  if (!(error instanceof CulvertError)) return { kind: Kind.Closed }
   const { status, retryAfter } = error
-  if (error.foreign) return { kind: 'foreign', after: retryAfter, gateway: [408, 504, 524].includes(status) }
-  return temporary(error) ? { kind: 'busy', after: retryAfter } : error
+  if (error.foreign) return { kind: Kind.Foreign, after: retryAfter, gateway: [408, 504, 524].includes(status) }
+  return temporary(error) ? { kind: Kind.Busy, after: retryAfter } : error
 }

@@ -1,6 +1,5 @@
-import { backoff, nap, patience, type Nap } from './backoff.js'
-import type { Clock } from './clock.js'
-import { asked, CulvertError, foreign, temporary, type Facts } from './problem.js'
+import { patience, type Retries } from './backoff.js'
+import { CulvertError, foreign, temporary, type Facts } from './problem.js'
 import type { Receipt } from './types.js'
 
 /** An emit that waits to be stored; key is what keeps it from being stored twice. */
@@ -63,8 +62,8 @@ export interface Outbox {
   put(body: string, key: string): Promise<Receipt>
   /** Takes an event back, unless it is on its way. */
   withdraw(key: string): Promise<void>
-  /** Sends what waits, now; without waiting longer after a failure. */
-  kick(): void
+  /** Sends what waits, when it is time to. */
+  start(): void
   /** An answer for an item came; to us, or to somebody else who shares the store. */
   settle(outcome: Outcome): void
 }
@@ -72,123 +71,99 @@ export interface Outbox {
 /** A key that no other emit has. */
 export const newKey = (): string =>
   // Pages of plain http have no randomUUID.
-  crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join('-')
+  crypto.getRandomValues(new Uint32Array(4)).join('-')
 
 /** The signal lets go of those who wait; what waits to be sent stays in the store. */
-export function createOutbox(store: OutboxStore, limit: number, clock: Clock, carrier: Carrier, signal: AbortSignal): Outbox {
-  const waiters = new Map<string, { resolve: (r: Receipt) => void; reject: (e: CulvertError) => void }>()
+export function createOutbox(
+  opening: Promise<OutboxStore>, limit: number, persist: Retries['persist'], carrier: Carrier, signal: AbortSignal,
+): Outbox {
+  const waiters = new Map<string, (e?: CulvertError, r?: Receipt) => void>()
   let running = false
   let again = false
-  let rest: Nap | undefined
   let size = most
-  let failures = 0
 
   signal.addEventListener('abort', () => {
-    for (const { reject } of waiters.values()) reject(signal.reason)
+    for (const done of waiters.values()) done(signal.reason)
     waiters.clear()
   })
 
   return {
     put,
-    withdraw: async (key) => store.remove((await store.peek(limit)).filter((i) => i.key === key)),
-    kick,
+    async withdraw(key) {
+      const store = await opening
+      await store.remove((await store.peek(limit)).filter((i) => i.key === key))
+    },
+    start,
     settle,
   }
 
   async function put(body: string, key: string): Promise<Receipt> {
-    const done = new Promise<Receipt>((resolve, reject) => waiters.set(key, { resolve, reject }))
+    const done = new Promise<Receipt>((resolve, reject) => waiters.set(key, (e, r) => (e ? reject(e) : resolve(r!))))
     done.catch(() => {}) // the caller may not have come to wait for it yet
-    if (!(await store.add({ key, body }, limit))) {
-      waiters.delete(key)
-      const full = new CulvertError(`the outbox is full: ${limit} events wait to be sent`)
-      carrier.refused(full)
-      throw full
-    }
-    if (signal.aborted) throw signal.reason // it waits for the next page
-    start()
+    if (!(await (await opening).add({ key, body }, limit))) {
+      settle({ key, error: { message: `the outbox is full: ${limit} events wait` } }, true)
+    } else if (signal.aborted) throw signal.reason // it waits for the next page
+    else start()
     return done
-  }
-
-  function kick(): void {
-    rest?.wake()
-    start()
   }
 
   /** Sends what waits, when it is time to. */
   function start(): void {
     again = true
-    if (running || signal.aborted) return
-    running = true
-    void run().finally(() => {
-      running = false
-      if (again) start()
-    })
+    run().catch(() => {}) // closed
   }
 
-  /** Drains the store, again after failures; others may have their turn meanwhile. */
+  /** Sends until nothing is left; between two requests, others who share the store may. */
   async function run(): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        return await store.alone(drain)
-      } catch (error) {
-        await (rest = nap(clock, Math.max(asked(error), backoff(clock, failures++)), signal))
-      }
+    if (running) return
+    running = true
+    try {
+      while (again) await persist(async (failures) => (await opening).alone(() => send(failures)))
+    } finally {
+      running = false
     }
   }
 
-  function settle({ key, receipt, error }: Outcome, ours = false): void {
+  function settle({ key, receipt, error }: Outcome, ours?: boolean): void {
     const waiter = waiters.get(key)
     waiters.delete(key)
-    if (!error) return waiter?.resolve(receipt!)
-    const e = new CulvertError(error.message, error)
-    waiter?.reject(e)
-    if (waiter || ours) carrier.refused(e)
+    const e = error && new CulvertError(error.message, error)
+    waiter?.(e, receipt)
+    if (e && (waiter || ours)) carrier.refused(e)
   }
 
-  /** Sends until nothing is left; fails when trying again later may help. */
-  async function drain(): Promise<void> {
-    while (!signal.aborted) {
-      again = false
-      const items = fit(await store.peek(size))
-      if (!items.length) return
-      try {
-        await send(items)
-        failures = 0
-        size = Math.min(most, size * 2)
-      } catch (error) {
-        if (signal.aborted) return
-        if (temporary(error)) throw error
-        // Of a batch nothing is stored: find out who is at fault.
-        if (items.length > 1) size = 1
-        else await end(items, () => ({ error: { ...(error as CulvertError), message: (error as CulvertError).message } }))
-      }
-    }
-  }
-
-  async function send(items: Item[]): Promise<void> {
+  /** Sends what fits into one request; fails when trying again later may help. */
+  async function send(failures: number): Promise<void> {
+    const store = await opening
+    again = false
+    let length = 0
+    const items = (await store.peek(size)).filter((i, n) => (length += i.body.length) < bulk || !n)
+    if (!items[0]) return
+    again = true
     const events = items.map(({ key, body }) => withKey(body, key))
-    const text = events[1] ? `{"events":[${events}]}` : events[0]!
-    const { offset, offsets = [offset], cursor } = await carrier.post(text, patience(failures, text.length))
-    if (offsets.length !== items.length || typeof offsets[0] !== 'number') throw foreign(200)
-    await end(items, (i) => ({ receipt: { offset: offsets[i], cursor } }))
-  }
-
-  async function end(items: Item[], how: (i: number) => Omit<Outcome, 'key'>): Promise<void> {
+    const text = items[1] ? `{"events":[${events}]}` : events[0]!
+    let outcome: (i: number) => Omit<Outcome, 'key'>
+    try {
+      const { offset, offsets = [offset], cursor } = await carrier.post(text, patience(failures, text.length))
+      if (offsets.length !== items.length || typeof offsets[0] !== 'number') throw foreign(200)
+      outcome = (i) => ({ receipt: { offset: offsets[i], cursor } })
+      size = Math.min(most, size * 2)
+    } catch (error) {
+      if (temporary(error)) throw error
+      // Of a batch nothing is stored: find out who is at fault.
+      size = 1
+      if (items[1]) return
+      outcome = () => ({ error: { ...(error as CulvertError), message: (error as CulvertError).message } })
+    }
     await store.remove(items)
     items.forEach(({ key }, i) => {
-      const outcome = { key, ...how(i) }
+      const end = { key, ...outcome(i) }
       // Whoever waits may be in another tab, or gone with an earlier page.
-      if (!waiters.has(key)) carrier.tell(outcome)
-      settle(outcome, true)
+      if (!waiters.has(key)) carrier.tell(end)
+      settle(end, true)
     })
   }
 }
 
 /** The JSON of an event with its key. */
 export const withKey = (body: string, key: string): string => `{"key":"${key}",${body.slice(1)}`
-
-/** As many of the first items as fit into one request, but at least one. */
-function fit(items: Item[]): Item[] {
-  let size = 0
-  return items.filter((i, n) => (size += i.body.length) < bulk || n === 0)
-}

@@ -46,15 +46,15 @@ export const asked = (error: unknown): number => (error as CulvertError).retryAf
  */
 export async function read(r: Response): Promise<any> {
   const { status } = r
-  const after = r.headers.get('retry-after') ?? ''
-  const retryAfter = Math.min((/^\d+$/.test(after) ? +after : (Date.parse(after) - Date.now()) / 1000) || 0, 300)
+  const after = r.headers.get('retry-after')!
+  const retryAfter = Math.min(Math.max(+after || (Date.parse(after) - Date.now()) / 1000 || 0, 0), 300)
   const text = await r.text()
   let body
   try {
     body = JSON.parse(text)
   } catch {}
-  if (!body || typeof body !== 'object') throw foreign(status, retryAfter)
+  const ours = body instanceof Object && (r.ok || r.headers.get('content-type')?.includes('problem+json'))
+  if (!ours) throw foreign(status, retryAfter)
   if (r.ok) return body
-  if (!r.headers.get('content-type')?.includes('problem+json')) throw foreign(status, retryAfter)
   throw new CulvertError(body.detail || body.title, { status, type: body.type, field: body.field, retryAfter })
 }

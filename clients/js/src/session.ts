@@ -1,15 +1,15 @@
 import { createAcker } from './acker.js'
 import type { Sender } from './address.js'
 import { ask } from './ask.js'
-import { patience, persist } from './backoff.js'
+import { createRetries, patience } from './backoff.js'
 import { systemClock, type Clock } from './clock.js'
 import { createHttp } from './http.js'
 import { idbOutbox } from './idb.js'
 import { createInbox, type WireEvent } from './inbox.js'
 import { createLadder } from './ladder.js'
-import { browser, createSeat, type Seat } from './leader.js'
+import { createSeat, type Seat } from './leader.js'
 import { createLink, type Link } from './link.js'
-import { createOutbox, memoryOutbox, newKey, type Outbox, type Outcome } from './outbox.js'
+import { createOutbox, memoryOutbox, newKey, type OutboxStore, type Outcome } from './outbox.js'
 import { watchPage } from './page.js'
 import { CulvertError, temporary } from './problem.js'
 import { claims, createCredentials } from './token.js'
@@ -26,12 +26,17 @@ export interface Owner {
 }
 
 /** What tabs tell each other. */
-type Word =
-  | { event: WireEvent; cursor: string | undefined }
-  | { gap: Gap }
-  | { up: boolean; transport: Transport | undefined; position: string | undefined }
-  | { sent: Outcome }
-  | { use: 'auto' | Transport }
+interface Word {
+  event?: WireEvent
+  cursor?: string | undefined
+  gap?: Gap
+  sent?: Outcome
+  use?: 'auto' | Transport
+  up?: boolean
+  transport?: Transport | undefined
+  /** Where the leader is in the log. */
+  at?: string | undefined
+}
 
 /** All parts of one connection, put together. */
 export interface Session extends Sender {
@@ -51,86 +56,72 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   const { href, origin } = base
   const end = new AbortController()
   const { signal } = end
-  const credentials = createCredentials(token, clock, owner.failed)
+  const credentials = createCredentials(token, clock, signal, owner.failed, async () => {
+    if (link && transport === 'stream') await http.json('POST', 'token', { signal })
+  })
   const http = createHttp(href, client, credentials, clock, o.fetch)
   const ladder = createLadder(clock, verdicts.load(origin), (v) => verdicts.save(origin, v), forced(o.transport))
   const inbox = createInbox()
-  const acker = createAcker(clock, (cursor, leaving) =>
-    http.json('POST', 'ack', { body: { cursor }, ...(leaving && { keepalive: true, patience: 3000 }) }))
+  const acker = createAcker(clock, (cursor, failures) =>
+    http.json('POST', 'ack', { body: { cursor }, keepalive: true, patience: patience(failures) }))
   let link: Link | undefined
   let seat: Seat | undefined
   let up = false
   let transport: Transport | undefined
 
-  const opened = open()
-  opened.catch(() => {})
-  const kick = () => void opened.then((outbox) => outbox.kick(), () => {})
-
-  watchPage({
-    network: wake,
-    seen: look,
-    hidden() {
-      void acker.flush(true)
-      seat?.stop() // a page that holds a lock is not kept
-    },
-    restored() {
-      seat?.start()
-      wake(false)
-    },
+  const { persist, hurry } = createRetries(clock, signal)
+  const kick = () => {
+    hurry()
+    start()
+  }
+  const { put, withdraw, settle, start } = createOutbox(open(), o.outboxLimit ?? 1000, persist, {
+    post: (body, patience) => http.json('POST', 'emit', { body, signal, patience }),
+    tell: (sent) => tell({ sent }),
+    refused: owner.failed,
   }, signal)
-  void credentials.watch(async () => {
-    if (link && transport === 'stream') await http.json('POST', 'token', { signal })
-  }, signal)
+  start()
 
-  const put = (text: string, key: string) => opened.then((outbox) => outbox.put(text, key))
+  watchPage(signal, wake, look, () => {
+    void acker.flush()
+    seat?.stop() // a page that holds a lock is not kept
+  }, () => {
+    seat?.start()
+    wake(false)
+  })
 
   return {
     clock,
     use,
     async close() {
-      link?.stop()
-      link = undefined
+      leave()
       seat?.close()
-      const flushed = acker.flush(true)
+      const flushed = acker.flush()
       acker.stop()
-      end.abort(new CulvertError('the socket was closed'))
+      end.abort(new CulvertError('the socket is closed'))
       await flushed
     },
     // As JSON at once: the caller may change it before the outbox is there.
     put: (body) => put(JSON.stringify(body), newKey()),
-    fling(body) {
-      http.json('POST', 'emit', { body }).catch((e) => {
-        if (!temporary(e)) owner.failed(e)
-      })
+    async fling(body) {
+      http.json('POST', 'emit', { body }).catch((e) => temporary(e) || owner.failed(e))
+      return {}
     },
-    ask: (body, timeout) => ask(http, clock, signal, body, timeout, put, (key) => {
-      if (!signal.aborted) opened.then((outbox) => outbox.withdraw(key)).catch(() => {})
-    }),
-    lasting: (method, path, body, until) => persist(clock, signal, (n) => http.json(method, path, { body, signal, patience: patience(n) }), until),
+    ask: (body, timeout) => ask(http, clock, signal, persist, body, timeout, put, withdraw),
+    lasting: (method, path, body, until) => persist((n) => http.json(method, path, { body, signal, patience: patience(n) }), until),
   }
 
   /** Begins, as soon as it is known for whom. */
-  async function open(): Promise<Outbox> {
-    const who = client ?? claims(typeof token === 'string' ? token : await persist(clock, signal, credentials.get)).sub ?? ''
+  async function open(): Promise<OutboxStore> {
+    const who = client ?? claims(await persist(() => credentials.get())).sub ?? ''
     signal.throwIfAborted() // closed meanwhile
     const name = `culvert:${href}${who}`
-    const store = o.outbox ?? (globalThis.indexedDB ? idbOutbox(name + '#outbox') : memoryOutbox())
-    const outbox = createOutbox(store, o.outboxLimit ?? 1000, clock, {
-      post: (body, patience) => http.json('POST', 'emit', { body, signal, patience }),
-      tell: (sent) => tell({ sent }),
-      refused: owner.failed,
-    }, signal)
-    outbox.kick()
-    const tabs = (o.leader ?? globalThis.document) && browser()
-    if (!tabs) lead()
+    const { document, navigator, BroadcastChannel: Channel } = globalThis
+    if (!((o.leader ?? document) && navigator?.locks && Channel)) lead()
     else {
-      seat = createSeat(name, tabs, clock, {
+      seat = createSeat(name, navigator.locks, new Channel(name), clock, {
         lead,
-        yield() {
-          link?.stop()
-          link = undefined
-        },
-        hear: (word) => hear(word, outbox),
+        yield: leave,
+        hear,
         asked() {
           state()
           look()
@@ -138,11 +129,10 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
       })
       seat.start()
     }
-    return outbox
+    return o.outbox ?? (globalThis.indexedDB ? idbOutbox(name + '#outbox') : memoryOutbox())
   }
 
   function lead(): void {
-    const { location } = globalThis
     link = createLink(http, ladder, inbox, acker, clock, {
       event(event, cursor) {
         tell({ event, cursor })
@@ -152,11 +142,16 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
         tell({ gap })
         owner.gap(gap)
       },
-      up: (way) => change(true, way),
-      down: () => change(false, transport),
+      up: (way) => set(true, way),
+      down: () => set(false, transport),
       refused: owner.refused,
       expired: credentials.expire,
-    }, o.from, !location || location.origin === origin, credentials.get)
+    }, o.from, (globalThis.location ?? base).origin === origin, () => credentials.get())
+  }
+
+  function leave(): void {
+    link?.stop()
+    link = undefined
   }
 
   function use(t: 'auto' | Transport): void {
@@ -166,18 +161,18 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   }
 
   /** What the leader, or a follower, said. */
-  function hear(word: Word, outbox: Outbox): void {
-    if ('sent' in word) outbox.settle(word.sent)
-    else if ('use' in word) link && use(word.use)
+  function hear(word: Word): void {
+    const { sent, use: way, event, cursor, gap } = word
+    if (sent) settle(sent)
+    else if (way) link && use(way)
     else if (link) return // an old leader's last words
-    else if ('event' in word) {
-      const { event, cursor } = word
+    else if (event) {
       const work = take(event, cursor)
-      if (cursor) acker.track(cursor, work, false)
-    } else if ('gap' in word) inbox.gap(word.gap) && owner.gap(word.gap)
+      if (cursor) acker.track(cursor, work, true)
+    } else if (gap) inbox.gap(gap) && owner.gap(gap)
     else {
-      inbox.position = word.position
-      set(word.up, word.transport)
+      inbox.position = word.at
+      set(word.up!, word.transport)
     }
   }
 
@@ -186,21 +181,17 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
     return d && owner.deliver(d)
   }
 
-  function change(works: boolean, way: Transport | undefined): void {
+  function set(works: boolean, way: Transport | undefined): void {
     if (up === works && transport === way) return
     if (works && !up) kick()
-    set(works, way)
-    state()
-  }
-
-  function set(works: boolean, way: Transport | undefined): void {
     up = works
     transport = way
     owner.state(up, way)
+    if (link) state()
   }
 
   function state(): void {
-    tell({ up, transport, position: inbox.position })
+    tell({ up, transport, at: inbox.position })
   }
 
   function tell(word: Word): void {

@@ -1,30 +1,38 @@
-import { createParser } from 'eventsource-parser'
+/** The fields of a frame, as they stand there. */
+export interface Frame { event?: string; data?: string; id?: string; retry?: string }
 
 /** Whether an answer is a stream of events at all. */
 export const isStream = (answer: Response): boolean =>
-  answer.ok && !!answer.body && !!answer.headers.get('content-type')?.includes('event-stream')
+  answer.ok && !!answer.headers.get('content-type')?.includes('event-stream')
 
 /**
  * Reads a stream of Server-Sent Events to its end. What stands there without its
- * blank line is no frame: the parser never hands it out. A proxy that speaks HTTP/1.0
- * ends a broken stream like a complete one.
+ * blank line is no frame: a proxy that speaks HTTP/1.0 ends a broken stream like a
+ * complete one. Culvert ends lines with LF; a CR that something on the way put before
+ * it is dropped.
  */
-export async function readStream(
-  answer: Response, frame: (name: string | undefined, data: string, id: string | undefined) => void, retry: (ms: number) => void,
-): Promise<void> {
-  const parser = createParser({ onEvent: (f) => frame(f.event, f.data, f.id), onRetry: retry })
+export async function readStream(answer: Response, frame: (f: Frame) => void): Promise<void> {
   const reader = answer.body!.getReader()
   const decoder = new TextDecoder()
-  let held = '' // of a line whose end has not come: the parser would scan it again each time
+  let held = '' // of a line whose end has not come
+  let f: Record<string, string> = {}
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (done) return
       const text = decoder.decode(value, { stream: true })
       held += text
-      if (!text.includes('\n')) continue
-      parser.feed(held)
-      held = ''
+      if (!text.includes('\n')) continue // looked at once, however many pieces it comes in
+      const lines = held.split(/\r?\n/)
+      held = lines.pop()!
+      for (const line of lines) {
+        const [, name, value] = /^([^:]*):? ?(.*)/s.exec(line)!
+        if (line) f[name!] = name === 'data' && name in f ? f.data + '\n' + value : value!
+        else {
+          frame(f)
+          f = {}
+        }
+      }
     }
   } finally {
     void reader.cancel().catch(() => {})

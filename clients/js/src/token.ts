@@ -1,5 +1,4 @@
 import { bytes } from './binary.js'
-import { nap, type Nap } from './backoff.js'
 import type { Clock } from './clock.js'
 import { CulvertError } from './problem.js'
 
@@ -21,28 +20,30 @@ export function claims(token: string): Claims {
  * once when the server refuses it; all who need it at that moment share the call.
  */
 export interface Credentials {
-  get(): Promise<string>
-  /** Whether another token than the refused one could be got. */
-  renew(refused: string): Promise<boolean>
+  /** The token; another one than that which was refused, if it can be got. */
+  get(refused?: string): Promise<string>
   /** The next request needs a new token. */
   expire(): void
-  /** Calls f whenever a new token was got because the old one is about to expire. */
-  watch(f: () => Promise<unknown>, signal: AbortSignal): Promise<void>
 }
 
-/** failed is told of each time the callback throws. */
+/**
+ * failed is told of each time the callback throws; renewed is called when a new token
+ * was got because the old one is about to expire. Ends with the signal.
+ */
 export function createCredentials(
-  source: string | (() => string | Promise<string>), clock: Clock, failed: (error: CulvertError) => void = () => {},
+  source: string | (() => string | Promise<string>), clock: Clock, signal: AbortSignal,
+  failed: (error: CulvertError) => void, renewed: () => Promise<unknown>,
 ): Credentials {
   const fixed = typeof source === 'string'
   let current: Promise<string> | undefined
   let token = ''
-  let rest: Nap | undefined
+  let cancel = () => {}
+  signal.addEventListener('abort', () => cancel())
 
   const fetch = async () => {
     try {
       token = fixed ? source : await source()
-      rest?.wake() // it lives until another time
+      watch()
       return token
     } catch (error) {
       current = undefined
@@ -51,32 +52,31 @@ export function createCredentials(
       throw e
     }
   }
-  const get = () => (current ??= fetch())
 
-  return {
-    get,
-    async renew(refused) {
-      if (fixed) return false
-      if (refused === token) {
-        token = '' // others may come with it, too
-        current = undefined
-      }
-      return (await get()) !== refused
-    },
-    expire() {
-      if (!fixed) current = undefined
-    },
-    async watch(f, signal) {
-      while (!fixed && !signal.aborted) {
-        const known = await get().catch(() => '')
-        const { exp, iat } = claims(known)
-        // A device's clock may be wrong; how long the token lives is not.
-        const life = exp ? exp * 1000 - (iat ? iat * 1000 : clock.wall()) : 60_000
-        await (rest = nap(clock, Math.max(life - Math.min(30_000, life / 3), 1000), signal))
-        if (!exp || signal.aborted || known !== token) continue
-        current = undefined
-        await get().then(f).catch(() => {})
-      }
-    },
+  /** Gets another token before this one expires. */
+  function watch(): void {
+    cancel()
+    const { exp, iat } = claims(token)
+    if (!exp || fixed || signal.aborted) return
+    // A device's clock may be wrong; how long the token lives is not.
+    const life = (exp - (iat ?? clock.wall() / 1000)) * 1000
+    cancel = clock.after(Math.max(life - Math.min(30_000, life / 3), 1000), () => {
+      current = undefined
+      get().then(renewed).catch(() => {})
+    })
   }
+
+  function get(refused?: string): Promise<string> {
+    if (refused && refused === token) {
+      token = '' // others may come with it, too
+      expire()
+    }
+    return (current ??= fetch())
+  }
+
+  function expire(): void {
+    if (!fixed) current = undefined
+  }
+
+  return { get, expire }
 }

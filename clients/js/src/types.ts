@@ -78,7 +78,7 @@ export interface Options {
   /** Share one connection among the tabs of an origin. Default: true in pages. */
   leader?: boolean
   /** Where emits wait until they are stored. Default: IndexedDB, else memory. */
-  outbox?: OutboxStore
+  outbox?: OutboxStore | Promise<OutboxStore>
   /** Emits that may wait there; another one is refused. Default: 1000. */
   outboxLimit?: number
   /** Where it is remembered which transport works. Default: localStorage, else memory. */

@@ -5,7 +5,7 @@ export interface Verdict {
   transport: Transport
   /** Seconds a long poll may last; 0: not at all. */
   wait: number
-  /** Milliseconds a stream may last; null: as long as it likes. */
+  /** Milliseconds a stream may last; Infinity, which JSON makes null: as long as it likes. */
   life: number | null
   /** When to doubt it (ms since 1970), and how often that was in vain. */
   again: number
@@ -20,8 +20,8 @@ export interface Verdicts {
 
 /** Verdicts that last as long as the program. */
 export function memoryVerdicts(): Verdicts {
-  const known = new Map<string, Verdict | undefined>()
-  return { load: (origin) => known.get(origin), save: (origin, v) => void known.set(origin, v) }
+  const known: Record<string, Verdict | undefined> = {}
+  return { load: (origin) => known[origin], save: (origin, v) => void (known[origin] = v) }
 }
 
 const shared = memoryVerdicts()
@@ -31,16 +31,15 @@ const key = (origin: string) => 'culvert:' + origin
 export const localVerdicts: Verdicts = {
   load(origin) {
     try {
-      const v = JSON.parse(localStorage.getItem(key(origin))!)
-      if (v.wait >= 0 && v.again >= 0 && v.round >= 0) return v
+      const v = JSON.parse(localStorage[key(origin)])
+      if (v.wait + v.again + v.round >= 0) return v
     } catch {}
     return shared.load(origin)
   },
   save(origin, v) {
     shared.save(origin, v)
     try {
-      if (v) localStorage.setItem(key(origin), JSON.stringify(v))
-      else localStorage.removeItem(key(origin))
+      localStorage[key(origin)] = JSON.stringify(v ?? null)
     } catch {}
   },
 }

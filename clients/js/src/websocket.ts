@@ -1,6 +1,5 @@
-import { connect, type Socket } from './socket.js'
-import type { CulvertError } from './problem.js'
-import type { Delivery, Options } from './types.js'
+import { connect, type Delivery, type Options, type Socket } from './client.js'
+import type { CulvertError } from './client.js'
 
 /** What a CulvertWebSocket needs beyond its URL. */
 export interface WebSocketOptions extends Omit<Options, 'token'> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { connect, CulvertWebSocket, memoryVerdicts, type Options, type Socket } from '../../src/index.js'
+import { connect, CulvertWebSocket, memoryVerdicts, type Options, type Socket } from '@culvert/client'
 import { proxy } from './proxy.js'
 import { apiKey, Server, token } from './server.js'
 

@@ -49,11 +49,11 @@ test('nothing passes a handler that still works, nor one that failed is waited f
 
 test('a heartbeat alone is not worth a request, but moves what is', async () => {
   const { clock, posted, acker } = rig()
-  acker.track('l:1', undefined, false)
+  acker.track('l:1', undefined, true)
   await clock.run(5000)
   assert.deepEqual(posted, [])
   acker.track('l:2')
-  acker.track('l:3', undefined, false)
+  acker.track('l:3', undefined, true)
   await clock.run(1000)
   assert.deepEqual(posted, ['l:3'])
 })

@@ -1,6 +1,7 @@
 // Polls: how long they are held, and what they bring.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Kind } from '../../src/attempt.js'
 import { is, polling, Rig } from './rig.js'
 
 test('polls that fail at the same age: halved and below it, down to short ones', () => {
@@ -22,7 +23,7 @@ test('polls that fail at the same age: halved and below it, down to short ones',
 test('a gateway says its timeout: one failure is enough', () => {
   const r = new Rig().buffered()
   is(r, 'poll', 25)
-  r.end(10_000, { kind: 'foreign', gateway: true })
+  r.end(10_000, { kind: Kind.Foreign, gateway: true })
   assert.equal(r.ladder.delay, 0)
   is(r, 'poll', 0)
   r.page()
@@ -90,10 +91,10 @@ test('more: at once; retry: then; empty at once: not in a circle', () => {
 test('something on the way says when to come back', () => {
   const r = new Rig().buffered()
   r.begin()
-  r.end(5, { kind: 'foreign', after: 8 })
+  r.end(5, { kind: Kind.Foreign, after: 8 })
   assert.ok(r.ladder.delay >= 8000 && r.ladder.delay <= 10_000)
   assert.equal(r.ladder.up, false)
   is(r, 'poll', 0)
-  r.end(5, { kind: 'foreign' })
+  r.end(5, { kind: Kind.Foreign })
   assert.ok(r.ladder.delay <= 1000)
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Kind } from '../../src/attempt.js'
 import { beat, is, Rig } from './rig.js'
 
 test('begins with a stream, which may take 3 s to its first frame', () => {
@@ -19,7 +20,7 @@ test('no hello in time: a poll at once, which is not held; then held ones', () =
   is(r, 'poll', 0)
   assert.equal(r.saved, undefined, 'still in doubt')
   r.page()
-  assert.deepEqual(r.saved, { transport: 'poll', wait: 25, life: null, again: r.clock.wall() + 60_000, round: 1 })
+  assert.deepEqual(r.saved, { transport: 'poll', wait: 25, life: Infinity, again: r.clock.wall() + 60_000, round: 1 })
   assert.equal(r.ladder.up, true)
   assert.equal(r.ladder.delay, 0)
   is(r, 'poll', 25)
@@ -61,12 +62,12 @@ test('reset before the first frame: once more, then polls', () => {
 test('a foreign answer counts as a reset; a hello forgets it', () => {
   const r = new Rig()
   r.begin()
-  r.end(10, { kind: 'foreign' })
+  r.end(10, { kind: Kind.Foreign })
   r.begin()
   r.hello()
   r.end(20_000)
   is(r, 'stream')
-  r.end(10, { kind: 'foreign' })
+  r.end(10, { kind: Kind.Foreign })
   is(r, 'stream')
 })
 
@@ -244,11 +245,11 @@ test('what the server asks for is obeyed', () => {
   const r = new Rig()
   r.begin()
   r.hello()
-  r.end(100, { kind: 'asked', after: 2.5 })
+  r.end(100, { kind: Kind.Asked, after: 2.5 })
   assert.equal(r.ladder.delay, 2500)
   assert.equal(r.ladder.up, true)
   r.begin()
-  r.end(10, { kind: 'busy', after: 7 })
+  r.end(10, { kind: Kind.Busy, after: 7 })
   assert.ok(r.ladder.delay >= 7000)
   assert.equal(r.ladder.up, false)
   is(r, 'stream')
@@ -258,11 +259,11 @@ test('woken: at once, with a poll that is not held; from a new network with a st
   const r = new Rig().buffered()
   is(r, 'poll', 25)
   r.ladder.wake(false)
-  r.end(0, { kind: 'woken' })
+  r.end(0, { kind: Kind.Woken })
   assert.equal(r.ladder.delay, 0)
   is(r, 'poll', 0)
   r.ladder.wake(true)
-  r.end(0, { kind: 'woken' })
+  r.end(0, { kind: Kind.Woken })
   is(r, 'stream')
 })
 
@@ -291,6 +292,6 @@ test('forced: that transport and no other, without haste', () => {
   poll.clock.go(7_200_000)
   is(poll, 'poll', 25)
   poll.ladder.force(undefined)
-  poll.end(0, { kind: 'woken' })
+  poll.end(0, { kind: Kind.Woken })
   is(poll, 'stream')
 })

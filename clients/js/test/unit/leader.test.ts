@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createSeat, type Browser, type Seat } from '../../src/leader.js'
+import { createSeat, type Seat } from '../../src/leader.js'
 import { FakeClock, settle } from './fakes.js'
 
 /** Web Locks and BroadcastChannel of one origin, as far as a Seat uses them. */
@@ -9,10 +9,10 @@ class Origin {
   #queue: { run: () => void; gone: boolean }[] = []
   channels = new Set<{ onmessage: any; deaf: boolean }>()
 
-  browser(): Browser & { deaf: (v: boolean) => void } {
+  browser() {
     const own: any[] = []
     return {
-      deaf: (v) => own.forEach((c) => (c.deaf = v)),
+      deaf: (v: boolean) => own.forEach((c) => (c.deaf = v)),
       channel: () => {
         const c = {
           onmessage: null as any, deaf: false,
@@ -73,7 +73,7 @@ function tab(origin: Origin, clock: FakeClock) {
     browser: origin.browser(),
     seat: undefined as unknown as Seat,
   }
-  t.seat = createSeat('name', t.browser, clock, {
+  t.seat = createSeat('name', t.browser.locks, t.browser.channel(), clock, {
     lead: () => (t.leads = true),
     yield: () => (t.leads = false),
     hear: (m) => t.heard.push(m),

@@ -1,6 +1,7 @@
 import 'fake-indexeddb/auto'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { createRetries } from '../../src/backoff.js'
 import { idbOutbox } from '../../src/idb.js'
 import { createOutbox, memoryOutbox, newKey, type Outcome, type OutboxStore } from '../../src/outbox.js'
 import { CulvertError, foreign } from '../../src/problem.js'
@@ -36,12 +37,13 @@ class Log {
 /** Is told how long each request may take. */
 let patient: (ms: number) => void = () => {}
 
-function rig(log: Log, store: OutboxStore, limit = 1000) {
+function rig(log: Log, store: OutboxStore | Promise<OutboxStore>, limit = 1000) {
   const clock = new FakeClock()
   const end = new AbortController()
+  const retries = createRetries(clock, end.signal)
   const refused: CulvertError[] = []
   const told: Outcome[] = []
-  const outbox = createOutbox(store, limit, clock, {
+  const outbox = createOutbox(Promise.resolve(store), limit, retries.persist, {
     post: (body, patience) => {
       patient(patience)
       return log.post(body)
@@ -49,7 +51,7 @@ function rig(log: Log, store: OutboxStore, limit = 1000) {
     tell: (o) => told.push(o), refused: (e) => refused.push(e),
   }, end.signal)
   const put = async (event: object, key = newKey()) => ({ ...(await outbox.put(JSON.stringify(event), key)), key })
-  return { clock, end, refused, told, outbox, put }
+  return { clock, end, refused, told, outbox, put, retries }
 }
 
 const eventually = async (f: () => boolean, clock?: FakeClock) => {
@@ -61,7 +63,7 @@ const eventually = async (f: () => boolean, clock?: FakeClock) => {
 }
 
 let n = 0
-const stores: [string, () => OutboxStore][] = [
+const stores: [string, () => OutboxStore | Promise<OutboxStore>][] = [
   ['memory', memoryOutbox],
   ['IndexedDB', () => idbOutbox('test-' + n++)],
 ]
@@ -158,7 +160,7 @@ test('a page that dies between sending and the answer: the next one completes it
   assert.ok(before >= 1 && before <= 3)
   log.after = () => {}
   const second = rig(log, idbOutbox(name))
-  second.outbox.kick()
+  second.outbox.start()
   await eventually(() => log.stored.length === 3)
   await second.put({ event: 'd' })
   assert.deepEqual(log.names, ['a', 'b', 'c', 'd'])

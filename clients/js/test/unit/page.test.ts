@@ -5,13 +5,12 @@ import { watchPage } from '../../src/page.js'
 test('what happens to a page is told, until the end', () => {
   const window = new EventTarget()
   const document = Object.assign(new EventTarget(), { visibilityState: 'hidden' })
-  Object.assign(globalThis, { window, document })
+  const { addEventListener } = globalThis as any
+  Object.assign(globalThis, { addEventListener: window.addEventListener.bind(window), document })
   const told: string[] = []
   const end = new AbortController()
-  watchPage({
-    network: (came) => told.push('network ' + came), seen: () => told.push('seen'),
-    hidden: () => told.push('hidden'), restored: () => told.push('restored'),
-  }, end.signal)
+  watchPage(end.signal, (came) => told.push('network ' + came), () => told.push('seen'),
+    () => told.push('hidden'), () => told.push('restored'))
   const all = () => {
     for (const name of ['offline', 'online', 'pagehide']) window.dispatchEvent(new Event(name))
     for (const persisted of [false, true]) window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted }))
@@ -26,5 +25,5 @@ test('what happens to a page is told, until the end', () => {
   end.abort()
   all()
   assert.equal(told.length, 6)
-  Object.assign(globalThis, { window: undefined, document: undefined })
+  Object.assign(globalThis, { addEventListener, document: undefined })
 })

@@ -1,6 +1,6 @@
 // A ladder on a fake clock.
 import assert from 'node:assert/strict'
-import type { Ending, Ladder, Plan } from '../../src/attempt.js'
+import { Kind, type Ending, type Ladder, type Plan } from '../../src/attempt.js'
 import { createLadder } from '../../src/ladder.js'
 import type { Transport } from '../../src/types.js'
 import type { Verdict } from '../../src/verdict.js'
@@ -28,12 +28,12 @@ export class Rig {
   late(): void {
     assert.ok(this.ladder.deadline < Infinity)
     this.clock.go(this.ladder.deadline - this.clock.now())
-    this.ladder.end({ kind: 'late' })
+    this.ladder.end({ kind: Kind.Late })
   }
 
-  end(ms: number, e: Ending | 'closed' = 'closed'): void {
+  end(ms: number, e: Ending = { kind: Kind.Closed }): void {
     this.clock.go(ms)
-    this.ladder.end(e === 'closed' ? { kind: e } : e)
+    this.ladder.end(e)
   }
 
   hello(rtt = 50): void {
@@ -49,7 +49,7 @@ export class Rig {
   page(ms = 50, more: Partial<Ending> = {}): void {
     this.clock.go(ms)
     this.ladder.answered()
-    this.ladder.end({ kind: 'page', empty: true, more: false, ...more })
+    this.ladder.end({ kind: Kind.Page, empty: true, more: false, ...more })
   }
 
   /** Down to polling, confirmed, the way a buffering proxy does it. */

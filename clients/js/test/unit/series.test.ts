@@ -1,6 +1,7 @@
 // What the ladder makes of things that happen in a row.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Kind } from '../../src/attempt.js'
 import { is, polling, Rig } from './rig.js'
 
 test('connections forgotten at 4 s: polls that are shorter than that', () => {
@@ -45,7 +46,7 @@ test('what an earlier, longer silent stream let through does not count', () => {
   r.hello(0)
   r.clock.go(40_000)
   r.ladder.frame() // it lived: the count begins anew
-  r.end(0, { kind: 'asked', after: 0 })
+  r.end(0, { kind: Kind.Asked, after: 0 })
   silentAt(2500)
   silentAt(2100)
   is(r, 'poll', 0)
@@ -55,7 +56,7 @@ test('what an earlier, longer silent stream let through does not count', () => {
 
 test('one poll that fails is chance; two in a row are not', () => {
   const r = new Rig().buffered()
-  for (const fail of [() => r.end(5), () => r.end(5, { kind: 'foreign' }), () => r.late()]) {
+  for (const fail of [() => r.end(5), () => r.end(5, { kind: Kind.Foreign }), () => r.late()]) {
     is(r, 'poll', 25)
     fail()
     assert.equal(r.ladder.up, true)
@@ -142,7 +143,7 @@ test('three streams cut at once say nothing of polls; an earlier series does not
 
 test('what lived in between, or was asked to come back, begins the count anew', () => {
   for (const between of [
-    () => r.end(12_000), () => r.end(100, { kind: 'asked', after: 1 }), () => r.end(12_000, { kind: 'woken' }),
+    () => r.end(12_000), () => r.end(100, { kind: Kind.Asked, after: 1 }), () => r.end(12_000, { kind: Kind.Woken }),
   ]) {
     var r = new Rig()
     for (const age of [2500, 5500, 0, 2500, 5500]) {
@@ -178,7 +179,7 @@ test('pages that break off: soon again, and lost only when that goes on', () => 
   r.page()
   r.begin()
   r.ladder.answered()
-  r.end(10, { kind: 'foreign' }) // whole, and not Culvert's
+  r.end(10, { kind: Kind.Foreign }) // whole, and not Culvert's
   assert.equal(r.begin().limit, 2, 'no reason to ask for less')
 })
 
@@ -230,7 +231,7 @@ test('after a fall, a stream that works again is judged afresh', () => {
   is(missed, 'stream')
   missed.hello()
   missed.ladder.force('poll')
-  missed.end(0, { kind: 'woken' })
+  missed.end(0, { kind: Kind.Woken })
   is(missed, 'poll')
   missed.end(5)
   assert.equal(missed.ladder.up, true)
@@ -262,7 +263,7 @@ test('pages that broke before a stream worked do not count after it', () => {
   is(r, 'stream')
   r.hello()
   r.ladder.force('poll')
-  r.end(0, { kind: 'woken' })
+  r.end(0, { kind: Kind.Woken })
   for (let i = 0; i < 4; i++) breaks()
   assert.equal(r.ladder.up, true)
 })

@@ -43,6 +43,39 @@ test('addresses make requests', async () => {
   assert.throws(() => socket.emit('connect'), /socket itself/)
 })
 
+test('a volatile event before the end is sent', async () => {
+  const { socket, wire } = await rig()
+  let aborted: boolean | undefined
+  wire.way = async ({ url }, { signal }) => {
+    if (!url.pathname.endsWith('/emit')) return
+    await new Promise((r) => setTimeout(r, 20))
+    aborted = signal!.aborted
+  }
+  void socket.volatile.emit('bye')
+  await socket.close()
+  await new Promise((r) => setTimeout(r, 40))
+  assert.equal(wire.count('POST', '/emit'), 1)
+  assert.equal(aborted, false)
+})
+
+test('a join that failed is tried again as soon as events come', async () => {
+  const { clock, socket, wire } = await rig()
+  let away = true
+  wire.way = () => {
+    if (away) throw new TypeError('away')
+  }
+  wire.cut()
+  clock.chance = 0.999
+  let joined = false
+  void socket.join('a').then(() => (joined = true))
+  await clock.run(20_000, 100)
+  assert.equal(socket.connected, false)
+  away = false
+  while (!socket.connected) await clock.run(100)
+  await clock.run(100)
+  assert.ok(joined)
+})
+
 test('join and leave', async () => {
   const { clock, socket, wire } = await rig()
   const path = '/prefix/v1/ns/rooms/a%20%2F%20b/clients/me'

@@ -1,6 +1,7 @@
 // What comes off the wire: parsing, problems, tokens, duplicates, bytes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { createParser } from 'eventsource-parser'
 import { payload, value } from '../../src/binary.js'
 import { createInbox } from '../../src/inbox.js'
 import { asked, CulvertError, read, temporary } from '../../src/problem.js'
@@ -17,7 +18,10 @@ const frames = async (...chunks: Uint8Array[]) => {
       s.close()
     },
   })
-  await readStream(new Response(body), (event, data, id) => got.push({ id, event, data }), (ms) => retries.push(ms))
+  await readStream(new Response(body), ({ id, event, data, retry }) => {
+    if (retry) retries.push(+retry)
+    if (data !== undefined) got.push({ id, event, data })
+  })
   return { got, retries }
 }
 
@@ -28,6 +32,25 @@ test('frames, cut into bytes at every place', async () => {
     const { got, retries } = await frames(bytes.subarray(0, i), bytes.subarray(i))
     assert.deepEqual(got.map((f) => [f.id, f.event, f.data]), [['l:1', ' spaced', '{"ü":"日本"}'], [undefined, 'e', '2']])
     assert.deepEqual(retries, [1500])
+  }
+})
+
+test('frames are what eventsource-parser says, wherever the body is cut', async () => {
+  let seed = 1
+  const random = (n: number) => (seed = (seed * 48_271) % 0x7fffffff) % n
+  const pick = <T>(of: T[]) => of[random(of.length)]!
+  const line = () => pick(['', '', ':comment', ': another', 'data', 'data:', 'data: {"a":1}', 'data:x:y', 'data:  ü日', 'event: e',
+    'event:', 'id: l:7', 'id', 'retry: 20', 'nonsense', 'nonsense: x', ' data: x'])
+  for (let round = 0; round < 2000; round++) {
+    const end = pick(['\n', '\r\n'])
+    const text = Array.from({ length: random(12) }, line).join(end) + pick(['', end, end + end])
+    const bytes = new TextEncoder().encode(text)
+    const chunks = []
+    for (let i = 0; i < bytes.length; ) chunks.push(bytes.subarray(i, (i += 1 + random(9))))
+    const expected: object[] = []
+    createParser({ onEvent: ({ id, event, data }) => expected.push({ id, event, data }) }).feed(text)
+    const { got } = await frames(...chunks)
+    assert.deepEqual(got.map((f) => ({ ...f, event: f.event || undefined })), expected, JSON.stringify(text))
   }
 })
 
@@ -106,53 +129,82 @@ test('claims of a JWT, and of what is none', () => {
   for (const t of ['', 'key', 'a.b.c', 'a.!!.c']) assert.deepEqual(claims(t), {})
 })
 
-test('a token is got once for all, renewed once, and before it expires', async () => {
+/** Credentials on a fake clock; renewals counts the tokens got because one was about to expire. */
+function credentials(source: string | (() => Promise<string>)) {
   const clock = new FakeClock()
-  let n = 0
   const end = new AbortController()
-  const c = createCredentials(async () => jwt({ n: ++n, iat: 1000, exp: 1600 }), clock)
+  const told: CulvertError[] = []
+  const rig = { clock, end, told, renewals: 0, c: null as any as ReturnType<typeof createCredentials> }
+  rig.c = createCredentials(source, clock, end.signal, (e) => told.push(e), async () => rig.renewals++)
+  return rig
+}
+
+test('a token is got once for all, renewed once, and before it expires', async () => {
+  let n = 0
+  const r = credentials(async () => jwt({ n: ++n, iat: 1000, exp: 1600 }))
+  const { c, clock, end } = r
   const [a, b] = await Promise.all([c.get(), c.get()])
   assert.equal(a, b)
   assert.equal(n, 1)
-  assert.deepEqual(await Promise.all([c.renew(a), c.renew(a)]), [true, true])
+  const [other, same] = await Promise.all([c.get(a), c.get(a)])
+  assert.notEqual(other, a)
+  assert.equal(other, same)
   assert.equal(n, 2)
-  let renewed = 0
-  void c.watch(async () => renewed++, end.signal)
+  assert.equal(await c.get(a), other, 'who comes late with the old one')
   await clock.run(569_000, 1000) // of 600 s, by a clock that is wrong by decades
   assert.equal(n, 2)
   await clock.run(2000, 1000)
-  assert.deepEqual([n, renewed], [3, 1])
+  assert.deepEqual([n, r.renewals], [3, 1])
+  await clock.run(570_000, 1000)
+  assert.deepEqual([n, r.renewals], [4, 2])
   end.abort()
   await settle()
   assert.equal(clock.pending, 0)
-  assert.equal(await createCredentials('fixed', clock).renew('fixed'), false)
+  await c.get(await c.get())
+  assert.equal(clock.pending, 0, 'after the end, too')
+  assert.equal(await credentials('fixed').c.get('fixed'), 'fixed')
 })
 
 test('a JWT that came for a refused key is watched from then on', async () => {
-  const clock = new FakeClock()
-  const end = new AbortController()
   const tokens = ['opaque', jwt({ n: 1, iat: 1000, exp: 1020 }), jwt({ n: 2, iat: 1000, exp: 1020 }), jwt({ iat: 1020, exp: 1620 })]
-  const c = createCredentials(async () => tokens.shift()!, clock)
-  let renewed = 0
-  void c.watch(async () => renewed++, end.signal)
+  const r = credentials(async () => tokens.shift()!)
+  const { c, clock, end } = r
   const first = await c.get()
   await clock.run(1000)
-  assert.equal(await c.renew(first), true)
+  const second = await c.get(first)
+  assert.notEqual(second, first)
   await clock.run(5000, 1000)
-  assert.equal(await c.renew(await c.get()), true)
+  assert.notEqual(await c.get(second), second)
   await clock.run(13_000, 1000) // of 20 s
-  assert.equal(renewed, 0)
+  assert.equal(r.renewals, 0)
   await clock.run(1000)
-  assert.equal(renewed, 1)
+  assert.equal(r.renewals, 1)
   end.abort()
   await settle()
   assert.equal(clock.pending, 0)
+})
+
+test('a renewal that fails is told, and the next request tries again', async () => {
+  const first = jwt({ iat: 1000, exp: 1600 })
+  let away = false
+  const { c, clock, told, end } = credentials(async () => {
+    if (away) throw new Error('away')
+    return first
+  })
+  await c.get()
+  away = true
+  await clock.run(571_000, 1000)
+  assert.equal(told.length, 1)
+  await assert.rejects(c.get(), { message: 'no token: away' })
+  away = false
+  assert.equal(await c.get(), first)
+  end.abort()
 })
 
 test('what a token callback throws says when to ask again', async () => {
   const told: number[] = []
   const busy = () => Promise.reject(Object.assign(new Error('busy'), { retryAfter: 7 }))
-  const c = createCredentials(busy, new FakeClock(), (e) => told.push(e.retryAfter))
+  const c = createCredentials(busy, new FakeClock(), new AbortController().signal, (e) => told.push(e.retryAfter), async () => {})
   await assert.rejects(c.get(), { message: 'no token: busy', retryAfter: 7 })
   assert.deepEqual(told, [7])
 })
