@@ -1,21 +1,28 @@
-// Builds assets/chat.js from src and the client's sources. The same sources give the
-// same bytes on every machine: the tools are pinned, and no path gets into the output.
+// Builds assets/chat.js from src and the client, which is made as small here as it is in
+// its package. The same sources give the same bytes on every machine: the tools are
+// pinned, and no path gets into the output.
 // With --check it writes nothing, and fails when what is committed is something else.
 import { build } from 'esbuild'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { minify } from 'terser'
+import { minified } from '../clients/js/scripts/minified.mjs'
 
 const here = import.meta.dirname ?? new URL('.', import.meta.url).pathname
 const committed = resolve(here, 'assets/chat.js')
+const library = resolve(here, '../clients/js')
+const client = {
+  name: 'client',
+  setup(b) {
+    b.onResolve({ filter: /^@culvert\/client$/ }, () => ({ path: 'client', namespace: 'culvert' }))
+    b.onLoad({ filter: /./, namespace: 'culvert' }, async () => ({ contents: (await minified(build, minify, library)).code }))
+  },
+}
 const { outputFiles } = await build({
   absWorkingDir: here, entryPoints: ['src/main.ts'], bundle: true, write: false,
   format: 'esm', target: 'es2022', minify: true, charset: 'utf8', legalComments: 'none', logLevel: 'warning',
   tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
-  alias: {
-    '@culvert/client': resolve(here, '../clients/js/src/index.ts'),
-    // Its own copy, whatever lies in the client's folder.
-    'eventsource-parser': resolve(here, 'node_modules/eventsource-parser'),
-  },
+  plugins: [client],
 })
 const [{ contents }] = outputFiles
 if (!process.argv.includes('--check')) writeFileSync(committed, contents)

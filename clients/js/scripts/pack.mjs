@@ -10,7 +10,7 @@ const dir = mkdtempSync(join(tmpdir(), 'culvert-pack-'))
 const npm = (args, cwd) => execFileSync('npm', [...args, '--no-audit', '--no-fund', '--ignore-scripts'], { cwd, encoding: 'utf8' })
 try {
   const [{ filename, files }] = JSON.parse(npm(['pack', '--json', '--pack-destination', dir], '.'))
-  const odd = files.map((f) => f.path).filter((p) => !/^(LICENSE|README\.md|package\.json|dist\/[a-z]+(\.d\.ts|\.js|\.min\.js))$/.test(p))
+  const odd = files.map((f) => f.path).filter((p) => !/^(LICENSE|README\.md|package\.json|dist\/[a-z]+(\.d\.ts|\.js|\.js\.map|\.min\.js))$/.test(p))
   assert.deepEqual(odd, [], 'nothing but what users need is packed')
 
   writeFileSync(join(dir, 'package.json'), '{"name":"fresh","private":true,"type":"module"}')

@@ -1,0 +1,32 @@
+// The client as one file, as small as it gets.
+
+// Names of properties that only the client's own parts know of one another. They become
+// single letters. What users, servers, other tabs or browsers know must not be here: it is
+// the tests of the built package that tell.
+const own = [
+  'answered', 'asked', 'begin', 'broken', 'channel', 'confirm', 'deadline', 'delay', 'deliver',
+  'down', 'empty', 'end', 'expire', 'expired', 'failed', 'flush', 'fling', 'force', 'frame', 'gateway',
+  'hear', 'hello', 'hidden', 'idle', 'json', 'kind', 'lasting', 'lead', 'lengthen', 'network', 'page',
+  'patience', 'position', 'put', 'query', 'refused', 'restored', 'seen', 'send', 'settle',
+  'shorten', 'stale', 'start', 'state', 'stop', 'take', 'tell', 'track', 'wake', 'watch', 'withdraw', 'yield',
+]
+
+/** For terser. */
+export const options = { module: true, ecma: 2022, compress: { passes: 3, unsafe_arrows: true, pure_getters: true, keep_fargs: false } }
+
+/** The code of src/client.ts with all it needs, and a source map; by the builder's own copies of esbuild and terser. */
+export async function minified(build, minify, library) {
+  const { outputFiles } = await build({
+    absWorkingDir: library, entryPoints: ['src/client.ts'], bundle: true, write: false, outdir: 'dist',
+    format: 'esm', target: 'es2022', sourcemap: 'external', legalComments: 'none', logLevel: 'warning',
+    tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
+  })
+  const [map, code] = outputFiles.map((f) => f.text)
+  const unused = own.filter((name) => !new RegExp(`[.{,]\\s*(async )?${name}\\b`).test(code))
+  if (unused.length) throw new Error(`scripts/minified.mjs names properties that are gone: ${unused}`)
+  return minify(code, {
+    ...options,
+    mangle: { properties: { builtins: true, regex: new RegExp(`^(${own.join('|')})$`) } },
+    sourceMap: { content: map, url: 'client.js.map', includeSources: true },
+  })
+}
