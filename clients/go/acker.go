@@ -7,11 +7,13 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	ackPause     = time.Second     // many acknowledgements become one
+	carryPause   = 4 * time.Second // and the next poll carries it: even one that is not held comes sooner
 	flushAtClose = 3 * time.Second // what a person waits after Ctrl-C
 )
 
@@ -36,11 +38,14 @@ type acker struct {
 	c    *Client
 	kick chan struct{} // something is due
 
+	polls atomic.Bool // events come by polls
+
 	mu      sync.Mutex
 	parts   []*part
 	handled place  // everything up to here was
 	pending string // handled and not acknowledged
 	due     bool   // pending is worth a request of its own
+	since   time.Time
 }
 
 func newAcker(c *Client, from place) *acker {
@@ -72,7 +77,9 @@ func (a *acker) finish(p *part) {
 			continue
 		}
 		a.pending = p.at.cursor
-		a.due = a.due || p.due
+		if p.due && !a.due {
+			a.due, a.since = true, time.Now()
+		}
 	}
 	if a.due {
 		select {
@@ -114,7 +121,9 @@ func (a *acker) run(ctx context.Context) {
 			return
 		case <-a.kick:
 		}
-		pause(ctx, ackPause)
+		for wait := a.wait(); wait > 0 && ctx.Err() == nil; wait = a.wait() {
+			pause(ctx, wait)
+		}
 		for ctx.Err() == nil {
 			err := a.post(ctx)
 			if err == nil {
@@ -125,6 +134,19 @@ func (a *acker) run(ctx context.Context) {
 			failures++
 		}
 	}
+}
+
+// wait is how long what is due still waits for others, or for a poll.
+func (a *acker) wait() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.due {
+		return 0
+	}
+	if a.polls.Load() {
+		return time.Until(a.since.Add(carryPause))
+	}
+	return time.Until(a.since.Add(ackPause))
 }
 
 // flush acknowledges what is left, once Listen is over.

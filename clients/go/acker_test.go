@@ -2,10 +2,14 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestAckOrder: a position is acknowledged when everything up to it was handled,
@@ -74,4 +78,61 @@ func TestRepeats(t *testing.T) {
 	if err := get(t, done); err != nil || len(got) > 0 {
 		t.Errorf("%v, %d more", err, len(got))
 	}
+}
+
+// TestShortPollsCarry: polls that are not held acknowledge what the ones before brought.
+func TestShortPollsCarry(t *testing.T) {
+	var posts atomic.Int32
+	url := newSite(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/ack") {
+				posts.Add(1)
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	saveVerdict(url, verdict{transport: Poll, again: time.Now().Add(time.Hour)})
+	connected := make(chan Transport, 10)
+	c := dial(t, url, Options{Client: "alice", OnConnect: func(transport Transport) { connected <- transport }})
+	all := newReceived(6)
+	c.On("n", all.handle)
+	result := listen(c)
+	if transport := get(t, connected); transport != Poll {
+		t.Fatalf("connected by %s", transport)
+	}
+	backend := dial(t, url, Options{})
+	for n := range 6 {
+		if _, err := backend.Emit(t.Context(), Message{Event: "n", Data: n}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(ackPause) // each with a poll of its own
+	}
+	all.inOrder(t, 0)
+	for deadline := time.Now().Add(patience); behind(t, backend, "alice") > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not acknowledged")
+		}
+	}
+	if n := posts.Load(); n > 0 {
+		t.Errorf("%d acknowledgements by requests of their own", n)
+	}
+	c.Close()
+	if err := get(t, result); err != nil {
+		t.Error(err)
+	}
+}
+
+// behind is how many events a client has not acknowledged.
+func behind(t *testing.T, c *Client, name string) (lag int) {
+	t.Helper()
+	resp, err := c.Do(t.Context(), Request{Method: http.MethodGet, Path: "/clients/" + name, Accept: "application/json"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var state struct{ Lag *int }
+	if err := json.NewDecoder(resp.Body).Decode(&state); err != nil || state.Lag == nil {
+		t.Fatalf("%v, %v", state.Lag, err)
+	}
+	return *state.Lag
 }

@@ -131,6 +131,7 @@ func (f *follower) ask(ctx context.Context, accept string, query url.Values) (*h
 
 // worked notes that events come this way.
 func (f *follower) worked(t Transport) {
+	f.acks.polls.Store(t == Poll)
 	if !f.up || f.transport != t {
 		f.up, f.transport = true, t
 		f.c.o.OnConnect(t)

@@ -19,7 +19,10 @@ export interface Acker {
   stop(): void
 }
 
-export function createAcker(clock: Clock, post: (cursor: string, failures: number) => Promise<unknown>): Acker {
+/** pace says how many milliseconds an acknowledgement waits for others, or for a poll. */
+export function createAcker(
+  clock: Clock, pace: () => number, post: (cursor: string, failures: number) => Promise<unknown>,
+): Acker {
   let pending = 0 // came and wait to be handled
   let tail: Promise<unknown> | undefined // of their handlers
   let handled: string | undefined // not acknowledged yet
@@ -33,7 +36,7 @@ export function createAcker(clock: Clock, post: (cursor: string, failures: numbe
   }
 
   const arm = () => {
-    const wait = Math.min(1000 * 2 ** failures, 30_000)
+    const wait = Math.min(pace() * 2 ** failures, 30_000)
     if (handled && !stopped) timer ??= clock.after(wait, flush)
   }
 
@@ -68,7 +71,9 @@ export function createAcker(clock: Clock, post: (cursor: string, failures: numbe
       })
     },
     confirm(cursor) {
-      if (handled === cursor) handled = undefined
+      if (handled !== cursor) return
+      handled = undefined
+      disarm()
     },
     flush,
     stop() {

@@ -62,7 +62,8 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   const http = createHttp(href, client, credentials, clock, o.fetch)
   const ladder = createLadder(clock, verdicts.load(origin), (v) => verdicts.save(origin, v), forced(o.transport))
   const inbox = createInbox()
-  const acker = createAcker(clock, (cursor, failures) =>
+  // A poll carries it, even one that is not held.
+  const acker = createAcker(clock, () => (transport === 'poll' ? 4000 : 1000), (cursor, failures) =>
     http.json('POST', 'ack', { body: { cursor }, keepalive: true, patience: patience(failures) }))
   let link: Link | undefined
   let seat: Seat | undefined

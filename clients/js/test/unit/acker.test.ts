@@ -7,7 +7,7 @@ import { FakeClock, settle } from './fakes.js'
 function rig(post: (cursor: string) => Promise<unknown> = async () => {}) {
   const clock = new FakeClock()
   const posted: string[] = []
-  const acker = createAcker(clock, (cursor) => {
+  const acker = createAcker(clock, () => 1000, (cursor) => {
     posted.push(cursor)
     return post(cursor)
   })
@@ -65,9 +65,14 @@ test('what a poll carried is not sent again', async () => {
   await clock.run(1000)
   assert.deepEqual(posted, [])
   acker.track('l:2')
-  acker.confirm('l:1') // the answer to an earlier one
+  await clock.run(900)
+  acker.confirm('l:2')
+  acker.track('l:3')
+  await clock.run(900)
+  assert.deepEqual(posted, [], 'the newest has its own time to be carried')
+  acker.confirm('l:2') // the answer to an earlier one
   await clock.run(1000)
-  assert.deepEqual(posted, ['l:2'])
+  assert.deepEqual(posted, ['l:3'])
 })
 
 test('a failure is repeated, later and with the newest; a refusal is not', async () => {

@@ -45,6 +45,23 @@ test('a stream: connected with hello, events in order, acknowledged when handled
   assert.equal(wire.count('POST', '/ack'), 1)
 })
 
+test('polls that are not held acknowledge what the ones before brought', async () => {
+  const verdicts = memoryVerdicts()
+  verdicts.save('http://culvert.test', { transport: 'poll', wait: 0, life: null, again: Infinity, round: 1 })
+  const { wire, clock, socket, got } = rig(new Wire(), { verdicts })
+  clock.chance = 0.999
+  await clock.run(1)
+  assert.equal(socket.transport, 'poll')
+  for (let n = 1; n <= 20; n++) {
+    wire.emit(`e${n}`)
+    await clock.run(700, 10)
+  }
+  await clock.run(7000, 10)
+  assert.equal(got.length, 20)
+  assert.equal(wire.acked, 20)
+  assert.equal(wire.count('POST', '/ack'), 0)
+})
+
 test('a proxy that withholds streams: a poll after 3 s, what was missed at once, nothing twice', async () => {
   const wire = new Wire()
   wire.way = (c, o) => (isStream(c) ? hang(o) : undefined)
@@ -181,7 +198,7 @@ test('a handler that still works is waited for; the event does not come twice me
   assert.equal(calls, 1)
   assert.equal(wire.acked, 0)
   finish()
-  await clock.run(1500, 100)
+  await clock.run(4500, 100)
   assert.equal(wire.acked, 2)
 })
 
