@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -86,8 +88,13 @@ func (v *visitor) read(answer *http.Response) (s sheet) {
 // poll asks for what is after a cursor, and acknowledges what is before.
 func (v *visitor) poll(after string, wait int) sheet {
 	v.t.Helper()
-	path := fmt.Sprintf("/events?wait=%d&ack=auto", wait)
+	path := fmt.Sprintf("/events?wait=%d&ack=auto%s", wait, again(after))
 	return v.read(v.ask(http.MethodGet, path, "", map[string]string{"Accept": "application/json", "Last-Event-ID": after}))
+}
+
+// again is what the client says twice, and what makes each URL another one.
+func again(after string) string {
+	return fmt.Sprintf("&after=%s&_=%v", url.QueryEscape(after), rand.Float64())
 }
 
 // stream opens one and reads hello.
@@ -95,7 +102,7 @@ func (v *visitor) stream(after string) *frames {
 	v.t.Helper()
 	ctx, cancel := context.WithCancel(v.t.Context())
 	headers := map[string]string{"Accept": "text/event-stream", "Last-Event-ID": after}
-	answer := v.ask(http.MethodGet, "/events?ack=auto", "", headers)
+	answer := v.ask(http.MethodGet, "/events?ack=auto"+again(after), "", headers)
 	stop := context.AfterFunc(ctx, func() { _ = answer.Body.Close() })
 	v.t.Cleanup(func() { cancel(); stop() })
 	lines := bufio.NewReader(answer.Body)
