@@ -15,13 +15,13 @@ export interface Acker {
   confirm(cursor: string): void
   /** Acknowledges now, at the end of a page or program. */
   flush(): Promise<void>
-  /** Forgets everything, without a word to the server. */
+  /** After this only flush sends anything, and once. */
   stop(): void
 }
 
 /** pace says how many milliseconds an acknowledgement waits for others, or for a poll. */
 export function createAcker(
-  clock: Clock, pace: () => number, post: (cursor: string, failures: number) => Promise<unknown>,
+  clock: Clock, pace: () => number, post: (cursor: string) => Promise<unknown>,
 ): Acker {
   let pending = 0 // came and wait to be handled
   let tail: Promise<unknown> | undefined // of their handlers
@@ -46,7 +46,7 @@ export function createAcker(
     if (!cursor) return
     handled = undefined
     try {
-      await post(cursor, failures)
+      await post(cursor)
       failures = 0
     } catch (error) {
       if (stopped || !temporary(error)) return // of another log, for example

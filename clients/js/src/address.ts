@@ -53,8 +53,8 @@ export function createAddress(sender: () => Sender, way: Partial<Direction> = {}
   const make = (event: string, data: unknown) => {
     if (lifecycle.includes(event)) throw new TypeError(`"${event}" is an event of the socket itself`)
     return {
-      ...(rooms[1] ? { rooms } : rooms[0] && { room: rooms[0] }),
-      ...(except[0] && { except }),
+      ...(1 in rooms ? { rooms } : 0 in rooms && { room: rooms[0] }), // '' is a mistake, and not everyone
+      ...(0 in except && { except }),
       event,
       ...payload(data),
     }

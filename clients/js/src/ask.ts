@@ -24,6 +24,7 @@ export async function ask(
   const rest = nap(clock, timeout, signal)
   try {
     if (!(await Promise.race([put(text, key), rest]))) {
+      signal.throwIfAborted() // it waits for the next page
       withdraw(key).catch(() => {})
       throw over
     }

@@ -21,7 +21,7 @@ export interface Nap extends Promise<void> { wake(): void }
 
 export function nap(clock: Clock, ms: number, signal?: AbortSignal): Nap {
   let wake!: () => void
-  const over = new Promise<void>((resolve) => (wake = resolve))
+  const over = new Promise<void>((resolve) => (wake = () => resolve()))
   const cancel = clock.after(ms, wake)
   signal?.addEventListener('abort', wake)
   if (signal?.aborted) wake()

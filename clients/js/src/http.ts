@@ -12,7 +12,7 @@ export interface Request {
   signal?: AbortSignal
   /** Let the page go before the answer comes. */
   keepalive?: boolean
-  /** Milliseconds to wait for the answer. */
+  /** Milliseconds to wait for the answer. Default: 5000. */
   patience?: number
 }
 
@@ -54,7 +54,7 @@ export function createHttp(
     send,
     async json(method, path, o) {
       const abort = new AbortController()
-      const rest = nap(clock, o.patience ?? 20_000, o.signal)
+      const rest = nap(clock, o.patience ?? 5000, o.signal)
       void rest.then(() => abort.abort(new CulvertError('no answer in time')))
       try {
         return await read(await send(method, path, { ...o, signal: abort.signal }))

@@ -56,8 +56,8 @@ export function createLink(
   void (async () => {
     for (;;) {
       await (rest = nap(clock, ladder.delay))
-      if (ended) return
       const failure = await token().then(() => {}, endingOf)
+      if (ended) return
       const plan = ladder.begin()
       const ending = failure ?? (await make(plan))
       if (ended) return
@@ -152,7 +152,7 @@ export function createLink(
           if (data.reason === 'expired') on.expired()
         } else {
           ladder.frame()
-          const work = on.event(data, id)
+          const work = data.event && on.event(data, id) // else a word of a later server
           if (id) acker.track(id, work)
         }
         if (ladder.deadline <= clock.now()) throw late

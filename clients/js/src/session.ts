@@ -63,8 +63,8 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   const ladder = createLadder(clock, verdicts.load(origin), (v) => verdicts.save(origin, v), forced(o.transport))
   const inbox = createInbox()
   // A poll carries it, even one that is not held.
-  const acker = createAcker(clock, () => (transport === 'poll' ? 4000 : 1000), (cursor, failures) =>
-    http.json('POST', 'ack', { body: { cursor }, keepalive: true, patience: patience(failures) }))
+  const acker = createAcker(clock, () => (transport === 'poll' ? 4000 : 1000), (cursor) =>
+    http.json('POST', 'ack', { body: { cursor }, keepalive: true }))
   let link: Link | undefined
   let seat: Seat | undefined
   let up = false
@@ -96,8 +96,8 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
     async close() {
       leave()
       seat?.close()
-      const flushed = acker.flush()
       acker.stop()
+      const flushed = acker.flush()
       end.abort(new CulvertError('the socket is closed'))
       await flushed
     },

@@ -46,7 +46,7 @@ export function createCredentials(
       watch()
       return token
     } catch (error) {
-      current = undefined
+      current = await undefined // a callback may throw at once, before there is anything to forget
       const e = new CulvertError('no token: ' + ((error as Error)?.message ?? error), { retryAfter: (error as CulvertError)?.retryAfter })
       failed(e)
       throw e

@@ -62,6 +62,16 @@ test('polls that are not held acknowledge what the ones before brought', async (
   assert.equal(wire.count('POST', '/ack'), 0)
 })
 
+test('a control frame of a later server is no event', async () => {
+  const { wire, clock, got, told } = rig()
+  await clock.run(1)
+  wire.say('event: culvert:later\ndata: {"what":1}\n\n')
+  wire.emit('a')
+  await clock.run(1)
+  assert.deepEqual(got, ['a'])
+  assert.deepEqual(told, ['stream', 'connect'])
+})
+
 test('a proxy that withholds streams: a poll after 3 s, what was missed at once, nothing twice', async () => {
   const wire = new Wire()
   wire.way = (c, o) => (isStream(c) ? hang(o) : undefined)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { connect, memoryVerdicts, type Options, type Socket } from '../../src/index.js'
+import { connect, memoryOutbox, memoryVerdicts, type Options, type Socket } from '../../src/index.js'
 import { FakeClock } from './fakes.js'
 import { Wire, type Call } from './wire.js'
 
@@ -37,6 +37,9 @@ test('addresses make requests', async () => {
   assert.deepEqual(await emitted(() => socket.to('a').volatile.emit('e')), { room: 'a', event: 'e', data: null, volatile: true })
   assert.deepEqual(await emitted(() => socket.emit('e', new Uint8Array([1, 2, 255]).subarray(1))), { event: 'e', binary: 'Av8=' })
   assert.equal(last('emit').headers.get('authorization'), 'Bearer t')
+  assert.deepEqual(await emitted(() => socket.to('').except('').emit('e')), { room: '', except: [''], event: 'e', data: null },
+    'the server refuses an empty name: it is not everyone')
+  assert.deepEqual(await emitted(() => socket.to(['a', '', 'b']).emit('e')), { rooms: ['a', '', 'b'], event: 'e', data: null })
   const to = socket.to('a')
   to.to('b')
   assert.deepEqual(await emitted(() => to.emit('e')), { room: 'a', event: 'e', data: null }, 'an address does not change')
@@ -227,6 +230,75 @@ test('a token callback that fails is asked again when the network comes back', a
   } finally {
     Object.assign(globalThis, { addEventListener, removeEventListener })
   }
+})
+
+test('a token callback that throws at once is called again', async () => {
+  let calls = 0
+  const { clock, socket } = await rig({
+    token: () => {
+      if (calls++ < 2) throw new Error('not signed in')
+      return 't'
+    },
+  })
+  await clock.run(5000, 100)
+  assert.equal(calls, 3)
+  assert.equal(socket.connected, true)
+})
+
+test('a socket that is closed while its token is renewed receives no more', async () => {
+  let give = (_: string) => {}
+  let calls = 0
+  const { clock, socket, wire } = await rig({
+    token: () => (calls++ ? new Promise<string>((r) => (give = r)) : 't'),
+  })
+  assert.equal(socket.connected, true)
+  wire.say('event: culvert:reconnect\ndata: {"after":0,"reason":"expired"}\n\n')
+  wire.cut()
+  await clock.run(100)
+  assert.equal(calls, 2)
+  const before = wire.calls.length
+  await socket.close()
+  give('t')
+  await clock.run(5000, 100)
+  assert.equal(wire.calls.length, before)
+  assert.equal(wire.open, 0)
+})
+
+test('to close takes seconds, also where nothing answers any more', async () => {
+  const { clock, socket, wire } = await rig()
+  wire.way = ({ url }, o) => {
+    if (!url.pathname.endsWith('/ack')) return
+    return new Promise((_, reject) => o.signal!.addEventListener('abort', () => reject(o.signal!.reason)))
+  }
+  wire.emit('a')
+  await clock.run(120_000, 1000)
+  wire.emit('b')
+  await clock.run(1)
+  let closed = false
+  void socket.close().then(() => (closed = true))
+  await clock.run(5001, 100)
+  assert.ok(closed)
+  const before = wire.calls.length
+  await clock.run(60_000, 1000)
+  assert.equal(wire.calls.length, before)
+  assert.equal(clock.pending, 0)
+})
+
+test('what still asks for replies at the end is not sent after it, but by the next page', async () => {
+  const outbox = memoryOutbox()
+  const { clock, socket, wire } = await rig({ outbox })
+  wire.way = ({ url }) => {
+    if (url.pathname.endsWith('/emit')) throw new TypeError('away')
+  }
+  const asked = socket.emitWithAck('question')
+  await clock.run(100)
+  await socket.close()
+  wire.way = () => {}
+  const before = wire.count('POST', '/emit')
+  await assert.rejects(asked, /the socket is closed/)
+  await clock.run(40_000, 1000)
+  assert.equal(wire.count('POST', '/emit'), before)
+  assert.equal((await outbox.peek(9)).length, 1)
 })
 
 test('a socket that is closed before it has a token asks for nothing', async () => {
