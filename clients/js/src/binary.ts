@@ -1,6 +1,3 @@
-/** What travels as the member `binary`. */
-export type Binary = ArrayBuffer | ArrayBufferView
-
 /** The member of a body that carries a value: `binary` for bytes, else `data`. */
 export function payload(value: unknown): { data?: unknown; binary?: string } {
   if (value instanceof ArrayBuffer) value = new Uint8Array(value)

@@ -109,7 +109,7 @@ export function createSeat(
       duties.lead()
       return new Promise<void>((resolve) => (free = resolve))
     }).catch(() => {
-      if (held && drop() && !stopped) enter()
+      if (held && drop()) enter()
     })
   }
 

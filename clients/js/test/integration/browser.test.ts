@@ -72,7 +72,8 @@ after(async () => {
 for (const { name, programs, own, args } of browsers) {
   const program = own ?? programs.map((p) => '/usr/bin/' + p).find(existsSync)
   for (const module of ['index.js', 'culvert.min.js']) {
-    const skip = program ? false : `there is no ${name} here`
+    // That Debian has its Firefox, the test of the chat sees to.
+    const skip = program || (process.env.CI === 'true' && name === 'Chromium') ? false : `there is no ${name} here`
     test(`${name} uses dist/${module}, without a bundler, across origins`, { skip, timeout: 120_000 }, async () => {
       html = page(module, server.url, token(`${name}-${module}`))
       const dir = mkdtempSync(join(tmpdir(), 'culvert-browser-'))

@@ -98,3 +98,47 @@ test('something on the way says when to come back', () => {
   r.end(5, { kind: Kind.Foreign })
   assert.ok(r.ladder.delay <= 1000)
 })
+
+test('pages that break off: soon again, and lost only when that goes on', () => {
+  const r = new Rig().buffered()
+  r.clock.chance = 0.999
+  const breaks = () => {
+    r.begin()
+    r.ladder.answered()
+    r.end(10)
+  }
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 4; i++) {
+      breaks()
+      assert.ok(r.ladder.delay < 300)
+      assert.equal(r.ladder.up, true)
+    }
+    r.begin()
+    r.page()
+  }
+  for (let i = 0; i < 5; i++) breaks()
+  assert.equal(r.ladder.up, false)
+  r.begin()
+  r.page()
+  r.begin()
+  r.ladder.answered()
+  r.end(10, { kind: Kind.Foreign }) // whole, and not Culvert's
+  assert.equal(r.begin().limit, 2, 'no reason to ask for less')
+})
+
+test('pages that broke before a stream worked do not count after it', () => {
+  const r = new Rig().buffered()
+  const breaks = () => {
+    r.begin()
+    r.ladder.answered()
+    r.end(10)
+  }
+  for (let i = 0; i < 4; i++) breaks()
+  r.clock.go(120_000)
+  is(r, 'stream')
+  r.hello()
+  r.ladder.force('poll')
+  r.end(0, { kind: Kind.Woken })
+  for (let i = 0; i < 4; i++) breaks()
+  assert.equal(r.ladder.up, true)
+})

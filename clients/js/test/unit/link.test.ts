@@ -1,36 +1,8 @@
 import assert from 'node:assert/strict'
-import { afterEach, test } from 'node:test'
-import { connect, memoryVerdicts, type Options, type Socket } from '../../src/index.js'
-import { FakeClock } from './fakes.js'
+import { test } from 'node:test'
+import { memoryVerdicts } from '../../src/index.js'
+import { hang, isStream, rig } from './sockets.js'
 import { Wire } from './wire.js'
-
-let sockets: Socket[] = []
-afterEach(async () => {
-  for (const s of sockets) await s.close()
-  sockets = []
-})
-
-function rig(wire = new Wire(), more: Partial<Options> = {}) {
-  const clock = (more.clock as FakeClock) ?? new FakeClock()
-  const socket = connect('http://culvert.test/', {
-    token: 't', client: 'me', fetch: wire.fetch, clock, verdicts: memoryVerdicts(), ...more,
-  })
-  sockets.push(socket)
-  const got: string[] = []
-  const told: string[] = []
-  socket.onAny((name) => void got.push(name))
-  socket.on('connect', () => told.push('connect')).on('disconnect', (why) => told.push(why))
-  socket.on('transport', (t) => told.push(t)).on('error', (e) => told.push((e as any).status ?? e.message))
-  socket.on('gap', (g) => told.push('gap ' + g.reason))
-  return { wire, clock, socket, got, told }
-}
-
-/** A signal's promise: what hangs for ever, as in a proxy that withholds. */
-const hang = (o: RequestInit) => new Promise<Response>((_, reject) => {
-  o.signal?.addEventListener('abort', () => reject(o.signal!.reason))
-})
-
-const isStream = (c: { headers: Headers }) => c.headers.get('accept') === 'text/event-stream'
 
 test('a stream: connected with hello, events in order, acknowledged when handled', async () => {
   const { wire, clock, socket, got, told } = rig()
@@ -212,49 +184,6 @@ test('a handler that still works is waited for; the event does not come twice me
   assert.equal(wire.acked, 2)
 })
 
-test('a cache that answers polls from memory, a way that drops headers: asked otherwise', async () => {
-  for (const kind of ['cache', 'header'] as const) {
-    const wire = new Wire()
-    ;(globalThis as any).location = new URL('http://page.test/') // another origin: the URL is constant
-    const answers = new Map<string, string>()
-    wire.way = async (c, o) => {
-      if (kind === 'header') c.headers.delete('last-event-id')
-      if (kind === 'header' || !c.url.pathname.endsWith('/events')) return
-      const known = answers.get(c.url.href)
-      if (known) return Response.json(JSON.parse(known))
-      const answer = await wire.serve(c, o)
-      answers.set(c.url.href, await answer.clone().text())
-      return answer
-    }
-    const { clock, got } = rig(wire, { transport: 'poll' })
-    await clock.run(100, 10)
-    delete (globalThis as any).location
-    const names = ['a', 'b', 'c', 'd', 'e']
-    for (const name of names) {
-      wire.emit(name)
-      await clock.run(3000, 100)
-    }
-    assert.deepEqual(got, names, kind)
-    const polls = wire.count('GET', '/events')
-    assert.ok(polls < 30, `${polls} polls by ${kind}`)
-  }
-})
-
-test('across origins the URL stays as it is, so that permission is asked for once', async () => {
-  ;(globalThis as any).location = new URL('http://page.test/')
-  const { wire, clock } = rig()
-  await clock.run(1)
-  delete (globalThis as any).location
-  for (let i = 0; i < 5; i++) {
-    wire.emit('a')
-    await clock.run(1)
-    wire.cut()
-    await clock.run(2000, 100)
-  }
-  const urls = new Set(wire.calls.filter(isStream).map((c) => c.url.href))
-  assert.equal(urls.size, 1)
-})
-
 test('refused: told, ended, and opened again by hand', async () => {
   const wire = new Wire()
   wire.way = () => new Response('{"title":"no","status":403}', { status: 403, headers: { 'Content-Type': 'application/problem+json' } })
@@ -269,33 +198,6 @@ test('refused: told, ended, and opened again by hand', async () => {
   assert.equal(socket.connected, true)
 })
 
-test('a token that is refused is renewed once, then refused for good', async () => {
-  const wire = new Wire()
-  wire.way = (c) => {
-    if (c.headers.get('authorization') === 'Bearer 1') return new Response('', { status: 401 })
-    if (c.headers.get('authorization') === 'Bearer 3') return new Response('', { status: 401 })
-  }
-  let n = 0
-  const { socket, clock } = rig(wire, { token: async () => `${++n}` })
-  await clock.run(1)
-  assert.equal(socket.connected, true)
-  assert.equal(n, 2)
-})
-
-for (const [who, body, type] of [
-  ['the server', '{"title":"busy"}', 'application/problem+json'], ['a proxy', '<h1>Busy</h1>', 'text/html'],
-] as const) {
-  test(`busy: what Retry-After of ${who} says is waited for`, async () => {
-    const wire = new Wire()
-    wire.way = () => new Response(body, { status: 503, headers: { 'Content-Type': type, 'Retry-After': '20' } })
-    const { clock } = rig(wire)
-    await clock.run(19_900, 100)
-    assert.equal(wire.calls.length, 1)
-    await clock.run(6000, 100)
-    assert.equal(wire.calls.length, 2)
-  })
-}
-
 test('lost when nothing gets through, and found again', async () => {
   const { wire, clock, told, socket } = rig()
   await clock.run(1)
@@ -309,56 +211,4 @@ test('lost when nothing gets through, and found again', async () => {
   assert.equal(socket.connected, true)
   assert.equal((await stored).offset, 1)
   assert.deepEqual(told, ['stream', 'connect', 'lost', 'connect'])
-})
-
-test('closed: no request any more, and none left open', async () => {
-  const { wire, clock, socket, told } = rig()
-  await clock.run(1)
-  await socket.close()
-  const calls = wire.calls.length
-  await clock.run(100_000, 1000)
-  assert.equal(wire.calls.length, calls)
-  assert.equal(wire.open, 0)
-  assert.equal(clock.pending, 0)
-  assert.deepEqual(told, ['stream', 'connect', 'closed'])
-})
-
-test('a stream that begins elsewhere than asked, a poll that was not held: asked otherwise', async () => {
-  for (const transport of ['stream', 'poll'] as const) {
-    const wire = new Wire()
-    ;(globalThis as any).location = new URL('http://page.test/')
-    wire.way = (c) => {
-      if (c.url.searchParams.has('_') || !c.headers.has('last-event-id')) return
-      if (isStream(c)) c.headers.delete('last-event-id')
-      else return Response.json({ events: [], cursor: c.headers.get('last-event-id'), more: false })
-    }
-    const { clock, got } = rig(wire, { transport })
-    await clock.run(100, 10)
-    delete (globalThis as any).location
-    const names = ['a', 'b', 'c']
-    for (const name of names) {
-      wire.emit(name)
-      wire.cut()
-      await clock.run(3000, 100)
-    }
-    assert.deepEqual(got, names, transport)
-    const last = wire.calls.filter((c) => c.url.pathname.endsWith('/events')).at(-1)!
-    assert.equal(last.url.searchParams.get('after'), 'l:3')
-  }
-})
-
-test('how long a token takes is not held against the stream, nor that it fails', async () => {
-  let calls = 0
-  const clock = new FakeClock()
-  const wire = new Wire()
-  const { socket, told } = rig(wire, {
-    clock, token: () => {
-      if (++calls < 3) return Promise.reject(new Error('no network'))
-      return new Promise((resolve) => void clock.after(5000, () => resolve('t')))
-    },
-  })
-  await clock.run(10_000, 100)
-  assert.equal(socket.transport, 'stream')
-  assert.deepEqual(told, [0, 0, 'stream', 'connect']) // errors without a status
-  assert.equal(wire.calls.filter(isStream).length, 1)
 })

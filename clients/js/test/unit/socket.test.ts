@@ -1,29 +1,9 @@
 import assert from 'node:assert/strict'
-import { afterEach, test } from 'node:test'
-import { connect, memoryOutbox, memoryVerdicts, type Options, type Socket } from '../../src/index.js'
-import { FakeClock } from './fakes.js'
-import { Wire, type Call } from './wire.js'
-
-let sockets: Socket[] = []
-afterEach(async () => {
-  for (const s of sockets) await s.close()
-  sockets = []
-})
-
-async function rig(more: Partial<Options> = {}) {
-  const wire = new Wire()
-  const clock = new FakeClock()
-  const socket = connect('http://culvert.test/prefix/', {
-    token: 't', client: 'me', namespace: 'ns', fetch: wire.fetch, clock, verdicts: memoryVerdicts(), ...more,
-  })
-  sockets.push(socket)
-  await clock.run(1)
-  const last = (path: string): Call => wire.calls.filter((c) => c.url.pathname === `/prefix/v1/ns/${path}`).at(-1)!
-  return { wire, clock, socket, last }
-}
+import { test } from 'node:test'
+import { online } from './sockets.js'
 
 test('addresses make requests', async () => {
-  const { clock, socket, last } = await rig()
+  const { clock, socket, last } = await online()
   const emitted = async (f: () => unknown) => {
     void f()
     await clock.run(10)
@@ -46,41 +26,28 @@ test('addresses make requests', async () => {
   assert.throws(() => socket.emit('connect'), /socket itself/)
 })
 
-test('a volatile event before the end is sent', async () => {
-  const { socket, wire } = await rig()
-  let aborted: boolean | undefined
-  wire.way = async ({ url }, { signal }) => {
-    if (!url.pathname.endsWith('/emit')) return
-    await new Promise((r) => setTimeout(r, 20))
-    aborted = signal!.aborted
-  }
-  void socket.volatile.emit('bye')
-  await socket.close()
-  await new Promise((r) => setTimeout(r, 40))
-  assert.equal(wire.count('POST', '/emit'), 1)
-  assert.equal(aborted, false)
-})
-
 test('a join that failed is tried again as soon as events come', async () => {
-  const { clock, socket, wire } = await rig()
+  const { clock, socket, wire } = await online()
   let away = true
-  wire.way = () => {
-    if (away) throw new TypeError('away')
+  wire.way = ({ url }) => {
+    if (away || url.pathname.includes('/rooms/')) throw new TypeError('away')
   }
   wire.cut()
   clock.chance = 0.999
-  let joined = false
-  void socket.join('a').then(() => (joined = true))
+  socket.join('a').catch(() => {})
   await clock.run(20_000, 100)
   assert.equal(socket.connected, false)
   away = false
-  while (!socket.connected) await clock.run(100)
-  await clock.run(100)
-  assert.ok(joined)
+  let tries = 0
+  while (!socket.connected) {
+    tries = wire.count('PUT', '/me')
+    await clock.run(10)
+  }
+  assert.equal(wire.count('PUT', '/me'), tries + 1)
 })
 
 test('join and leave', async () => {
-  const { clock, socket, wire } = await rig()
+  const { clock, socket, wire } = await online()
   const path = '/prefix/v1/ns/rooms/a%20%2F%20b/clients/me'
   let fails = 2
   wire.way = () => {
@@ -97,7 +64,7 @@ test('join and leave', async () => {
 })
 
 test('handlers: on, once, off, onAny, and what one of them throws', async () => {
-  const { wire, clock, socket } = await rig()
+  const { wire, clock, socket } = await online()
   const calls: string[] = []
   const a = (d: unknown) => void calls.push('a' + d)
   socket.on('e', a).once('e', (d) => void calls.push('b' + d)).on('e', () => {
@@ -119,7 +86,7 @@ test('handlers: on, once, off, onAny, and what one of them throws', async () => 
 })
 
 test('an event with a name of the socket itself tells nothing of the socket', async () => {
-  const { wire, clock, socket } = await rig()
+  const { wire, clock, socket } = await online()
   const calls: string[] = []
   for (const name of ['connect', 'disconnect', 'error', 'gap', 'transport'] as const) socket.on(name, () => void calls.push(name))
   socket.onAny((name) => void calls.push('any ' + name))
@@ -129,7 +96,7 @@ test('an event with a name of the socket itself tells nothing of the socket', as
 })
 
 test('what handlers return is the reply, sent before the acknowledgement', async () => {
-  const { wire, clock, socket, last } = await rig()
+  const { wire, clock, socket, last } = await online()
   socket.on('sum', async ([a, b]) => a + b)
   socket.on('nothing', async () => {})
   const until = new Date(clock.wall() + 30_000).toISOString()
@@ -150,7 +117,7 @@ test('what handlers return is the reply, sent before the acknowledgement', async
 })
 
 test('emitWithAck: the first answer, several, and none in time', async () => {
-  const { wire, clock, socket } = await rig()
+  const { wire, clock, socket } = await online()
   let replies: unknown[] = []
   wire.way = (c) => {
     if (!c.url.searchParams.has('wait') || !c.url.pathname.endsWith('/emit')) return
@@ -182,7 +149,7 @@ test('emitWithAck: the first answer, several, and none in time', async () => {
 })
 
 test('a full outbox is an error, also for those who do not wait', async () => {
-  const { clock, socket, wire } = await rig({ outboxLimit: 2 })
+  const { clock, socket, wire } = await online({ outboxLimit: 2 })
   wire.way = () => {
     throw new TypeError('away')
   }
@@ -195,7 +162,7 @@ test('a full outbox is an error, also for those who do not wait', async () => {
 })
 
 test('an emit is taken as it is, whatever the caller does to it then', async () => {
-  const { clock, socket, last } = await rig()
+  const { clock, socket, last } = await online()
   const data = { n: 1 }
   void socket.emit('e', data)
   data.n = 2
@@ -204,114 +171,4 @@ test('an emit is taken as it is, whatever the caller does to it then', async () 
   const circle: any = {}
   circle.circle = circle
   assert.throws(() => socket.emit('e', circle), TypeError)
-})
-
-test('a token callback that fails is asked again when the network comes back', async () => {
-  const wire = new Wire()
-  const clock = new FakeClock()
-  const target = new EventTarget()
-  const { addEventListener, removeEventListener } = globalThis as any
-  Object.assign(globalThis, {
-    addEventListener: target.addEventListener.bind(target), removeEventListener: target.removeEventListener.bind(target),
-  })
-  try {
-    let away = true
-    const socket = connect('http://culvert.test/', {
-      token: () => (away ? Promise.reject(new Error('away')) : 't'), fetch: wire.fetch, clock, verdicts: memoryVerdicts(),
-    })
-    socket.on('error', () => {})
-    sockets.push(socket)
-    clock.chance = 0.999
-    await clock.run(20_000, 100)
-    away = false
-    target.dispatchEvent(new Event('online'))
-    await clock.run(1)
-    assert.equal(socket.connected, true)
-  } finally {
-    Object.assign(globalThis, { addEventListener, removeEventListener })
-  }
-})
-
-test('a token callback that throws at once is called again', async () => {
-  let calls = 0
-  const { clock, socket } = await rig({
-    token: () => {
-      if (calls++ < 2) throw new Error('not signed in')
-      return 't'
-    },
-  })
-  await clock.run(5000, 100)
-  assert.equal(calls, 3)
-  assert.equal(socket.connected, true)
-})
-
-test('a socket that is closed while its token is renewed receives no more', async () => {
-  let give = (_: string) => {}
-  let calls = 0
-  const { clock, socket, wire } = await rig({
-    token: () => (calls++ ? new Promise<string>((r) => (give = r)) : 't'),
-  })
-  assert.equal(socket.connected, true)
-  wire.say('event: culvert:reconnect\ndata: {"after":0,"reason":"expired"}\n\n')
-  wire.cut()
-  await clock.run(100)
-  assert.equal(calls, 2)
-  const before = wire.calls.length
-  await socket.close()
-  give('t')
-  await clock.run(5000, 100)
-  assert.equal(wire.calls.length, before)
-  assert.equal(wire.open, 0)
-})
-
-test('to close takes seconds, also where nothing answers any more', async () => {
-  const { clock, socket, wire } = await rig()
-  wire.way = ({ url }, o) => {
-    if (!url.pathname.endsWith('/ack')) return
-    return new Promise((_, reject) => o.signal!.addEventListener('abort', () => reject(o.signal!.reason)))
-  }
-  wire.emit('a')
-  await clock.run(120_000, 1000)
-  wire.emit('b')
-  await clock.run(1)
-  let closed = false
-  void socket.close().then(() => (closed = true))
-  await clock.run(5001, 100)
-  assert.ok(closed)
-  const before = wire.calls.length
-  await clock.run(60_000, 1000)
-  assert.equal(wire.calls.length, before)
-  assert.equal(clock.pending, 0)
-})
-
-test('what still asks for replies at the end is not sent after it, but by the next page', async () => {
-  const outbox = memoryOutbox()
-  const { clock, socket, wire } = await rig({ outbox })
-  wire.way = ({ url }) => {
-    if (url.pathname.endsWith('/emit')) throw new TypeError('away')
-  }
-  const asked = socket.emitWithAck('question')
-  await clock.run(100)
-  await socket.close()
-  wire.way = () => {}
-  const before = wire.count('POST', '/emit')
-  await assert.rejects(asked, /the socket is closed/)
-  await clock.run(40_000, 1000)
-  assert.equal(wire.count('POST', '/emit'), before)
-  assert.equal((await outbox.peek(9)).length, 1)
-})
-
-test('a socket that is closed before it has a token asks for nothing', async () => {
-  const wire = new Wire()
-  const clock = new FakeClock()
-  let token = (_: string) => {}
-  const socket = connect('http://culvert.test/', {
-    token: () => new Promise((resolve) => (token = resolve)), fetch: wire.fetch, clock, verdicts: memoryVerdicts(),
-  })
-  const stored = assert.rejects(socket.emit('e'), /closed/)
-  await socket.close()
-  token('t')
-  await clock.run(1000, 100)
-  await stored
-  assert.deepEqual(wire.calls, [])
 })

@@ -1,7 +1,7 @@
 // Sockets of several tabs, which share one connection. Node has BroadcastChannel; Web
 // Locks come with version 24, so they are played here.
 import assert from 'node:assert/strict'
-import { after, test } from 'node:test'
+import { afterEach, test } from 'node:test'
 import { connect, memoryOutbox, memoryVerdicts, type Socket } from '../../src/index.js'
 import { Wire } from './wire.js'
 
@@ -16,8 +16,8 @@ Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { lo
 } } })
 
 const sockets: Socket[] = []
-after(async () => {
-  for (const s of sockets) await s.close()
+afterEach(async () => {
+  for (const s of sockets.splice(0)) await s.close()
 })
 
 function tab(wire: Wire) {
@@ -31,7 +31,7 @@ function tab(wire: Wire) {
 }
 
 const until = async (f: () => boolean) => {
-  for (let i = 0; i < 400 && !f(); i++) await new Promise((r) => setTimeout(r, 5))
+  for (let i = 0; i < 2000 && !f(); i++) await new Promise((r) => setTimeout(r, 5))
   assert.ok(f())
 }
 
@@ -59,4 +59,26 @@ test('a follower emits by itself', async () => {
   const [a, b] = [tab(wire), tab(wire)]
   await until(() => a.socket.connected && b.socket.connected)
   assert.equal((await b.socket.emit('x')).offset, 1)
+})
+
+test('what the leader loses and finds, the others tell as well', async () => {
+  const wire = new Wire()
+  const tabs = [tab(wire), tab(wire), tab(wire)]
+  await until(() => tabs.every((t) => t.socket.connected))
+  const told: string[] = []
+  for (const { socket } of tabs) socket.on('disconnect', (why) => told.push(why)).on('connect', () => told.push('connect'))
+  const states: boolean[] = []
+  const channel = new BroadcastChannel('culvert:http://tabs.test/v1/default/me')
+  channel.onmessage = ({ data }: any) => 'up' in data && states.push(data.up)
+  wire.way = () => {
+    throw new TypeError('away')
+  }
+  wire.cut()
+  await until(() => told.length === 3)
+  assert.deepEqual(told, ['lost', 'lost', 'lost'])
+  wire.way = () => {}
+  await until(() => told.length === 6 && states.length > 1)
+  channel.close()
+  assert.deepEqual(told.slice(3), ['connect', 'connect', 'connect'])
+  assert.deepEqual(states, [false, true], 'only the leader says so')
 })
