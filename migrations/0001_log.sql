@@ -139,7 +139,7 @@ CREATE TABLE culvert.leases (
 CREATE INDEX leases_until ON culvert.leases (until);
 
 -- A stay of a client in a room: the events after `since` up to `until` are for it.
--- Both are offsets that 0006 gave to the change itself. Stays that are over are kept
+-- Both are offsets that culvert.move gave to the change itself. Stays that are over are kept
 -- until their client and retention have passed them: one that was away still gets
 -- what was for it, or is told that it is gone.
 CREATE TABLE culvert.memberships (

@@ -1,5 +1,6 @@
-// Package migrations brings a database's schema `culvert` up to date. The SQL
-// files are numbered, immutable once released, and embedded.
+// Package migrations brings a database's schema `culvert` up to date. The numbered
+// files make tables; they are immutable once released. The folder functions has the
+// functions as they are now, which are replaced whenever one of them changed.
 package migrations
 
 import (
@@ -45,10 +46,20 @@ func Up(ctx context.Context, dsn string) error {
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	if err := applyFunctions(ctx, db, newest(p)); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
 	return nil
 }
 
-// Status lists every migration there is, in order. It changes nothing.
+// newest is the highest version there is.
+func newest(p *goose.Provider) int64 {
+	sources := p.ListSources()
+	return sources[len(sources)-1].Version
+}
+
+// Status lists every migration there is, in order, and last the functions. It
+// changes nothing.
 func Status(ctx context.Context, dsn string) ([]State, error) {
 	db, err := open(ctx, dsn)
 	if err != nil {
@@ -67,7 +78,15 @@ func Status(ctx context.Context, dsn string) ([]State, error) {
 	for _, s := range p.ListSources() {
 		states = append(states, State{s.Version, s.Path, applied[s.Version]})
 	}
-	return states, nil
+	_, digest, err := functions()
+	if err != nil {
+		return nil, err
+	}
+	at, err := functionsApplied(ctx, db, newest(p), digest)
+	if err != nil {
+		return nil, err
+	}
+	return append(states, State{newest(p), "functions", at}), nil
 }
 
 const versionTable = "culvert.migrations"

@@ -1,11 +1,8 @@
 -- emit: publishing from inside the application's own transaction.
 
--- +goose Up
-
 -- check_name raises unless a name is 1 to limit_ bytes without control characters.
--- +goose StatementBegin
-CREATE FUNCTION culvert.check_name(field text, name text, limit_ integer) RETURNS void
-LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION culvert.check_name(field text, name text, limit_ integer) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF coalesce(name, '') = '' THEN
         RAISE EXCEPTION 'culvert.emit: % must not be empty', field USING ERRCODE = 'invalid_parameter_value';
@@ -19,7 +16,6 @@ BEGIN
     END IF;
 END
 $$;
--- +goose StatementEnd
 
 -- emit stages one event: it is delivered once the transaction has committed, and
 -- never if it rolls back. It takes no lock that anyone waits for. False means
@@ -34,8 +30,7 @@ $$;
 -- at once only some notify: the try-locks, 16 of them so that one long
 -- transaction does not keep all the others from it. A transaction to be prepared
 -- (two-phase commit) may not notify at all: SET LOCAL culvert.notify = off.
--- +goose StatementBegin
-CREATE FUNCTION culvert.emit(
+CREATE OR REPLACE FUNCTION culvert.emit(
     namespace    text DEFAULT 'default',
     room         text DEFAULT NULL,
     event        text DEFAULT NULL,
@@ -109,11 +104,3 @@ BEGIN
     RETURN true;
 END
 $$;
--- +goose StatementEnd
-
--- Nothing is open to a role that was not given it.
-REVOKE ALL ON SCHEMA culvert FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA culvert FROM PUBLIC;
-
--- +goose Down
-DROP FUNCTION culvert.emit, culvert.check_name;

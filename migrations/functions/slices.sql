@@ -1,16 +1,9 @@
--- Slices: made, opened, closed and dropped; and the log recognising itself.
-
--- +goose Up
-
--- Advisory locks are (1668639862, n): the class spells "culv". n = 1 is the
--- append lock, held to the end of the transaction by whoever moves the counter;
--- n = 2 keeps instances from pruning at the same time; 16 to 31 see 0004.
+-- Slices of the log: made, opened, closed and dropped.
 
 -- make_slice adds the partition of slice n. ATTACH, unlike CREATE ... PARTITION
 -- OF, does not wait for readers and writers of events.
--- +goose StatementBegin
-CREATE FUNCTION culvert.make_slice(n integer) RETURNS void
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.make_slice(n integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text := 'events_' || n;
     low  bigint := n::bigint * 1000000000;
@@ -23,15 +16,13 @@ BEGIN
         name, low, low + 1000000000);
 END
 $$;
--- +goose StatementEnd
 
 -- next_slice closes the open slice and opens the one after it, or the one after
 -- skip others; partitions made ahead for these become empty slices, for prune to
 -- drop. The caller holds the append lock. It can be repeated after a rollback
 -- that left the counter moved.
--- +goose StatementBegin
-CREATE FUNCTION culvert.next_slice(skip integer DEFAULT 0) RETURNS bigint
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.next_slice(skip integer DEFAULT 0) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     after  integer;
     opened integer;
@@ -54,76 +45,11 @@ BEGIN
     RETURN setval('culvert.offsets', base);
 END
 $$;
--- +goose StatementEnd
-
--- recognise compares the server it runs on with the one seen last. Another
--- timeline of the same cluster is a promotion or a recovery to an earlier moment:
--- what was lost may include whole slices, so offsets go on 1,000 slices later.
--- None that was lost is then given to another event, and old cursors stay valid
--- and below the head. Another cluster or database is a copy or a
--- restore: this is another log from here on. The caller holds the append lock.
--- +goose StatementBegin
-CREATE FUNCTION culvert.recognise() RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    old culvert.log;
-    new culvert.log;
-BEGIN
-    SELECT * INTO old FROM culvert.log;
-    new := old;
-    new.started := pg_postmaster_start_time();
-    new.timeline := substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
-    SELECT d.oid INTO new.database FROM pg_database d WHERE d.datname = current_database();
-    BEGIN
-        SELECT c.system_identifier INTO new.cluster FROM pg_control_system() c;
-    EXCEPTION WHEN insufficient_privilege THEN
-        new.cluster := coalesce(old.cluster, 0); -- then only the database tells a copy
-    END;
-    IF old.id IS NULL OR (new.cluster, new.database) IS DISTINCT FROM (old.cluster, old.database) THEN
-        new.id := substr(md5(gen_random_uuid()::text), 1, 8);
-    END IF;
-    IF old.id IS NULL THEN
-        PERFORM culvert.make_slice(0);
-        INSERT INTO culvert.slices (n) VALUES (0);
-        INSERT INTO culvert.log (id, slice, started, cluster, database, timeline)
-        VALUES (new.id, 0, new.started, new.cluster, new.database, new.timeline);
-        RETURN;
-    END IF;
-    UPDATE culvert.log SET id = new.id, started = new.started, cluster = new.cluster,
-           database = new.database, timeline = new.timeline;
-    IF (new.id, new.timeline) IS DISTINCT FROM (old.id, old.timeline) THEN
-        UPDATE culvert.log SET generation = DEFAULT;
-    END IF;
-    IF new.id <> old.id THEN
-        PERFORM culvert.next_slice();
-    ELSIF new.timeline <> old.timeline THEN
-        PERFORM culvert.next_slice(1000);
-    END IF;
-END
-$$;
--- +goose StatementEnd
-
--- open is what an instance calls when it starts: it recognises the log, says how
--- long keys are remembered, and returns the log's identity and its head.
--- +goose StatementBegin
-CREATE FUNCTION culvert.open(dedup_ interval, OUT log text, OUT head bigint, OUT floor bigint)
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock(1668639862, 1);
-    PERFORM culvert.recognise();
-    UPDATE culvert.log l SET dedup = dedup_ WHERE l.dedup <> dedup_;
-    SELECT l.id, l.floor, greatest(l.floor, (SELECT max(e."offset") FROM culvert.events e))
-      INTO log, floor, head
-      FROM culvert.log l;
-END
-$$;
--- +goose StatementEnd
 
 -- roll opens the next slice once the open one has events and is as old or as
 -- full as allowed, and makes the two after it ahead of time. It returns the open slice.
--- +goose StatementBegin
-CREATE FUNCTION culvert.roll(grain interval, max_events bigint) RETURNS integer
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.roll(grain interval, max_events bigint) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     open culvert.slices;
     used bigint;
@@ -140,7 +66,6 @@ BEGIN
     RETURN open.n;
 END
 $$;
--- +goose StatementEnd
 
 -- prune drops the oldest slice if it was closed longer than keep ago, and longer
 -- than any namespace keeps its events, or if the slices after it hold keep_events
@@ -150,9 +75,8 @@ $$;
 -- DROP needs the table for itself for a moment, and whoever comes while it waits
 -- waits behind it: so it waits 20 ms at the most, lets the others pass, and tries
 -- again.
--- +goose StatementBegin
-CREATE FUNCTION culvert.prune(keep interval, keep_events bigint) RETURNS integer
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.prune(keep interval, keep_events bigint) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     old culvert.slices;
     rest bigint;
@@ -195,11 +119,3 @@ BEGIN
         USING ERRCODE = 'lock_not_available', HINT = 'It is tried again; a long query on culvert.events holds it.';
 END
 $$;
--- +goose StatementEnd
-
-SELECT culvert.open('24 hours');
-SELECT culvert.roll('1 hour', 1000000000);
-
--- +goose Down
-DROP FUNCTION culvert.prune, culvert.roll, culvert.open, culvert.recognise,
-    culvert.next_slice, culvert.make_slice;

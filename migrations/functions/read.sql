@@ -1,7 +1,5 @@
 -- Reads: what instances follow the log by, and what clients catch up by.
 
--- +goose Up
-
 -- Both are written for one plan each and get no other: a walk along an index,
 -- which stops when it has enough. A slice is new every hour, so there are often
 -- no statistics, and the planner would then collect and sort all that is left of
@@ -19,12 +17,12 @@
 -- an offset, at least one row, with NULL for the event when there is none. An
 -- event in several rooms is several rows; the limit on bytes does not split them,
 -- the one on rows may.
--- +goose StatementBegin
-CREATE FUNCTION culvert.follow(after bigint, rows_ integer, bytes_ bigint)
+CREATE OR REPLACE FUNCTION culvert.follow(after bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
                reply_until timestamptz)
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 BEGIN
@@ -47,7 +45,6 @@ BEGIN
      ORDER BY e."offset", e.room_id;
 END
 $$;
--- +goose StatementEnd
 
 -- page returns, after one row about all of it, up to rows_ events and about bytes_
 -- bytes of rooms of a namespace after an offset and its floor and up to another, in
@@ -58,13 +55,13 @@ $$;
 -- room in place. All is read in one snapshot. An event addressed to several of the rooms
 -- comes once, for the one whose name comes first. Data past the limit on bytes is not
 -- fetched: its length is known without it.
--- +goose StatementBegin
-CREATE FUNCTION culvert.page(namespace_id integer, rooms text[], since bigint[], until bigint[],
+CREATE OR REPLACE FUNCTION culvert.page(namespace_id integer, rooms text[], since bigint[], until bigint[],
                              after bigint, upto bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
                reply_until timestamptz)
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -106,9 +103,3 @@ BEGIN
      WHERE e.before IS NULL OR e.before < bytes_;
 END
 $$;
--- +goose StatementEnd
-
-REVOKE ALL ON FUNCTION culvert.page, culvert.follow FROM PUBLIC;
-
--- +goose Down
-DROP FUNCTION culvert.page, culvert.follow;

@@ -1,13 +1,15 @@
 -- append: the only way into the log.
 
--- +goose Up
+-- Advisory locks are (1668639862, n): the class spells "culv". n = 1 is the append
+-- lock, held to the end of the transaction by whoever moves the counter; 2 keeps
+-- instances from pruning at the same time, 3 from ending leases, 4 is for volatile
+-- events, 5 for replacing these functions; for 16 to 31 see culvert.emit.
 
 -- carry moves up to 1,000 staged events that have become visible into the log,
 -- after offset base, and returns how many there were and how many offsets they
 -- took: one with a key seen before takes none. Only append calls it.
--- +goose StatementBegin
-CREATE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, OUT moved integer, OUT stored integer)
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, OUT moved integer, OUT stored integer)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v   culvert.staged[];
     new culvert.staged[];
@@ -70,13 +72,11 @@ BEGIN
     stored := coalesce(cardinality(new), 0);
 END
 $$;
--- +goose StatementEnd
 
 -- lock_log begins every change of the log: it takes the append lock, to the end of
 -- the transaction, and returns the log once it is certain that it is the one it was.
--- +goose StatementBegin
-CREATE FUNCTION culvert.lock_log() RETURNS culvert.log
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.lock_log() RETURNS culvert.log
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     l culvert.log;
 BEGIN
@@ -96,7 +96,6 @@ BEGIN
     RETURN l;
 END
 $$;
--- +goose StatementEnd
 
 -- append stores a batch in the transaction it runs in, together with the staged
 -- events that have become visible. One row of the arrays is one event in one
@@ -116,8 +115,7 @@ $$;
 -- seen: staged rows of transactions below it were carried by an earlier append.
 -- The caller passes the value it got back last (0 at first), so that looking for
 -- staged rows does not walk over the remains of those carried before.
--- +goose StatementBegin
-CREATE FUNCTION culvert.append(
+CREATE OR REPLACE FUNCTION culvert.append(
     INOUT seen  xid8,
     pos         integer[],
     room        bigint[],
@@ -142,7 +140,7 @@ CREATE FUNCTION culvert.append(
     OUT known   integer[],
     OUT known_offset bigint[],
     OUT known_same   boolean[])
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     l culvert.log;
@@ -210,7 +208,3 @@ BEGIN
     PERFORM pg_notify('culvert', head::text);
 END
 $$;
--- +goose StatementEnd
-
--- +goose Down
-DROP FUNCTION culvert.append, culvert.lock_log, culvert.carry;

@@ -1,7 +1,5 @@
 -- Members: who is in which room, as positions of the log.
 
--- +goose Up
-
 -- move lets clients join and leave rooms and forgets clients, one change after the
 -- other in the order of the arrays. A change that changes something takes an
 -- offset of its own: an entry of the log in a room no client can name, by which
@@ -14,8 +12,7 @@
 --
 -- When generation is not the log's any more, ns may be wrong: nothing is changed,
 -- as in append.
--- +goose StatementBegin
-CREATE FUNCTION culvert.move(
+CREATE OR REPLACE FUNCTION culvert.move(
     op        text[],    -- join, leave or forget
     ns        integer[],
     client    text[],
@@ -28,7 +25,7 @@ CREATE FUNCTION culvert.move(
     OUT at    timestamptz,
     OUT holds bigint[],
     OUT moved    boolean[])
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     l culvert.log;
@@ -111,13 +108,11 @@ BEGIN
     END IF;
 END
 $$;
--- +goose StatementEnd
 
--- announce_move tells a room that asks for it (see 0010) that a client that is online
+-- announce_move tells a room that asks for it (see culvert.announce) that a client that is online
 -- comes or goes; with no room, all rooms the client is in. It reports whether any was told.
--- +goose StatementBegin
-CREATE FUNCTION culvert.announce_move(client bigint, room bigint, event text) RETURNS boolean
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.announce_move(client bigint, room bigint, event text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     INSERT INTO culvert.staged (namespace, rooms, event, data)
@@ -130,12 +125,10 @@ BEGIN
     RETURN FOUND;
 END
 $$;
--- +goose StatementEnd
 
 -- room_id finds a room, making it when there is none.
--- +goose StatementBegin
-CREATE FUNCTION culvert.room_id(ns integer, name text) RETURNS bigint
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.room_id(ns integer, name text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     id bigint;
@@ -148,9 +141,3 @@ BEGIN
     RETURN id;
 END
 $$;
--- +goose StatementEnd
-
-REVOKE ALL ON FUNCTION culvert.move, culvert.announce_move, culvert.room_id FROM PUBLIC;
-
--- +goose Down
-DROP FUNCTION culvert.move, culvert.announce_move, culvert.room_id;

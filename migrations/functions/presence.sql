@@ -1,32 +1,47 @@
 -- Presence: who is online.
 
--- +goose Up
+-- online is the clients of a namespace that are connected somewhere now. The one
+-- place that knows how this is told. Planned as part of the query it stands in.
+CREATE OR REPLACE FUNCTION culvert.online(ns integer) RETURNS TABLE (id bigint, name text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT c.id, c.name
+      FROM culvert.clients c
+     WHERE c.namespace_id = ns
+       AND EXISTS (SELECT FROM culvert.leases l WHERE l.client_id = c.id AND l.until > statement_timestamp());
+END;
+
+-- inside is the clients online in any of the rooms now.
+CREATE OR REPLACE FUNCTION culvert.inside(ns integer, rooms text[]) RETURNS TABLE (name text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT o.name
+      FROM culvert.online(ns) o
+     WHERE '*' = ANY (rooms)
+    UNION
+    SELECT o.name
+      FROM culvert.online(ns) o
+      JOIN unnest(rooms) r (name) ON starts_with(r.name, '@') AND o.name = substr(r.name, 2)
+    UNION
+    SELECT o.name
+      FROM culvert.rooms r
+      JOIN culvert.memberships m ON m.room_id = r.id AND m.until IS NULL
+      JOIN culvert.online(ns) o ON o.id = m.client_id
+     WHERE r.namespace_id = ns AND r.name = ANY (rooms);
+END;
 
 -- is_online tells whether some instance holds a lease for a client.
--- +goose StatementBegin
-CREATE FUNCTION culvert.is_online(client_id bigint) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM culvert.leases l WHERE l.client_id = is_online.client_id AND l.until > clock_timestamp())
-$$;
--- +goose StatementEnd
-
--- matches tells whether a name is one of the patterns, in which "*" stands for any
--- run of characters.
--- +goose StatementBegin
-CREATE FUNCTION culvert.matches(patterns text[], name text) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT EXISTS (
-           SELECT FROM unnest(patterns) AS p (pattern)
-            WHERE name LIKE replace(replace(replace(replace(p.pattern, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%'))
-$$;
--- +goose StatementEnd
+CREATE OR REPLACE FUNCTION culvert.is_online(client_id bigint) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM culvert.leases l WHERE l.client_id = is_online.client_id AND l.until > clock_timestamp());
+END;
 
 -- announce tells the rooms that ask for it (see namespaces.presence) which of the
 -- given clients came or went, as durable events in their place. The caller has locked
 -- the clients' rows, so that of two changes at once each is told once.
--- +goose StatementBegin
-CREATE FUNCTION culvert.announce(ids bigint[]) RETURNS void
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.announce(ids bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     WITH turned AS (
          UPDATE culvert.clients c
@@ -51,13 +66,11 @@ BEGIN
     END IF;
 END
 $$;
--- +goose StatementEnd
 
 -- lease takes, renews or (with a time of zero) gives up leases of an instance for
 -- clients, given in the order of (ns, name). Clients that are not stored are passed over.
--- +goose StatementBegin
-CREATE FUNCTION culvert.lease(instance text, ns integer[], name text[], lease interval[]) RETURNS void
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.lease(instance text, ns integer[], name text[], lease interval[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     ids bigint[];
@@ -83,13 +96,11 @@ BEGIN
     PERFORM culvert.announce(ids);
 END
 $$;
--- +goose StatementEnd
 
 -- expire_leases ends the leases that ran out: those of instances that died. One
 -- instance at a time does so.
--- +goose StatementBegin
-CREATE FUNCTION culvert.expire_leases() RETURNS integer
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION culvert.expire_leases() RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ids bigint[];
 BEGIN
@@ -106,9 +117,3 @@ BEGIN
     RETURN cardinality(ids);
 END
 $$;
--- +goose StatementEnd
-
-REVOKE ALL ON FUNCTION culvert.lease, culvert.expire_leases, culvert.announce, culvert.matches, culvert.is_online FROM PUBLIC;
-
--- +goose Down
-DROP FUNCTION culvert.lease, culvert.expire_leases, culvert.announce, culvert.matches, culvert.is_online;

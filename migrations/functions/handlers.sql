@@ -1,0 +1,68 @@
+-- Handlers: events become jobs.
+
+-- dispatch makes jobs of the events after a handler's position, looking at up to
+-- rows_ rows, and moves the position, both or neither. Another instance that does
+-- so at the moment makes it busy. moved is how many jobs were made, more whether
+-- there was more to look at. lost tells of events of the namespace that retention
+-- took before: after gap_from, up to gap_to.
+--
+-- It reads like culvert.follow and is VOLATILE for the same reason. Culvert's
+-- hidden rooms, which begin with U+0001, are nobody's.
+CREATE OR REPLACE FUNCTION culvert.dispatch(handler integer, rows_ integer, OUT busy boolean, OUT moved integer, OUT more boolean,
+                                 OUT lost boolean, OUT gap_from bigint, OUT gap_to bigint)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    h      culvert.handlers;
+    start  bigint;
+    last   bigint;
+    seen   integer;
+BEGIN
+    moved := 0; more := false; lost := false;
+    SELECT * INTO h FROM culvert.handlers k WHERE k.id = handler FOR UPDATE SKIP LOCKED;
+    busy := NOT FOUND;
+    IF busy THEN
+        RETURN;
+    END IF;
+    -- Below its floor a namespace has no events, also while they still lie there.
+    SELECT greatest(h.position, n.floor) INTO start
+      FROM culvert.namespaces n
+     WHERE n.id = h.namespace_id AND n.name IS NOT NULL;
+    IF NOT FOUND THEN -- deleted: whoever runs the handler finds out and starts over
+        RETURN;
+    END IF;
+    SELECT count(*), max(e."offset") INTO seen, last
+      FROM (SELECT "offset"
+              FROM culvert.events
+             WHERE events."offset" > start
+             ORDER BY events."offset", events.room_id
+             LIMIT rows_) e;
+    IF seen = rows_ THEN
+        more := true;
+        last := last - 1; -- the last one may have more rooms
+    END IF;
+    last := coalesce(last, start);
+    INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
+    SELECT DISTINCT ON (e."offset") h.id, e."offset", r.name, e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.reply_until
+      FROM culvert.events e
+      JOIN culvert.rooms r ON r.id = e.room_id
+     WHERE e."offset" > start AND e."offset" <= last
+       AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
+       AND culvert.handles(h.pattern, e.event)
+     ORDER BY e."offset", r.name COLLATE "C";
+    GET DIAGNOSTICS moved = ROW_COUNT;
+
+    -- Last, because no slice can be dropped any more: this transaction has them locked.
+    SELECT max(r.pruned) INTO gap_to
+      FROM culvert.rooms r
+     WHERE r.namespace_id = h.namespace_id;
+    lost := coalesce(gap_to > h.position, false);
+    gap_from := h.position;
+    last := greatest(last, CASE WHEN lost THEN gap_to END);
+    IF last > h.position THEN
+        UPDATE culvert.handlers k SET position = last, gaps = k.gaps + lost::integer WHERE k.id = h.id;
+    END IF;
+END
+$$;

@@ -1,0 +1,132 @@
+-- Namespaces: made, deleted, swept, and their retention.
+
+-- registry_changed has every instance read the registry again. It is the last
+-- call of a transaction that changed some of it, for it holds back the others.
+CREATE OR REPLACE FUNCTION culvert.registry_changed() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE culvert.registry SET version = version + 1;
+    PERFORM pg_notify('culvert', 'registry');
+END
+$$;
+
+-- make_namespace makes a namespace unless there is one of that name. It begins
+-- at the head: all that is stored for it comes later.
+CREATE OR REPLACE FUNCTION culvert.make_namespace(name_ text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM culvert.namespaces n WHERE n.name = name_) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO culvert.namespaces (name, born, floor)
+    SELECT name_, o.last_value, o.last_value FROM culvert.offsets o
+    ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END
+$$;
+
+-- delete_namespace closes a namespace for good: from its commit on nobody finds
+-- it by its name, and no append gets into it. What it leaves behind is out of
+-- reach, and sweep_namespace takes it away outside of the append lock. False:
+-- there is none.
+CREATE OR REPLACE FUNCTION culvert.delete_namespace(name_ text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Whoever holds the row now, expire above all, is waited for before the append lock.
+    PERFORM FROM culvert.namespaces n WHERE n.name = name_ FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM pg_advisory_xact_lock(1668639862, 1);
+    UPDATE culvert.namespaces n
+       SET name = NULL, deleted_at = clock_timestamp(), retention = NULL, dedup = NULL, presence = NULL
+     WHERE n.name = name_;
+    DELETE FROM culvert.staged s WHERE s.namespace = name_;
+    UPDATE culvert.log SET generation = DEFAULT;
+    PERFORM culvert.registry_changed();
+    RETURN true;
+END
+$$;
+
+-- sweep_namespaces deletes up to limit_ rows of each kind that deleted namespaces
+-- left behind, and returns whether there may be more. Events go with their
+-- slices. The namespace itself goes two days later, when no instance can
+-- remember it any more.
+CREATE OR REPLACE FUNCTION culvert.sweep_namespaces(limit_ integer) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    dead integer[];
+    n    integer;
+    more boolean := false;
+BEGIN
+    SELECT array_agg(s.id) INTO dead FROM culvert.namespaces s WHERE s.name IS NULL;
+    IF dead IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM pg_advisory_xact_lock(1668639862, 2); -- prune and expire update rooms, too
+    DELETE FROM culvert.handlers h WHERE h.namespace_id = ANY (dead);
+    DELETE FROM culvert.keys k
+     WHERE (k.namespace_id, k.key) IN (
+           SELECT d.namespace_id, d.key FROM culvert.keys d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    more := more OR n = limit_;
+    DELETE FROM culvert.clients c
+     WHERE c.id IN (SELECT d.id FROM culvert.clients d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    more := more OR n = limit_;
+    IF more THEN -- rooms come last: memberships refer to them
+        RETURN true;
+    END IF;
+    DELETE FROM culvert.rooms r
+     WHERE r.id IN (SELECT d.id FROM culvert.rooms d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    IF n < limit_ THEN
+        DELETE FROM culvert.namespaces s WHERE s.deleted_at < clock_timestamp() - interval '2 days';
+    END IF;
+    RETURN n = limit_;
+END
+$$;
+
+-- expire raises the floors of namespaces that keep their events for less long
+-- than the longest one does: each past the next slice that was closed longer ago
+-- than its retention (keep, the server's, where it has none of its own). One
+-- slice a call, as in prune. It returns how many floors it raised.
+CREATE OR REPLACE FUNCTION culvert.expire(keep interval) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    longest interval;
+    due     record;
+    raised  integer := 0;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(1668639862, 2) THEN
+        RETURN 0;
+    END IF;
+    SELECT greatest(keep, max(n.retention)) INTO longest FROM culvert.namespaces n;
+    FOR due IN
+        SELECT s.n, s.last, array_agg(n.id) AS namespaces
+          FROM culvert.namespaces n
+         CROSS JOIN LATERAL (
+               SELECT s.n, s.last
+                 FROM culvert.slices s
+                WHERE s.last > n.floor AND s.closed_at < clock_timestamp() - coalesce(n.retention, keep)
+                ORDER BY s.n LIMIT 1) s
+         WHERE n.name IS NOT NULL AND coalesce(n.retention, keep) < longest
+         GROUP BY s.n, s.last
+         ORDER BY s.n
+    LOOP
+        EXECUTE format(
+            'UPDATE culvert.rooms r SET pruned = greatest(r.pruned, gone.last)
+               FROM (SELECT e.room_id, max(e."offset") AS last
+                       FROM culvert.%I e
+                       JOIN culvert.rooms d ON d.id = e.room_id AND d.namespace_id = ANY ($1)
+                      GROUP BY e.room_id) gone
+              WHERE r.id = gone.room_id', 'events_' || due.n) USING due.namespaces;
+        UPDATE culvert.namespaces n SET floor = due.last WHERE n.id = ANY (due.namespaces);
+        raised := raised + cardinality(due.namespaces);
+    END LOOP;
+    IF raised > 0 THEN
+        PERFORM culvert.registry_changed();
+    END IF;
+    RETURN raised;
+END
+$$;

@@ -1,0 +1,60 @@
+-- Replies: what an event's emitter asked for, and what came.
+
+-- ask stores the asks of one append, with the offset its events are counted from.
+CREATE OR REPLACE FUNCTION culvert.ask(base bigint, at timestamptz, asks json) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+    INSERT INTO culvert.asks ("offset", namespace_id, sender, rooms, except_, until, expected, wanted)
+    SELECT base + a.pos, a.ns, a.sender, a.rooms, a.except_, at + a.ms * interval '1 millisecond', a.expected,
+           coalesce(a.count, cardinality(a.expected))
+      FROM json_to_recordset(asks)
+           AS a (pos integer, ns integer, sender text, rooms text[], except_ text[], ms integer, expected text[], count integer);
+END;
+
+-- reply stores one reply, unless it may not be, and stages the event that tells
+-- the emitter, both or neither. Nobody can read the room a backend without a
+-- client is told in: instances look there for who waits. result is "stored",
+-- "again" (the party replied before), "closed" (too late, or enough have) or
+-- "unknown".
+CREATE OR REPLACE FUNCTION culvert.reply(ask bigint, party text, sender text, data text, is_binary boolean, event_data text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    a  culvert.asks;
+    ns text;
+BEGIN
+    SELECT k.* INTO a FROM culvert.asks k WHERE k."offset" = ask FOR UPDATE;
+    SELECT n.name INTO ns FROM culvert.namespaces n WHERE n.id = a.namespace_id AND n.name IS NOT NULL;
+    IF NOT FOUND THEN
+        RETURN 'unknown';
+    END IF;
+    IF EXISTS (SELECT FROM culvert.replies r WHERE r."offset" = ask AND r.party = party) THEN
+        RETURN 'again';
+    END IF;
+    IF a.until <= clock_timestamp() OR a.expected IS NULL AND a.counted >= a.wanted THEN
+        RETURN 'closed';
+    END IF;
+    INSERT INTO culvert.replies ("offset", party, is_binary, data) VALUES (ask, party, is_binary, data);
+    UPDATE culvert.asks k SET counted = k.counted + 1
+     WHERE k."offset" = ask AND (a.expected IS NULL OR party = ANY (a.expected));
+    INSERT INTO culvert.staged (namespace, rooms, event, data, sender)
+    VALUES (ns, ARRAY[coalesce('@' || a.sender, E'\x01replies')], 'culvert:reply', event_data, sender);
+    RETURN 'stored';
+END
+$$;
+
+-- expected is the parties a reply to an event is expected from, when its emitter
+-- gives no count.
+CREATE OR REPLACE FUNCTION culvert.expected(ns integer, event text, rooms text[], except_ text[]) RETURNS text[]
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT coalesce(array_agg(p.party), '{}')
+      FROM ((SELECT i.name AS party FROM culvert.inside(ns, rooms) i
+             EXCEPT
+             SELECT i.name FROM culvert.inside(ns, except_) i)
+            UNION ALL
+            SELECT E'\x01' || h.name
+              FROM culvert.handlers h
+             WHERE h.namespace_id = ns AND h.answers AND h.live_until > statement_timestamp()
+               AND culvert.handles(h.pattern, event)) p;
+END;
