@@ -5,6 +5,14 @@ import (
 	"time"
 )
 
+// Statements whose cost must not grow with what is stored beside what they ask for.
+const (
+	StateSQL    = stateSQL
+	RoomsSQL    = roomsSQL
+	EveryoneSQL = everyoneSQL
+	OwnSQL      = ownSQL
+)
+
 // RegistryByNotificationAlone keeps the queues opened during the test from
 // polling the registry.
 func RegistryByNotificationAlone(t *testing.T) {

@@ -39,6 +39,9 @@ SELECT culvert.roll($1, $2)`
 const pruneSQL = `
 SELECT culvert.prune($1, $2)`
 
+const countSliceSQL = `
+SELECT culvert.count_slice()`
+
 const expireEventsSQL = `
 SELECT culvert.expire($1)`
 
@@ -69,7 +72,7 @@ DELETE FROM culvert.asks
         LIMIT $1)`
 
 // retainOnce opens the next slice when it is time, drops the oldest one when it
-// is due, raises the floors of namespaces that keep less, and takes away what
+// is due, counts one that was closed, raises the floors of namespaces that keep less, and takes away what
 // deleted ones left behind and idempotency keys older than their window and
 // old asks.
 func (q *Queue) retainOnce(ctx context.Context) error {
@@ -91,6 +94,10 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 	}
 	if raised > 0 {
 		q.o.Logger.Info("retention of namespaces took a slice", "namespaces", raised)
+	}
+	var counted *int
+	if err := q.db.write.QueryRow(ctx, countSliceSQL).Scan(&counted); err != nil {
+		return unavailable(ctx, "count a slice", err)
 	}
 	if err := q.sweep(ctx); err != nil {
 		return err

@@ -18,8 +18,8 @@ SELECT c.name, culvert.is_online(c.id), m.since, l.id
   FROM culvert.log l, culvert.rooms r
   JOIN culvert.memberships m ON m.room_id = r.id AND m.until IS NULL
   JOIN culvert.clients c ON c.id = m.client_id
- WHERE r.namespace_id = $1 AND r.name = $2 AND c.name COLLATE "C" > $3
- ORDER BY c.name COLLATE "C"
+ WHERE r.namespace_id = $1 AND r.name = $2 AND c.name > $3
+ ORDER BY c.name
  LIMIT $4`
 
 // Everybody is a member of Everyone, and a client of its own room, without a
@@ -27,8 +27,14 @@ SELECT c.name, culvert.is_online(c.id), m.since, l.id
 const everyoneSQL = `
 SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
   FROM culvert.log l, culvert.clients c
- WHERE c.namespace_id = $1 AND ($2 = '*' OR '@' || c.name = $2) AND c.name COLLATE "C" > $3
- ORDER BY c.name COLLATE "C"
+ WHERE c.namespace_id = $1 AND $2 = '*' AND c.name > $3
+ ORDER BY c.name
+ LIMIT $4`
+
+const ownSQL = `
+SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
+  FROM culvert.log l, culvert.clients c
+ WHERE c.namespace_id = $1 AND c.name = substr($2, 2) AND c.name > $3
  LIMIT $4`
 
 // Members lists the clients in a room, at most limit, in the order of their names'
@@ -39,8 +45,11 @@ func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client,
 		return nil, err
 	}
 	sql := membersSQL
-	if r.Reserved() {
+	switch {
+	case r == Everyone:
 		sql = everyoneSQL
+	case r.Reserved():
+		sql = ownSQL
 	}
 	rows, err := q.db.read.Query(ctx, sql, id, r.name, after.name, limit)
 	if err != nil {
@@ -60,14 +69,19 @@ type RoomState struct {
 	Last    Offset // of its newest event, also when that is pruned; 0: none yet
 }
 
-// Rooms of one namespace that begin with a control character are Culvert's own.
+// Rooms of one namespace that begin with a control character are Culvert's own. What
+// was counted of a room (see culvert.count_slice) needs no look into its slices.
 const roomsSQL = `
 SELECT r.name,
        (SELECT count(*) FROM culvert.memberships m WHERE m.room_id = r.id AND m.until IS NULL),
-       greatest(r.pruned, coalesce((SELECT max(e."offset") FROM culvert.events e WHERE e.room_id = r.id), 0))
+       greatest(r.pruned, r.newest, (
+         SELECT max(e."offset")
+           FROM culvert.events e
+          WHERE e.room_id = r.id
+            AND e."offset" > (SELECT coalesce(max(s.last), -1) FROM culvert.slices s WHERE s.counted)))
   FROM culvert.rooms r
- WHERE r.namespace_id = $1 AND r.name COLLATE "C" > $2 AND r.name COLLATE "C" >= ' '
- ORDER BY r.name COLLATE "C"
+ WHERE r.namespace_id = $1 AND r.name > $2 AND r.name >= ' '
+ ORDER BY r.name
  LIMIT $3`
 
 // Rooms lists the rooms of a namespace, at most limit, in the order of their names'

@@ -12,17 +12,19 @@ import (
 type ClientState struct {
 	Cursor    Cursor
 	Lag       int  // events for it after the cursor, counted up to MaxLag
-	LagCapped bool // there are more than Lag
+	LagCapped bool // there may be more than Lag
 	Rooms     []Room
 	Online    bool
 	LastSeen  time.Time
 }
 
-// MaxLag bounds the count in ClientState.
-const MaxLag = 100_000
+// MaxLag bounds the count in ClientState, and so what one such question costs.
+const MaxLag = 10_000
 
 // The rooms of a client and its stays in them are one list; $3 and $4 are the rooms
-// nobody has to join.
+// nobody has to join. At most $5 rows are looked at, whatever room they are in: an
+// event that stands in several of the rooms may make the lag smaller than it is, but
+// it is then told as capped.
 const stateSQL = `
 WITH client AS (
        SELECT c.*, n.floor
@@ -40,17 +42,24 @@ WITH client AS (
         WHERE r.namespace_id = $1 AND r.name IN ($3, $4))
 SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
        ARRAY(SELECT name FROM stays WHERE until = $6 AND name NOT IN ($3, $4) ORDER BY name COLLATE "C"),
-       (SELECT count(*)
-          FROM (SELECT DISTINCT e."offset"
-                  FROM stays s
-                  JOIN culvert.events e
-                    ON e.room_id = s.id AND e."offset" > greatest(c.cursor, c.floor) AND e."offset" > s.since AND e."offset" <= s.until
-                 WHERE NOT EXISTS (
-                       SELECT
-                         FROM stays x
-                        WHERE x.name = ANY (e.except_) AND e."offset" > x.since AND e."offset" <= x.until)
-                 LIMIT $5) behind)
-  FROM culvert.log l, client c`
+       behind.events, behind.rows >= $5
+  FROM culvert.log l, client c
+ CROSS JOIN LATERAL (
+       SELECT count(DISTINCT row."offset") FILTER (WHERE NOT row.excepted) AS events, count(*) AS rows
+         FROM (SELECT e."offset",
+                      e.except_ IS NOT NULL AND EXISTS (
+                      SELECT
+                        FROM stays x
+                       WHERE x.name = ANY (e.except_) AND e."offset" > x.since AND e."offset" <= x.until) AS excepted
+                 FROM stays s
+                CROSS JOIN LATERAL (
+                      SELECT f."offset", f.except_
+                        FROM culvert.events f
+                       WHERE f.room_id = s.id AND f."offset" > greatest(c.cursor, c.floor)
+                         AND f."offset" > s.since AND f."offset" <= s.until
+                       ORDER BY f."offset"
+                       LIMIT $5) e
+                LIMIT $5) row) behind`
 
 // ClientState reads a client. Errors: ErrNotFound, ErrUnavailable.
 func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client) (ClientState, error) {
@@ -61,7 +70,7 @@ func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client) (Client
 	s := ClientState{Rooms: []Room{Everyone, c.OwnRoom()}}
 	var joined []string
 	err = q.db.read.QueryRow(ctx, stateSQL, readMode(q.db.read), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset).
-		Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag)
+		Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ClientState{}, ErrNotFound
 	}
@@ -71,8 +80,6 @@ func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client) (Client
 	for _, name := range joined {
 		s.Rooms = append(s.Rooms, Room{name})
 	}
-	if s.Lag > MaxLag {
-		s.Lag, s.LagCapped = MaxLag, true
-	}
+	s.Lag = min(s.Lag, MaxLag)
 	return s, nil
 }

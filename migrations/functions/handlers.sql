@@ -55,9 +55,7 @@ BEGIN
     GET DIAGNOSTICS moved = ROW_COUNT;
 
     -- Last, because no slice can be dropped any more: this transaction has them locked.
-    SELECT max(r.pruned) INTO gap_to
-      FROM culvert.rooms r
-     WHERE r.namespace_id = h.namespace_id;
+    SELECT n.pruned INTO gap_to FROM culvert.namespaces n WHERE n.id = h.namespace_id;
     lost := coalesce(gap_to > h.position, false);
     gap_from := h.position;
     last := greatest(last, CASE WHEN lost THEN gap_to END);

@@ -121,7 +121,10 @@ BEGIN
                        JOIN culvert.rooms d ON d.id = e.room_id AND d.namespace_id = ANY ($1)
                       GROUP BY e.room_id) gone
               WHERE r.id = gone.room_id', 'events_' || due.n) USING due.namespaces;
-        UPDATE culvert.namespaces n SET floor = due.last WHERE n.id = ANY (due.namespaces);
+        UPDATE culvert.namespaces n
+           SET floor = due.last,
+               pruned = greatest(n.pruned, (SELECT max(r.pruned) FROM culvert.rooms r WHERE r.namespace_id = n.id))
+         WHERE n.id = ANY (due.namespaces);
         raised := raised + cardinality(due.namespaces);
     END LOOP;
     IF raised > 0 THEN

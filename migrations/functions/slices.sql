@@ -97,9 +97,14 @@ BEGIN
     END IF;
 
     EXECUTE format(
-        'UPDATE culvert.rooms r SET pruned = greatest(r.pruned, gone.last)
-           FROM (SELECT room_id, max("offset") AS last FROM culvert.%I GROUP BY room_id) gone
-          WHERE r.id = gone.room_id', 'events_' || old.n);
+        'WITH touched AS (
+              UPDATE culvert.rooms r SET pruned = greatest(r.pruned, gone.last)
+                FROM (SELECT room_id, max("offset") AS last FROM culvert.%I GROUP BY room_id) gone
+               WHERE r.id = gone.room_id
+              RETURNING r.namespace_id, r.pruned)
+         UPDATE culvert.namespaces n SET pruned = greatest(n.pruned, t.pruned)
+           FROM (SELECT namespace_id, max(pruned) AS pruned FROM touched GROUP BY namespace_id) t
+          WHERE n.id = t.namespace_id', 'events_' || old.n);
     UPDATE culvert.log SET floor = greatest(floor, old.last);
     DELETE FROM culvert.slices s WHERE s.n = old.n;
     -- A stay that is over explains a gap to a client that has not come past it.
@@ -117,5 +122,28 @@ BEGIN
     END LOOP;
     RAISE EXCEPTION 'slice % is being read and could not be dropped', old.n
         USING ERRCODE = 'lock_not_available', HINT = 'It is tried again; a long query on culvert.events holds it.';
+END
+$$;
+
+-- count_slice notes in each room the offset of its newest event in the oldest closed
+-- slice that was not counted yet, so that whoever asks for it need not look into that
+-- slice. One slice a call; it returns the slice, or NULL when there is none.
+CREATE OR REPLACE FUNCTION culvert.count_slice() RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    slice integer;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(1668639862, 2) THEN -- prune and expire update rooms, too
+        RETURN NULL;
+    END IF;
+    SELECT s.n INTO slice FROM culvert.slices s WHERE s.closed_at IS NOT NULL AND NOT s.counted ORDER BY s.n LIMIT 1;
+    IF slice IS NOT NULL THEN
+        EXECUTE format(
+            'UPDATE culvert.rooms r SET newest = here.newest
+               FROM (SELECT room_id, max("offset") AS newest FROM culvert.%I GROUP BY room_id) here
+              WHERE r.id = here.room_id AND r.newest < here.newest', 'events_' || slice);
+        UPDATE culvert.slices s SET counted = true WHERE s.n = slice;
+    END IF;
+    RETURN slice;
 END
 $$;

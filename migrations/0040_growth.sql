@@ -1,0 +1,27 @@
+-- What a read costs must not grow with what is stored beside what it asks for.
+
+-- +goose Up
+
+-- Lists are in the order of the names' bytes. With another collation than the
+-- database's, the index of the names has that order, and serves both.
+ALTER TABLE culvert.rooms
+    ALTER COLUMN name TYPE text COLLATE "C",
+    -- The offset of its newest event in the slices that were counted, see culvert.count_slice.
+    ADD COLUMN newest bigint NOT NULL DEFAULT 0;
+ALTER TABLE culvert.clients
+    ALTER COLUMN name TYPE text COLLATE "C";
+
+ALTER TABLE culvert.slices ADD COLUMN counted boolean NOT NULL DEFAULT false;
+
+-- The last offset that retention took from any room of it.
+ALTER TABLE culvert.namespaces ADD COLUMN pruned bigint NOT NULL DEFAULT 0;
+UPDATE culvert.namespaces n
+   SET pruned = r.pruned
+  FROM (SELECT namespace_id, max(pruned) AS pruned FROM culvert.rooms GROUP BY namespace_id) r
+ WHERE r.namespace_id = n.id;
+
+-- +goose Down
+ALTER TABLE culvert.namespaces DROP COLUMN pruned;
+ALTER TABLE culvert.slices DROP COLUMN counted;
+ALTER TABLE culvert.rooms DROP COLUMN newest, ALTER COLUMN name TYPE text COLLATE "default";
+ALTER TABLE culvert.clients ALTER COLUMN name TYPE text COLLATE "default";

@@ -1,0 +1,159 @@
+package queue_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// pages is how many pages of 8 KiB a statement touches: its cost, without the noise
+// of a clock.
+func pages(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
+	t.Helper()
+	var out []byte
+	args = append([]any{pgx.QueryExecModeExec}, args...)
+	if err := conn.QueryRow(t.Context(), `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) `+sql, args...).Scan(&out); err != nil {
+		t.Fatal(err)
+	}
+	var plans []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+		}
+	}
+	if err := json.Unmarshal(out, &plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan.Hit + plans[0].Plan.Read
+}
+
+const crowdSQL = `
+WITH r AS (
+       INSERT INTO culvert.rooms (namespace_id, name)
+       SELECT 1, 'crowd-' || lpad(i::text, 8, '0') FROM generate_series(%[1]d, %[2]d) i
+       RETURNING id),
+     c AS (
+       INSERT INTO culvert.clients (namespace_id, name, cursor)
+       SELECT 1, 'crowd-' || lpad(i::text, 8, '0'), 0 FROM generate_series(%[1]d, %[2]d) i
+       RETURNING id)
+SELECT (SELECT count(*) FROM r) + (SELECT count(*) FROM c)`
+
+// What a list, a client's state and a dispatch cost does not grow with the rooms and
+// clients that are stored beside them, nor with the slices that hold old events.
+func TestReadsDoNotGrowWithTheStore(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn := connect(t, dsn)
+	appendOne(t, q, emit("lobby", "1"))
+	cost := func() map[string]int {
+		if _, err := conn.Exec(t.Context(), `VACUUM ANALYZE culvert.rooms, culvert.clients, culvert.handlers`); err != nil {
+			t.Fatal(err)
+		}
+		return map[string]int{
+			"rooms":    pages(t, conn, queue.RoomsSQL, 1, "crowd-00000100", 100),
+			"everyone": pages(t, conn, queue.EveryoneSQL, 1, "*", "crowd-00000100", 100),
+			"own room": pages(t, conn, queue.OwnSQL, 1, "@crowd-00000100", "", 100),
+			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, queue.MaxOffset),
+			"dispatch": pages(t, conn, `SELECT culvert.dispatch(h.id, 2000) FROM culvert.handlers h`),
+		}
+	}
+	sql(t, dsn, fmt.Sprintf(crowdSQL, 1, 1_000),
+		`INSERT INTO culvert.handlers (namespace_id, name, pattern, answers, position, live_until)
+		 SELECT 1, 'h', 'none', false, max("offset"), now() FROM culvert.events`)
+	few := cost()
+	sql(t, dsn, fmt.Sprintf(crowdSQL, 1_001, 60_000))
+	for range 30 { // each with an event of one of the rooms, so that it cannot be left out
+		appendOne(t, q, emit("lobby", "1"))
+		sql(t, dsn, `SELECT culvert.roll('0', 1)`, `SELECT culvert.count_slice()`, `SELECT culvert.count_slice()`)
+	}
+	sql(t, dsn, `UPDATE culvert.handlers SET position = (SELECT max("offset") FROM culvert.events)`)
+	for what, pages := range cost() {
+		// Twice: the index of 60,000 names is a level deeper, and statistics differ.
+		if most := 2*few[what] + 50; pages > most {
+			t.Errorf("%s: %d pages with 60 times as much stored, %d before", what, pages, few[what])
+		}
+	}
+}
+
+// A room's newest event is known wherever it lies: in a slice that was counted, in one
+// that was not, and after it was pruned.
+func TestLastEventOfARoomIsKnown(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	last := func() queue.Offset {
+		t.Helper()
+		states, err := q.Rooms(t.Context(), ns, queue.Room{}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(states, func(s queue.RoomState) bool { return s.Room == room("lobby") })
+		return states[i].Last
+	}
+	stored := appendOne(t, q, emit("lobby", "1")).Cursor.Offset
+	steps := []string{
+		`SELECT`, `SELECT culvert.roll('0', 1)`, `SELECT culvert.count_slice()`, `SELECT culvert.count_slice()`,
+		`SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`,
+	}
+	for _, step := range steps {
+		sql(t, dsn, step)
+		if got := last(); got != stored {
+			t.Errorf("after %s the last event is %d, not %d", step, got, stored)
+		}
+	}
+	stored = appendOne(t, q, emit("lobby", "2")).Cursor.Offset
+	if got := last(); got != stored {
+		t.Errorf("the last event is %d, not %d", got, stored)
+	}
+}
+
+// A client far behind is told so at the cost of its cap, however far that is, and what
+// it is excepted from counts for nothing.
+func TestLagIsCapped(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	away := client("away")
+	subscribe(t, q, queue.Interest{Client: away}).Close()
+	lag := func() (int, bool) {
+		t.Helper()
+		s, err := q.ClientState(t.Context(), ns, away)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Lag, s.LagCapped
+	}
+	own := emit("@away", "1")
+	own.Rooms = append(own.Rooms, queue.Everyone) // in two of its rooms, and one event
+	appendOne(t, q, own)
+	excepted := emit("*", "2")
+	excepted.Except = []queue.Room{room("@away")}
+	appendOne(t, q, excepted)
+	if n, capped := lag(); n != 1 || capped {
+		t.Errorf("lag %d, capped %v", n, capped)
+	}
+	conn := connect(t, dsn)
+	fill := func(from, n int) {
+		sql(t, dsn, fmt.Sprintf(`
+			INSERT INTO culvert.events ("offset", room_id, at, event, data)
+			SELECT o.last_value + i, r.id, now(), 'e', '1'
+			  FROM culvert.offsets o, culvert.rooms r, generate_series(%d, %d) i
+			 WHERE r.name = '*'`, from, from+n-1))
+	}
+	fill(1, queue.MaxLag)
+	if n, capped := lag(); n != queue.MaxLag || !capped {
+		t.Errorf("lag %d, capped %v", n, capped)
+	}
+	ask := func() int {
+		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, queue.MaxOffset)
+	}
+	before := ask()
+	fill(queue.MaxLag+1, 8*queue.MaxLag)
+	if after := ask(); after > 2*before+50 {
+		t.Errorf("%d pages at 9 times the cap, %d at the cap", after, before)
+	}
+}
