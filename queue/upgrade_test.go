@@ -1,0 +1,44 @@
+package queue_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/culvertmq/culvert/internal/localpg"
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/migrations"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// A database of an earlier program is brought up to date with what is in it: its
+// events, cursors, memberships and idempotency keys.
+func TestUpgradeFromVersion11(t *testing.T) {
+	dsn := pgtest.NewServer(t, localpg.Options{}).DSN()
+	old, err := os.ReadFile("../migrations/testdata/version-11.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(t, dsn).PgConn().Exec(t.Context(), string(old)).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrations.Up(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	// Another database than the one the dump is of: its cursors are those of another log.
+	q := open(t, dsn)
+	s := subscribe(t, q, queue.Interest{Client: client("alice"), Earliest: true})
+	if got := next(t, s, 4); got[0] != `{"n":1}` || got[2] != `{"n":3}` || got[3] != "null" {
+		t.Errorf("of the events before the upgrade came %v", got)
+	}
+	again := emit("lobby", `{"n":2}`)
+	again.Event, again.Key = mustParse(queue.ParseEventName, "chat message"), key("k-2")
+	again.Data = data(`{"n":2}`)
+	sql(t, dsn, `UPDATE culvert.keys SET at = clock_timestamp()`)
+	if r := appendOne(t, q, again); !r.Duplicate || r.Cursor.Offset != 3 {
+		t.Errorf("a key from before the upgrade: %+v", r)
+	}
+	appendOne(t, q, emit("lobby", "4"))
+	if got := next(t, s, 1); got[0] != "4" {
+		t.Errorf("after the upgrade came %v", got)
+	}
+}
