@@ -51,6 +51,9 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		if badQuery != nil {
 			return refuse(badParameter, "", badQueryText)
 		}
+		if err := c.query.check(c.r.Method, ec.Path()); err != nil {
+			return err
+		}
 		if err := c.actAs(); err != nil {
 			return err
 		}
@@ -58,6 +61,9 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 			if err := h.knock(c); err != nil {
 				return err
 			}
+		}
+		if err := c.withoutBody(); err != nil {
+			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
 		return serve(c)
@@ -76,6 +82,12 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 		case badQuery != nil:
 			return refuse(badParameter, "", badQueryText)
 		}
+		if err := c.query.check(c.r.Method, ec.Path()); err != nil {
+			return err
+		}
+		if err := c.withoutBody(); err != nil {
+			return err
+		}
 		c.w.Header().Set("Cache-Control", "no-store")
 		return serve(c)
 	}
@@ -88,7 +100,7 @@ func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	// The writer below Echo's: Echo's own Flush swallows errors.
 	c = &call{w: w, r: r, ctl: http.NewResponseController(w.Writer), path: ec}
 	if r.ContentLength != 0 {
-		_ = c.ctl.SetReadDeadline(time.Now().Add(bodyTimeout)) // where it is not supported, the server has its own
+		_ = c.ctl.SetReadDeadline(time.Now().Add(h.o.bodyTimeout)) // where it is not supported, the server has its own
 	}
 	if r.URL.RawQuery != "" {
 		var values url.Values
