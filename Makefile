@@ -19,7 +19,7 @@ help: ## list the targets
 .PHONY: run
 run: ## serve, with the chat at /demo/, on a Postgres of its own (ARGS='--listen :9000' passes flags on)
 	@scripts/need postgres
-	@echo "building bin/culvert: 1 to 2 minutes the first time, while Go downloads and compiles; then some seconds" >&2
+	@echo "building bin/culvert: 1 to 3 minutes the first time, while Go downloads and compiles; then some seconds" >&2
 	@$(GO) build -o bin/culvert .
 	@exec scripts/foreground bin/culvert serve --demo $(ARGS)
 

@@ -54,7 +54,7 @@ func Missing(t testing.TB, what string) {
 			t.Fatal(err)
 		}
 	}
-	t.Skipf("NOT RUN: there is no %s here", what)
+	t.Skipf("NOT RUN: needs %s, which is not here", what)
 }
 
 // uncached returns the file in which tests that are not run are counted. Go takes
