@@ -86,7 +86,7 @@ func newWorld(t *testing.T, system, as string) *world {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"sh", "sed", "cat", "mkdir", "rm", "rmdir", "tee", "chmod", "env", "ln"} {
+	for _, name := range []string{"sh", "sed", "cat", "mkdir", "rm", "rmdir", "tee", "chmod", "env", "ln", "dirname", "mktemp", "sort", "awk", "wc"} {
 		where, err := exec.LookPath(name)
 		if err == nil {
 			err = os.Symlink(where, filepath.Join(w.dir, "bin", name))
@@ -108,8 +108,14 @@ func (w *world) has(names ...string) {
 // need runs scripts/need there and returns the exit code and what it said.
 func (w *world) need(t *testing.T, env []string, args ...string) (int, string) {
 	t.Helper()
+	return w.script(t, "need", env, args...)
+}
+
+// script runs one of the scripts there and returns the exit code and what it said.
+func (w *world) script(t *testing.T, name string, env []string, args ...string) (int, string) {
+	t.Helper()
 	var stderr bytes.Buffer
-	c := exec.CommandContext(t.Context(), tool.Script(t, "need"), args...)
+	c := exec.CommandContext(t.Context(), tool.Script(t, name), args...)
 	c.Env = append([]string{
 		"PATH=" + filepath.Join(w.dir, "bin"), "WORLD=" + w.dir, "CULVERT_NEED_ROOT=" + w.root, "LACKS=" + w.lacks,
 	}, env...)
@@ -122,7 +128,7 @@ func (w *world) need(t *testing.T, env []string, args ...string) (int, string) {
 	return c.ProcessState.ExitCode(), stderr.String()
 }
 
-// ran returns the commands that package managers were given.
+// ran returns the commands that package managers, and other stubs, were given.
 func (w *world) ran(t *testing.T) []string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(w.dir, "log"))
