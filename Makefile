@@ -1,8 +1,9 @@
 # Culvert. `make` lists what there is.
 
-GO      ?= go
-FUZZTIME ?= 10s
-ARGS    ?=
+GO           ?= go
+FUZZTIME     ?= 10s
+SOAK_MINUTES ?= 60
+ARGS         ?=
 
 LINT_VERSION = 2.15.0
 LINT_PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
@@ -11,28 +12,30 @@ LINT_PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VE
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "make %-7s  %s\n", $$1, $$2}'
 
 # Without PostgreSQL on the machine, and no right to install it, culvert
 # downloads one for itself.
 .PHONY: run
 run: ## serve, with the chat at /demo/, on a Postgres of its own (ARGS='--listen :9000' passes flags on)
-	@scripts/need postgres || echo "culvert will try to download PostgreSQL for itself" >&2
-	@$(GO) run . serve --demo $(ARGS)
+	@scripts/need postgres
+	@echo "building bin/culvert: 1 to 3 minutes the first time, while Go downloads and compiles; then some seconds" >&2
+	@$(GO) build -o bin/culvert .
+	@exec scripts/foreground bin/culvert serve --demo $(ARGS)
 
-# The tests come last, so that their verdict is the last thing to read.
 .PHONY: test
-test: ## install what tests need; then vet, lint, test the clients and all else with the race detector
-	scripts/need test
-	$(GO) vet ./...
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory js
-	$(GO) test -race -timeout 20m ./...
+test: ## run every test, after installing what they need (15 minutes; 25 on a new machine)
+	@GO='$(GO)' MAKE='$(MAKE)' scripts/test all
+
+.PHONY: test-go
+test-go: ## run the tests that need only Go and PostgreSQL (4 minutes)
+	@GO='$(GO)' scripts/test go
 
 # The lock file names no registry: npm asks the one it is set to.
 .PHONY: js
 js: ## build and test the JavaScript client, against the real server too
-	@scripts/need test
+	@scripts/need js
+	@echo "npm ci and npm test: about 2 minutes, in which nothing may be printed for a while" >&2
 	cd clients/js && npm ci --ignore-scripts && npm test
 
 # Built by ourselves into ./bin unless that very version is installed already:
@@ -44,7 +47,7 @@ lint: ## check style and the direction of imports
 		if [ "$$("$$candidate" version --short 2>/dev/null)" = "$(LINT_VERSION)" ]; then lint="$$candidate"; break; fi; \
 	done; \
 	if [ -z "$$lint" ]; then \
-		echo "building golangci-lint $(LINT_VERSION) into ./bin, once; this takes a few minutes" >&2; \
+		echo "building golangci-lint $(LINT_VERSION) into ./bin, once: 2 to 4 minutes" >&2; \
 		GOBIN="$(CURDIR)/bin" $(GO) install $(LINT_PACKAGE); \
 		lint=bin/golangci-lint; \
 	fi; \
@@ -64,14 +67,19 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 		done; \
 	done
 
+.PHONY: soak
+soak: ## run the stress test for SOAK_MINUTES (60)
+	@scripts/need postgres
+	STRESS_MINUTES=$(SOAK_MINUTES) $(GO) test -count 1 -v -timeout $$(($(SOAK_MINUTES) + 30))m ./internal/stress
+
 # What it builds is committed: serving the chat takes no Node.js. The test of the
 # chat fails when its sources, or the client's, have moved on.
 .PHONY: web
 web: ## build the script of the chat at /demo/ from web/src and clients/js
-	scripts/need web
+	@scripts/need web
 	cd web && npm ci --silent && npm run --silent build
 
 .PHONY: bench
-bench: build ## measure, as ratios to ceilings of the same run
+bench: build ## measure, as ratios to ceilings of the same run (ARGS passes flags on)
 	@scripts/need postgres
 	bin/culvert bench $(ARGS)

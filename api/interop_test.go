@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/r3labs/sse/v2"
+
+	"github.com/culvertmq/culvert/internal/tool"
 )
 
 // interopNames are events as applications name them, and worse.
@@ -137,6 +139,7 @@ func TestCurl(t *testing.T) {
 // and keeps the last event id by itself. The token is in the URL, as a browser's
 // EventSource needs it.
 func TestEventSource(t *testing.T) {
+	tool.Path(t, "node")
 	dir := t.TempDir()
 	for _, name := range []string{"package.json", "package-lock.json", "listen.mjs"} {
 		b, err := os.ReadFile(filepath.Join("testdata", "interop", name))

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/internal/tool"
 )
 
 // webhook is a line of the file: an emit.
@@ -26,7 +27,7 @@ type webhook struct {
 func TestWebhooks(t *testing.T) {
 	file, err := os.ReadFile(filepath.Join("..", "..", "shared", "data", "github-webhooks.jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("the payloads are not here")
+		tool.Missing(t, "../shared/data/github-webhooks.jsonl")
 	} else if err != nil {
 		t.Fatal(err)
 	}

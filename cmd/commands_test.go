@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/culvertmq/culvert/internal/tool"
 )
 
 // TestCommands runs the commands against one server that made its own Postgres
@@ -49,9 +51,7 @@ func testHealthcheck(t *testing.T, s *program) {
 
 // testCurl runs the commands serve prints, as a shell would.
 func testCurl(t *testing.T, s *program) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Fatal(err)
-	}
+	tool.Path(t, "curl")
 	commands := regexp.MustCompile(`(?m)^  (curl .*)$`).FindAllStringSubmatch(s.stderr.String(), -1)
 	if len(commands) != 3 {
 		t.Fatalf("%d commands in %s", len(commands), s.stderr)

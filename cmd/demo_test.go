@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/culvertmq/culvert/internal/tool"
 )
 
 // skipped is what Node.js says of tests that did not run.
@@ -23,6 +25,12 @@ func TestDemo(t *testing.T) {
 	t.Run("token", func(t *testing.T) { testDemoToken(t, s) })
 	t.Run("requests", func(t *testing.T) { testDemoRequests(t, s) })
 	t.Run("page", func(t *testing.T) { testDemoPage(t, s) })
+	t.Run("chat", func(t *testing.T) { testDemoChat(t, s) })
+}
+
+// testDemoChat is what the page does, in browsers.
+func testDemoChat(t *testing.T, s *program) {
+	tool.Path(t, "node")
 	web, err := filepath.Abs("../web")
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/internal/tool"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -149,7 +150,7 @@ func TestSQLEmitInAPreparedTransaction(t *testing.T) {
 func TestWebhooksComeThroughUnchanged(t *testing.T) {
 	file, err := os.Open("../../shared/data/github-webhooks.jsonl")
 	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("the webhooks are not beside this checkout")
+		tool.Missing(t, "../shared/data/github-webhooks.jsonl")
 	}
 	if err != nil {
 		t.Fatal(err)

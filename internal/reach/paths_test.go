@@ -13,7 +13,7 @@ type path struct {
 	name    string
 	does    string                       // for docs/reach.md
 	streams bool                         // whether a stream gets through, if only for a while
-	short   bool                         // travelled with -short, too, and always by the Go client
+	short   bool                         // travelled by the Go client, too, whether that is recorded or not
 	page    bool                         // the client behaves as in a page of another origin
 	use     string                       // the transport it insists on
 	silence time.Duration                // instead of the usual

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"text/template"
 	"time"
+
+	"github.com/culvertmq/culvert/internal/tool"
 )
 
 // site is what a configuration file may mention.
@@ -70,16 +72,12 @@ func (s *scene) program(t *testing.T, file, options, name string, args ...string
 	return at.Listen
 }
 
-// foreground starts a program that listens at the site's address, and ends it and
+// foreground starts a program, as scripts/need knows it, that listens at the site's address, and ends it and
 // all of its children with the test. In its environment are the addresses.
 func (s *scene) foreground(t *testing.T, at site, name string, args ...string) {
 	t.Helper()
-	where, err := find(name)
-	if err != nil {
-		t.Fatalf("%v: scripts/need test installs it", err)
-	}
 	said := &watch{}
-	p := exec.Command(where, args...)
+	p := exec.Command(tool.Path(t, name), args...)
 	p.Dir = at.Dir
 	p.Env = append(os.Environ(),
 		"LISTEN="+at.Listen, "SITE=http://"+at.Listen, "XDG_DATA_HOME="+at.Dir, "XDG_CONFIG_HOME="+at.Dir, "CULVERT_1="+at.One, "CULVERT_2="+at.Two,
@@ -108,15 +106,6 @@ func (s *scene) foreground(t *testing.T, at site, name string, args ...string) {
 	}
 }
 
-// find looks also where only root does, which is where Debian puts proxies.
-func find(name string) (string, error) {
-	where, err := exec.LookPath(name)
-	if err != nil {
-		return exec.LookPath("/usr/sbin/" + name)
-	}
-	return where, nil
-}
-
 func (s *scene) nginx(t *testing.T, location string) string {
 	return s.program(t, "nginx.conf", location, "nginx", "-e", "stderr", "-c")
 }
@@ -136,13 +125,8 @@ func (s *scene) haproxyAsIs(t *testing.T) string {
 	return at.Listen
 }
 
-// apache is called apache2 by Debian, and httpd by everyone else.
 func (s *scene) apache(t *testing.T, options string) string {
-	name := "apache2"
-	if _, err := find(name); err != nil {
-		name = "httpd"
-	}
-	return s.program(t, "apache.conf", options, name, "-DFOREGROUND", "-f")
+	return s.program(t, "apache.conf", options, "apache", "-DFOREGROUND", "-f")
 }
 
 func (s *scene) caddy(t *testing.T, options string) string {

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/culvertmq/culvert/internal/tool"
 )
 
 // orders are what a client is told, as JSON in its first argument.
@@ -28,6 +30,7 @@ type traveller func(ctx context.Context, orders string) *exec.Cmd
 // javaScript makes one file of the library and the program that drives it.
 func javaScript(t *testing.T) traveller {
 	t.Helper()
+	tool.Path(t, "node")
 	const library = "../../clients/js"
 	esbuild := filepath.Join(library, "node_modules/.bin/esbuild")
 	if _, err := os.Stat(esbuild); err != nil {

@@ -1,22 +1,24 @@
 // The browsers of the tests: those of the system, not ones of Playwright's own.
-import { existsSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { chromium, firefox } from 'playwright-core'
 
-const programs = {
-  chromium: [
-    process.env.CULVERT_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome',
-    '/Applications/Chromium.app/Contents/MacOS/Chromium',
-  ],
-  firefox: [
-    process.env.CULVERT_FIREFOX, '/usr/bin/firefox-esr', '/usr/bin/firefox', '/Applications/Firefox.app/Contents/MacOS/firefox',
-  ],
-}
+const need = fileURLToPath(new URL('../../scripts/need', import.meta.url))
 
-const find = (kind) => programs[kind].find((p) => p && existsSync(p))
+const find = (kind, what) => spawnSync(need, ['find', kind, what], { encoding: 'utf8' })
+
+/** Why the test called what is to be skipped; undefined where there is that browser. scripts/need knows, and counts. */
+export function missing(kind, what) {
+  const { status, stderr, error } = find(kind, what)
+  if (status === 3) return stderr.trim()
+  if (status !== 0) throw error ?? new Error(stderr)
+}
 
 /** Starts a browser. It asks nothing of the network but what the pages do. */
 export async function launch(kind) {
-  const executablePath = find(kind)
+  const { status, stdout, stderr } = find(kind, 'a test that did not ask for it')
+  if (status !== 0) throw new Error(stderr)
+  const executablePath = stdout.trim()
   if (kind === 'chromium') {
     return chromium.launch({
       executablePath,
@@ -34,13 +36,6 @@ export async function launch(kind) {
       'network.captive-portal-service.enabled': false, 'services.settings.server': 'data:,',
     },
   })
-}
-
-/** Why there are no tests in Firefox; undefined where there must be: Debian has the package. */
-export function withoutFirefox() {
-  if (find('firefox')) return
-  const debian = existsSync('/etc/os-release') && /^ID=debian$/m.test(readFileSync('/etc/os-release', 'utf8'))
-  if (process.env.CI !== 'true' || !debian) return 'there is no Firefox here (scripts/need test installs it where it can)'
 }
 
 export const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }

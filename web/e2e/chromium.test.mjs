@@ -1,7 +1,7 @@
 // The chat, used by people in Chromium against a real server.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { launch, phone } from './browser.mjs'
+import { launch, missing, phone } from './browser.mjs'
 import { keyboard } from './keyboard.mjs'
 import { crash, killed } from './killed.mjs'
 import { network } from './network.mjs'
@@ -11,12 +11,8 @@ import { talk } from './talk.mjs'
 import { way } from './way.mjs'
 
 let browser
-before(async () => (browser = await launch('chromium')))
-after(() => browser?.close())
 
-describe('the chat in Chromium, by keyboard', () => keyboard(() => browser))
-
-describe('the chat in Chromium', { concurrency: 4, timeout: 300_000 }, () => {
+function chat() {
   talk(() => browser)
   network(() => browser)
   killed(() => browser, crash)
@@ -46,4 +42,13 @@ describe('the chat in Chromium', { concurrency: 4, timeout: 300_000 }, () => {
     await gus.go()
     await hal.go()
   })
-})
+}
+
+const skip = missing('chromium', 'the chat in Chromium')
+if (skip) it('the chat in Chromium', { skip })
+else {
+  before(async () => (browser = await launch('chromium')))
+  after(() => browser?.close())
+  describe('the chat in Chromium, by keyboard', () => keyboard(() => browser))
+  describe('the chat in Chromium', { concurrency: 4, timeout: 300_000 }, chat)
+}

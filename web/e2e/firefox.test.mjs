@@ -1,7 +1,7 @@
 // The same in Firefox, and people in either browser in one room.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { launch, phone, withoutFirefox } from './browser.mjs'
+import { launch, missing, phone } from './browser.mjs'
 import { keyboard } from './keyboard.mjs'
 import { close, killed } from './killed.mjs'
 import { network } from './network.mjs'
@@ -15,7 +15,8 @@ function chat() {
   network(() => firefox)
   killed(() => firefox, close)
 
-  it('somebody in Firefox and somebody in Chromium', async (t) => {
+  const both = 'somebody in Firefox and somebody in Chromium'
+  it(both, { skip: missing('chromium', both) }, async (t) => {
     const chromium = await launch('chromium')
     t.after(() => chromium.close())
     const max = await Person.come(firefox, 'Max', own('both'), phone)
@@ -43,8 +44,8 @@ function chat() {
   })
 }
 
-const missing = withoutFirefox()
-if (missing) it('the chat in Firefox', { skip: missing })
+const skip = missing('firefox', 'the chat in Firefox')
+if (skip) it('the chat in Firefox', { skip })
 else {
   before(async () => (firefox = await launch('firefox')))
   after(() => firefox?.close())

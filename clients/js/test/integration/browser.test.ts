@@ -1,21 +1,29 @@
 // The package as it is built, in pages without a bundler, of another origin than the server's.
 import { connect, type Socket } from '@culvert/client'
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Server, token } from './server.js'
 
 const browsers = [
-  { name: 'Chromium', programs: ['chromium', 'chromium-browser', 'google-chrome'], own: process.env.CULVERT_CHROMIUM,
+  { name: 'Chromium',
     args: (dir: string) => ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--user-data-dir=' + dir] },
-  { name: 'Firefox', programs: ['firefox-esr', 'firefox'], own: process.env.CULVERT_FIREFOX,
+  { name: 'Firefox',
     args: (dir: string) => ['--headless', '--no-remote', '--profile', dir] },
 ]
+
+/** Asks scripts/need for a browser, for the test called what. It knows when a test is to be skipped, and why, and counts. */
+function find(name: string, what: string): { program?: string; skip?: string } {
+  const { status, stdout, stderr, error } = spawnSync(resolve('../../scripts/need'), ['find', name.toLowerCase(), what], { encoding: 'utf8' })
+  if (status === 0) return { program: stdout.trim() }
+  if (status === 3) return { skip: stderr.trim() }
+  throw error ?? new Error(stderr)
+}
 
 const page = (module: string, server: string, token: string) => `<!doctype html><script type="module">
   const report = (o) => fetch('/report', { method: 'POST', body: JSON.stringify(o) })
@@ -69,12 +77,11 @@ after(async () => {
   site.closeAllConnections()
 })
 
-for (const { name, programs, own, args } of browsers) {
-  const program = own ?? programs.map((p) => '/usr/bin/' + p).find(existsSync)
+for (const { name, args } of browsers) {
   for (const module of ['index.js', 'culvert.min.js']) {
-    // That Debian has its Firefox, the test of the chat sees to.
-    const skip = program || (process.env.CI === 'true' && name === 'Chromium') ? false : `there is no ${name} here`
-    test(`${name} uses dist/${module}, without a bundler, across origins`, { skip, timeout: 120_000 }, async () => {
+    const what = `${name} uses dist/${module}, without a bundler, across origins`
+    const { program, skip } = find(name, what)
+    test(what, { skip, timeout: 120_000 }, async () => {
       html = page(module, server.url, token(`${name}-${module}`))
       const dir = mkdtempSync(join(tmpdir(), 'culvert-browser-'))
       const report = new Promise<any>((done) => (told = done))

@@ -1,0 +1,82 @@
+// Package tool finds the programs that tests need beside Go and PostgreSQL, and says
+// what becomes of a test on a machine without them.
+package tool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// skipped is the exit code of scripts/need for a test that is not to be run.
+const skipped = 3
+
+// Path returns where a program is that scripts/need knows by this name. Without it
+// the test is skipped, and counted by `make test`, or fails where CI=true. With
+// -short a test that needs more than Go and PostgreSQL is always skipped.
+func Path(t testing.TB, name string) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("needs %s: not run with -short", name)
+	}
+	var stdout, stderr bytes.Buffer
+	find := exec.CommandContext(t.Context(), Script(t, "need"), "find", name, t.Name()) //nolint:gosec // it is our own
+	find.Stdout, find.Stderr = &stdout, &stderr
+	err := find.Run()
+	if err == nil {
+		return strings.TrimSpace(stdout.String())
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == skipped {
+		uncached()
+		t.Skip(strings.TrimSpace(stderr.String()))
+	}
+	t.Fatalf("find %s: %v\n%s", name, err, stderr.String())
+	return ""
+}
+
+// Missing skips a test, and counts it, for want of something that nobody can install
+// for it, so that not even CI=true makes it an error.
+func Missing(t testing.TB, what string) {
+	t.Helper()
+	if file := uncached(); file != "" {
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600) //nolint:gosec // scripts/test made it
+		if err == nil {
+			_, err = fmt.Fprintf(f, "%s\t%s\n", what, t.Name())
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Skipf("NOT RUN: needs %s, which is not here", what)
+}
+
+// uncached returns the file in which tests that are not run are counted. Go takes
+// the results of a package from its cache while what the tests looked at is as it
+// was; each run of `make test` has a file of its own, and counts again.
+func uncached() string {
+	_ = os.Getenv("CI") // decides, too
+	return os.Getenv("CULVERT_NOT_RUN")
+}
+
+// Script returns the path of a file of the folder scripts.
+func Script(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	for ; err == nil; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, "scripts", name)
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	t.Fatalf("there is no go.mod in a folder above: %v", err)
+	return ""
+}

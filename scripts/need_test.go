@@ -1,0 +1,201 @@
+package scripts
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// proxies are what the tests of the clients run between.
+var proxies = []string{"nginx", "haproxy", "apache2", "squid", "caddy"}
+
+// aptInstall, with packages, is what Debian is asked for.
+const aptInstall = "apt-get install -y -qq --no-install-recommends "
+
+// everything is what each system is asked for where nothing is there, in order.
+var everything = map[string][]string{
+	"apt-get": slices.Concat([]string{
+		"apt-get update -qq",
+		aptInstall + "postgresql-common",
+		aptInstall + "postgresql",
+		aptInstall + "gcc libc6-dev",
+		aptInstall + "nodejs npm",
+		aptInstall + "curl ca-certificates",
+		aptInstall + "shellcheck",
+		aptInstall + "chromium",
+		aptInstall + "firefox-esr",
+	}, each(aptInstall, proxies)),
+	"apk": {
+		"apk add --quiet postgresql",
+		"apk add --quiet build-base",
+		"apk add --quiet nodejs npm",
+		"apk add --quiet curl",
+		"apk add --quiet shellcheck",
+		"apk add --quiet chromium",
+		"apk add --quiet firefox-esr",
+		"apk add --quiet nginx",
+		"apk add --quiet haproxy",
+		"apk add --quiet apache2 apache2-proxy",
+		"apk add --quiet squid",
+		"apk add --quiet caddy",
+	},
+	"brew": {
+		"brew install --quiet postgresql@17",
+		"brew install --quiet node",
+		"brew install --quiet curl",
+		"brew install --quiet shellcheck",
+		"brew install --quiet --cask chromium",
+		"brew install --quiet --cask firefox",
+		"brew install --quiet nginx",
+		"brew install --quiet haproxy",
+		"brew install --quiet httpd",
+		"brew install --quiet squid",
+		"brew install --quiet caddy",
+	},
+}
+
+func each(before string, names []string) (lines []string) {
+	for _, name := range names {
+		lines = append(lines, before+name)
+	}
+	return lines
+}
+
+// Every system is asked for each tool that is missing, once, as root or through sudo.
+func TestNeedInstallsEverything(t *testing.T) {
+	for system, want := range everything {
+		for _, as := range []string{"root", "sudo"} {
+			t.Run(system+" as "+as, func(t *testing.T) {
+				w := newWorld(t, system, as)
+				if system == "brew" {
+					w.has("gcc") // Apple's
+				} else if as == "sudo" {
+					want = each("sudo ", want)
+				}
+				code, stderr := w.need(t, nil, "test")
+				if code != 0 || strings.Contains(stderr, "CANNOT") {
+					t.Errorf("exit code %d\n%s", code, stderr)
+				}
+				if got := w.ran(t); !slices.Equal(got, want) {
+					t.Errorf("ran\n%s\nwant\n%s\nit said\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"), stderr)
+				}
+				for _, file := range []string{dropIn, policy} {
+					if _, err := os.Stat(filepath.Join(w.root, file)); err == nil {
+						t.Errorf("%s is left behind", file)
+					}
+				}
+				if code, stderr := w.need(t, []string{"CI=true"}, "test"); code != 0 || stderr != "" {
+					t.Errorf("once more: exit code %d, %s", code, stderr)
+				}
+				if got := w.ran(t); !slices.Equal(got, want) {
+					t.Errorf("once more: ran %q", got)
+				}
+			})
+		}
+	}
+}
+
+// A policy of the operator is not ours to change.
+func TestNeedKeepsThePolicy(t *testing.T) {
+	w := newWorld(t, "apt-get", "root")
+	own := filepath.Join(w.root, policy)
+	if err := os.WriteFile(own, []byte("the operator's"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := w.need(t, nil, "test"); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	if b, err := os.ReadFile(own); err != nil || string(b) != "the operator's" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// Without a way to install, need says what to type, and names the very tool.
+func TestNeedGivesUp(t *testing.T) {
+	for _, c := range []struct{ system, as, tool, say string }{
+		{"apt-get", "user", "web", "sudo apt-get install nodejs npm"},
+		{"apt-get", "user", "test", "sudo apt-get install gcc libc6-dev"},
+		{"apk", "user", "web", "apk add nodejs npm"},
+		{"apk", "user", "test", "apk add build-base"},
+		{"brew", "user", "test", "xcode-select --install"},
+		{"unknown", "root", "web", "Node.js with npm (https://nodejs.org)"},
+		{"unknown", "root", "test", "gcc or clang"},
+		{"unknown", "user", "test", "PostgreSQL server 14 or newer; or set CULVERT_PG_BIN"},
+	} {
+		t.Run(c.system+" "+c.as+" "+c.tool, func(t *testing.T) {
+			w := newWorld(t, c.system, c.as)
+			code, stderr := w.need(t, nil, c.tool)
+			if code != 1 || !strings.Contains(stderr, c.say) {
+				t.Errorf("exit code %d, want 1 and %q\n%s", code, c.say, stderr)
+			}
+			if got := w.ran(t); c.system != "brew" && len(got) > 0 {
+				t.Errorf("ran %q without the right to", got)
+			}
+		})
+	}
+}
+
+// What only some tests need may be missing, but never where CI=true.
+func TestNeedGoesOnWithout(t *testing.T) {
+	for _, name := range slices.Concat([]string{"shellcheck", "chromium", "firefox-esr"}, proxies) {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "apt-get", "sudo")
+			w.lacks = name
+			code, stderr := w.need(t, nil, "test")
+			if code != 0 || strings.Count(stderr, "CANNOT INSTALL") != 1 || !strings.Contains(stderr, "sudo apt-get install "+name+"\n") {
+				t.Errorf("exit code %d\n%s", code, stderr)
+			}
+			if code, stderr := w.need(t, []string{"CI=true"}, "test"); code != 1 {
+				t.Errorf("with CI=true: exit code %d\n%s", code, stderr)
+			}
+		})
+	}
+	t.Run("PostgreSQL", func(t *testing.T) { // which culvert can download
+		w := newWorld(t, "unknown", "user")
+		if code, stderr := w.need(t, nil, "postgres"); code != 0 || !strings.Contains(stderr, "download") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	})
+}
+
+// find is the rule by which tests are skipped.
+func TestNeedFind(t *testing.T) {
+	w := newWorld(t, "apt-get", "root")
+	w.has("squid", "chromium")
+	notRun := filepath.Join(t.TempDir(), "not-run")
+	for _, c := range []struct {
+		tool, env string
+		code      int
+		say       string
+		line      string
+	}{
+		{"squid", "", 0, "", ""},
+		{"squid", "CI=true", 0, "", ""},
+		{"chromium", "", 0, "", ""},
+		{"nginx", "", 3, "NOT RUN: TestX needs nginx, which is not here", "nginx\tTestX\n"},
+		{"nginx", "CI=false", 3, "NOT RUN: TestX", "nginx\tTestX\n"},
+		{"firefox", "", 3, "TestX needs Firefox, which", "Firefox\tTestX\n"},
+		{"node", "", 3, "TestX needs Node.js with npm", "Node.js with npm\tTestX\n"},
+		{"cc", "", 3, "TestX needs a C compiler", "a C compiler\tTestX\n"},
+		{"postgres", "", 3, "TestX needs PostgreSQL 14", "PostgreSQL 14 or newer\tTestX\n"},
+		{"nginx", "CI=true", 1, "with CI=true no test is skipped", ""},
+		{"nginx", "CI=1", 1, "with CI=1 no test is skipped", ""},
+		{"chromium", "CULVERT_CHROMIUM=/no/such", 2, "CULVERT_CHROMIUM=/no/such is no browser that runs", ""},
+		{"postgres", "CULVERT_PG_BIN=/no/such", 2, "CULVERT_PG_BIN=/no/such holds no PostgreSQL", ""},
+		{"ngnix", "", 2, "ngnix is no tool", ""},
+	} {
+		if err := os.WriteFile(notRun, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, stderr := w.need(t, []string{c.env, "CULVERT_NOT_RUN=" + notRun}, "find", c.tool, "TestX")
+		line, err := os.ReadFile(notRun)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code != c.code || !strings.Contains(stderr, c.say) || (c.say == "" && stderr != "") || string(line) != c.line {
+			t.Errorf("%s %s: exit code %d, %q, line %q", c.tool, c.env, code, stderr, line)
+		}
+	}
+}
