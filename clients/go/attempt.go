@@ -78,7 +78,7 @@ func (f *follower) lateness(t Transport) error {
 		return errLate
 	case !f.ladder.open:
 		return errNoHello
-	case f.ladder.batched():
+	case f.ladder.batched(), f.ladder.owed:
 		return errBursts
 	}
 	return errSilence
