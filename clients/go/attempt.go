@@ -27,7 +27,7 @@ func (f *follower) token(parent context.Context) error {
 	defer cancel(nil)
 	f.holds(cancel)
 	defer f.holds(nil)
-	ctx, stop := context.WithTimeoutCause(ctx, callTime, errLate)
+	ctx, stop := context.WithTimeoutCause(ctx, tokenTime, errSlowToken)
 	defer stop()
 	_, err := f.c.tokens.get(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {

@@ -61,12 +61,15 @@ func (p *Problem) Said() string {
 }
 
 // Temporary reports whether the same request may succeed later: after anything but
-// a refusal by the server itself. What something on the way says is no refusal,
+// a refusal by the server itself; a token that is not valid yet comes with a time to
+// wait. What something on the way says is no refusal,
 // unless it says that the request is too large for it.
 func (p *Problem) Temporary() bool {
 	switch p.Status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return true
+	case http.StatusUnauthorized:
+		return p.Foreign || p.RetryAfter > 0
 	}
 	return p.Status >= 500 || p.Foreign && p.Status != http.StatusRequestEntityTooLarge
 }

@@ -39,6 +39,8 @@ func TestTemporary(t *testing.T) {
 		&Problem{Status: 408}:                                    true,
 		&Problem{Status: 400}:                                    false,
 		&Problem{Status: 404}:                                    false,
+		&Problem{Status: 401}:                                    false,
+		&Problem{Status: 401, RetryAfter: time.Second}:           true,
 		&Problem{Status: 404, Foreign: true}:                     true,
 		&Problem{Status: 413, Foreign: true}:                     false,
 		errors.New("connection refused"):                         true,

@@ -36,7 +36,7 @@ type Request struct {
 
 // Do sends one request, for what this package has no method for. Any answer but a
 // 2xx is a *Problem; the caller closes the body of one that is. A refused token is
-// renewed and the request sent again, once.
+// renewed and the request sent again, once, unless it is only not valid yet.
 func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	c.mu.Lock()
 	closed := c.closed
@@ -50,8 +50,8 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	}
 	resp, err := c.send(ctx, r, token)
 	var p *Problem
-	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized {
-		return resp, err
+	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized || p.RetryAfter > 0 {
+		return resp, err // not valid yet: another one would be even younger
 	}
 	fresh, renewErr := c.tokens.renew(ctx, token)
 	if renewErr != nil {
