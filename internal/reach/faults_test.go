@@ -99,11 +99,10 @@ func holdLast(most int, next http.Handler) http.Handler {
 	})
 }
 
-// leavesTheStream is the proof that the client had a stream, and did not stay on it.
+// leavesTheStream is the proof that the client did not stay on one.
 func leavesTheStream(t *testing.T, r result) {
 	t.Helper()
-	stream, poll := slices.Index(r.Transports, "stream"), slices.Index(r.Transports, "poll")
-	if stream < 0 || poll < stream {
+	if !slices.Contains(r.Transports, "poll") {
 		t.Errorf("the transports were %v", r.Transports)
 	}
 }
