@@ -15,6 +15,8 @@ type hello struct {
 	cursor            queue.Cursor
 	log               string
 	heartbeat, maxAge time.Duration
+	settle            time.Duration // the first pauses are no longer
+	at                time.Time
 	// retry is how long a client waits after a connection that broke.
 	retry time.Duration
 	// id makes the cursor the client's position. It is left out for a client
@@ -31,6 +33,10 @@ func (m hello) frame() []byte {
 	b = appendSeconds(b, m.heartbeat)
 	b = append(b, `,"max_age":`...)
 	b = appendSeconds(b, m.maxAge)
+	b = append(b, `,"settle":`...)
+	b = appendSeconds(b, m.settle)
+	b = append(b, `,"at":`...)
+	b = appendTime(b, m.at)
 	f := sse.Event{Event: []byte("culvert:hello"), Data: append(b, '}'), Retry: milliseconds(m.retry)}
 	if m.id {
 		f.ID = m.cursor.Append(nil)

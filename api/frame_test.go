@@ -50,8 +50,8 @@ func TestGoldenFrames(t *testing.T) {
 		return eventFrame(e)
 	}
 	frames := [][]byte{
-		hello{client: mustClient("alice"), cursor: cursorOf("k3f9:4711"), log: "k3f9", heartbeat: 15 * time.Second, maxAge: 3300 * time.Second, retry: 1234 * time.Millisecond, id: true}.frame(),
-		hello{cursor: cursorOf("k3f9:0"), log: "k3f9", heartbeat: 1500 * time.Millisecond, maxAge: time.Minute, retry: time.Second}.frame(),
+		hello{client: mustClient("alice"), cursor: cursorOf("k3f9:4711"), log: "k3f9", heartbeat: 15 * time.Second, maxAge: 3300 * time.Second, retry: 1234 * time.Millisecond, id: true, settle: time.Second, at: noon}.frame(),
+		hello{cursor: cursorOf("k3f9:0"), log: "k3f9", heartbeat: 1500 * time.Millisecond, maxAge: time.Minute, retry: time.Second, settle: 500 * time.Millisecond, at: noon}.frame(),
 		event("lobby", "chat message", `{"text":"hi"}`, func(e *queue.Event) { e.From = mustClient("alice") }),
 		event("*", "e", "null", nil),
 		event(`octo-org/"repo"\ü`, " leads with a space, ends with one ", `"line\nbreak"`, func(e *queue.Event) { e.From = mustClient(`<"\>`) }),

@@ -322,9 +322,15 @@ func (s *sseStream) next() sseFrame {
 }
 
 // expect returns the next frame, which must be of this type.
+//
+// Heartbeats come when the server has nothing else to say for a second: they are skipped
+// unless one is expected.
 func (s *sseStream) expect(event string) sseFrame {
 	s.t.Helper()
 	f := s.next()
+	for f.event == "culvert:heartbeat" && event != f.event {
+		f = s.next()
+	}
 	if f.event != event {
 		s.t.Fatalf("frame %+v, want %s", f, event)
 	}

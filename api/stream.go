@@ -13,6 +13,12 @@ import (
 const (
 	streamLimit = 2000 // events of one Poll
 
+	// Something on the way may hold back the last of what was written until more comes.
+	// So the first pauses of a stream are ended soon, which frees what it holds, and by a
+	// frame the client knows to expect: when it stays away, the client does, too.
+	settleTime  = time.Second
+	settleTimes = 3
+
 	retryLeast, retryMost = 250 * time.Millisecond, 2 * time.Second
 )
 
@@ -30,6 +36,9 @@ type stream struct {
 	out  outlet
 	last time.Time // of the last write
 
+	settling int  // so many pauses are still to be ended soon
+	pausing  bool // something other than a heartbeat was written last
+
 	who    caller
 	reads  []queue.Room // of an ad hoc subscription
 	oldest time.Time    // when its age ends it
@@ -40,6 +49,7 @@ type stream struct {
 
 	retry  time.Duration // 0: Postgres answered last time
 	paused *time.Timer   // until it fires; nil: not
+	resume time.Time     // when it does
 	again  atomic.Bool   // it has fired
 }
 
@@ -57,7 +67,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	s := &stream{h: h, sub: sub, out: h.outlet(c), who: c.who, reads: q.interest.Rooms, last: time.Now()}
+	s := &stream{h: h, sub: sub, out: h.outlet(c), who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
 	s.oldest = s.last.Add(h.age())
 	s.timer = time.AfterFunc(h.o.Heartbeat, func() {
 		s.rung.Store(true)
@@ -100,7 +110,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 			}
 			return nil // otherwise the client is gone
 		}
-		if s.again.Swap(false) {
+		if s.again.Swap(false) && !time.Now().Before(s.resume) { // not that of a timer stopped too late
 			s.paused = nil
 		}
 		more = s.paused == nil
@@ -113,7 +123,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 		}
 		// Writes do not touch the timer: it finds out here whether there was silence.
 		quiet := time.Since(s.last)
-		if due = quiet >= h.o.Heartbeat; due {
+		if due = quiet >= s.patience(); due {
 			more, quiet = true, 0
 		}
 		s.arm(quiet)
@@ -123,7 +133,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 func (h *Handler) greeting(c *call, sub subscription, q receipt) hello {
 	return hello{
 		client: c.who.client, cursor: sub.Cursor(), log: h.queue.Head().Log,
-		heartbeat: h.o.Heartbeat, maxAge: h.o.MaxAge,
+		heartbeat: h.o.Heartbeat, maxAge: h.o.MaxAge, settle: min(settleTime, h.o.Heartbeat), at: time.Now(),
 		retry: h.jitter(time.Second, 3*time.Second), id: q.interest.After.IsZero(),
 	}
 }
@@ -145,7 +155,24 @@ func (s *stream) plan() {
 
 // arm sets the timer for what comes first: the end, or a heartbeat after so much silence.
 func (s *stream) arm(quiet time.Duration) {
-	s.timer.Reset(min(time.Until(s.ends), s.h.o.Heartbeat-quiet))
+	s.timer.Reset(min(time.Until(s.ends), s.patience()-quiet))
+}
+
+// patience is how long the stream may be silent now.
+func (s *stream) patience() time.Duration {
+	if s.settling > 0 && s.pausing {
+		return min(settleTime, s.h.o.Heartbeat)
+	}
+	return s.h.o.Heartbeat
+}
+
+// beat writes a heartbeat.
+func (s *stream) beat() error {
+	if s.pausing && s.settling > 0 {
+		s.settling--
+	}
+	s.pausing = false
+	return s.send(heartbeatFrame(s.sub.Cursor(), time.Now()))
 }
 
 // deliver writes what Poll has now and reports whether there is more. With due,
@@ -167,7 +194,7 @@ func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 		s.pause(err)
 	}
 	if due {
-		return b.More, s.send(heartbeatFrame(s.sub.Cursor(), time.Now()))
+		return b.More, s.beat()
 	}
 	return b.More, nil
 }
@@ -182,7 +209,9 @@ func (s *stream) pause(err error) {
 	if s.paused != nil {
 		s.paused.Stop() // a heartbeat was due meanwhile
 	}
-	s.paused = time.AfterFunc(s.h.jitter(s.retry/2, s.retry), func() {
+	wait := s.h.jitter(s.retry/2, s.retry)
+	s.resume = time.Now().Add(wait)
+	s.paused = time.AfterFunc(wait, func() {
 		s.again.Store(true)
 		s.sub.Rouse()
 	})
@@ -191,6 +220,7 @@ func (s *stream) pause(err error) {
 // write sends a batch in chunks, so that many small frames cost one write and a
 // slow client's deadline counts for a bounded piece.
 func (s *stream) write(b queue.Batch) error {
+	defer s.interrupt()
 	if b.Gap != nil {
 		if err := s.out.write(gapFrame(b.Gap)); err != nil {
 			return err
@@ -212,6 +242,16 @@ func (s *stream) write(b queue.Batch) error {
 		return err
 	}
 	return s.out.flush()
+}
+
+// interrupt notes that something was written: the pause to come may have to end soon.
+func (s *stream) interrupt() {
+	if s.pausing {
+		return
+	}
+	if s.pausing = true; s.settling > 0 {
+		s.arm(0)
+	}
 }
 
 func (s *stream) send(b []byte) error {

@@ -172,22 +172,42 @@ func TestHeartbeatComesAfterSilenceOnly(t *testing.T) {
 				t.Errorf("%s: %q", name, got)
 			}
 		}
-		time.Sleep(15*time.Second - time.Millisecond)
-		b.sees("hello")
-		time.Sleep(time.Millisecond)
-		b.sees("hello", "heartbeat")
-		if f := b.w.last(); f.id != memoryLog+":0" {
-			t.Errorf("heartbeat %+v", f)
+		seen := []string{"hello"}
+		silent := func(d time.Duration, cursor string) {
+			t.Helper()
+			time.Sleep(d - time.Millisecond)
+			b.sees(seen...)
+			time.Sleep(time.Millisecond)
+			seen = append(seen, "heartbeat")
+			b.sees(seen...)
+			if f := b.w.last(); f.id != memoryLog+cursor {
+				t.Errorf("heartbeat %+v", f)
+			}
 		}
-		time.Sleep(10 * time.Second)
-		b.emit("1")
-		time.Sleep(15*time.Second - time.Millisecond)
-		b.sees("hello", "heartbeat", "e")
-		time.Sleep(time.Millisecond)
-		b.sees("hello", "heartbeat", "e", "heartbeat")
-		if f := b.w.last(); f.id != memoryLog+":1" {
-			t.Errorf("heartbeat %+v", f)
+		silent(time.Second, ":0")
+		silent(15*time.Second, ":0")
+		for n, d := range []time.Duration{time.Second, time.Second, 15 * time.Second, 15 * time.Second} {
+			time.Sleep(10 * time.Second)
+			b.emit("1")
+			seen = append(seen, "e")
+			silent(d, fmt.Sprintf(":%d", n+1))
 		}
+	})
+}
+
+// TestAPauseIsWhatFollowsTheLastFrame: while events come, no heartbeat does.
+func TestAPauseIsWhatFollowsTheLastFrame(t *testing.T) {
+	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
+		want := []string{"hello"}
+		for range 20 {
+			time.Sleep(900 * time.Millisecond)
+			b.emit("1")
+			want = append(want, "e")
+		}
+		time.Sleep(time.Second - time.Millisecond)
+		b.sees(want...)
+		time.Sleep(time.Millisecond)
+		b.sees(append(want, "heartbeat")...)
 	})
 }
 
@@ -334,11 +354,11 @@ func TestAStreamOutlivesPostgres(t *testing.T) {
 		m.set(func() { m.pollErr = fmt.Errorf("read: %w", queue.ErrUnavailable) })
 		synctest.Wait()
 		before := m.tries()
-		time.Sleep(31 * time.Second)
+		time.Sleep(32 * time.Second)
 		if tries := m.tries() - before; tries < 15 || tries > 50 {
-			t.Errorf("%d tries in 31s", tries)
+			t.Errorf("%d tries in 32s", tries)
 		}
-		b.sees("hello", "heartbeat", "heartbeat")
+		b.sees("hello", "heartbeat", "heartbeat", "heartbeat")
 		for range 1000 { // wakes do not shorten the pause
 			m.set(func() {})
 		}
@@ -351,9 +371,9 @@ func TestAStreamOutlivesPostgres(t *testing.T) {
 		m.mu.Unlock()
 		b.emit("1")
 		time.Sleep(retryMost)
-		b.sees("hello", "heartbeat", "heartbeat", "e")
+		b.sees("hello", "heartbeat", "heartbeat", "heartbeat", "e", "heartbeat")
 		b.emit("2")
-		b.sees("hello", "heartbeat", "heartbeat", "e", "e")
+		b.sees("hello", "heartbeat", "heartbeat", "heartbeat", "e", "heartbeat", "e")
 	})
 }
 

@@ -27,7 +27,7 @@ func (f *follower) token(parent context.Context) error {
 	defer cancel(nil)
 	f.holds(cancel)
 	defer f.holds(nil)
-	ctx, stop := context.WithTimeoutCause(ctx, callTime, errLate)
+	ctx, stop := context.WithTimeoutCause(ctx, tokenTime, errSlowToken)
 	defer stop()
 	_, err := f.c.tokens.get(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -78,7 +78,7 @@ func (f *follower) lateness(t Transport) error {
 		return errLate
 	case !f.ladder.open:
 		return errNoHello
-	case f.ladder.batched():
+	case f.ladder.batched(), f.ladder.owed:
 		return errBursts
 	}
 	return errSilence

@@ -96,6 +96,10 @@ func (l *ladder) gaveUp(age time.Duration) {
 	if l.life > 0 && age >= l.life {
 		return
 	}
+	if l.owed {
+		l.fall(l.patience()) // it is held back, or all is
+		return
+	}
 	if l.silences == 0 {
 		l.reach = 0
 	}

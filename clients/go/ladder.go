@@ -25,6 +25,7 @@ const (
 	longestWait = 25 * time.Second
 	fullPage    = 100
 	helloTime   = 3 * time.Second  // a stream has at least so long to bring its first frame
+	fewPauses   = 3                // of a stream that the server ends soon
 	mostLate    = 30 * time.Second // a poll's answer may be on the way at most so long
 	pageTime    = 30 * time.Second // reading a page may take so long
 	shortLife   = 10 * time.Second // a stream cut earlier is worth less than long polls
@@ -88,9 +89,12 @@ type ladder struct {
 	open     bool
 	deaf     bool // we let the stream wait ourselves, so ages say nothing
 	beat     time.Duration
+	pause    time.Duration // the server ends the first pauses so soon
+	pauses   int           // of those, still to come
+	owed     bool          // a heartbeat, for the pause after the last frame
 	retry    time.Duration
 	aged     bool
-	young    time.Duration // least and greatest age of heartbeats, by two clocks
+	young    time.Duration // least and greatest age of hello and heartbeats, by two clocks
 	old      time.Duration
 }
 
@@ -156,13 +160,25 @@ func (l *ladder) gotHeaders() {
 	}
 }
 
+// greeting is what a stream's culvert:hello says of it.
+type greeting struct {
+	heartbeat, retry time.Duration
+	settle           time.Duration // its first pauses are no longer; 0: an older server
+	at               time.Time     // by the server's clock
+}
+
 // hello notes that a stream has said culvert:hello.
-func (l *ladder) hello(heartbeat, retry time.Duration) {
+func (l *ladder) hello(g greeting) {
 	l.open, l.up, l.probe = true, true, true
-	l.beat, l.retry = heartbeat, retry
+	l.beat, l.retry = g.heartbeat, g.retry
+	l.pause, l.pauses = g.settle, 0
+	if g.settle > 0 {
+		l.pauses = fewPauses
+	}
 	l.failures, l.refused, l.missed, l.broken = 0, 0, 0, 0
 	l.aged, l.young, l.old = false, 0, 0
-	l.hear()
+	l.note(g.at)
+	l.hear(false)
 	l.doubt = false
 	if l.mode == Poll {
 		l.wait, l.limit, l.fail = longestWait, fullPage, 0
@@ -180,13 +196,9 @@ func (l *ladder) frame(at time.Time) {
 	}
 	beat := !at.IsZero() && !l.deaf
 	if beat {
-		age := l.now().Sub(at)
-		if !l.aged {
-			l.aged, l.young, l.old = true, age, age
-		}
-		l.young, l.old = min(l.young, age), max(l.old, age)
+		l.note(at)
 	}
-	l.hear()
+	l.hear(!at.IsZero())
 	if beat && proven && l.round > 0 && !l.batched() {
 		l.round = 0 // it works, and not only for its first frames
 		l.remember()
@@ -197,21 +209,49 @@ func (l *ladder) frame(at time.Time) {
 // ours, and the frames to come are old through our own fault. They may have come
 // long ago, so they do not prove that it still lives.
 func (l *ladder) stalled() {
-	l.deaf, l.since = true, l.now()
+	l.deaf, l.owed, l.since = true, false, l.now()
 	l.extend()
 }
 
-func (l *ladder) batched() bool { return l.old-l.young > max(l.beat, 2*time.Second) }
+// note takes in the age of a frame that is sent when it is made.
+func (l *ladder) note(at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	age := l.now().Sub(at)
+	if !l.aged {
+		l.aged, l.young, l.old = true, age, age
+	}
+	l.young, l.old = min(l.young, age), max(l.old, age)
+}
 
-func (l *ladder) hear() {
+// batched reports whether something holds frames back: lets them go in bursts, or the
+// last one only when the next comes.
+func (l *ladder) batched() bool {
+	most := 2 * time.Second
+	if l.pauses == 0 {
+		most = max(most, l.beat*3/4)
+	}
+	return l.old-l.young > most
+}
+
+func (l *ladder) hear(heartbeat bool) {
 	l.heard = l.now()
+	l.owed = !heartbeat && l.pauses > 0
 	l.extend()
+	if heartbeat && l.pauses > 0 {
+		l.pauses--
+	}
 }
 
 // extend gives the stream time for its next frame.
 func (l *ladder) extend() {
 	now := l.now()
-	l.deadline = now.Add(l.beat * 5 / 2)
+	silence := l.beat * 5 / 2
+	if l.owed {
+		silence = min(silence, l.pause+l.patience())
+	}
+	l.deadline = now.Add(silence)
 	if end := l.began.Add(l.life); l.life > 0 && end.Before(l.deadline) {
 		l.deadline = end
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,7 +15,9 @@ type Options struct {
 	// Token is a JWT or an API key.
 	Token string
 	// TokenFunc gets one instead. It is called again before a JWT expires and when
-	// the server refuses one, by one goroutine at a time.
+	// the server refuses one, by one goroutine at a time. It may take 30 s and must
+	// return when its context ends; an error or an empty string is told, and it is
+	// called again later.
 	TokenFunc func(ctx context.Context) (string, error)
 	// Namespace; empty: default.
 	Namespace string
@@ -106,13 +109,20 @@ func (o Options) withDefaults() (Options, error) {
 func parseBase(address, namespace string) (base, origin string, err error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return "", "", fmt.Errorf("url: %w", err)
+		var parse *url.Error
+		if errors.As(err, &parse) { // its text holds the address, and perhaps a password
+			err = parse.Err
+		}
+		return "", "", fmt.Errorf("url: it is not like https://culvert.example: %w", err)
+	}
+	if u.Scheme == "ws" || u.Scheme == "wss" {
+		return "", "", fmt.Errorf("url: %s is not spoken here: write http%s", u.Scheme, strings.TrimPrefix(u.Scheme, "ws"))
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return "", "", fmt.Errorf("url: %q is not like https://culvert.example", address)
+		return "", "", fmt.Errorf("url: it is not like https://culvert.example, with http or https and a host")
 	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", "", fmt.Errorf("url: it must hold neither credentials nor a query")
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#") {
+		return "", "", fmt.Errorf("url: it must hold neither credentials nor a query or fragment")
 	}
 	return strings.TrimRight(address, "/") + "/v1/" + url.PathEscape(namespace), u.Scheme + "://" + u.Host, nil
 }

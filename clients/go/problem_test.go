@@ -43,6 +43,8 @@ func TestTemporary(t *testing.T) {
 		&Problem{Status: 401, Foreign: true}:                     true,
 		fmt.Errorf("x: %w", ErrName):                             false,
 		&Problem{Status: 404}:                                    false,
+		&Problem{Status: 401}:                                    false,
+		&Problem{Status: 401, RetryAfter: time.Second}:           true,
 		&Problem{Status: 404, Foreign: true}:                     true,
 		&Problem{Status: 413, Foreign: true}:                     false,
 		errors.New("connection refused"):                         true,

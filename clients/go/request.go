@@ -37,7 +37,7 @@ type Request struct {
 
 // Do sends one request, for what this package has no method for. Any answer but a
 // 2xx is a *Problem; the caller closes the body of one that is. A refused token is
-// renewed and the request sent again, once.
+// renewed and the request sent again, once, unless it is only not valid yet.
 func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	c.mu.Lock()
 	closed := c.closed

@@ -72,7 +72,15 @@ func (r *rig) cut(after time.Duration) { r.ends(after, ending{}) }
 
 func (r *rig) hello() {
 	time.Sleep(50 * time.Millisecond)
-	r.ladder.hello(beat, 2*time.Second)
+	r.ladder.hello(greeting{heartbeat: beat, retry: 2 * time.Second})
+}
+
+// settling is the hello of a server that ends the first pauses after a second.
+func (r *rig) settling(after time.Duration) {
+	time.Sleep(after)
+	r.ladder.hello(greeting{
+		heartbeat: beat, retry: 2 * time.Second, settle: time.Second, at: time.Now().Add(-10 * time.Millisecond),
+	})
 }
 
 // heartbeat was on the way for so long.

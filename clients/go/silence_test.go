@@ -9,7 +9,7 @@ import (
 func (r *rig) silentAfter(ages ...time.Duration) {
 	r.t.Helper()
 	r.is(Stream)
-	r.ladder.hello(beat, 2*time.Second)
+	r.ladder.hello(greeting{heartbeat: beat, retry: 2 * time.Second})
 	for _, age := range ages {
 		time.Sleep(age - r.age())
 		r.frame(time.Time{})

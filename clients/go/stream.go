@@ -56,8 +56,10 @@ func (e *comeBack) Error() string { return "the server asked to come back" }
 // hello takes in the first frame of a stream. It says how long silence may last.
 func (f *follower) hello(ctx context.Context, frame *sse.Event) error {
 	var hello struct {
-		Log       string  `json:"log"`
-		Heartbeat float64 `json:"heartbeat"` // seconds
+		Log       string    `json:"log"`
+		Heartbeat float64   `json:"heartbeat"` // seconds
+		Settle    float64   `json:"settle"`    // seconds
+		At        time.Time `json:"at"`
 	}
 	if json.Unmarshal(frame.Data, &hello) != nil || hello.Heartbeat <= 0 {
 		return foreign("its first frame is %.100q", frame.Data)
@@ -66,7 +68,10 @@ func (f *follower) hello(ctx context.Context, frame *sse.Event) error {
 	if ms, err := strconv.Atoi(string(frame.Retry)); err == nil {
 		retry = seconds(float64(ms) / 1000)
 	}
-	f.ladder.hello(time.Duration(hello.Heartbeat*float64(time.Second)), retry)
+	f.ladder.hello(greeting{
+		heartbeat: time.Duration(hello.Heartbeat * float64(time.Second)), retry: retry,
+		settle: seconds(hello.Settle), at: hello.At,
+	})
 	f.inbox.setLog(hello.Log)
 	f.worked(Stream)
 	return f.reach(ctx, string(frame.ID), nil)

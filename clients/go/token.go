@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,7 +19,19 @@ type tokens struct {
 	current string
 	known   bool
 	fresh   chan struct{} // another token was got
+	pending chan gotToken // of a call that has not returned
 }
+
+// gotToken is what a callback returned.
+type gotToken struct {
+	token string
+	err   error
+}
+
+// tokenTime is how long a callback may take.
+const tokenTime = 30 * time.Second
+
+var errSlowToken = fmt.Errorf("TokenFunc has not returned for %v", tokenTime)
 
 func newTokens(o Options) *tokens {
 	t := &tokens{fetch: o.TokenFunc, turn: make(chan struct{}, 1), fresh: make(chan struct{}, 1), current: o.Token}
@@ -39,7 +52,10 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	if t.known {
 		return t.current, nil
 	}
-	token, err := t.fetch(ctx)
+	token, err := t.call(ctx)
+	if err == nil && token == "" {
+		err = errors.New("TokenFunc returned an empty string")
+	}
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
 	}
@@ -49,6 +65,31 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	default:
 	}
 	return token, nil
+}
+
+// call calls the callback, unless an earlier call has not returned: there is never a
+// second beside it. One that does not heed its context is left alone with itself.
+func (t *tokens) call(parent context.Context) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(parent, tokenTime, errSlowToken)
+	defer cancel()
+	earlier := t.pending != nil
+	if !earlier {
+		t.pending = make(chan gotToken, 1)
+		go func(done chan<- gotToken) {
+			token, err := t.fetch(ctx)
+			done <- gotToken{token, err}
+		}(t.pending)
+	}
+	select {
+	case got := <-t.pending:
+		t.pending = nil
+		if earlier && got.err != nil {
+			return t.call(parent) // that it failed, others were told
+		}
+		return got.token, got.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }
 
 // renew returns another token than the refused one, or that one when there is no

@@ -3,9 +3,12 @@ package reach
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -38,6 +41,70 @@ func withholdAll(next http.Handler) http.Handler {
 		next.ServeHTTP(answer, r)
 		replay(w, answer)
 	})
+}
+
+// heldPiece keeps the last piece of an answer until the next comes, or the end.
+type heldPiece struct {
+	http.ResponseWriter
+	piece []byte
+}
+
+func (h *heldPiece) Write(b []byte) (int, error) {
+	err := h.release(len(h.piece))
+	h.piece = append(h.piece[:0], b...)
+	return len(b), err
+}
+
+// release passes on so many bytes of what is held.
+func (h *heldPiece) release(n int) error {
+	if n <= 0 {
+		return nil
+	}
+	_, err := h.ResponseWriter.Write(h.piece[:n])
+	h.piece = append(h.piece[:0], h.piece[n:]...)
+	return errors.Join(err, http.NewResponseController(h.ResponseWriter).Flush())
+}
+
+func (h *heldPiece) WriteHeader(status int) {
+	h.ResponseWriter.WriteHeader(status)
+	_ = http.NewResponseController(h.ResponseWriter).Flush()
+}
+
+// holdEach passes on each piece of an answer when the next one comes.
+func holdEach(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		held := &heldPiece{ResponseWriter: w}
+		next.ServeHTTP(held, r)
+		_ = held.release(len(held.piece))
+	})
+}
+
+// heldEnd keeps so many bytes of an answer until more come, or the end.
+type heldEnd struct {
+	heldPiece
+	most int
+}
+
+func (h *heldEnd) Write(b []byte) (int, error) {
+	h.piece = append(h.piece, b...)
+	return len(b), h.release(len(h.piece) - h.most)
+}
+
+// holdLast withholds the last bytes of what has come of an answer.
+func holdLast(most int, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		held := &heldEnd{heldPiece{ResponseWriter: w}, most}
+		next.ServeHTTP(held, r)
+		_ = held.release(len(held.piece))
+	})
+}
+
+// leavesTheStream is the proof that the client did not stay on one.
+func leavesTheStream(t *testing.T, r result) {
+	t.Helper()
+	if !slices.Contains(r.Transports, "poll") {
+		t.Errorf("the transports were %v", r.Transports)
+	}
 }
 
 // known are the request headers of HTTP itself, as an old gateway knows them.

@@ -169,6 +169,18 @@ var paths = []path{
 		open: fault(withholdAll),
 	},
 	{
+		name: "holds each frame until the next", short: true,
+		does: "Each piece of an answer passes when the next one has come, as in programs that look for viruses: `culvert:hello` passes as soon " +
+			"as an event follows it. The server ends the first pauses of a stream after 1 s, with a heartbeat: that frees the event, and when " +
+			"it does not come itself, or late, the client polls.",
+		proof: leavesTheStream, open: fault(holdEach),
+	},
+	{
+		name:  "holds the last 150 bytes",
+		does:  "The same, with the last 150 bytes of what has come: `culvert:hello` passes with the event after it.",
+		proof: leavesTheStream, open: fault(func(h http.Handler) http.Handler { return holdLast(150, h) }),
+	},
+	{
 		name: "serves stale GETs", short: true, page: true,
 		does: "A cache that sends what it has whole, and answers a URL as it did before, whatever the headers say. The client behaves as in a page " +
 			"of another origin, whose URLs stay the same until it notices.",

@@ -7,7 +7,7 @@ const own = [
   'answered', 'asked', 'begin', 'broken', 'channel', 'confirm', 'deadline', 'delay', 'deliver',
   'down', 'empty', 'end', 'expire', 'expired', 'failed', 'flush', 'fling', 'force', 'frame', 'gateway',
   'hear', 'hello', 'hidden', 'idle', 'json', 'kind', 'lasting', 'lead', 'lengthen', 'network', 'page',
-  'patience', 'position', 'put', 'query', 'refused', 'restored', 'seen', 'send', 'settle',
+  'patience', 'position', 'put', 'query', 'refused', 'restored', 'seen', 'seize', 'send', 'settle',
   'shorten', 'stale', 'start', 'state', 'stop', 'take', 'tell', 'track', 'wake', 'watch', 'withdraw', 'yield',
 ]
 

@@ -55,8 +55,11 @@ export interface Ladder {
   stale(): boolean
   /** The headers of a poll have come; what remains is to read it. */
   answered(): void
-  /** A stream has said culvert:hello. Both values are milliseconds. */
-  hello(heartbeat: number, retry: number): void
+  /**
+   * A stream has said culvert:hello, at `at` by the server's clock. The others are
+   * milliseconds; settle is what its first pauses last, where the server says so.
+   */
+  hello(heartbeat: number, retry: number, settle?: number, at?: number): void
   /** A frame came; at is the server's clock where the frame is a heartbeat. */
   frame(at?: number): void
   /** The machine was asleep, or the network changed: try at once, the stream too where asked. */

@@ -1,7 +1,19 @@
-/** The member of a body that carries a value: `binary` for bytes, else `data`. */
+/**
+ * The member of a body that carries a value: `binary` for bytes, else `data`. What JSON
+ * would change without a word is refused: a Map or a Blob would arrive as {}.
+ */
 export function payload(value: unknown): { data?: unknown; binary?: string } {
   if (value instanceof ArrayBuffer) value = new Uint8Array(value)
-  if (!ArrayBuffer.isView(value)) return { data: value ?? null }
+  if (!ArrayBuffer.isView(value)) {
+    JSON.stringify(value, (_, v) => {
+      const kind = typeof v === 'number' && !isFinite(v) ? `${v}` : {}.toString.call(v).slice(8, -1)
+      if (!/^(Object|Array|String|Number|Boolean|Null|Undefined)$/.test(kind)) {
+        throw new TypeError(`JSON has no ${kind}: send plain values, or an ArrayBuffer alone`)
+      }
+      return v
+    })
+    return { data: value ?? null }
+  }
   const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
   return { binary: btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join('')) }
 }

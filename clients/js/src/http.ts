@@ -45,7 +45,8 @@ export function createHttp(
     })
     const token = await credentials.get()
     const answer = await ask(token)
-    if (answer.status !== 401) return answer
+    // Not valid yet: another one would be even younger.
+    if (answer.status !== 401 || answer.headers.get('retry-after')) return answer
     const other = await credentials.get(token)
     return other === token ? answer : ask(other)
   }

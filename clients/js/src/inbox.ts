@@ -20,6 +20,8 @@ export interface WireEvent {
 export interface Inbox {
   /** Go on after this cursor; undefined: where the server says. */
   position: string | undefined
+  /** The offset of the last event; -1: none came. */
+  last: number
   /** The log the server has; another one counts its offsets anew. */
   log(log: string): void
   /** Whether the gap is news; its end is where to go on. */
@@ -31,31 +33,32 @@ export interface Inbox {
 }
 
 export function createInbox(): Inbox {
-  let last = -1
   let known: string | undefined // log
   let hole: string | undefined
-  const seen = ({ offset = Infinity }: WireEvent) => offset <= last
-  return {
+  const seen = ({ offset = Infinity }: WireEvent) => offset <= inbox.last
+  const inbox: Inbox = {
     position: undefined,
+    last: -1,
     log(log) {
-      if (known && known !== log) last = -1
+      if (known && known !== log) inbox.last = -1
       known = log
     },
     gap({ reason, to }) {
-      if (reason === 'log') last = -1
-      this.position = to
+      if (reason === 'log') inbox.last = -1
+      inbox.position = to
       return hole !== (hole = to)
     },
     seen,
     take(e, cursor) {
       if (seen(e)) return
       if (e.offset! >= 0) {
-        last = e.offset!
-        if (cursor) this.position = cursor
+        inbox.last = e.offset!
+        if (cursor) inbox.position = cursor
       }
       e.data = value(e)
       delete e.binary
       return e as Delivery
     },
   }
+  return inbox
 }

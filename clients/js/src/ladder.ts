@@ -53,6 +53,9 @@ export function createLadder(
   let open = false
   let heard = 0 // when the last frame came
   let beat = 0
+  let pause = 0 // the server ends its first pauses so soon
+  let pauses = 0 // of those, still to come
+  let owed = false // a heartbeat, for the pause after the last frame
   let retry = 0
   let young = 0 // the ages of its heartbeats, by two clocks: only their difference means something
   let old = 0
@@ -93,7 +96,7 @@ export function createLadder(
       if (!plan.wait) rtt = now() - began
     },
 
-    hello(heartbeat, after) {
+    hello(heartbeat, after, settle, at) {
       open = ladder.up = probe = true
       beat = heartbeat
       retry = after
@@ -101,6 +104,9 @@ export function createLadder(
       doubt = false
       young = Infinity
       old = -young
+      aged(at)
+      pause = settle!
+      pauses = settle ? 3 : 0
       hear()
       if (mode === 'poll') hold = createHold()
       mode = 'stream'
@@ -109,11 +115,8 @@ export function createLadder(
     frame(at) {
       const proven = now() - began > 2.5 * beat
       if (proven) silences = 0
-      if (at) {
-        young = Math.min(young, now() - at)
-        old = Math.max(old, now() - at)
-      }
-      hear()
+      aged(at)
+      hear(at)
       if (!at || !proven || !round || batched()) return
       round = 0 // it works, and not only for its first frames
       remember()
@@ -151,17 +154,27 @@ export function createLadder(
     return Math.max(2 * rtt, 3000)
   }
 
-  /**
-   * Whether something holds frames back and lets them go in bursts. Only heartbeats show
-   * it: they are sent when they are made, while events may be old.
-   */
-  function batched(): boolean {
-    return old - young > Math.max(beat, 2000)
+  function aged(at: number | undefined): void {
+    if (!at) return
+    young = Math.min(young, now() - at)
+    old = Math.max(old, now() - at)
   }
 
-  function hear(): void {
+  /**
+   * Whether something holds frames back: lets them go in bursts, or the last one only
+   * when the next comes. Only hello and heartbeats show it: they are sent when they are
+   * made, while events may be old.
+   */
+  function batched(): boolean {
+    return old - young > Math.max(pauses ? 0 : 0.75 * beat, 2000)
+  }
+
+  function hear(at?: number): void {
     heard = now()
-    ladder.deadline = batched() ? heard : Math.min(heard + 2.5 * beat, began + life)
+    owed = !at && pauses > 0
+    const silence = Math.min(2.5 * beat, owed ? pause + patience() : Infinity)
+    ladder.deadline = batched() ? heard : Math.min(heard + silence, began + life)
+    if (at && pauses) pauses--
   }
 
   /** Some milliseconds below this many. */
@@ -193,6 +206,7 @@ export function createLadder(
     cut = short = 0
     if (batched()) return fall()
     if (age >= life) return
+    if (owed) return fall(patience()) // it is held back, or all is
     reach = Math.max(silences && reach, heard - began)
     if (++silences < 2) return
     // Something forgets connections at some age, those of polls, too.

@@ -30,6 +30,8 @@ export interface Seat {
   tell(message: object): void
   /** Makes sure that somebody leads. */
   ask(): void
+  /** Takes the lead from whoever has it. */
+  seize(): void
 }
 
 export function createSeat(
@@ -73,6 +75,9 @@ export function createSeat(
     },
     tell: say,
     ask,
+    seize() {
+      if (!stopped) queue(true)
+    },
   }
 
   function enter(): void {

@@ -140,7 +140,7 @@ export function createLink(
           inbox.log(data.log)
           // It begins elsewhere than asked: a header got lost, or a cache answered.
           if (position && data.cursor !== position && !fickle) throw ((fickle = true), woken)
-          ladder.hello(data.heartbeat * 1000, retry)
+          ladder.hello(data.heartbeat * 1000, retry, data.settle * 1000, Date.parse(data.at))
           worked()
           at(id)
         } else if (event === 'culvert:heartbeat') {

@@ -31,10 +31,13 @@ export class CulvertError extends Error {
 export const foreign = (status: number, retryAfter = 0): CulvertError =>
   new CulvertError(`HTTP status ${status}, not from Culvert`, { status, retryAfter, foreign: true })
 
-/** Reports whether asking again may help: anything but a refusal by Culvert itself. */
+/**
+ * Reports whether asking again may help: anything but a refusal by Culvert itself. A
+ * token that is not valid yet is refused with a time to wait.
+ */
 export function temporary(error: unknown): boolean {
-  const { status, foreign } = error as CulvertError
-  return !status || status === 408 || status === 429 || status >= 500 || (!!foreign && status !== 413)
+  const { status, foreign, retryAfter } = error as CulvertError
+  return !status || (status === 401 && retryAfter > 0) || status === 408 || status === 429 || status >= 500 || (!!foreign && status !== 413)
 }
 
 /** Milliseconds the server asks to wait after an error. */

@@ -36,6 +36,8 @@ interface Word {
   transport?: Transport | undefined
   /** Where the leader is in the log. */
   at?: string | undefined
+  /** The offset of the last event it told of before. */
+  last?: number
 }
 
 /** All parts of one connection, put together. */
@@ -136,7 +138,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   function lead(): void {
     link = createLink(http, ladder, inbox, acker, clock, {
       event(event, cursor) {
-        tell({ event, cursor })
+        tell({ event, cursor, last: inbox.last })
         return take(event, cursor)
       },
       gap(gap) {
@@ -163,16 +165,19 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
 
   /** What the leader, or a follower, said. */
   function hear(word: Word): void {
-    const { sent, use: way, event, cursor, gap } = word
+    const { sent, use: way, event, cursor, gap, at, last = -1 } = word
     if (sent) settle(sent)
     else if (way) link && use(way)
     else if (link) return // an old leader's last words
+    // The browser keeps a page frozen, and drops what it was to hear: it asks the server itself.
+    else if (inbox.position && last > inbox.last) seat!.seize()
     else if (event) {
       const work = take(event, cursor)
       if (cursor) acker.track(cursor, work, true)
     } else if (gap) inbox.gap(gap) && owner.gap(gap)
     else {
-      inbox.position = word.at
+      inbox.position = at
+      inbox.last = Math.max(inbox.last, last)
       set(word.up!, word.transport)
     }
   }
@@ -192,7 +197,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   }
 
   function state(): void {
-    tell({ up, transport, at: inbox.position })
+    tell({ up, transport, at: inbox.position, last: inbox.last })
   }
 
   function tell(word: Word): void {

@@ -4,6 +4,12 @@ import { CulvertError } from './problem.js'
 import { createSession, type Session } from './session.js'
 import type { AnyHandler, Delivery, Events, Handler, Lifecycle, Options, Transport } from './types.js'
 
+/** A name as a part of a path. Of some, URL parsers would make another path, however they are written. */
+function segment(name: string): string {
+  if (/^\.{0,2}$/.test(name)) throw new TypeError(`"${name}" is no name`)
+  return encodeURIComponent(name)
+}
+
 type AnyFunction = (...args: any[]) => unknown
 
 /**
@@ -50,8 +56,13 @@ export interface Socket<Listens extends Events = Events, Emits extends Events = 
 export function connect<Listens extends Events = Events, Emits extends Events = Events>(
   url: string | URL, options: Options,
 ): Socket<Listens, Emits> {
-  const path = `${url}`.replace(/\/*$/, `/v1/${encodeURIComponent(options.namespace ?? 'default')}/`)
-  const base = new URL(path, globalThis.location?.href)
+  const { token } = options
+  if (!token || !/^(str|fun)/.test(typeof token)) throw new TypeError('token: a string, or a function that gets one, is wanted')
+  const at = new URL(`${url}` || '/', globalThis.location?.href)
+  if (!/^https?:/.test(at.protocol) || at.username || at.password || at.search || at.hash) {
+    throw new TypeError('connect wants a URL of http or https without user, query or fragment')
+  }
+  const base = new URL(at.pathname.replace(/\/*$/, `/v1/${segment(options.namespace ?? 'default')}/`), at)
   let handlers: { event: string; f: AnyFunction; once: boolean }[] = [] // of every event: under ''
   const add = (event: string, f: AnyFunction, once = false) => {
     handlers.push({ event, f, once })
@@ -63,7 +74,7 @@ export function connect<Listens extends Events = Events, Emits extends Events = 
     if (!session) throw new CulvertError('the socket is closed')
     return session
   }
-  const member = (method: string, room: string) => open().lasting(method, `rooms/${encodeURIComponent(room)}/clients/me`)
+  const member = async (method: string, room: string) => open().lasting(method, `rooms/${segment(room)}/clients/me`)
 
   const socket: Socket = Object.assign(createAddress(open), {
     connected: false,
@@ -151,7 +162,11 @@ export function connect<Listens extends Events = Events, Emits extends Events = 
     if (!reply || answer === undefined || !s) return
     const { clock } = s
     const until = clock.now() + Date.parse(reply.until) - clock.wall()
-    // 410: too late, or enough others were faster, so nobody waits for it any more.
-    await s.lasting('POST', 'reply', { offset, ...payload(answer) }, until).catch((e) => e.status === 410 || fail(e))
+    try {
+      await s.lasting('POST', 'reply', { offset, ...payload(answer) }, until)
+    } catch (e) {
+      // 410: too late, or enough others were faster, so nobody waits for it any more.
+      if ((e as CulvertError).status !== 410) fail(e)
+    }
   }
 }

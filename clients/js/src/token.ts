@@ -1,3 +1,4 @@
+import { nap } from './backoff.js'
 import { bytes } from './binary.js'
 import type { Clock } from './clock.js'
 import { CulvertError } from './problem.js'
@@ -26,8 +27,10 @@ export interface Credentials {
   expire(): void
 }
 
+const enough = 30_000 // for the callback
+
 /**
- * failed is told of each time the callback throws; renewed is called when a new token
+ * failed is told of each time the callback throws, gives no token, or none in time; renewed is called when a new token
  * was got because the old one is about to expire. Ends with the signal.
  */
 export function createCredentials(
@@ -41,15 +44,25 @@ export function createCredentials(
   signal.addEventListener('abort', () => cancel())
 
   const fetch = async () => {
+    const rest = nap(clock, enough, signal)
     try {
-      token = fixed ? source : await source()
+      token = fixed ? source : await Promise.race([source(), rest.then(() => {
+        throw new Error(`the callback has not answered for ${enough / 1000} s`)
+      })])
+      if (!token || typeof token !== 'string') {
+        token = ''
+        throw new TypeError('a string that is not empty is wanted')
+      }
       watch()
       return token
     } catch (error) {
+      signal.throwIfAborted() // closed meanwhile
       current = await undefined // a callback may throw at once, before there is anything to forget
       const e = new CulvertError('no token: ' + ((error as Error)?.message ?? error), { retryAfter: (error as CulvertError)?.retryAfter })
       failed(e)
       throw e
+    } finally {
+      rest.wake()
     }
   }
 

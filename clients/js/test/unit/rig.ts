@@ -41,6 +41,12 @@ export class Rig {
     this.ladder.hello(beat, 2000)
   }
 
+  /** The hello of a server that ends the first pauses after a second. */
+  settling(rtt = 50): void {
+    this.clock.go(rtt)
+    this.ladder.hello(beat, 2000, 1000, this.clock.wall() - 10)
+  }
+
   /** A heartbeat that was on the way for so long. */
   heartbeat(age = 10): void {
     this.ladder.frame(this.clock.wall() - age)

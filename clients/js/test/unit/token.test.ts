@@ -121,3 +121,58 @@ test('a socket that is closed before it has a token asks for nothing', async () 
   await stored
   assert.deepEqual(wire.calls, [])
 })
+
+for (const [what, nothing] of [['undefined', undefined], ['an empty string', ''], ['an object', { token: 't' }]] as const) {
+  test(`a token callback that gives ${what} is told so and asked again`, async () => {
+    let calls = 0
+    const wire = new Wire()
+    const { clock, socket, told } = rig(wire, { token: () => (++calls < 3 ? nothing : 't') as string })
+    const errors: string[] = []
+    socket.on('error', (e) => errors.push(e.message))
+    await clock.run(5000, 100)
+    assert.equal(socket.connected, true)
+    assert.equal(calls, 3)
+    assert.deepEqual(told, [0, 0, 'stream', 'connect'])
+    assert.match(errors[0]!, /^no token: .*string/)
+    assert.ok(wire.calls.every((c) => c.headers.get('authorization') === 'Bearer t'))
+  })
+}
+
+test('a token callback that never answers is told of after 30 s, and asked again', async () => {
+  let calls = 0
+  const wire = new Wire()
+  const { clock, socket } = rig(wire, { client: 'me', token: () => (++calls < 2 ? new Promise(() => {}) : 't') })
+  const errors: string[] = []
+  socket.on('error', (e) => errors.push(e.message))
+  await clock.run(29_900, 100)
+  assert.deepEqual([calls, errors.length], [1, 0])
+  await clock.run(2000, 100)
+  assert.match(errors[0]!, /^no token: .*30 s/)
+  assert.deepEqual([calls, socket.connected], [2, true])
+})
+
+test('a token that is no text is refused where it is given', () => {
+  for (const token of [undefined, '', null, 7]) {
+    assert.throws(() => connect('http://culvert.test', { token } as any), /TypeError: token/)
+  }
+})
+
+test('a token that is not valid yet is sent again after the time to wait', async () => {
+  const wire = new Wire()
+  const clock = new FakeClock()
+  const from = clock.now() + 1500
+  wire.way = () => {
+    if (clock.now() >= from) return
+    const headers = { 'Content-Type': 'application/problem+json', 'Retry-After': '2' }
+    return new Response('{"title":"not valid yet"}', { status: 401, headers })
+  }
+  let calls = 0
+  const { socket, told } = rig(wire, { clock, token: () => `t${++calls}` })
+  const stored = socket.emit('e')
+  await clock.run(1900, 100)
+  assert.equal(socket.connected, false)
+  await clock.run(2000, 100)
+  assert.deepEqual(told, ['stream', 'connect'])
+  assert.equal(calls, 1, 'another one would be even younger')
+  assert.equal((await stored).offset, 1)
+})

@@ -1,0 +1,120 @@
+// Tabs whose page the browser kept frozen, and whose channel lost what was said meanwhile.
+// Node has BroadcastChannel; Web Locks and pages are played here.
+import assert from 'node:assert/strict'
+import { afterEach, test } from 'node:test'
+import { connect, memoryOutbox, memoryVerdicts, type Socket } from '../../src/index.js'
+import { Wire } from './wire.js'
+
+type Holder = { end: () => void; steal: (e: Error) => void }
+let holder: Holder | undefined
+const queue: (() => void)[] = []
+Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { locks: {
+  request: (_: string, o: any, f = o) => new Promise<void>((resolve, reject) => {
+    const hold = async () => {
+      if (o.signal?.aborted) return next()
+      const mine: Holder = (holder = { end: () => {}, steal: reject })
+      await f()
+      if (holder === mine) next()
+      resolve()
+    }
+    if (o.steal) {
+      holder?.steal(new DOMException('stolen', 'AbortError'))
+      void hold()
+    } else if (holder) {
+      queue.push(() => void hold())
+      o.signal?.addEventListener('abort', () => reject(o.signal.reason))
+    } else void hold()
+  }),
+} } })
+function next(): void {
+  holder = undefined
+  queue.shift()?.()
+}
+
+/** A channel that can be deaf for a while. */
+const Real = globalThis.BroadcastChannel
+let deaf: object | undefined // the tab that does not hear
+let opening: object
+
+const sockets: Socket[] = []
+afterEach(async () => {
+  for (const s of sockets.splice(0)) await s.close()
+  Object.assign(globalThis, { BroadcastChannel: Real })
+  delete (globalThis as any).document
+  delete (globalThis as any).addEventListener
+})
+
+const until = async (f: () => boolean) => {
+  for (let i = 0; i < 2000 && !f(); i++) await new Promise((r) => setTimeout(r, 5))
+  assert.ok(f())
+}
+
+async function tab(wire: Wire) {
+  const page = new EventTarget()
+  const document = Object.assign(new EventTarget(), { visibilityState: 'visible' })
+  const self = { page, document, got: [] as string[], socket: undefined as unknown as Socket }
+  Object.assign(globalThis, {
+    document, addEventListener: page.addEventListener.bind(page),
+    BroadcastChannel: class extends Real {
+      #tab = opening
+      override set onmessage(f: any) {
+        super.onmessage = (e: any) => this.#tab !== deaf && f(e)
+      }
+    },
+  })
+  opening = self
+  self.socket = connect('http://frozen.test', {
+    token: 't', client: 'me', fetch: wire.fetch, verdicts: memoryVerdicts(), outbox: memoryOutbox(),
+  })
+  sockets.push(self.socket)
+  self.socket.onAny((name) => void self.got.push(name))
+  await until(() => self.socket.connected)
+  return self
+}
+
+const persisted = () => Object.assign(new Event('pageshow'), { persisted: true })
+
+for (const [how, freeze, thaw] of [
+  ['pageshow', (t: any) => t.page.dispatchEvent(new Event('pagehide')), (t: any) => t.page.dispatchEvent(persisted())],
+  ['resume', () => {}, (t: any) => t.document.dispatchEvent(new Event('resume'))],
+  ['visibilitychange', () => {}, (t: any) => t.document.dispatchEvent(new Event('visibilitychange'))],
+] as const) {
+  test(`a follower that comes back by ${how} gets what it was not told`, async () => {
+    const wire = new Wire()
+    const a = await tab(wire)
+    const b = await tab(wire)
+    const names = ['1', '2', '3', '4', '5', '6', '7', '8']
+    wire.emit('1')
+    await until(() => b.got.length === 1)
+    freeze(b)
+    deaf = b
+    for (const name of names.slice(1, 6)) wire.emit(name)
+    await until(() => a.got.length === 6)
+    await new Promise((r) => setTimeout(r, 50)) // for the channel to have dropped them
+    deaf = undefined
+    wire.emit('7') // one it is told of first must not make it take the others for seen
+    await until(() => a.got.length === 7)
+    thaw(b)
+    await until(() => b.got.length >= 7)
+    wire.emit('8')
+    await until(() => a.got.length >= 8 && b.got.length >= 8)
+    assert.deepEqual([a.got, b.got], [names, names])
+    assert.ok(wire.open <= 1, 'one connection for both')
+  })
+}
+
+test('a tab that comes later begins where the leader is', async () => {
+  const wire = new Wire()
+  const a = await tab(wire)
+  wire.emit('1')
+  await until(() => a.got.length === 1)
+  const asked = wire.count('GET', 'events')
+  const b = await tab(wire)
+  wire.emit('2')
+  await until(() => b.got.length === 1)
+  b.document.dispatchEvent(new Event('resume'))
+  wire.emit('3')
+  await until(() => b.got.length === 2)
+  assert.deepEqual(b.got, ['2', '3'])
+  assert.equal(wire.count('GET', 'events'), asked)
+})
