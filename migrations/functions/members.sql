@@ -32,7 +32,7 @@ DECLARE
     c bigint;
     r bigint;
     p bigint;
-    known bigint[]; -- the clients of the batch that are stored, all of them locked
+    known bigint[]; -- clients of the batch that are stored
     told boolean := false;
 BEGIN
     l := culvert.lock_log();
@@ -47,18 +47,22 @@ BEGIN
     IF prev + cardinality(op) >= (l.slice + 1)::bigint * 1000000000 THEN
         head := culvert.next_slice();
     END IF;
-    -- All clients and then all rooms the changes are about, each in their order (see
-    -- append): the changes themselves come in another one.
+    -- What others may hold is locked here, in the one order (see append); the changes
+    -- come in another one. First the clients that are stored or forgotten. One that is
+    -- stored already is locked only where rooms are told who comes: of a change and a
+    -- lease at once, the second has to see the first.
     SELECT array_agg(k.id) INTO known
       FROM (SELECT DISTINCT u.ns, u.client FROM unnest(ns, client) u (ns, client)) w
       JOIN culvert.clients k ON k.namespace_id = w.ns AND k.name = w.client;
     INSERT INTO culvert.clients AS k (namespace_id, name, cursor)
     SELECT DISTINCT w.ns, w.client COLLATE "C", head
       FROM unnest(op, ns, client) w (op, ns, client)
-     WHERE w.op = 'join'
-        OR EXISTS (SELECT FROM culvert.clients s WHERE s.namespace_id = w.ns AND s.name = w.client AND s.id = ANY (known))
+      LEFT JOIN culvert.clients s ON s.namespace_id = w.ns AND s.name = w.client AND s.id = ANY (known)
+     WHERE CASE WHEN s.id IS NULL THEN w.op = 'join'
+           ELSE w.op = 'forget' OR EXISTS (SELECT FROM culvert.namespaces n WHERE n.id = w.ns AND n.presence IS NOT NULL) END
      ORDER BY 1, 2
     ON CONFLICT ON CONSTRAINT clients_namespace_id_name_key DO UPDATE SET seen_at = excluded.seen_at WHERE false; -- only locked
+    -- Then the rooms.
     INSERT INTO culvert.rooms (namespace_id, name)
     SELECT DISTINCT w.ns, w.room COLLATE "C"
       FROM (SELECT u.ns, u.room FROM unnest(op, ns, room) u (op, ns, room) WHERE u.op = 'join'
