@@ -27,7 +27,7 @@ var functionFiles embed.FS
 // checked when they are made come before those that use them.
 var functionOrder = []string{
 	"patterns", "presence", "namespaces", "slices", "identity", "emit", "append",
-	"members", "read", "replies", "handlers", "volatile",
+	"acks", "members", "read", "replies", "handlers", "volatile",
 }
 
 // public functions are called by applications, whose roles were granted EXECUTE on

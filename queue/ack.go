@@ -3,11 +3,9 @@ package queue
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Ack moves the client's stored cursor forward, never back, and returns the one
@@ -25,7 +23,7 @@ func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) 
 			return Cursor{}, ErrBeyondHead
 		}
 	}
-	p, err := q.acks.add(clientKey{ns, c}, cursor.Offset)
+	p, err := q.acks.add(clientKey{ns, c}, cursor)
 	if err != nil {
 		return Cursor{}, err
 	}
@@ -37,7 +35,7 @@ func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) 
 	}
 }
 
-func (a *acks) add(key clientKey, cursor Offset) (*pendingAck, error) {
+func (a *acks) add(key clientKey, cursor Cursor) (*pendingAck, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -45,63 +43,110 @@ func (a *acks) add(key clientKey, cursor Offset) (*pendingAck, error) {
 	}
 	p := a.waiting[key]
 	if p == nil {
-		p = &pendingAck{done: make(chan struct{})}
+		p = &pendingAck{done: make(chan struct{}), cursor: cursor}
 		a.waiting[key] = p
 	}
-	p.cursor = max(p.cursor, cursor)
+	if p.cursor.Log != cursor.Log || p.cursor.Offset < cursor.Offset {
+		p.cursor = cursor // of two logs the one that was acknowledged last is the current one
+	}
 	notify(a.wake)
 	return p, nil
 }
 
-var errNoAnswer = errors.New("ack: Postgres answered for other clients only")
-
+// ackSQL answers with one row, so that nothing is known of it before its commit.
 const ackSQL = `
-INSERT INTO culvert.clients AS c (namespace_id, name, cursor)
-SELECT *
-  FROM unnest($1::int[], $2::text[], $3::bigint[])
-ON CONFLICT (namespace_id, name) DO UPDATE
-   SET cursor = greatest(c.cursor, excluded.cursor), seen_at = clock_timestamp()
-RETURNING c.namespace_id, c.name, c.cursor, (SELECT id FROM culvert.log)`
+SELECT log, generation, coalesce(stored, '{}')
+  FROM culvert.ack($1::int[], $2::text[], $3::bigint[], $4, $5)`
 
-// write stores the cursors in an order all instances share, lest they
-// deadlock.
+// write stores the cursors and answers those that are stored, once more when their ids
+// or their log turn out to be outdated.
 func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) error {
+	var log string
+	for _, p := range waiting {
+		log = p.cursor.Log
+		break
+	}
+	for {
+		generation := a.q.ids.current() // before the first look-up
+		b := a.build(ctx, waiting, log)
+		if len(b.rows) == 0 {
+			return nil
+		}
+		current, now, err := a.store(ctx, b, log, generation)
+		if err != nil || current == log && now == generation {
+			return unavailable(context.WithoutCancel(ctx), "ack", err)
+		}
+		log = current
+		a.q.ids.renew(now)
+	}
+}
+
+// store stores a batch if its log and the generation of its ids are the current ones,
+// which it returns.
+func (a *acks) store(ctx context.Context, b *ackBatch, log string, generation int64) (current string, now int64, err error) {
 	start := time.Now()
-	rows := make([]clientRow, 0, len(waiting))
+	var stored []Offset
+	err = repeat(ctx, func() error {
+		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, log, generation).Scan(&current, &now, &stored)
+	})
+	if err == nil && (current != log || now != generation) {
+		return current, now, nil
+	}
+	if err == nil && len(stored) != len(b.acks) {
+		err = fmt.Errorf("%d of %d cursors are stored", len(stored), len(b.acks))
+	}
+	a.q.metrics.acked(len(b.rows), time.Since(start), err)
+	if err != nil {
+		return "", 0, err
+	}
+	for i, p := range b.acks {
+		p.stored = Cursor{log, stored[i]}
+		a.q.metrics.ackLag.Observe(a.q.tail.behind(p.cursor.Offset, start).Seconds())
+	}
+	return current, now, nil
+}
+
+// ackBatch is the arguments of one culvert.ack, and whom its answers are for.
+type ackBatch struct {
+	rows    []clientRow
+	acks    []*pendingAck
+	ns      []int32
+	names   []string
+	cursors []int64
+}
+
+// build lays out the cursors of one log in the order of rows of clients that all
+// transactions share. The others are refused: the log was replaced meanwhile.
+func (a *acks) build(ctx context.Context, waiting map[clientKey]*pendingAck, log string) *ackBatch {
+	b := &ackBatch{rows: make([]clientRow, 0, len(waiting))}
 	byRow := make(map[clientRow]*pendingAck, len(waiting))
 	for key, p := range waiting {
+		p.err = nil
+		if p.cursor.Log != log {
+			p.err = ErrOtherLog
+			continue
+		}
 		ns, err := a.q.ids.namespace(ctx, key.ns)
 		if err != nil {
 			p.err = unavailable(context.WithoutCancel(ctx), "ack", err)
 			continue
 		}
 		row := clientRow{ns, key.client.name}
-		rows = append(rows, row)
+		b.rows = append(b.rows, row)
 		byRow[row] = p
 	}
-	slices.SortFunc(rows, clientRow.compare)
-	ns, names, cursors := make([]int32, len(rows)), make([]string, len(rows)), make([]int64, len(rows))
-	for i, row := range rows {
-		ns[i], names[i], cursors[i] = row.ns, row.name, int64(byRow[row].cursor)
+	slices.SortFunc(b.rows, clientRow.compare)
+	n := len(b.rows)
+	b.acks, b.ns, b.names, b.cursors = make([]*pendingAck, n), make([]int32, n), make([]string, n), make([]int64, n)
+	for i, row := range b.rows {
+		p := byRow[row]
+		b.acks[i], b.ns[i], b.names[i], b.cursors[i] = p, row.ns, row.name, int64(p.cursor.Offset)
 	}
-	result, err := a.q.db.write.Query(ctx, ackSQL, ns, names, cursors)
-	if err == nil {
-		var row clientRow
-		var stored Cursor
-		_, err = pgx.ForEachRow(result, []any{&row.ns, &row.name, &stored.Offset, &stored.Log}, func() error {
-			byRow[row].stored = stored
-			return nil
-		})
-	}
-	a.q.metrics.acked(len(rows), time.Since(start), err)
-	for _, p := range waiting {
-		if !p.stored.IsZero() {
-			a.q.metrics.ackLag.Observe(a.q.tail.behind(p.cursor, start).Seconds())
-		}
-	}
-	return unavailable(context.WithoutCancel(ctx), "ack", err)
+	return b
 }
 
+// clientRow is a row of clients by its key. Rows are locked in the order of compare,
+// which is that of (namespace_id, name COLLATE "C"): see append.sql.
 type clientRow struct {
 	ns   int32
 	name string

@@ -29,8 +29,8 @@ type clientKey struct {
 
 // pendingAck is shared by the requests that acknowledge for one client.
 type pendingAck struct {
-	cursor Offset
-	stored Cursor
+	cursor Cursor
+	stored Cursor // set once it is committed
 	err    error
 	done   chan struct{}
 }
@@ -99,9 +99,7 @@ func (a *acks) flush(ctx context.Context) {
 	err := a.write(ctx, waiting)
 	a.away.note(err)
 	for _, p := range waiting {
-		if p.stored.IsZero() && p.err == nil {
-			p.err = cmp.Or(err, errNoAnswer)
-		}
+		p.err = cmp.Or(p.err, err)
 		close(p.done)
 	}
 }

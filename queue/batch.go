@@ -192,10 +192,12 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	}
 	defer conn.Release()
 	a.pid.Store(conn.Conn().PgConn().PID())
-	err = conn.QueryRow(ctx, appendSQL, int64(a.seen), //nolint:gosec // a transaction id counts up from 0
-		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.generation,
-		replyMS, asks).
-		Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame, &r.generation)
+	err = repeat(ctx, func() error {
+		return conn.QueryRow(ctx, appendSQL, int64(a.seen), //nolint:gosec // a transaction id counts up from 0
+			b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.generation,
+			replyMS, asks).
+			Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame, &r.generation)
+	})
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "25006" {
 		return r, fmt.Errorf("append: %w", errReadOnly)

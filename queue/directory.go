@@ -118,6 +118,7 @@ INSERT INTO culvert.rooms (namespace_id, name)
 SELECT w.ns, w.name
   FROM unnest($1::int[], $2::text[]) AS w (ns, name)
  WHERE NOT EXISTS (SELECT FROM culvert.rooms r WHERE r.namespace_id = w.ns AND r.name = w.name)
+ ORDER BY w.ns, w.name COLLATE "C"
 ON CONFLICT DO NOTHING`
 
 const findRoomsSQL = `
@@ -169,7 +170,11 @@ func (d *directory) load(ctx context.Context, missing []roomRef, into map[roomRe
 	for i, ref := range missing {
 		ns[i], names[i] = ref.namespace, ref.room
 	}
-	if _, err := d.db.Exec(ctx, makeRoomsSQL, ns, names); err != nil {
+	err := repeat(ctx, func() error {
+		_, err := d.db.Exec(ctx, makeRoomsSQL, ns, names)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	rows, err := d.db.Query(ctx, findRoomsSQL, ns, names)

@@ -96,7 +96,7 @@ SELECT n.id, $2, $3, $4,
        greatest(l.floor, n.floor, CASE WHEN NOT $5 THEN (SELECT max("offset") FROM culvert.events) END),
        clock_timestamp() + $6::interval
   FROM culvert.log l, culvert.namespaces n
- WHERE n.id = $1 AND n.name IS NOT NULL
+ WHERE n.id = $1 AND n.name IS NOT NULL AND (SELECT culvert.durable())
 ON CONFLICT (namespace_id, name) DO UPDATE
    SET pattern = excluded.pattern, answers = excluded.answers,
        live_until = greatest(h.live_until, excluded.live_until)

@@ -32,7 +32,7 @@ WITH next AS (
 UPDATE culvert.handler_jobs j
    SET due = clock_timestamp() + $3::interval, claim = claim + 1, tries = tries + 1
   FROM next
- WHERE j.handler_id = $1 AND j."offset" = next."offset"
+ WHERE j.handler_id = $1 AND j."offset" = next."offset" AND (SELECT culvert.durable())
 RETURNING (SELECT id FROM culvert.log), j."offset", j.room, j.at, j.is_binary, j.event, coalesce(j.sender, ''),
        j.except_, j.data, j.reply_until, j.claim, j.tries`
 

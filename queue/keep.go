@@ -37,11 +37,19 @@ func (h *handler) keepOnce(ctx context.Context) error {
 	return h.live(ctx)
 }
 
+// Rows of jobs are locked in the order of their offsets, see append.sql.
 const renewSQL = `
+WITH held AS MATERIALIZED (
+     SELECT j."offset"
+       FROM culvert.handler_jobs j
+       JOIN unnest($2::bigint[], $3::bigint[]) AS w ("offset", claim) ON j."offset" = w."offset" AND j.claim = w.claim
+      WHERE j.handler_id = $1 AND j.parked_at IS NULL
+      ORDER BY j."offset"
+        FOR NO KEY UPDATE OF j)
 UPDATE culvert.handler_jobs j
    SET due = clock_timestamp() + $4::interval
-  FROM unnest($2::bigint[], $3::bigint[]) AS w ("offset", claim)
- WHERE j.handler_id = $1 AND j."offset" = w."offset" AND j.claim = w.claim AND j.parked_at IS NULL
+  FROM held
+ WHERE j.handler_id = $1 AND j."offset" = held."offset" AND (SELECT culvert.durable())
 RETURNING j."offset"`
 
 // renew extends the leases of what runs here, and ends the functions whose lease

@@ -153,7 +153,9 @@ func (m *mover) moveOnce(ctx context.Context, batch []*change, generation int64)
 		holds      []Offset
 		moved      []bool
 	)
-	err = m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
+	err = repeat(ctx, func() error {
+		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
+	})
 	if err != nil {
 		m.q.follower.lookAt(MaxOffset) // it may be entered all the same
 		return 0, unavailable(context.WithoutCancel(ctx), "move", err)

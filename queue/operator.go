@@ -90,10 +90,20 @@ func (o *Operator) Parked(ctx context.Context, ns Namespace, name string, limit 
 	return all, unavailable(ctx, "parked events", err)
 }
 
-const retrySQL = `
-UPDATE culvert.handler_jobs
+// parkedCTE locks the parked events in the order of their offsets, see append.sql.
+const parkedCTE = `
+WITH parked AS MATERIALIZED (
+     SELECT "offset"
+       FROM culvert.handler_jobs
+      WHERE handler_id = $1 AND parked_at IS NOT NULL AND ($2::bigint[] IS NULL OR "offset" = ANY ($2))
+      ORDER BY "offset"
+        FOR UPDATE)`
+
+const retrySQL = parkedCTE + `
+UPDATE culvert.handler_jobs j
    SET parked_at = NULL, tries = 0, due = clock_timestamp()
- WHERE handler_id = $1 AND parked_at IS NOT NULL AND ($2::bigint[] IS NULL OR "offset" = ANY ($2))`
+  FROM parked
+ WHERE j.handler_id = $1 AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
 
 // Retry has parked events run again, with all their tries: those at the offsets,
 // or all when there are none. It returns how many. Errors as for Parked.
@@ -101,9 +111,10 @@ func (o *Operator) Retry(ctx context.Context, ns Namespace, name string, offsets
 	return o.change(ctx, retrySQL, ns, name, offsets)
 }
 
-const dropSQL = `
-DELETE FROM culvert.handler_jobs
- WHERE handler_id = $1 AND parked_at IS NOT NULL AND ($2::bigint[] IS NULL OR "offset" = ANY ($2))`
+const dropSQL = parkedCTE + `
+DELETE FROM culvert.handler_jobs j
+ USING parked
+ WHERE j.handler_id = $1 AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
 
 // Drop gives parked events up for good, as Retry has them run again.
 func (o *Operator) Drop(ctx context.Context, ns Namespace, name string, offsets ...Offset) (int, error) {
@@ -124,8 +135,14 @@ func (o *Operator) change(ctx context.Context, sql string, ns Namespace, name st
 }
 
 const removeSQL = `
+WITH jobs AS MATERIALIZED (
+     SELECT
+       FROM culvert.handler_jobs
+      WHERE handler_id = $1
+      ORDER BY "offset"
+        FOR UPDATE)
 DELETE FROM culvert.handlers
- WHERE id = $1 AND live_until <= clock_timestamp()`
+ WHERE id = $1 AND live_until <= clock_timestamp() AND (SELECT count(*) FROM jobs) >= 0 AND (SELECT culvert.durable())`
 
 // Remove forgets a handler that no instance runs any more, with its position and
 // all its events. Errors: ErrNoHandler, ErrHandlerLive, ErrUnavailable.

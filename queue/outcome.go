@@ -38,17 +38,17 @@ func (h *handler) answer(ctx context.Context, e *Event, reply any) error {
 
 const doneSQL = `
 DELETE FROM culvert.handler_jobs
- WHERE handler_id = $1 AND "offset" = $2 AND claim = $3`
+ WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND (SELECT culvert.durable())`
 
 const failedSQL = `
 UPDATE culvert.handler_jobs
    SET error = $4, due = clock_timestamp() + $5::interval
- WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND parked_at IS NULL`
+ WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND parked_at IS NULL AND (SELECT culvert.durable())`
 
 const parkSQL = `
 UPDATE culvert.handler_jobs
    SET error = $4, parked_at = clock_timestamp(), tries = least(tries, $5)
- WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND parked_at IS NULL`
+ WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND parked_at IS NULL AND (SELECT culvert.durable())`
 
 // settle stores how a run ended, provided that it is still the one that counts.
 func (h *handler) settle(work context.Context, j *job, failure error) {

@@ -155,8 +155,10 @@ func (p *presence) write(ctx context.Context, touch map[clientKey]time.Duration)
 	for i, row := range rows {
 		ns[i], names[i], lease[i] = row.ns, row.name, leases[row]
 	}
-	_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease)
-	return err
+	return repeat(ctx, func() error {
+		_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease)
+		return err
+	})
 }
 
 const expireSQL = `
@@ -164,6 +166,9 @@ SELECT culvert.expire_leases()`
 
 // expire ends what instances that died have left.
 func (p *presence) expire(ctx context.Context) error {
-	_, err := p.q.db.write.Exec(ctx, expireSQL)
+	err := repeat(ctx, func() error {
+		_, err := p.q.db.write.Exec(ctx, expireSQL)
+		return err
+	})
 	return unavailable(ctx, "expire leases", err)
 }

@@ -91,7 +91,9 @@ func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, e
 		sender = &r.From.name
 	}
 	var result string
-	err = q.db.work.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.binary, replyData(r)).Scan(&result)
+	err = repeat(ctx, func() error {
+		return q.db.work.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.binary, replyData(r)).Scan(&result)
+	})
 	if err != nil {
 		return false, unavailable(ctx, "reply", err)
 	}

@@ -134,6 +134,7 @@ INSERT INTO culvert.clients (namespace_id, name, cursor)
 SELECT n.id, $2, CASE WHEN l.id = $3 THEN $4::bigint ELSE greatest(l.floor, n.floor) END
   FROM culvert.log l
   JOIN culvert.namespaces n ON n.id = $1
+ WHERE (SELECT culvert.durable())
 ON CONFLICT DO NOTHING`
 
 // makeClient stores a client seen for the first time. Of two that do so at once

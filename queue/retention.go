@@ -45,31 +45,51 @@ SELECT culvert.count_slice()`
 const expireEventsSQL = `
 SELECT culvert.expire($1)`
 
+// These statements take the rows that nobody holds, see append.sql.
 const forgetKeysSQL = `
-DELETE FROM culvert.keys
- WHERE (namespace_id, key) IN (
-       SELECT old.namespace_id, old.key
-         FROM culvert.log l
-        CROSS JOIN culvert.namespaces n
-        CROSS JOIN LATERAL (
-              SELECT k.namespace_id, k.key
-                FROM culvert.keys k
-               WHERE k.namespace_id = n.id AND k.at < clock_timestamp() - coalesce(n.dedup, l.dedup)
-               ORDER BY k.at
-               LIMIT $1) old
-        LIMIT $1)`
+WITH old AS MATERIALIZED (
+     SELECT old.namespace_id, old.key
+       FROM culvert.log l
+      CROSS JOIN culvert.namespaces n
+      CROSS JOIN LATERAL (
+            SELECT k.namespace_id, k.key
+              FROM culvert.keys k
+             WHERE k.namespace_id = n.id AND k.at < clock_timestamp() - coalesce(n.dedup, l.dedup)
+             ORDER BY k.at
+             LIMIT $1
+               FOR UPDATE SKIP LOCKED) old
+      LIMIT $1)
+DELETE FROM culvert.keys k
+ USING old
+ WHERE k.namespace_id = old.namespace_id AND k.key = old.key`
 
 // An ask is kept for a day after its end, for those who come to see what came
 // of it, or until its event is gone.
 const forgetAsksSQL = `
-DELETE FROM culvert.asks
- WHERE "offset" IN (
-       SELECT a."offset"
-         FROM culvert.asks a, culvert.log l
-        WHERE a.until < clock_timestamp()
-          AND (a.until < clock_timestamp() - interval '1 day' OR a."offset" <= l.floor)
-        ORDER BY a.until
-        LIMIT $1)`
+WITH old AS MATERIALIZED (
+     SELECT a."offset"
+       FROM culvert.asks a, culvert.log l
+      WHERE a.until < clock_timestamp()
+        AND (a.until < clock_timestamp() - interval '1 day' OR a."offset" <= l.floor)
+      ORDER BY a.until
+      LIMIT $1
+        FOR UPDATE OF a SKIP LOCKED)
+DELETE FROM culvert.asks a
+ USING old
+ WHERE a."offset" = old."offset"`
+
+// A stay that is over explains a gap to a client that has not come past it.
+const forgetStaysSQL = `
+WITH old AS MATERIALIZED (
+     SELECT m.client_id, m.room_id, m.since
+       FROM culvert.log l, culvert.memberships m
+       JOIN culvert.clients c ON c.id = m.client_id
+      WHERE m.until <= l.floor AND m.until <= c.cursor
+      LIMIT $1
+        FOR UPDATE OF m SKIP LOCKED)
+DELETE FROM culvert.memberships m
+ USING old
+ WHERE m.client_id = old.client_id AND m.room_id = old.room_id AND m.since = old.since`
 
 // retainOnce opens the next slice when it is time, drops the oldest one when it
 // is due, counts one that was closed, raises the floors of namespaces that keep less, and takes away what
@@ -87,6 +107,9 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 	if dropped != nil {
 		q.o.Logger.Info("retention dropped a slice", "slice", *dropped, "open", open)
 		q.metrics.sliceDropped()
+		if err := q.forget(ctx, forgetStaysSQL); err != nil {
+			return err
+		}
 	}
 	var raised int
 	if err := q.db.write.QueryRow(ctx, expireEventsSQL, q.o.Retention).Scan(&raised); err != nil {
@@ -110,7 +133,8 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 	return nil
 }
 
-// forget repeats a DELETE of bounded size until nothing is left for it.
+// forget repeats a DELETE of bounded size until nothing is left for it. Rows that
+// somebody holds are left to the next time: who clears up does not wait.
 func (q *Queue) forget(ctx context.Context, sql string) error {
 	const atOnce = 10_000
 	for {

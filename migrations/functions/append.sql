@@ -4,6 +4,22 @@
 -- lock, held to the end of the transaction by whoever moves the counter; 2 keeps
 -- instances from pruning at the same time, 3 from ending leases, 4 is for volatile
 -- events, 5 for replacing these functions; for 16 to 31 see culvert.emit.
+--
+-- Every transaction takes its locks in one order, so that no two wait for each other
+-- (019-locks.md says why, and who takes what):
+--
+--   1. the advisory locks 2 and 3, and rows of namespaces
+--   2. the append lock
+--   3. the row of the log, and then the slices: their rows and tables
+--   4. rows of clients, by (namespace_id, name COLLATE "C")
+--   5. rows of rooms, by (namespace_id, name COLLATE "C")
+--   6. rows of leases and memberships: only of clients that are locked already
+--   7. rows of keys by (namespace_id, key COLLATE "C"), of asks by offset,
+--      of handler_jobs by (handler_id, offset), and then of handlers
+--   8. the row of the registry
+--
+-- Rows of clients and asks that stay are locked FOR NO KEY UPDATE, which foreign keys
+-- do not wait for. Whoever only clears up takes the rows nobody holds: SKIP LOCKED.
 
 -- carry moves up to 1,000 staged events that have become visible into the log,
 -- after offset base, and returns how many there were and how many offsets they
@@ -30,11 +46,13 @@ BEGIN
         RETURN;
     END IF;
 
-    PERFORM culvert.make_namespace(s.namespace) FROM (SELECT DISTINCT u.namespace FROM unnest(v) u) s;
+    PERFORM culvert.make_namespace(s.namespace)
+       FROM (SELECT DISTINCT u.namespace COLLATE "C" AS namespace FROM unnest(v) u ORDER BY 1) s;
     INSERT INTO culvert.rooms (namespace_id, name)
-    SELECT DISTINCT n.id, r.name
+    SELECT DISTINCT n.id, r.name COLLATE "C"
       FROM unnest(v) s JOIN culvert.namespaces n ON n.name = s.namespace, unnest(s.rooms) r(name)
      WHERE NOT EXISTS (SELECT FROM culvert.rooms k WHERE k.namespace_id = n.id AND k.name = r.name)
+     ORDER BY 1, 2
     ON CONFLICT DO NOTHING;
 
     -- The first with a key counts; a later one with other content cannot be
@@ -67,9 +85,24 @@ BEGIN
            s (xid, id, namespace, rooms, except_, event, data, sender, key, hash, nth)
       JOIN culvert.namespaces n ON n.name = s.namespace
      WHERE s.key IS NOT NULL
+     ORDER BY n.id, s.key COLLATE "C"
     ON CONFLICT ON CONSTRAINT keys_pkey DO UPDATE
        SET hash = excluded.hash, "offset" = excluded."offset", at = excluded.at;
     stored := coalesce(cardinality(new), 0);
+END
+$$;
+
+-- durable has the transaction it runs in commit to the disk, also where the default of
+-- the database or role is to commit lazily: what is answered as stored is. A default
+-- that only says how far standbys have to be (local, remote_write, remote_apply) stays.
+-- It returns true, so that it can stand in a WHERE: (SELECT culvert.durable()).
+CREATE OR REPLACE FUNCTION culvert.durable() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    RETURN true;
 END
 $$;
 
@@ -83,10 +116,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'culvert needs READ COMMITTED: an older snapshot would not see the append before it';
     END IF;
-    -- A 201 means durable, also where the database's default is to commit lazily.
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
+    PERFORM culvert.durable();
     PERFORM pg_advisory_xact_lock(1668639862, 1);
     SELECT * INTO l FROM culvert.log;
     IF l.started <> pg_postmaster_start_time() THEN
@@ -201,6 +231,7 @@ BEGIN
         INSERT INTO culvert.keys AS k (namespace_id, key, hash, "offset", at)
         SELECT e.ns, e.key, e.hash, base + e.pos, at
           FROM unnest(key_ns, key, key_hash, key_pos) AS e (ns, key, hash, pos)
+         ORDER BY e.ns, e.key COLLATE "C"
         ON CONFLICT ON CONSTRAINT keys_pkey DO UPDATE
            SET hash = excluded.hash, "offset" = excluded."offset", at = excluded.at;
     END IF;

@@ -21,6 +21,7 @@ DECLARE
     seen   integer;
 BEGIN
     moved := 0; more := false; lost := false;
+    PERFORM culvert.durable();
     SELECT * INTO h FROM culvert.handlers k WHERE k.id = handler FOR UPDATE SKIP LOCKED;
     busy := NOT FOUND;
     IF busy THEN

@@ -32,6 +32,7 @@ DECLARE
     c bigint;
     r bigint;
     p bigint;
+    known bigint[]; -- clients of the batch that are stored
     told boolean := false;
 BEGIN
     l := culvert.lock_log();
@@ -46,17 +47,43 @@ BEGIN
     IF prev + cardinality(op) >= (l.slice + 1)::bigint * 1000000000 THEN
         head := culvert.next_slice();
     END IF;
+    -- What others may hold is locked here, in the one order (see append); the changes
+    -- come in another one. First the clients that are stored or forgotten. One that is
+    -- stored already is locked only where rooms are told who comes: of a change and a
+    -- lease at once, the second has to see the first.
+    SELECT array_agg(k.id) INTO known
+      FROM (SELECT DISTINCT u.ns, u.client FROM unnest(ns, client) u (ns, client)) w
+      JOIN culvert.clients k ON k.namespace_id = w.ns AND k.name = w.client;
+    INSERT INTO culvert.clients AS k (namespace_id, name, cursor)
+    SELECT DISTINCT w.ns, w.client COLLATE "C", head
+      FROM unnest(op, ns, client) w (op, ns, client)
+      LEFT JOIN culvert.clients s ON s.namespace_id = w.ns AND s.name = w.client AND s.id = ANY (known)
+     WHERE CASE WHEN s.id IS NULL THEN w.op = 'join'
+           ELSE w.op = 'forget' OR EXISTS (SELECT FROM culvert.namespaces n WHERE n.id = w.ns AND n.presence IS NOT NULL) END
+     ORDER BY 1, 2
+    ON CONFLICT ON CONSTRAINT clients_namespace_id_name_key DO UPDATE SET seen_at = excluded.seen_at WHERE false; -- only locked
+    -- Then the rooms.
+    INSERT INTO culvert.rooms (namespace_id, name)
+    SELECT DISTINCT w.ns, w.room COLLATE "C"
+      FROM (SELECT u.ns, u.room FROM unnest(op, ns, room) u (op, ns, room) WHERE u.op = 'join'
+            UNION ALL
+            SELECT u.ns, E'\x01members' FROM unnest(ns) u (ns)) w
+     WHERE NOT EXISTS (SELECT FROM culvert.rooms s WHERE s.namespace_id = w.ns AND s.name = w.room)
+     ORDER BY 1, 2
+    ON CONFLICT DO NOTHING;
     FOR i IN 1..cardinality(op) LOOP
         holds[i] := 0;
         moved[i] := false;
         SELECT k.id INTO c FROM culvert.clients k WHERE k.namespace_id = ns[i] AND k.name = client[i];
         IF op[i] = 'join' THEN
-            IF c IS NULL THEN
-                INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (ns[i], client[i], head) ON CONFLICT DO NOTHING;
-                SELECT k.id INTO c FROM culvert.clients k WHERE k.namespace_id = ns[i] AND k.name = client[i];
+            IF c IS NULL THEN -- forgotten a moment ago
+                INSERT INTO culvert.clients AS k (namespace_id, name, cursor) VALUES (ns[i], client[i], head) RETURNING k.id INTO c;
+            END IF;
+            IF c = ANY (known) IS NOT TRUE THEN
+                known := known || c;
             END IF;
             r := culvert.room_id(ns[i], room[i]);
-        ELSIF c IS NULL THEN
+        ELSIF c = ANY (known) IS NOT TRUE THEN -- not stored yet, or by somebody else since
             CONTINUE;
         ELSE
             SELECT k.id INTO r FROM culvert.rooms k WHERE k.namespace_id = ns[i] AND k.name = room[i];

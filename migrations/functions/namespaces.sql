@@ -1,10 +1,12 @@
 -- Namespaces: made, deleted, swept, and their retention.
 
--- registry_changed has every instance read the registry again. It is the last
--- call of a transaction that changed some of it, for it holds back the others.
+-- registry_changed has every instance read the registry again, and what was changed
+-- be on the disk before it is answered. It is the last call of a transaction that
+-- changed some of it, for it holds back the others.
 CREATE OR REPLACE FUNCTION culvert.registry_changed() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM culvert.durable();
     UPDATE culvert.registry SET version = version + 1;
     PERFORM pg_notify('culvert', 'registry');
 END
@@ -56,6 +58,7 @@ CREATE OR REPLACE FUNCTION culvert.sweep_namespaces(limit_ integer) RETURNS bool
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     dead integer[];
+    ids  bigint[];
     n    integer;
     more boolean := false;
 BEGIN
@@ -64,26 +67,32 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(1668639862, 2); -- prune and expire update rooms, too
-    DELETE FROM culvert.handlers h WHERE h.namespace_id = ANY (dead);
+    -- Acknowledgements, leases and runs of handlers that began before the deletion may
+    -- still hold rows: what they could hold is locked in the one order before it goes.
+    SELECT array_agg(d.id) INTO ids
+      FROM (SELECT c.id FROM culvert.clients c WHERE c.namespace_id = ANY (dead) LIMIT limit_) d;
+    PERFORM FROM culvert.clients c WHERE c.id = ANY (ids) ORDER BY c.namespace_id, c.name COLLATE "C" FOR UPDATE;
+    DELETE FROM culvert.clients c WHERE c.id = ANY (ids);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    more := n = limit_;
+    IF NOT more THEN -- rooms come after clients: memberships refer to them
+        DELETE FROM culvert.rooms r
+         WHERE r.id IN (SELECT d.id FROM culvert.rooms d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
+        GET DIAGNOSTICS n = ROW_COUNT;
+        more := n = limit_;
+    END IF;
     DELETE FROM culvert.keys k
      WHERE (k.namespace_id, k.key) IN (
            SELECT d.namespace_id, d.key FROM culvert.keys d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
     GET DIAGNOSTICS n = ROW_COUNT;
     more := more OR n = limit_;
-    DELETE FROM culvert.clients c
-     WHERE c.id IN (SELECT d.id FROM culvert.clients d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    more := more OR n = limit_;
-    IF more THEN -- rooms come last: memberships refer to them
-        RETURN true;
-    END IF;
-    DELETE FROM culvert.rooms r
-     WHERE r.id IN (SELECT d.id FROM culvert.rooms d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
-    GET DIAGNOSTICS n = ROW_COUNT;
-    IF n < limit_ THEN
+    PERFORM FROM culvert.handler_jobs j JOIN culvert.handlers h ON h.id = j.handler_id
+      WHERE h.namespace_id = ANY (dead) ORDER BY j.handler_id, j."offset" FOR UPDATE OF j;
+    DELETE FROM culvert.handlers h WHERE h.namespace_id = ANY (dead);
+    IF NOT more THEN
         DELETE FROM culvert.namespaces s WHERE s.deleted_at < clock_timestamp() - interval '2 days';
     END IF;
-    RETURN n = limit_;
+    RETURN more;
 END
 $$;
 

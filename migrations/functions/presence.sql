@@ -68,7 +68,7 @@ END
 $$;
 
 -- lease takes, renews or (with a time of zero) gives up leases of an instance for
--- clients, given in the order of (ns, name). Clients that are not stored are passed over.
+-- clients. Clients that are not stored are passed over.
 CREATE OR REPLACE FUNCTION culvert.lease(instance text, ns integer[], name text[], lease interval[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -81,17 +81,18 @@ BEGIN
               FROM culvert.clients c
               JOIN unnest(ns, name) AS w (ns, name) ON c.namespace_id = w.ns AND c.name = w.name
              ORDER BY c.namespace_id, c.name COLLATE "C" -- as acknowledgements do
-               FOR UPDATE OF c) locked;
+               FOR NO KEY UPDATE OF c) locked;
+    -- From here on only what is locked: a client stored meanwhile is not.
     INSERT INTO culvert.leases AS l (client_id, instance, until)
     SELECT c.id, instance, clock_timestamp() + w.lease
       FROM unnest(ns, name, lease) AS w (ns, name, lease)
       JOIN culvert.clients c ON c.namespace_id = w.ns AND c.name = w.name
-     WHERE w.lease > '0'
+     WHERE w.lease > '0' AND c.id = ANY (ids)
     ON CONFLICT ON CONSTRAINT leases_pkey DO UPDATE SET until = excluded.until;
     DELETE FROM culvert.leases l
      USING unnest(ns, name, lease) AS w (ns, name, lease)
       JOIN culvert.clients c ON c.namespace_id = w.ns AND c.name = w.name
-     WHERE l.client_id = c.id AND l.instance = instance AND w.lease = '0';
+     WHERE l.client_id = c.id AND l.instance = instance AND w.lease = '0' AND c.id = ANY (ids);
     UPDATE culvert.clients c SET seen_at = clock_timestamp() WHERE c.id = ANY (ids);
     PERFORM culvert.announce(ids);
 END
@@ -111,7 +112,7 @@ BEGIN
     IF ids IS NULL THEN
         RETURN 0;
     END IF;
-    PERFORM FROM culvert.clients c WHERE c.id = ANY (ids) ORDER BY c.namespace_id, c.name COLLATE "C" FOR UPDATE;
+    PERFORM FROM culvert.clients c WHERE c.id = ANY (ids) ORDER BY c.namespace_id, c.name COLLATE "C" FOR NO KEY UPDATE;
     DELETE FROM culvert.leases l WHERE l.client_id = ANY (ids) AND l.until <= clock_timestamp();
     PERFORM culvert.announce(ids);
     RETURN cardinality(ids);

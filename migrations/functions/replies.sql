@@ -23,7 +23,8 @@ DECLARE
     a  culvert.asks;
     ns text;
 BEGIN
-    SELECT k.* INTO a FROM culvert.asks k WHERE k."offset" = ask FOR UPDATE;
+    PERFORM culvert.durable();
+    SELECT k.* INTO a FROM culvert.asks k WHERE k."offset" = ask FOR NO KEY UPDATE;
     SELECT n.name INTO ns FROM culvert.namespaces n WHERE n.id = a.namespace_id AND n.name IS NOT NULL;
     IF NOT FOUND THEN
         RETURN 'unknown';

@@ -31,6 +31,7 @@ BEGIN
     SELECT l.slice + 1 INTO after FROM culvert.log l;
     opened := after + skip;
     base := opened::bigint * 1000000000 - 1;
+    UPDATE culvert.log SET slice = opened; -- before the tables, which prune may be waiting for
     PERFORM culvert.make_slice(opened);
     UPDATE culvert.slices s
        SET closed_at = clock_timestamp(),
@@ -41,7 +42,6 @@ BEGIN
       FROM generate_series(after, opened - 1) n
      WHERE to_regclass('culvert.events_' || n) IS NOT NULL;
     INSERT INTO culvert.slices (n) VALUES (opened);
-    UPDATE culvert.log SET slice = opened;
     RETURN setval('culvert.offsets', base);
 END
 $$;
@@ -74,7 +74,8 @@ $$;
 --
 -- DROP needs the table for itself for a moment, and whoever comes while it waits
 -- waits behind it: so it waits 20 ms at the most, lets the others pass, and tries
--- again.
+-- again. Of the rows it holds meanwhile nobody waits for the rooms, and for the log
+-- only those who have no slice's table yet.
 CREATE OR REPLACE FUNCTION culvert.prune(keep interval, keep_events bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -107,9 +108,6 @@ BEGIN
           WHERE n.id = t.namespace_id', 'events_' || old.n);
     UPDATE culvert.log SET floor = greatest(floor, old.last);
     DELETE FROM culvert.slices s WHERE s.n = old.n;
-    -- A stay that is over explains a gap to a client that has not come past it.
-    DELETE FROM culvert.memberships m USING culvert.clients c
-     WHERE c.id = m.client_id AND m.until <= least(old.last, c.cursor);
 
     PERFORM set_config('lock_timeout', '20ms', true);
     FOR try IN 1..40 LOOP

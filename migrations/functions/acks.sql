@@ -1,0 +1,33 @@
+-- Acknowledgements: how far clients have come.
+
+-- ack moves stored cursors forward, never back, and stores clients that nobody knows.
+-- Each client is named once, in the order of (ns, client COLLATE "C"); stored has what
+-- is stored then, in the same order.
+--
+-- When the log or generation is not the current one, the positions are of another log,
+-- or ns may be wrong: nothing is stored, as in append.
+CREATE OR REPLACE FUNCTION culvert.ack(ns integer[], client text[], position_ bigint[],
+                            INOUT log text, INOUT generation bigint, OUT stored bigint[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    l culvert.log;
+BEGIN
+    PERFORM culvert.durable();
+    SELECT * INTO l FROM culvert.log;
+    IF log <> l.id OR generation <> l.generation THEN
+        log := l.id;
+        generation := l.generation;
+        RETURN;
+    END IF;
+    WITH moved AS (
+         INSERT INTO culvert.clients AS c (namespace_id, name, cursor)
+         SELECT a.ns, a.client, a.position_
+           FROM unnest(ns, client, position_) AS a (ns, client, position_)
+          ORDER BY a.ns, a.client COLLATE "C"
+         ON CONFLICT ON CONSTRAINT clients_namespace_id_name_key DO UPDATE
+            SET cursor = greatest(c.cursor, excluded.cursor), seen_at = clock_timestamp()
+         RETURNING c.namespace_id, c.name, c.cursor)
+    SELECT array_agg(m.cursor ORDER BY m.namespace_id, m.name COLLATE "C") INTO stored FROM moved m;
+END
+$$;

@@ -1,0 +1,282 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/internal/localpg"
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/migrations"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// atCommit makes a trigger that runs a statement of PL/pgSQL when a transaction that
+// changed rows of a table commits: after Postgres has sent the rows of RETURNING.
+func atCommit(t testing.TB, dsn, table, statement string) {
+	t.Helper()
+	sql(t, dsn,
+		`CREATE FUNCTION public.at_commit_of_`+table+`() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN `+statement+`; RETURN NULL; END $$`,
+		`CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE OR DELETE ON culvert.`+table+` DEFERRABLE INITIALLY DEFERRED
+		 FOR EACH ROW EXECUTE FUNCTION public.at_commit_of_`+table+`()`)
+}
+
+// What Postgres returns before the commit is no promise yet.
+func TestAnAckWhoseCommitFailsIsNotAnswered(t *testing.T) {
+	for name, failure := range map[string]string{
+		"a constraint":               `RAISE EXCEPTION 'not this one'`,
+		"the connection is ended":    `PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(10)`,
+		"the statement is cancelled": `PERFORM pg_cancel_backend(pg_backend_pid()), pg_sleep(10)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			q := open(t, dsn, func(o *queue.Options) { o.Logger = slog.New(slog.DiscardHandler) })
+			atCommit(t, dsn, "clients", failure)
+			if c, err := q.Ack(t.Context(), ns, client("bob"), q.Head()); err == nil {
+				t.Errorf("answered with %v", c)
+			}
+			if _, err := q.ClientState(t.Context(), ns, client("bob")); !errors.Is(err, queue.ErrNotFound) {
+				t.Errorf("state: %v", err)
+			}
+		})
+	}
+}
+
+// An ack that waits for the client to be forgotten stores the client anew.
+func TestAnAckOfAClientThatIsBeingForgotten(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	appendOne(t, q, emit("r", "1"))
+	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
+	conn := connect(t, dsn)
+	if _, err := conn.Exec(t.Context(), `BEGIN; DELETE FROM culvert.clients`); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := q.Ack(t.Context(), ns, client("bob"), q.Head())
+		answered <- err
+	}()
+	watch := connect(t, dsn)
+	until(t, "the ack waits", func() bool {
+		var waits bool
+		err := watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)`).Scan(&waits)
+		return err == nil && waits
+	})
+	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, answered); err != nil {
+		t.Fatal(err)
+	}
+	if s := must[queue.ClientState](t)(q.ClientState(t.Context(), ns, client("bob"))); s.Cursor != q.Head() {
+		t.Errorf("cursor %v, want %v", s.Cursor, q.Head())
+	}
+}
+
+// Two instances acknowledge for the same clients while connections are ended in the
+// middle of a statement, an instance is paused, and Postgres crashes: no answer is
+// below one that was given before, and neither is what is stored in the end.
+func TestAStoredCursorNeverGoesBack(t *testing.T) {
+	server := pgtest.NewServer(t, localpg.Options{})
+	dsn := server.DSN()
+	if err := migrations.Up(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	through, wire := proxy(t, dsn)
+	quiet := func(o *queue.Options) {
+		o.Logger = slog.New(slog.DiscardHandler)
+		o.AppendTimeout = time.Second
+	}
+	instances := []*queue.Queue{open(t, dsn, quiet), open(t, through, quiet)}
+	const clients, events = 400, 2_000
+	emits := make([]queue.Emit, events)
+	for i := range emits {
+		emits[i] = emit("r", "1")
+	}
+	last := must[[]queue.Result](t)(instances[0].Append(t.Context(), emits))[events-1].Cursor
+
+	ctx, stop := context.WithTimeout(t.Context(), 6*time.Second)
+	defer stop()
+	var acking, faults sync.WaitGroup
+	var answers, failures atomic.Int64
+	answered := make([]queue.Offset, clients)
+	for c := range clients {
+		acking.Go(func() {
+			for best := &answered[c]; ctx.Err() == nil; {
+				at := *best + queue.Offset(rand.N(12)) - 6 // now and then one that is overtaken
+				at = min(max(at, 1), last.Offset)
+				got, err := instances[rand.N(2)].Ack(ctx, ns, client(fmt.Sprint("client ", c)), queue.Cursor{Log: last.Log, Offset: at})
+				if err != nil {
+					failures.Add(1)
+					continue
+				}
+				answers.Add(1)
+				if got.Offset < max(at, *best) {
+					t.Errorf("client %d: %d is answered with %d after %d", c, at, got.Offset, *best)
+				}
+				*best = max(*best, got.Offset)
+			}
+		})
+	}
+	every := func(pause time.Duration, fault func() error) {
+		faults.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(pause):
+				}
+				_ = fault() // fails while another one has Postgres down
+			}
+		})
+	}
+	every(50*time.Millisecond, func() error { return endWhoWaitsFor(ctx, dsn, fmt.Sprint("client ", rand.N(clients))) })
+	every(400*time.Millisecond, func() error {
+		wire.Lock() // the second instance hears nothing, and is not heard
+		defer wire.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-time.After(300 * time.Millisecond):
+		}
+		return nil
+	})
+	every(1200*time.Millisecond, func() error {
+		return errors.Join(server.StopImmediate(t.Context()), server.StartAgain(t.Context()))
+	})
+	acking.Wait()
+	faults.Wait()
+	if answers.Load() < clients || failures.Load() == 0 {
+		t.Errorf("%d answers and %d failures show nothing", answers.Load(), failures.Load())
+	}
+	t.Logf("%d answers, %d failures", answers.Load(), failures.Load())
+
+	rows := must[pgx.Rows](t)(connect(t, dsn).Query(t.Context(), `SELECT substr(name, 8)::int, cursor FROM culvert.clients`))
+	stored := make([]queue.Offset, clients)
+	var c int
+	var at queue.Offset
+	if _, err := pgx.ForEachRow(rows, []any{&c, &at}, func() error { stored[c] = at; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for c := range clients {
+		if stored[c] < answered[c] {
+			t.Errorf("client %d: %d is stored, %d was answered", c, stored[c], answered[c])
+		}
+	}
+}
+
+// endWhoWaitsFor ends the sessions that have come to wait for a client's row.
+func endWhoWaitsFor(ctx context.Context, dsn, name string) error {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(ctx, `BEGIN`); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, `SELECT FROM culvert.clients WHERE name = $1 FOR UPDATE`, name); err != nil {
+		return err
+	}
+	for n := 0; n == 0; {
+		err := conn.QueryRow(ctx, `
+			SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			 WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))`).Scan(&n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Whatever is answered as stored survives a crash also where the database's default
+// is to commit lazily: the setting with which each transaction commits is looked at.
+func TestAnswersAreDurableWhateverTheDefault(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	asked := queue.Emit{
+		Namespace: ns, Event: greeting, Rooms: []queue.Room{queue.Everyone}, Data: data("1"),
+		Reply: queue.Ask{Timeout: time.Minute, Count: 3},
+	}
+	to := appendOne(t, q, asked).Cursor
+	sql(t, dsn,
+		`CREATE TABLE public.committed (setting text, changed text)`,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`)
+	note := `INSERT INTO public.committed VALUES (current_setting('synchronous_commit'), TG_TABLE_NAME || ' ' || TG_OP)`
+	for _, table := range []string{"clients", "memberships", "replies", "registry", "api_keys", "handlers", "handler_jobs"} {
+		atCommit(t, dsn, table, note)
+	}
+	lazy := open(t, dsn)
+	conn := connect(t, dsn)
+	var setting string
+	if err := conn.QueryRow(t.Context(), `SHOW synchronous_commit`).Scan(&setting); err != nil || setting != "off" {
+		t.Fatalf("the default is %q, %v", setting, err)
+	}
+	ran := make(chan struct{})
+	key := queue.APIKey{Label: "x"}
+	for _, step := range []struct {
+		what, changed string
+		do            func() error
+	}{
+		{"ack", "clients INSERT", func() error { _, err := lazy.Ack(t.Context(), ns, client("bob"), lazy.Head()); return err }},
+		{"join", "memberships INSERT", func() error { _, err := lazy.Join(t.Context(), ns, room("r"), client("bob"), 0); return err }},
+		{"leave", "memberships UPDATE", func() error { _, err := lazy.Leave(t.Context(), ns, room("r"), client("bob")); return err }},
+		{"forget", "clients DELETE", func() error { return lazy.Forget(t.Context(), ns, client("bob")) }},
+		{"subscribe", "clients INSERT", func() error {
+			s, err := lazy.Subscribe(t.Context(), queue.Interest{Namespace: ns, Client: client("carol")})
+			if err == nil {
+				s.Close()
+			}
+			return err
+		}},
+		{"reply", "replies INSERT", func() error {
+			_, err := lazy.Reply(t.Context(), queue.Reply{Namespace: ns, To: to.Offset, From: client("bob"), Data: data("1")})
+			return err
+		}},
+		{"create a key", "api_keys INSERT", func() error {
+			var err error
+			key, _, err = lazy.CreateKey(t.Context(), key)
+			return err
+		}},
+		{"revoke a key", "api_keys UPDATE", func() error { return lazy.RevokeKey(t.Context(), key.ID) }},
+		{"make a namespace", "registry UPDATE", func() error {
+			_, err := lazy.PutNamespace(t.Context(), mustParse(queue.ParseNamespace, "other"), queue.NamespaceSettings{})
+			return err
+		}},
+		{"delete a namespace", "registry UPDATE", func() error { return lazy.DeleteNamespace(t.Context(), mustParse(queue.ParseNamespace, "other")) }},
+		{"register a handler", "handlers INSERT", func() error {
+			return lazy.Handle(ns, "*", func(context.Context, *queue.Event) (any, error) { close(ran); return nil, nil })
+		}},
+		{"claim and settle", "handler_jobs %", func() error {
+			if _, err := lazy.Append(t.Context(), []queue.Emit{emit("r", "1")}); err != nil {
+				return err
+			}
+			receive(t, ran)
+			until(t, "the job is settled", func() bool {
+				var left int
+				err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.handler_jobs`).Scan(&left)
+				return err == nil && left == 0
+			})
+			return nil
+		}},
+	} {
+		sql(t, dsn, `TRUNCATE public.committed`)
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		var settings []string
+		err := conn.QueryRow(t.Context(), `SELECT array_agg(DISTINCT setting) FROM public.committed WHERE changed LIKE $1`, step.changed).Scan(&settings)
+		if err != nil || strings.Join(settings, " ") != "on" {
+			t.Errorf("%s commits with synchronous_commit %v, %v", step.what, settings, err)
+		}
+	}
+}

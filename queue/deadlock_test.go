@@ -1,0 +1,274 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// crowd is everything that writes to a log, at once, for a while.
+type crowd struct {
+	testing.TB
+	ctx       context.Context
+	dsn       string
+	instances []*queue.Queue
+	work      sync.WaitGroup
+	did       sync.Map // what → *atomic.Int64
+}
+
+// Whatever is done to a log at the same time, nobody waits for somebody who waits for
+// them: the one order of locks, see append.sql.
+func TestWritersDoNotDeadlock(t *testing.T) {
+	dsn := pgtest.Database(t)
+	// A deadlock is looked for sooner than by default, so that the test sees more.
+	sql(t, dsn, `DO $$ BEGIN
+		EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 100', current_database());
+		EXECUTE format('ALTER DATABASE %I SET lc_messages = ''C''', current_database());
+	END $$`, `UPDATE culvert.namespaces SET presence = ARRAY['a*']`)
+	var logged lines
+	c := &crowd{TB: t, dsn: dsn}
+	ctx, stop := context.WithTimeout(t.Context(), 6*time.Second)
+	defer stop()
+	c.ctx = ctx
+	for range 3 {
+		q := open(t, dsn, func(o *queue.Options) {
+			o.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			o.Slice, o.Retention, o.DedupWindow = time.Second, time.Second, 10*time.Millisecond
+			o.AppendTimeout = 30 * time.Second // the machine may be slow
+		})
+		if err := q.Handle(ns, "greeting", func(context.Context, *queue.Event) (any, error) { return 1, nil },
+			queue.Concurrency(8), queue.Lease(300*time.Millisecond), queue.Backoff(time.Millisecond, time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		c.instances = append(c.instances, q)
+	}
+	c.acks()
+	c.members()
+	c.emits()
+	c.leases()
+	c.replies()
+	c.operators()
+	c.work.Wait()
+
+	for _, q := range c.instances { // a session that ends reports what it counted
+		if err := q.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	conn := connect(t, dsn)
+	until(t, "all sessions have ended", func() bool {
+		var others int
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'culvert'`).Scan(&others)
+		return err == nil && others == 0
+	})
+	var deadlocks int
+	if err := conn.QueryRow(t.Context(), `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks); err != nil || deadlocks > 0 {
+		t.Errorf("%d deadlocks, %v", deadlocks, err)
+	}
+	for _, line := range strings.Split(logged.String(), "\n") {
+		if strings.Contains(line, "40P01") || strings.Contains(line, "23503") {
+			t.Error(line)
+		}
+	}
+	c.did.Range(func(what, n any) bool {
+		t.Logf("%s: %d", what, n.(*atomic.Int64).Load())
+		if n.(*atomic.Int64).Load() == 0 {
+			t.Errorf("%s: none was done", what)
+		}
+		return true
+	})
+}
+
+// do repeats something in so many goroutines until the time is over. None of it fails.
+func (c *crowd) do(what string, goroutines int, f func(q *queue.Queue) error) {
+	done := new(atomic.Int64)
+	c.did.Store(what, done)
+	for i := range goroutines {
+		c.work.Go(func() {
+			for c.ctx.Err() == nil {
+				err := f(c.instances[i%len(c.instances)])
+				if c.ctx.Err() != nil {
+					return
+				}
+				if err != nil {
+					c.Errorf("%s: %v", what, err)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+}
+
+// Names on both sides of ASCII, upper and lower case: collations sort them differently.
+func someone() queue.Client {
+	return client(fmt.Sprint([]string{"a", "B", "c-", "Ä", "é", "_"}[rand.N(6)], rand.N(60)))
+}
+
+func somewhere() queue.Room { return room(someone().String() + fmt.Sprint(rand.N(10))) }
+
+var (
+	tenants   = []queue.Namespace{ns, mustParse(queue.ParseNamespace, "t1"), mustParse(queue.ParseNamespace, "t2")}
+	anyTenant = func() queue.Namespace { return tenants[max(0, rand.N(12)-9)] } // mostly the first one
+)
+
+func (c *crowd) acks() {
+	c.do("acks", 60, func(q *queue.Queue) error {
+		_, err := q.Ack(c.ctx, anyTenant(), someone(), q.Head())
+		return err
+	})
+	c.do("subscriptions", 6, func(q *queue.Queue) error {
+		s, err := q.Subscribe(c.ctx, queue.Interest{Namespace: anyTenant(), Client: someone()})
+		if err == nil {
+			s.Close()
+		}
+		return err
+	})
+}
+
+func (c *crowd) members() {
+	c.do("joins", 24, func(q *queue.Queue) error {
+		_, err := q.Join(c.ctx, anyTenant(), somewhere(), someone(), 0)
+		return err
+	})
+	c.do("leaves", 9, func(q *queue.Queue) error {
+		_, err := q.Leave(c.ctx, anyTenant(), somewhere(), someone())
+		return err
+	})
+	c.do("forgets", 12, func(q *queue.Queue) error {
+		err := q.Forget(c.ctx, anyTenant(), someone())
+		return unless(err, queue.ErrNotFound)
+	})
+}
+
+func unless(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
+}
+
+func (c *crowd) emits() {
+	var keys atomic.Int64
+	c.do("emits", 15, func(q *queue.Queue) error {
+		// Keys come back after their window, while retention takes them away.
+		several := make([]queue.Emit, 8)
+		for i := range several {
+			several[i] = queue.Emit{
+				Namespace: ns, Event: greeting, Data: data("1"), Key: key(fmt.Sprint("k", keys.Add(1)%2000)),
+				Rooms: []queue.Room{somewhere(), somewhere(), somewhere()},
+			}
+		}
+		_, err := q.Append(c.ctx, several)
+		return unless(err, queue.ErrKeyReused)
+	})
+	c.do("emits from SQL", 2, func(*queue.Queue) error {
+		return c.transaction(func(tx pgx.Tx) error {
+			for range 5 {
+				_, err := tx.Exec(c.ctx, `SELECT culvert.emit(rooms => $1, event => 'said', data => '1')`,
+					[]string{somewhere().String(), somewhere().String(), somewhere().String()})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+func (c *crowd) transaction(f func(pgx.Tx) error) error {
+	conn, err := pgx.Connect(c.ctx, c.dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.Background())
+	return pgx.BeginFunc(c.ctx, conn, f)
+}
+
+// leases are taken, given up and run out, by more instances than there are.
+func (c *crowd) leases() {
+	for i, lease := range []string{"30 s", "1 us", "0"} {
+		c.do("leases of "+lease, 1, func(*queue.Queue) error {
+			return c.transaction(func(tx pgx.Tx) error {
+				_, err := tx.Exec(c.ctx, `
+					SELECT culvert.lease($1, array_agg(w.namespace_id), array_agg(w.name), array_agg($2::text::interval))
+					  FROM (SELECT namespace_id, name FROM culvert.clients
+					         WHERE random() < 0.1 ORDER BY namespace_id, name COLLATE "C") w`, fmt.Sprint("instance ", i), lease)
+				return err
+			})
+		})
+	}
+	c.do("ends of leases", 2, func(*queue.Queue) error {
+		return c.transaction(func(tx pgx.Tx) error {
+			_, err := tx.Exec(c.ctx, `SELECT culvert.expire_leases()`)
+			return err
+		})
+	})
+}
+
+func (c *crowd) replies() {
+	c.do("asks", 3, func(q *queue.Queue) error {
+		got, err := q.Append(c.ctx, []queue.Emit{{
+			Namespace: ns, Event: greeting, Rooms: []queue.Room{queue.Everyone}, Data: data("1"),
+			Reply: queue.Ask{Timeout: queue.MinAsk, Count: 20},
+		}})
+		if err != nil {
+			return err
+		}
+		var all sync.WaitGroup
+		for _, q := range c.instances {
+			all.Go(func() {
+				_, err := q.Reply(c.ctx, queue.Reply{Namespace: ns, To: got[0].Cursor.Offset, From: someone(), Data: data("1")})
+				if err = unless(unless(err, queue.ErrReplyClosed), queue.ErrNoAsk); err != nil && c.ctx.Err() == nil {
+					c.Errorf("reply: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		return nil
+	})
+}
+
+// operators make and delete namespaces and keys; the instances' retention drops slices,
+// keys and asks and sweeps what deleted namespaces left.
+func (c *crowd) operators() {
+	c.do("settings", 3, func(q *queue.Queue) error {
+		n := tenants[1+rand.N(2)]
+		_, err := q.PutNamespace(c.ctx, n, queue.NamespaceSettings{Retention: time.Second, Presence: []string{"a*"}})
+		if err != nil {
+			return err
+		}
+		_, err = q.SetNamespace(c.ctx, n, func(s *queue.NamespaceSettings) error { s.EmitRate++; return nil })
+		return unless(err, queue.ErrNotFound)
+	})
+	c.do("deletions", 2, func(q *queue.Queue) error {
+		select {
+		case <-c.ctx.Done():
+		case <-time.After(200 * time.Millisecond): // so that there is something in it
+		}
+		return unless(q.DeleteNamespace(c.ctx, tenants[1+rand.N(2)]), queue.ErrNotFound)
+	})
+	c.do("keys", 2, func(q *queue.Queue) error {
+		k, _, err := q.CreateKey(c.ctx, queue.APIKey{Label: "x"})
+		if err != nil {
+			return err
+		}
+		if err := q.Revoke(c.ctx, anyTenant(), someone()); err != nil {
+			return err
+		}
+		return q.RevokeKey(c.ctx, k.ID)
+	})
+}

@@ -1,0 +1,30 @@
+package queue
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// maxRepeats bounds how often one statement is run again.
+const maxRepeats = 5
+
+// repeat runs a statement that is a transaction of its own, and runs it again when
+// Postgres rolled it back in favor of another one: then nothing of it is stored. The
+// order of locks (see append.sql) leaves no deadlock among Culvert's own statements;
+// those of an operator or a tool know nothing of it.
+func repeat(ctx context.Context, statement func() error) (err error) {
+	for range maxRepeats {
+		if err = statement(); !gaveWay(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// gaveWay reports whether a transaction was rolled back for another one's sake.
+func gaveWay(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001") // deadlock, serialization
+}
