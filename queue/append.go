@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -35,14 +36,20 @@ func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 }
 
 // AppendEach stores each emit by itself, in order, and returns one Result each,
-// with Err where one failed. It costs no more round trips than Append.
+// with Err where one failed. It costs no more round trips than Append. An emit that
+// is refused for what it is (ErrKeyReused, an *InvalidError, ErrDeleted) leaves the
+// others alone; after one that fails otherwise, none that follows is stored, so that
+// who sends again from there on keeps the order and stores nothing twice.
 func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
 	results := make([]Result, len(emits))
 	units := make([]*unit, 0, len(emits))
 	index := make([]int, 0, len(emits)) // of each unit
+	all := &series{}
 	for i := range emits {
 		if results[i].Err = emits[i].check(); results[i].Err == nil {
-			units, index = append(units, newUnit(emits[i:i+1])), append(index, i)
+			u := newUnit(emits[i : i+1])
+			u.series = all
+			units, index = append(units, u), append(index, i)
 		}
 	}
 	err := q.expect(ctx, units...)
@@ -56,10 +63,17 @@ func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
 		return results
 	}
 	for n, u := range units {
-		if r, err := u.wait(ctx); err != nil {
-			results[index[n]].Err = err
-		} else {
+		r, err := u.wait(ctx)
+		switch {
+		case err == nil:
 			results[index[n]] = r[0]
+		case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			for _, i := range index[n:] {
+				results[i].Err = err // nobody waits for the rest
+			}
+			return results
+		default:
+			results[index[n]].Err = err
 		}
 	}
 	return results
@@ -90,6 +104,7 @@ type unit struct {
 	results  []Result
 	err      error
 	done     chan struct{}
+	series   *series // of AppendEach; nil for a unit on its own
 }
 
 // unitOverhead is what an emit costs in memory beside its data.

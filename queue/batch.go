@@ -46,21 +46,29 @@ type keyRef struct {
 }
 
 // apart splits off the units that have a key in common with an earlier one: what
-// becomes of the earlier one decides about them. A key that stands twice in one
-// unit is decided here.
+// becomes of the earlier one decides about them. A series keeps its order: what
+// follows such a unit is split off with it. A key that stands twice in one unit is no
+// matter here.
 func apart(units []*unit) (now, later []*unit) {
 	var taken map[keyRef]bool
+	var waiting map[*series]bool
 	for _, u := range units {
-		if u.hashes == nil {
-			now = append(now, u)
-			continue
-		}
-		wait := false
-		for i := range u.emits {
+		wait := u.series != nil && waiting[u.series]
+		for i := range u.hashes {
 			wait = wait || taken[keyRef{u.emits[i].Namespace, u.emits[i].Key}]
 		}
 		if wait {
 			later = append(later, u)
+			if u.series != nil {
+				if waiting == nil {
+					waiting = map[*series]bool{}
+				}
+				waiting[u.series] = true
+			}
+			continue
+		}
+		if u.hashes == nil {
+			now = append(now, u)
 			continue
 		}
 		if taken == nil {

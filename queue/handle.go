@@ -87,7 +87,7 @@ func (h *handler) check() error {
 	case h.least <= 0 || h.most < h.least:
 		return invalid("backoff", "must be positive, and at most its upper bound")
 	}
-	return errors.Join(checkName("pattern", h.pattern, MaxEventName), checkName("name", h.name, MaxEventName))
+	return errors.Join(checkName("pattern", h.pattern, MaxEventName), checkSegment("name", h.name, MaxEventName))
 }
 
 const registerSQL = `

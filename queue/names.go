@@ -77,19 +77,19 @@ func ParseNamespace(s string) (Namespace, error) {
 	return Namespace{s}, nil
 }
 
-// ParseRoom accepts 1-200 bytes of UTF-8 without control characters. The error
-// is an *InvalidError.
+// ParseRoom accepts 1-200 bytes of UTF-8 without control characters, but not "."
+// and "..". The error is an *InvalidError.
 func ParseRoom(s string) (Room, error) {
-	if err := checkName("room", s, MaxRoom); err != nil {
+	if err := checkSegment("room", s, MaxRoom); err != nil {
 		return Room{}, err
 	}
 	return Room{s}, nil
 }
 
-// ParseClient accepts 1-128 bytes of UTF-8 without control characters. The
-// error is an *InvalidError.
+// ParseClient accepts 1-128 bytes of UTF-8 without control characters, but not "."
+// and "..". The error is an *InvalidError.
 func ParseClient(s string) (Client, error) {
-	if err := checkName("client", s, MaxClient); err != nil {
+	if err := checkSegment("client", s, MaxClient); err != nil {
 		return Client{}, err
 	}
 	return Client{s}, nil
@@ -107,13 +107,24 @@ func ParseEventName(s string) (EventName, error) {
 	return EventName{s}, nil
 }
 
-// ParseKey accepts 1-200 bytes of UTF-8 without control characters. The error
-// is an *InvalidError.
+// ParseKey accepts 1-200 bytes of UTF-8 without control characters, but not "."
+// and "..". The error is an *InvalidError.
 func ParseKey(s string) (Key, error) {
-	if err := checkName("key", s, MaxKey); err != nil {
+	if err := checkSegment("key", s, MaxKey); err != nil {
 		return Key{}, err
 	}
 	return Key{s}, nil
+}
+
+// checkSegment is checkName for names that can be a segment of a URL's path.
+// Whoever resolves a URL takes "." and ".." for steps in it, also where they are
+// percent-encoded (WHATWG URL, "single-dot" and "double-dot URL path segment"):
+// the request would be about something else.
+func checkSegment(field, s string, limit int) error {
+	if s == "." || s == ".." {
+		return invalidf(field, "must not be %q: it is a step in a URL's path and no name", s)
+	}
+	return checkName(field, s, limit)
 }
 
 // checkName holds the rule all free names share. Control characters are C0, DEL

@@ -20,6 +20,12 @@ func TestNames(t *testing.T) {
 		{"octo-org/octo-repo", true, false},
 		{"@bob", true, false},
 		{"*", true, false},
+		{".", false, false},
+		{"..", false, false},
+		{"...", true, false},
+		{".a", true, false},
+		{"a/..", true, false},
+		{"@..", true, false}, // no step in a path, and nobody's own room
 		{" with spaces ", true, false},
 		{long, true, false},
 		{long + "x", false, false},
@@ -45,6 +51,22 @@ func TestNames(t *testing.T) {
 		}
 	}
 	var invalid *InvalidError
+	for _, dots := range []string{".", ".."} {
+		if _, err := ParseClient(dots); !errors.As(err, &invalid) || invalid.Field != "client" {
+			t.Errorf("client %q: %v", dots, err)
+		}
+		if _, err := ParseKey(dots); !errors.As(err, &invalid) || invalid.Field != "key" {
+			t.Errorf("key %q: %v", dots, err)
+		}
+		if _, err := ParseEventName(dots); err != nil {
+			t.Errorf("event %q, which stands in no path: %v", dots, err)
+		}
+		h := newHandler(nil, Namespace{"n"}, "*", nil)
+		h.name = dots
+		if err := h.check(); !errors.As(err, &invalid) || invalid.Field != "name" {
+			t.Errorf("handler %q: %v", dots, err)
+		}
+	}
 	if _, err := ParseEventName("culvert:hello"); !errors.As(err, &invalid) || invalid.Field != "event" {
 		t.Errorf("reserved event name: %v", err)
 	}

@@ -7,26 +7,33 @@ import (
 )
 
 // store answers every unit of the batch. Emits that share a key with another
-// one of the batch wait for its fate.
+// one of the batch wait for its fate, and so does what follows them in their series.
 func (a *appender) store(ctx context.Context, batch []*unit) (moved int) {
 	for {
-		now, later := apart(batch)
+		waiting := unbroken(batch)
+		if len(waiting) == 0 && len(batch) > 0 {
+			return moved
+		}
+		now, later := apart(waiting)
 		m, err := a.attempt(ctx, now)
 		moved += m
 		switch {
 		case err == nil:
 		case len(now) > 1 && !errors.Is(err, ErrUnavailable):
 			// One emit that Postgres will not take must not fail the others.
-			for _, u := range now {
+			for i, u := range now {
+				if len(unbroken(now[i:i+1])) == 0 {
+					continue
+				}
 				m, err := a.attempt(ctx, []*unit{u})
 				moved += m
 				if err != nil {
-					a.refuse(u, err)
+					u.refuse(err)
 				}
 			}
 		default:
 			for _, u := range now {
-				a.refuse(u, err)
+				u.refuse(err)
 			}
 		}
 		if batch = later; len(batch) == 0 {
@@ -35,11 +42,13 @@ func (a *appender) store(ctx context.Context, batch []*unit) (moved int) {
 	}
 }
 
-func (a *appender) refuse(u *unit, err error) {
+// refuse answers the unit, unless its key decided already, and stops its series.
+func (u *unit) refuse(err error) {
 	select {
-	case <-u.done: // its key decided already
+	case <-u.done:
 	default:
 		u.fail(err)
+		u.series.stop(err)
 	}
 }
 
