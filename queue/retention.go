@@ -44,12 +44,12 @@ SELECT culvert.expire($1)`
 
 const forgetKeysSQL = `
 DELETE FROM culvert.keys
- WHERE (namespace_id, key) IN (
-       SELECT old.namespace_id, old.key
+ WHERE (namespace_id, owner, key) IN (
+       SELECT old.namespace_id, old.owner, old.key
          FROM culvert.log l
         CROSS JOIN culvert.namespaces n
         CROSS JOIN LATERAL (
-              SELECT k.namespace_id, k.key
+              SELECT k.namespace_id, k.owner, k.key
                 FROM culvert.keys k
                WHERE k.namespace_id = n.id AND k.at < clock_timestamp() - coalesce(n.dedup, l.dedup)
                ORDER BY k.at

@@ -66,8 +66,8 @@ BEGIN
     PERFORM pg_advisory_xact_lock(1668639862, 2); -- prune and expire update rooms, too
     DELETE FROM culvert.handlers h WHERE h.namespace_id = ANY (dead);
     DELETE FROM culvert.keys k
-     WHERE (k.namespace_id, k.key) IN (
-           SELECT d.namespace_id, d.key FROM culvert.keys d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
+     WHERE (k.namespace_id, k.owner, k.key) IN (
+           SELECT d.namespace_id, d.owner, d.key FROM culvert.keys d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
     GET DIAGNOSTICS n = ROW_COUNT;
     more := more OR n = limit_;
     DELETE FROM culvert.clients c
