@@ -75,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	var work context.Context
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
-		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
+		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.volatile.ready.run, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
 		q.runRetention, q.runRegistry,
 	} {
 		q.done.Go(func() { run(work) })
