@@ -3,11 +3,9 @@ package queue
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
+	"time"
 )
 
 // Append stores all emits in one transaction or none, and returns when they are
@@ -104,7 +102,14 @@ type unit struct {
 	results  []Result
 	err      error
 	done     chan struct{}
-	series   *series // of AppendEach; nil for a unit on its own
+	series   *series     // of AppendEach; nil for a unit on its own
+	barrier  []Namespace // of a unit without emits: those it waits for, see hold.go
+
+	// until is set while the unit waits for events from SQL that were committed before it
+	// came: those of transactions below it. giveUp is when it has waited long enough.
+	until  uint64
+	giveUp time.Time
+	held   bool
 }
 
 // unitOverhead is what an emit costs in memory beside its data.
@@ -150,7 +155,7 @@ func (u *unit) contradicts() bool {
 	}
 	seen := map[keyRef][]byte{}
 	for i, h := range u.hashes {
-		ref := keyRef{u.emits[i].Namespace, u.emits[i].Key}
+		ref := u.emits[i].keyRef()
 		if other, again := seen[ref]; h != nil && again && !bytes.Equal(other, h) {
 			return true
 		}
@@ -168,33 +173,4 @@ func (e *Emit) rooms() []Room {
 		return e.Rooms
 	}
 	return unique(e.Rooms)
-}
-
-// hash identifies the content, so that a key that comes back with another body
-// is told from a retry. Every part is written with its length: no two contents
-// run together to the same bytes.
-func (e *Emit) hash() []byte {
-	h := sha256.New()
-	part := func(s string) {
-		_ = binary.Write(h, binary.BigEndian, uint32(len(s))) //nolint:gosec // a hash never fails; names and data are far below 4 GiB
-		h.Write([]byte(s))
-	}
-	list := func(rooms []Room) {
-		_ = binary.Write(h, binary.BigEndian, uint32(len(rooms))) //nolint:gosec // as above
-		for _, r := range rooms {
-			part(r.name)
-		}
-	}
-	list(e.rooms())
-	list(e.Except)
-	part(e.Event.name)
-	part(e.Data.JSON())
-	part(e.From.name)
-	if e.Data.binary {
-		part("binary")
-	}
-	if e.Reply.wanted() {
-		part(fmt.Sprintf("reply %d %d", e.Reply.milliseconds(), e.Reply.Count))
-	}
-	return h.Sum(nil)
 }

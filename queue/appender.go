@@ -16,9 +16,14 @@ import (
 type appender struct {
 	q    *Queue
 	wake chan struct{} // something waits, or staged events may
-	seen uint64        // see culvert.append; only run uses it
+	seen atomic.Uint64 // see culvert.append; only run sets it
 	pid  atomic.Uint32 // of the server process the last append ran in
-	away outage        // only run uses it
+
+	// Only run uses these.
+	away  outage
+	carry carryBounds
+	held  []*unit // in order; see hold.go
+	now   uint64  // of the last append; see culvert.append
 
 	mu     sync.Mutex
 	units  []*unit
@@ -36,7 +41,7 @@ const (
 )
 
 func newAppender(q *Queue) *appender {
-	return &appender{q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, what: "emits"}}
+	return &appender{q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, what: "emits"}, carry: mostCarried}
 }
 
 // submit queues all units or none.
@@ -153,15 +158,13 @@ func (a *appender) run(ctx context.Context) {
 func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 	for {
 		batch, staged := a.take()
-		if len(batch) == 0 && !staged && !look {
+		if len(batch) == 0 && len(a.held) == 0 && !staged && (!look || !a.probe(ctx)) {
 			return found
 		}
-		if len(batch) == 0 && !staged && !a.probe(ctx) {
-			return found
-		}
-		moved := a.store(ctx, batch)
-		found = found || moved > 0
-		look = moved >= maxCarried
+		t := &turn{}
+		a.store(ctx, append(a.release(ctx, t), a.holdBehind(batch)...), t)
+		found = found || t.moved > 0
+		look = t.more
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +28,12 @@ type batch struct {
 
 	keyNS   []int32
 	key     []string
+	keyOwn  []string
 	keyHash [][]byte
 	keyPos  []int32
+
+	spaces []string // the names of its namespaces
+	until  []int64  // for each of them; see culvert.append
 
 	generation int64 // of the ids
 }
@@ -40,22 +45,37 @@ type place struct {
 
 func (p place) emit() *Emit { return &p.unit.emits[p.index] }
 
+// keyRef is what one key stands for.
 type keyRef struct {
-	ns  Namespace
-	key Key
+	ns    Namespace
+	owner Client
+	key   Key
 }
+
+func (e *Emit) keyRef() keyRef { return keyRef{e.Namespace, e.KeyOwner, e.Key} }
 
 // apart splits off the units that have a key in common with an earlier one: what
 // becomes of the earlier one decides about them. A series keeps its order: what
 // follows such a unit is split off with it. A key that stands twice in one unit is no
-// matter here.
+// matter here. Apart are also units of one namespace that wait for staged events up to
+// different positions.
 func apart(units []*unit) (now, later []*unit) {
 	var taken map[keyRef]bool
+	until := untils(units)
 	var waiting map[*series]bool
 	for _, u := range units {
 		wait := u.series != nil && waiting[u.series]
 		for i := range u.hashes {
-			wait = wait || taken[keyRef{u.emits[i].Namespace, u.emits[i].Key}]
+			wait = wait || taken[u.emits[i].keyRef()]
+		}
+		if until != nil {
+			for ns := range u.namespaces {
+				if first, again := until[ns]; again {
+					wait = wait || first != u.until
+				} else {
+					until[ns] = u.until
+				}
+			}
 		}
 		if wait {
 			later = append(later, u)
@@ -76,12 +96,20 @@ func apart(units []*unit) (now, later []*unit) {
 		}
 		for i := range u.emits {
 			if u.hashes[i] != nil {
-				taken[keyRef{u.emits[i].Namespace, u.emits[i].Key}] = true
+				taken[u.emits[i].keyRef()] = true
 			}
 		}
 		now = append(now, u)
 	}
 	return now, later
+}
+
+// untils is a map for apart when some unit has waited for staged events; hardly ever one has.
+func untils(units []*unit) map[Namespace]uint64 {
+	if !slices.ContainsFunc(units, func(u *unit) bool { return u.until > 0 }) {
+		return nil
+	}
+	return map[Namespace]uint64{}
 }
 
 // build lays the batch out for Postgres, with the ids of its rooms.
@@ -90,12 +118,11 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 	ids := map[roomRef]int64{}
 	namespaces := map[Namespace]int32{}
 	for _, u := range units {
-		select {
-		case <-u.done: // refused or settled by its keys
+		if u.isDone() { // refused or settled by its keys
 			continue
-		default:
 		}
 		b.units = append(b.units, u)
+		b.await(u)
 		for i := range u.emits {
 			e := &u.emits[i]
 			ns, err := a.q.ids.namespace(ctx, e.Namespace)
@@ -127,13 +154,14 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[keyRef]int) {
 	e := &u.emits[i]
 	if u.hashes != nil && u.hashes[i] != nil {
-		ref := keyRef{e.Namespace, e.Key}
+		ref := e.keyRef()
 		if _, again := first[ref]; again {
 			return // finish gives it the first one's offset
 		}
 		first[ref] = i
 		b.keyNS = append(b.keyNS, ns)
 		b.key = append(b.key, e.Key.name)
+		b.keyOwn = append(b.keyOwn, e.KeyOwner.name)
 		b.keyHash = append(b.keyHash, u.hashes[i])
 		b.keyPos = append(b.keyPos, int32(len(b.events)+1)) //nolint:gosec // at most maxBatchEvents
 	}
@@ -156,13 +184,11 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 }
 
 const appendSQL = `
-SELECT seen::text::bigint, log, prev, base, head, at, moved, known, known_offset, known_same, generation
+SELECT seen::text::bigint, log, prev, base, head, at, moved, more, stored, coalesce(waits, '{}'), now_::text::bigint,
+       known, known_offset, known_same, generation
   FROM culvert.append($1::bigint::text::xid8, $2::int[], $3::bigint[], $4::text[], $5::text[], $6::bool[],
        $7::text[], $8::text[], $9::int[], $10::text[], $11::bytea[], $12::int[], $13,
-       $14::int[], $15::text::json)`
-
-// maxCarried is how many staged events one append takes along, as in migrations/.
-const maxCarried = 1_000
+       $14::int[], $15::text::json, $16::text[], $17::text[], $18::bigint[]::text[]::xid8[], $19, $20)`
 
 // appended is what culvert.append answers.
 type appended struct {
@@ -170,7 +196,11 @@ type appended struct {
 	log              string
 	prev, base, head Offset
 	at               time.Time
-	moved            int
+	moved            int      // staged events
+	more             bool     // there may be more of them
+	stored           bool     // the batch
+	waits            []string // namespaces with staged events that come before the batch
+	now              uint64   // events of transactions below it do
 	known            []int32
 	knownOffset      []Offset
 	knownSame        []bool
@@ -193,11 +223,13 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	defer conn.Release()
 	a.pid.Store(conn.Conn().PgConn().PID())
 	err = repeat(ctx, func() error {
-		return conn.QueryRow(ctx, appendSQL, int64(a.seen), //nolint:gosec // a transaction id counts up from 0
+		return conn.QueryRow(ctx, appendSQL, int64(a.seen.Load()), //nolint:gosec // a transaction id counts up from 0
 			b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.generation,
-			replyMS, asks).
-			Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame, &r.generation)
+			replyMS, asks, b.keyOwn, b.spaces, b.until, a.carry.events, a.carry.bytes).
+			Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
+				&r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	})
+	a.carry.adapt(ctx, r, err)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "25006" {
 		return r, fmt.Errorf("append: %w", errReadOnly)

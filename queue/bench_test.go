@@ -1,7 +1,9 @@
 package queue_test
 
 import (
+	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +24,65 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkAppendWithKeys is BenchmarkAppend with an idempotency key for each event.
+func BenchmarkAppendWithKeys(b *testing.B) {
+	q := open(b, pgtest.Database(b))
+	var keys atomic.Int64
+	benchmarkCallers(b, 64, func(n int) {
+		for range n {
+			e := emit("lobby", `{"text":"hello","n":1}`)
+			e.Key = key(strconv.FormatInt(keys.Add(1), 10))
+			if _, err := q.Append(b.Context(), []queue.Emit{e}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkFling is volatile events of 64 callers, to one reader on another instance.
+func BenchmarkFling(b *testing.B) {
+	dsn := pgtest.Database(b)
+	q, other := open(b, dsn), open(b, dsn)
+	s := subscribe(b, other, queue.Interest{Rooms: []queue.Room{room("lobby")}})
+	ctx, stop := context.WithCancel(b.Context())
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			if _, err := s.Next(ctx, 100); err != nil {
+				return
+			}
+		}
+	})
+	benchmarkCallers(b, 64, func(n int) {
+		for range n {
+			if err := q.Fling(b.Context(), []queue.Emit{emit("lobby", `{"text":"hello","n":1}`)}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	stop()
+	reading.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkVolatileLatency is the way of one volatile event to another instance.
+func BenchmarkVolatileLatency(b *testing.B) {
+	dsn := pgtest.Database(b)
+	q, other := open(b, dsn), open(b, dsn)
+	s := subscribe(b, other, queue.Interest{Rooms: []queue.Room{room("lobby")}})
+	for range b.N {
+		if err := q.Fling(b.Context(), []queue.Emit{emit("lobby", "1")}); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Next(b.Context(), 1); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkAck is coalesced acknowledgements: 256 callers, each for clients of its own.

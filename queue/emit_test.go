@@ -35,7 +35,13 @@ func TestSQLEmitRefuses(t *testing.T) {
 		{`event => 'e', namespace => NULL`, "namespace must be"},
 		{`event => 'e', room => 'r', rooms => '{s}'`, "room or rooms"},
 		{`event => 'e', rooms => '{}'`, "rooms must be 1 to 100"},
-		{`event => 'e', rooms => '{a,NULL}'`, "room must not be empty"},
+		{`event => 'e', rooms => '{a,NULL}'`, "rooms must not be empty"},
+		{`event => 'e', except_rooms => '{a,NULL}'`, "except_rooms must not be empty"},
+		{`event => 'e', room => '.'`, `room must not be "." or ".."`},
+		{`event => 'e', rooms => '{a,..}'`, `rooms must not be "." or ".."`},
+		{`event => 'e', except_rooms => '{..}'`, `except_rooms must not be "." or ".."`},
+		{`event => 'e', sender => '.'`, `sender must not be "." or ".."`},
+		{`event => 'e', key => '..'`, `key must not be "." or ".."`},
 		{`event => 'e', key => ''`, "key must not be empty"},
 		{`event => 'e', sender => repeat('x', 129)`, "sender is 129 bytes"},
 		{`event => 'e', data => to_jsonb(repeat('x', 262144))`, "data is 262146 bytes"},
@@ -50,6 +56,7 @@ func TestSQLEmitRefuses(t *testing.T) {
 	sql(t, dsn,
 		`SELECT culvert.emit(event => 'e', data => (repeat('[', 64) || repeat(']', 64))::jsonb)`,
 		`SELECT culvert.emit(event => 'e', data => to_jsonb(repeat('[', 100)))`,
+		`SELECT culvert.emit(event => '..', room => '...', key => '.k')`,
 		`SELECT culvert.emit(event => 'e')`)
 }
 

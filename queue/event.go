@@ -56,6 +56,9 @@ type Emit struct {
 	Data   Data
 	From   Client
 	Key    Key
+	// KeyOwner is the client whose own Key it is; zero: the Key is of the one class that
+	// backends and culvert.emit share in a namespace.
+	KeyOwner Client
 	// Reply asks for replies; zero: none are wanted.
 	Reply Ask
 }

@@ -20,3 +20,6 @@ func RegistryByNotificationAlone(t *testing.T) {
 	registryPoll = time.Hour
 	t.Cleanup(func() { registryPoll = old })
 }
+
+// ContentHash is what an idempotency key stands for.
+func ContentHash(e Emit) []byte { return e.hash() }

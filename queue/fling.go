@@ -56,6 +56,10 @@ func (t *tail) fling(events []*Event) {
 			}
 			as := e.in(r)
 			for s := range room.subs {
+				if s.known == unread && len(e.Except) > 0 {
+					t.dropped.Inc() // whether it is excepted is not known
+					continue
+				}
 				if _, again := given[s]; again || !s.isIn(r) || s.isInAny(e.Except) {
 					continue
 				}
@@ -83,9 +87,12 @@ func (e *Event) in(r Room) *Event {
 	}
 }
 
-// isIn reports whether the subscription is in a room now.
+// isIn reports whether the subscription is in a room now, as far as that is known: after
+// the tail started over, its client may have left any that it joined.
 func (s *Subscription) isIn(r Room) bool {
-	return slices.ContainsFunc(s.seats, func(seat seat) bool { return seat.room == r && seat.until == MaxOffset })
+	return slices.ContainsFunc(s.seats, func(seat seat) bool {
+		return seat.room == r && seat.until == MaxOffset && (seat.since == 0 || s.known != unread)
+	})
 }
 
 func (s *Subscription) isInAny(rooms []Room) bool { return slices.ContainsFunc(rooms, s.isIn) }

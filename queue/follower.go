@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -12,6 +13,9 @@ type follower struct {
 	q      *Queue
 	wake   chan struct{}
 	target atomic.Int64 // the highest head heard of
+
+	mu    sync.Mutex
+	asked []chan struct{} // see caughtUp
 }
 
 // followPage is how many rows one read takes. It is above the number of rooms
@@ -33,6 +37,36 @@ func (f *follower) lookAt(head Offset) {
 	notify(f.wake)
 }
 
+// caughtUp returns a channel that is closed once the tail has all that is committed at
+// the time of the call.
+func (f *follower) caughtUp() <-chan struct{} {
+	done := make(chan struct{})
+	f.mu.Lock()
+	f.asked = append(f.asked, done)
+	f.mu.Unlock()
+	f.lookAt(MaxOffset)
+	return done
+}
+
+// answer is catchUp for those who asked before it begins; after a failure they wait on.
+func (f *follower) answer(ctx context.Context) error {
+	f.mu.Lock()
+	asked := f.asked
+	f.asked = nil
+	f.mu.Unlock()
+	err := f.catchUp(ctx)
+	if err != nil {
+		f.mu.Lock()
+		f.asked = append(f.asked, asked...)
+		f.mu.Unlock()
+		return err
+	}
+	for _, done := range asked {
+		close(done)
+	}
+	return nil
+}
+
 // run is the follower's goroutine: it looks when told to, and every Poll to make
 // up for a notification that was lost.
 func (f *follower) run(ctx context.Context) {
@@ -49,7 +83,7 @@ func (f *follower) run(ctx context.Context) {
 			}
 		case <-tick.C:
 		}
-		err := f.catchUp(ctx)
+		err := f.answer(ctx)
 		if ctx.Err() != nil {
 			return
 		}

@@ -54,7 +54,7 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 		[]float64{0, .01, .05, .1, .5, 1, 5, 15, 60, 300, 900, 3600})
 	m.ackErrors = m.counter("ack_errors_total", "Updates of stored cursors that failed.")
 	m.slicesDropped = m.counter("slices_dropped_total", "Slices this instance dropped by retention.")
-	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get.")
+	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get, or nobody here while the log could not be followed.")
 	m.handlerRuns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "culvert_handler_runs_total", Help: "Runs of handlers by this instance: done, failed, parked, or lost with their lease.",
 	}, []string{"handler", "result"})

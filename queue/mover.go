@@ -3,9 +3,13 @@ package queue
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // mover enters changes of clients and their rooms into the log, those that wait
@@ -16,6 +20,7 @@ type mover struct {
 
 	mu      sync.Mutex
 	waiting []*change
+	behind  int // changes that wait for staged events
 	closed  bool
 	idle    chan struct{} // closed by run when nothing waits after closed
 }
@@ -28,6 +33,7 @@ type change struct {
 	room     Room
 	maxRooms int
 
+	settled  bool   // nothing that was emitted from SQL before is left to come
 	position Cursor // from where it holds
 	moved    bool   // it changed something
 	err      error
@@ -75,7 +81,7 @@ func (m *mover) take() (batch []*change, closed bool) {
 	defer m.mu.Unlock()
 	n := min(len(m.waiting), maxMoves)
 	batch, m.waiting = m.waiting[:n:n], m.waiting[n:]
-	return batch, m.closed
+	return batch, m.closed && m.behind == 0
 }
 
 // run is the mover's goroutine.
@@ -94,12 +100,93 @@ func (m *mover) run(ctx context.Context) {
 			}
 			continue
 		}
-		err := m.move(ctx, batch)
-		for _, c := range batch {
-			c.err = err
-			close(c.done)
+		if batch = m.part(ctx, batch); len(batch) > 0 {
+			finish(batch, m.move(ctx, batch))
 		}
 	}
+}
+
+func finish(batch []*change, err error) {
+	for _, c := range batch {
+		c.err = err
+		close(c.done)
+	}
+}
+
+const stagedSQL = `
+SELECT w.space
+  FROM unnest($1::text[]) w (space)
+ WHERE EXISTS (
+       SELECT FROM culvert.staged s
+        WHERE s.namespace = w.space AND s.xid >= $2::bigint::text::xid8)`
+
+// part returns the changes that can be moved now. The others are in a namespace with staged
+// events: what an application emitted before a change was asked for is to come before it, so
+// they come back when it has.
+func (m *mover) part(ctx context.Context, batch []*change) (now []*change) {
+	spaces := map[string][]*change{}
+	for _, c := range batch {
+		if c.settled {
+			now = append(now, c)
+		} else {
+			spaces[c.ns.name] = append(spaces[c.ns.name], c)
+		}
+	}
+	if len(spaces) == 0 {
+		return now
+	}
+	staged, err := m.staged(ctx, slices.Collect(maps.Keys(spaces)))
+	if err != nil {
+		for _, changes := range spaces {
+			finish(changes, err)
+		}
+		return now
+	}
+	for _, name := range staged {
+		changes := spaces[name]
+		delete(spaces, name)
+		m.mu.Lock()
+		m.behind += len(changes)
+		m.mu.Unlock()
+		m.q.done.Go(func() {
+			err := m.q.appender.afterStaged(ctx, Namespace{name})
+			m.comeBack(changes, err)
+		})
+	}
+	for _, c := range batch {
+		if _, free := spaces[c.ns.name]; free && !c.settled {
+			now = append(now, c)
+		}
+	}
+	return now
+}
+
+func (m *mover) staged(ctx context.Context, spaces []string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
+	defer cancel()
+	seen := int64(m.q.appender.seen.Load()) //nolint:gosec // a transaction id counts up from 0
+	rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, seen)
+	if err != nil {
+		return nil, unavailable(context.WithoutCancel(ctx), "move", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return names, unavailable(context.WithoutCancel(ctx), "move", err)
+}
+
+// comeBack puts changes that waited to the front.
+func (m *mover) comeBack(changes []*change, err error) {
+	m.mu.Lock()
+	m.behind -= len(changes)
+	if err != nil {
+		finish(changes, err)
+		changes = nil
+	}
+	for _, c := range changes {
+		c.settled = true
+	}
+	m.waiting = append(changes, m.waiting...)
+	m.mu.Unlock()
+	notify(m.wake)
 }
 
 // close refuses new changes and waits until the waiting ones are entered.

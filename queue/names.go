@@ -34,7 +34,8 @@ type Client struct{ name string }
 // EventName is the name of an event as the emitter chose it.
 type EventName struct{ name string }
 
-// Key is an idempotency key, unique in its namespace. The zero value is no key.
+// Key is an idempotency key, unique in its namespace among the keys of one client, or among
+// those of all backends. The zero value is no key.
 type Key struct{ name string }
 
 // Everyone is the room every client of a namespace is in.

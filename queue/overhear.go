@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// overhear is the goroutine that delivers what other instances handed over: when it
+// overhear is the goroutine that takes what other instances handed over: when it
 // is told to, and every Poll in case nobody tells. Whoever connects while Postgres
 // was away has missed what was volatile.
 func (v *volatile) overhear(ctx context.Context) {
@@ -30,7 +30,7 @@ SELECT coalesce(max(id), 0)
   FROM culvert.volatile`
 
 const volatileSQL = `
-SELECT id, at, namespace, rooms, except_, event, data, is_binary, coalesce(sender, '')
+SELECT id, log, "position", at, namespace, rooms, except_, event, data, is_binary, coalesce(sender, '')
   FROM culvert.volatile
  WHERE id > $1 AND instance <> $2
  ORDER BY id
@@ -58,10 +58,11 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 		if err != nil {
 			return -1
 		}
+		var at Cursor // of the last one, which is the highest
 		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Event, error) {
 			e := &Event{}
 			var rooms, except []string
-			err := row.Scan(&after, &e.At, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
+			err := row.Scan(&after, &at.Log, &at.Offset, &e.At, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
 			e.signal = rooms == nil
 			for _, r := range rooms {
 				e.to = append(e.to, Room{r})
@@ -74,7 +75,9 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 		if err != nil {
 			return -1
 		}
-		v.q.tail.fling(events)
+		if len(events) > 0 {
+			v.ready.add(at, events)
+		}
 		if len(events) < atOnce {
 			return after
 		}

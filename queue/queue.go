@@ -75,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	var work context.Context
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
-		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
+		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.volatile.ready.run, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
 		q.runRetention, q.runRegistry,
 	} {
 		q.done.Go(func() { run(work) })
@@ -113,7 +113,7 @@ func (q *Queue) heard(events []*Event) {
 // calls fail with ErrClosed. It waits for all of it, at most until ctx ends;
 // handlers that still run then have their context ended.
 func (q *Queue) Close(ctx context.Context) error {
-	err := errors.Join(q.handlers.close(ctx), q.appender.close(ctx), q.mover.close(ctx), q.acks.close(ctx))
+	err := errors.Join(q.handlers.close(ctx), q.mover.close(ctx), q.appender.close(ctx), q.acks.close(ctx))
 	q.stop()
 	closed := make(chan struct{})
 	go func() { // a connection to a Postgres that hangs takes its time to close

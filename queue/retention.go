@@ -48,11 +48,11 @@ SELECT culvert.expire($1)`
 // These statements take the rows that nobody holds, see append.sql.
 const forgetKeysSQL = `
 WITH old AS MATERIALIZED (
-     SELECT old.namespace_id, old.key
+     SELECT old.namespace_id, old.owner, old.key
        FROM culvert.log l
       CROSS JOIN culvert.namespaces n
       CROSS JOIN LATERAL (
-            SELECT k.namespace_id, k.key
+            SELECT k.namespace_id, k.owner, k.key
               FROM culvert.keys k
              WHERE k.namespace_id = n.id AND k.at < clock_timestamp() - coalesce(n.dedup, l.dedup)
              ORDER BY k.at
@@ -61,7 +61,7 @@ WITH old AS MATERIALIZED (
       LIMIT $1)
 DELETE FROM culvert.keys k
  USING old
- WHERE k.namespace_id = old.namespace_id AND k.key = old.key`
+ WHERE k.namespace_id = old.namespace_id AND k.owner = old.owner AND k.key = old.key`
 
 // An ask is kept for a day after its end, for those who come to see what came
 // of it, or until its event is gone.

@@ -58,7 +58,7 @@ func (b *batch) settleRepeats() {
 			if u.hashes[i] == nil {
 				continue
 			}
-			ref := keyRef{u.emits[i].Namespace, u.emits[i].Key}
+			ref := u.emits[i].keyRef()
 			if c, again := first[ref]; again {
 				u.results[i] = Result{Cursor: c, Duplicate: true}
 			} else {

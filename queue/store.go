@@ -6,38 +6,43 @@ import (
 	"time"
 )
 
-// store answers every unit of the batch. Emits that share a key with another
+// turn is what one turn of the appender did beside answering units.
+type turn struct {
+	moved int  // staged events
+	more  bool // there may be more of them
+}
+
+// store answers every unit of the batch, or holds it. Emits that share a key with another
 // one of the batch wait for its fate, and so does what follows them in their series.
-func (a *appender) store(ctx context.Context, batch []*unit) (moved int) {
+func (a *appender) store(ctx context.Context, batch []*unit, t *turn) {
 	for {
 		waiting := unbroken(batch)
 		if len(waiting) == 0 && len(batch) > 0 {
-			return moved
+			return
 		}
 		now, later := apart(waiting)
-		m, err := a.attempt(ctx, now)
-		moved += m
+		err := a.attempt(ctx, now, t)
 		switch {
 		case err == nil:
 		case len(now) > 1 && !errors.Is(err, ErrUnavailable):
 			// One emit that Postgres will not take must not fail the others.
 			for i, u := range now {
-				if len(unbroken(now[i:i+1])) == 0 {
+				if u.held || len(unbroken(now[i:i+1])) == 0 {
 					continue
 				}
-				m, err := a.attempt(ctx, []*unit{u})
-				moved += m
-				if err != nil {
+				if err := a.attempt(ctx, []*unit{u}, t); err != nil {
 					u.refuse(err)
 				}
 			}
 		default:
 			for _, u := range now {
-				u.refuse(err)
+				if !u.held {
+					u.refuse(err)
+				}
 			}
 		}
-		if batch = later; len(batch) == 0 {
-			return moved
+		if batch = a.holdBehind(later); len(batch) == 0 {
+			return
 		}
 	}
 }
@@ -53,9 +58,10 @@ func (u *unit) refuse(err error) {
 }
 
 // attempt appends the batch and settles its units. Known keys take their emits
-// out, and the rest is tried again; so is all of it with ids that are outdated. ctx
-// ends only when the queue has given up waiting for the appender.
-func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err error) {
+// out, and so do staged events that come before them; the rest is tried again, and all
+// of it with ids that are outdated. ctx ends only when the queue has given up waiting
+// for the appender.
+func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	for {
@@ -64,44 +70,60 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 			// The deadline is ours: it says that Postgres is slow.
 			err = unavailable(context.WithoutCancel(ctx), "append", err)
 			a.failed(err)
-			return moved, err
-		}
-		if len(b.events) == 0 && len(batch) > 0 {
-			for _, u := range b.units { // close's own; all others have emits
-				close(u.done)
-			}
-			return moved, nil
+			return err
 		}
 		start := time.Now()
-		r, err := a.call(ctx, b)
+		r, err := a.append(ctx, b, t)
 		if err != nil {
-			a.failed(err)
-			a.q.follower.lookAt(MaxOffset) // it may be stored all the same
-			if errors.Is(err, errReadOnly) {
-				a.q.db.write.Reset()
-			}
-			return moved, err
+			return err
 		}
-		if r.generation != b.generation {
-			a.q.ids.renew(r.generation)
+		switch {
+		case r.generation != b.generation: // append has renewed the ids
 			continue
-		}
-		if len(r.known) > 0 {
-			if batch = b.settleKnown(r); len(batch) == 0 {
-				return moved, nil
+		case len(r.waits) > 0:
+			batch = a.hold(b.units, r.waits)
+		case len(r.known) > 0:
+			batch = b.settleKnown(r)
+		default:
+			a.q.metrics.appended(len(b.events), time.Since(start), 0)
+			a.q.feed(b.finish(r), r)
+			for _, u := range b.units {
+				close(u.done)
 			}
-			continue
+			return nil
 		}
-		a.away.note(nil)
-		a.seen = r.seen
-		moved = r.moved
-		a.q.metrics.appended(len(b.events), time.Since(start), moved)
-		a.q.feed(b.finish(r), r)
-		for _, u := range b.units {
-			close(u.done)
+		if len(batch) == 0 {
+			return nil
 		}
-		return moved, nil
 	}
+}
+
+// append calls Postgres and deals with what concerns no unit of the batch: staged events
+// that were moved, outdated ids, failures.
+func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, error) {
+	r, err := a.call(ctx, b)
+	if err != nil {
+		a.failed(err)
+		a.q.follower.lookAt(MaxOffset) // it may be stored all the same
+		if errors.Is(err, errReadOnly) {
+			a.q.db.write.Reset()
+		}
+		return r, err
+	}
+	if r.generation != b.generation {
+		a.q.ids.renew(r.generation)
+		return r, nil
+	}
+	a.away.note(nil)
+	a.seen.Store(r.seen)
+	a.now = r.now
+	t.moved += r.moved
+	t.more = r.more
+	a.q.metrics.appended(0, 0, r.moved)
+	if !r.stored && r.head > r.prev {
+		a.q.follower.lookAt(r.head)
+	}
+	return r, nil
 }
 
 func (a *appender) failed(err error) {
@@ -119,6 +141,6 @@ func (a *appender) probe(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	var waiting bool
-	err := a.q.db.write.QueryRow(ctx, probeSQL, int64(a.seen)).Scan(&waiting) //nolint:gosec // see call
+	err := a.q.db.write.QueryRow(ctx, probeSQL, int64(a.seen.Load())).Scan(&waiting) //nolint:gosec // see call
 	return err == nil && waiting
 }

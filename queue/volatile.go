@@ -9,7 +9,8 @@ import (
 // Fling delivers volatile events to the subscriptions that are open now, here and on
 // every other instance, and to nobody else: they are never stored, have no offset,
 // and Key and reply mean nothing to them. When it returns, the other instances can
-// read them. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
+// read them; every instance delivers them as soon as it knows all changes of members that
+// were answered before Fling was called. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
 func (q *Queue) Fling(ctx context.Context, emits []Emit) error {
 	all := make([]*Event, 0, len(emits))
 	for i := range emits {
@@ -41,6 +42,7 @@ type volatile struct {
 	wake  chan struct{} // something waits to be handed over
 	heard chan struct{} // others may have handed something over
 	from  int64         // the newest one when the queue was opened
+	ready *delivery
 
 	mu      sync.Mutex
 	waiting []*flung
@@ -56,7 +58,7 @@ type flung struct {
 }
 
 func newVolatile(q *Queue) *volatile {
-	return &volatile{q: q, wake: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
+	return &volatile{q: q, wake: make(chan struct{}, 1), heard: make(chan struct{}, 1), ready: newDelivery(q)}
 }
 
 func (v *volatile) fling(ctx context.Context, events []*Event) error {
@@ -103,10 +105,10 @@ func (v *volatile) run(ctx context.Context) {
 		if len(batch) == 0 {
 			continue
 		}
-		err := v.handOver(ctx, batch)
+		at, err := v.handOver(ctx, batch)
 		for _, f := range batch {
 			if f.err = err; err == nil {
-				v.q.tail.fling(f.events)
+				v.ready.add(at, f.events)
 			}
 			close(f.done)
 		}
@@ -126,9 +128,11 @@ func (v *volatile) refuse() {
 }
 
 const flingSQL = `
-SELECT culvert.fling($1, $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[])`
+SELECT log, "position"
+  FROM culvert.fling($1, $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[])`
 
-func (v *volatile) handOver(ctx context.Context, batch []*flung) error {
+// handOver returns the position of the log when it did so.
+func (v *volatile) handOver(ctx context.Context, batch []*flung) (at Cursor, err error) {
 	ctx, cancel := context.WithTimeout(ctx, v.q.o.AppendTimeout)
 	defer cancel()
 	var namespace, rooms, except, event, data, sender []string
@@ -146,6 +150,7 @@ func (v *volatile) handOver(ctx context.Context, batch []*flung) error {
 			sender = append(sender, e.From.name)
 		}
 	}
-	_, err := v.q.db.write.Exec(ctx, flingSQL, v.q.instance, namespace, rooms, except, event, data, binary, sender)
-	return unavailable(context.WithoutCancel(ctx), "fling", err)
+	err = v.q.db.write.QueryRow(ctx, flingSQL, v.q.instance, namespace, rooms, except, event, data, binary, sender).
+		Scan(&at.Log, &at.Offset)
+	return at, unavailable(context.WithoutCancel(ctx), "fling", err)
 }

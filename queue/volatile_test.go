@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -130,5 +131,93 @@ func TestASignalReachesEverySubscriptionOfTheClient(t *testing.T) {
 	}
 	if b := must[queue.Batch](t)(other.Poll(t.Context(), 1)); len(b.Volatile) > 0 {
 		t.Errorf("alice got %v", b.Volatile)
+	}
+}
+
+// Who left before a volatile event was emitted does not get it, and who joined before does,
+// whichever instances the change, the event and the reader are on.
+func TestVolatileEventsFollowTheMembers(t *testing.T) {
+	for name, change := range map[string]func(*queue.Options){
+		"notified": func(*queue.Options) {}, "polling": func(o *queue.Options) { o.PollOnly, o.Poll = true, 5*time.Millisecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			on := []*queue.Queue{open(t, dsn, change), open(t, dsn, change)}
+			bob := []*queue.Subscription{
+				subscribe(t, on[0], queue.Interest{Client: client("bob")}), subscribe(t, on[1], queue.Interest{Client: client("bob")}),
+			}
+			fling := func(q *queue.Queue, r queue.Room, text string) {
+				e := emit("x", "%q", text)
+				e.Rooms = []queue.Room{r}
+				if err := q.Fling(t.Context(), []queue.Emit{e}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			late, missed := 0, 0
+			for i := range 400 {
+				changes, emits := on[i%2], on[i/2%2]
+				join(t, changes, "lobby", "bob")
+				fling(emits, room("lobby"), "in")
+				fling(emits, queue.Everyone, "mark")
+				for _, s := range bob {
+					if !slices.Equal(upToMark(t, s), []string{`"in"`}) {
+						missed++
+					}
+				}
+				leave(t, changes, "lobby", "bob")
+				fling(emits, room("lobby"), "out")
+				fling(emits, queue.Everyone, "mark")
+				for _, s := range bob {
+					if len(upToMark(t, s)) > 0 {
+						late++
+					}
+				}
+			}
+			if late+missed > 0 {
+				t.Errorf("of 800 each, %d came after the leave and %d were missed after the join", late, missed)
+			}
+		})
+	}
+}
+
+// upToMark returns the volatile events before the next "mark".
+func upToMark(t testing.TB, s *queue.Subscription) (got []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		b, err := s.Next(ctx, 100)
+		if err != nil {
+			t.Fatalf("after %v: %v", got, err)
+		}
+		for i, e := range b.Volatile {
+			if e.Data != `"mark"` {
+				got = append(got, e.Data)
+			} else if i == len(b.Volatile)-1 {
+				return got
+			}
+		}
+	}
+}
+
+// An append that moved the counter and was rolled back, and the start of a slice, leave
+// positions at which no event stands; volatile events do not wait for one.
+func TestVolatileEventsDoNotWaitForWhatNeverComes(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	s := subscribe(t, b, queue.Interest{Client: client("bob")})
+	appendOne(t, a, emit("x", "0"))
+	for i, stmt := range []string{
+		`SELECT setval('culvert.offsets', last_value + 5) FROM culvert.offsets`, `SELECT culvert.roll('0', 1)`, `SELECT 1`,
+	} {
+		sql(t, dsn, stmt)
+		for range 2 {
+			if err := a.Fling(t.Context(), []queue.Emit{emit("*", "%d", i)}); err != nil {
+				t.Fatal(err)
+			}
+			if got := nextVolatile(t, s, 1); got[0] != strconv.Itoa(i) {
+				t.Errorf("after %s: got %v", stmt, got)
+			}
+		}
 	}
 }

@@ -21,27 +21,57 @@
 -- Rows of clients and asks that stay are locked FOR NO KEY UPDATE, which foreign keys
 -- do not wait for. Whoever only clears up takes the rows nobody holds: SKIP LOCKED.
 
--- carry moves up to 1,000 staged events that have become visible into the log,
--- after offset base, and returns how many there were and how many offsets they
--- took: one with a key seen before takes none. Only append calls it.
-CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, OUT moved integer, OUT stored integer)
+-- carry moves staged events that have become visible into the log, after offset base,
+-- in the order of their transactions: up to rows_ of them, and about bytes_ bytes, each
+-- event counted once for each of its rooms, but at least one event. What is left of a
+-- transaction (carrying) comes before any other, so that its events stay together. carry
+-- returns how many there were and how many offsets they took (one with a key seen before takes
+-- none), whether there may be more, and upto: no visible one of a lower transaction is left.
+-- Only append calls it.
+CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
+                              OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v   culvert.staged[];
     new culvert.staged[];
     now timestamptz := clock_timestamp();
     bad text;
+    low  xid8 := seen;
+    high xid8 := '18446744073709551615';
+    size bigint;
+    part xid8; -- a transaction of which some events are left
 BEGIN
+    IF EXISTS (SELECT FROM culvert.staged s WHERE s.xid = carrying) THEN
+        low := carrying;
+        high := carrying;
+    END IF;
     WITH taken AS (
         DELETE FROM culvert.staged s
          WHERE (s.xid, s.id) IN (
-               SELECT t.xid, t.id FROM culvert.staged t
-                WHERE t.xid >= seen
-                ORDER BY t.xid, t.id LIMIT 1000)
+               SELECT c.xid, c.id
+                 FROM (SELECT t.xid, t.id, sum(cardinality(t.rooms)::bigint * (octet_length(t.data) + 200)) OVER (
+                              ORDER BY t.xid, t.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+                         FROM (SELECT * FROM culvert.staged u
+                                WHERE u.xid >= low AND u.xid <= high
+                                ORDER BY u.xid, u.id LIMIT rows_) t) c
+                WHERE c.before IS NULL OR c.before < bytes_)
         RETURNING s.*)
-    SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id) INTO v FROM taken t;
+    SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id), sum(cardinality(t.rooms)::bigint * (octet_length(t.data) + 200))
+      INTO v, size FROM taken t;
     moved := coalesce(cardinality(v), 0);
     stored := 0;
+    more := moved >= rows_ OR size >= bytes_;
+    IF more THEN
+        upto := (v[moved]).xid;
+        SELECT s.xid INTO part FROM culvert.staged s WHERE s.xid = upto AND s.id > (v[moved]).id LIMIT 1;
+    END IF;
+    IF high = carrying THEN
+        more := true; -- of others
+        upto := seen;
+    END IF;
+    IF part IS DISTINCT FROM carrying THEN
+        UPDATE culvert.log l SET carrying = part;
+    END IF;
     IF moved = 0 THEN
         RETURN;
     END IF;
@@ -57,16 +87,16 @@ BEGIN
 
     -- The first with a key counts; a later one with other content cannot be
     -- refused any more, its transaction is committed.
-    SELECT array_agg(s.row ORDER BY (s.row).xid, (s.row).id) FILTER (WHERE s.nth = 1 AND s.hash IS NULL),
-           min((s.row).key) FILTER (WHERE (s.row).hash <> coalesce(s.hash, s.first))
+    SELECT array_agg(s.row ORDER BY (s.row).xid, (s.row).id) FILTER (WHERE s.nth = 1 AND NOT s.known),
+           min((s.row).key) FILTER (WHERE (s.row).hash <> CASE WHEN s.known THEN s.hash ELSE s.first END)
       INTO new, bad
-      FROM (SELECT t::culvert.staged AS row, k.hash,
+      FROM (SELECT t::culvert.staged AS row, k.hash, k.key IS NOT NULL AS known,
                    CASE WHEN t.key IS NULL THEN 1 ELSE row_number() OVER same END AS nth,
                    first_value(t.hash) OVER same AS first
               FROM unnest(v) t
               JOIN culvert.namespaces n ON n.name = t.namespace
               LEFT JOIN culvert.keys k
-                ON k.namespace_id = n.id AND k.key = t.key AND k.at > now - coalesce(n.dedup, carry.dedup)
+                ON k.namespace_id = n.id AND k.owner = '' AND k.key = t.key AND k.at > now - coalesce(n.dedup, carry.dedup)
             WINDOW same AS (PARTITION BY t.namespace, t.key ORDER BY t.xid, t.id)) s;
     IF bad IS NOT NULL THEN
         RAISE WARNING 'culvert: an event emitted from SQL was dropped: its key "%" was used with another body', bad;
@@ -134,9 +164,16 @@ $$;
 -- The lock makes commit order offset order: a reader that sees an offset has
 -- seen, or will never see, every lower one.
 --
--- When a key of the batch is known already, nothing at all is stored; known
+-- When a key of the batch is known already, nothing of the batch is stored; known
 -- tells which (indices into the key arrays), the offset of the first use, and
--- whether the content was the same. The caller takes those out and calls again.
+-- whether the content was the same. The caller takes those out and calls again. Staged
+-- events come first, as one of them may be the first with its key.
+--
+-- An event from SQL whose transaction had committed before a batch came is below the
+-- batch in the log, in each namespace by itself. While more of them are staged than one call moves,
+-- nothing of a batch that has events in their namespace is stored: waits has these namespaces.
+-- The caller calls again with until as it got it, so that what is staged later
+-- is not waited for. In until 0 stands for now.
 --
 -- The ids of rooms and namespaces were looked up before this transaction. When
 -- generation is not the log's any more, they may be wrong by now: nothing is
@@ -161,12 +198,21 @@ CREATE OR REPLACE FUNCTION culvert.append(
     INOUT generation bigint,
     reply_ms    integer[],  -- how long a reply is wanted, 0 for none; empty when no event wants one
     asks        json,       -- of the events that want one: see culvert.ask; or NULL
+    key_owner   text[],     -- a client's name, or "" for the class of backends and SQL
+    spaces      text[],     -- the names of the batch's namespaces
+    until       xid8[],     -- for each of them
+    carry_rows  integer,    -- bounds of what is moved: see carry
+    carry_bytes bigint,
     OUT log     text,
     OUT prev    bigint,     -- the head before
     OUT base    bigint,
     OUT head    bigint,     -- the head after
     OUT at      timestamptz,
-    OUT moved   integer,    -- staged rows taken along; 1,000 means there may be more
+    OUT moved   integer,    -- staged events taken along
+    OUT more    boolean,    -- there may be more of them
+    OUT stored  boolean,    -- the batch is in the log
+    OUT waits   text[],
+    OUT now_    xid8,       -- what "now" was in until
     OUT known   integer[],
     OUT known_offset bigint[],
     OUT known_same   boolean[])
@@ -176,30 +222,22 @@ DECLARE
     l culvert.log;
     n integer := coalesce(pos[cardinality(pos)], 0);
     xmin xid8;
-    stored integer := 0;
+    upto xid8;
+    carried integer := 0;
 BEGIN
     l := culvert.lock_log();
     log := l.id;
     at := clock_timestamp();
     moved := 0;
+    more := false;
+    stored := false;
+    now_ := pg_snapshot_xmax(pg_current_snapshot());
     SELECT o.last_value INTO prev FROM culvert.offsets o;
     base := prev;
     head := prev;
     IF generation <> l.generation THEN
         generation := l.generation;
         RETURN;
-    END IF;
-
-    IF cardinality(key) > 0 THEN
-        SELECT array_agg(k.i), array_agg(s."offset"), array_agg(s.hash = k.hash)
-          INTO known, known_offset, known_same
-          FROM unnest(key_ns, key, key_hash) WITH ORDINALITY AS k (ns, key, hash, i)
-          JOIN culvert.keys s ON s.namespace_id = k.ns AND s.key = k.key
-          JOIN culvert.namespaces n ON n.id = k.ns
-         WHERE s.at > at - coalesce(n.dedup, l.dedup);
-        IF known IS NOT NULL THEN
-            RETURN;
-        END IF;
     END IF;
 
     IF prev + n + 1000 >= (l.slice + 1)::bigint * 1000000000 THEN
@@ -209,31 +247,54 @@ BEGIN
     -- Taken before the rows are, so that it is not above one they leave behind.
     xmin := pg_snapshot_xmin(pg_current_snapshot());
     IF EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen) THEN
-        SELECT c.moved, c.stored INTO moved, stored FROM culvert.carry(seen, base, l.dedup) c;
-        base := base + stored;
+        SELECT c.moved, c.stored, c.more, c.upto INTO moved, carried, more, upto
+          FROM culvert.carry(seen, base, l.dedup, l.carrying, least(carry_rows, 1000), carry_bytes) c;
+        base := base + carried;
     END IF;
-    IF moved < 1000 THEN
+    IF more THEN
+        seen := greatest(seen, least(xmin, upto));
+        SELECT array_agg(w.space) INTO waits
+          FROM unnest(spaces, until) w (space, until)
+         WHERE EXISTS (SELECT FROM culvert.staged s
+                        WHERE s.namespace = w.space AND s.xid >= seen
+                          AND s.xid < CASE w.until WHEN '0' THEN now_ ELSE w.until END);
+    ELSE
         seen := xmin;
     END IF;
-    IF n + stored = 0 THEN
+    IF waits IS NULL AND cardinality(key) > 0 THEN
+        SELECT array_agg(k.i), array_agg(s."offset"), array_agg(coalesce(s.hash = k.hash, true))
+          INTO known, known_offset, known_same
+          FROM unnest(key_ns, key_owner, key, key_hash) WITH ORDINALITY AS k (ns, owner, key, hash, i)
+          JOIN culvert.keys s ON s.namespace_id = k.ns AND s.owner = k.owner AND s.key = k.key
+          JOIN culvert.namespaces n ON n.id = k.ns
+         WHERE s.at > at - coalesce(n.dedup, l.dedup);
+    END IF;
+    IF waits IS NOT NULL OR known IS NOT NULL THEN
+        n := 0;
+    ELSE
+        stored := true;
+    END IF;
+    IF n + carried = 0 THEN
         RETURN;
     END IF;
 
-    INSERT INTO culvert.events ("offset", room_id, at, is_binary, event, sender, except_, data, reply_until)
-    SELECT base + e.pos, e.room, at, e.is_binary, e.event, NULLIF(e.sender, ''), NULLIF(e.except_, '')::text[], e.data,
-           at + NULLIF(e.reply_ms, 0) * interval '1 millisecond'
-      FROM unnest(pos, room, event, data, is_binary, sender, except_, reply_ms)
-           AS e (pos, room, event, data, is_binary, sender, except_, reply_ms);
-    IF asks IS NOT NULL THEN
-        PERFORM culvert.ask(base, at, asks);
-    END IF;
-    IF cardinality(key) > 0 THEN
-        INSERT INTO culvert.keys AS k (namespace_id, key, hash, "offset", at)
-        SELECT e.ns, e.key, e.hash, base + e.pos, at
-          FROM unnest(key_ns, key, key_hash, key_pos) AS e (ns, key, hash, pos)
-         ORDER BY e.ns, e.key COLLATE "C"
-        ON CONFLICT ON CONSTRAINT keys_pkey DO UPDATE
-           SET hash = excluded.hash, "offset" = excluded."offset", at = excluded.at;
+    IF n > 0 THEN
+        INSERT INTO culvert.events ("offset", room_id, at, is_binary, event, sender, except_, data, reply_until)
+        SELECT base + e.pos, e.room, at, e.is_binary, e.event, NULLIF(e.sender, ''), NULLIF(e.except_, '')::text[], e.data,
+               at + NULLIF(e.reply_ms, 0) * interval '1 millisecond'
+          FROM unnest(pos, room, event, data, is_binary, sender, except_, reply_ms)
+               AS e (pos, room, event, data, is_binary, sender, except_, reply_ms);
+        IF asks IS NOT NULL THEN
+            PERFORM culvert.ask(base, at, asks);
+        END IF;
+        IF cardinality(key) > 0 THEN
+            INSERT INTO culvert.keys AS k (namespace_id, owner, key, hash, "offset", at)
+            SELECT e.ns, e.owner, e.key, e.hash, base + e.pos, at
+              FROM unnest(key_ns, key_owner, key, key_hash, key_pos) AS e (ns, owner, key, hash, pos)
+             ORDER BY e.ns, e.owner COLLATE "C", e.key COLLATE "C"
+            ON CONFLICT ON CONSTRAINT keys_pkey DO UPDATE
+               SET hash = excluded.hash, "offset" = excluded."offset", at = excluded.at;
+        END IF;
     END IF;
     head := setval('culvert.offsets', base + n);
     PERFORM pg_notify('culvert', head::text);

@@ -1,6 +1,7 @@
 -- emit: publishing from inside the application's own transaction.
 
--- check_name raises unless a name is 1 to limit_ bytes without control characters.
+-- check_name raises unless a name is 1 to limit_ bytes without control characters; field
+-- is the parameter it came in.
 CREATE OR REPLACE FUNCTION culvert.check_name(field text, name text, limit_ integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -17,10 +18,56 @@ BEGIN
 END
 $$;
 
+-- check_names is check_name for names of what is addressed by URLs, too: "." and ".."
+-- would be resolved on the way.
+CREATE OR REPLACE FUNCTION culvert.check_names(field text, names text[], limit_ integer) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY coalesce(names, '{}') LOOP
+        PERFORM culvert.check_name(field, name, limit_);
+        IF name IN ('.', '..') THEN
+            RAISE EXCEPTION 'culvert.emit: % must not be "." or ".."', field USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- content_hash identifies what an event with a key says, whether it comes by SQL or by
+-- HTTP: (*Emit).hash in queue/ makes the same of the same. Rooms are sets. data is the
+-- text of a jsonb, in which only the zeros at the end of fractions have to go: to
+-- whoever reads JSON 1.50 and 1.5 are one value. Every part stands with its length.
+CREATE OR REPLACE FUNCTION culvert.content_hash(rooms text[], except_ text[], event text, data text, sender text) RETURNS bytea
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+    SELECT sha256(convert_to(string_agg(octet_length(p.part) || ':' || p.part, '' ORDER BY p.i), 'UTF8'))
+      FROM (SELECT 1, coalesce(string_agg(octet_length(r.name) || ':' || r.name, '' ORDER BY r.name), '')
+              FROM (SELECT DISTINCT u.name COLLATE "C" AS name FROM unnest(rooms) u (name)) r
+             UNION ALL
+            SELECT 2, coalesce(string_agg(octet_length(r.name) || ':' || r.name, '' ORDER BY r.name), '')
+              FROM (SELECT DISTINCT u.name COLLATE "C" AS name FROM unnest(except_) u (name)) r
+             UNION ALL
+            SELECT 3, event
+             UNION ALL
+            SELECT 4, coalesce(sender, '')
+             UNION ALL
+            -- A string is skipped as a whole, so that the other alternatives only meet numbers.
+            SELECT 5, CASE WHEN data LIKE '%.%'
+                           THEN regexp_replace(data, '("(?:[^"\\]|\\.)*")|(\.[0-9]*[1-9])0+(?![0-9])|\.0+(?![0-9])', '\1\2', 'g')
+                           ELSE data END
+             UNION ALL
+            SELECT 6, '' -- what only HTTP can say: binary data, a wish for replies
+           ) p (i, part);
+END;
+
 -- emit stages one event: it is delivered once the transaction has committed, and
 -- never if it rolls back. It takes no lock that anyone waits for. False means
 -- the key was seen before and nothing was staged. A key used before with other
--- content is an error.
+-- content is an error. Its keys are of the one class that backends share: those of
+-- clients with a token are their own. A key that another transaction uses at the same
+-- time, or after the caller's snapshot, is seen when the event is carried into the log:
+-- the first one then counts.
 --
 -- It runs with its owner's rights: GRANT USAGE ON SCHEMA culvert and EXECUTE on
 -- this function are all an application's role needs.
@@ -45,7 +92,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     json   text := coalesce(data, 'null')::text;
     target text[];
-    name   text;
     body   bytea;
     before bytea;
 BEGIN
@@ -62,16 +108,15 @@ BEGIN
     END IF;
     SELECT array_agg(DISTINCT r ORDER BY r) INTO target
       FROM unnest(coalesce(rooms, ARRAY[coalesce(room, '*')])) r;
-    FOREACH name IN ARRAY target || coalesce(except_rooms, '{}') LOOP
-        PERFORM culvert.check_name('room', name, 200);
-    END LOOP;
+    PERFORM culvert.check_names(CASE WHEN rooms IS NULL THEN 'room' ELSE 'rooms' END, target, 200);
+    PERFORM culvert.check_names('except_rooms', except_rooms, 200);
     PERFORM culvert.check_name('event', event, 128);
     IF starts_with(event, 'culvert:') THEN
         RAISE EXCEPTION 'culvert.emit: event names beginning with "culvert:" are reserved'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF sender IS NOT NULL THEN
-        PERFORM culvert.check_name('sender', sender, 128);
+        PERFORM culvert.check_names('sender', ARRAY[sender], 128);
     END IF;
     IF octet_length(json) > 262144 THEN
         RAISE EXCEPTION 'culvert.emit: data is % bytes long, the limit is 262144', octet_length(json)
@@ -83,15 +128,25 @@ BEGIN
     END IF;
 
     IF key IS NOT NULL THEN
-        PERFORM culvert.check_name('key', key, 200);
-        body := sha256(convert_to(jsonb_build_array(target, except_rooms, event, data, sender)::text, 'UTF8'));
-        SELECT k.hash INTO before
-          FROM culvert.log l, culvert.keys k JOIN culvert.namespaces n ON n.id = k.namespace_id
-         WHERE n.name = namespace AND k.key = key AND k.at > clock_timestamp() - coalesce(n.dedup, l.dedup);
-        IF before = body THEN
-            RETURN false;
-        ELSIF before IS NOT NULL THEN
+        PERFORM culvert.check_names('key', ARRAY[key], 200);
+        body := culvert.content_hash(target, except_rooms, event, json, sender);
+        -- Not what is staged when SERIALIZABLE: to read where others write would make
+        -- transactions fail that have nothing to do with each other.
+        SELECT b.hash INTO before
+          FROM (SELECT k.hash
+                  FROM culvert.log l, culvert.keys k JOIN culvert.namespaces n ON n.id = k.namespace_id
+                 WHERE n.name = namespace AND k.owner = '' AND k.key = key
+                   AND k.at > clock_timestamp() - coalesce(n.dedup, l.dedup)
+                 UNION ALL
+                SELECT s.hash
+                  FROM culvert.staged s
+                 WHERE s.namespace = namespace AND s.key = key
+                   AND current_setting('transaction_isolation') <> 'serializable') b
+         LIMIT 1;
+        IF before <> body THEN
             RAISE EXCEPTION 'culvert.emit: key "%" was used with another body', key USING ERRCODE = 'unique_violation';
+        ELSIF FOUND THEN
+            RETURN false;
         END IF;
     END IF;
 

@@ -82,8 +82,8 @@ BEGIN
         more := n = limit_;
     END IF;
     DELETE FROM culvert.keys k
-     WHERE (k.namespace_id, k.key) IN (
-           SELECT d.namespace_id, d.key FROM culvert.keys d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
+     WHERE (k.namespace_id, k.owner, k.key) IN (
+           SELECT d.namespace_id, d.owner, d.key FROM culvert.keys d WHERE d.namespace_id = ANY (dead) LIMIT limit_);
     GET DIAGNOSTICS n = ROW_COUNT;
     more := more OR n = limit_;
     PERFORM FROM culvert.handler_jobs j JOIN culvert.handlers h ON h.id = j.handler_id

@@ -4,15 +4,21 @@
 -- ids the order of commits, so that a reader that goes on after an id misses none;
 -- no one waits for a disk while it is held. Array literals stand for lists of rooms;
 -- "" for none.
+--
+-- It returns the log and its position: at or above every change of members that was
+-- answered before the call, on any instance. An instance delivers the events once it
+-- follows the log that far. The counter may be ahead of what is committed.
 CREATE OR REPLACE FUNCTION culvert.fling(instance text, namespace text[], rooms text[], except_ text[],
-                              event text[], data text[], is_binary boolean[], sender text[]) RETURNS void
+                              event text[], data text[], is_binary boolean[], sender text[],
+                              OUT log text, OUT "position" bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_advisory_xact_lock(1668639862, 4);
-    INSERT INTO culvert.volatile (id, at, instance, namespace, rooms, except_, event, data, is_binary, sender)
-    SELECT nextval('culvert.volatile_ids'), clock_timestamp(), instance, v.namespace, NULLIF(v.rooms, '')::text[],
+    SELECT l.id, o.last_value INTO log, "position" FROM culvert.log l, culvert.offsets o;
+    INSERT INTO culvert.volatile (id, at, instance, log, "position", namespace, rooms, except_, event, data, is_binary, sender)
+    SELECT nextval('culvert.volatile_ids'), clock_timestamp(), instance, log, "position", v.namespace, NULLIF(v.rooms, '')::text[],
            NULLIF(v.except_, '')::text[], v.event, v.data, v.is_binary, NULLIF(v.sender, '')
       FROM unnest(namespace, rooms, except_, event, data, is_binary, sender)
            AS v (namespace, rooms, except_, event, data, is_binary, sender);

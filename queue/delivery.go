@@ -1,0 +1,109 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// delivery gives volatile events to subscriptions in the order they came, each once the
+// tail, which knows the members, has all that was in the log when it was emitted: nobody
+// gets one after a leave that was answered before, and nobody misses one after a join.
+type delivery struct {
+	q    *Queue
+	wake chan struct{}
+	// empty is a position no event stands at, which the tail has passed all the same: the
+	// end of a slice. Only run uses it.
+	empty Cursor
+
+	mu      sync.Mutex
+	waiting []flight
+	events  int
+}
+
+// flight is volatile events that were emitted together.
+type flight struct {
+	at     Cursor // all that was in the log is at or below it
+	events []*Event
+}
+
+// volatilePatience is how long volatile events wait for an instance that cannot follow the
+// log. Those it cannot place are lost: to deliver them by old memberships could
+// show them to somebody who has left.
+const volatilePatience = 5 * time.Second
+
+func newDelivery(q *Queue) *delivery { return &delivery{q: q, wake: make(chan struct{}, 1)} }
+
+// add hands over events that were emitted when the log was at a position or below.
+func (d *delivery) add(at Cursor, events []*Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.events+len(events) > d.q.o.QueueEvents {
+		d.q.tail.dropped.Add(float64(len(events)))
+		return
+	}
+	d.waiting = append(d.waiting, flight{at, events})
+	d.events += len(events)
+	notify(d.wake)
+}
+
+// run is the goroutine that delivers.
+func (d *delivery) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.wake:
+		}
+		d.mu.Lock()
+		flights := d.waiting
+		d.waiting, d.events = nil, 0
+		d.mu.Unlock()
+		d.deliver(ctx, flights)
+	}
+}
+
+// deliver waits at most once: a read of the log that begins now sees all that was
+// committed when any of the flights was emitted, also where their position is that of an append
+// which is not committed yet, or never will be.
+func (d *delivery) deliver(ctx context.Context, flights []flight) {
+	current := false
+	for i, f := range flights {
+		if !current && !d.q.tail.has(f.at) && f.at != d.empty {
+			if !d.catchUp(ctx) {
+				for _, lost := range flights[i:] {
+					d.q.tail.dropped.Add(float64(len(lost.events)))
+				}
+				return
+			}
+			current = true
+			// No event ever gets the last offset of a slice: the counter is moved
+			// there when a slice is opened, after all earlier appends have ended.
+			if f.at.Offset%sliceSize == sliceSize-1 {
+				d.empty = f.at
+			}
+		}
+		d.q.tail.fling(f.events)
+	}
+}
+
+// catchUp reports whether the tail has got all that is in the log by now.
+func (d *delivery) catchUp(ctx context.Context) bool {
+	timer := time.NewTimer(volatilePatience)
+	defer timer.Stop()
+	select {
+	case <-d.q.follower.caughtUp():
+		return true
+	case <-timer.C:
+		d.q.o.Logger.Warn("volatile events are lost: the log cannot be followed")
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// has reports whether the tail has got to a position.
+func (t *tail) has(at Cursor) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.log == at.Log && t.head >= at.Offset
+}

@@ -1,0 +1,250 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// An event that an application emitted from SQL stands in the log before what is emitted
+// after its transaction was committed. A transaction may have staged more than one append
+// moves; what comes to its namespace meanwhile is held, and other namespaces go on.
+//
+// A unit is held until the events of transactions below its until are moved: those that
+// are staged later are not waited for, so that no stream of them holds it for ever.
+
+// isDone reports whether the unit is answered.
+func (u *unit) isDone() bool {
+	select {
+	case <-u.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// namespaces of the unit, each at least once.
+func (u *unit) namespaces(yield func(Namespace) bool) {
+	for _, ns := range u.barrier {
+		if !yield(ns) {
+			return
+		}
+	}
+	last := Namespace{}
+	for i := range u.emits {
+		if ns := u.emits[i].Namespace; ns != last {
+			if last = ns; !yield(ns) {
+				return
+			}
+		}
+	}
+}
+
+// await has the batch wait for staged events that come before a unit of it.
+func (b *batch) await(u *unit) {
+	for ns := range u.namespaces {
+		if !slices.Contains(b.spaces, ns.name) {
+			b.spaces = append(b.spaces, ns.name)
+			b.until = append(b.until, int64(u.until)) //nolint:gosec // a transaction id counts up from 0
+		}
+	}
+}
+
+// behind is what units that are held keep waiting.
+type behind struct {
+	spaces map[Namespace]bool
+	series map[*series]bool
+	any    bool
+}
+
+// add has the unit keep waiting what comes after it.
+func (h *behind) add(u *unit) {
+	h.any = true
+	for ns := range u.namespaces {
+		if h.spaces == nil {
+			h.spaces = map[Namespace]bool{}
+		}
+		h.spaces[ns] = true
+	}
+	if u.series != nil {
+		if h.series == nil {
+			h.series = map[*series]bool{}
+		}
+		h.series[u.series] = true
+	}
+}
+
+// has reports whether the unit has to wait. One for no namespace, which ends the
+// queue, waits for all.
+func (h *behind) has(u *unit) bool {
+	if !h.any || u.series != nil && h.series[u.series] {
+		return h.any
+	}
+	empty := true
+	for ns := range u.namespaces {
+		if h.spaces[ns] {
+			return true
+		}
+		empty = false
+	}
+	return empty
+}
+
+// hold holds the units in namespaces that wait, and what must not overtake those. It
+// returns the others.
+func (a *appender) hold(units []*unit, waits []string) (others []*unit) {
+	var h behind
+	for _, u := range units {
+		waiting := h.has(u)
+		for ns := range u.namespaces {
+			waiting = waiting || slices.Contains(waits, ns.name)
+		}
+		if !waiting {
+			others = append(others, u)
+			continue
+		}
+		a.keep(u)
+		h.add(u)
+	}
+	return others
+}
+
+// holdBehind holds the units that must not overtake one that is held. They came before
+// the last append, so its position is theirs. It returns the others.
+func (a *appender) holdBehind(units []*unit) (others []*unit) {
+	if len(a.held) == 0 {
+		return units
+	}
+	var h behind
+	for _, u := range a.held {
+		h.add(u)
+	}
+	for _, u := range units {
+		if !h.has(u) {
+			others = append(others, u)
+			continue
+		}
+		a.keep(u)
+		h.add(u)
+	}
+	return others
+}
+
+// keep puts a unit to those that are held; it counts as waiting again.
+func (a *appender) keep(u *unit) {
+	if u.until == 0 {
+		u.until = a.now
+		u.giveUp = time.Now().Add(a.q.o.AppendTimeout)
+	}
+	u.held = true
+	a.held = append(a.held, u)
+	a.count(u, 1)
+}
+
+// count adds a unit to the queue's size, or takes it off.
+func (a *appender) count(u *unit, sign int) {
+	a.mu.Lock()
+	a.events += sign * len(u.emits)
+	a.bytes += sign * u.bytes
+	a.mu.Unlock()
+}
+
+var errBehindSQL = fmt.Errorf("%w: events that were emitted from SQL before are still being stored", ErrOverloaded)
+
+// release moves more of the staged events, sending none of the units along, and returns
+// those that need not wait any longer. Some may have waited too long; they are refused.
+func (a *appender) release(ctx context.Context, t *turn) (free []*unit) {
+	if len(a.held) == 0 {
+		return nil
+	}
+	held := a.held
+	a.held = nil
+	for _, u := range held {
+		u.held = false
+		a.count(u, -1)
+	}
+	waits, err := a.stillWait(ctx, held, t)
+	if err != nil {
+		for _, u := range held {
+			u.refuse(err)
+		}
+		return nil
+	}
+	var h behind
+	first := map[Namespace]uint64{}
+	for _, u := range unbroken(held) {
+		waiting := h.has(u)
+		for ns := range u.namespaces {
+			if _, again := first[ns]; !again {
+				first[ns] = u.until
+			}
+			waiting = waiting || slices.Contains(waits, ns.name) || first[ns] != u.until
+		}
+		switch {
+		case !waiting:
+			free = append(free, u)
+		case len(u.emits)+len(u.barrier) > 0 && time.Now().After(u.giveUp):
+			u.refuse(errBehindSQL)
+		default:
+			a.keep(u)
+			h.add(u)
+		}
+	}
+	return unbroken(free)
+}
+
+// stillWait moves staged events and returns the namespaces in which some are left
+// that come before the first unit held there.
+func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
+	defer cancel()
+	for {
+		b := &batch{generation: a.q.ids.current()}
+		for _, u := range held {
+			b.await(u)
+		}
+		r, err := a.append(ctx, b, t)
+		if err != nil || r.generation == b.generation {
+			return r.waits, err
+		}
+	}
+}
+
+// afterStaged returns once what was emitted from SQL into a namespace, in transactions that
+// were committed before, is in the log.
+func (a *appender) afterStaged(ctx context.Context, ns Namespace) error {
+	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
+	defer cancel()
+	u := newUnit(nil)
+	u.barrier = []Namespace{ns}
+	if err := a.submit(u); err != nil {
+		return err
+	}
+	_, err := u.wait(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errBehindSQL
+	}
+	return err
+}
+
+// carryBounds are how much of what is staged one append moves: about so many bytes, an event
+// counted once for each of its rooms.
+type carryBounds struct {
+	events int32
+	bytes  int64
+}
+
+var mostCarried = carryBounds{1_000, 8 << 20}
+
+// adapt halves the bounds when an append took too long, whatever the reason, and raises them
+// again while there is more to move.
+func (c *carryBounds) adapt(ctx context.Context, r appended, err error) {
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		*c = carryBounds{max(1, c.events/2), max(1, c.bytes/2)}
+	case err == nil && r.more:
+		*c = carryBounds{min(mostCarried.events, 2*c.events), min(mostCarried.bytes, 2*c.bytes)}
+	}
+}

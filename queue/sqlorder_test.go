@@ -1,0 +1,234 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// stage emits n events from SQL in one transaction of its own.
+func stage(t testing.TB, conn *pgx.Conn, args string, n int) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), `SELECT culvert.emit(`+args+`, event => 'e', data => to_jsonb(i)) FROM generate_series(1, $1::int) i`, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// texts reads a whole room.
+func texts(t testing.TB, q *queue.Queue, r string) (got []string) {
+	t.Helper()
+	var at queue.Cursor
+	for more := true; more; {
+		b := must[queue.Batch](t)(q.History(t.Context(), ns, room(r), queue.Client{}, at, 1_000))
+		for _, e := range b.Events {
+			got = append(got, e.Data)
+		}
+		at, more = b.Cursor, b.More
+	}
+	return got
+}
+
+// What is emitted by HTTP after a COMMIT is above all that the transaction emitted, on
+// every instance, and nothing comes between its events.
+func TestEmitsAfterACommitAreAboveIt(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	conn, other := connect(t, dsn), connect(t, dsn)
+	const n, rounds = 3_000, 2
+	for round := range rounds {
+		// An older transaction that commits while the large one is on its way.
+		old := must[pgx.Tx](t)(other.Begin(t.Context()))
+		if _, err := old.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => '"old"')`); err != nil {
+			t.Fatal(err)
+		}
+		stage(t, conn, `room => 'r'`, n)
+		committed := make(chan error, 1)
+		go func() { committed <- old.Commit(context.WithoutCancel(t.Context())) }()
+		results := make(chan error, 2)
+		for _, q := range []*queue.Queue{a, b} {
+			go func() {
+				_, err := q.Append(t.Context(), []queue.Emit{emit("r", `"http"`)})
+				results <- err
+			}()
+		}
+		if err := errors.Join(<-results, <-results, <-committed); err != nil {
+			t.Fatal(err)
+		}
+		appendOne(t, a, emit("r", `"http"`)) // the old one is below it, too
+		got := texts(t, a, "r")[round*(n+4):]
+		if len(got) != n+4 {
+			t.Fatalf("round %d: %d events", round, len(got))
+		}
+		first := slices.Index(got, "1")
+		for i := range n {
+			if got[first+i] != strconv.Itoa(i+1) {
+				t.Fatalf("round %d: %s in place of event %d of the transaction", round, got[first+i], i+1)
+			}
+		}
+		if http := slices.Index(got, `"http"`); http < first {
+			t.Errorf("round %d: an emit came %d places before the transaction's", round, first-http)
+		}
+	}
+}
+
+// A change of members that was asked for after a COMMIT is after what the transaction
+// emitted: who joins does not get it, who leaves still does.
+func TestMembersChangeAfterACommitBefore(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn := connect(t, dsn)
+	start := q.Head()
+	join(t, q, "r", "early")
+	for i := range 8 {
+		stage(t, conn, `room => 'r'`, 1+i*250)
+		join(t, q, "r", fmt.Sprint("late", i))
+		leave(t, q, "r", "early")
+		join(t, q, "r", "early")
+	}
+	s := subscribe(t, q, queue.Interest{Client: client("early"), After: start})
+	want := 0
+	for i := range 8 {
+		want += 1 + i*100
+	}
+	next(t, s, want)
+	for i := range 8 {
+		late := subscribe(t, q, queue.Interest{Client: client(fmt.Sprint("late", i)), After: start})
+		appendOne(t, q, emit("*", `"mark"`))
+		n := 0
+		for j := i + 1; j < 8; j++ {
+			n += 1 + j*250
+		}
+		if got := next(t, late, n+i+1); slices.Index(got, `"mark"`) != n {
+			t.Errorf("late%d got %d events before the mark, want %d", i, slices.Index(got, `"mark"`), n)
+		}
+		late.Close()
+	}
+}
+
+// A transaction with far more bytes than one append moves in its time, for 100 rooms each:
+// emits of its namespace wait or are refused, those of others hardly notice.
+func TestALargeTransactionHoldsItsOwnNamespaceAlone(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn := connect(t, dsn)
+	if _, err := conn.Exec(t.Context(), `
+		SELECT culvert.emit(namespace => 'busy', event => 'e', data => to_jsonb(repeat('x', 16000)),
+		                    rooms => (SELECT array_agg('r' || r) FROM generate_series(1, 100) r))
+		  FROM generate_series(1, 60)`); err != nil { // 96 MB
+		t.Fatal(err)
+	}
+	busy := emit("r1", `"after"`)
+	busy.Namespace = mustParse(queue.ParseNamespace, "busy")
+	held := make(chan queue.Offset, 1)
+	go func() {
+		for {
+			r, err := q.Append(context.WithoutCancel(t.Context()), []queue.Emit{busy})
+			switch {
+			case err == nil:
+				held <- r[0].Cursor.Offset
+				return
+			case !errors.Is(err, queue.ErrOverloaded): // waited too long; nothing was stored
+				t.Error(err)
+				close(held)
+				return
+			}
+		}
+	}()
+	free := 0
+	for {
+		select {
+		case at := <-held:
+			b := must[queue.Batch](t)(q.History(t.Context(), busy.Namespace, room("r1"), queue.Client{}, queue.Cursor{}, 100))
+			if len(b.Events) != 61 || b.Events[60].Offset != at {
+				t.Errorf("%d events in the room, the emit is at %d", len(b.Events), at)
+			}
+			if free < 3 {
+				t.Errorf("only %d emits to another namespace got through", free)
+			}
+			return
+		default:
+			appendOne(t, q, emit("r", "1"))
+			free++
+		}
+	}
+}
+
+// Staged events that come without an end do not hold an emit for ever.
+func TestEndlessSQLEmitsDoNotStarveAnEmit(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	conn := connect(t, dsn)
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			_, _ = conn.Exec(ctx, `SELECT culvert.emit(room => 'r', event => 'e') FROM generate_series(1, 1500)`)
+		}
+	}()
+	for range 10 {
+		began := time.Now()
+		if _, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")}); err != nil {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	}
+	stop()
+	<-ended
+}
+
+// However the application's transaction runs, its events come after its COMMIT, and only those.
+func TestSQLEmitInEveryKindOfTransaction(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn, other := connect(t, dsn), connect(t, dsn)
+	exec := func(c *pgx.Conn, sql ...string) {
+		t.Helper()
+		for _, stmt := range sql {
+			if _, err := c.Exec(t.Context(), stmt); err != nil {
+				t.Fatalf("%s: %v", stmt, err)
+			}
+		}
+	}
+	say := func(text string) string {
+		return fmt.Sprintf(`SELECT culvert.emit(room => 'r', event => 'e', data => '%q', key => '%s')`, text, text)
+	}
+	var want []string
+	for _, level := range []string{"READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"} {
+		s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+		// Two at once that write nothing of each other's: both commit.
+		exec(conn, `BEGIN ISOLATION LEVEL `+level, `SELECT 1`)
+		exec(other, `BEGIN ISOLATION LEVEL `+level, `SELECT 1`)
+		exec(conn, say("a "+level), `SAVEPOINT s`, say("undone "+level), `ROLLBACK TO s`, say("b "+level))
+		exec(other, say("c "+level))
+		exec(conn, `COMMIT`)
+		next(t, s, 2)
+		exec(other, `COMMIT`)
+		next(t, s, 1)
+		want = append(want, `"a `+level+`"`, `"b `+level+`"`, `"c `+level+`"`)
+		// One whose snapshot is older than the key's first use: the repeat is found later.
+		exec(conn, `BEGIN ISOLATION LEVEL `+level, `SELECT count(*) FROM pg_class`)
+		exec(other, say("twice "+level))
+		next(t, s, 1)
+		exec(conn, say("twice "+level), `COMMIT`)
+		exec(other, say("prepared "+level)) // nothing else is left to come
+		next(t, s, 1)
+		want = append(want, `"twice `+level+`"`, `"prepared `+level+`"`)
+		exec(conn, `BEGIN ISOLATION LEVEL `+level, `SET LOCAL culvert.notify = off`, say("two "+level), `PREPARE TRANSACTION 'two'`)
+		appendOne(t, q, emit("r", `"between"`))
+		exec(other, `COMMIT PREPARED 'two'`)
+		appendOne(t, q, emit("r", `"after"`))
+		want = append(want, `"between"`, `"two `+level+`"`, `"after"`)
+	}
+	if got := texts(t, q, "r"); !slices.Equal(got, want) {
+		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
