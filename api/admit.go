@@ -51,6 +51,9 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		if badQuery != nil {
 			return refuse(badParameter, "", badQueryText)
 		}
+		if err := c.query.check(c.r.Method, ec.Path()); err != nil {
+			return err
+		}
 		if err := c.actAs(); err != nil {
 			return err
 		}
@@ -58,6 +61,9 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 			if err := h.knock(c); err != nil {
 				return err
 			}
+		}
+		if err := c.withoutBody(); err != nil {
+			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
 		return serve(c)
@@ -75,6 +81,12 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 			return refuse(notFound, "", nothingHere)
 		case badQuery != nil:
 			return refuse(badParameter, "", badQueryText)
+		}
+		if err := c.query.check(c.r.Method, ec.Path()); err != nil {
+			return err
+		}
+		if err := c.withoutBody(); err != nil {
+			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
 		return serve(c)

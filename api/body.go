@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -37,18 +38,45 @@ func mediaType(r *http.Request) (string, error) {
 	return media, nil
 }
 
+// withoutBody makes sure that a GET has no body, and takes an empty one for none,
+// however it is framed: some proxies send an empty chunked body, or end a request of
+// HTTP/2 with an empty DATA frame. While a body is unread, net/http does not notice
+// that the client left.
+func (c *call) withoutBody() error {
+	if c.r.Method != http.MethodGet || c.r.ContentLength == 0 {
+		return nil
+	}
+	if c.r.ContentLength < 0 {
+		_, err := io.ReadFull(c.r.Body, make([]byte, 1))
+		switch {
+		case errors.Is(err, io.EOF):
+			_ = c.ctl.SetReadDeadline(time.Time{}) // net/http reads on, to notice a lost client
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case err != nil:
+			return errEndedEarly
+		}
+	}
+	return refuse(badParameter, "", "a GET with a body is not accepted")
+}
+
 // bodies are lent to readJSON.
 var bodies buffers
 
 // readJSON reads a body that is one JSON value into buf.
 func readJSON(r *http.Request, buf *[]byte) error {
-	if r.ContentLength > maxBody {
-		return errBodyTooLarge
-	}
-	if err := readBody(r.Body, r.ContentLength, buf); err != nil {
+	if err := readRaw(r, buf); err != nil {
 		return err
 	}
 	return checkJSON(*buf)
+}
+
+func readRaw(r *http.Request, buf *[]byte) error {
+	if r.ContentLength > maxBody {
+		return errBodyTooLarge
+	}
+	return readBody(r.Body, r.ContentLength, buf)
 }
 
 func checkJSON(raw []byte) error {
@@ -66,7 +94,10 @@ func checkJSON(raw []byte) error {
 	return refuse(malformed, "", detail)
 }
 
-var errBodyTooLarge = refuse(tooLarge, "", "the body is over 1 MiB")
+var (
+	errBodyTooLarge = refuse(tooLarge, "", "the body is over 1 MiB")
+	errEndedEarly   = refuse(malformed, "", "the body ended early")
+)
 
 // readBody reads at most maxBody bytes into buf, which starts small: a length
 // that is only announced costs no memory.
@@ -87,7 +118,7 @@ func readBody(r io.Reader, length int64, buf *[]byte) error {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return err
 		case err != nil: // the client's connection broke, or its framing
-			return refuse(malformed, "", "the body ended early")
+			return errEndedEarly
 		}
 	}
 }

@@ -42,10 +42,6 @@ type receipt struct {
 
 // events serves GET /v1/{ns}/events as a stream or a long poll.
 func (h *Handler) events(c *call) error {
-	if c.r.ContentLength != 0 {
-		// While a body is unread, net/http does not notice that the client left.
-		return refuse(badParameter, "", "a GET with a body is not accepted")
-	}
 	q, err := h.receipt(c)
 	if err != nil {
 		return err
@@ -103,22 +99,16 @@ func (h *Handler) receipt(c *call) (q receipt, err error) {
 	return q, err
 }
 
-// start is where to begin: the first given of these wins, but all must be
-// right. An empty Last-Event-ID is how an EventSource says that it has none.
+// start is where to begin: the header wins over the parameter, which wins over
+// from=, but all must be right. An empty Last-Event-ID is how an EventSource says
+// that it has none.
 func (c *call) start() (after queue.Cursor, earliest bool, err error) {
 	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
 		if after, err = parseCursor("Last-Event-ID", id); err != nil {
 			return after, false, err
 		}
 	}
-	if id := c.query.values.Get("last_event_id"); id != "" {
-		cursor, err := c.query.cursor("last_event_id")
-		if err != nil {
-			return after, false, err
-		}
-		after = first(after, cursor)
-	}
-	cursor, err := c.query.cursor("after")
+	cursor, err := c.query.start()
 	if err != nil {
 		return after, false, err
 	}
@@ -128,6 +118,29 @@ func (c *call) start() (after queue.Cursor, earliest bool, err error) {
 		err = refuse(badParameter, "from", "the only value is earliest")
 	}
 	return after, given && after.IsZero(), err
+}
+
+// start reads the cursor to start after, by whichever name.
+func (q query) start() (after queue.Cursor, err error) {
+	by := ""
+	for _, name := range startParameters {
+		text, given, err := q.one(name)
+		if err != nil {
+			return after, err
+		}
+		if !given || text == "" && name != "after" {
+			continue
+		}
+		cursor, err := parseCursor(name, text)
+		switch {
+		case err != nil:
+			return after, err
+		case by != "" && cursor != after:
+			return after, refuse(badParameter, name, name+" and "+by+" are the same parameter and name different cursors: send one of them")
+		}
+		after, by = cursor, name
+	}
+	return after, nil
 }
 
 func first(a, b queue.Cursor) queue.Cursor {

@@ -81,9 +81,12 @@ func TestWhereToStart(t *testing.T) {
 		{"&from=earliest", nil, 0},
 		{"&after=" + at[3], nil, 4},
 		{"&after=" + at[3] + "&from=earliest", nil, 4},
-		{"&last_event_id=" + at[2] + "&after=" + at[3], nil, 3},
-		{"&last_event_id=" + at[2] + "&after=" + at[3], []option{id(1)}, 2},
-		{"&last_event_id=&after=" + at[3], []option{header("Last-Event-ID", " ")}, 4},
+		{"&last_event_id=" + at[2], nil, 3},
+		{"&lastEventId=" + at[2], nil, 3},
+		{"&lastEventId=" + at[2] + "&last_event_id=" + at[2] + "&after=" + at[2], nil, 3},
+		{"&after=" + at[3], []option{id(1)}, 2},
+		{"&lastEventId=" + at[3], []option{id(1)}, 2},
+		{"&lastEventId=&last_event_id=&after=" + at[3], []option{header("Last-Event-ID", " ")}, 4},
 	} {
 		options := append([]option{alice}, c.options...)
 		p := s.get(eventsOfAlice+c.query, options...).page()

@@ -98,7 +98,7 @@ func (h *Handler) routes() {
 	if h.o.Demo != nil {
 		e.Match([]string{http.MethodGet, http.MethodHead, http.MethodPost}, "/demo*", echo.WrapHandler(h.o.Demo))
 	}
-	e.GET("/v1", h.admitKey(h.namespaces))
+	e.GET(namespacesRoute, h.admitKey(h.namespaces))
 	e.GET("/v1/:ns", h.admit(h.namespace))
 	e.PUT("/v1/:ns", h.admit(h.putNamespace))
 	e.PATCH("/v1/:ns", h.admit(h.patchNamespace))
@@ -107,7 +107,7 @@ func (h *Handler) routes() {
 	e.POST("/v1/:ns/reply", h.admit(h.takeReply))
 	e.POST("/v1/:ns/ack", h.admit(h.ack))
 	e.POST("/v1/:ns/token", h.admit(h.renew))
-	e.GET("/v1/:ns/events", h.admit(h.events))
+	e.GET(eventsRoute, h.admit(h.events))
 	e.GET("/v1/:ns/rooms", h.admit(h.listRooms))
 	e.GET("/v1/:ns/rooms/:room/events", h.admit(h.history))
 	e.GET("/v1/:ns/rooms/:room/clients", h.admit(h.members))

@@ -10,31 +10,39 @@ import (
 // registrar is the part of the queue that keeps namespaces.
 type registrar interface {
 	Settings(ns queue.Namespace) queue.NamespaceSettings
-	Namespaces(ctx context.Context) ([]queue.NamespaceState, error)
+	NamespacesAfter(ctx context.Context, after queue.Namespace, only []queue.Namespace, limit int) ([]queue.NamespaceState, error)
 	Namespace(ctx context.Context, ns queue.Namespace) (queue.NamespaceState, error)
 	PutNamespace(ctx context.Context, ns queue.Namespace, s queue.NamespaceSettings) (made bool, err error)
 	SetNamespace(ctx context.Context, ns queue.Namespace, edit func(*queue.NamespaceSettings) error) (queue.NamespaceState, error)
 	DeleteNamespace(ctx context.Context, ns queue.Namespace) error
 }
 
+const namespacesRoute = "/v1"
+
 // namespaces serves GET /v1: those the key may use.
 func (h *Handler) namespaces(c *call) error {
-	all, err := h.queue.Namespaces(c.r.Context())
+	limit, err := c.query.limit()
 	if err != nil {
 		return err
 	}
-	b := []byte(`{"namespaces":[`)
-	first := true
-	for _, s := range all {
-		if !c.who.mayUse(s.Namespace.String()) {
-			continue
+	var after queue.Namespace
+	if name, given, err := c.query.one("after"); err != nil {
+		return err
+	} else if given {
+		if after, err = queue.ParseNamespace(name); err != nil {
+			return inField(err, "after")
 		}
-		if !first {
-			b = append(b, ',')
-		}
-		b, first = appendNamespace(b, s), false
 	}
-	return h.reply(c, http.StatusOK, append(b, "]}"...))
+	var only []queue.Namespace // nil: all
+	if c.who.grant != nil {
+		only = c.who.grant.Namespaces
+	}
+	states, err := h.queue.NamespacesAfter(c.r.Context(), after, only, limit+1)
+	if err != nil {
+		return err
+	}
+	states, more := upTo(states, limit)
+	return h.reply(c, http.StatusOK, appendList(nil, "namespaces", states, more, appendNamespace))
 }
 
 // namespace serves GET /v1/{ns}.

@@ -75,6 +75,9 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 		if header.Get("WWW-Authenticate") == "" {
 			header.Set("WWW-Authenticate", "Bearer")
 		}
+		if p.after > 0 {
+			header.Set("Retry-After", strconv.Itoa(h.retryAfter(p)))
+		}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		header.Set("Retry-After", strconv.Itoa(h.retryAfter(p)))
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:

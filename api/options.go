@@ -34,8 +34,8 @@ type Options struct {
 	JWTAudience []string
 	// JWTIssuer: a token's iss must be this. Empty: iss is ignored.
 	JWTIssuer string
-	// JWTLeeway is how far the issuer's clock may be from this one when exp, nbf
-	// and iat are checked: 0, at most a minute. A stream ends at exp all the same.
+	// JWTLeeway is how far the issuer's clock may be ahead of this one when nbf and
+	// iat are checked: 5s, at most a minute; negative: not at all. exp is exact.
 	JWTLeeway time.Duration
 	// Heartbeat is the silence after which a stream gets a heartbeat: 15s.
 	Heartbeat time.Duration
@@ -77,6 +77,8 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.MaxAge, 3300*time.Second)
 	def(&o.MaxWait, maxWait)
 	def(&o.WriteTimeout, 15*time.Second)
+	def(&o.JWTLeeway, 5*time.Second)
+	o.JWTLeeway = max(o.JWTLeeway, 0)
 	if o.MaxRooms == 0 {
 		o.MaxRooms = 1000
 	}

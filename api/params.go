@@ -23,7 +23,7 @@ func (q query) one(name string) (value string, given bool, err error) {
 	case 1:
 		return values[0], true, nil
 	}
-	return "", true, refuse(badParameter, name, "the parameter stands more than once")
+	return "", true, repeated(name)
 }
 
 // cursor reads a parameter that is a cursor; zero when it is absent.

@@ -27,6 +27,8 @@ var (
 		"Data may nest arrays and objects 64 deep."}
 	unauthorized = &kind{"unauthorized", 401, "Missing or bad credentials", 0,
 		"Send \"Authorization: Bearer T\" (or ?access_token=T) where T is an API key or a JWT that is signed with a key this server trusts, has a \"sub\", has not expired and, where that is configured, names this server in \"aud\" and its issuer in \"iss\"."}
+	notYetValid = &kind{"token-not-yet-valid", 401, "Token is not valid yet", 0,
+		"The signature is good, but the token's \"nbf\" or \"iat\" is further in the future than this server forgives: its clock and the issuer's differ, or the token is for later. Try again with the same token after Retry-After seconds."}
 	forbidden = &kind{"forbidden", 403, "Not allowed", 0,
 		"The token is valid but does not grant this: its \"rooms\" patterns say what it may read, its \"emit\" patterns where it may emit."}
 	notFound = &kind{"not-found", 404, "Not found", 0,
@@ -69,7 +71,7 @@ var (
 
 // kinds lists every problem this server answers with.
 var kinds = []*kind{
-	malformed, badParameter, tooDeep, unauthorized, forbidden, notFound, methodNotAllowed,
+	malformed, badParameter, tooDeep, unauthorized, notYetValid, forbidden, notFound, methodNotAllowed,
 	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms,
 	rateLimited, tooManyConnections, internal, overloaded, unavailable, keysUnavailable, draining,
 }

@@ -9,20 +9,26 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// readSettings reads a body of settings; none at all is {}.
+// readSettings reads a body of settings; none at all is {}, and so is an empty one.
 func readSettings(c *call, body *[]byte) error {
-	if c.r.ContentLength == 0 {
+	media, err := mediaType(c.r)
+	if err == nil && media != mediaJSON {
+		err = refuse(unsupported, "", "want Content-Type: application/json")
+	}
+	if err != nil && c.r.ContentLength > 0 {
+		return err
+	}
+	if err := readRaw(c.r, body); err != nil {
+		return err
+	}
+	if len(*body) == 0 {
 		*body = append(*body, "{}"...)
 		return nil
 	}
-	media, err := mediaType(c.r)
 	if err != nil {
 		return err
 	}
-	if media != mediaJSON {
-		return refuse(unsupported, "", "want Content-Type: application/json")
-	}
-	return readJSON(c.r, body)
+	return checkJSON(*body)
 }
 
 // applySettings changes the settings that body names; null resets one.

@@ -70,8 +70,8 @@ func keysFor(set []jwt.VerificationKey, keys []trusted, algorithm string) []jwt.
 
 // CheckTokens reports what New would refuse of the JWT options.
 func (o Options) CheckTokens() error {
-	if o.JWTLeeway < 0 || o.JWTLeeway > maxLeeway {
-		return fmt.Errorf("the JWT leeway must be from 0 to %v", maxLeeway)
+	if o.JWTLeeway > maxLeeway {
+		return fmt.Errorf("the JWT leeway must be at most %v", maxLeeway)
 	}
 	if slices.Contains(o.JWTAudience, "") {
 		return errors.New("a JWT audience is empty")

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -12,6 +13,7 @@ import (
 // verifier turns tokens into callers.
 type verifier struct {
 	parser *jwt.Parser
+	leeway time.Duration // for nbf and iat
 	local  []trusted
 	remote *keyServer // nil without a JWKS URL
 }
@@ -36,7 +38,7 @@ func newVerifier(o Options) (*verifier, error) {
 	if o.JWTIssuer != "" {
 		rules = append(rules, jwt.WithIssuer(o.JWTIssuer))
 	}
-	v := &verifier{parser: jwt.NewParser(rules...), local: local}
+	v := &verifier{parser: jwt.NewParser(rules...), leeway: o.JWTLeeway, local: local}
 	if o.JWKSURL != "" {
 		v.remote = openKeyServer(o.JWKSURL, o.pinned(), o.Logger)
 	}
@@ -58,6 +60,8 @@ func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
 	var c Claims
 	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keys(ctx, t) })
 	switch {
+	case err == nil && !time.Now().Before(c.ExpiresAt.Time): // the parser forgives the leeway here, too
+		return caller{}, badToken(hasExpired)
 	case err == nil:
 		return c.caller()
 	case ctx.Err() != nil:
@@ -67,18 +71,37 @@ func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
 	case !errors.Is(err, jwt.ErrTokenInvalidClaims):
 		return caller{}, badToken(notOurs)
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return caller{}, badToken("the token has expired")
+		return caller{}, badToken(hasExpired)
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing), errors.Is(err, jwt.ErrTokenInvalidAudience), errors.Is(err, jwt.ErrTokenInvalidIssuer):
 	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
-		return caller{}, badToken("the token is not valid yet")
+		return caller{}, v.tooEarly(&c)
 	}
 	return caller{}, badToken(`the token must have "exp" and be made for this server: look at "aud" and "iss"`)
+}
+
+const hasExpired = "the token has expired"
+
+// longestEarly bounds the Retry-After of a token that is not valid yet.
+const longestEarly = time.Minute
+
+// tooEarly refuses a token that becomes valid by itself: the issuer's clock is ahead
+// by more than the leeway, or the token is meant for later.
+func (v *verifier) tooEarly(c *Claims) error {
+	p := refuse(notYetValid, "", "the token is not valid yet: its \"nbf\" or \"iat\" lies in the future of this server's clock")
+	for _, at := range []*jwt.NumericDate{c.NotBefore, c.IssuedAt} {
+		if at != nil {
+			p.after = max(p.after, time.Until(at.Add(-v.leeway)))
+		}
+	}
+	p.after = min(max(p.after, time.Millisecond), longestEarly)
+	return p
 }
 
 // caller is who the claims speak of.
 func (c *Claims) caller() (caller, error) {
 	client, err := queue.ParseClient(c.Subject)
 	if err != nil {
-		return caller{}, badToken(`the token's "sub" is no client name`)
+		return caller{}, badToken(`the token's "sub" is no client name: ` + err.Error())
 	}
 	if c.Namespaces == nil {
 		c.Namespaces = List{"default"}

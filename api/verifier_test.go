@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +67,8 @@ func TestTokensOfEveryKind(t *testing.T) {
 // anything beside notOurs is only for a good signature.
 func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } {
 	t.Helper()
-	const expired, early, claims, sub = "the token has expired", "the token is not valid yet",
-		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is no client name`
+	const expired, claims, sub = "the token has expired",
+		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is no client name: client `
 	hour := time.Now().Add(time.Hour).Unix()
 	secret := hs(jwt.SigningMethodHS256, testSecret)
 	rsa := ring()["RS256"]
@@ -87,18 +88,20 @@ func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } 
 		"RS384":              {signer{jwt.SigningMethodRS384, rsa.key, ""}.sign(t, ours), notOurs},
 		"PS256":              {signer{jwt.SigningMethodPS256, rsa.key, ""}.sign(t, ours), notOurs},
 		"expired":            {secret.sign(t, with(jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()})), expired},
-		"not yet":            {secret.sign(t, with(jwt.MapClaims{"nbf": hour})), early},
-		"from the future":    {secret.sign(t, with(jwt.MapClaims{"iat": hour})), early},
 		"other audience":     {secret.sign(t, with(jwt.MapClaims{"aud": "others"})), claims},
 		"no audience":        {secret.sign(t, with(jwt.MapClaims{"aud": nil})), claims},
 		"other issuer":       {secret.sign(t, with(jwt.MapClaims{"iss": "https://issuer.evil"})), claims},
 		"no issuer":          {secret.sign(t, with(jwt.MapClaims{"iss": nil})), claims},
 		"no exp":             {secret.sign(t, with(jwt.MapClaims{"exp": nil})), claims},
-		"no sub":             {secret.sign(t, with(jwt.MapClaims{"sub": nil})), sub},
-		"bad sub":            {secret.sign(t, with(jwt.MapClaims{"sub": "a\nb"})), sub},
+		"no sub":             {secret.sign(t, with(jwt.MapClaims{"sub": nil})), sub + "must not be empty"},
+		"bad sub":            {secret.sign(t, with(jwt.MapClaims{"sub": "a\nb"})), sub + "has the control character U+000A"},
+		"sub is a dot":       {secret.sign(t, with(jwt.MapClaims{"sub": "."})), sub + `must not be ".": it is a step in a URL's path and no name`},
+		"sub is two dots":    {secret.sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path and no name`},
 		"sub no string":      {secret.sign(t, with(jwt.MapClaims{"sub": 7})), notOurs},
 		"exp no number":      {secret.sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), notOurs},
 		"expired and forged": {hs(jwt.SigningMethodHS256, []byte("x")).sign(t, with(jwt.MapClaims{"exp": 1})), notOurs},
+		"early and others'":  {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "aud": "others"})), claims},
+		"early and expired":  {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": 1})), expired},
 	}
 	for alg, k := range stranger() {
 		all["stranger's "+alg] = struct{ token, detail string }{k.sign(t, ours), notOurs}
@@ -165,19 +168,56 @@ func TestAlgorithmsArePinned(t *testing.T) {
 }
 
 func TestLeeway(t *testing.T) {
-	s := siteOf(t, &memory{}, func(o *Options) { o.JWTLeeway = 30 * time.Second })
-	for seconds, status := range map[time.Duration]int{20: 200, 40: 401} {
-		for _, claim := range []string{"exp", "nbf", "iat"} {
-			at := time.Now().Add(seconds * time.Second)
-			if claim == "exp" {
-				at = time.Now().Add(-seconds * time.Second)
-			}
-			token := hs(jwt.SigningMethodHS256, testSecret).sign(t, jwt.MapClaims{claim: at.Unix()})
-			if r := s.get("/v1/default/events?wait=0", bearerOf(token)); r.status != status {
-				t.Errorf("%s off by %d s: %d %s", claim, seconds, r.status, r.body)
+	for _, c := range []struct {
+		leeway, ahead time.Duration
+		status        int
+	}{
+		{0, 3 * time.Second, 200}, {0, 20 * time.Second, 401},
+		{30 * time.Second, 20 * time.Second, 200}, {30 * time.Second, 40 * time.Second, 401},
+		{-1, 3 * time.Second, 401},
+	} {
+		s := siteOf(t, &memory{}, func(o *Options) { o.JWTLeeway = c.leeway })
+		for _, claim := range []string{"nbf", "iat"} {
+			token := hs(jwt.SigningMethodHS256, testSecret).sign(t, jwt.MapClaims{claim: time.Now().Add(c.ahead).Unix()})
+			if r := s.get("/v1/default/events?wait=0", bearerOf(token)); r.status != c.status {
+				t.Errorf("%s ahead by %v, leeway %v: %d %s", claim, c.ahead, c.leeway, r.status, r.body)
 			}
 		}
+		token := hs(jwt.SigningMethodHS256, testSecret).sign(t, jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()})
+		s.get("/v1/default/events?wait=0", bearerOf(token)).problem(401, "unauthorized", "")
 	}
+}
+
+// TestATokenThatIsNotValidYetIsTemporary: an issuer's clock that is ahead must not make
+// clients give up for good.
+func TestATokenThatIsNotValidYetIsTemporary(t *testing.T) {
+	s := siteOf(t, &memory{})
+	for _, c := range []struct {
+		claims      jwt.MapClaims
+		least, most int
+	}{
+		{jwt.MapClaims{"iat": time.Now().Add(15 * time.Second).Unix()}, 6, 10},
+		{jwt.MapClaims{"nbf": time.Now().Add(25 * time.Second).Unix(), "iat": time.Now().Add(15 * time.Second).Unix()}, 16, 20},
+		{jwt.MapClaims{"nbf": time.Now().Add(time.Hour).Unix(), "exp": time.Now().Add(2 * time.Hour).Unix()}, 60, 60},
+	} {
+		r := s.get("/v1/default/events?wait=0", bearerOf(hs(jwt.SigningMethodHS256, testSecret).sign(t, c.claims))).
+			problem(401, "token-not-yet-valid", "")
+		after, err := strconv.Atoi(r.header.Get("Retry-After"))
+		if err != nil || after < c.least || after > c.most || !strings.Contains(r.body, "not valid yet") {
+			t.Errorf("%v: Retry-After %q of %d to %d, %s", c.claims, r.header.Get("Retry-After"), c.least, c.most, r.body)
+		}
+	}
+	// The wait is as long as it takes.
+	ahead := time.Now().Add(6500 * time.Millisecond).Unix() // valid in half a second to one and a half
+	token := hs(jwt.SigningMethodHS256, testSecret).sign(t, jwt.MapClaims{"iat": ahead})
+	s.get("/v1/default/events?wait=0", bearerOf(token)).problem(401, "token-not-yet-valid", "")
+	until(t, func() bool {
+		if time.Now().Unix() < ahead-5 {
+			return false
+		}
+		s.get("/v1/default/events?wait=0", bearerOf(token)).is(200)
+		return true
+	})
 }
 
 func TestTokenOptions(t *testing.T) {
@@ -205,7 +245,6 @@ func TestTokenOptions(t *testing.T) {
 		"no host":          {Options{JWKSURL: "https:///keys"}, "https://"},
 		"file":             {Options{JWKSURL: "file:///etc/keys"}, "https://"},
 		"leeway":           {Options{JWTSecret: testSecret, JWTLeeway: 2 * time.Minute}, "leeway"},
-		"no leeway":        {Options{JWTSecret: testSecret, JWTLeeway: -1}, "leeway"},
 		"empty audience":   {Options{JWTSecret: testSecret, JWTAudience: []string{""}}, "audience"},
 	} {
 		if _, err := New(nil, c.o); err == nil || !strings.Contains(err.Error(), c.want) {

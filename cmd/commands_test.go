@@ -87,7 +87,7 @@ func TestConfigCheck(t *testing.T) {
 	for _, want := range []string{
 		`listen +:99 +PORT`, `database-url +postgres://u:\*{8}@h/d +DATABASE_URL`, `jwt-secret +\*{8} +file `,
 		`api-keys +\*{8} +flag --api-keys`, `heartbeat +5 +file `, `slice +1h +default`,
-		`jwt-public-key +PEM, 1 block\(s\) +flag`, `jwt-audience +me +flag`, `jwt-leeway +0 +default`,
+		`jwt-public-key +PEM, 1 block\(s\) +flag`, `jwt-audience +me +flag`, `jwt-leeway +5 +default`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + want).MatchString(out) {
 			t.Errorf("no %q in\n%s", want, out)

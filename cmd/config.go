@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -78,7 +79,7 @@ func (c *Config) options() api.Options {
 		JWTAlgorithms: c.JWTAlgorithms,
 		JWTAudience:   c.JWTAudience,
 		JWTIssuer:     c.JWTIssuer,
-		JWTLeeway:     c.JWTLeeway,
+		JWTLeeway:     cmp.Or(c.JWTLeeway, -1), // 0 would be the default
 		Heartbeat:     c.Heartbeat,
 		MaxAge:        c.MaxAge,
 		MaxWait:       c.MaxWait,

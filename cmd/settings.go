@@ -58,7 +58,7 @@ var settings = []setting{
 		help: "comma-separated audiences, one of which a token's aud must name (default: aud is ignored)"},
 	{name: "jwt-issuer", kind: "name", set: setText(func(c *Config) *string { return &c.JWTIssuer }),
 		help: "what a token's iss must be (default: iss is ignored)"},
-	{name: "jwt-leeway", def: "0", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.JWTLeeway }, 0, maxLeeway),
+	{name: "jwt-leeway", def: "5", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.JWTLeeway }, 0, maxLeeway),
 		help: "how far the issuer's clock may be off when exp, nbf and iat are checked"},
 	{name: "cors-origins", kind: "origins", set: setCORSOrigins,
 		help: "comma-separated origins that may call from a browser, such as https://app.example.com"},

@@ -96,8 +96,31 @@ func (r *Registry) Namespace(ctx context.Context, ns Namespace) (NamespaceState,
 	return all[0], nil
 }
 
+const namespacesAfterSQL = `
+SELECT n.name, n.created_at,` + settingColumns + `
+  FROM culvert.namespaces n
+ WHERE n.name COLLATE "C" > $1 AND ($2::text[] IS NULL OR n.name = ANY ($2))
+ ORDER BY n.name COLLATE "C"
+ LIMIT $3`
+
+// NamespacesAfter lists up to limit namespaces in the order of their names' bytes,
+// beginning after one; the zero Namespace begins with the first. With only it lists
+// no others than these.
+func (r *Registry) NamespacesAfter(ctx context.Context, after Namespace, only []Namespace, limit int) ([]NamespaceState, error) {
+	var names []string // nil: all
+	for _, ns := range only {
+		names = append(names, ns.name)
+	}
+	rows, err := r.db.Query(ctx, namespacesAfterSQL, after.name, names, limit)
+	return collectNamespaces(ctx, rows, err)
+}
+
 func (r *Registry) readNamespaces(ctx context.Context, name *string) ([]NamespaceState, error) {
 	rows, err := r.db.Query(ctx, namespacesSQL, name)
+	return collectNamespaces(ctx, rows, err)
+}
+
+func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]NamespaceState, error) {
 	if err != nil {
 		return nil, unavailable(ctx, "namespaces", err)
 	}
