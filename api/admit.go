@@ -100,7 +100,7 @@ func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	// The writer below Echo's: Echo's own Flush swallows errors.
 	c = &call{w: w, r: r, ctl: http.NewResponseController(w.Writer), path: ec}
 	if r.ContentLength != 0 {
-		_ = c.ctl.SetReadDeadline(time.Now().Add(bodyTimeout)) // where it is not supported, the server has its own
+		_ = c.ctl.SetReadDeadline(time.Now().Add(h.o.bodyTimeout)) // where it is not supported, the server has its own
 	}
 	if r.URL.RawQuery != "" {
 		var values url.Values

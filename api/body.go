@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -50,7 +49,6 @@ func (c *call) withoutBody() error {
 		_, err := io.ReadFull(c.r.Body, make([]byte, 1))
 		switch {
 		case errors.Is(err, io.EOF):
-			_ = c.ctl.SetReadDeadline(time.Time{}) // net/http reads on, to notice a lost client
 			return nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return err

@@ -13,6 +13,8 @@ import (
 const (
 	// uploadStall ends an upload that sends nothing for so long.
 	uploadStall = time.Minute
+	// uploadSilence ends the reading of what is sent after the upload's last word.
+	uploadSilence = time.Second
 	// uploadGrace is how long an upload may go on once the server drains.
 	uploadGrace = 3 * time.Second
 )
@@ -48,8 +50,15 @@ func (h *Handler) emitLines(c *call) error {
 	}()
 	u.run(n, g)
 	g.stop()
-	u.body.hurry(-time.Second) // wakes the reader, whatever it waits for
+	if !u.refused || c.r.ProtoMajor != 1 {
+		u.body.hurry(-time.Second) // wakes the reader, whatever it waits for
+		<-read
+		return nil
+	}
+	// The client is still sending. It must be able to read the last line (see linger).
+	u.body.hurry(uploadSilence)
 	<-read
+	h.discard(u.body, u.body.hurry, uploadSilence)
 	return nil
 }
 
@@ -59,6 +68,8 @@ type upload struct {
 	c    *call
 	out  outlet
 	body *stalling
+
+	refused bool // the last word was said while more may come
 }
 
 // run stores what is gathered until one of the upload's ends: the body's, the
@@ -129,6 +140,7 @@ func (u *upload) afford(stop <-chan struct{}) error {
 func (u *upload) part(err error, next int) {
 	var p *problem
 	if errors.As(err, &p) {
+		u.refused = true
 		u.say(p.kind, next)
 		return
 	}
@@ -149,13 +161,15 @@ func (u *upload) say(k *kind, line int) {
 	_ = u.out.send(append(b, '\n')) // the last word: nobody to tell of its failure
 }
 
-// store appends the lines that are events and answers every one, in order. It
-// reports whether the upload can go on.
+// store appends the lines that are events and answers them in order, up to the first
+// that failed for now: whoever sends again from there on must neither store anything
+// twice nor change the order. It reports whether the upload can go on.
 func (u *upload) store(lines []line) bool {
 	if len(lines) == 0 {
 		return true
 	}
 	var emits, volatile []queue.Emit
+	before := 0 // emits before the first volatile event
 	for i := range lines {
 		l := &lines[i]
 		if l.err != nil {
@@ -165,30 +179,34 @@ func (u *upload) store(lines []line) bool {
 		if m, l.volatile, l.err = u.parse(l.text); l.err != nil {
 			continue
 		}
-		if l.volatile {
-			volatile = append(volatile, m)
-		} else {
+		if !l.volatile {
 			emits = append(emits, m)
+			continue
 		}
+		if len(volatile) == 0 {
+			before = len(emits)
+		}
+		volatile = append(volatile, m)
 	}
 	var flung error
 	if len(volatile) > 0 {
 		if flung = u.h.queue.Fling(u.c.r.Context(), volatile); flung == nil {
 			u.h.metrics.volatile.Add(float64(len(volatile)))
+		} else if endsUpload(flung) {
+			emits = emits[:before] // the answer ends with the first volatile line
 		}
 	}
 	var results []queue.Result
 	if len(emits) > 0 {
 		results = u.h.queue.AppendEach(u.c.r.Context(), emits)
-		u.h.count(results)
 	}
 	b, more := u.answer(lines, results, flung)
 	return u.out.send(b) == nil && more
 }
 
-// answer is a result line for each line. flung is what became of the volatile ones.
+// answer is a result line for each line, up to one that ends the upload. flung is
+// what became of the volatile ones.
 func (u *upload) answer(lines []line, results []queue.Result, flung error) (b []byte, more bool) {
-	more = true
 	for _, l := range lines {
 		err := l.err
 		switch {
@@ -202,16 +220,33 @@ func (u *upload) answer(lines []line, results []queue.Result, flung error) (b []
 			if err = results[0].Err; err == nil {
 				b = appendResult(b, results[0])
 			}
+			u.h.count(results[:1])
 			results = results[1:]
 		}
+		if gone := u.c.r.Context().Err(); gone != nil && errors.Is(err, gone) {
+			return b, false // the client's doing, and there is nobody to answer
+		}
 		if err != nil {
-			p := u.fault(l, err)
-			b = p.appendJSON(b, l.number)
-			more = more && p.status < http.StatusInternalServerError
+			b = u.fault(l, err).appendJSON(b, l.number)
 		}
 		b = append(b, '\n')
+		if err != nil && endsUpload(err) {
+			u.refused = true
+			return b, false
+		}
 	}
-	return b, more
+	return b, true
+}
+
+// endsUpload reports whether a line failed for a reason that may pass, so that it and
+// all after it are to be sent again.
+func endsUpload(err error) bool {
+	switch status := faultOf(err).status; status {
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return true
+	default:
+		return status >= http.StatusInternalServerError
+	}
 }
 
 func (u *upload) fault(l line, err error) *problem {

@@ -154,13 +154,11 @@ func TestUploadEndsWhereStoringDoes(t *testing.T) {
 		s := siteOf(t, m)
 		lines := "{\"event\":\"e\"}\n{\"event\":\"e\"}\n" + strings.Repeat("{\"event\":\"e\"}\n", 100_000)
 		results := s.upload(lines)
-		if len(results) == 0 || len(results) > 10_000 {
+		if len(results) != 1 { // nothing follows such a line
 			t.Fatalf("%s: %d results", slug, len(results))
 		}
-		for i, line := range results {
-			if v := decode(t, line); v["type"] != "/problems/"+slug || fmt.Sprint(v["line"]) != fmt.Sprint(i+1) || strings.Contains(line, "secret") {
-				t.Fatalf("result %s, want %s", line, slug)
-			}
+		if v := decode(t, results[0]); v["type"] != "/problems/"+slug || fmt.Sprint(v["line"]) != "1" || strings.Contains(results[0], "secret") {
+			t.Fatalf("result %s, want %s", results[0], slug)
 		}
 	}
 }

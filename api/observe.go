@@ -28,6 +28,7 @@ func (h *Handler) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if err := recovered(next, c); err != nil {
 			h.fail(c, id, err)
+			h.linger(r, w, w.Status)
 		}
 		h.metrics.request(c.Path(), r.URL.RawQuery, w.Status, time.Since(start))
 		if h.log.Enabled(r.Context(), slog.LevelDebug) {

@@ -61,6 +61,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Registerer receives the metrics; nil keeps none.
 	Registerer prometheus.Registerer
+
+	bodyTimeout time.Duration // 30s; only tests change it
 }
 
 // maxWait is the longest wait a request may ask for.
@@ -77,6 +79,7 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.MaxAge, 3300*time.Second)
 	def(&o.MaxWait, maxWait)
 	def(&o.WriteTimeout, 15*time.Second)
+	def(&o.bodyTimeout, bodyTimeout)
 	def(&o.JWTLeeway, 5*time.Second)
 	o.JWTLeeway = max(o.JWTLeeway, 0)
 	if o.MaxRooms == 0 {
