@@ -37,7 +37,7 @@ func explain(err error) error {
 	}
 	text := printable(err.Error())
 	switch {
-	case p.Status == http.StatusUnauthorized:
+	case p.Status == http.StatusUnauthorized && !p.Temporary():
 		text += "; give a token or API key with --token, --token-file or " + envToken
 	case p.Status == http.StatusNotFound:
 		text += "; check --url and --namespace"

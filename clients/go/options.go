@@ -78,6 +78,12 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Namespace == "" {
 		o.Namespace = "default"
 	}
+	if isDots(o.Namespace) {
+		return o, fmt.Errorf("options: Namespace %q: %w", o.Namespace, ErrName)
+	}
+	if isDots(o.Client) {
+		return o, fmt.Errorf("options: Client %q: %w", o.Client, ErrName)
+	}
 	o.NoAck = o.NoAck || len(o.Rooms) > 0
 	if o.GiveUp == nil {
 		o.GiveUp = func(error) bool { return false }

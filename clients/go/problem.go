@@ -23,6 +23,9 @@ var (
 	ErrListening = errors.New("the client listens already")
 	// ErrNoReply is returned when fewer replies came in time than were wanted.
 	ErrNoReply = errors.New("not enough replies in time")
+	// ErrName is returned for a request about a room or client named "." or "..": in
+	// a URL these are steps to somewhere else, whatever their encoding, and no names.
+	ErrName = errors.New(`"." and ".." are no names`)
 )
 
 // Problem is an answer that is not a success: of the server, RFC 9457, or of
@@ -62,11 +65,14 @@ func (p *Problem) Said() string {
 
 // Temporary reports whether the same request may succeed later: after anything but
 // a refusal by the server itself. What something on the way says is no refusal,
-// unless it says that the request is too large for it.
+// unless it says that the request is too large for it. A token that is refused with a
+// time to come back is good, but the issuer's clock is ahead of the server's.
 func (p *Problem) Temporary() bool {
 	switch p.Status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return true
+	case http.StatusUnauthorized:
+		return p.Foreign || p.RetryAfter > 0
 	}
 	return p.Status >= 500 || p.Foreign && p.Status != http.StatusRequestEntityTooLarge
 }
@@ -78,7 +84,7 @@ func temporary(err error) bool {
 		return p.Temporary()
 	}
 	var certificate *tls.CertificateVerificationError
-	return !errors.As(err, &certificate) && !errors.Is(err, ErrClosed)
+	return !errors.As(err, &certificate) && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrName)
 }
 
 // askedFor is how long the server wants not to be asked again.

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -44,14 +45,17 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	if closed {
 		return nil, ErrClosed
 	}
+	if hasDots(r.Path) {
+		return nil, fmt.Errorf("path %s: %w", r.Path, ErrName)
+	}
 	token, err := c.tokens.get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := c.send(ctx, r, token)
 	var p *Problem
-	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized {
-		return resp, err
+	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized || !p.Foreign && p.Temporary() {
+		return resp, err // a token that is not valid yet gets so: a newer one does later
 	}
 	fresh, renewErr := c.tokens.renew(ctx, token)
 	if renewErr != nil {
@@ -62,6 +66,20 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	}
 	return c.send(ctx, r, fresh)
 }
+
+// hasDots reports whether a segment of a path is "." or "..", also percent-encoded:
+// who resolves the URL on the way would make another request of it.
+func hasDots(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
+		name, err := url.PathUnescape(segment)
+		if err == nil && isDots(name) {
+			return true
+		}
+	}
+	return false
+}
+
+func isDots(name string) bool { return name == "." || name == ".." }
 
 func (c *Client) send(ctx context.Context, r Request, token string) (*http.Response, error) {
 	query := maps.Clone(r.Query)
