@@ -26,13 +26,16 @@ func (h *Handler) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		id := requestID(r)
 		w.Header().Set(requestIDHeader, id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if err := recovered(next, c); err != nil {
+		err := recovered(next, c)
+		if err != nil {
 			h.fail(c, id, err)
-			h.linger(r, w, w.Status)
 		}
 		h.metrics.request(c.Path(), r.URL.RawQuery, w.Status, time.Since(start))
 		if h.log.Enabled(r.Context(), slog.LevelDebug) {
 			h.log.LogAttrs(r.Context(), slog.LevelDebug, "request", requestAttrs(c, id, time.Since(start))...)
+		}
+		if err != nil {
+			h.linger(r, w, w.Status)
 		}
 		return nil
 	}
