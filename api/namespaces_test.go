@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -168,4 +169,29 @@ func TestRoomsOfAClientInANamespace(t *testing.T) {
 	s.call("PUT", "/v1/tenant/rooms/b/clients/bob", "").problem(422, "too-many-rooms", "room")
 	s.call("PUT", "/v1/default/rooms/a/clients/bob", "").is(200)
 	s.call("PUT", "/v1/default/rooms/b/clients/bob", "").is(200)
+}
+
+// TestTheListOfNamespacesIsPaged as the other lists are.
+func TestTheListOfNamespacesIsPaged(t *testing.T) {
+	s := newSite(t)
+	for _, ns := range []string{"b", "a-1", "c", "a"} {
+		s.call("PUT", "/v1/"+ns, "").is(201)
+	}
+	var got []string
+	for after, more := "", true; more; {
+		r := s.get("/v1?limit=2" + after).is(200).json()
+		page, _ := r["namespaces"].([]any)
+		for _, ns := range page {
+			got = append(got, ns.(map[string]any)["namespace"].(string))
+		}
+		after = "&after=" + got[len(got)-1]
+		if more = r["more"] == true; more && len(page) != 2 {
+			t.Fatalf("a page of %d", len(page))
+		}
+	}
+	if want := []string{"a", "a-1", "b", "c", "default"}; !slices.Equal(got, want) {
+		t.Errorf("listed %v, want %v", got, want)
+	}
+	s.get("/v1?limit=0").problem(400, "bad-parameter", "limit")
+	s.get("/v1?after=A").problem(422, "invalid", "after")
 }

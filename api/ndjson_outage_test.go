@@ -50,7 +50,9 @@ func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 		start := s.h.queue.Head().Offset
 		answered := make(chan []string, 1)
 		go func() { answered <- s.upload(body.String()) }()
-		until(t, func() bool { return len(answered) > 0 || s.h.queue.Head().Offset > start+queue.Offset(100*round) && kill() })
+		until(t, func() bool {
+			return len(answered) > 0 || s.h.queue.Head().Offset > start+queue.Offset(100*round) && kill()
+		})
 		results := <-answered
 		stored := 0
 		for i, line := range results {
@@ -188,4 +190,3 @@ func TestTheLastWordOfAnUploadIsRead(t *testing.T) {
 		_ = conn.Close()
 	}
 }
-
