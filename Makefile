@@ -8,6 +8,9 @@ ARGS         ?=
 LINT_VERSION = 2.15.0
 LINT_PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
 
+# scripts/need puts a Node.js there where the system's is too old.
+export PATH := $(CURDIR)/bin/node:$(PATH)
+
 .DEFAULT_GOAL := help
 
 .PHONY: help

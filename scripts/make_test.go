@@ -79,11 +79,12 @@ func makeRun(t *testing.T) *served {
 	return s
 }
 
-// ready waits until the server that make started says where it serves.
+// ready waits until the server that make started says where it serves. On a new machine
+// that is after all of it was compiled.
 func (s *served) ready(t *testing.T) {
 	t.Helper()
 	where := regexp.MustCompile(`ready (http://\S+)`)
-	for deadline := time.Now().Add(3 * time.Minute); s.url == ""; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(8 * time.Minute); s.url == ""; time.Sleep(10 * time.Millisecond) {
 		if m := where.FindStringSubmatch(s.String()); m != nil {
 			s.url = m[1]
 		} else if time.Now().After(deadline) {

