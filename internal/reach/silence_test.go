@@ -6,7 +6,7 @@ import (
 )
 
 // single is what an acknowledgement costs that no poll carries, and what opening a
-// stream does, hello and all.
+// stream does: hello, and the heartbeat that ends the first pause.
 func single(t *testing.T, s *scene) (ack, open traffic) {
 	v, room, _ := guest(t, s)
 	cursors := make([]string, 0, many)
@@ -20,7 +20,9 @@ func single(t *testing.T, s *scene) (ack, open traffic) {
 	ack = v.meter.since(before).per(many)
 	v.http.CloseIdleConnections()
 	before = v.meter.read()
-	v.stream(cursors[many-1]).close()
+	stream := v.stream(cursors[many-1])
+	stream.expect("culvert:heartbeat")
+	stream.close()
 	return ack, v.meter.since(before)
 }
 
@@ -29,6 +31,7 @@ func idleStream(t *testing.T, s *scene) traffic {
 	v, _, cursor := guest(t, s)
 	stream := v.stream(cursor)
 	defer stream.close()
+	stream.expect("culvert:heartbeat") // of the first pause, which is short
 	before := v.meter.read()
 	for range 2 {
 		stream.expect("culvert:heartbeat")

@@ -36,7 +36,8 @@ export interface Address<Emits extends Events = Events> {
   /**
    * Sends an event: to the rooms of the address, or to everyone. What cannot be sent
    * now waits in the outbox. Resolves when the event is stored; rejects, and raises
-   * `error`, when the server refused it. Nobody has to wait for that.
+   * `error`, when the server refused it. Nobody has to wait for that. Throws a TypeError
+   * for data that neither JSON nor bytes can carry.
    */
   emit<E extends keyof Emits & string>(event: E, data?: Emits[E]): Promise<Receipt>
   /**

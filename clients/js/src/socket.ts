@@ -47,7 +47,7 @@ export interface Socket<Listens extends Events = Events, Emits extends Events = 
 
 /**
  * Connects to a Culvert server. The token is the only thing it needs; see Options for
- * the rest.
+ * the rest. Throws a TypeError where the URL or the token can never work.
  *
  *     const socket = connect('https://culvert.example', { token })
  *     socket.on('chat message', ({ text }) => show(text))

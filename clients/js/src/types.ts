@@ -65,7 +65,7 @@ export interface Reply<Data = any> {
 }
 
 export interface Options {
-  /** A JWT or an API key, or what gets one; called again when it expires or is refused. */
+  /** A JWT or an API key, or what gets one within 30 s; called again when it expires, is refused, or could not be got. */
   token: string | (() => string | Promise<string>)
   /** Default: `default`. */
   namespace?: string
