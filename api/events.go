@@ -120,9 +120,9 @@ func (c *call) start() (after queue.Cursor, earliest bool, err error) {
 	return after, given && after.IsZero(), err
 }
 
-// start reads the cursor to start after, by whichever name.
+// start reads the cursor to start after, by whichever name. What an EventSource adds
+// when it comes back wins over what stood in the URL it was given.
 func (q query) start() (after queue.Cursor, err error) {
-	by := ""
 	for _, name := range startParameters {
 		text, given, err := q.one(name)
 		if err != nil {
@@ -132,13 +132,10 @@ func (q query) start() (after queue.Cursor, err error) {
 			continue
 		}
 		cursor, err := parseCursor(name, text)
-		switch {
-		case err != nil:
+		if err != nil {
 			return after, err
-		case by != "" && cursor != after:
-			return after, refuse(badParameter, name, name+" and "+by+" are the same parameter and name different cursors: send one of them")
 		}
-		after, by = cursor, name
+		after = first(after, cursor)
 	}
 	return after, nil
 }

@@ -10,9 +10,9 @@ import (
 // means nothing.
 var commonParameters = []string{"access_token", "client", "_"}
 
-// startParameters are spellings of one parameter, the cursor to start after:
-// event-source-polyfill says lastEventId.
-var startParameters = []string{"last_event_id", "lastEventId", "after"}
+// startParameters are spellings of one parameter, the cursor to start after, the one that
+// wins first: event-source-polyfill adds lastEventId to a URL that may have another one.
+var startParameters = []string{"lastEventId", "last_event_id", "after"}
 
 // routeParameters are what else a route takes in its query string. A misspelled
 // "rooms" would show all that a client receives, so everything else is refused.

@@ -64,23 +64,28 @@ func TestRepeatedParametersAreRefused(t *testing.T) {
 	s.get("/v1?_=1&_=2").is(200)
 }
 
-// TestSpellingsOfTheStartMustAgree: of two cursors, neither is known to be meant.
-func TestSpellingsOfTheStartMustAgree(t *testing.T) {
+// TestSpellingsOfTheStart: the position that an EventSource adds wins over the one in the
+// URL it was made with.
+func TestSpellingsOfTheStart(t *testing.T) {
 	s := newSite(t)
 	a, b := s.emit("r", "1"), s.emit("r", "2")
+	s.emit("r", "3")
+	for _, query := range []string{
+		"last_event_id=" + b + "&after=" + a, "lastEventId=" + b + "&after=" + a, "lastEventId=" + b + "&last_event_id=" + a,
+		"after=" + b, "last_event_id=" + b, "lastEventId=&after=" + b,
+	} {
+		if p := s.get("/v1/default/events?rooms=r&wait=0&" + query).page(); !slices.Equal(p.data(), []string{"3"}) {
+			t.Errorf("%s: events %v", query, p.data())
+		}
+	}
 	for query, field := range map[string]string{
-		"last_event_id=" + a + "&after=" + b:                         "after",
-		"lastEventId=" + a + "&after=" + b:                           "after",
-		"lastEventId=" + a + "&last_event_id=" + b:                   "lastEventId",
-		"lastEventId=" + a + "&last_event_id=" + a + "&after=" + b:   "after",
-		"lastEventId=nonsense":                                       "lastEventId",
-		"last_event_id=" + a + "&lastEventId=" + a + "&lastEventId=": "lastEventId",
-		"after=": "after",
+		"lastEventId=nonsense": "lastEventId", "lastEventId=" + a + "&after=nonsense": "after",
+		"lastEventId=" + a + "&lastEventId=": "lastEventId", "after=": "after",
 	} {
 		s.get("/v1/default/events?rooms=r&wait=0&"+query).problem(400, "bad-parameter", field)
 	}
 	// event-source-polyfill sends its position like this when it comes back.
-	if p := s.get("/v1/default/events?rooms=r&wait=0&from=earliest&lastEventId=" + a).page(); !slices.Equal(p.data(), []string{"2"}) {
+	if p := s.get("/v1/default/events?rooms=r&wait=0&from=earliest&lastEventId=" + a).page(); !slices.Equal(p.data(), []string{"2", "3"}) {
 		t.Errorf("events %v", p.data())
 	}
 }
