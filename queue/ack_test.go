@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,16 +18,6 @@ import (
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
 )
-
-// atCommit makes a trigger that runs a statement of PL/pgSQL when a transaction that
-// changed rows of a table commits: after Postgres has sent the rows of RETURNING.
-func atCommit(t testing.TB, dsn, table, statement string) {
-	t.Helper()
-	sql(t, dsn,
-		`CREATE FUNCTION public.at_commit_of_`+table+`() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN `+statement+`; RETURN NULL; END $$`,
-		`CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE OR DELETE ON culvert.`+table+` DEFERRABLE INITIALLY DEFERRED
-		 FOR EACH ROW EXECUTE FUNCTION public.at_commit_of_`+table+`()`)
-}
 
 // What Postgres returns before the commit is no promise yet.
 func TestAnAckWhoseCommitFailsIsNotAnswered(t *testing.T) {
@@ -196,87 +185,4 @@ func endWhoWaitsFor(ctx context.Context, dsn, name string) error {
 		}
 	}
 	return nil
-}
-
-// Whatever is answered as stored survives a crash also where the database's default
-// is to commit lazily: the setting with which each transaction commits is looked at.
-func TestAnswersAreDurableWhateverTheDefault(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn)
-	asked := queue.Emit{
-		Namespace: ns, Event: greeting, Rooms: []queue.Room{queue.Everyone}, Data: data("1"),
-		Reply: queue.Ask{Timeout: time.Minute, Count: 3},
-	}
-	to := appendOne(t, q, asked).Cursor
-	sql(t, dsn,
-		`CREATE TABLE public.committed (setting text, changed text)`,
-		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`)
-	note := `INSERT INTO public.committed VALUES (current_setting('synchronous_commit'), TG_TABLE_NAME || ' ' || TG_OP)`
-	for _, table := range []string{"clients", "memberships", "replies", "registry", "api_keys", "handlers", "handler_jobs"} {
-		atCommit(t, dsn, table, note)
-	}
-	lazy := open(t, dsn)
-	conn := connect(t, dsn)
-	var setting string
-	if err := conn.QueryRow(t.Context(), `SHOW synchronous_commit`).Scan(&setting); err != nil || setting != "off" {
-		t.Fatalf("the default is %q, %v", setting, err)
-	}
-	ran := make(chan struct{})
-	key := queue.APIKey{Label: "x"}
-	for _, step := range []struct {
-		what, changed string
-		do            func() error
-	}{
-		{"ack", "clients INSERT", func() error { _, err := lazy.Ack(t.Context(), ns, client("bob"), lazy.Head()); return err }},
-		{"join", "memberships INSERT", func() error { _, err := lazy.Join(t.Context(), ns, room("r"), client("bob"), 0); return err }},
-		{"leave", "memberships UPDATE", func() error { _, err := lazy.Leave(t.Context(), ns, room("r"), client("bob")); return err }},
-		{"forget", "clients DELETE", func() error { return lazy.Forget(t.Context(), ns, client("bob")) }},
-		{"subscribe", "clients INSERT", func() error {
-			s, err := lazy.Subscribe(t.Context(), queue.Interest{Namespace: ns, Client: client("carol")})
-			if err == nil {
-				s.Close()
-			}
-			return err
-		}},
-		{"reply", "replies INSERT", func() error {
-			_, err := lazy.Reply(t.Context(), queue.Reply{Namespace: ns, To: to.Offset, From: client("bob"), Data: data("1")})
-			return err
-		}},
-		{"create a key", "api_keys INSERT", func() error {
-			var err error
-			key, _, err = lazy.CreateKey(t.Context(), key)
-			return err
-		}},
-		{"revoke a key", "api_keys UPDATE", func() error { return lazy.RevokeKey(t.Context(), key.ID) }},
-		{"make a namespace", "registry UPDATE", func() error {
-			_, err := lazy.PutNamespace(t.Context(), mustParse(queue.ParseNamespace, "other"), queue.NamespaceSettings{})
-			return err
-		}},
-		{"delete a namespace", "registry UPDATE", func() error { return lazy.DeleteNamespace(t.Context(), mustParse(queue.ParseNamespace, "other")) }},
-		{"register a handler", "handlers INSERT", func() error {
-			return lazy.Handle(ns, "*", func(context.Context, *queue.Event) (any, error) { close(ran); return nil, nil })
-		}},
-		{"claim and settle", "handler_jobs %", func() error {
-			if _, err := lazy.Append(t.Context(), []queue.Emit{emit("r", "1")}); err != nil {
-				return err
-			}
-			receive(t, ran)
-			until(t, "the job is settled", func() bool {
-				var left int
-				err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.handler_jobs`).Scan(&left)
-				return err == nil && left == 0
-			})
-			return nil
-		}},
-	} {
-		sql(t, dsn, `TRUNCATE public.committed`)
-		if err := step.do(); err != nil {
-			t.Fatalf("%s: %v", step.what, err)
-		}
-		var settings []string
-		err := conn.QueryRow(t.Context(), `SELECT array_agg(DISTINCT setting) FROM public.committed WHERE changed LIKE $1`, step.changed).Scan(&settings)
-		if err != nil || strings.Join(settings, " ") != "on" {
-			t.Errorf("%s commits with synchronous_commit %v, %v", step.what, settings, err)
-		}
-	}
 }

@@ -48,7 +48,10 @@ func (r *Registry) CreateKey(ctx context.Context, k APIKey) (APIKey, string, err
 		row := tx.QueryRow(ctx, createKeySQL, k.ID, hash, k.Label, namesOf(k.Namespaces), orNull(k.ExpiresAt))
 		return unavailable(ctx, "create key", row.Scan(&k.CreatedAt))
 	})
-	return k, token, err
+	if err != nil {
+		return APIKey{}, "", err
+	}
+	return k, token, nil
 }
 
 const createKeySQL = `

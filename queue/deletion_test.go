@@ -201,3 +201,22 @@ func TestJoinWithAStaleDirectory(t *testing.T) {
 		t.Errorf("rooms %v", state.Rooms)
 	}
 }
+
+// An answered ack is stored in the namespace that is there, not in the one that was.
+func TestAckWithAStaleDirectory(t *testing.T) {
+	queue.RegistryByNotificationAlone(t)
+	dsn := pgtest.Database(t)
+	a := open(t, dsn)
+	stale := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
+	tenant, bob := namespace("tenant"), client("bob")
+	must[queue.Cursor](t)(stale.Ack(t.Context(), tenant, bob, stale.Head()))
+	if err := a.DeleteNamespace(t.Context(), tenant); err != nil {
+		t.Fatal(err)
+	}
+	head := appendOne(t, a, emit("r", "1")).Cursor
+	must[queue.Cursor](t)(stale.Ack(t.Context(), tenant, bob, head))
+	state, err := open(t, dsn).ClientState(t.Context(), tenant, bob)
+	if err != nil || state.Cursor != head {
+		t.Errorf("stored is %v, %v; answered was %v", state.Cursor, err, head)
+	}
+}

@@ -94,3 +94,36 @@ func TestALongPollingClientDoesNotFlap(t *testing.T) {
 		t.Errorf("told %v, want %v", got, want)
 	}
 }
+
+// Of a client that comes online and joins a room at the same moment, the second one sees
+// the first: the room is told, once.
+func TestAJoinBesideAnArrivalIsTold(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	sql(t, dsn, `UPDATE culvert.namespaces SET presence = ARRAY['*']`)
+	join(t, q, "other", "bob")
+	watch := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("chat")}})
+	arriving, watching := connect(t, dsn), connect(t, dsn)
+	exec(t, arriving, `BEGIN; SELECT culvert.lease('elsewhere', '{1}', '{bob}', '{30 s}')`)
+	joined := make(chan error, 1)
+	go func() {
+		_, err := q.Join(t.Context(), ns, room("chat"), client("bob"), 0)
+		joined <- err
+	}()
+	until(t, "the join waits for the arrival", func() bool {
+		var waits bool
+		err := watching.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))`, arriving.PgConn().PID()).Scan(&waits)
+		return err == nil && waits
+	})
+	exec(t, arriving, `COMMIT`)
+	if err := receive(t, joined); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(t, watch, 1); got[0] != `culvert:join {"client":"bob"}` {
+		t.Errorf("told %v", got)
+	}
+	appendOne(t, q, emit("chat", `"end"`))
+	if got := told(t, watch, 1); got[0] != `greeting "end"` {
+		t.Errorf("told %v more", got)
+	}
+}

@@ -1,0 +1,219 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+const (
+	theLog     = `(SELECT id FROM culvert.log)`
+	generation = `(SELECT generation FROM culvert.log)`
+	appendNone = `SELECT FROM culvert.append('0', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL)`
+)
+
+// A transaction that waits for a lock holds none that comes after it in the one order:
+// see append.sql. "b" comes before "z", and both come the wrong way round.
+func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
+	dsn := pgtest.Database(t) // without an instance, which would do some of it by itself
+	sql(t, dsn,
+		`INSERT INTO culvert.namespaces (deleted_at, name) VALUES (now(), NULL)`,
+		`INSERT INTO culvert.clients (namespace_id, name, cursor) SELECT n.id, c, 0 FROM culvert.namespaces n, unnest(ARRAY['z', 'b']) c`,
+		`INSERT INTO culvert.leases SELECT id, 'i', now() FROM culvert.clients WHERE namespace_id = 1`,
+		`INSERT INTO culvert.keys SELECT 1, k, '', 0, now() - interval '1 year' FROM unnest(ARRAY['z', 'b']) k`)
+	for name, c := range map[string]struct{ prepare, hold, run, later string }{
+		"ack": {
+			hold:  `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'b' FOR UPDATE`,
+			run:   `SELECT culvert.ack('{1,1}', '{z,b}', '{0,0}', ` + theLog + `, ` + generation + `)`,
+			later: `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'z' FOR UPDATE`,
+		},
+		"ack of new clients": {
+			hold:  `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new b', 0)`,
+			run:   `SELECT culvert.ack('{1,1}', '{new z,new b}', '{0,0}', ` + theLog + `, ` + generation + `)`,
+			later: `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new z', 0)`,
+		},
+		"forget": {
+			hold:  `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'b' FOR UPDATE`,
+			run:   `SELECT culvert.move('{forget,forget}', '{1,1}', '{z,b}', '{"",""}', '{0,0}', ` + generation + `)`,
+			later: `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'z' FOR UPDATE`,
+		},
+		"join of new clients": {
+			hold:  `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new b', 0)`,
+			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{new z,new b}', '{r,r}', '{0,0}', ` + generation + `)`,
+			later: `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new z', 0)`,
+		},
+		"join of new rooms": {
+			hold:  `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, 'b')`,
+			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{b,b}', '{z,b}', '{0,0}', ` + generation + `)`,
+			later: `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, 'z')`,
+		},
+		"join of a new client into a new room": {
+			hold:  `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new b', 0)`,
+			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{b,new b}', '{z,z}', '{0,0}', ` + generation + `)`,
+			later: `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, 'z')`,
+		},
+		"staged events for new rooms": {
+			prepare: `SELECT culvert.emit(room => 'z', event => 'e'), culvert.emit(room => 'b', event => 'e')`,
+			hold:    `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, 'b')`,
+			run:     appendNone,
+			later:   `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, 'z')`,
+		},
+		"staged events with keys that are known": {
+			prepare: `SELECT culvert.emit(event => 'e', key => 'z'), culvert.emit(event => 'e', key => 'b')`,
+			hold:    `SELECT FROM culvert.keys WHERE key = 'b' FOR UPDATE`,
+			run:     appendNone,
+			later:   `SELECT FROM culvert.keys WHERE key = 'z' FOR UPDATE`,
+		},
+		"events with keys that are known": {
+			prepare: `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, '*') ON CONFLICT DO NOTHING`,
+			hold:    `SELECT FROM culvert.keys WHERE key = 'b' FOR UPDATE`,
+			run: `SELECT FROM culvert.append('0', '{1,2}', ARRAY(SELECT id FROM culvert.rooms, generate_series(1, 2) WHERE name = '*'), '{e,e}', '{1,1}', '{f,f}', '{"",""}', '{"",""}',
+			      '{1,1}', '{z,b}', ARRAY['a', 'b']::bytea[], '{1,2}', ` + generation + `, '{}', NULL)`,
+			later: `SELECT FROM culvert.keys WHERE key = 'z' FOR UPDATE`,
+		},
+		"lease": {
+			hold:  `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'b' FOR UPDATE`,
+			run:   `SELECT culvert.lease('i', '{1,1}', '{z,b}', '{30 s,30 s}')`,
+			later: `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'z' FOR UPDATE`,
+		},
+		"leases that ran out": {
+			hold:  `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'b' FOR UPDATE`,
+			run:   `SELECT culvert.expire_leases()`,
+			later: `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'z' FOR UPDATE`,
+		},
+		"what a deleted namespace left": {
+			hold:  `SELECT FROM culvert.clients WHERE namespace_id > 1 AND name = 'b' FOR UPDATE`,
+			run:   `SELECT culvert.sweep_namespaces(100)`,
+			later: `SELECT FROM culvert.clients WHERE namespace_id > 1 AND name = 'z' FOR UPDATE`,
+		},
+		"the log before the tables of slices": {
+			hold:  `SELECT FROM culvert.log FOR UPDATE`,
+			run:   `SELECT culvert.next_slice(5)`,
+			later: `LOCK TABLE culvert.events`,
+		},
+		"prune and stays that are over": {
+			prepare: `DO $$ BEGIN
+				PERFORM setval('culvert.offsets', 100); -- sequences are not rolled back
+				PERFORM culvert.move('{join,leave}', '{1,1}', '{gone,gone}', '{r,r}', '{0,0}', ` + generation + `);
+				UPDATE culvert.clients SET cursor = 1000000 WHERE name = 'gone';
+				PERFORM culvert.roll('0', 1);
+			END $$`,
+			hold:  `SELECT FROM culvert.events`,
+			run:   `SELECT culvert.prune('0', 0)`,
+			later: `SELECT FROM culvert.memberships m WHERE m.until IS NOT NULL FOR UPDATE`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.prepare != "" {
+				sql(t, dsn, `DELETE FROM culvert.staged`, c.prepare)
+			}
+			holder, runner, prober := connect(t, dsn), connect(t, dsn), connect(t, dsn)
+			exec(t, holder, `BEGIN; `+c.hold)
+			exec(t, runner, `BEGIN`)
+			ran := make(chan error, 1)
+			go func() {
+				_, err := runner.Exec(context.Background(), c.run)
+				ran <- err
+			}()
+			until(t, "it waits", func() bool {
+				var waits bool
+				err := prober.QueryRow(t.Context(), `SELECT $1 = ANY (pg_blocking_pids($2))`, holder.PgConn().PID(), runner.PgConn().PID()).Scan(&waits)
+				return err == nil && waits
+			})
+			if _, err := prober.Exec(t.Context(), `BEGIN; SET LOCAL lock_timeout = '50ms'; `+c.later); err != nil {
+				t.Errorf("while it waits it holds what comes later: %v", err)
+			}
+			exec(t, prober, `ROLLBACK`)
+			exec(t, holder, `ROLLBACK`)
+			if err := receive(t, ran); err != nil {
+				t.Error(err)
+			}
+			exec(t, runner, `ROLLBACK`)
+		})
+	}
+}
+
+func exec(t testing.TB, conn interface {
+	Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
+}, statement string) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// A foreign key's check holds its row FOR KEY SHARE, in no order at all.
+func TestForeignKeysHoldNobodyUp(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
+	ask := emit("*", "1")
+	ask.Reply = queue.Ask{Timeout: time.Minute, Count: 1}
+	to := appendOne(t, q, ask).Cursor.Offset
+	holder := connect(t, dsn)
+	exec(t, holder, `BEGIN; SELECT FROM culvert.clients FOR KEY SHARE; SELECT FROM culvert.asks FOR KEY SHARE`)
+	sql(t, dsn, `SET lock_timeout = '10s'; SELECT culvert.lease('i', '{1}', '{bob}', '{1 us}'); SELECT culvert.expire_leases()`)
+	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
+	must[bool](t)(q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client("bob"), Data: data("1")}))
+}
+
+// Retention leaves a row that somebody holds to the next time.
+func TestClearingUpWaitsForNobody(t *testing.T) {
+	dsn := pgtest.Database(t)
+	sql(t, dsn,
+		`INSERT INTO culvert.keys SELECT 1, k, '', 0, now() - interval '1 year' FROM unnest(ARRAY['free', 'held']) k`,
+		`INSERT INTO culvert.asks SELECT o, 1, NULL, '{}', NULL, now() - interval '1 year', NULL, 1 FROM generate_series(1, 2) o`)
+	holder := connect(t, dsn)
+	exec(t, holder, `BEGIN; SELECT FROM culvert.keys WHERE key = 'held' FOR UPDATE; SELECT FROM culvert.asks WHERE "offset" = 1 FOR UPDATE`)
+	open(t, dsn)
+	conn := connect(t, dsn)
+	left := func() (n int) {
+		err := conn.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM culvert.keys) + (SELECT count(*) FROM culvert.asks)`).Scan(&n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	until(t, "what is free is gone", func() bool { return left() == 2 })
+}
+
+// What Postgres rolled back for another transaction's sake is done again, a few times.
+func TestWhatGaveWayIsDoneAgain(t *testing.T) {
+	for code, again := range map[string]bool{"40P01": true, "40001": true, "55P03": false} {
+		t.Run(code, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			q := open(t, dsn)
+			join(t, q, "r", "bob")
+			// Sequences are not rolled back.
+			sql(t, dsn, `CREATE SEQUENCE public.tries`)
+			for _, table := range []string{"clients", "keys", "memberships", "replies"} {
+				atCommit(t, dsn, table, `IF nextval('public.tries') < 3 THEN RAISE EXCEPTION 'give way' USING ERRCODE = '`+code+`'; END IF`)
+			}
+			keyed := emit("*", "1")
+			keyed.Key = key("k")
+			asks := emit("*", "1")
+			asks.Reply = queue.Ask{Timeout: time.Minute, Count: 9}
+			to := appendOne(t, q, asks).Cursor.Offset
+			for what, do := range map[string]func() error{
+				"ack":    func() error { _, err := q.Ack(t.Context(), ns, client("bob"), q.Head()); return err },
+				"append": func() error { _, err := q.Append(t.Context(), []queue.Emit{keyed}); return err },
+				"leave":  func() error { _, err := q.Leave(t.Context(), ns, room("r"), client("bob")); return err },
+				"reply": func() error {
+					_, err := q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client("bob"), Data: data("1")})
+					return err
+				},
+			} {
+				sql(t, dsn, `SELECT setval('public.tries', 1, false)`)
+				if err := do(); (err == nil) != again || err != nil && !errors.Is(err, queue.ErrUnavailable) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,148 @@
+package queue_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// atCommit makes a trigger that runs a statement of PL/pgSQL when a transaction that
+// changed rows of a table commits: after Postgres has sent the rows of RETURNING.
+func atCommit(t testing.TB, dsn, table, statement string) {
+	t.Helper()
+	sql(t, dsn,
+		`CREATE FUNCTION public.at_commit_of_`+table+`() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN `+statement+`; RETURN NULL; END $$`,
+		`CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE OR DELETE ON culvert.`+table+` DEFERRABLE INITIALLY DEFERRED
+		 FOR EACH ROW EXECUTE FUNCTION public.at_commit_of_`+table+`()`)
+}
+
+// promise is a call that answers once something is stored.
+type promise struct {
+	what, table, op string // what it changes
+	do              func() error
+}
+
+// promises are all of them, in an order in which each one has something to do.
+func promises(t testing.TB, q *queue.Queue) []promise {
+	asked := queue.Emit{
+		Namespace: ns, Event: greeting, Rooms: []queue.Room{queue.Everyone}, Data: data("1"),
+		Reply: queue.Ask{Timeout: time.Minute, Count: 3},
+	}
+	to := appendOne(t, q, asked).Cursor.Offset
+	appendOne(t, q, emit("r", "1"))
+	keyed := emit("r", "1")
+	keyed.Key = key("k")
+	apiKey := queue.APIKey{Label: "x"}
+	other := mustParse(queue.ParseNamespace, "other")
+	ctx := t.Context()
+	return []promise{
+		{"append", "keys", "INSERT", func() error { _, err := q.Append(ctx, []queue.Emit{keyed}); return err }},
+		{"ack", "clients", "INSERT", func() error { _, err := q.Ack(ctx, ns, client("bob"), q.Head()); return err }},
+		{"join", "memberships", "INSERT", func() error { _, err := q.Join(ctx, ns, room("r"), client("bob"), 0); return err }},
+		{"leave", "memberships", "UPDATE", func() error { _, err := q.Leave(ctx, ns, room("r"), client("bob")); return err }},
+		{"forget", "clients", "DELETE", func() error { return q.Forget(ctx, ns, client("bob")) }},
+		{"subscribe", "clients", "INSERT", func() error {
+			s, err := q.Subscribe(ctx, queue.Interest{Namespace: ns, Client: client("carol")})
+			if err == nil {
+				s.Close()
+			}
+			return err
+		}},
+		{"reply", "replies", "INSERT", func() error {
+			again, err := q.Reply(ctx, queue.Reply{Namespace: ns, To: to, From: client("bob"), Data: data("1")})
+			if again {
+				t.Error("a reply that was not answered is stored")
+			}
+			return err
+		}},
+		{"create a key", "api_keys", "INSERT", func() error {
+			k, token, err := q.CreateKey(ctx, apiKey)
+			if err == nil {
+				apiKey = k
+			} else if token != "" {
+				t.Error("a token of a key that is not stored")
+			}
+			return err
+		}},
+		{"rotate a key", "api_keys", "UPDATE", func() error { _, err := q.RotateKey(ctx, apiKey.ID, 0); return err }},
+		{"revoke a key", "api_keys", "UPDATE", func() error { return q.RevokeKey(ctx, apiKey.ID) }},
+		{"revoke a client", "registry", "UPDATE", func() error { return q.Revoke(ctx, ns, client("bob")) }},
+		{"make a namespace", "registry", "UPDATE", func() error {
+			_, err := q.PutNamespace(ctx, other, queue.NamespaceSettings{})
+			return err
+		}},
+		{"delete a namespace", "registry", "UPDATE", func() error { return q.DeleteNamespace(ctx, other) }},
+		{"register a handler", "handlers", "INSERT", func() error {
+			return q.Handle(ns, "*", func(context.Context, *queue.Event) (any, error) { return nil, nil })
+		}},
+	}
+}
+
+// No call answers with what Postgres could not commit, and none of it is there later.
+func TestNothingIsAnsweredWhoseCommitFails(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.Logger = slog.New(slog.DiscardHandler) })
+	all := promises(t, q)
+	sql(t, dsn, `CREATE TABLE public.failing ()`)
+	for _, table := range []string{"keys", "clients", "memberships", "replies", "api_keys", "registry", "handlers"} {
+		atCommit(t, dsn, table, `IF EXISTS (SELECT FROM public.failing) THEN RAISE EXCEPTION 'not this one'; END IF`)
+	}
+	for _, p := range all {
+		sql(t, dsn, `INSERT INTO public.failing DEFAULT VALUES`)
+		if err := p.do(); err == nil {
+			t.Errorf("%s is answered, though it is not stored", p.what)
+		}
+		sql(t, dsn, `DELETE FROM public.failing`)
+		if err := p.do(); err != nil {
+			t.Errorf("%s, when it can be stored: %v", p.what, err)
+		}
+	}
+}
+
+// What is answered survives a crash of Postgres also where the database's default is to
+// commit lazily: looked at is the setting with which each transaction commits.
+func TestAnswersAreDurableWhateverTheDefault(t *testing.T) {
+	dsn := pgtest.Database(t)
+	sql(t, dsn,
+		`CREATE TABLE public.committed (setting text, changed text, op text)`,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`)
+	for _, table := range []string{"keys", "clients", "memberships", "replies", "api_keys", "registry", "handlers", "handler_jobs"} {
+		atCommit(t, dsn, table, `INSERT INTO public.committed VALUES (current_setting('synchronous_commit'), TG_TABLE_NAME, TG_OP)`)
+	}
+	conn := connect(t, dsn)
+	var setting string
+	if err := conn.QueryRow(t.Context(), `SHOW synchronous_commit`).Scan(&setting); err != nil || setting != "off" {
+		t.Fatalf("the default is %q, %v", setting, err)
+	}
+	q := open(t, dsn)
+	all := promises(t, q)
+	settled := promise{"claim and settle", "handler_jobs", "DELETE", func() error {
+		appendOne(t, q, emit("r", "1"))
+		until(t, "the job is settled", func() bool {
+			var done bool
+			err := conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM public.committed WHERE changed = 'handler_jobs' AND op = 'DELETE')`).Scan(&done)
+			return err == nil && done
+		})
+		return nil
+	}}
+	for _, p := range append(all, settled) {
+		sql(t, dsn, `TRUNCATE public.committed`)
+		if err := p.do(); err != nil {
+			t.Fatalf("%s: %v", p.what, err)
+		}
+		var settings []string
+		err := conn.QueryRow(t.Context(), `SELECT array_agg(DISTINCT setting) FROM public.committed WHERE changed = $1 AND op = $2`, p.table, p.op).Scan(&settings)
+		if err != nil || strings.Join(settings, " ") != "on" {
+			t.Errorf("%s commits with synchronous_commit %v, %v", p.what, settings, err)
+		}
+	}
+	var lazy int
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM public.committed WHERE changed = 'handler_jobs' AND setting <> 'on'`).Scan(&lazy); err != nil || lazy > 0 {
+		t.Errorf("%d changes of jobs are committed lazily, %v", lazy, err)
+	}
+}
