@@ -90,6 +90,26 @@ func TestIdempotencyKeys(t *testing.T) {
 	}
 }
 
+// Keys of a token are its client's own, in every form of an emit; those of API keys are one
+// class, whomever the key acts for.
+func TestKeysOfATokenAreItsClients(t *testing.T) {
+	s := newSite(t)
+	alice, bob := bearerOf(token(t, "alice", "emit:*")), bearerOf(token(t, "bob", "emit:*"))
+	one, lines := `{"event":"e","key":"k"}`, "application/x-ndjson"
+	s.post("/v1/default/emit", one).is(201)
+	s.post("/v1/default/emit", one, alice).is(201)
+	s.post("/v1/default/emit", `{"event":"other","key":"k"}`, bob).is(201) // neither a repeat nor a conflict
+	s.post("/v1/default/emit", one, alice).is(200)
+	s.post("/v1/default/emit", `{"event":"e"}`, alice, header("Idempotency-Key", "k")).is(200)
+	s.post("/v1/default/emit", `{"events":[`+one+`]}`, alice).is(200)
+	if body := s.post("/v1/default/emit", one+"\n", alice, header("Content-Type", lines)).is(200).body; !strings.Contains(body, `"duplicate":true`) {
+		t.Errorf("by a line: %s", body)
+	}
+	s.post("/v1/default/emit", one, bob).problem(409, "key-reused", "key")
+	s.post("/v1/default/emit?client=alice", one).problem(409, "key-reused", "key") // of the backends, from another sender
+	s.post("/v1/default/emit", one).is(200)
+}
+
 func TestBatchIsAtomic(t *testing.T) {
 	s := newSite(t)
 	before := s.emit("lobby", "0")

@@ -76,6 +76,9 @@ func (e *envelope) alone() error {
 // emit checks the envelope as an event of the caller and its namespace.
 func (e *envelope) emit(c *call) (queue.Emit, error) {
 	m := queue.Emit{Namespace: c.ns, From: c.who.client}
+	if !c.who.backend {
+		m.KeyOwner = c.who.client
+	}
 	if e.events != nil {
 		return m, refuse(malformed, "events", "events cannot stand inside an event")
 	}

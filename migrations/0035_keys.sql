@@ -8,7 +8,8 @@ ALTER TABLE culvert.keys ADD COLUMN owner text NOT NULL DEFAULT '';
 -- NULL: of an earlier build, which hashed otherwise; it counts as the same content.
 ALTER TABLE culvert.keys ALTER COLUMN hash DROP NOT NULL;
 ALTER TABLE culvert.keys DROP CONSTRAINT keys_pkey;
-ALTER TABLE culvert.keys ADD CONSTRAINT keys_pkey PRIMARY KEY (namespace_id, owner, key);
+-- The key comes first: see culvert.known.
+ALTER TABLE culvert.keys ADD CONSTRAINT keys_pkey PRIMARY KEY (key, owner, namespace_id);
 UPDATE culvert.keys SET hash = NULL;
 UPDATE culvert.staged SET hash = NULL WHERE hash IS NOT NULL;
 -- A key that came with a sender was that client's or a backend's: nobody knows any more.

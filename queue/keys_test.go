@@ -183,6 +183,22 @@ func TestSQLKeysThatAreStillStaged(t *testing.T) {
 	storedOnce(t, q, 1)
 }
 
+// Looking up keys costs the same however many there are, before the table has statistics and
+// when Postgres has settled for a plan: the sixth batch took a minute.
+func TestManyKeysAreLookedUpOneByOne(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	for batch := range 8 {
+		emits := make([]queue.Emit, 1_000)
+		for i := range emits {
+			emits[i] = byKey(strconv.Itoa(1_000*batch+i), "1")
+		}
+		if _, err := q.Append(t.Context(), emits); err != nil {
+			t.Fatalf("batch %d: %v", batch, err)
+		}
+	}
+}
+
 // Any JSON value gives one hash, by Go from its text and by SQL from its jsonb, however
 // it is written.
 func TestContentHashIsTheSameInSQL(t *testing.T) {

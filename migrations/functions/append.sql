@@ -30,7 +30,8 @@
 -- Only append calls it.
 CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
                               OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$ -- see culvert.known
 DECLARE
     v   culvert.staged[];
     new culvert.staged[];
@@ -96,7 +97,7 @@ BEGIN
               FROM unnest(v) t
               JOIN culvert.namespaces n ON n.name = t.namespace
               LEFT JOIN culvert.keys k
-                ON k.namespace_id = n.id AND k.owner = '' AND k.key = t.key AND k.at > now - coalesce(n.dedup, carry.dedup)
+                ON k.namespace_id + 0 = n.id AND k.owner = '' AND k.key = t.key AND k.at > now - coalesce(n.dedup, carry.dedup)
             WINDOW same AS (PARTITION BY t.namespace, t.key ORDER BY t.xid, t.id)) s;
     IF bad IS NOT NULL THEN
         RAISE WARNING 'culvert: an event emitted from SQL was dropped: its key "%" was used with another body', bad;
@@ -133,6 +134,26 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     RETURN true;
+END
+$$;
+
+-- known returns which of the keys were used within the window, by their index in the
+-- arrays. It is written for one plan and gets no other, a walk along the primary key for each of
+-- them: before Postgres has statistics, or after they grew old, it would rather read every key
+-- of the namespace for each one. That is why namespace_id + 0 stands here: with it no index
+-- that begins with the namespace is of use.
+CREATE OR REPLACE FUNCTION culvert.known(ns integer[], owner text[], key text[], at timestamptz, dedup interval)
+RETURNS TABLE (i bigint, hash bytea, "offset" bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+#variable_conflict use_variable
+BEGIN
+    RETURN QUERY
+    SELECT k.i, s.hash, s."offset"
+      FROM unnest(ns, owner, key) WITH ORDINALITY AS k (ns, owner, key, i)
+      JOIN culvert.keys s ON s.key = k.key AND s.owner = k.owner AND s.namespace_id + 0 = k.ns
+      JOIN culvert.namespaces n ON n.id = k.ns
+     WHERE s.at > at - coalesce(n.dedup, dedup);
 END
 $$;
 
@@ -264,10 +285,8 @@ BEGIN
     IF waits IS NULL AND cardinality(key) > 0 THEN
         SELECT array_agg(k.i), array_agg(s."offset"), array_agg(coalesce(s.hash = k.hash, true))
           INTO known, known_offset, known_same
-          FROM unnest(key_ns, key_owner, key, key_hash) WITH ORDINALITY AS k (ns, owner, key, hash, i)
-          JOIN culvert.keys s ON s.namespace_id = k.ns AND s.owner = k.owner AND s.key = k.key
-          JOIN culvert.namespaces n ON n.id = k.ns
-         WHERE s.at > at - coalesce(n.dedup, l.dedup);
+          FROM culvert.known(key_ns, key_owner, key, at, l.dedup) s
+          JOIN unnest(key_hash) WITH ORDINALITY AS k (hash, i) ON k.i = s.i;
     END IF;
     IF waits IS NOT NULL OR known IS NOT NULL THEN
         n := 0;

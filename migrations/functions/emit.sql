@@ -87,7 +87,8 @@ CREATE OR REPLACE FUNCTION culvert.emit(
     except_rooms text[] DEFAULT NULL,
     sender       text DEFAULT NULL
 ) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off AS $$ -- see culvert.known
 #variable_conflict use_variable
 DECLARE
     json   text := coalesce(data, 'null')::text;
@@ -134,7 +135,7 @@ BEGIN
         -- transactions fail that have nothing to do with each other.
         SELECT b.hash INTO before
           FROM (SELECT k.hash
-                  FROM culvert.log l, culvert.keys k JOIN culvert.namespaces n ON n.id = k.namespace_id
+                  FROM culvert.log l, culvert.keys k JOIN culvert.namespaces n ON n.id = k.namespace_id + 0
                  WHERE n.name = namespace AND k.owner = '' AND k.key = key
                    AND k.at > clock_timestamp() - coalesce(n.dedup, l.dedup)
                  UNION ALL
