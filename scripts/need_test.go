@@ -119,6 +119,11 @@ func TestNeedReplacesOldNode(t *testing.T) {
 	if code, _ := w.need(t, old, "find", "node", "TestX"); code != 3 {
 		t.Errorf("find with the old one in PATH: exit code %d", code)
 	}
+	there := newWorld(t, "apt-get", "user")
+	there.has("node", "npm")
+	if code, stderr := there.need(t, old, "web"); code != 0 {
+		t.Errorf("the old one was there: exit code %d\n%s", code, stderr)
+	}
 }
 
 // A policy of the operator is not ours to change.
