@@ -6,7 +6,7 @@
 -- events, 5 for replacing these functions; for 16 to 31 see culvert.emit.
 --
 -- Every transaction takes its locks in one order, so that no two wait for each other
--- (docs/decisions/019-locks.md says why, and who takes what):
+-- (docs/decisions/020-locks.md says why, and who takes what):
 --
 --   1. the advisory locks 2 and 3, and rows of namespaces
 --   2. the append lock
