@@ -30,6 +30,7 @@ type clientKey struct {
 // pendingAck is shared by the requests that acknowledge for one client.
 type pendingAck struct {
 	cursor Offset
+	of     *lineage // that has the cursor
 	stored Cursor
 	err    error
 	done   chan struct{}

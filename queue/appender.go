@@ -17,6 +17,7 @@ type appender struct {
 	q    *Queue
 	wake chan struct{} // something waits, or staged events may
 	seen uint64        // see culvert.append; only run uses it
+	of   *lineage      // of the server that seen is of
 	pid  atomic.Uint32 // of the server process the last append ran in
 	away outage        // only run uses it
 
@@ -162,6 +163,14 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 		moved := a.store(ctx, batch)
 		found = found || moved > 0
 		look = moved >= maxCarried
+	}
+}
+
+// forServer forgets what the transaction ids of another server were: on one that was
+// behind, all that is staged has lower ones.
+func (a *appender) forServer(l *lineage) {
+	if a.of != l {
+		a.of, a.seen = l, 0
 	}
 }
 

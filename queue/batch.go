@@ -30,7 +30,7 @@ type batch struct {
 	keyHash [][]byte
 	keyPos  []int32
 
-	generation int64 // of the ids
+	lineage *lineage // of the ids
 }
 
 type place struct {
@@ -76,9 +76,10 @@ func apart(units []*unit) (now, later []*unit) {
 	return now, later
 }
 
-// build lays the batch out for Postgres, with the ids of its rooms.
+// build lays the batch out for Postgres, with the ids of its rooms. It says with which
+// lineage it tried also when it fails.
 func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
-	b := &batch{generation: a.q.ids.current()} // before the first look-up
+	b := &batch{lineage: a.q.lineage.Load()} // before the first look-up
 	ids := map[roomRef]int64{}
 	namespaces := map[Namespace]int32{}
 	for _, u := range units {
@@ -92,7 +93,7 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 			e := &u.emits[i]
 			ns, err := a.q.ids.namespace(ctx, e.Namespace)
 			if err != nil {
-				return nil, err
+				return b, err
 			}
 			namespaces[e.Namespace] = ns
 			for _, r := range e.rooms() {
@@ -100,8 +101,8 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 			}
 		}
 	}
-	if err := a.q.ids.resolve(ctx, ids); err != nil {
-		return nil, err
+	if err := a.q.ids.resolve(ctx, b.lineage.generation, ids); err != nil {
+		return b, err
 	}
 	for _, u := range b.units {
 		first := map[keyRef]int{}
@@ -183,9 +184,10 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 		return r, unavailable(context.WithoutCancel(ctx), "append", err)
 	}
 	defer conn.Release()
+	a.forServer(b.lineage)
 	a.pid.Store(conn.Conn().PgConn().PID())
 	err = conn.QueryRow(ctx, appendSQL, int64(a.seen), //nolint:gosec // a transaction id counts up from 0
-		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.generation,
+		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
 		replyMS, asks).
 		Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	var pg *pgconn.PgError

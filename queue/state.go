@@ -50,18 +50,21 @@ SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
                          FROM stays x
                         WHERE x.name = ANY (e.except_) AND e."offset" > x.since AND e."offset" <= x.until)
                  LIMIT $5) behind)
-  FROM culvert.log l, client c`
+  FROM culvert.log l, client c
+ WHERE culvert.check_ids($7)`
 
 // ClientState reads a client. Errors: ErrNotFound, ErrUnavailable.
 func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client) (ClientState, error) {
-	id, err := q.ids.namespace(ctx, ns)
-	if err != nil {
-		return ClientState{}, err
-	}
 	s := ClientState{Rooms: []Room{Everyone, c.OwnRoom()}}
 	var joined []string
-	err = q.db.read.QueryRow(ctx, stateSQL, readMode(q.db.read), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset).
-		Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag)
+	err := q.withIDs(ctx, func(l *lineage) error {
+		id, err := q.ids.namespace(ctx, ns)
+		if err != nil {
+			return err
+		}
+		return q.db.read.QueryRow(ctx, stateSQL, readMode(q.db.read), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset, l.generation).
+			Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ClientState{}, ErrNotFound
 	}

@@ -51,6 +51,11 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 	defer cancel()
 	for {
 		b, err := a.build(ctx, batch)
+		if isOutdated(err) {
+			if err = a.q.renew(ctx, b.lineage); err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			// The deadline is ours: it says that Postgres is slow.
 			err = unavailable(context.WithoutCancel(ctx), "append", err)
@@ -73,8 +78,12 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 			}
 			return moved, err
 		}
-		if r.generation != b.generation {
-			a.q.ids.renew(r.generation)
+		if r.generation != b.lineage.generation {
+			if err := a.q.renew(ctx, b.lineage); err != nil {
+				err = unavailable(context.WithoutCancel(ctx), "append", err)
+				a.failed(err)
+				return moved, err
+			}
 			continue
 		}
 		if len(r.known) > 0 {
@@ -87,7 +96,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 		a.seen = r.seen
 		moved = r.moved
 		a.q.metrics.appended(len(b.events), time.Since(start), moved)
-		a.q.feed(b.finish(r), r)
+		a.q.feed(b.lineage, b.finish(r), r)
 		for _, u := range b.units {
 			close(u.done)
 		}
@@ -103,13 +112,17 @@ func (a *appender) failed(err error) {
 const probeSQL = `
 SELECT EXISTS (
        SELECT FROM culvert.staged
-        WHERE xid >= $1::bigint::text::xid8)`
+        WHERE xid >= $1::bigint::text::xid8)
+ WHERE culvert.check_ids($2)`
 
 // probe reports whether staged events wait, without taking the append lock.
 func (a *appender) probe(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	var waiting bool
-	err := a.q.db.write.QueryRow(ctx, probeSQL, int64(a.seen)).Scan(&waiting) //nolint:gosec // see call
+	err := a.q.withIDs(ctx, func(l *lineage) error {
+		a.forServer(l)
+		return a.q.db.write.QueryRow(ctx, probeSQL, int64(a.seen), l.generation).Scan(&waiting) //nolint:gosec // see call
+	})
 	return err == nil && waiting
 }
