@@ -42,7 +42,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 // batch is a page as an answer. head is how far it was read.
 func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
 	s.run = p.lineage.open()
-	b := Batch{Gap: gapBefore(s.cursor, p), Events: p.events, Cursor: s.cursor, More: p.full(limit)}
+	b := Batch{Gap: gapBefore(s.cursor, p, s.q.tail.position().Offset), Events: p.events, Cursor: s.cursor, More: p.full(limit)}
 	if b.Gap != nil {
 		b.Cursor = b.Gap.To
 		if b.Gap.Reason != GapPruned {
@@ -89,13 +89,18 @@ func (t *tail) staysOf(s *Subscription) (head Cursor, stays []stay, err error) {
 	return head, stays, nil
 }
 
-// gapBefore tells what lies between a cursor and the page read after it.
-func gapBefore(c Cursor, p page) *Gap {
+// gapBefore tells what lies between a cursor and the page read after it. head is a position
+// whose events have all been committed: whoever comes with one that nobody was ever given
+// goes on there.
+func gapBefore(c Cursor, p page, head Offset) *Gap {
 	to, known := p.lineage.place(c.Offset, p.counter)
 	switch {
 	case c.Log != p.log:
 		return &Gap{From: c, To: Cursor{p.log, p.floor}, Reason: GapLog}
 	case !known:
+		if to == p.lineage.open() {
+			to = max(to, head)
+		}
 		return &Gap{From: c, To: Cursor{p.log, to}, Reason: GapRewound}
 	case p.pruned > c.Offset:
 		return &Gap{From: c, To: Cursor{p.log, p.pruned}, Reason: GapPruned}

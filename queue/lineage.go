@@ -32,8 +32,9 @@ func (l *lineage) sameHistory(other *lineage) bool {
 }
 
 // place reports whether the log has given out a position; counter is its newest one. When
-// a lost history did, or nobody, `to` is where the rest of this history begins: the end of
-// what may be common to both.
+// a lost history did, `to` is where the rest of this history begins: the end of what is
+// common to both. For one beyond the open run, which nobody was ever given, it is where
+// that run begins.
 func (l *lineage) place(position, counter Offset) (to Offset, known bool) {
 	if position <= l.floor {
 		return position, true

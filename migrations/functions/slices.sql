@@ -35,7 +35,7 @@ $$;
 -- open_slice closes the open slice, the last position of which is used, and opens slice n,
 -- which may be a later one than the next. Partitions made ahead for those between,
 -- and a slice that is closed without an event, are empty slices: their last position is
--- that before their first offset, and prune drops them first.
+-- that before their first offset, and prune drops them at once.
 CREATE OR REPLACE FUNCTION culvert.open_slice(n integer, used bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -96,10 +96,11 @@ BEGIN
 END
 $$;
 
--- prune drops a slice in which nothing is, or else the oldest one if it was closed longer than keep ago, and longer
+-- prune drops the oldest slice if it was closed longer than keep ago, and longer
 -- than any namespace keeps its events, or if the slices after it hold keep_events
 -- (0: any number) without it; one slice a call, so that a clock that jumps ahead
--- costs little before somebody notices. It returns the dropped slice, or NULL.
+-- costs little before somebody notices. It returns the dropped slice, or NULL. Slices
+-- in which nothing is go beside it.
 --
 -- DROP needs the table for itself for a moment, and whoever comes while it waits
 -- waits behind it: so it waits 20 ms at the most, lets the others pass, and tries
@@ -107,27 +108,28 @@ $$;
 CREATE OR REPLACE FUNCTION culvert.prune(keep interval, keep_events bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    old culvert.slices;
-    rest bigint;
-    empty boolean;
+    old   culvert.slices;
+    empty integer[];
+    due   boolean;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1668639862, 2) THEN
         RETURN NULL;
     END IF;
+    SELECT coalesce(array_agg(e.n), '{}') INTO empty
+      FROM (SELECT s.n FROM culvert.slices s WHERE s.last < s.n::bigint * 1000000000 ORDER BY s.n LIMIT 10) e;
     SELECT * INTO old FROM culvert.slices s
-     WHERE s.closed_at IS NOT NULL
-     ORDER BY s.last < s.n::bigint * 1000000000 DESC, s.n LIMIT 1; -- empty ones first
-    IF old.n IS NULL THEN
-        RETURN NULL;
-    END IF;
+     WHERE s.closed_at IS NOT NULL AND s.last >= s.n::bigint * 1000000000
+     ORDER BY s.n LIMIT 1;
     SELECT greatest(keep, max(n.retention)) INTO keep FROM culvert.namespaces n;
-    empty := old.last < old.n::bigint * 1000000000;
-    rest := culvert.given_out(old.last);
-    IF NOT (empty OR old.closed_at < clock_timestamp() - keep OR keep_events > 0 AND rest >= keep_events) THEN
+    due := coalesce(old.closed_at < clock_timestamp() - keep OR keep_events > 0 AND culvert.given_out(old.last) >= keep_events, false);
+    IF NOT due THEN
+        old.n := NULL;
+    END IF;
+    IF NOT due AND empty = '{}' THEN
         RETURN NULL;
     END IF;
 
-    IF NOT empty THEN
+    IF due THEN
         EXECUTE format(
             'UPDATE culvert.rooms r SET pruned = greatest(r.pruned, gone.last)
                FROM (SELECT room_id, max("offset") AS last FROM culvert.%I GROUP BY room_id) gone
@@ -138,18 +140,21 @@ BEGIN
         DELETE FROM culvert.memberships m USING culvert.clients c
          WHERE c.id = m.client_id AND m.until <= least(old.last, c.cursor);
     END IF;
-    DELETE FROM culvert.slices s WHERE s.n = old.n;
+    DELETE FROM culvert.slices s WHERE s.n = old.n OR s.n = ANY (empty);
 
     PERFORM set_config('lock_timeout', '20ms', true);
     FOR try IN 1..40 LOOP
         BEGIN
-            EXECUTE format('DROP TABLE culvert.%I', 'events_' || old.n);
+            EXECUTE 'DROP TABLE ' || (
+                SELECT string_agg(format('culvert.%I', 'events_' || n), ', ')
+                  FROM unnest(empty || old.n) n
+                 WHERE n IS NOT NULL);
             RETURN old.n;
         EXCEPTION WHEN lock_not_available THEN
             PERFORM pg_sleep(0.01 * random() + 0.005);
         END;
     END LOOP;
-    RAISE EXCEPTION 'slice % is being read and could not be dropped', old.n
+    RAISE EXCEPTION 'slice % is being read and could not be dropped', coalesce(old.n, empty[1])
         USING ERRCODE = 'lock_not_available', HINT = 'It is tried again; a long query on culvert.events holds it.';
 END
 $$;
