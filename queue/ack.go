@@ -16,14 +16,14 @@ import (
 // Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
 	l := q.lineage.Load()
-	if l.runOf(cursor, q.tail.position().Offset) == 0 {
+	if l.runOf(cursor, q.tail.position().Offset) == nowhere {
 		now, head, err := q.headNow(ctx)
 		switch {
 		case err != nil:
 			return Cursor{}, err
 		case cursor.Log != now.log:
 			return Cursor{}, ErrOtherLog
-		case now.runOf(cursor, head) == 0:
+		case now.runOf(cursor, head) == nowhere:
 			return Cursor{}, ErrBeyondHead
 		}
 		l = now

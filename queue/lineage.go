@@ -56,13 +56,16 @@ func (l *lineage) place(position, counter Offset) (to Offset, known bool) {
 	return position, true
 }
 
-// runOf is the open run if the cursor is known to be of this history, else 0: whether it
-// is must then be asked of Postgres.
+// nowhere stands for the history of a cursor that has yet to be looked at.
+const nowhere Offset = -1
+
+// runOf is the open run if the cursor is known to be of this history, else nowhere: whether
+// it is must then be asked of Postgres.
 func (l *lineage) runOf(c Cursor, head Offset) Offset {
 	if _, known := l.place(c.Offset, head); known && c.Log == l.log {
 		return l.open()
 	}
-	return 0
+	return nowhere
 }
 
 const openSQL = `

@@ -63,7 +63,8 @@ func (g *given) emit(t testing.TB, q *queue.Queue, e queue.Emit) queue.Cursor {
 	return c
 }
 
-// rewound takes the gap that a subscription is to get next.
+// rewound takes the gap that a subscription is to get next; from is zero where it may have
+// moved with the head.
 func rewound(t testing.TB, s *queue.Subscription, from, to queue.Cursor) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -77,6 +78,9 @@ func rewound(t testing.TB, s *queue.Subscription, from, to queue.Cursor) {
 			t.Fatal(err)
 		}
 		want := queue.Gap{From: from, To: to, Reason: queue.GapRewound}
+		if b.Gap != nil && from.IsZero() {
+			want.From = b.Gap.From
+		}
 		if b.Gap == nil || *b.Gap != want {
 			t.Fatalf("got gap %v and %d events, want %v", b.Gap, len(b.Events), want)
 		}
@@ -302,11 +306,14 @@ func TestPointInTimeRecoveryTwice(t *testing.T) {
 	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: last})
 	sql(t, server.DSN(), `SELECT pg_create_restore_point('here')`)
 	ahead := offsets.emit(t, q, emit("r", `"lost 0"`))
-	sql(t, server.DSN(), `SELECT pg_switch_wal()`)
 	conn := connect(t, server.DSN())
+	var segment string
+	if err := conn.QueryRow(t.Context(), `SELECT pg_walfile_name(pg_switch_wal())`).Scan(&segment); err != nil {
+		t.Fatal(err)
+	}
 	until(t, "the segment is archived", func() bool {
 		var n int
-		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_archiver WHERE last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 16777216)`).Scan(&n)
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_archiver WHERE last_archived_wal >= $1`, segment).Scan(&n)
 		return err == nil && n == 1
 	})
 	next(t, s, 1)
@@ -334,9 +341,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 	q := open(t, oneOf(t, primary.DSN(), second.DSN()))
 	last := offsets.emit(t, q, emit("r", "1")) // only the primary has it
 	s := subscribe(t, q, queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("r")}, After: last})
-	for range 300 {
-		sql(t, primary.DSN(), `SELECT culvert.emit(room => 'x', event => 'e')`)
-	}
+	sql(t, primary.DSN(), `DO $$ BEGIN FOR i IN 1..300 LOOP PERFORM culvert.emit(room => 'x', event => 'e'); COMMIT; END LOOP; END $$`)
 	if _, err := q.Join(t.Context(), ns, room("x"), client("bob"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +366,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 			t.Fatal(statement, err)
 		}
 	}
-	rewound(t, s, last, queue.Cursor{Log: last.Log})
+	rewound(t, s, queue.Cursor{}, queue.Cursor{Log: last.Log})
 	if got := patient(t, s, 1); got[0] != `"from SQL"` {
 		t.Errorf("got %v", got)
 	}

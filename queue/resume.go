@@ -12,7 +12,7 @@ type resumption struct {
 	start Cursor
 	stays []stay // of its client
 	known Offset // the stays are those up to here
-	run   Offset // the start is of this history, see lineage; 0: it has to be looked at
+	run   Offset // the start is of this history, see lineage; or nowhere
 }
 
 // resumeSQL reads the client's stays and the position they are known for in one

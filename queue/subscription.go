@@ -30,7 +30,7 @@ type Subscription struct {
 	ns     namespaceRef
 	adHoc  bool
 	cursor Cursor
-	run    Offset // the history the cursor is known to be of: see lineage
+	run    Offset // the history the cursor is known to be of, or nowhere: see lineage
 	wake   chan struct{}
 	buf    []*Event
 	closed bool

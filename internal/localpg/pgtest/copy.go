@@ -27,7 +27,7 @@ func Snapshot(t testing.TB, server *localpg.Server) *Copy {
 	c := newCopy(t, server)
 	check(t, server.StopImmediate(t.Context()))
 	copyFolder(t, c.data, c.dir+"/data")
-	check(t, os.Remove(c.dir+"/data/postmaster.pid"))
+	check(t, os.RemoveAll(c.dir+"/data/postmaster.pid"))
 	check(t, server.StartAgain(t.Context()))
 	return c
 }
@@ -53,7 +53,7 @@ func BaseBackup(t testing.TB, server *localpg.Server) *Copy {
 	// The write-ahead log that was written meanwhile belongs to it.
 	check(t, os.RemoveAll(c.dir+"/data/pg_wal"))
 	copyFolder(t, c.data+"/pg_wal", c.dir+"/data/pg_wal")
-	check(t, os.Remove(c.dir+"/data/postmaster.pid"))
+	check(t, os.RemoveAll(c.dir+"/data/postmaster.pid"))
 	c.Write(t, "backup_label", label)
 	return c
 }
