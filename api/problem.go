@@ -38,7 +38,7 @@ var (
 	timedOut = &kind{"request-timeout", 408, "Request took too long to arrive", 0,
 		"The body stopped arriving. What was answered before is stored; send the rest again."}
 	beyondHead = &kind{"cursor-beyond-head", 409, "Cursor is beyond the head", 0,
-		"The cursor names a position this log has not reached, so nothing up to it can have been received."}
+		"The cursor names a position this log has not given out: it has not got there, or lost it when its database was restored. Receive from it: the answer says where to go on."}
 	otherLog = &kind{"cursor-of-another-log", 409, "Cursor belongs to another log", 0,
 		"The log was replaced (a new database, a restore) since the cursor was given. Receive from it: the answer begins with the gap and with cursors of the new log."}
 	keyReused = &kind{"key-reused", 409, "Idempotency key reused", 0,

@@ -68,11 +68,18 @@ func (l *listener) away(err error) {
 
 func (l *listener) gap(g client.Gap) {
 	why := "retention has dropped them"
-	if g.Reason == "log" {
+	switch g.Reason {
+	case "log":
 		why = "the server has another log now"
+	case "rewound":
+		why = ""
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if why == "" {
+		l.say("gap: the server's database was put back to %s, so what it gave out up to %s may be gone", printable(g.To), printable(g.From))
+		return
+	}
 	l.say("gap: events after %s up to %s are gone: %s", printable(g.From), printable(g.To), why)
 }
 

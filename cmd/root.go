@@ -86,7 +86,7 @@ Start with 'culvert serve': it brings its own Postgres and prints commands to tr
 		p.keyCommand(),
 		p.namespaceCommand(),
 		p.migrateCommand(),
-		p.handlersCommand(),
+		p.handlersCommand(), p.restoredCommand(),
 		p.healthcheckCommand(),
 		p.configCommand(),
 		p.benchCommand(),

@@ -9,21 +9,24 @@ import (
 )
 
 // Ack moves the client's stored cursor forward, never back, and returns the one
-// stored after the call. It is committed when it returns. Errors: ErrOtherLog,
-// ErrBeyondHead, ErrUnavailable, ErrClosed.
+// stored after the call. It is committed when it returns. A position that was given out
+// by a history the log lost is beyond the head of this one, whatever the numbers say.
+// Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
-	if head := q.tail.position(); cursor.Log != head.Log || cursor.Offset > head.Offset {
-		head, err := q.headNow(ctx)
+	l := q.lineage.Load()
+	if l.runOf(cursor, q.tail.position().Offset) == nowhere {
+		now, head, err := q.headNow(ctx)
 		switch {
 		case err != nil:
 			return Cursor{}, err
-		case cursor.Log != head.Log:
+		case cursor.Log != now.log:
 			return Cursor{}, ErrOtherLog
-		case cursor.Offset > head.Offset:
+		case now.runOf(cursor, head) == nowhere:
 			return Cursor{}, ErrBeyondHead
 		}
+		l = now
 	}
-	p, err := q.acks.add(clientKey{ns, c}, cursor)
+	p, err := q.acks.add(clientKey{ns, c}, l, cursor.Offset)
 	if err != nil {
 		return Cursor{}, err
 	}
@@ -35,7 +38,7 @@ func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) 
 	}
 }
 
-func (a *acks) add(key clientKey, cursor Cursor) (*pendingAck, error) {
+func (a *acks) add(key clientKey, of *lineage, cursor Offset) (*pendingAck, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -43,11 +46,11 @@ func (a *acks) add(key clientKey, cursor Cursor) (*pendingAck, error) {
 	}
 	p := a.waiting[key]
 	if p == nil {
-		p = &pendingAck{done: make(chan struct{}), cursor: cursor}
+		p = &pendingAck{done: make(chan struct{}), cursor: cursor, of: of}
 		a.waiting[key] = p
 	}
-	if p.cursor.Log != cursor.Log || p.cursor.Offset < cursor.Offset {
-		p.cursor = cursor // of two logs the one that was acknowledged last is the current one
+	if p.of.log != of.log || cursor > p.cursor {
+		p.cursor, p.of = cursor, of // of two logs the one that was acknowledged last is the current one
 	}
 	notify(a.wake)
 	return p, nil
@@ -55,55 +58,41 @@ func (a *acks) add(key clientKey, cursor Cursor) (*pendingAck, error) {
 
 // ackSQL answers with one row, so that nothing is known of it before its commit.
 const ackSQL = `
-SELECT log, generation, coalesce(stored, '{}')
-  FROM culvert.ack($1::int[], $2::text[], $3::bigint[], $4, $5)`
+SELECT coalesce(stored, '{}')
+  FROM culvert.ack($1::int[], $2::text[], $3::bigint[], $4) AS a (stored)`
 
 // write stores the cursors and answers those that are stored, once more when their ids
 // or their log turn out to be outdated.
 func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) error {
-	var log string
-	for _, p := range waiting {
-		log = p.cursor.Log
-		break
-	}
-	for {
-		generation := a.q.ids.current() // before the first look-up
-		b := a.build(ctx, waiting, log)
-		if len(b.rows) == 0 {
-			return nil
-		}
-		current, now, err := a.store(ctx, b, log, generation)
-		if err != nil || current == log && now == generation {
-			return unavailable(context.WithoutCancel(ctx), "ack", err)
-		}
-		log = current
-		a.q.ids.renew(now)
-	}
+	err := a.q.withIDs(ctx, func(l *lineage) error { return a.writeOnce(ctx, l, waiting) })
+	return unavailable(context.WithoutCancel(ctx), "ack", err)
 }
 
-// store stores a batch if its log and the generation of its ids are the current ones,
-// which it returns.
-func (a *acks) store(ctx context.Context, b *ackBatch, log string, generation int64) (current string, now int64, err error) {
+func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) error {
 	start := time.Now()
+	b := a.build(ctx, l, waiting)
+	if len(b.rows) == 0 {
+		return nil
+	}
 	var stored []Offset
-	err = repeat(ctx, func() error {
-		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, log, generation).Scan(&current, &now, &stored)
+	err := repeat(ctx, func() error {
+		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, l.generation).Scan(&stored)
 	})
-	if err == nil && (current != log || now != generation) {
-		return current, now, nil
+	if isOutdated(err) {
+		return err
 	}
 	if err == nil && len(stored) != len(b.acks) {
 		err = fmt.Errorf("%d of %d cursors are stored", len(stored), len(b.acks))
 	}
 	a.q.metrics.acked(len(b.rows), time.Since(start), err)
 	if err != nil {
-		return "", 0, err
+		return err
 	}
 	for i, p := range b.acks {
-		p.stored = Cursor{log, stored[i]}
-		a.q.metrics.ackLag.Observe(a.q.tail.behind(p.cursor.Offset, start).Seconds())
+		p.stored = Cursor{l.log, stored[i]}
+		a.q.metrics.ackLag.Observe(a.q.tail.behind(p.cursor, start).Seconds())
 	}
-	return current, now, nil
+	return nil
 }
 
 // ackBatch is the arguments of one culvert.ack, and whom its answers are for.
@@ -115,15 +104,14 @@ type ackBatch struct {
 	cursors []int64
 }
 
-// build lays out the cursors of one log in the order of rows of clients that all
-// transactions share. The others are refused: the log was replaced meanwhile.
-func (a *acks) build(ctx context.Context, waiting map[clientKey]*pendingAck, log string) *ackBatch {
+// build lays out the cursors that are of this history in the order of rows of clients
+// that all transactions share. The others are refused: the log was replaced, or lost its
+// end, since they were looked at.
+func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) *ackBatch {
 	b := &ackBatch{rows: make([]clientRow, 0, len(waiting))}
 	byRow := make(map[clientRow]*pendingAck, len(waiting))
 	for key, p := range waiting {
-		p.err = nil
-		if p.cursor.Log != log {
-			p.err = ErrOtherLog
+		if p.err = p.refused(l); p.err != nil {
 			continue
 		}
 		ns, err := a.q.ids.namespace(ctx, key.ns)
@@ -140,9 +128,24 @@ func (a *acks) build(ctx context.Context, waiting map[clientKey]*pendingAck, log
 	b.acks, b.ns, b.names, b.cursors = make([]*pendingAck, n), make([]int32, n), make([]string, n), make([]int64, n)
 	for i, row := range b.rows {
 		p := byRow[row]
-		b.acks[i], b.ns[i], b.names[i], b.cursors[i] = p, row.ns, row.name, int64(p.cursor.Offset)
+		b.acks[i], b.ns[i], b.names[i], b.cursors[i] = p, row.ns, row.name, int64(p.cursor)
 	}
 	return b
+}
+
+// refused is nil if the cursor is of this history, now that the log may have lost its end
+// since Ack looked: then what came after the restart is nothing this client has seen.
+func (p *pendingAck) refused(l *lineage) error {
+	if p.of.log != l.log {
+		return ErrOtherLog
+	}
+	if p.of.sameHistory(l) {
+		return nil
+	}
+	if _, known := l.place(p.cursor, l.open()); !known {
+		return ErrBeyondHead
+	}
+	return nil
 }
 
 // clientRow is a row of clients by its key. Rows are locked in the order of compare,

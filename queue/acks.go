@@ -29,8 +29,9 @@ type clientKey struct {
 
 // pendingAck is shared by the requests that acknowledge for one client.
 type pendingAck struct {
-	cursor Cursor
-	stored Cursor // set once it is committed
+	cursor Offset
+	of     *lineage // that has the cursor
+	stored Cursor   // set once it is committed
 	err    error
 	done   chan struct{}
 }

@@ -21,7 +21,7 @@ func (s *Subscription) readAhead(ctx context.Context, stays []stay, after, head 
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer close(a.done)
-		a.page, a.err = s.q.readPage(ctx, s.in.Namespace, s.ns.id, stays, after, head, limit)
+		a.page, a.err = s.q.readPage(ctx, s.q.lineage.Load(), s.in.Namespace, s.ns.id, stays, after, head, limit)
 	}()
 	s.ahead = a
 }
@@ -41,6 +41,6 @@ func (s *Subscription) page(ctx context.Context, stays []stay, head Offset, limi
 			return page{}, 0, ctx.Err()
 		}
 	}
-	p, err := s.q.readPage(ctx, s.in.Namespace, s.ns.id, stays, s.cursor.Offset, head, limit)
+	p, err := s.q.readPage(ctx, s.q.lineage.Load(), s.in.Namespace, s.ns.id, stays, s.cursor.Offset, head, limit)
 	return p, head, err
 }

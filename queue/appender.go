@@ -17,6 +17,7 @@ type appender struct {
 	q    *Queue
 	wake chan struct{} // something waits, or staged events may
 	seen atomic.Uint64 // see culvert.append; only run sets it
+	of   *lineage      // of the server that seen and now are of; only run uses it
 	pid  atomic.Uint32 // of the server process the last append ran in
 
 	// Only run uses these.
@@ -165,6 +166,20 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 		a.store(ctx, append(a.release(ctx, t), a.holdBehind(batch)...), t)
 		found = found || t.moved > 0
 		look = t.more
+	}
+}
+
+// forServer forgets what the transaction ids of another server were: on one that was
+// behind, all that is staged has lower ones. Units that are held wait for what is
+// staged there now.
+func (a *appender) forServer(l *lineage, units ...*unit) {
+	if a.of == l {
+		return
+	}
+	a.of, a.now = l, 0
+	a.seen.Store(0)
+	for _, u := range append(units, a.held...) {
+		u.until = 0
 	}
 }
 

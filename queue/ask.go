@@ -51,35 +51,16 @@ func (a Ask) check() error {
 }
 
 const expectedSQL = `
-SELECT culvert.expected($1, $2, $3, $4)`
+SELECT culvert.expected($1, $2, $3, $4)
+ WHERE culvert.check_ids($5)`
 
 // expect finds out who is to reply, for the asks that give no count. It is done
 // before the append, whose lock everybody waits for, and in one round trip.
 func (q *Queue) expect(caller context.Context, units ...*unit) error {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
-	var b pgx.Batch
-	for _, u := range units {
-		for i := range u.emits {
-			e := &u.emits[i]
-			if !e.Reply.wanted() || e.Reply.Count > 0 {
-				continue
-			}
-			ns, err := q.ids.namespace(ctx, e.Namespace)
-			if err != nil {
-				return unavailable(caller, "expected replies", err)
-			}
-			if u.expected == nil {
-				u.expected = make([][]string, len(u.emits))
-			}
-			b.Queue(expectedSQL, ns, e.Event.name, roomNames(e.rooms()), roomNames(e.Except)).
-				QueryRow(func(row pgx.Row) error { return row.Scan(&u.expected[i]) })
-		}
-	}
-	if b.Len() == 0 {
-		return nil
-	}
-	if err := q.db.read.SendBatch(ctx, &b).Close(); err != nil {
+	err := q.withIDs(ctx, func(l *lineage) error { return q.expectOnce(ctx, l, units) })
+	if err != nil {
 		return unavailable(caller, "expected replies", err)
 	}
 	for _, u := range units {
@@ -90,6 +71,31 @@ func (q *Queue) expect(caller context.Context, units ...*unit) error {
 		}
 	}
 	return nil
+}
+
+func (q *Queue) expectOnce(ctx context.Context, l *lineage, units []*unit) error {
+	var b pgx.Batch
+	for _, u := range units {
+		for i := range u.emits {
+			e := &u.emits[i]
+			if !e.Reply.wanted() || e.Reply.Count > 0 {
+				continue
+			}
+			ns, err := q.ids.namespace(ctx, e.Namespace)
+			if err != nil {
+				return err
+			}
+			if u.expected == nil {
+				u.expected = make([][]string, len(u.emits))
+			}
+			b.Queue(expectedSQL, ns, e.Event.name, roomNames(e.rooms()), roomNames(e.Except), l.generation).
+				QueryRow(func(row pgx.Row) error { return row.Scan(&u.expected[i]) })
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return q.db.read.SendBatch(ctx, &b).Close()
 }
 
 func roomNames(rooms []Room) []string {

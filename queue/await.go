@@ -64,16 +64,18 @@ func (q *Queue) Await(ctx context.Context, ns Namespace, to Offset) (Replies, er
 const askStateSQL = `
 SELECT a.counted >= a.wanted, a.until - clock_timestamp()
   FROM culvert.asks a
- WHERE a."offset" = $2 AND a.namespace_id = $1`
+ WHERE culvert.check_ids($3) AND a."offset" = $2 AND a.namespace_id = $1`
 
 func (q *Queue) askState(caller context.Context, ns Namespace, to Offset) (done bool, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
-	id, err := q.ids.namespace(ctx, ns)
-	if err != nil {
-		return false, 0, unavailable(caller, "replies", err)
-	}
-	err = q.db.read.QueryRow(ctx, askStateSQL, id, int64(to)).Scan(&done, &left)
+	err = q.withIDs(ctx, func(l *lineage) error {
+		id, err := q.ids.namespace(ctx, ns)
+		if err != nil {
+			return err
+		}
+		return q.db.read.QueryRow(ctx, askStateSQL, id, int64(to), l.generation).Scan(&done, &left)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, 0, ErrNoAsk
 	}
@@ -110,17 +112,28 @@ SELECT a.counted >= a.wanted, coalesce(r.total, 0), r.party, r.is_binary, r.data
          FROM culvert.replies
         WHERE "offset" = a."offset"
        WINDOW came AS (ORDER BY at, party)) r ON r.before IS NULL OR r.before < $3
- WHERE a."offset" = $2 AND a.namespace_id = $1
+ WHERE culvert.check_ids($4) AND a."offset" = $2 AND a.namespace_id = $1
  ORDER BY r.nth`
 
-func (q *Queue) readReplies(ctx context.Context, ns Namespace, to Offset) (Replies, error) {
+func (q *Queue) readReplies(ctx context.Context, ns Namespace, to Offset) (r Replies, err error) {
+	err = q.withIDs(ctx, func(l *lineage) (err error) {
+		r, err = q.readRepliesOnce(ctx, l, ns, to)
+		return err
+	})
+	if errors.Is(err, ErrNoAsk) {
+		return Replies{}, err
+	}
+	return r, unavailable(context.WithoutCancel(ctx), "replies", err)
+}
+
+func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns Namespace, to Offset) (Replies, error) {
 	id, err := q.ids.namespace(ctx, ns)
 	if err != nil {
-		return Replies{}, unavailable(context.WithoutCancel(ctx), "replies", err)
+		return Replies{}, err
 	}
-	rows, err := q.db.read.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes)
+	rows, err := q.db.read.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes, l.generation)
 	if err != nil {
-		return Replies{}, unavailable(context.WithoutCancel(ctx), "replies", err)
+		return Replies{}, err
 	}
 	var r Replies
 	var total int
@@ -134,7 +147,7 @@ func (q *Queue) readReplies(ctx context.Context, ns Namespace, to Offset) (Repli
 	})
 	switch {
 	case err != nil:
-		return Replies{}, unavailable(context.WithoutCancel(ctx), "replies", err)
+		return Replies{}, err
 	case tag.RowsAffected() == 0:
 		return Replies{}, ErrNoAsk
 	}

@@ -35,7 +35,7 @@ type batch struct {
 	spaces []string // the names of its namespaces
 	until  []int64  // for each of them; see culvert.append
 
-	generation int64 // of the ids
+	lineage *lineage // of the ids
 }
 
 type place struct {
@@ -112,9 +112,11 @@ func untils(units []*unit) map[Namespace]uint64 {
 	return map[Namespace]uint64{}
 }
 
-// build lays the batch out for Postgres, with the ids of its rooms.
+// build lays the batch out for Postgres, with the ids of its rooms. It says with which
+// lineage it tried also when it fails.
 func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
-	b := &batch{generation: a.q.ids.current()} // before the first look-up
+	b := &batch{lineage: a.q.lineage.Load()} // before the first look-up
+	a.forServer(b.lineage, units...)
 	ids := map[roomRef]int64{}
 	namespaces := map[Namespace]int32{}
 	for _, u := range units {
@@ -127,7 +129,7 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 			e := &u.emits[i]
 			ns, err := a.q.ids.namespace(ctx, e.Namespace)
 			if err != nil {
-				return nil, err
+				return b, err
 			}
 			namespaces[e.Namespace] = ns
 			for _, r := range e.rooms() {
@@ -135,8 +137,8 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 			}
 		}
 	}
-	if err := a.q.ids.resolve(ctx, ids); err != nil {
-		return nil, err
+	if err := a.q.ids.resolve(ctx, b.lineage.generation, ids); err != nil {
+		return b, err
 	}
 	for _, u := range b.units {
 		first := map[keyRef]int{}
@@ -224,7 +226,7 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	a.pid.Store(conn.Conn().PgConn().PID())
 	err = repeat(ctx, func() error {
 		return conn.QueryRow(ctx, appendSQL, int64(a.seen.Load()), //nolint:gosec // a transaction id counts up from 0
-			b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.generation,
+			b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
 			replyMS, asks, b.keyOwn, b.spaces, b.until, a.carry.events, a.carry.bytes).
 			Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
 				&r.known, &r.knownOffset, &r.knownSame, &r.generation)

@@ -7,6 +7,14 @@ import (
 
 // catchUp reads one page from Postgres, up to the position the stays are known for.
 func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
+	l := s.q.lineage.Load()
+	if s.ns.generation != l.generation {
+		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns)
+		if err != nil {
+			return Batch{}, err
+		}
+		s.ns = ns
+	}
 	head, stays, err := s.q.tail.staysOf(s)
 	if err != nil {
 		return Batch{}, err
@@ -15,6 +23,9 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 		return s.reload(ctx)
 	}
 	p, read, err := s.page(ctx, stays, head.Offset, limit)
+	if isOutdated(err) {
+		return Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
+	}
 	if err != nil {
 		return Batch{}, err
 	}
@@ -30,11 +41,12 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 
 // batch is a page as an answer. head is how far it was read.
 func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
-	b := Batch{Gap: gapBefore(s.cursor, p), Events: p.events, Cursor: s.cursor, More: p.full(limit)}
+	s.run = p.lineage.open()
+	b := Batch{Gap: gapBefore(s.cursor, p, s.q.tail.position().Offset), Events: p.events, Cursor: s.cursor, More: p.full(limit)}
 	if b.Gap != nil {
 		b.Cursor = b.Gap.To
-		if b.Gap.Reason == GapLog {
-			// The page was read after an offset of the other log.
+		if b.Gap.Reason != GapPruned {
+			// The page was read after an offset that means nothing in this log.
 			b.Events, b.More = nil, true
 			return b
 		}
@@ -77,11 +89,19 @@ func (t *tail) staysOf(s *Subscription) (head Cursor, stays []stay, err error) {
 	return head, stays, nil
 }
 
-// gapBefore tells what lies between a cursor and the page read after it.
-func gapBefore(c Cursor, p page) *Gap {
+// gapBefore tells what lies between a cursor and the page read after it. head is a position
+// whose events have all been committed: whoever comes with one that nobody was ever given
+// goes on there.
+func gapBefore(c Cursor, p page, head Offset) *Gap {
+	to, known := p.lineage.place(c.Offset, p.counter)
 	switch {
 	case c.Log != p.log:
 		return &Gap{From: c, To: Cursor{p.log, p.floor}, Reason: GapLog}
+	case !known:
+		if to == p.lineage.open() {
+			to = max(to, head)
+		}
+		return &Gap{From: c, To: Cursor{p.log, to}, Reason: GapRewound}
 	case p.pruned > c.Offset:
 		return &Gap{From: c, To: Cursor{p.log, p.pruned}, Reason: GapPruned}
 	}

@@ -23,10 +23,12 @@ type directory struct {
 	rooms      map[roomRef]int64
 }
 
-// namespaceRef is a namespace's id and its floor when it was looked up.
+// namespaceRef is a namespace's id and its floor when it was looked up, and the
+// generation in which they are true.
 type namespaceRef struct {
-	id    int32
-	floor Offset
+	id         int32
+	floor      Offset
+	generation int64
 }
 
 type roomRef struct {
@@ -90,6 +92,7 @@ func (d *directory) lookup(ctx context.Context, ns Namespace) (namespaceRef, err
 	if ok {
 		return ref, nil
 	}
+	ref.generation = generation
 	for { // again when it is deleted between the two statements
 		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.name); err != nil {
 			return ref, unavailable(ctx, "namespace", err)
@@ -113,24 +116,41 @@ func (d *directory) lookup(ctx context.Context, ns Namespace) (namespaceRef, err
 	return ref, nil
 }
 
+const findAgainSQL = `
+SELECT n.id, n.floor
+  FROM culvert.namespaces n
+ WHERE n.name = $1 AND NOT EXISTS (SELECT FROM culvert.namespaces d WHERE d.id = $2 AND d.name IS NULL)`
+
+// again looks up a namespace whose id may be outdated. It makes none, for it may have been
+// deleted: then, and when the database does not have it any more, that is ErrDeleted.
+func (d *directory) again(ctx context.Context, ns Namespace, ref namespaceRef) (namespaceRef, error) {
+	ref.generation = d.current()
+	err := d.db.QueryRow(ctx, findAgainSQL, ns.name, ref.id).Scan(&ref.id, &ref.floor)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ref, ErrDeleted
+	}
+	return ref, unavailable(ctx, "namespace", err)
+}
+
 const makeRoomsSQL = `
 INSERT INTO culvert.rooms (namespace_id, name)
 SELECT w.ns, w.name
   FROM unnest($1::int[], $2::text[]) AS w (ns, name)
- WHERE NOT EXISTS (SELECT FROM culvert.rooms r WHERE r.namespace_id = w.ns AND r.name = w.name)
+ WHERE culvert.check_ids($3) AND NOT EXISTS (SELECT FROM culvert.rooms r WHERE r.namespace_id = w.ns AND r.name = w.name)
  ORDER BY w.ns, w.name COLLATE "C"
 ON CONFLICT DO NOTHING`
 
 const findRoomsSQL = `
 SELECT r.namespace_id, r.name, r.id
   FROM unnest($1::int[], $2::text[]) AS w (ns, name)
-  JOIN culvert.rooms r ON r.namespace_id = w.ns AND r.name = w.name`
+  JOIN culvert.rooms r ON r.namespace_id = w.ns AND r.name = w.name
+ WHERE culvert.check_ids($3)`
 
-// resolve returns the ids of all the rooms wanted, creating the missing ones.
-func (d *directory) resolve(ctx context.Context, wanted map[roomRef]int64) error {
+// resolve returns the ids of all the rooms wanted, creating the missing ones. Those of
+// their namespaces were looked up in the given generation or later.
+func (d *directory) resolve(ctx context.Context, generation int64, wanted map[roomRef]int64) error {
 	var missing []roomRef
 	d.mu.Lock()
-	generation := d.generation
 	for ref := range wanted {
 		if id, ok := d.rooms[ref]; ok {
 			wanted[ref] = id
@@ -142,7 +162,7 @@ func (d *directory) resolve(ctx context.Context, wanted map[roomRef]int64) error
 	if len(missing) == 0 {
 		return nil
 	}
-	if err := d.load(ctx, missing, wanted); err != nil {
+	if err := d.load(ctx, generation, missing, wanted); err != nil {
 		return unavailable(ctx, "rooms", err)
 	}
 	d.mu.Lock()
@@ -161,7 +181,7 @@ func (d *directory) resolve(ctx context.Context, wanted map[roomRef]int64) error
 
 // load asks for the rooms in an order all instances share, so that two that
 // create the same ones wait for each other instead of deadlocking.
-func (d *directory) load(ctx context.Context, missing []roomRef, into map[roomRef]int64) error {
+func (d *directory) load(ctx context.Context, generation int64, missing []roomRef, into map[roomRef]int64) error {
 	slices.SortFunc(missing, func(a, b roomRef) int {
 		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.room, b.room))
 	})
@@ -171,13 +191,13 @@ func (d *directory) load(ctx context.Context, missing []roomRef, into map[roomRe
 		ns[i], names[i] = ref.namespace, ref.room
 	}
 	err := repeat(ctx, func() error {
-		_, err := d.db.Exec(ctx, makeRoomsSQL, ns, names)
+		_, err := d.db.Exec(ctx, makeRoomsSQL, ns, names, generation)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	rows, err := d.db.Query(ctx, findRoomsSQL, ns, names)
+	rows, err := d.db.Query(ctx, findRoomsSQL, ns, names, generation)
 	if err != nil {
 		return err
 	}

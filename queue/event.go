@@ -76,14 +76,17 @@ type Result struct {
 // Gap reports events that are gone.
 type Gap struct {
 	From, To Cursor
-	// Reason is GapPruned or GapLog.
+	// Reason is GapPruned, GapLog or GapRewound.
 	Reason string
 }
 
 // Reasons of a Gap.
 const (
 	GapPruned = "pruned" // retention dropped events of the subscription's rooms
-	GapLog    = "log"    // the cursor belongs to another log; reading goes on at the oldest retained event
+	// The log lost its end in a restore or failover and From with it; or it never gave that
+	// out. To may be far below From: all that came instead follows after it.
+	GapRewound = "rewound"
+	GapLog     = "log" // the cursor belongs to another log; reading goes on at the oldest retained event
 )
 
 // Batch is what a subscription or a page of history has next.

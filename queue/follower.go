@@ -109,23 +109,28 @@ func (f *follower) catchUp(ctx context.Context) error {
 
 const followSQL = `
 SELECT *
-  FROM culvert.follow($1, $2, $3)`
+  FROM culvert.follow($1, $2, $3, $4)`
 
 // readOnce reads one page after the tail. more: it was full.
 func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	l := f.q.lineage.Load()
 	at := f.q.tail.position()
-	rows, err := f.q.db.read.Query(ctx, followSQL, int64(at.Offset), followPage, maxBatch)
-	if err != nil {
-		return false, unavailable(context.WithoutCancel(ctx), "follow", err)
+	rows, err := f.q.db.read.Query(ctx, followSQL, l.generation, int64(at.Offset), followPage, maxBatch)
+	var p page
+	if err == nil {
+		p, err = scanPage(rows)
 	}
-	p, err := scanPage(rows)
-	if err != nil {
+	switch {
+	case isOutdated(err):
+		return true, f.q.renew(ctx, l)
+	case err != nil:
 		return false, unavailable(context.WithoutCancel(ctx), "follow", err)
-	}
-	if p.log != at.Log || p.floor > at.Offset {
-		return true, f.startOver(ctx, at, p)
+	case p.counter < at.Offset:
+		return true, f.q.overtaken(ctx, at.Offset)
+	case p.floor > at.Offset:
+		return true, f.startOver(ctx, l, at, p)
 	}
 	if len(p.events) == 0 {
 		return false, nil
@@ -139,27 +144,28 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 		last = p.events[len(p.events)-1].Offset
 	}
 	f.q.metrics.followed(p.events)
-	f.q.tail.merge(p.log, last, p.events)
+	f.q.tail.merge(l, last, p.events)
 	return more, nil
 }
 
-// startOver is for a tail that no longer continues: another log stands under the
-// same URL, or retention dropped what comes after the tail's head. Subscriptions
-// then find their gap in Postgres.
-func (f *follower) startOver(ctx context.Context, at Cursor, p page) error {
-	log, head, err := openLog(ctx, f.q.db, f.q.o.DedupWindow)
+// startOver is for a tail that no longer continues: retention dropped what comes after
+// its head. Subscriptions then find their gap in Postgres.
+func (f *follower) startOver(ctx context.Context, l *lineage, at Cursor, p page) error {
+	now, head, err := openLog(ctx, f.q.db, f.q.o.DedupWindow)
 	if err != nil {
 		return err
 	}
-	f.q.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", Cursor{log, head}.String(), "floor", p.floor)
-	f.q.tail.reset(log, head)
+	f.q.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", Cursor{now.log, head}.String(), "floor", p.floor)
+	if now.sameHistory(l) { // else the next page says so
+		f.q.tail.reset(l, head)
+	}
 	return nil
 }
 
 // feed hands the events an append of our own stored to the tail. When something
 // else was stored in between, the follower reads it all instead.
-func (q *Queue) feed(events []*Event, r appended) {
-	if r.moved > 0 || !q.tail.extend(r.log, r.prev, r.head, events) {
+func (q *Queue) feed(l *lineage, events []*Event, r appended) {
+	if r.moved > 0 || !q.tail.extend(l, r.prev, r.head, events) {
 		q.follower.lookAt(r.head)
 	}
 }

@@ -68,7 +68,11 @@ func (q *Queue) Handle(ns Namespace, pattern string, f HandlerFunc, options ...H
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), q.o.AppendTimeout)
 	defer cancel()
-	if err := h.register(ctx, h.earliest); err != nil {
+	from := MaxOffset
+	if h.earliest {
+		from = 0
+	}
+	if err := h.register(ctx, from); err != nil {
 		return err
 	}
 	return q.handlers.add(h)
@@ -93,36 +97,68 @@ func (h *handler) check() error {
 const registerSQL = `
 INSERT INTO culvert.handlers AS h (namespace_id, name, pattern, answers, position, live_until)
 SELECT n.id, $2, $3, $4,
-       greatest(l.floor, n.floor, CASE WHEN NOT $5 THEN (SELECT max("offset") FROM culvert.events) END),
+       greatest(l.floor, n.floor, least($5::bigint, coalesce((SELECT max("offset") FROM culvert.events), 0))),
        clock_timestamp() + $6::interval
   FROM culvert.log l, culvert.namespaces n
- WHERE n.id = $1 AND n.name IS NOT NULL AND (SELECT culvert.durable())
+ WHERE culvert.check_ids($7) AND (SELECT culvert.durable()) AND n.id = $1 AND n.name IS NOT NULL
 ON CONFLICT (namespace_id, name) DO UPDATE
    SET pattern = excluded.pattern, answers = excluded.answers,
        live_until = greatest(h.live_until, excluded.live_until)
 RETURNING h.id`
 
-// register makes the handler known. Of instances with different patterns for
+// register makes the handler known; one that is not yet begins after the position `from`,
+// or at the head when that is lower. Of instances with different patterns for
 // one name the last one counts, as in a deployment that changes it.
-func (h *handler) register(ctx context.Context, earliest bool) error {
+func (h *handler) register(ctx context.Context, from Offset) error {
 	for {
-		ns, err := h.q.ids.namespace(ctx, h.ns)
-		if err != nil {
+		err := h.q.withIDs(ctx, func(l *lineage) error {
+			ns, err := h.q.ids.namespace(ctx, h.ns)
+			if err != nil {
+				return err
+			}
+			r := &registration{namespace: ns, lineage: l}
+			err = h.q.db.work.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.generation).Scan(&r.id)
+			if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
+				h.q.ids.forget(h.ns, ns)
+			}
+			if err == nil {
+				h.at.Store(r)
+			}
+			return err
+		})
+		if !errors.Is(err, pgx.ErrNoRows) {
 			return unavailable(context.WithoutCancel(ctx), "register a handler", err)
 		}
-		var id int32
-		err = h.q.db.work.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, earliest, liveTime).Scan(&id)
-		if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
-			h.q.ids.forget(h.ns, ns)
-			continue
+	}
+}
+
+// registered runs f, which uses the handler's id in a statement that checks its
+// generation, and again when the database has become another one: see Queue.withIDs.
+func (h *handler) registered(ctx context.Context, f func(r *registration) error) error {
+	for try := 1; ; try++ {
+		r := h.at.Load()
+		err := f(r)
+		if !isOutdated(err) || try == tries {
+			return err
 		}
-		if err != nil {
-			return unavailable(context.WithoutCancel(ctx), "register a handler", err)
+		if err := h.registerAgain(ctx, r); err != nil {
+			return err
 		}
-		h.nsID.Store(ns)
-		h.id.Store(id)
+	}
+}
+
+// registerAgain finds the handler on another server. One that the server does not know
+// begins where the server began: all that was stored since is new to it.
+func (h *handler) registerAgain(ctx context.Context, r *registration) error {
+	if err := h.q.renew(ctx, r.lineage); err != nil {
+		return err
+	}
+	now := h.q.lineage.Load()
+	if now.sameHistory(r.lineage) {
+		h.at.CompareAndSwap(r, &registration{r.id, r.namespace, now})
 		return nil
 	}
+	return h.register(ctx, now.open())
 }
 
 // covers is cheap and lets some through that the pattern does not cover: it only

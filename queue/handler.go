@@ -26,13 +26,19 @@ type handler struct {
 	tries, slots       int
 	least, most, lease time.Duration
 
-	id, nsID    atomic.Int32 // in culvert.handlers
+	at          atomic.Pointer[registration]
 	wake        chan struct{}
 	stop, abort context.CancelFunc
 
 	mu      sync.Mutex
 	running map[Offset]*job
 	away    bool // Postgres was, at the last look
+}
+
+// registration is a handler's row in culvert.handlers, on one server.
+type registration struct {
+	id, namespace int32
+	lineage       *lineage
 }
 
 func newHandler(q *Queue, ns Namespace, pattern string, f HandlerFunc) *handler {
@@ -139,7 +145,8 @@ func (h *handler) report(err error) {
 
 const dispatchSQL = `
 SELECT busy, moved, more, lost, coalesce(gap_from, 0), coalesce(gap_to, 0), (SELECT id FROM culvert.log)
-  FROM culvert.dispatch($1, $2)`
+  FROM culvert.dispatch($1, $3)
+ WHERE culvert.check_ids($2)`
 
 // dispatch makes jobs of the next events. again: there are new ones, or more to
 // look at. busy: another instance does so at the moment.
@@ -149,8 +156,10 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	var moved int
 	var more, lost bool
 	var from, to Cursor
-	err = h.q.db.work.QueryRow(ctx, dispatchSQL, h.id.Load(), dispatchRows).
-		Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
+	err = h.registered(ctx, func(r *registration) error {
+		return h.q.db.work.QueryRow(ctx, dispatchSQL, r.id, r.lineage.generation, dispatchRows).
+			Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
+	})
 	if err != nil {
 		return false, false, unavailable(context.WithoutCancel(ctx), "dispatch", err)
 	}
@@ -166,14 +175,16 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 const nextDueSQL = `
 SELECT min(due) - clock_timestamp()
   FROM culvert.handler_jobs
- WHERE handler_id = $1 AND parked_at IS NULL AND "offset" <> ALL ($2)`
+ WHERE culvert.check_ids($2) AND handler_id = $1 AND parked_at IS NULL AND "offset" <> ALL ($3)`
 
 // nextDue is when the next retry is due, or the lease of another instance over.
 func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var due *time.Duration
-	err := h.q.db.work.QueryRow(ctx, nextDueSQL, h.id.Load(), h.here()).Scan(&due)
+	err := h.registered(ctx, func(r *registration) error {
+		return h.q.db.work.QueryRow(ctx, nextDueSQL, r.id, r.lineage.generation, h.here()).Scan(&due)
+	})
 	if err != nil || due == nil {
 		return handlerPoll, unavailable(context.WithoutCancel(ctx), "next retry", err)
 	}

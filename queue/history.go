@@ -12,7 +12,11 @@ import (
 // ErrUnavailable.
 func (q *Queue) History(ctx context.Context, ns Namespace, r Room, viewer Client, after Cursor, limit int) (Batch, error) {
 	for {
-		b, err := q.history(ctx, Interest{Namespace: ns, Client: viewer, Rooms: []Room{r}, After: after}, limit)
+		var b Batch
+		err := q.withIDs(ctx, func(l *lineage) (err error) {
+			b, err = q.history(ctx, l, Interest{Namespace: ns, Client: viewer, Rooms: []Room{r}, After: after}, limit)
+			return err
+		})
 		if !errors.Is(err, ErrDeleted) {
 			return b, err
 		}
@@ -20,20 +24,20 @@ func (q *Queue) History(ctx context.Context, ns Namespace, r Room, viewer Client
 	}
 }
 
-func (q *Queue) history(ctx context.Context, in Interest, limit int) (Batch, error) {
+func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int) (Batch, error) {
 	s := &Subscription{q: q, adHoc: true, cursor: in.After, in: in}
 	var err error
 	if s.ns, err = q.ids.lookup(ctx, in.Namespace); err != nil {
 		return Batch{}, err
 	}
 	if in.After.IsZero() {
-		if s.cursor, err = q.earliest(ctx, s.ns.id); err != nil {
-			return Batch{}, err
+		if s.cursor, err = q.earliest(ctx, l, s.ns.id); err != nil {
+			return Batch{}, unavailable(ctx, "floor", err)
 		}
 	}
 	for same := true; ; {
 		head := q.tail.position() // a later snapshot has everything up to it
-		p, err := q.readPage(ctx, in.Namespace, s.ns.id, []stay{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
+		p, err := q.readPage(ctx, l, in.Namespace, s.ns.id, []stay{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
 		if err != nil {
 			return Batch{Cursor: s.cursor}, err
 		}

@@ -201,13 +201,17 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	for {
-		b := &batch{generation: a.q.ids.current()}
+		b := &batch{lineage: a.q.lineage.Load()}
+		a.forServer(b.lineage, held...)
 		for _, u := range held {
 			b.await(u)
 		}
 		r, err := a.append(ctx, b, t)
-		if err != nil || r.generation == b.generation {
+		if err != nil || r.generation == b.lineage.generation {
 			return r.waits, err
+		}
+		if err := a.renew(ctx, b.lineage); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -25,12 +25,12 @@ const claimSQL = `
 WITH next AS (
      SELECT "offset"
        FROM culvert.handler_jobs
-      WHERE handler_id = $1 AND parked_at IS NULL AND due <= clock_timestamp() AND "offset" <> ALL ($4)
+      WHERE culvert.check_ids($2) AND handler_id = $1 AND parked_at IS NULL AND due <= clock_timestamp() AND "offset" <> ALL ($5)
       ORDER BY due, "offset"
-      LIMIT $2
+      LIMIT $3
         FOR UPDATE SKIP LOCKED)
 UPDATE culvert.handler_jobs j
-   SET due = clock_timestamp() + $3::interval, claim = claim + 1, tries = tries + 1
+   SET due = clock_timestamp() + $4::interval, claim = claim + 1, tries = tries + 1
   FROM next
  WHERE j.handler_id = $1 AND j."offset" = next."offset" AND (SELECT culvert.durable())
 RETURNING (SELECT id FROM culvert.log), j."offset", j.room, j.at, j.is_binary, j.event, coalesce(j.sender, ''),
@@ -43,11 +43,20 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(readTimeout, h.lease))
 	defer cancel()
 	over := time.Now().Add(h.lease)
-	rows, err := h.q.db.work.Query(ctx, claimSQL, h.id.Load(), n, h.lease, h.here())
+	var jobs []*job
+	err := h.registered(ctx, func(r *registration) (err error) {
+		jobs, err = h.claimOnce(ctx, r, n, over)
+		return err
+	})
+	return jobs, unavailable(context.WithoutCancel(ctx), "claim", err)
+}
+
+func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over time.Time) ([]*job, error) {
+	rows, err := h.q.db.work.Query(ctx, claimSQL, r.id, r.lineage.generation, n, h.lease, h.here())
 	if err != nil {
-		return nil, unavailable(context.WithoutCancel(ctx), "claim", err)
+		return nil, err
 	}
-	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*job, error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*job, error) {
 		e := &Event{Namespace: h.ns.name}
 		j := &job{event: e, over: over}
 		var except []string
@@ -62,7 +71,6 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 		}
 		return j, err
 	})
-	return jobs, unavailable(context.WithoutCancel(ctx), "claim", err)
 }
 
 // start runs a job in a goroutine of its own.

@@ -42,14 +42,14 @@ const renewSQL = `
 WITH held AS MATERIALIZED (
      SELECT j."offset"
        FROM culvert.handler_jobs j
-       JOIN unnest($2::bigint[], $3::bigint[]) AS w ("offset", claim) ON j."offset" = w."offset" AND j.claim = w.claim
+       JOIN unnest($3::bigint[], $4::bigint[]) AS w ("offset", claim) ON j."offset" = w."offset" AND j.claim = w.claim
       WHERE j.handler_id = $1 AND j.parked_at IS NULL
       ORDER BY j."offset"
         FOR NO KEY UPDATE OF j)
 UPDATE culvert.handler_jobs j
-   SET due = clock_timestamp() + $4::interval
+   SET due = clock_timestamp() + $5::interval
   FROM held
- WHERE j.handler_id = $1 AND j."offset" = held."offset" AND (SELECT culvert.durable())
+ WHERE culvert.check_ids($2) AND j.handler_id = $1 AND j."offset" = held."offset" AND (SELECT culvert.durable())
 RETURNING j."offset"`
 
 // renew extends the leases of what runs here, and ends the functions whose lease
@@ -67,11 +67,14 @@ func (h *handler) renew(ctx context.Context) error {
 	if len(held) == 0 {
 		return nil
 	}
-	rows, err := h.q.db.work.Query(ctx, renewSQL, h.id.Load(), offsets, claims, h.lease)
-	if err != nil {
+	var renewed []int64
+	err := h.registered(ctx, func(r *registration) error {
+		rows, err := h.q.db.work.Query(ctx, renewSQL, r.id, r.lineage.generation, offsets, claims, h.lease)
+		if err == nil {
+			renewed, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		}
 		return err
-	}
-	renewed, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	})
 	if err != nil {
 		return err
 	}
@@ -91,7 +94,7 @@ func (h *handler) renew(ctx context.Context) error {
 const liveSQL = `
 WITH alive AS (
      UPDATE culvert.handlers h
-        SET live_until = clock_timestamp() + $2::interval
+        SET live_until = clock_timestamp() + $4::interval
        FROM culvert.namespaces n
       WHERE h.id = $1 AND n.id = h.namespace_id AND n.name IS NOT NULL
      RETURNING h.id)
@@ -99,7 +102,8 @@ SELECT EXISTS (SELECT FROM alive),
        EXISTS (SELECT FROM culvert.namespaces WHERE id = $3 AND name IS NOT NULL),
        (SELECT count(*)
           FROM culvert.handler_jobs
-         WHERE handler_id = $1 AND parked_at IS NOT NULL)`
+         WHERE handler_id = $1 AND parked_at IS NOT NULL)
+ WHERE culvert.check_ids($2)`
 
 // live says that the handler is there, and counts what is parked. When it is not
 // there any more it starts over: at the head when an operator dropped it in a moment
@@ -108,7 +112,10 @@ SELECT EXISTS (SELECT FROM alive),
 func (h *handler) live(ctx context.Context) error {
 	var known, there bool
 	var parked int
-	if err := h.q.db.work.QueryRow(ctx, liveSQL, h.id.Load(), liveTime, h.nsID.Load()).Scan(&known, &there, &parked); err != nil {
+	err := h.registered(ctx, func(r *registration) error {
+		return h.q.db.work.QueryRow(ctx, liveSQL, r.id, r.lineage.generation, r.namespace, liveTime).Scan(&known, &there, &parked)
+	})
+	if err != nil {
 		return err
 	}
 	h.q.metrics.handlerParked.WithLabelValues(h.label()).Set(float64(parked))
@@ -116,5 +123,8 @@ func (h *handler) live(ctx context.Context) error {
 		return nil
 	}
 	h.q.o.Logger.Warn("the handler or its namespace was dropped while it runs here; it starts over", "handler", h.label())
-	return h.register(ctx, !there)
+	if there {
+		return h.register(ctx, MaxOffset)
+	}
+	return h.register(ctx, 0)
 }

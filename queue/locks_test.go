@@ -114,8 +114,8 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 				sql(t, dsn, `DELETE FROM culvert.staged`, c.prepare)
 			}
 			holder, runner, prober := connect(t, dsn), connect(t, dsn), connect(t, dsn)
-			exec(t, holder, `BEGIN; `+c.hold)
-			exec(t, runner, `BEGIN`)
+			execute(t, holder, `BEGIN; `+c.hold)
+			execute(t, runner, `BEGIN`)
 			ran := make(chan error, 1)
 			go func() {
 				_, err := runner.Exec(context.Background(), c.run)
@@ -129,17 +129,17 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 			if _, err := prober.Exec(t.Context(), `BEGIN; SET LOCAL lock_timeout = '50ms'; `+c.later); err != nil {
 				t.Errorf("while it waits it holds what comes later: %v", err)
 			}
-			exec(t, prober, `ROLLBACK`)
-			exec(t, holder, `ROLLBACK`)
+			execute(t, prober, `ROLLBACK`)
+			execute(t, holder, `ROLLBACK`)
 			if err := receive(t, ran); err != nil {
 				t.Error(err)
 			}
-			exec(t, runner, `ROLLBACK`)
+			execute(t, runner, `ROLLBACK`)
 		})
 	}
 }
 
-func exec(t testing.TB, conn interface {
+func execute(t testing.TB, conn interface {
 	Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
 }, statement string) {
 	t.Helper()
@@ -157,7 +157,7 @@ func TestForeignKeysHoldNobodyUp(t *testing.T) {
 	ask.Reply = queue.Ask{Timeout: time.Minute, Count: 1}
 	to := appendOne(t, q, ask).Cursor.Offset
 	holder := connect(t, dsn)
-	exec(t, holder, `BEGIN; SELECT FROM culvert.clients FOR KEY SHARE; SELECT FROM culvert.asks FOR KEY SHARE`)
+	execute(t, holder, `BEGIN; SELECT FROM culvert.clients FOR KEY SHARE; SELECT FROM culvert.asks FOR KEY SHARE`)
 	sql(t, dsn, `SET lock_timeout = '10s'; SELECT culvert.lease('i', '{1}', '{bob}', '{1 us}'); SELECT culvert.expire_leases()`)
 	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	must[bool](t)(q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client("bob"), Data: data("1")}))
@@ -170,7 +170,7 @@ func TestClearingUpWaitsForNobody(t *testing.T) {
 		`INSERT INTO culvert.keys SELECT 1, k, '', 0, now() - interval '1 year' FROM unnest(ARRAY['free', 'held']) k`,
 		`INSERT INTO culvert.asks SELECT o, 1, NULL, '{}', NULL, now() - interval '1 year', NULL, 1 FROM generate_series(1, 2) o`)
 	holder := connect(t, dsn)
-	exec(t, holder, `BEGIN; SELECT FROM culvert.keys WHERE key = 'held' FOR UPDATE; SELECT FROM culvert.asks WHERE "offset" = 1 FOR UPDATE`)
+	execute(t, holder, `BEGIN; SELECT FROM culvert.keys WHERE key = 'held' FOR UPDATE; SELECT FROM culvert.asks WHERE "offset" = 1 FOR UPDATE`)
 	open(t, dsn)
 	conn := connect(t, dsn)
 	left := func() (n int) {

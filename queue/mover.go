@@ -212,18 +212,20 @@ func (m *mover) move(ctx context.Context, batch []*change) error {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
 	for {
-		generation := m.q.ids.current() // before the first look-up
-		now, err := m.moveOnce(ctx, batch, generation)
-		if err != nil || now == generation {
+		l := m.q.lineage.Load() // before the first look-up
+		now, err := m.moveOnce(ctx, batch, l)
+		if err != nil || now == l.generation {
 			return err
 		}
-		m.q.ids.renew(now)
+		if err := m.q.renew(ctx, l); err != nil {
+			return unavailable(context.WithoutCancel(ctx), "move", err)
+		}
 	}
 }
 
 // moveOnce enters a batch and hands its entries to the tail, if the generation
 // of its ids is the log's, which it returns.
-func (m *mover) moveOnce(ctx context.Context, batch []*change, generation int64) (now int64, err error) {
+func (m *mover) moveOnce(ctx context.Context, batch []*change, l *lineage) (now int64, err error) {
 	n := len(batch)
 	op, ns, client, room, most := make([]string, n), make([]int32, n), make([]string, n), make([]string, n), make([]int, n)
 	for i, c := range batch {
@@ -241,13 +243,13 @@ func (m *mover) moveOnce(ctx context.Context, batch []*change, generation int64)
 		moved      []bool
 	)
 	err = repeat(ctx, func() error {
-		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
+		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, l.generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
 	})
 	if err != nil {
 		m.q.follower.lookAt(MaxOffset) // it may be entered all the same
 		return 0, unavailable(context.WithoutCancel(ctx), "move", err)
 	}
-	if now != generation {
+	if now != l.generation {
 		return now, nil
 	}
 	var entries []*Event
@@ -257,7 +259,7 @@ func (m *mover) moveOnce(ctx context.Context, batch []*change, generation int64)
 			entries = append(entries, c.entry(log, at))
 		}
 	}
-	if !m.q.tail.extend(log, prev, head, entries) {
+	if !m.q.tail.extend(l, prev, head, entries) {
 		m.q.follower.lookAt(head)
 	}
 	return now, nil

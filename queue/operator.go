@@ -171,3 +171,19 @@ func (o *Operator) find(ctx context.Context, ns Namespace, name string) (id int3
 	}
 	return id, unavailable(ctx, "handler", err)
 }
+
+// Restored is what Operator.Restored did.
+type Restored struct {
+	Last  Cursor // the last position the log has kept
+	First Cursor // offsets go on after it
+}
+
+// Restored tells every instance that rows of the log were put back under a running server,
+// which it may not notice: offsets go on elsewhere, what instances remember is read again,
+// and clients that were ahead get a gap. Doing it without need costs nobody an event.
+// Errors: ErrUnavailable.
+func (o *Operator) Restored(ctx context.Context) (r Restored, err error) {
+	err = o.db.QueryRow(ctx, restoredSQL, nil).Scan(&r.Last.Log, &r.Last.Offset, &r.First.Offset)
+	r.First.Log = r.Last.Log
+	return r, missingSchema(ctx, "restored", err)
+}

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // handlerParty begins the party that a handler's replies are stored under: no
@@ -38,38 +40,37 @@ func (h *handler) answer(ctx context.Context, e *Event, reply any) error {
 
 const doneSQL = `
 DELETE FROM culvert.handler_jobs
- WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND (SELECT culvert.durable())`
+ WHERE culvert.check_ids($2) AND handler_id = $1 AND "offset" = $3 AND claim = $4 AND (SELECT culvert.durable())`
 
 const failedSQL = `
 UPDATE culvert.handler_jobs
-   SET error = $4, due = clock_timestamp() + $5::interval
- WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND parked_at IS NULL AND (SELECT culvert.durable())`
+   SET error = $5, due = clock_timestamp() + $6::interval
+ WHERE culvert.check_ids($2) AND handler_id = $1 AND "offset" = $3 AND claim = $4 AND (SELECT culvert.durable()) AND parked_at IS NULL`
 
 const parkSQL = `
 UPDATE culvert.handler_jobs
-   SET error = $4, parked_at = clock_timestamp(), tries = least(tries, $5)
- WHERE handler_id = $1 AND "offset" = $2 AND claim = $3 AND parked_at IS NULL AND (SELECT culvert.durable())`
+   SET error = $5, parked_at = clock_timestamp(), tries = least(tries, $6)
+ WHERE culvert.check_ids($2) AND handler_id = $1 AND "offset" = $3 AND claim = $4 AND (SELECT culvert.durable()) AND parked_at IS NULL`
 
 // settle stores how a run ended, provided that it is still the one that counts.
 func (h *handler) settle(work context.Context, j *job, failure error) {
 	log := h.q.o.Logger.With("handler", h.label(), "offset", j.event.Offset, "try", min(j.tries, h.tries))
-	args := []any{h.id.Load(), int64(j.event.Offset), j.claim}
 	var result string
 	var ours bool
 	var err error
 	switch {
 	case failure == nil:
 		result = "done"
-		ours, err = h.store(work, doneSQL, args...)
+		ours, err = h.store(work, doneSQL, j)
 	case j.tries < h.tries:
 		result = "failed"
 		pause := h.backoff(j.tries)
 		log.Warn("handler failed; it is tried again", "error", failure, "in", pause)
-		ours, err = h.store(work, failedSQL, append(args, storable(failure), pause)...)
+		ours, err = h.store(work, failedSQL, j, storable(failure), pause)
 	default:
 		result = "parked"
 		log.Error("handler failed for the last time; the event is parked", "error", failure)
-		ours, err = h.store(work, parkSQL, append(args, storable(failure), h.tries)...)
+		ours, err = h.store(work, parkSQL, j, storable(failure), h.tries)
 	}
 	if err == nil && !ours {
 		result, err = "lost", ErrLeaseLost
@@ -82,11 +83,16 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 
 // store tries for as long as a lease while Postgres is away. ours: the job was
 // still claimed by this run.
-func (h *handler) store(work context.Context, sql string, args ...any) (ours bool, err error) {
+func (h *handler) store(work context.Context, sql string, j *job, args ...any) (ours bool, err error) {
 	ctx, cancel := context.WithTimeout(work, h.lease)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		tag, err := h.q.db.work.Exec(ctx, sql, args...)
+		var tag pgconn.CommandTag
+		err := h.registered(ctx, func(r *registration) (err error) {
+			all := append([]any{r.id, r.lineage.generation, int64(j.event.Offset), j.claim}, args...)
+			tag, err = h.q.db.work.Exec(ctx, sql, all...)
+			return err
+		})
 		if err == nil {
 			return tag.RowsAffected() > 0, nil
 		}

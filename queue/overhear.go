@@ -13,13 +13,17 @@ import (
 func (v *volatile) overhear(ctx context.Context) {
 	tick := time.NewTicker(v.q.o.Poll)
 	defer tick.Stop()
-	after := v.from
+	after, of := v.from, v.q.lineage.Load()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-v.heard:
 		case <-tick.C:
+		}
+		// Another server counts its ids anew.
+		if now := v.q.lineage.Load(); !now.sameHistory(of) {
+			after, of = -1, now
 		}
 		after = v.readOn(ctx, after)
 	}

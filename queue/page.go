@@ -16,6 +16,9 @@ type page struct {
 	pruned Offset // of these, the last one of the rooms asked for
 	events []*Event
 	bytes  int // of their data
+	// counter is the newest position of the log.
+	counter Offset
+	lineage *lineage // of the ids it was read with; culvert.follow's has none
 }
 
 // full reports whether there may be more than was read.
@@ -23,11 +26,11 @@ func (p page) full(limit int) bool { return len(p.events) == limit || p.bytes >=
 
 const pageSQL = `
 SELECT *
-  FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8)`
+  FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 
 // readPage reads the events of stays after an offset up to another, at most limit.
-// ErrDeleted says that the namespace's id is outdated.
-func (q *Queue) readPage(caller context.Context, in Namespace, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
+// ErrDeleted says that the namespace's id is outdated; an error for isOutdated that all ids are.
+func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
 	names, since, until := make([]string, len(stays)), make([]int64, len(stays)), make([]int64, len(stays))
@@ -35,7 +38,7 @@ func (q *Queue) readPage(caller context.Context, in Namespace, ns int32, stays [
 		names[i], since[i], until[i] = s.room.name, int64(s.since), int64(s.until)
 	}
 	start := time.Now()
-	rows, err := q.db.read.Query(ctx, pageSQL, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch)
+	rows, err := q.db.read.Query(ctx, pageSQL, l.generation, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch)
 	if err != nil {
 		return page{}, unavailable(caller, "read a page", err)
 	}
@@ -47,6 +50,7 @@ func (q *Queue) readPage(caller context.Context, in Namespace, ns int32, stays [
 		q.ids.forget(in, ns)
 		return page{}, ErrDeleted
 	}
+	p.lineage = l
 	q.metrics.pageRead(len(p.events), time.Since(start))
 	return p, nil
 }
@@ -61,11 +65,12 @@ func scanPage(rows pgx.Rows) (page, error) {
 	var namespace string // of a page, which is all of one
 	var block []Event    // fewer, larger pieces are less work for the collector
 	for rows.Next() {
-		if err := rows.Scan(&r.log, &r.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &r.pruned, &r.replyUntil); err != nil {
+		if err := rows.Scan(&r.log, &r.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &r.pruned, &r.replyUntil, &r.counter); err != nil {
 			return page{}, err
 		}
 		if r.floor.Valid {
 			p.log, p.floor, p.pruned = again(p.log, r.log), Offset(r.floor.Int64), Offset(r.pruned.Int64)
+			p.counter = Offset(r.counter.Int64)
 		}
 		if !r.offset.Valid {
 			namespace = string(r.place)
@@ -91,7 +96,7 @@ func scanPage(rows pgx.Rows) (page, error) {
 // valid until the next one is read.
 type pageRow struct {
 	log, event, sender, data, place pgtype.DriverBytes
-	offset, floor, pruned           pgtype.Int8
+	offset, floor, pruned, counter  pgtype.Int8
 	at, replyUntil                  pgtype.Timestamptz
 	binary                          pgtype.Bool
 	except                          []string

@@ -54,6 +54,13 @@ func (p pools) close() {
 	p.work.Close()
 }
 
+// reset has every connection closed as soon as nobody uses it.
+func (p pools) reset() {
+	p.write.Reset()
+	p.read.Reset()
+	p.work.Reset()
+}
+
 func newPool(ctx context.Context, o Options, conns int) (*pgxpool.Pool, error) {
 	c, err := pgxpool.ParseConfig(o.DatabaseURL)
 	if err != nil {
@@ -111,6 +118,8 @@ func isTransient(err error) bool {
 	}
 	switch pg.Code {
 	case "25006", // read only: connected to a standby
+		"55000",                   // the server is not in the state for it: a standby
+		outdated,                  // and looking the ids up again did not help: servers change
 		"40001", "40P01", "55P03": // serialization, deadlock, lock not available
 		return true
 	}

@@ -120,6 +120,18 @@ func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	}
 }
 
+// again has every lease written again: the database may have lost them.
+func (p *presence) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, a := range p.present {
+		a.lease = time.Time{}
+		if a.subs > 0 {
+			p.renew(key, a, time.Now())
+		}
+	}
+}
+
 // sweep renews the leases of those here and ends those of the gone.
 func (p *presence) sweep(now time.Time) {
 	p.mu.Lock()
@@ -136,9 +148,14 @@ func (p *presence) sweep(now time.Time) {
 }
 
 const leaseSQL = `
-SELECT culvert.lease($1, $2::int[], $3::text[], $4::interval[])`
+SELECT culvert.lease($1, $2::int[], $3::text[], $4::interval[])
+ WHERE culvert.check_ids($5)`
 
 func (p *presence) write(ctx context.Context, touch map[clientKey]time.Duration) error {
+	return p.q.withIDs(ctx, func(l *lineage) error { return p.writeOnce(ctx, l, touch) })
+}
+
+func (p *presence) writeOnce(ctx context.Context, l *lineage, touch map[clientKey]time.Duration) error {
 	rows := make([]clientRow, 0, len(touch))
 	leases := make(map[clientRow]time.Duration, len(touch))
 	for key, lease := range touch {
@@ -156,7 +173,7 @@ func (p *presence) write(ctx context.Context, touch map[clientKey]time.Duration)
 		ns[i], names[i], lease[i] = row.ns, row.name, leases[row]
 	}
 	return repeat(ctx, func() error {
-		_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease)
+		_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease, l.generation)
 		return err
 	})
 }

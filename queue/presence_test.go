@@ -104,7 +104,7 @@ func TestAJoinBesideAnArrivalIsTold(t *testing.T) {
 	join(t, q, "other", "bob")
 	watch := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("chat")}})
 	arriving, watching := connect(t, dsn), connect(t, dsn)
-	exec(t, arriving, `BEGIN; SELECT culvert.lease('elsewhere', '{1}', '{bob}', '{30 s}')`)
+	execute(t, arriving, `BEGIN; SELECT culvert.lease('elsewhere', '{1}', '{bob}', '{30 s}')`)
 	joined := make(chan error, 1)
 	go func() {
 		_, err := q.Join(t.Context(), ns, room("chat"), client("bob"), 0)
@@ -115,7 +115,7 @@ func TestAJoinBesideAnArrivalIsTold(t *testing.T) {
 		err := watching.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))`, arriving.PgConn().PID()).Scan(&waits)
 		return err == nil && waits
 	})
-	exec(t, arriving, `COMMIT`)
+	execute(t, arriving, `COMMIT`)
 	if err := receive(t, joined); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -19,6 +19,8 @@ type Queue struct {
 	instance string // tells the leases of this process from those of others
 	db       pools
 	ids      *directory
+	lineage  atomic.Pointer[lineage]
+	renewing chan struct{} // of capacity 1: see renew
 	tail     *tail
 	appender *appender
 	mover    *mover
@@ -46,15 +48,17 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, head, err := openLog(ctx, db, o.DedupWindow)
+	lineage, head, err := openLog(ctx, db, o.DedupWindow)
 	if err != nil {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write)}
+	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write), renewing: make(chan struct{}, 1)}
+	q.lineage.Store(lineage)
 	q.metrics = newMetrics(q, o.Registerer)
 	q.ids = newDirectory(db.write)
-	q.tail = newTail(log, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
+	q.ids.renew(lineage.generation)
+	q.tail = newTail(lineage, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
 	q.waiters = newWaiters()
 	q.handlers = newHandlers(q)
 	q.tail.heard = q.heard
@@ -81,15 +85,6 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		q.done.Go(func() { run(work) })
 	}
 	return q, nil
-}
-
-const openSQL = `
-SELECT log, head
-  FROM culvert.open($1)`
-
-func openLog(ctx context.Context, db pools, dedup time.Duration) (log string, head Offset, err error) {
-	err = db.write.QueryRow(ctx, openSQL, dedup).Scan(&log, &head)
-	return log, head, missingSchema(ctx, "open the log", err)
 }
 
 // missingSchema is unavailable for the first statements on a database.

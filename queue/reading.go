@@ -15,12 +15,12 @@ type reading struct {
 
 // read returns the events of the subscription's seats after its cursor, at most
 // limit and about maxBatch bytes of them. ok is false when the tail does not know:
-// the cursor is older than it or of another log, or the seats are not known.
+// the cursor is older than it or not yet known to be of its history, or the seats are not known.
 func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	after := s.cursor
-	if after.Log != t.log || after.Offset < t.floor || s.known == unread || s.ended != nil {
+	if after.Log != t.log || s.run != t.run || after.Offset < t.floor || s.known == unread || s.ended != nil {
 		return r, false
 	}
 	sources := 0

@@ -107,20 +107,17 @@ func (q *Queue) runRegistry(ctx context.Context) {
 	}
 }
 
-const registryVersionSQL = `
-SELECT version
-  FROM culvert.registry`
-
 // refresh loads the registry when its version is another one, or in any case.
 func (r *Registry) refresh(ctx context.Context, anyway bool) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	if !anyway {
-		var version int64
-		if err := r.db.QueryRow(ctx, registryVersionSQL).Scan(&version); err != nil {
+		var version, generation int64
+		if err := r.db.QueryRow(ctx, registryHeadSQL).Scan(&version, &generation); err != nil {
 			return err
 		}
-		if version == r.now.Load().version {
+		// A database that was put back counts its versions once more.
+		if now := r.now.Load(); version == now.version && generation == now.generation {
 			return nil
 		}
 	}
@@ -196,9 +193,11 @@ func (r *Registry) changed(ctx context.Context) {
 }
 
 // registryLoaded acts on a change: what is remembered of an earlier generation
-// is forgotten, and the subscriptions of deleted namespaces find out.
+// is forgotten by the follower, and the subscriptions of deleted namespaces find out.
 func (q *Queue) registryLoaded(old, now *registered) {
-	q.ids.renew(now.generation)
+	if now.generation != q.lineage.Load().generation {
+		q.follower.lookAt(MaxOffset)
+	}
 	if len(now.gone) > 0 && !maps.Equal(old.gone, now.gone) {
 		q.tail.wakeAll()
 	}

@@ -28,11 +28,7 @@ const replyEvent = reservedPrefix + "reply"
 // replied before, and nothing was stored. Errors: ErrNoAsk, also when the event
 // was not for From; ErrReplyClosed, ErrUnavailable.
 func (q *Queue) Reply(ctx context.Context, r Reply) (again bool, err error) {
-	ns, err := q.ids.namespace(ctx, r.Namespace)
-	if err != nil {
-		return false, err
-	}
-	if err := q.mayReply(ctx, ns, r); err != nil {
+	if err := q.mayReply(ctx, r); err != nil {
 		return false, err
 	}
 	return q.reply(ctx, r, r.From.name)
@@ -51,14 +47,20 @@ SELECT a.rooms,
        EXISTS (SELECT FROM mine WHERE mine.name = ANY (a.rooms)),
        EXISTS (SELECT FROM mine WHERE mine.name = ANY (a.except_))
   FROM culvert.asks a
- WHERE a."offset" = $2 AND a.namespace_id = $1`
+ WHERE culvert.check_ids($4) AND a."offset" = $2 AND a.namespace_id = $1`
 
 // mayReply refuses who has not received the event. What it looks at does not
 // change any more: the rooms of an ask, and memberships at its offset.
-func (q *Queue) mayReply(ctx context.Context, ns int32, r Reply) error {
+func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 	var rooms []string
 	var addressed, excepted bool
-	err := q.db.read.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name).Scan(&rooms, &addressed, &excepted)
+	err := q.withIDs(ctx, func(l *lineage) error {
+		ns, err := q.ids.namespace(ctx, r.Namespace)
+		if err != nil {
+			return err
+		}
+		return q.db.read.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name, l.generation).Scan(&rooms, &addressed, &excepted)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNoAsk
 	}

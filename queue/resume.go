@@ -12,6 +12,7 @@ type resumption struct {
 	start Cursor
 	stays []stay // of its client
 	known Offset // the stays are those up to here
+	run   Offset // the start is of this history, see lineage; or nowhere
 }
 
 // resumeSQL reads the client's stays and the position they are known for in one
@@ -23,12 +24,14 @@ SELECT l.id, greatest(l.floor, n.floor), greatest(l.floor, (SELECT max("offset")
   LEFT JOIN culvert.namespaces n ON n.id = $1
   LEFT JOIN culvert.clients c ON c.namespace_id = $1 AND c.name = $2
   LEFT JOIN culvert.memberships m ON m.client_id = c.id AND (m.until IS NULL OR m.until > coalesce($4, c.cursor))
-  LEFT JOIN culvert.rooms r ON r.id = m.room_id`
+  LEFT JOIN culvert.rooms r ON r.id = m.room_id
+ WHERE culvert.check_ids($5)`
 
 // snapshot is what resumeSQL found.
 type snapshot struct {
 	log         string
 	floor, head Offset
+	lineage     *lineage
 	stored      *Offset // nil: a client never seen
 	stays       []stay
 }
@@ -39,7 +42,7 @@ type snapshot struct {
 func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumption, err error) {
 	at := q.tail.position()
 	if in.Client == (Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
-		return resumption{start: in.After, known: at.Offset}, nil // Postgres has nothing to add
+		return resumption{start: in.After, known: at.Offset, run: q.lineage.Load().runOf(in.After, at.Offset)}, nil // Postgres has nothing to add
 	}
 	found, err := q.snapshot(ctx, in, at)
 	if err != nil {
@@ -47,9 +50,6 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	}
 	r = resumption{stays: found.stays, known: found.head}
 	switch {
-	case !in.After.IsZero() && in.After.Log == found.log:
-		// Beyond the log itself lie only offsets that a failover lost, or an invention.
-		r.start = Cursor{found.log, min(in.After.Offset, found.head)}
 	case !in.After.IsZero():
 		r.start = in.After
 	case in.Earliest:
@@ -59,6 +59,7 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	default:
 		r.start = Cursor{found.log, found.head}
 	}
+	r.run = found.lineage.runOf(r.start, found.head)
 	if found.stored != nil || adHoc {
 		return r, nil
 	}
@@ -66,6 +67,15 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 }
 
 func (q *Queue) snapshot(ctx context.Context, in Interest, at Cursor) (found snapshot, err error) {
+	err = q.withIDs(ctx, func(l *lineage) (err error) {
+		found, err = q.snapshotOnce(ctx, l, in, at)
+		return err
+	})
+	return found, unavailable(ctx, "resume", err)
+}
+
+func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest, at Cursor) (snapshot, error) {
+	found := snapshot{lineage: l}
 	id, err := q.ids.namespace(ctx, in.Namespace)
 	if err != nil {
 		return found, err
@@ -77,9 +87,9 @@ func (q *Queue) snapshot(ctx context.Context, in Interest, at Cursor) (found sna
 	case !in.After.IsZero() || in.Earliest:
 		from = new(Offset)
 	}
-	rows, err := q.db.read.Query(ctx, resumeSQL, readMode(q.db.read), id, in.Client.name, int64(at.Offset), from)
+	rows, err := q.db.read.Query(ctx, resumeSQL, readMode(q.db.read), id, in.Client.name, int64(at.Offset), from, l.generation)
 	if err != nil {
-		return found, unavailable(ctx, "resume", err)
+		return found, err
 	}
 	var (
 		room         *string
@@ -94,7 +104,7 @@ func (q *Queue) snapshot(ctx context.Context, in Interest, at Cursor) (found sna
 	if found.log == at.Log {
 		found.head = max(found.head, at.Offset)
 	}
-	return found, unavailable(ctx, "resume", err)
+	return found, err
 }
 
 var forevermore = MaxOffset
@@ -102,31 +112,31 @@ var forevermore = MaxOffset
 const earliestSQL = `
 SELECT l.id, greatest(l.floor, n.floor)
   FROM culvert.log l
-  LEFT JOIN culvert.namespaces n ON n.id = $1`
+  LEFT JOIN culvert.namespaces n ON n.id = $1
+ WHERE culvert.check_ids($2)`
 
 // earliest is the position before the oldest retained event of a namespace.
-func (q *Queue) earliest(ctx context.Context, ns int32) (c Cursor, err error) {
-	err = q.db.read.QueryRow(ctx, earliestSQL, ns).Scan(&c.Log, &c.Offset)
-	return c, unavailable(ctx, "floor", err)
+func (q *Queue) earliest(ctx context.Context, l *lineage, ns int32) (c Cursor, err error) {
+	err = q.db.read.QueryRow(ctx, earliestSQL, ns, l.generation).Scan(&c.Log, &c.Offset)
+	return c, err
 }
 
 const headSQL = `
-SELECT l.id, greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $1))
-  FROM culvert.log l`
+SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $1))
+  FROM culvert.log l
+ WHERE culvert.check_ids($2)`
 
-// headNow is the head as Postgres has it, where Head is this instance's view.
-func (q *Queue) headNow(ctx context.Context) (Cursor, error) {
-	at := q.tail.position()
-	var log string
-	var head Offset
-	err := q.db.read.QueryRow(ctx, headSQL, readMode(q.db.read), int64(at.Offset)).Scan(&log, &head)
-	if err != nil {
-		return Cursor{}, unavailable(ctx, "head", err)
-	}
-	if log == at.Log {
+// headNow is the head as Postgres has it, where Head is this instance's view, and the
+// lineage it is of.
+func (q *Queue) headNow(ctx context.Context) (l *lineage, head Offset, err error) {
+	err = q.withIDs(ctx, func(now *lineage) error {
+		l = now
+		return q.db.read.QueryRow(ctx, headSQL, readMode(q.db.read), int64(q.tail.position().Offset), l.generation).Scan(&head)
+	})
+	if at := q.tail.position(); err == nil && at.Log == l.log {
 		head = max(head, at.Offset)
 	}
-	return Cursor{log, head}, nil
+	return l, head, unavailable(ctx, "head", err)
 }
 
 const makeClientSQL = `
@@ -134,16 +144,18 @@ INSERT INTO culvert.clients (namespace_id, name, cursor)
 SELECT n.id, $2, CASE WHEN l.id = $3 THEN $4::bigint ELSE greatest(l.floor, n.floor) END
   FROM culvert.log l
   JOIN culvert.namespaces n ON n.id = $1
- WHERE (SELECT culvert.durable())
+ WHERE culvert.check_ids($5) AND (SELECT culvert.durable())
 ON CONFLICT DO NOTHING`
 
 // makeClient stores a client seen for the first time. Of two that do so at once
 // either start is right.
 func (q *Queue) makeClient(ctx context.Context, in Interest, start Cursor) error {
-	id, err := q.ids.namespace(ctx, in.Namespace)
-	if err != nil {
+	err := q.withIDs(ctx, func(l *lineage) error {
+		id, err := q.ids.namespace(ctx, in.Namespace)
+		if err == nil {
+			_, err = q.db.write.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset), l.generation)
+		}
 		return err
-	}
-	_, err = q.db.write.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset))
+	})
 	return unavailable(ctx, "new client", err)
 }

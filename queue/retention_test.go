@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +29,7 @@ func TestGapIsReportedOnlyToWhoLostSomething(t *testing.T) {
 	lost := appendOne(t, q, emit("busy", "2")).Cursor
 	sql(t, dsn, `SELECT culvert.roll('0', 1)`)
 	kept := appendOne(t, q, emit("busy", "3")).Cursor
-	sql(t, dsn, `SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`) // the template's slice, then this one
+	sql(t, dsn, `SELECT culvert.prune('0', 0)`)
 
 	// Another instance has nothing of it in its tail.
 	q = open(t, dsn)
@@ -172,85 +171,6 @@ func TestASliceThatCannotBeDroppedIsLogged(t *testing.T) {
 	until(t, "the log tells of the slice", func() bool { return strings.Contains(logged.String(), "is being read") })
 	if _, err := reader.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestPromotionOpensANewSlice(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn)
-	before := appendOne(t, q, emit("r", "1")).Cursor
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: before})
-	// As a promoted standby finds it: its own start and a timeline that is new.
-	sql(t, dsn, `UPDATE culvert.log SET started = '2000-01-01', timeline = '0000FFFF'`)
-	after := appendOne(t, q, emit("r", "2")).Cursor
-	// The old primary may have rolled many times before it was lost.
-	if after.Log != before.Log || after.Offset < before.Offset+500_000_000_000 {
-		t.Errorf("%v after %v: offsets that were lost can be given out again", after, before)
-	}
-	if got := next(t, s, 1); !slices.Equal(got, []string{"2"}) {
-		t.Errorf("a reader from before gets %v", got)
-	}
-
-	// Partitions made ahead before it are dropped in their time, and no other.
-	sql(t, dsn, `SELECT culvert.roll('1 hour', 1000000)`)
-	for range 4 {
-		sql(t, dsn, `SELECT culvert.prune('0', 0)`)
-	}
-	var partitions, slices int
-	err := connect(t, dsn).QueryRow(t.Context(), `
-		SELECT (SELECT count(*) FROM pg_inherits WHERE inhparent = 'culvert.events'::regclass),
-		       (SELECT count(*) FROM culvert.slices)`).Scan(&partitions, &slices)
-	if err != nil || slices != 1 || partitions != 3 {
-		t.Errorf("%d slices and %d partitions are left, %v; want the open one and two ahead", slices, partitions, err)
-	}
-	last := appendOne(t, q, emit("r", "3")).Cursor
-	if last.Offset != after.Offset+1 {
-		t.Errorf("%v after %v", last, after)
-	}
-}
-
-// What a failover lost may have been the rooms that instances remember: their ids
-// are given out again, to other rooms.
-func TestPromotionHasIdsLookedUpAgain(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn)
-	appendOne(t, q, emit("r", "1"))
-	sql(t, dsn, `UPDATE culvert.log SET started = '2000-01-01', timeline = '0000FFFF'`,
-		`UPDATE culvert.rooms SET name = 'other' WHERE name = 'r'`)
-	appendOne(t, q, emit("r", "2"))
-	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 10))
-	if len(b.Events) != 1 || b.Events[0].Data != "2" {
-		t.Errorf("room r has %d events", len(b.Events))
-	}
-}
-
-func TestRestartKeepsTheSlice(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn)
-	before := appendOne(t, q, emit("r", "1")).Cursor
-	sql(t, dsn, `UPDATE culvert.log SET started = '2000-01-01'`)
-	if after := appendOne(t, q, emit("r", "2")).Cursor; after.Log != before.Log || after.Offset > before.Offset+100 {
-		t.Errorf("%v after %v", after, before)
-	}
-}
-
-func TestACopyOfTheDatabaseIsAnotherLog(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn)
-	before := appendOne(t, q, emit("r", "1")).Cursor
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: before})
-	sql(t, dsn, `UPDATE culvert.log SET started = '2000-01-01', cluster = 1`)
-	after := appendOne(t, q, emit("r", "2")).Cursor
-	if after.Log == before.Log || after.Offset < before.Offset {
-		t.Errorf("%v after %v", after, before)
-	}
-	// An open subscription is told, and gets all that is there.
-	b := must[queue.Batch](t)(s.Next(t.Context(), 10))
-	if b.Gap == nil || b.Gap.Reason != queue.GapLog {
-		t.Fatalf("gap %v", b.Gap)
-	}
-	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
-		t.Errorf("got %v", got)
 	}
 }
 

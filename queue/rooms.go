@@ -18,7 +18,7 @@ SELECT c.name, culvert.is_online(c.id), m.since, l.id
   FROM culvert.log l, culvert.rooms r
   JOIN culvert.memberships m ON m.room_id = r.id AND m.until IS NULL
   JOIN culvert.clients c ON c.id = m.client_id
- WHERE r.namespace_id = $1 AND r.name = $2 AND c.name > $3
+ WHERE culvert.check_ids($5) AND r.namespace_id = $1 AND r.name = $2 AND c.name > $3
  ORDER BY c.name
  LIMIT $4`
 
@@ -27,23 +27,19 @@ SELECT c.name, culvert.is_online(c.id), m.since, l.id
 const everyoneSQL = `
 SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
   FROM culvert.log l, culvert.clients c
- WHERE c.namespace_id = $1 AND $2 = '*' AND c.name > $3
+ WHERE culvert.check_ids($5) AND c.namespace_id = $1 AND $2 = '*' AND c.name > $3
  ORDER BY c.name
  LIMIT $4`
 
 const ownSQL = `
 SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
   FROM culvert.log l, culvert.clients c
- WHERE c.namespace_id = $1 AND c.name = substr($2, 2) AND c.name > $3
+ WHERE culvert.check_ids($5) AND c.namespace_id = $1 AND c.name = substr($2, 2) AND c.name > $3
  LIMIT $4`
 
 // Members lists the clients in a room, at most limit, in the order of their names'
 // bytes and after the given one (zero: from the first). Errors: ErrUnavailable.
 func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client, limit int) ([]Member, error) {
-	id, err := q.ids.namespace(ctx, ns)
-	if err != nil {
-		return nil, err
-	}
 	sql := membersSQL
 	switch {
 	case r == Everyone:
@@ -51,13 +47,21 @@ func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client,
 	case r.Reserved():
 		sql = ownSQL
 	}
-	rows, err := q.db.read.Query(ctx, sql, id, r.name, after.name, limit)
-	if err != nil {
-		return nil, unavailable(ctx, "members", err)
-	}
-	members, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m Member, err error) {
-		err = row.Scan(&m.Client.name, &m.Online, &m.Since.Offset, &m.Since.Log)
-		return m, err
+	var members []Member
+	err := q.withIDs(ctx, func(l *lineage) error {
+		id, err := q.ids.namespace(ctx, ns)
+		if err != nil {
+			return err
+		}
+		rows, err := q.db.read.Query(ctx, sql, id, r.name, after.name, limit, l.generation)
+		if err != nil {
+			return err
+		}
+		members, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (m Member, err error) {
+			err = row.Scan(&m.Client.name, &m.Online, &m.Since.Offset, &m.Since.Log)
+			return m, err
+		})
+		return err
 	})
 	return members, unavailable(ctx, "members", err)
 }
@@ -80,24 +84,28 @@ SELECT r.name,
           WHERE e.room_id = r.id
             AND e."offset" > (SELECT coalesce(max(s.last), -1) FROM culvert.slices s WHERE s.counted)))
   FROM culvert.rooms r
- WHERE r.namespace_id = $1 AND r.name > $2 AND r.name >= ' '
+ WHERE culvert.check_ids($4) AND r.namespace_id = $1 AND r.name > $2 AND r.name >= ' '
  ORDER BY r.name
  LIMIT $3`
 
 // Rooms lists the rooms of a namespace, at most limit, in the order of their names'
 // bytes and after the given one (zero: from the first). Errors: ErrUnavailable.
 func (q *Queue) Rooms(ctx context.Context, ns Namespace, after Room, limit int) ([]RoomState, error) {
-	id, err := q.ids.namespace(ctx, ns)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := q.db.read.Query(ctx, roomsSQL, readMode(q.db.read), id, after.name, limit)
-	if err != nil {
-		return nil, unavailable(ctx, "rooms", err)
-	}
-	states, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s RoomState, err error) {
-		err = row.Scan(&s.Room.name, &s.Members, &s.Last)
-		return s, err
+	var states []RoomState
+	err := q.withIDs(ctx, func(l *lineage) error {
+		id, err := q.ids.namespace(ctx, ns)
+		if err != nil {
+			return err
+		}
+		rows, err := q.db.read.Query(ctx, roomsSQL, readMode(q.db.read), id, after.name, limit, l.generation)
+		if err != nil {
+			return err
+		}
+		states, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s RoomState, err error) {
+			err = row.Scan(&s.Room.name, &s.Members, &s.Last)
+			return s, err
+		})
+		return err
 	})
 	return states, unavailable(ctx, "rooms", err)
 }

@@ -59,18 +59,21 @@ SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
                          AND f."offset" > s.since AND f."offset" <= s.until
                        ORDER BY f."offset"
                        LIMIT $5) e
-                LIMIT $5) row) behind`
+                LIMIT $5) row) behind
+ WHERE culvert.check_ids($7)`
 
 // ClientState reads a client. Errors: ErrNotFound, ErrUnavailable.
 func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client) (ClientState, error) {
-	id, err := q.ids.namespace(ctx, ns)
-	if err != nil {
-		return ClientState{}, err
-	}
 	s := ClientState{Rooms: []Room{Everyone, c.OwnRoom()}}
 	var joined []string
-	err = q.db.read.QueryRow(ctx, stateSQL, readMode(q.db.read), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset).
-		Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
+	err := q.withIDs(ctx, func(l *lineage) error {
+		id, err := q.ids.namespace(ctx, ns)
+		if err != nil {
+			return err
+		}
+		return q.db.read.QueryRow(ctx, stateSQL, readMode(q.db.read), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset, l.generation).
+			Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ClientState{}, ErrNotFound
 	}

@@ -66,6 +66,12 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 	defer cancel()
 	for {
 		b, err := a.build(ctx, batch)
+		if isOutdated(err) {
+			if err := a.renew(ctx, b.lineage); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			// The deadline is ours: it says that Postgres is slow.
 			err = unavailable(context.WithoutCancel(ctx), "append", err)
@@ -78,7 +84,10 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 			return err
 		}
 		switch {
-		case r.generation != b.generation: // append has renewed the ids
+		case r.generation != b.lineage.generation:
+			if err := a.renew(ctx, b.lineage); err != nil {
+				return err
+			}
 			continue
 		case len(r.waits) > 0:
 			batch = a.hold(b.units, r.waits)
@@ -86,7 +95,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 			batch = b.settleKnown(r)
 		default:
 			a.q.metrics.appended(len(b.events), time.Since(start), 0)
-			a.q.feed(b.finish(r), r)
+			a.q.feed(b.lineage, b.finish(r), r)
 			for _, u := range b.units {
 				close(u.done)
 			}
@@ -110,8 +119,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 		}
 		return r, err
 	}
-	if r.generation != b.generation {
-		a.q.ids.renew(r.generation)
+	if r.generation != b.lineage.generation {
 		return r, nil
 	}
 	a.away.note(nil)
@@ -126,6 +134,16 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 	return r, nil
 }
 
+// renew learns which database this is after it refused the ids of another lineage.
+func (a *appender) renew(ctx context.Context, seen *lineage) error {
+	err := a.q.renew(ctx, seen)
+	if err != nil {
+		err = unavailable(context.WithoutCancel(ctx), "append", err)
+		a.failed(err)
+	}
+	return err
+}
+
 func (a *appender) failed(err error) {
 	a.away.note(err)
 	a.q.metrics.appendFailed()
@@ -134,13 +152,17 @@ func (a *appender) failed(err error) {
 const probeSQL = `
 SELECT EXISTS (
        SELECT FROM culvert.staged
-        WHERE xid >= $1::bigint::text::xid8)`
+        WHERE xid >= $1::bigint::text::xid8)
+ WHERE culvert.check_ids($2)`
 
 // probe reports whether staged events wait, without taking the append lock.
 func (a *appender) probe(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	var waiting bool
-	err := a.q.db.write.QueryRow(ctx, probeSQL, int64(a.seen.Load())).Scan(&waiting) //nolint:gosec // see call
+	err := a.q.withIDs(ctx, func(l *lineage) error {
+		a.forServer(l)
+		return a.q.db.write.QueryRow(ctx, probeSQL, int64(a.seen.Load()), l.generation).Scan(&waiting) //nolint:gosec // see call
+	})
 	return err == nil && waiting
 }

@@ -30,6 +30,7 @@ type Subscription struct {
 	ns     namespaceRef
 	adHoc  bool
 	cursor Cursor
+	run    Offset // the history the cursor is known to be of, or nowhere: see lineage
 	wake   chan struct{}
 	buf    []*Event
 	closed bool
@@ -45,9 +46,9 @@ type Subscription struct {
 	ended   error    // why there is nothing more to come
 }
 
-// Subscribe opens a subscription. A position of another log or one that
-// retention has passed is no error: the first batch carries the Gap. One beyond
-// the head counts as the head. Errors: ErrUnavailable, ErrClosed.
+// Subscribe opens a subscription. A position of another log, one that retention has
+// passed, and one that this log has not given out are no errors: the first batch carries
+// the Gap. Errors: ErrUnavailable, ErrClosed.
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = unique(in.Rooms)
 	s := &Subscription{q: q, in: in, adHoc: len(in.Rooms) > 0, wake: make(chan struct{}, 1)}
@@ -61,7 +62,7 @@ func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, erro
 		q.tail.leave(s)
 		return nil, err
 	}
-	s.cursor = r.start
+	s.cursor, s.run = r.start, r.run
 	q.tail.sit(s, r.stays, r.known)
 	if !s.adHoc {
 		q.presence.enter(in.Namespace, in.Client)

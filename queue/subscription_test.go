@@ -144,14 +144,38 @@ func TestExceptLeavesOut(t *testing.T) {
 	}
 }
 
-func TestPositionBeyondTheHeadIsTheHead(t *testing.T) {
+// A position that nobody was ever given is told of, and costs nothing else: it goes on at
+// the head.
+func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 	q := open(t, pgtest.Database(t))
-	appendOne(t, q, emit("r", "1"))
+	head := appendOne(t, q, emit("r", "1")).Cursor
+	until(t, "the instance has it", func() bool { return q.Head() == head })
 	invented := queue.Cursor{Log: q.Head().Log, Offset: queue.MaxOffset}
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: invented})
-	appendOne(t, q, emit("r", "2"))
-	if got := next(t, s, 1); got[0] != "2" {
-		t.Errorf("got %v", got)
+	want := queue.Gap{From: invented, To: head, Reason: queue.GapRewound}
+	for name, in := range map[string]queue.Interest{
+		"backend": {Rooms: []queue.Room{room("r")}, After: invented}, "client": {Client: client("bob"), After: invented},
+	} {
+		s := subscribe(t, q, in)
+		b := must[queue.Batch](t)(s.Poll(t.Context(), 10))
+		if b.Gap == nil || *b.Gap != want || len(b.Events) > 0 {
+			t.Errorf("%s: gap %v, want %v, and %d events", name, b.Gap, want, len(b.Events))
+		}
+		e := emit("*", "2")
+		if name == "backend" {
+			e = emit("r", "2")
+		}
+		head = appendOne(t, q, e).Cursor
+		want.To = head
+		if got := next(t, s, 1); got[0] != "2" {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+	h := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, invented, 10))
+	if h.Gap == nil || *h.Gap != want {
+		t.Errorf("history: gap %v, want %v", h.Gap, want)
+	}
+	if _, err := q.Ack(t.Context(), ns, client("bob"), invented); !errors.Is(err, queue.ErrBeyondHead) {
+		t.Errorf("ack: %v", err)
 	}
 }
 

@@ -16,6 +16,7 @@ type tail struct {
 
 	mu    sync.RWMutex
 	log   string
+	run   Offset // the open one of its lineage: nothing of another history gets in
 	head  Offset
 	floor Offset
 	ring  fifo // all events, oldest first
@@ -43,10 +44,10 @@ const eventOverhead = 512
 
 func (e *Event) size() int { return 2*len(e.Data) + eventOverhead }
 
-func newTail(log string, head Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
+func newTail(l *lineage, head Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
 	return &tail{
 		maxEvents: maxEvents, maxBytes: maxBytes, dropped: dropped,
-		log: log, head: head, floor: head,
+		log: l.log, run: l.open(), head: head, floor: head,
 		rooms:   map[roomKey]*roomTail{},
 		clients: map[clientRef]map[*Subscription]struct{}{},
 	}
@@ -60,10 +61,10 @@ func (t *tail) position() Cursor {
 
 // extend adds what came right after prev. It refuses, changing nothing, when the
 // tail does not end at prev: then something is in between, to be read first.
-func (t *tail) extend(log string, prev, head Offset, events []*Event) bool {
+func (t *tail) extend(l *lineage, prev, head Offset, events []*Event) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.log != log || t.head != prev {
+	if !t.isOf(l) || t.head != prev {
 		return false
 	}
 	t.push(events)
@@ -73,28 +74,54 @@ func (t *tail) extend(log string, prev, head Offset, events []*Event) bool {
 
 // merge adds events read from Postgres after a position the tail had passed or
 // stood at; those it has meanwhile got are left out. head is how far was read.
-func (t *tail) merge(log string, head Offset, events []*Event) {
+func (t *tail) merge(l *lineage, head Offset, events []*Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.log != log || head <= t.head {
+	if !t.isOf(l) || head <= t.head {
 		return
 	}
 	t.push(slices.DeleteFunc(events, func(e *Event) bool { return e.Offset <= t.head }))
 	t.head = head
 }
 
-// reset starts the tail anew, empty, at another position: the log was replaced,
-// or retention overtook the tail. Everybody is woken to find out.
-func (t *tail) reset(log string, head Offset) {
+// isOf reports whether the tail is of this history. The caller holds the lock.
+func (t *tail) isOf(l *lineage) bool { return t.log == l.log && t.run == l.open() }
+
+// adopt goes on in another history, whose newest event is at head. What the tail has is
+// kept if all of it is of that history, too, which it is when the last of it is: no
+// offset is given out twice. Members may have changed in any case. kept: it was.
+func (t *tail) adopt(l *lineage, head Offset) (kept bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.log, t.head, t.floor = log, head, head
-	t.ring, t.bytes = fifo{}, 0
-	for _, subs := range t.clients {
-		for s := range subs {
-			s.known = unread // what happened in between may be about the client
-		}
+	_, kept = l.place(t.head, head)
+	kept = kept && t.log == l.log && t.head >= l.floor
+	t.log, t.run = l.log, l.open()
+	if !kept {
+		t.clear(head)
+		return false
 	}
+	t.unread()
+	for _, r := range t.rooms {
+		r.wake()
+	}
+	t.heard(nil)
+	return true
+}
+
+// reset starts the tail anew, empty, at another position: retention overtook it.
+func (t *tail) reset(l *lineage, head Offset) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isOf(l) && t.head < head {
+		t.clear(head)
+	}
+}
+
+// clear empties the tail. Everybody is woken to find out. The caller holds the lock.
+func (t *tail) clear(head Offset) {
+	t.head, t.floor = head, head
+	t.ring, t.bytes = fifo{}, 0
+	t.unread()
 	for key, r := range t.rooms {
 		r.events = fifo{}
 		if r.wake(); len(r.subs) == 0 {
@@ -102,6 +129,16 @@ func (t *tail) reset(log string, head Offset) {
 		}
 	}
 	t.heard(nil)
+}
+
+// unread has the stays of every client asked for again: what happened in between may be
+// about them. The caller holds the lock.
+func (t *tail) unread() {
+	for _, subs := range t.clients {
+		for s := range subs {
+			s.known = unread
+		}
+	}
 }
 
 func (t *tail) push(events []*Event) {

@@ -17,7 +17,9 @@ func (i *inbox) setLog(log string) {
 
 // skip goes over a gap and reports whether it is news.
 func (i *inbox) skip(g Gap) bool {
-	if g.Reason == "log" {
+	// Only retention leaves the offsets what they were: anything else may lead back, to
+	// events that came instead of those seen.
+	if g.Reason != "pruned" {
 		i.offset = 0
 	}
 	i.cursor = g.To

@@ -36,7 +36,12 @@ func readPidfile(data string) (pidfile, error) {
 	if err != nil || pid <= 0 {
 		return pidfile{}, nil //nolint:nilerr // being written, or empty after a power cut; Postgres judges it itself
 	}
-	return pidfile{pid: pid, ready: len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"}, nil
+	status := ""
+	if len(lines) > 7 {
+		status = strings.TrimSpace(lines[7])
+	}
+	// A standby, or a recovery that is still under way, takes connections as well.
+	return pidfile{pid: pid, ready: status == "ready" || status == "standby"}, nil
 }
 
 // awaitPrevious waits for the postmaster of a process that was just killed: it

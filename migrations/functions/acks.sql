@@ -1,25 +1,16 @@
 -- Acknowledgements: how far clients have come.
 
 -- ack moves stored cursors forward, never back, and stores clients that nobody knows.
--- Each client is named once, in the order of (ns, client COLLATE "C"); stored has what
+-- Each client is named once, in the order of (ns, client COLLATE "C"); it returns what
 -- is stored then, in the same order.
---
--- When the log or generation is not the current one, the positions are of another log,
--- or ns may be wrong: nothing is stored, as in append.
-CREATE OR REPLACE FUNCTION culvert.ack(ns integer[], client text[], position_ bigint[],
-                            INOUT log text, INOUT generation bigint, OUT stored bigint[])
+CREATE OR REPLACE FUNCTION culvert.ack(ns integer[], client text[], position_ bigint[], generation bigint) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    l culvert.log;
+    stored bigint[];
 BEGIN
     PERFORM culvert.durable();
-    SELECT * INTO l FROM culvert.log;
-    IF log <> l.id OR generation <> l.generation THEN
-        log := l.id;
-        generation := l.generation;
-        RETURN;
-    END IF;
+    PERFORM culvert.check_ids(generation);
     WITH moved AS (
          INSERT INTO culvert.clients AS c (namespace_id, name, cursor)
          SELECT a.ns, a.client, a.position_
@@ -29,5 +20,6 @@ BEGIN
             SET cursor = greatest(c.cursor, excluded.cursor), seen_at = clock_timestamp()
          RETURNING c.namespace_id, c.name, c.cursor)
     SELECT array_agg(m.cursor ORDER BY m.namespace_id, m.name COLLATE "C") INTO stored FROM moved m;
+    RETURN stored;
 END
 $$;

@@ -170,7 +170,7 @@ BEGIN
     PERFORM culvert.durable();
     PERFORM pg_advisory_xact_lock(1668639862, 1);
     SELECT * INTO l FROM culvert.log;
-    IF l.started <> pg_postmaster_start_time() THEN
+    IF culvert.recognised(l.started, l.database, l.self) IS NOT TRUE THEN
         PERFORM culvert.recognise();
         SELECT * INTO l FROM culvert.log;
     END IF;

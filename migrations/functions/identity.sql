@@ -1,60 +1,151 @@
--- Which log this is, and how it is told from a copy or a restore.
+-- Which log this is, and how a server that lost some of it is told.
 
--- recognise compares the server it runs on with the one seen last. Another
--- timeline of the same cluster is a promotion or a recovery to an earlier moment:
--- what was lost may include whole slices, so offsets go on 1,000 slices later.
--- None that was lost is then given to another event, and old cursors stay valid
--- and below the head. Another cluster or database is a copy or a
--- restore: this is another log from here on. The caller holds the append lock.
+-- recognised tells whether the log was at work in this very place before: on this
+-- start of the server, in this database, in this table. Any restore, failover,
+-- snapshot put back, copy or upgrade changes one of them, and nothing that a managed
+-- server withholds is asked for.
+CREATE OR REPLACE FUNCTION culvert.recognised(started timestamptz, database oid, self oid) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT started = pg_postmaster_start_time()
+       AND self = 'culvert.log'::regclass
+       AND database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+END;
+
+-- check_ids raises CV001 unless ids looked up in a generation are true in the caller's
+-- snapshot. Every statement that is given the id of a namespace, room or handler asks:
+-- behind a pooler a connection lives on while the server behind it becomes another.
+CREATE OR REPLACE FUNCTION culvert.check_ids(known bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+       SELECT FROM culvert.log l
+        WHERE l.generation = known AND culvert.recognised(l.started, l.database, l.self)) THEN
+        RETURN true;
+    END IF;
+    RAISE EXCEPTION 'ids of generation % are not those of this database any more', known USING ERRCODE = 'CV001';
+END
+$$;
+
+-- clock_offset is the offset of this moment: a slice of 10^9 for every 10 minutes since
+-- 2025. No log gives out offsets as fast, so what the clock says now is above all that
+-- was given out before, also by servers whose data is lost. It stays below 2^53 until 2196.
+CREATE OR REPLACE FUNCTION culvert.clock_offset() RETURNS bigint
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+    SELECT floor(extract(epoch FROM clock_timestamp() - timestamptz '2025-01-01 00:00:00+00') * (1000000000 / 600.0))::bigint;
+END;
+
+-- begin_run closes the open run at the last position the database knows and opens
+-- another one, above `beyond` and above all that may have been given out by a server
+-- that lost its data: where the clock says, or, when the log is ahead of the clock,
+-- 1,000 slices and a random number of up to 1,000 later. The caller holds the append
+-- lock. A run without events is moved instead, so that a server that crashes again
+-- and again leaves nothing behind.
+CREATE OR REPLACE FUNCTION culvert.begin_run(beyond bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    l     culvert.log;
+    known bigint;
+    used  bigint;
+    base  bigint;
+BEGIN
+    SELECT * INTO l FROM culvert.log;
+    -- The counter may have got here without the events that it counted.
+    SELECT greatest(l.floor, max(e."offset")) INTO known FROM culvert.events e;
+    SELECT greatest(known, max(n.floor), max(n.born)) INTO known FROM culvert.namespaces n;
+    SELECT greatest(o.last_value, known, beyond, l.slice::bigint * 1000000000 - 1) INTO used FROM culvert.offsets o;
+    base := culvert.clock_offset();
+    IF base <= used OR base >= 9000000 * 1000000000::bigint THEN
+        base := used + ((1000 + 1000 * random()) * 1000000000)::bigint;
+    END IF;
+
+    UPDATE culvert.runs r SET last = known WHERE r.last IS NULL AND r.first <= known;
+    DELETE FROM culvert.runs r WHERE r.last IS NULL;
+    INSERT INTO culvert.runs (first) VALUES (base);
+    IF base / 1000000000 > l.slice THEN
+        PERFORM culvert.open_slice((base / 1000000000)::integer, known);
+    END IF;
+    PERFORM setval('culvert.offsets', base);
+    UPDATE culvert.log SET generation = DEFAULT;
+END
+$$;
+
+-- recognise makes a log at home where it is now. Another cluster or database is a copy
+-- or a dump, which may live beside the original: it is another log from here on. In
+-- any case offsets go on in a new run, and ids are looked up again. The caller holds
+-- the append lock.
 CREATE OR REPLACE FUNCTION culvert.recognise() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     old culvert.log;
     new culvert.log;
 BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'the server is a standby' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
     SELECT * INTO old FROM culvert.log;
     new := old;
     new.started := pg_postmaster_start_time();
-    new.timeline := substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
+    new.self := 'culvert.log'::regclass;
     SELECT d.oid INTO new.database FROM pg_database d WHERE d.datname = current_database();
     BEGIN
         SELECT c.system_identifier INTO new.cluster FROM pg_control_system() c;
-    EXCEPTION WHEN insufficient_privilege THEN
-        new.cluster := coalesce(old.cluster, 0); -- then only the database tells a copy
+    EXCEPTION WHEN OTHERS THEN -- a managed server refuses it in its own way: then only the database tells a copy
+        new.cluster := coalesce(old.cluster, 0);
     END;
-    IF old.id IS NULL OR (new.cluster, new.database) IS DISTINCT FROM (old.cluster, old.database) THEN
-        new.id := substr(md5(gen_random_uuid()::text), 1, 8);
-    END IF;
     IF old.id IS NULL THEN
+        new.id := substr(md5(gen_random_uuid()::text), 1, 8);
         PERFORM culvert.make_slice(0);
         INSERT INTO culvert.slices (n) VALUES (0);
-        INSERT INTO culvert.log (id, slice, started, cluster, database, timeline)
-        VALUES (new.id, 0, new.started, new.cluster, new.database, new.timeline);
+        INSERT INTO culvert.runs (first) VALUES (0);
+        INSERT INTO culvert.log (id, slice, started, cluster, database, self)
+        VALUES (new.id, 0, new.started, new.cluster, new.database, new.self);
         RETURN;
     END IF;
+    IF new.database <> old.database OR new.cluster <> old.cluster AND old.cluster <> 0 THEN
+        new.id := substr(md5(gen_random_uuid()::text), 1, 8);
+    END IF;
     UPDATE culvert.log SET id = new.id, started = new.started, cluster = new.cluster,
-           database = new.database, timeline = new.timeline;
-    IF (new.id, new.timeline) IS DISTINCT FROM (old.id, old.timeline) THEN
-        UPDATE culvert.log SET generation = DEFAULT;
-    END IF;
-    IF new.id <> old.id THEN
-        PERFORM culvert.next_slice();
-    ELSIF new.timeline <> old.timeline THEN
-        PERFORM culvert.next_slice(1000);
-    END IF;
+           database = new.database, self = new.self;
+    PERFORM culvert.begin_run(0);
 END
 $$;
 
--- open is what an instance calls when it starts: it recognises the log, says how
--- long keys are remembered, and returns the log's identity and its head.
-CREATE OR REPLACE FUNCTION culvert.open(dedup_ interval, OUT log text, OUT head bigint, OUT floor bigint)
+-- open is what an instance calls when it starts, and whenever its ids are not those of
+-- the database any more. It says how long keys are remembered, and returns what the
+-- instance then knows: the log's identity, its head and floor, its runs in order, and
+-- the generation of its ids.
+CREATE OR REPLACE FUNCTION culvert.open(dedup_ interval, OUT log text, OUT head bigint, OUT floor bigint,
+                             OUT generation bigint, OUT firsts bigint[], OUT lasts bigint[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(1668639862, 1);
-    PERFORM culvert.recognise();
+    PERFORM culvert.lock_log();
     UPDATE culvert.log l SET dedup = dedup_ WHERE l.dedup <> dedup_;
-    SELECT l.id, l.floor, greatest(l.floor, (SELECT max(e."offset") FROM culvert.events e))
-      INTO log, floor, head
+    SELECT l.id, l.floor, greatest(l.floor, (SELECT max(e."offset") FROM culvert.events e)), l.generation
+      INTO log, floor, head, generation
       FROM culvert.log l;
+    SELECT array_agg(r.first ORDER BY r.first), array_agg(r.last ORDER BY r.first) INTO firsts, lasts FROM culvert.runs r;
+END
+$$;
+
+-- restored begins a new run for a restore that the log cannot see by itself, for rows were
+-- put back under a running server. With a position, it does so unless the log has got
+-- there: an instance that was there before is the proof that the log lost its end.
+-- head is the last position kept, and first where offsets go on.
+CREATE OR REPLACE FUNCTION culvert.restored(proof bigint DEFAULT NULL, OUT log text, OUT head bigint, OUT first bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    l culvert.log;
+    n bigint;
+BEGIN
+    l := culvert.lock_log();
+    SELECT o.last_value INTO n FROM culvert.offsets o;
+    IF proof IS NULL OR proof > n THEN
+        PERFORM culvert.begin_run(coalesce(proof, 0));
+    END IF;
+    log := l.id;
+    SELECT max(r.last), max(r.first) INTO head, first FROM culvert.runs r;
+    PERFORM pg_notify('culvert', first::text);
 END
 $$;

@@ -117,7 +117,8 @@ BEGIN
          CROSS JOIN LATERAL (
                SELECT s.n, s.last
                  FROM culvert.slices s
-                WHERE s.last > n.floor AND s.closed_at < clock_timestamp() - coalesce(n.retention, keep)
+                WHERE s.last > n.floor AND s.last >= s.n::bigint * 1000000000 -- not an empty one
+                  AND s.closed_at < clock_timestamp() - coalesce(n.retention, keep)
                 ORDER BY s.n LIMIT 1) s
          WHERE n.name IS NOT NULL AND coalesce(n.retention, keep) < longest
          GROUP BY s.n, s.last

@@ -17,10 +17,10 @@
 -- an offset, at least one row, with NULL for the event when there is none. An
 -- event in several rooms is several rows; the limit on bytes does not split them,
 -- the one on rows may.
-CREATE OR REPLACE FUNCTION culvert.follow(after bigint, rows_ integer, bytes_ bigint)
+CREATE OR REPLACE FUNCTION culvert.follow(ids bigint, after bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
-               reply_until timestamptz)
+               reply_until timestamptz, counter bigint)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
@@ -32,7 +32,7 @@ BEGIN
               FROM culvert.rooms r
               JOIN culvert.namespaces n ON n.id = r.namespace_id
              WHERE r.id = e.room_id),
-           0::bigint, e.reply_until
+           0::bigint, e.reply_until, (SELECT o.last_value FROM culvert.offsets o)
       FROM culvert.log l
       LEFT JOIN LATERAL (
            SELECT *, sum(octet_length(next.data)) OVER (
@@ -42,6 +42,7 @@ BEGIN
                     WHERE events."offset" > after
                     ORDER BY events."offset", events.room_id
                     LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
+     WHERE culvert.check_ids(ids)
      ORDER BY e."offset", e.room_id;
 END
 $$;
@@ -50,16 +51,16 @@ $$;
 -- bytes of rooms of a namespace after an offset and its floor and up to another, in
 -- order; no row at all for a namespace that was deleted. Each room counts from since to
 -- until, and may stand several times with different ones. The first row has the log,
--- the floor, the namespace in place, and in pruned the last offset that retention took
+-- the floor, the counter, the namespace in place, and in pruned the last offset that retention took
 -- from what was asked for, 0 for none; the others have only what is theirs, with the
 -- room in place. All is read in one snapshot. An event addressed to several of the rooms
 -- comes once, for the one whose name comes first. Data past the limit on bytes is not
 -- fetched: its length is known without it.
-CREATE OR REPLACE FUNCTION culvert.page(namespace_id integer, rooms text[], since bigint[], until bigint[],
+CREATE OR REPLACE FUNCTION culvert.page(ids bigint, namespace_id integer, rooms text[], since bigint[], until bigint[],
                              after bigint, upto bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
-               reply_until timestamptz)
+               reply_until timestamptz, counter bigint)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
@@ -73,7 +74,7 @@ BEGIN
     SELECT greatest(after, n.floor) INTO start FROM culvert.namespaces n WHERE n.id = ns;
     RETURN QUERY
     SELECT l.id, greatest(l.floor, n.floor), NULL::bigint, NULL::timestamptz, NULL::boolean, NULL, NULL, NULL::text[], NULL,
-           n.name, p.pruned, NULL::timestamptz
+           n.name, p.pruned, NULL::timestamptz, (SELECT o.last_value FROM culvert.offsets o)
       FROM culvert.log l
       JOIN culvert.namespaces n ON n.id = ns AND n.name IS NOT NULL
      CROSS JOIN LATERAL (
@@ -81,8 +82,9 @@ BEGIN
              FROM unnest(rooms, since, until) AS s (name, since, until)
              JOIN culvert.rooms r ON r.namespace_id = ns AND r.name = s.name
             WHERE r.pruned > greatest(after, s.since) AND s.until > after) p
+     WHERE culvert.check_ids(ids)
      UNION ALL
-    SELECT NULL, NULL, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.name, NULL, e.reply_until
+    SELECT NULL, NULL, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.name, NULL, e.reply_until, NULL
       FROM (SELECT *, sum(octet_length(next.data)) OVER (
                    ORDER BY next."offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
               FROM (SELECT DISTINCT ON (e."offset") e.*, r.name

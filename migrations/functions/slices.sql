@@ -17,34 +17,63 @@ BEGIN
 END
 $$;
 
--- next_slice closes the open slice and opens the one after it, or the one after
--- skip others; partitions made ahead for these become empty slices, for prune to
--- drop. The caller holds the append lock. It can be repeated after a rollback
--- that left the counter moved.
-CREATE OR REPLACE FUNCTION culvert.next_slice(skip integer DEFAULT 0) RETURNS bigint
+-- next_slice closes the open slice and opens the one after it. The caller holds the
+-- append lock. It can be repeated after a rollback that left the counter moved.
+CREATE OR REPLACE FUNCTION culvert.next_slice() RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    after  integer;
     opened integer;
-    base   bigint;
+    used   bigint;
 BEGIN
-    SELECT l.slice + 1 INTO after FROM culvert.log l;
-    opened := after + skip;
-    base := opened::bigint * 1000000000 - 1;
-    UPDATE culvert.log SET slice = opened; -- before the tables, which prune may be waiting for
-    PERFORM culvert.make_slice(opened);
-    UPDATE culvert.slices s
-       SET closed_at = clock_timestamp(),
-           last = (SELECT least(o.last_value, after::bigint * 1000000000 - 1) FROM culvert.offsets o)
-     WHERE s.n = after - 1;
-    INSERT INTO culvert.slices (n, closed_at, last)
-    SELECT n, clock_timestamp(), n::bigint * 1000000000 - 1
-      FROM generate_series(after, opened - 1) n
-     WHERE to_regclass('culvert.events_' || n) IS NOT NULL;
-    INSERT INTO culvert.slices (n) VALUES (opened);
-    RETURN setval('culvert.offsets', base);
+    SELECT l.slice + 1 INTO opened FROM culvert.log l;
+    SELECT least(o.last_value, opened::bigint * 1000000000 - 1) INTO used FROM culvert.offsets o;
+    PERFORM culvert.open_slice(opened, used);
+    RETURN setval('culvert.offsets', opened::bigint * 1000000000 - 1);
 END
 $$;
+
+-- open_slice closes the open slice, the last position of which is used, and opens slice n,
+-- which may be a later one than the next. Partitions made ahead for those between,
+-- and a slice that is closed without an event, are empty slices: their last position is
+-- that before their first offset, and prune drops them at once.
+CREATE OR REPLACE FUNCTION culvert.open_slice(n integer, used bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    closed integer;
+BEGIN
+    SELECT l.slice INTO closed FROM culvert.log l;
+    PERFORM culvert.make_slice(n);
+    UPDATE culvert.slices s
+       SET closed_at = clock_timestamp(),
+           last = CASE WHEN EXISTS (SELECT FROM culvert.events e
+                                     WHERE e."offset" >= closed::bigint * 1000000000 AND e."offset" < (closed + 1)::bigint * 1000000000)
+                       THEN used
+                       ELSE closed::bigint * 1000000000 - 1
+                  END
+     WHERE s.n = closed;
+    INSERT INTO culvert.slices (n, closed_at, last)
+    SELECT ahead.n, clock_timestamp(), ahead.n::bigint * 1000000000 - 1
+      FROM (SELECT substr(c.relname, 8)::integer AS n
+              FROM pg_inherits i
+              JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = 'culvert.events'::regclass) ahead
+     WHERE ahead.n > closed AND ahead.n < n;
+    INSERT INTO culvert.slices (n) VALUES (n);
+    UPDATE culvert.log SET slice = n;
+END
+$$;
+
+-- given_out is how many offsets were given out after a position, without what lies
+-- between slices and between runs.
+CREATE OR REPLACE FUNCTION culvert.given_out(after bigint) RETURNS bigint
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT coalesce(sum(greatest(0,
+                    least(coalesce(s.last, o.last_value), coalesce(r.last, o.last_value))
+                  - greatest(s.n::bigint * 1000000000 - 1, r.first, after))), 0)::bigint
+      FROM culvert.slices s, culvert.runs r, culvert.offsets o;
+END;
 
 -- roll opens the next slice once the open one has events and is as old or as
 -- full as allowed, and makes the two after it ahead of time. It returns the open slice.
@@ -54,9 +83,9 @@ DECLARE
     open culvert.slices;
     used bigint;
 BEGIN
-    PERFORM pg_advisory_xact_lock(1668639862, 1);
+    PERFORM culvert.lock_log();
     SELECT s.* INTO open FROM culvert.slices s JOIN culvert.log l ON l.slice = s.n;
-    SELECT o.last_value - greatest(open.n::bigint * 1000000000 - 1, 0) INTO used FROM culvert.offsets o;
+    used := culvert.given_out(open.n::bigint * 1000000000 - 1);
     IF used > 0 AND (open.opened_at <= clock_timestamp() - grain OR used >= max_events) THEN
         PERFORM culvert.next_slice();
         open.n := open.n + 1;
@@ -70,7 +99,8 @@ $$;
 -- prune drops the oldest slice if it was closed longer than keep ago, and longer
 -- than any namespace keeps its events, or if the slices after it hold keep_events
 -- (0: any number) without it; one slice a call, so that a clock that jumps ahead
--- costs little before somebody notices. It returns the dropped slice, or NULL.
+-- costs little before somebody notices. It returns the dropped slice, or NULL. Slices
+-- in which nothing is go beside it.
 --
 -- DROP needs the table for itself for a moment, and whoever comes while it waits
 -- waits behind it: so it waits 20 ms at the most, lets the others pass, and tries
@@ -79,46 +109,58 @@ $$;
 CREATE OR REPLACE FUNCTION culvert.prune(keep interval, keep_events bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    old culvert.slices;
-    rest bigint;
+    old   culvert.slices;
+    empty integer[];
+    due   boolean;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1668639862, 2) THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO old FROM culvert.slices s WHERE s.closed_at IS NOT NULL ORDER BY s.n LIMIT 1;
-    IF old.n IS NULL THEN
-        RETURN NULL;
-    END IF;
+    SELECT coalesce(array_agg(e.n), '{}') INTO empty
+      FROM (SELECT s.n FROM culvert.slices s WHERE s.last < s.n::bigint * 1000000000 ORDER BY s.n LIMIT 10) e;
+    SELECT * INTO old FROM culvert.slices s
+     WHERE s.closed_at IS NOT NULL AND s.last >= s.n::bigint * 1000000000
+     ORDER BY s.n LIMIT 1;
     SELECT greatest(keep, max(n.retention)) INTO keep FROM culvert.namespaces n;
-    SELECT coalesce(sum(coalesce(s.last, o.last_value) - (s.n::bigint * 1000000000 - 1)), 0) INTO rest
-      FROM culvert.slices s, culvert.offsets o
-     WHERE s.n > old.n;
-    IF NOT (old.closed_at < clock_timestamp() - keep OR keep_events > 0 AND rest >= keep_events) THEN
+    due := coalesce(old.closed_at < clock_timestamp() - keep OR keep_events > 0 AND culvert.given_out(old.last) >= keep_events, false);
+    IF NOT due THEN
+        old.n := NULL;
+    END IF;
+    IF NOT due AND empty = '{}' THEN
         RETURN NULL;
     END IF;
 
-    EXECUTE format(
-        'WITH touched AS (
-              UPDATE culvert.rooms r SET pruned = greatest(r.pruned, gone.last)
-                FROM (SELECT room_id, max("offset") AS last FROM culvert.%I GROUP BY room_id) gone
-               WHERE r.id = gone.room_id
-              RETURNING r.namespace_id, r.pruned)
-         UPDATE culvert.namespaces n SET pruned = greatest(n.pruned, t.pruned)
-           FROM (SELECT namespace_id, max(pruned) AS pruned FROM touched GROUP BY namespace_id) t
-          WHERE n.id = t.namespace_id', 'events_' || old.n);
-    UPDATE culvert.log SET floor = greatest(floor, old.last);
-    DELETE FROM culvert.slices s WHERE s.n = old.n;
+    IF due THEN
+        EXECUTE format(
+            'WITH touched AS (
+                  UPDATE culvert.rooms r SET pruned = greatest(r.pruned, gone.last)
+                    FROM (SELECT room_id, max("offset") AS last FROM culvert.%I GROUP BY room_id) gone
+                   WHERE r.id = gone.room_id
+                  RETURNING r.namespace_id, r.pruned)
+             UPDATE culvert.namespaces n SET pruned = greatest(n.pruned, t.pruned)
+               FROM (SELECT namespace_id, max(pruned) AS pruned FROM touched GROUP BY namespace_id) t
+              WHERE n.id = t.namespace_id', 'events_' || old.n);
+        UPDATE culvert.log SET floor = greatest(floor, old.last);
+        DELETE FROM culvert.runs r WHERE r.last < old.last;
+        -- A stay that is over explains a gap to a client that has not come past it.
+        DELETE FROM culvert.memberships m USING culvert.clients c
+         WHERE c.id = m.client_id AND m.until <= least(old.last, c.cursor);
+    END IF;
+    DELETE FROM culvert.slices s WHERE s.n = old.n OR s.n = ANY (empty);
 
     PERFORM set_config('lock_timeout', '20ms', true);
     FOR try IN 1..40 LOOP
         BEGIN
-            EXECUTE format('DROP TABLE culvert.%I', 'events_' || old.n);
+            EXECUTE 'DROP TABLE ' || (
+                SELECT string_agg(format('culvert.%I', 'events_' || n), ', ')
+                  FROM unnest(empty || old.n) n
+                 WHERE n IS NOT NULL);
             RETURN old.n;
         EXCEPTION WHEN lock_not_available THEN
             PERFORM pg_sleep(0.01 * random() + 0.005);
         END;
     END LOOP;
-    RAISE EXCEPTION 'slice % is being read and could not be dropped', old.n
+    RAISE EXCEPTION 'slice % is being read and could not be dropped', coalesce(old.n, empty[1])
         USING ERRCODE = 'lock_not_available', HINT = 'It is tried again; a long query on culvert.events holds it.';
 END
 $$;

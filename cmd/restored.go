@@ -1,0 +1,44 @@
+package cmd
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+func (p *process) restoredCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "restored",
+		Short: "Tell Culvert that rows were put back under a running Postgres",
+		Long: `A restore that starts Postgres again needs nothing: Culvert notices it by itself. Run
+this after one that does not, once it is complete: rows put back into tables that
+stayed (pg_restore --data-only, logical replication, by hand), or a switch to another
+server that was running all the time.
+
+Offsets then go on far above any that may have been given out, instances drop what
+they remember, and clients that were ahead of the restored log get a gap of reason
+'rewound' and all that comes instead. Instances may run meanwhile. Run without need, it
+costs nobody an event.
+
+The database is that of --listen-database-url or --database-url. The private Postgres of
+'culvert serve' prints its own at start; what is put back there with 'serve' stopped
+needs nothing.`,
+		Example: `  culvert restored --database-url postgres://culvert:secret@db:5432/culvert`,
+		Args:    noArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return p.operate(c, p.restored) },
+	}
+	addSettings(c, "database-url", "listen-database-url")
+	return c
+}
+
+func (p *process) restored(c *cobra.Command, o *queue.Operator) error {
+	r, err := o.Restored(c.Context())
+	if err != nil {
+		return oneLine(err)
+	}
+	fmt.Fprintf(p.stdout, "log %s keeps everything up to offset %d and goes on after %d\n", r.Last.Log, r.Last.Offset, r.First.Offset)
+	p.say("every instance reads its ids and members again; clients beyond offset %d get a gap of reason 'rewound'", r.Last.Offset)
+	return nil
+}

@@ -1,0 +1,377 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/localpg"
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/migrations"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// server is a Postgres with the schema, for one test alone.
+func server(t *testing.T, settings map[string]string) *localpg.Server {
+	t.Helper()
+	s := pgtest.NewServer(t, localpg.Options{Settings: settings})
+	if err := migrations.Up(t.Context(), s.DSN()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// given is every offset that a test was given, in whatever history.
+type given struct {
+	mu  sync.Mutex
+	all map[queue.Offset]string
+}
+
+// add fails the test when an offset was given to another event before.
+func (g *given) add(t testing.TB, o queue.Offset, data string) {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.all == nil {
+		g.all = map[queue.Offset]string{}
+	}
+	if before, again := g.all[o]; again {
+		t.Errorf("offset %d is that of %s and of %s", o, before, data)
+	}
+	g.all[o] = data
+}
+
+// emit appends until Postgres takes it, and remembers the offset.
+func (g *given) emit(t testing.TB, q *queue.Queue, e queue.Emit) queue.Cursor {
+	t.Helper()
+	var c queue.Cursor
+	until(t, "the emit is taken", func() bool {
+		r, err := q.Append(t.Context(), []queue.Emit{e})
+		if err != nil && !errors.Is(err, queue.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		if err == nil {
+			c = r[0].Cursor
+		}
+		return err == nil
+	})
+	g.add(t, c.Offset, e.Data.JSON())
+	return c
+}
+
+// rewound takes the gap that a subscription is to get next; from is zero where it may have
+// moved with the head.
+func rewound(t testing.TB, s *queue.Subscription, from, to queue.Cursor) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		b, err := s.Next(ctx, 100)
+		if errors.Is(err, queue.ErrUnavailable) {
+			continue // it is asked again, as api does
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := queue.Gap{From: from, To: to, Reason: queue.GapRewound}
+		if b.Gap != nil && from.IsZero() {
+			want.From = b.Gap.From
+		}
+		if b.Gap == nil || *b.Gap != want {
+			t.Fatalf("got gap %v and %d events, want %v", b.Gap, len(b.Events), want)
+		}
+		return
+	}
+}
+
+// patient is next for a subscription that may meet a Postgres that is away.
+func patient(t testing.TB, s *queue.Subscription, n int) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []string
+	for len(got) < n {
+		b, err := s.Next(ctx, 100)
+		if err != nil && !errors.Is(err, queue.ErrUnavailable) {
+			t.Fatalf("after %v: %v", got, err)
+		}
+		if b.Gap != nil {
+			t.Fatalf("after %v: unexpected gap %v", got, *b.Gap)
+		}
+		for _, e := range b.Events {
+			got = append(got, e.Data)
+		}
+	}
+	return got
+}
+
+// A snapshot of the volume or a base backup is put back, without a new timeline and
+// without anybody saying so, twice in a row: whoever was ahead is told, gets all that came
+// instead, and no offset is given out twice.
+func TestABackupPutBackIsToldToWhoWasAhead(t *testing.T) {
+	for name, backup := range map[string]func(testing.TB, *localpg.Server) *pgtest.Copy{
+		"snapshot": pgtest.Snapshot, "base backup": pgtest.BaseBackup,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var offsets given
+			server := server(t, nil)
+			q := open(t, server.DSN())
+			bob := subscribe(t, q, queue.Interest{Client: client("bob")})
+			r := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+			var last queue.Cursor
+			for i := range 5 {
+				last = offsets.emit(t, q, emit("r", "%d", i))
+			}
+			next(t, r, 5)
+			copied := backup(t, server)
+			other := open(t, server.DSN()) // to be closed before the server goes
+			ahead := last
+			for round := range 2 {
+				for i := range 5 {
+					ahead = offsets.emit(t, q, emit("r", `"lost %d/%d"`, round, i))
+				}
+				patient(t, r, 5)
+				offsets.emit(t, other, emit("*", `"lost for bob"`))
+				patient(t, bob, 1)
+				bobAt := bob.Cursor()
+				copied.PutBack(t)
+
+				offsets.emit(t, other, emit("*", `"kept for bob %d"`, round))
+				offsets.emit(t, q, emit("r", `"kept %d"`, round))
+				rewound(t, r, ahead, last)
+				rewound(t, bob, bobAt, last)
+				if got, want := patient(t, r, 1), []string{fmt.Sprintf(`"kept %d"`, round)}; !slices.Equal(got, want) {
+					t.Errorf("r goes on with %v, want %v", got, want)
+				}
+				if got, want := patient(t, bob, 1), []string{fmt.Sprintf(`"kept for bob %d"`, round)}; !slices.Equal(got, want) {
+					t.Errorf("bob goes on with %v, want %v", got, want)
+				}
+
+				fresh := open(t, server.DSN()) // an instance that was not there before
+				for name, q := range map[string]*queue.Queue{"running": q, "started": fresh} {
+					late := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: ahead})
+					rewound(t, late, ahead, last)
+					next(t, late, 1)
+					h := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, ahead, 10))
+					if h.Gap == nil || h.Gap.Reason != queue.GapRewound || h.Gap.To != last {
+						t.Errorf("%s: history after a lost position: gap %v", name, h.Gap)
+					}
+					if _, err := q.Ack(t.Context(), ns, client("bob"), ahead); !errors.Is(err, queue.ErrBeyondHead) {
+						t.Errorf("%s: a lost position was acknowledged: %v", name, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// An instance that ran on while a backup was put back remembers ids of rooms and
+// namespaces that are those of others now.
+func TestABackupPutBackMixesNoRooms(t *testing.T) {
+	var offsets given
+	server := server(t, nil)
+	q := open(t, server.DSN())
+	offsets.emit(t, q, emit("r", "0"))
+	copied := pgtest.BaseBackup(t, server)
+	in := func(namespace, r, data string) queue.Emit {
+		e := emit(r, `"%s"`, data)
+		e.Namespace = mustParse(queue.ParseNamespace, namespace)
+		return e
+	}
+	secret, bank := in("default", "board of directors", "secret"), in("bank", "r", "money")
+	offsets.emit(t, q, secret)
+	offsets.emit(t, q, bank)
+	if _, err := q.Join(t.Context(), bank.Namespace, room("r"), client("teller"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Ack(t.Context(), bank.Namespace, client("teller"), q.Head()); err != nil {
+		t.Fatal(err)
+	}
+	copied.PutBack(t)
+
+	other := open(t, server.DSN())
+	public, game := in("default", "public", "for all"), in("game", "public", "for players")
+	for _, e := range []queue.Emit{public, game} { // they get the ids that q remembers
+		offsets.emit(t, other, e)
+	}
+	if _, err := q.ClientState(t.Context(), bank.Namespace, client("teller")); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("a client that is lost: %v", err)
+	}
+	if _, err := q.Join(t.Context(), bank.Namespace, room("r"), client("teller"), 0); err != nil {
+		t.Error(err)
+	}
+	offsets.emit(t, q, secret)
+	offsets.emit(t, q, bank)
+	if _, err := q.Ack(t.Context(), bank.Namespace, client("teller"), q.Head()); err != nil {
+		t.Error(err)
+	}
+	for _, q := range []*queue.Queue{q, other} {
+		for _, e := range []queue.Emit{public, game, secret, bank} {
+			h := must[queue.Batch](t)(q.History(t.Context(), e.Namespace, e.Rooms[0], queue.Client{}, queue.Cursor{}, 10))
+			var got []string
+			for _, found := range h.Events {
+				got = append(got, found.Data)
+			}
+			if want := []string{e.Data.JSON()}; !slices.Equal(got, want) {
+				t.Errorf("%s/%s has %v, want %v", e.Namespace, e.Rooms[0], got, want)
+			}
+		}
+		rooms := must[[]queue.RoomState](t)(q.Rooms(t.Context(), game.Namespace, queue.Room{}, 10))
+		members := must[[]queue.Member](t)(q.Members(t.Context(), game.Namespace, queue.Everyone, queue.Client{}, 10))
+		if len(rooms) != 1 || len(members) != 0 {
+			t.Errorf("game has rooms %v and members %v of others", rooms, members)
+		}
+	}
+}
+
+// Under load, by two instances: nothing that was stored after the backup was put back is
+// skipped, and no offset is given out twice.
+func TestABackupPutBackUnderLoad(t *testing.T) {
+	var offsets given
+	server := server(t, nil)
+	instances := []*queue.Queue{open(t, server.DSN()), open(t, server.DSN())}
+	offsets.emit(t, instances[0], emit("r", "0"))
+	copied := pgtest.BaseBackup(t, server)
+	readers := []*queue.Subscription{
+		subscribe(t, instances[0], queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("r")}}),
+		subscribe(t, instances[1], queue.Interest{Rooms: []queue.Room{room("r")}}),
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var emitting sync.WaitGroup
+	for i, q := range instances {
+		emitting.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				if r, err := q.Append(context.WithoutCancel(ctx), []queue.Emit{emit("r", `"%d-%d"`, i, n)}); err == nil {
+					offsets.add(t, r[0].Cursor.Offset, fmt.Sprintf("%d-%d", i, n))
+				}
+			}
+		})
+	}
+	before := func() int { offsets.mu.Lock(); defer offsets.mu.Unlock(); return len(offsets.all) }
+	for range 2 {
+		n := before()
+		until(t, "some are stored", func() bool { return before() > n+50 })
+		copied.PutBack(t)
+		n = before()
+		until(t, "some are stored after it", func() bool { return before() > n+50 })
+	}
+	stop()
+	emitting.Wait()
+	end := offsets.emit(t, instances[0], emit("r", `"end"`))
+
+	conn := connect(t, server.DSN())
+	var first, stored int
+	err := conn.QueryRow(t.Context(), `SELECT max(r.first), (SELECT count(*) FROM culvert.events e WHERE e."offset" > max(r.first)) FROM culvert.runs r`).Scan(&first, &stored)
+	if err != nil || stored < 50 {
+		t.Fatal(stored, err)
+	}
+	for i, s := range readers {
+		got := map[queue.Offset]bool{}
+		told := false
+		for s.Cursor() != end {
+			b, err := s.Next(t.Context(), 1000)
+			if err != nil && !errors.Is(err, queue.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			told = told || b.Gap != nil && b.Gap.Reason == queue.GapRewound
+			for _, e := range b.Events {
+				if int(e.Offset) > first {
+					got[e.Offset] = true
+				}
+			}
+		}
+		if len(got) != stored {
+			t.Errorf("reader %d got %d of %d events; told of a gap: %v", i, len(got), stored, told)
+		}
+	}
+}
+
+// Two recoveries from one base to one moment: what the first one gave out is lost with it.
+func TestPointInTimeRecoveryTwice(t *testing.T) {
+	var offsets given
+	archive := t.TempDir()
+	for dir := archive; dir != "/tmp" && dir != "/"; dir = parent(dir) {
+		open777(t, dir)
+	}
+	server := server(t, map[string]string{
+		"archive_mode": "on", "archive_command": "cp %p " + archive + "/%f", "wal_level": "replica",
+	})
+	q := open(t, server.DSN())
+	base := pgtest.BaseBackup(t, server)
+	last := offsets.emit(t, q, emit("r", "1"))
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: last})
+	sql(t, server.DSN(), `SELECT pg_create_restore_point('here')`)
+	ahead := offsets.emit(t, q, emit("r", `"lost 0"`))
+	conn := connect(t, server.DSN())
+	var segment string
+	if err := conn.QueryRow(t.Context(), `SELECT pg_walfile_name(pg_switch_wal())`).Scan(&segment); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the segment is archived", func() bool {
+		var n int
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_archiver WHERE last_archived_wal >= $1`, segment).Scan(&n)
+		return err == nil && n == 1
+	})
+	next(t, s, 1)
+	base.Write(t, "recovery.signal", "")
+	base.Write(t, "postgresql.auto.conf", "\nrestore_command = 'cp "+archive+"/%f %p'\nrecovery_target_name = 'here'\nrecovery_target_action = promote\nrecovery_target_timeline = current\n")
+	for i := range 2 {
+		base.PutBack(t)
+		next := offsets.emit(t, q, emit("r", `"after %d"`, i))
+		rewound(t, s, ahead, last)
+		if got := patient(t, s, 1); got[0] != fmt.Sprintf(`"after %d"`, i) {
+			t.Errorf("goes on with %v", got)
+		}
+		ahead = next
+	}
+}
+
+// A standby that was behind takes over: what was emitted from SQL there before the first
+// append has lower transaction ids than the old primary's. Until then it is unavailable.
+func TestALaggingStandbyIsPromoted(t *testing.T) {
+	var offsets given
+	primary := server(t, nil)
+	standby := pgtest.BaseBackup(t, primary)
+	standby.Write(t, "standby.signal", "")
+	second := standby.Start(t)
+	q := open(t, oneOf(t, primary.DSN(), second.DSN()))
+	last := offsets.emit(t, q, emit("r", "1")) // only the primary has it
+	s := subscribe(t, q, queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("r")}, After: last})
+	sql(t, primary.DSN(), `DO $$ BEGIN FOR i IN 1..300 LOOP PERFORM culvert.emit(room => 'x', event => 'e'); COMMIT; END LOOP; END $$`)
+	if _, err := q.Join(t.Context(), ns, room("x"), client("bob"), 0); err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, second.DSN())
+	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock(1668639862, 1)`); err != nil { // no append comes first
+		t.Fatal(err)
+	}
+	stop(t, primary)
+	for what, call := range map[string]func() error{
+		"emit": func() error { _, err := q.Append(t.Context(), []queue.Emit{emit("r", "9")}); return err },
+		"ack":  func() error { _, err := q.Ack(t.Context(), ns, client("bob"), last); return err },
+		"ping": func() error { return q.Ping(t.Context()) },
+	} {
+		if err := call(); !errors.Is(err, queue.ErrUnavailable) {
+			t.Errorf("%s at a standby: %v", what, err)
+		}
+	}
+	for _, statement := range []string{
+		`SELECT pg_promote()`, `SELECT culvert.emit(room => 'r', event => 'e', data => '"from SQL"')`, `SELECT pg_advisory_unlock(1668639862, 1)`,
+	} {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatal(statement, err)
+		}
+	}
+	rewound(t, s, queue.Cursor{}, queue.Cursor{Log: last.Log})
+	if got := patient(t, s, 1); got[0] != `"from SQL"` {
+		t.Errorf("got %v", got)
+	}
+	if state, err := q.ClientState(t.Context(), ns, client("bob")); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("a membership that is lost: %v, %v", state, err)
+	}
+	offsets.emit(t, q, emit("r", "2"))
+}
