@@ -375,3 +375,44 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 	}
 	offsets.emit(t, q, emit("r", "2"))
 }
+
+// A handler whose row is lost, or is another's now, is registered again: it runs what is
+// emitted after the restore, and nothing that is for another one.
+func TestABackupPutBackMixesNoHandlers(t *testing.T) {
+	var offsets given
+	server := server(t, nil)
+	q := open(t, server.DSN())
+	offsets.emit(t, q, emit("r", "0"))
+	copied := pgtest.BaseBackup(t, server)
+	ran := make(chan string, 100)
+	handle := func(q *queue.Queue, pattern string) {
+		t.Helper()
+		err := q.Handle(ns, pattern, func(_ context.Context, e *queue.Event) (any, error) {
+			ran <- pattern + " ran " + e.Name + " " + e.Data
+			return nil, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := func(event, data string) queue.Emit {
+		e := emit("r", "%s", data)
+		e.Event = mustParse(queue.ParseEventName, event)
+		return e
+	}
+	handle(q, "payment")
+	offsets.emit(t, q, named("payment", "1"))
+	if got := <-ran; got != "payment ran payment 1" {
+		t.Fatal(got)
+	}
+	copied.PutBack(t)
+	other := open(t, server.DSN())
+	handle(other, "mail") // it gets the id that q's had
+	offsets.emit(t, other, named("payment", "2"))
+	offsets.emit(t, q, named("mail", "3"))
+	got := []string{<-ran, <-ran}
+	slices.Sort(got)
+	if want := []string{"mail ran mail 3", "payment ran payment 2"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
