@@ -63,8 +63,8 @@ func TestHandlerGetsWhatItsPatternCovers(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
 	appendOne(t, a, named("order.early", "r", "0"))
-	orders := handle(t, a, "order.*_100%")
-	early := handle(t, a, "order.*", queue.Named("early"), queue.FromEarliest())
+	orders := handle(t, a, "order.*_100%", queue.Concurrency(1)) // in order
+	early := handle(t, a, "order.*", queue.Named("early"), queue.FromEarliest(), queue.Concurrency(1))
 	all := handle(t, b, "*", queue.Concurrency(1))
 	replies := handle(t, b, "culvert:*")
 	answered(t, a, ask(t, a, "r", 1), "", `"in the hidden room"`)
