@@ -49,7 +49,7 @@ func (b *ackBook) answered(client string, offset int64) {
 // asks for what is stored: neither may be below what anybody was answered before.
 func (s *soak) ack(ctx context.Context, c *caller, client string, goesOn func() bool) {
 	var mine headCursor
-	for ; goesOn(); c.pause(ctx, 80) {
+	for ; goesOn(); c.pause(ctx, 300) {
 		head, _ := s.facts.cursor.Load().(headCursor)
 		epoch, quiet := s.losses.now()
 		if mine.epoch != epoch || c.rnd.IntN(3) > 0 {

@@ -103,7 +103,11 @@ func (tr *truth) stored() {
 			tr.verdict.breaks("what was rolled back is never stored", "%s at %v", name, offsets)
 		}
 		if len(offsets) > 1 {
-			tr.verdict.breaks("a key is stored once", "%s stands at %v; key: %v", name, offsets, f.keyed)
+			promise := "a key is stored once"
+			if f.publisher == bothWays {
+				promise = oneKeyOneEvent
+			}
+			tr.verdict.breaks(promise, "%s stands at %v; key: %v", name, offsets, f.keyed)
 		}
 		for _, o := range offsets {
 			e := tr.at[o]

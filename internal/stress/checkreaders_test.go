@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -34,6 +35,9 @@ func meet(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
+// forgetful is how long after a loss an instance may deliver from memory what is gone.
+const forgetful = 5 * time.Second
+
 // inOrder checks that what is new to a reader is further on than all it had, and
 // returns what it saw.
 func (tr *truth) inOrder(f *follower) map[int64]bool {
@@ -45,6 +49,13 @@ func (tr *truth) inOrder(f *follower) map[int64]bool {
 		}
 		if saw[s.offset] {
 			tr.verdict.count("repeats to readers", 1)
+			continue
+		}
+		if one := tr.tookAny(s.offset); one != nil && s.at.After(one.end) {
+			// In the moments after a fault an instance may not know of it yet.
+			if s.at.After(one.end.Add(forgetful)) {
+				tr.verdict.breaks("what a fault took is not delivered any more", "%s saw %s at %d %v after %s", f.id, s.name, s.offset, s.at.Sub(one.end).Round(time.Millisecond), one.what)
+			}
 			continue
 		}
 		if s.offset < last {

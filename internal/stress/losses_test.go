@@ -109,7 +109,8 @@ func (s *soak) lose(ctx context.Context, what string, safe time.Time, replace fu
 		`SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'culvert' AND pid <> pg_backend_pid()`); err != nil {
 		return err
 	}
-	before, err := query[int64](ctx, s.primary, `SELECT coalesce(max("offset"), 0) FROM culvert.events`)
+	// Joins and leaves take offsets, too.
+	before, err := query[int64](ctx, s.primary, `SELECT greatest((SELECT max("offset") FROM culvert.events), (SELECT last_value FROM culvert.offsets))`)
 	if err != nil {
 		return err
 	}

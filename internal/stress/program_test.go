@@ -84,6 +84,7 @@ func (p *program) start(ctx context.Context) {
 			return
 		case <-p.gone:
 			p.verdict.note("%s ended before it was ready: %s", p.name, p.stderr.tail(2))
+			p.verdict.count("starts given up", 1)
 		case <-ctx.Done():
 		case <-time.After(time.Until(deadline)):
 		}

@@ -78,6 +78,7 @@ func (s *soak) run(ctx context.Context) error {
 		return err
 	}
 	reading()
+	s.verdict.closeBooks()
 	return s.check(ctx, followers, load)
 }
 

@@ -11,6 +11,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// bothWays stands for a publisher whose events come by HTTP and SQL, in any order.
+const bothWays = -1
+
+const oneKeyOneEvent = "one key and one content by HTTP and SQL is one event"
+
 // teller publishes from SQL transactions, which are committed, rolled back and held
 // open at random.
 type teller struct {
@@ -138,7 +143,11 @@ func (p *teller) failed(err error, f *fact) {
 	case "08", "57", "25", "26", "55": // connections, shutdowns, read only, gone with the pooler's server
 		return
 	}
-	p.c.s.verdict.breaks("a good emit from SQL is taken", "%s: %s %s", f.name, e.Code, e.Message)
+	promise := "a good emit from SQL is taken"
+	if f.publisher == bothWays {
+		promise = oneKeyOneEvent
+	}
+	p.c.s.verdict.breaks(promise, "%s by SQL: %s %s", f.name, e.Code, e.Message)
 }
 
 // runBoth emits the same event with the same key by HTTP and from SQL, at once or one
@@ -146,7 +155,7 @@ func (p *teller) failed(err error, f *fact) {
 func (p *teller) runBoth(ctx context.Context) {
 	defer p.disconnect(ctx)
 	for ; p.goesOn(); p.n++ {
-		f := &fact{name: name(p.id, p.n), namespace: "default", publisher: -1, keyed: true, rooms: []string{"stress"}}
+		f := &fact{name: name(p.id, p.n), namespace: "default", publisher: bothWays, keyed: true, rooms: []string{"stress"}}
 		conn := p.connect(ctx)
 		if conn == nil {
 			continue
@@ -177,7 +186,7 @@ func (p *teller) runBoth(ctx context.Context) {
 		case a.ok() && json.Unmarshal(a.text, &c) == nil:
 			f.offset = c.Offset
 		case a.status != 0:
-			p.c.s.verdict.breaks("one key and one content by HTTP and SQL is one event", "%s: %d %s", f.name, a.status, a.text)
+			p.c.s.verdict.breaks(oneKeyOneEvent, "%s by HTTP: %d %s", f.name, a.status, a.text)
 		}
 		if a.ok() || bySQL {
 			p.c.s.facts.settle(stored, f)

@@ -12,6 +12,7 @@ import (
 // and how much of everything there was.
 type verdict struct {
 	began time.Time
+	over  bool // what is found now is found in what was written down
 
 	mu     sync.Mutex
 	broken map[string][]string
@@ -56,7 +57,12 @@ func (v *verdict) counted(what string) int {
 	return v.counts[what]
 }
 
-func (v *verdict) stamp() string { return fmt.Sprintf("%6.2fs ", time.Since(v.began).Seconds()) }
+func (v *verdict) stamp() string {
+	if v.over {
+		return ""
+	}
+	return fmt.Sprintf("%6.2fs ", time.Since(v.began).Seconds())
+}
 
 func (v *verdict) failed() bool {
 	v.mu.Lock()
@@ -77,6 +83,13 @@ func (v *verdict) line() string {
 	}
 	sort.Strings(parts)
 	return "BROKEN: " + strings.Join(parts, "; ")
+}
+
+// closeBooks says that the run is over.
+func (v *verdict) closeBooks() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.over = true
 }
 
 // amounts is what there was of everything.
