@@ -24,7 +24,6 @@ type facts struct {
 	mu    sync.Mutex
 	named map[string]*fact
 	order map[int][]*fact // confirmed ones of each publisher, in order
-	first []*fact         // the first of each that was confirmed and then at another offset
 
 	known  atomic.Int64 // the highest offset that anybody was told
 	cursor atomic.Value // of type string: one near the head, with its epoch

@@ -30,14 +30,14 @@ func (l *load) wait() { l.wg.Wait() }
 func (s *soak) startLoad(ctx context.Context) *load {
 	l := &load{hints: &hints{}}
 	whole := context.WithoutCancel(ctx)
-	id := uint64(1)
+	id := 1
 	worker := func(work func(c *caller, id int)) {
 		n := id
 		id++
 		l.wg.Go(func() {
-			c := s.caller(n)
+			c := s.caller(uint64(n))
 			defer c.close()
-			work(c, int(n))
+			work(c, n)
 		})
 	}
 	goesOn := func() bool { return ctx.Err() == nil }

@@ -94,7 +94,7 @@ func await(ctx context.Context, c *cluster, what, sql string, args ...any) error
 			return nil
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return fmt.Errorf("waiting for %s: %v", what, err)
+			return fmt.Errorf("waiting for %s, which is %v: %w", what, yes, err)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 var (
 	seedFlag    = flag.Uint64("seed", 0, "the seed of TestSoak's schedule; 0: a few fixed ones (env STRESS_SEED)")
 	minutesFlag = flag.Float64("minutes", 0, "how long each run of TestSoak has load and faults; 0: 20 s (env STRESS_MINUTES)")
+	soakFlag    = flag.Float64("soak", 0, "so many minutes of TestSoak, in runs of one minute with random seeds (env STRESS_SOAK)")
 	runsFlag    = flag.Int("runs", 0, "how many runs of TestSoak, with seed, seed+1, …; without a seed they are random (env STRESS_RUNS)")
 )
 
@@ -24,11 +25,22 @@ var fixedSeeds = []uint64{1, 2}
 // TestSoak plays schedules of faults drawn from seeds under all kinds of load, and
 // checks every promise of docs/guarantees.md.
 func TestSoak(t *testing.T) {
-	seeds, length := soakPlan(t)
-	for _, seed := range seeds {
+	once := func(seed uint64, length time.Duration) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { soakOnce(t, draw(seed, length)) })
 	}
+	if soak := minutes(t, "STRESS_SOAK", *soakFlag); soak > 0 {
+		for end := time.Now().Add(soak); time.Now().Before(end); {
+			once(anySeed(), time.Minute)
+		}
+		return
+	}
+	seeds, length := soakPlan(t)
+	for _, seed := range seeds {
+		once(seed, length)
+	}
 }
+
+func anySeed() uint64 { return rand.Uint64N(1_000_000) + 1 }
 
 func soakOnce(t *testing.T, schedule schedule) {
 	ctx, cancel := context.WithTimeout(t.Context(), schedule.length+5*time.Minute)
@@ -53,18 +65,14 @@ func soakOnce(t *testing.T, schedule schedule) {
 
 // soakPlan is what the flags and the environment ask for.
 func soakPlan(t *testing.T) (seeds []uint64, length time.Duration) {
-	seed, minutes, runs := *seedFlag, *minutesFlag, *runsFlag
+	seed, runs := *seedFlag, *runsFlag
 	if v := os.Getenv("STRESS_SEED"); v != "" {
 		seed = parse(t, "STRESS_SEED", v, func(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) })
-	}
-	if v := os.Getenv("STRESS_MINUTES"); v != "" {
-		minutes = parse(t, "STRESS_MINUTES", v, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
 	}
 	if v := os.Getenv("STRESS_RUNS"); v != "" {
 		runs = parse(t, "STRESS_RUNS", v, strconv.Atoi)
 	}
-	length = time.Duration(minutes * float64(time.Minute))
-	if length <= 0 {
+	if length = minutes(t, "STRESS_MINUTES", *minutesFlag); length == 0 {
 		length = 20 * time.Second
 	}
 	switch {
@@ -74,7 +82,7 @@ func soakPlan(t *testing.T) (seeds []uint64, length time.Duration) {
 		return fixedSeeds, length
 	case seed == 0:
 		for range runs {
-			seeds = append(seeds, rand.Uint64N(1_000_000)+1)
+			seeds = append(seeds, anySeed())
 		}
 		return seeds, length
 	}
@@ -84,7 +92,16 @@ func soakPlan(t *testing.T) (seeds []uint64, length time.Duration) {
 	return seeds, length
 }
 
+// minutes is a flag's, unless the environment says otherwise.
+func minutes(t *testing.T, name string, n float64) time.Duration {
+	if v := os.Getenv(name); v != "" {
+		n = parse(t, name, v, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
+	}
+	return time.Duration(n * float64(time.Minute)).Round(time.Millisecond) // 20 s are 0.333… minutes
+}
+
 func parse[T any](t *testing.T, name, text string, how func(string) (T, error)) T {
+	t.Helper()
 	v, err := how(text)
 	if err != nil {
 		t.Fatalf("%s=%s: %v", name, text, err)
