@@ -16,7 +16,7 @@ type caller struct {
 	rnd  *rand.Rand
 }
 
-func (s *soak) caller(worker uint64) *caller {
+func (s *soak) caller(worker int) *caller {
 	return &caller{s: s, rnd: s.rand(worker), http: &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Second}}
 }
 

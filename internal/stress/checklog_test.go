@@ -3,7 +3,6 @@ package stress
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -57,8 +56,14 @@ func (s *soak) check(ctx context.Context, followers []*follower, load *load) err
 		tr.hints(m, load.hints, followers)
 	}
 	tr.replies(load.asks)
-	tr.acks(ctx, conn)
-	return tr.handled(ctx)
+	cursors, err := storedCursors(ctx, conn)
+	if err != nil {
+		return err
+	}
+	tr.acks(cursors)
+	done, err := tr.awaitHandled(ctx)
+	tr.handled(done)
+	return err
 }
 
 func (tr *truth) read(ctx context.Context, conn *pgx.Conn) error {
@@ -201,11 +206,7 @@ func (tr *truth) offsetsOnce(followers []*follower) {
 }
 
 // acks: no stored cursor ends below one that was answered in this history.
-func (tr *truth) acks(ctx context.Context, conn *pgx.Conn) {
-	cursors, err := storedCursors(ctx, conn)
-	if err != nil {
-		tr.verdict.breaks("the log can be read", "%v", err)
-	}
+func (tr *truth) acks(cursors map[string]int64) {
 	for client, floor := range tr.soak.acks.floor {
 		if cursors[client] < floor {
 			tr.verdict.breaks("a stored cursor never goes back", "%s: %d is stored, after %d was answered", client, cursors[client], floor)
@@ -241,33 +242,37 @@ func (tr *truth) replies(askers []*asker) {
 	}
 }
 
-// handled: the handler ran every event of its kind that stands in the log, and none
-// that nobody emitted.
-func (tr *truth) handled(ctx context.Context) error {
-	var missing []string
+// awaitHandled returns the names of the events that were handled, once all are, or
+// after half a minute.
+func (tr *truth) awaitHandled(ctx context.Context) (map[string]bool, error) {
 	for deadline := time.Now().Add(30 * time.Second); ; rest(ctx, 100*time.Millisecond) {
 		done, err := readHandled(tr.soak.handled)
-		if err != nil {
-			return err
-		}
-		missing = missing[:0]
-		for _, o := range tr.offsets {
-			if e := tr.at[o]; e.event == "work" && !done[e.name] {
-				missing = append(missing, fmt.Sprintf("%s at %d", e.name, o))
-			}
-		}
-		if len(missing) == 0 || time.Now().After(deadline) {
-			for name := range done {
-				if f := tr.facts.named[name]; f == nil || f.fate == unstored {
-					tr.verdict.breaks("a handler runs only what was committed", "%s", name)
-				}
-			}
-			tr.verdict.count("events handled", len(done))
-			break
+		if err != nil || len(tr.unhandled(done)) == 0 || time.Now().After(deadline) {
+			return done, err
 		}
 	}
-	for _, m := range missing {
-		tr.verdict.breaks("a handler runs every event at least once", "%s was not run within 30 s", m)
+}
+
+// unhandled are the offsets of the events that were to be handled and were not.
+func (tr *truth) unhandled(done map[string]bool) (left []int64) {
+	for _, o := range tr.offsets {
+		if e := tr.at[o]; e.event == "work" && !done[e.name] {
+			left = append(left, o)
+		}
 	}
-	return nil
+	return left
+}
+
+// handled: the handler ran every event of its kind that stands in the log, and none
+// that nobody committed.
+func (tr *truth) handled(done map[string]bool) {
+	for _, o := range tr.unhandled(done) {
+		tr.verdict.breaks("a handler runs every event at least once", "%s at %d was not run", tr.at[o].name, o)
+	}
+	for name := range done {
+		if f := tr.facts.named[name]; f == nil || f.fate == unstored {
+			tr.verdict.breaks("a handler runs only what was committed", "%s", name)
+		}
+	}
+	tr.verdict.count("events handled", len(done))
 }

@@ -29,11 +29,13 @@ type follower struct {
 	position string
 	acked    bool
 	steps    []step
+	conn     int // numbers its connections
 }
 
 // step is one thing that a follower was told, or did.
 type step struct {
 	at     time.Time
+	conn   int
 	kind   kind
 	offset int64 // of an event or a position
 	name   string
@@ -55,7 +57,7 @@ type toldGap struct{ From, To, Reason string }
 
 func (s *soak) newFollowers() (all []*follower) {
 	add := func(n int, namespace, id string, rooms ...string) {
-		all = append(all, &follower{c: s.caller(uint64(100 + len(all))), id: id, namespace: namespace, rooms: rooms, sse: n%2 == 0})
+		all = append(all, &follower{c: s.caller(100 + len(all)), id: id, namespace: namespace, rooms: rooms, sse: n%2 == 0})
 	}
 	for n := range 4 {
 		add(n, "default", fmt.Sprintf("reader %d", n), "stress", "side")
@@ -127,6 +129,7 @@ func (f *follower) run(ctx context.Context) {
 func (f *follower) connection(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(300+f.c.rnd.IntN(3000))*time.Millisecond)
 	defer cancel()
+	f.conn++
 	q, header := f.query(url.Values{}), http.Header{"Authorization": {"Bearer " + apiKey}}
 	if f.acked && f.c.rnd.IntN(4) == 0 {
 		f.step(step{kind: wentBack})
@@ -303,7 +306,7 @@ func (f *follower) moveTo(cursor string) {
 }
 
 func (f *follower) step(s step) {
-	s.at = time.Now()
+	s.at, s.conn = time.Now(), f.conn
 	f.steps = append(f.steps, s)
 }
 

@@ -30,12 +30,12 @@ func (l *load) wait() { l.wg.Wait() }
 func (s *soak) startLoad(ctx context.Context) *load {
 	l := &load{hints: &hints{}}
 	whole := context.WithoutCancel(ctx)
-	id := 1
+	id := 1 // of a publisher, and of its random numbers
 	worker := func(work func(c *caller, id int)) {
 		n := id
 		id++
 		l.wg.Go(func() {
-			c := s.caller(uint64(n))
+			c := s.caller(n)
 			defer c.close()
 			work(c, n)
 		})

@@ -41,7 +41,9 @@ func newSoak(t *testing.T, s schedule) *soak {
 }
 
 // rand gives each worker its own numbers, the same for the same seed.
-func (s *soak) rand(worker uint64) *rand.Rand { return rand.New(rand.NewPCG(s.schedule.seed, worker)) }
+func (s *soak) rand(worker int) *rand.Rand {
+	return rand.New(rand.NewPCG(s.schedule.seed, uint64(worker))) //nolint:gosec // a small number
+}
 
 // run does all of it; what it found is in the verdict.
 func (s *soak) run(ctx context.Context) error {
