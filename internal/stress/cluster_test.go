@@ -36,9 +36,9 @@ func makeClusterDir() (string, error) {
 func startCluster(ctx context.Context, dir string) (*cluster, error) {
 	server, err := localpg.Start(ctx, localpg.Options{Dir: dir, Settings: map[string]string{
 		"fsync":                            "off", // of the machine, not of Postgres: see pgtest
-		"max_wal_size":                     "128MB",
+		"max_wal_size":                     "64MB",
 		"min_wal_size":                     "32MB",
-		"wal_keep_size":                    "96MB",
+		"wal_keep_size":                    "48MB",
 		"shared_buffers":                   "32MB",
 		"max_connections":                  "150",
 		"wal_retrieve_retry_interval":      "100ms",
