@@ -64,7 +64,8 @@ func checksMade(t *testing.T) []string {
 func testsThere(t *testing.T) map[string]bool {
 	tests := map[string]bool{}
 	pattern := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
-	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+	repository := os.DirFS("../..")
+	err := fs.WalkDir(repository, ".", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -73,7 +74,7 @@ func testsThere(t *testing.T) map[string]bool {
 		case !strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
-		text, err := os.ReadFile(path)
+		text, err := fs.ReadFile(repository, path)
 		for _, m := range pattern.FindAllStringSubmatch(string(text), -1) {
 			tests[m[1]] = true
 		}
