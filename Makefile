@@ -56,6 +56,13 @@ lint: ## check style and the direction of imports
 	fi; \
 	echo "golangci-lint run"; "$$lint" run
 
+# One seed again: go test ./internal/stress -run TestSoak -seed N -minutes M
+SOAK_MINUTES ?= 60
+.PHONY: soak
+soak: ## play random faults for SOAK_MINUTES (60); one seed again: go test ./internal/stress -run TestSoak -seed N -minutes M
+	@scripts/need postgres
+	$(GO) test ./internal/stress -run '^TestSoak$$' -v -count 1 -timeout 0 -soak $(SOAK_MINUTES)
+
 .PHONY: build
 build: ## build bin/culvert, a static program
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/culvert .

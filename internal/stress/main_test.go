@@ -21,12 +21,17 @@ import (
 const beCulvert = "STRESS_BE_CULVERT"
 
 func TestMain(m *testing.M) {
+	endWithParent()
 	if os.Getenv(beCulvert) != "" {
 		ctx := cmd.UntilSignal(context.Background())
 		os.Exit(cmd.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 	}
 	if dsn := os.Getenv(beHandler); dsn != "" {
 		handle(cmd.UntilSignal(context.Background()), dsn)
+		return
+	}
+	if dsn := os.Getenv(beWorker); dsn != "" {
+		work(cmd.UntilSignal(context.Background()), dsn)
 		return
 	}
 	goleak.VerifyTestMain(m)

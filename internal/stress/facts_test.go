@@ -1,0 +1,67 @@
+package stress
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// fact is what the publisher of an event knows of it.
+type fact struct {
+	name      string
+	namespace string
+	rooms     []string
+	keyed     bool
+	publisher int
+	fate      fate
+	offset    int64     // as confirmed; 0 from SQL, which is not told
+	begun     time.Time // of the first try
+	confirmed time.Time
+}
+
+// facts is what all publishers know, and how far anybody has seen the log go.
+type facts struct {
+	mu    sync.Mutex
+	named map[string]*fact
+	order map[int][]*fact // confirmed ones of each publisher, in order
+
+	known  atomic.Int64 // the highest offset that anybody was told
+	cursor atomic.Value // of type string: one near the head, with its epoch
+}
+
+func newFacts() *facts { return &facts{named: map[string]*fact{}, order: map[int][]*fact{}} }
+
+// plan says that an event is about to be tried: until more is known, it may be
+// stored or not.
+func (f *facts) plan(all ...*fact) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range all {
+		e.fate, e.begun = unknown, time.Now()
+		f.named[e.name] = e
+	}
+}
+
+// settle says what became of events that were planned.
+func (f *facts) settle(how fate, all ...*fact) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range all {
+		e.fate = how
+		if how == stored {
+			e.confirmed = time.Now()
+			f.order[e.publisher] = append(f.order[e.publisher], e)
+		}
+		f.tell(e.offset)
+	}
+}
+
+// tell notes that somebody was told of an offset.
+func (f *facts) tell(offset int64) {
+	for {
+		now := f.known.Load()
+		if offset <= now || f.known.CompareAndSwap(now, offset) {
+			return
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package stress
+
+import (
+	"context"
+	"sync"
+)
+
+// How much of everything there is; together some hundred events a second, so that
+// two runs fit on two processors.
+const (
+	soakHTTP    = 5
+	soakSQL     = 4
+	soakBoth    = 1
+	soakMembers = 4
+	soakAckers  = 8
+	soakAskers  = 2
+)
+
+// load is all that is done while faults happen, and what those who do it know.
+type load struct {
+	wg      sync.WaitGroup
+	members []*member
+	asks    []*asker
+	hints   *hints
+}
+
+func (l *load) wait() { l.wg.Wait() }
+
+// startLoad begins it; it ends with ctx, but brings to its end what it has begun.
+func (s *soak) startLoad(ctx context.Context) *load {
+	l := &load{hints: &hints{}}
+	whole := context.WithoutCancel(ctx)
+	id := 1 // of a publisher, and of its random numbers
+	worker := func(work func(c *caller, id int)) {
+		n := id
+		id++
+		l.wg.Go(func() {
+			c := s.caller(n)
+			defer c.close()
+			work(c, n)
+		})
+	}
+	goesOn := func() bool { return ctx.Err() == nil }
+	for range soakHTTP {
+		worker(func(c *caller, id int) { (&emitter{c: c, id: id, goesOn: goesOn}).run(whole) })
+	}
+	for range soakSQL {
+		worker(func(c *caller, id int) { (&teller{c: c, id: id, goesOn: goesOn}).run(whole) })
+	}
+	for range soakBoth {
+		worker(func(c *caller, id int) { (&teller{c: c, id: id, goesOn: goesOn}).runBoth(whole) })
+	}
+	for n := range soakMembers {
+		m := &member{id: memberName(n)}
+		l.members = append(l.members, m)
+		worker(func(c *caller, _ int) { m.run(whole, c, goesOn) })
+	}
+	for n := range soakAckers {
+		client := ackerName(n)
+		for range 2 { // at once, on whichever instance
+			worker(func(c *caller, _ int) { s.ack(whole, c, client, goesOn) })
+		}
+	}
+	for n := range soakAskers {
+		a := &asker{n: n}
+		l.asks = append(l.asks, a)
+		worker(func(c *caller, _ int) { a.run(whole, c, goesOn) })
+	}
+	worker(func(c *caller, _ int) { l.hints.run(whole, c, goesOn) })
+	return l
+}

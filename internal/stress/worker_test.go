@@ -1,0 +1,56 @@
+package stress
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+const (
+	// beWorker makes the test binary an application whose handler says on a file what it
+	// did; it holds the DSN.
+	beWorker   = "STRESS_BE_WORKER"
+	workerFile = "STRESS_WORKER_FILE"
+)
+
+// work is that application. What it did must not be lost with the database, so it goes
+// to a file.
+func work(ctx context.Context, dsn string) {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	file, err := os.OpenFile(os.Getenv(workerFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	fail(err)
+	ns, err := queue.ParseNamespace("default")
+	fail(err)
+	var q *queue.Queue
+	for deadline := time.Now().Add(time.Minute); q == nil; rest(ctx, 100*time.Millisecond) {
+		if q, err = queue.Open(ctx, queue.Options{DatabaseURL: dsn}); err != nil && time.Now().After(deadline) {
+			fail(err)
+		}
+	}
+	fail(q.Handle(ns, "work", func(ctx context.Context, e *queue.Event) (any, error) {
+		rest(ctx, time.Duration(rand.IntN(20))*time.Millisecond) // time to be killed
+		if rand.IntN(10) == 0 {
+			return nil, errors.New("bad luck")
+		}
+		line, err := json.Marshal(map[string]any{"offset": e.Offset, "data": json.RawMessage(e.Data)})
+		if err == nil {
+			_, err = file.Write(append(line, '\n'))
+		}
+		return nil, err
+	}, queue.Lease(time.Second), queue.Backoff(10*time.Millisecond, 100*time.Millisecond), queue.Tries(1000)))
+	fmt.Fprintln(os.Stderr, "ready http://nowhere")
+	<-ctx.Done()
+	fail(q.Close(context.WithoutCancel(ctx)))
+	fail(file.Close())
+}
