@@ -21,6 +21,17 @@ UPDATE culvert.namespaces n
  WHERE r.namespace_id = n.id;
 
 -- +goose Down
+
+-- Functions refer to the columns. An older program makes its own again.
+-- +goose StatementBegin
+DO $$
+BEGIN
+    EXECUTE (SELECT 'DROP FUNCTION ' || string_agg(p.oid::regprocedure::text, ', ')
+               FROM pg_proc p
+              WHERE p.pronamespace = 'culvert'::regnamespace);
+END
+$$;
+-- +goose StatementEnd
 ALTER TABLE culvert.namespaces DROP COLUMN pruned;
 ALTER TABLE culvert.slices DROP COLUMN counted;
 ALTER TABLE culvert.rooms DROP COLUMN newest, ALTER COLUMN name TYPE text COLLATE "default";

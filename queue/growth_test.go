@@ -44,6 +44,14 @@ WITH r AS (
        RETURNING id)
 SELECT (SELECT count(*) FROM r) + (SELECT count(*) FROM c)`
 
+func generationOf(t *testing.T, conn *pgx.Conn) (generation int64) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), `SELECT generation FROM culvert.log`).Scan(&generation); err != nil {
+		t.Fatal(err)
+	}
+	return generation
+}
+
 // What a list, a client's state and a dispatch cost does not grow with the rooms and
 // clients that are stored beside them, nor with the slices that hold old events.
 func TestReadsDoNotGrowWithTheStore(t *testing.T) {
@@ -51,15 +59,16 @@ func TestReadsDoNotGrowWithTheStore(t *testing.T) {
 	q := open(t, dsn)
 	conn := connect(t, dsn)
 	appendOne(t, q, emit("lobby", "1"))
+	generation := generationOf(t, conn)
 	cost := func() map[string]int {
 		if _, err := conn.Exec(t.Context(), `VACUUM ANALYZE culvert.rooms, culvert.clients, culvert.handlers`); err != nil {
 			t.Fatal(err)
 		}
 		return map[string]int{
-			"rooms":    pages(t, conn, queue.RoomsSQL, 1, "crowd-00000100", 100),
-			"everyone": pages(t, conn, queue.EveryoneSQL, 1, "*", "crowd-00000100", 100),
-			"own room": pages(t, conn, queue.OwnSQL, 1, "@crowd-00000100", "", 100),
-			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, queue.MaxOffset),
+			"rooms":    pages(t, conn, queue.RoomsSQL, 1, "crowd-00000100", 100, generation),
+			"everyone": pages(t, conn, queue.EveryoneSQL, 1, "*", "crowd-00000100", 100, generation),
+			"own room": pages(t, conn, queue.OwnSQL, 1, "@crowd-00000100", "", 100, generation),
+			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn)),
 			"dispatch": pages(t, conn, `SELECT culvert.dispatch(h.id, 2000) FROM culvert.handlers h`),
 		}
 	}
@@ -149,7 +158,7 @@ func TestLagIsCapped(t *testing.T) {
 		t.Errorf("lag %d, capped %v", n, capped)
 	}
 	ask := func() int {
-		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, queue.MaxOffset)
+		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn))
 	}
 	before := ask()
 	fill(queue.MaxLag+1, 8*queue.MaxLag)

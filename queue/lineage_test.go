@@ -30,11 +30,12 @@ func TestAckOfAPositionLostMeanwhile(t *testing.T) {
 	old := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
 	now := &lineage{log: "k", runs: []run{{0, 5}, {100, MaxOffset}}}
 	for cursor, want := range map[Offset]bool{5: true, 7: false, 101: false} {
-		if got := (&pendingAck{cursor: cursor, of: old}).known(now); got != want {
-			t.Errorf("%d: %v", cursor, got)
+		p := &pendingAck{cursor: cursor, of: old}
+		if err := p.refused(now); (err == nil) != want {
+			t.Errorf("%d: %v", cursor, err)
 		}
-		if !(&pendingAck{cursor: cursor, of: old}).known(old) {
-			t.Errorf("%d is not known where it was looked at", cursor)
+		if err := p.refused(old); err != nil {
+			t.Errorf("%d is refused where it was looked at: %v", cursor, err)
 		}
 	}
 }

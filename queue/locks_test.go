@@ -13,16 +13,15 @@ import (
 )
 
 const (
-	theLog     = `(SELECT id FROM culvert.log)`
 	generation = `(SELECT generation FROM culvert.log)`
-	appendNone = `SELECT FROM culvert.append('0', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL)`
+	appendNone = `SELECT FROM culvert.append('0', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL, '{}', '{}', '{}', 1000, 1000000)`
 )
 
 // A transaction that waits for a lock holds none that comes after it in the one order:
 // see append.sql. "b" comes before "z", and both come the wrong way round.
 func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 	dsn := pgtest.Database(t) // without an instance, which would do some of it by itself
-	sql(t, dsn,
+	sql(t, dsn, `SELECT culvert.open('24 hours')`, // at home in this copy of the template
 		`INSERT INTO culvert.namespaces (deleted_at, name) VALUES (now(), NULL)`,
 		`INSERT INTO culvert.clients (namespace_id, name, cursor) SELECT n.id, c, 0 FROM culvert.namespaces n, unnest(ARRAY['z', 'b']) c`,
 		`INSERT INTO culvert.leases SELECT id, 'i', now() FROM culvert.clients WHERE namespace_id = 1`,
@@ -30,12 +29,12 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 	for name, c := range map[string]struct{ prepare, hold, run, later string }{
 		"ack": {
 			hold:  `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'b' FOR UPDATE`,
-			run:   `SELECT culvert.ack('{1,1}', '{z,b}', '{0,0}', ` + theLog + `, ` + generation + `)`,
+			run:   `SELECT culvert.ack('{1,1}', '{z,b}', '{0,0}', ` + generation + `)`,
 			later: `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'z' FOR UPDATE`,
 		},
 		"ack of new clients": {
 			hold:  `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new b', 0)`,
-			run:   `SELECT culvert.ack('{1,1}', '{new z,new b}', '{0,0}', ` + theLog + `, ` + generation + `)`,
+			run:   `SELECT culvert.ack('{1,1}', '{new z,new b}', '{0,0}', ` + generation + `)`,
 			later: `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new z', 0)`,
 		},
 		"forget": {
@@ -74,7 +73,7 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 			prepare: `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, '*') ON CONFLICT DO NOTHING`,
 			hold:    `SELECT FROM culvert.keys WHERE key = 'b' FOR UPDATE`,
 			run: `SELECT FROM culvert.append('0', '{1,2}', ARRAY(SELECT id FROM culvert.rooms, generate_series(1, 2) WHERE name = '*'), '{e,e}', '{1,1}', '{f,f}', '{"",""}', '{"",""}',
-			      '{1,1}', '{z,b}', ARRAY['a', 'b']::bytea[], '{1,2}', ` + generation + `, '{}', NULL)`,
+			      '{1,1}', '{z,b}', ARRAY['a', 'b']::bytea[], '{1,2}', ` + generation + `, '{}', NULL, '{"",""}', '{default}', '{0}', 1000, 1000000)`,
 			later: `SELECT FROM culvert.keys WHERE key = 'z' FOR UPDATE`,
 		},
 		"lease": {
@@ -94,7 +93,7 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 		},
 		"the log before the tables of slices": {
 			hold:  `SELECT FROM culvert.log FOR UPDATE`,
-			run:   `SELECT culvert.next_slice(5)`,
+			run:   `SELECT culvert.next_slice()`,
 			later: `LOCK TABLE culvert.events`,
 		},
 		"prune and stays that are over": {

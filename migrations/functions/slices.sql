@@ -43,6 +43,7 @@ DECLARE
     closed integer;
 BEGIN
     SELECT l.slice INTO closed FROM culvert.log l;
+    UPDATE culvert.log SET slice = n; -- before the tables, which prune may be waiting for
     PERFORM culvert.make_slice(n);
     UPDATE culvert.slices s
        SET closed_at = clock_timestamp(),
@@ -60,7 +61,6 @@ BEGIN
              WHERE i.inhparent = 'culvert.events'::regclass) ahead
      WHERE ahead.n > closed AND ahead.n < n;
     INSERT INTO culvert.slices (n) VALUES (n);
-    UPDATE culvert.log SET slice = n;
 END
 $$;
 
