@@ -174,6 +174,11 @@ type appended struct {
 // for the primary again.
 var errReadOnly = fmt.Errorf("%w: read-only", ErrUnavailable)
 
+func isReadOnly(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "25006"
+}
+
 func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	replyMS, asks, err := b.askParams()
 	if err != nil {
@@ -190,8 +195,7 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 		b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
 		replyMS, asks).
 		Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.known, &r.knownOffset, &r.knownSame, &r.generation)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == "25006" {
+	if isReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}
 	// The deadline here is ours and not the caller's: it says that Postgres is slow.
