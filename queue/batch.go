@@ -213,6 +213,11 @@ type appended struct {
 // for the primary again.
 var errReadOnly = fmt.Errorf("%w: read-only", ErrUnavailable)
 
+func isReadOnly(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "25006"
+}
+
 func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	replyMS, asks, err := b.askParams()
 	if err != nil {
@@ -232,8 +237,7 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 				&r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	})
 	a.carry.adapt(ctx, r, err)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == "25006" {
+	if isReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}
 	// The deadline here is ours and not the caller's: it says that Postgres is slow.

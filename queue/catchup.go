@@ -22,7 +22,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	if stays == nil {
 		return s.reload(ctx)
 	}
-	p, read, err := s.page(ctx, stays, head.Offset, limit)
+	p, read, err := s.page(ctx, l, stays, head.Offset, limit)
 	if isOutdated(err) {
 		return Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
 	}
@@ -31,7 +31,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	}
 	b := s.batch(p, Cursor{head.Log, read}, limit)
 	if s.pages++; b.More && b.Gap == nil && s.pages > 1 {
-		s.readAhead(ctx, stays, b.Cursor.Offset, head.Offset, limit)
+		s.readAhead(ctx, l, stays, b.Cursor.Offset, head.Offset, limit)
 	}
 	s.q.tail.mu.RLock()
 	defer s.q.tail.mu.RUnlock()

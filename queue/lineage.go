@@ -138,6 +138,9 @@ func (q *Queue) renew(ctx context.Context, seen *lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	l, head, err := openLog(ctx, q.db, q.o.DedupWindow)
+	if isReadOnly(err) {
+		q.db.reset() // a standby: other connections may lead to the primary
+	}
 	if err != nil {
 		return err
 	}

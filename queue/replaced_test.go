@@ -37,7 +37,7 @@ func parent(dir string) string { return filepath.Dir(dir) }
 // open777 lets the user in whom root runs Postgres as.
 func open777(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // a throw-away folder
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -272,9 +272,11 @@ func TestADumpIsRestored(t *testing.T) {
 	load := filepath.Join(t.TempDir(), "load.sql")
 	var kept []string
 	for line := range strings.Lines(string(text)) {
-		if !strings.HasPrefix(line, "DROP ") && !strings.HasPrefix(line, "CREATE SCHEMA ") && !(strings.HasPrefix(line, "ALTER TABLE ") && strings.Contains(line, " DROP ")) {
-			kept = append(kept, line)
+		alters := strings.HasPrefix(line, "ALTER TABLE ") && strings.Contains(line, " DROP ")
+		if alters || strings.HasPrefix(line, "DROP ") || strings.HasPrefix(line, "CREATE SCHEMA ") {
+			continue
 		}
+		kept = append(kept, line)
 	}
 	if err := os.WriteFile(load, []byte(strings.Join(kept, "")), 0o600); err != nil {
 		t.Fatal(err)

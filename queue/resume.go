@@ -44,7 +44,7 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	if in.Client == (Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
 		return resumption{start: in.After, known: at.Offset, run: q.lineage.Load().runOf(in.After, at.Offset)}, nil // Postgres has nothing to add
 	}
-	found, err := q.snapshot(ctx, in, at)
+	found, err := q.snapshot(ctx, in)
 	if err != nil {
 		return r, err
 	}
@@ -66,16 +66,16 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	return r, q.makeClient(ctx, in, r.start)
 }
 
-func (q *Queue) snapshot(ctx context.Context, in Interest, at Cursor) (found snapshot, err error) {
+func (q *Queue) snapshot(ctx context.Context, in Interest) (found snapshot, err error) {
 	err = q.withIDs(ctx, func(l *lineage) (err error) {
-		found, err = q.snapshotOnce(ctx, l, in, at)
+		found, err = q.snapshotOnce(ctx, l, in)
 		return err
 	})
 	return found, unavailable(ctx, "resume", err)
 }
 
-func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest, at Cursor) (snapshot, error) {
-	found := snapshot{lineage: l}
+func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snapshot, error) {
+	found, at := snapshot{lineage: l}, q.tail.position()
 	id, err := q.ids.namespace(ctx, in.Namespace)
 	if err != nil {
 		return found, err

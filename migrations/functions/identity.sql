@@ -5,12 +5,13 @@
 -- snapshot put back, copy or upgrade changes one of them, and nothing that a managed
 -- server withholds is asked for.
 CREATE OR REPLACE FUNCTION culvert.recognised(started timestamptz, database oid, self oid) RETURNS boolean
-LANGUAGE sql STABLE
-BEGIN ATOMIC
-    SELECT started = pg_postmaster_start_time()
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN -- not an SQL function, which would be planned again for every statement that asks
+    RETURN started = pg_postmaster_start_time()
        AND self = 'culvert.log'::regclass
        AND database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
-END;
+END
+$$;
 
 -- check_ids raises CV001 unless ids looked up in a generation are true in the caller's
 -- snapshot. Every statement that is given the id of a namespace, room or handler asks:
