@@ -82,7 +82,7 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	at := f.q.tail.position()
-	rows, err := f.q.db.read.Query(ctx, followSQL, int64(at.Offset), followPage, maxBatch)
+	rows, err := f.q.db.write.Query(ctx, followSQL, int64(at.Offset), followPage, maxBatch)
 	if err != nil {
 		return false, unavailable(context.WithoutCancel(ctx), "follow", err)
 	}

@@ -38,7 +38,7 @@ SELECT id, at, namespace, rooms, except_, event, data, is_binary, coalesce(sende
 
 // newest is where an instance begins: what was before is for those who were connected.
 func (v *volatile) newest(ctx context.Context) (id int64) {
-	if err := v.q.db.read.QueryRow(ctx, newestVolatileSQL).Scan(&id); err != nil {
+	if err := v.q.db.write.QueryRow(ctx, newestVolatileSQL).Scan(&id); err != nil {
 		return -1
 	}
 	return id
@@ -54,7 +54,7 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 	}
 	const atOnce = 1_000
 	for {
-		rows, err := v.q.db.read.Query(ctx, volatileSQL, after, v.q.instance, atOnce)
+		rows, err := v.q.db.write.Query(ctx, volatileSQL, after, v.q.instance, atOnce)
 		if err != nil {
 			return -1
 		}

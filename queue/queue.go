@@ -38,6 +38,7 @@ type Queue struct {
 // when Postgres cannot be reached or has not been migrated. The goroutines it
 // starts end with Close.
 func Open(ctx context.Context, o Options) (*Queue, error) {
+	poll := o.Poll
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -46,12 +47,16 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.tryListen(ctx, &db, poll); err != nil {
+		db.close()
+		return nil, err
+	}
 	log, head, err := openLog(ctx, db, o.DedupWindow)
 	if err != nil {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write)}
+	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work)}
 	q.metrics = newMetrics(q, o.Registerer)
 	q.ids = newDirectory(db.write)
 	q.tail = newTail(log, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
@@ -140,7 +145,7 @@ func (q *Queue) Ping(ctx context.Context) error {
 		return unavailable(ctx, "ping", err)
 	}
 	if standby {
-		q.db.write.Reset()
+		q.db.reset()
 		return fmt.Errorf("ping: %w: the server is a standby", ErrUnavailable)
 	}
 	return nil

@@ -143,6 +143,6 @@ func (q *Queue) makeClient(ctx context.Context, in Interest, start Cursor) error
 	if err != nil {
 		return err
 	}
-	_, err = q.db.write.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset))
+	_, err = q.db.work.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset))
 	return unavailable(ctx, "new client", err)
 }

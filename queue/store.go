@@ -69,7 +69,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit) (moved int, err e
 			a.failed(err)
 			a.q.follower.lookAt(MaxOffset) // it may be stored all the same
 			if errors.Is(err, errReadOnly) {
-				a.q.db.write.Reset()
+				a.q.db.reset()
 			}
 			return moved, err
 		}
@@ -109,7 +109,12 @@ SELECT EXISTS (
 func (a *appender) probe(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
+	conn, err := a.q.db.append.Acquire(ctx)
+	if err != nil {
+		return false
+	}
+	defer a.release(conn)
 	var waiting bool
-	err := a.q.db.write.QueryRow(ctx, probeSQL, int64(a.seen)).Scan(&waiting) //nolint:gosec // see call
+	err = conn.QueryRow(ctx, probeSQL, int64(a.seen)).Scan(&waiting) //nolint:gosec // see call
 	return err == nil && waiting
 }
