@@ -81,7 +81,8 @@ DECLARE
     l culvert.log;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'culvert needs READ COMMITTED: an older snapshot would not see the append before it';
+        RAISE EXCEPTION 'culvert needs READ COMMITTED: an older snapshot would not see the append before it; run  ALTER ROLE % IN DATABASE % SET default_transaction_isolation = ''read committed''',
+            quote_ident(current_user), quote_ident(current_database());
     END IF;
     -- A 201 means durable, also where the database's default is to commit lazily.
     IF current_setting('synchronous_commit') = 'off' THEN
