@@ -29,6 +29,8 @@ type Event struct {
 	to     []Room
 	signal bool
 
+	fault error // why it cannot be read; see unreadable.go
+
 	once sync.Once
 	wire []byte
 }
@@ -73,7 +75,7 @@ type Result struct {
 // Gap reports events that are gone.
 type Gap struct {
 	From, To Cursor
-	// Reason is GapPruned or GapLog.
+	// Reason is GapPruned, GapLog or GapUnreadable.
 	Reason string
 }
 
@@ -81,6 +83,8 @@ type Gap struct {
 const (
 	GapPruned = "pruned" // retention dropped events of the subscription's rooms
 	GapLog    = "log"    // the cursor belongs to another log; reading goes on at the oldest retained event
+	// GapUnreadable: what is stored at To is no event that could be read.
+	GapUnreadable = "unreadable"
 )
 
 // Batch is what a subscription or a page of history has next.

@@ -105,6 +105,7 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 		last = p.events[len(p.events)-1].Offset
 	}
 	f.q.metrics.followed(p.events)
+	f.q.faults.look(p.events)
 	f.q.tail.merge(p.log, last, p.events)
 	return more, nil
 }

@@ -27,6 +27,7 @@ type metrics struct {
 	slicesDropped prometheus.Counter
 
 	volatileDropped prometheus.Counter
+	unreadable      prometheus.Counter
 
 	handlerRuns   *prometheus.CounterVec
 	handlerGaps   *prometheus.CounterVec
@@ -54,6 +55,7 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 		[]float64{0, .01, .05, .1, .5, 1, 5, 15, 60, 300, 900, 3600})
 	m.ackErrors = m.counter("ack_errors_total", "Updates of stored cursors that failed.")
 	m.slicesDropped = m.counter("slices_dropped_total", "Slices this instance dropped by retention.")
+	m.unreadable = m.counter("events_unreadable_total", "Events found in the log that cannot be read and were left out.")
 	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get.")
 	m.handlerRuns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "culvert_handler_runs_total", Help: "Runs of handlers by this instance: done, failed, parked, or lost with their lease.",

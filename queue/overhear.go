@@ -2,9 +2,11 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // overhear is the goroutine that delivers what other instances handed over: when it
@@ -60,22 +62,22 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 		}
 		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Event, error) {
 			e := &Event{}
-			var rooms, except []string
-			err := row.Scan(&after, &e.At, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
+			var rooms, except []pgtype.Text
+			var at pgtype.Timestamptz
+			err := row.Scan(&after, &at, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
 			e.signal = rooms == nil
-			for _, r := range rooms {
-				e.to = append(e.to, Room{r})
-			}
-			for _, r := range except {
-				e.Except = append(e.Except, Room{r})
-			}
+			e.At, e.to, e.Except = at.Time, exceptOf(rooms), exceptOf(except)
+			e.Room = Everyone // until it is that of a reader
+			e.fault = e.check(nil, []byte(e.Data), append(except, rooms...))
 			return e, err
 		})
 		if err != nil {
 			return -1
 		}
-		v.q.tail.fling(events)
-		if len(events) < atOnce {
+		n := len(events)
+		v.q.faults.look(events)
+		v.q.tail.fling(slices.DeleteFunc(events, (*Event).unreadable))
+		if n < atOnce {
 			return after
 		}
 	}

@@ -29,6 +29,7 @@ type Queue struct {
 	waiters  *waiters
 	handlers *handlers
 	metrics  *metrics
+	faults   *faults
 
 	stop context.CancelFunc // ends the background work
 	done sync.WaitGroup     // of it
@@ -58,6 +59,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	}
 	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work)}
 	q.metrics = newMetrics(q, o.Registerer)
+	q.faults = newFaults(o.Logger, q.metrics)
 	q.ids = newDirectory(db.write)
 	q.tail = newTail(log, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
 	q.waiters = newWaiters()

@@ -7,8 +7,9 @@
 
 -- carry moves up to 1,000 staged events that have become visible into the log,
 -- after offset base, and returns how many there were and how many offsets they
--- took: one with a key seen before takes none. Only append calls it.
-CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, OUT moved integer, OUT stored integer)
+-- took: one with a key seen before takes none. Only carry_all calls it: see staged.sql.
+-- alone is the id of one row, to be moved alone.
+CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, alone bigint DEFAULT NULL, OUT moved integer, OUT stored integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v   culvert.staged[];
@@ -20,7 +21,7 @@ BEGIN
         DELETE FROM culvert.staged s
          WHERE (s.xid, s.id) IN (
                SELECT t.xid, t.id FROM culvert.staged t
-                WHERE t.xid >= seen
+                WHERE t.xid >= seen AND (alone IS NULL OR t.id = alone)
                 ORDER BY t.xid, t.id LIMIT 1000)
         RETURNING s.*)
     SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id) INTO v FROM taken t;
@@ -180,7 +181,7 @@ BEGIN
     -- Taken before the rows are, so that it is not above one they leave behind.
     xmin := pg_snapshot_xmin(pg_current_snapshot());
     IF EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen) THEN
-        SELECT c.moved, c.stored INTO moved, stored FROM culvert.carry(seen, base, l.dedup) c;
+        SELECT c.moved, c.stored INTO moved, stored FROM culvert.carry_all(seen, base, l.dedup) c;
         base := base + stored;
     END IF;
     IF moved < 1000 THEN
