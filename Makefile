@@ -50,6 +50,10 @@ lint: ## check style and the direction of imports
 	fi; \
 	echo "golangci-lint run"; "$$lint" run
 
+.PHONY: test-postgres
+test-postgres: ## test on PostgreSQL 14 to 18 and through PgBouncer: a smoke of 2 minutes each (ARGS='--all 14')
+	@GO='$(GO)' scripts/postgres-versions $(ARGS)
+
 .PHONY: build
 build: ## build bin/culvert, a static program
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/culvert .

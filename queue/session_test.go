@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,21 +73,24 @@ func alter(t testing.TB, admin *pgx.Conn, name, value string) bool {
 	return true
 }
 
+// uses numbers the calls of use, each of which has its own room and client.
+var uses atomic.Int64
+
 // use does a little of everything with a queue. application is a session of its own
 // with the settings of the database.
 func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	name := strings.ToLower(strings.NewReplacer("/", "-", ".", "-", " ", "-", ",", "").Replace(t.Name()))
-	lobby, alice := room(name), client("alice "+name)
-	price := queue.Emit{Namespace: ns, Rooms: []queue.Room{lobby}, Except: []queue.Room{room(`"NULL", \ {}`)}, Event: greeting, Data: data(`"5 €"`), Key: key(name)}
+	name := fmt.Sprintf("use-%d", uses.Add(1))
+	lobby, alice, event := room(name), client("alice "+name), mustParse(queue.ParseEventName, name)
+	price := queue.Emit{Namespace: ns, Rooms: []queue.Room{lobby}, Except: []queue.Room{room(`"NULL", \ {}`)}, Event: event, Data: data(`"5 €"`), Key: key(name)}
 
 	run := make(chan *queue.Event, 10)
-	err := q.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+	err := q.Handle(ns, name, func(_ context.Context, e *queue.Event) (any, error) {
 		run <- e
 		return json.RawMessage(`"€"`), nil
-	}, queue.Named(name))
+	})
 	if err != nil {
 		t.Fatal("handle:", err)
 	}
@@ -98,7 +102,7 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 	if again := appendOne(t, q, price); !again.Duplicate || again.Cursor != first.Cursor {
 		t.Errorf("a repeated key: %+v, first %+v", again, first)
 	}
-	if _, err := application.Exec(ctx, `SELECT culvert.emit(room => $1, event => 'greeting', data => '"6 \u20ac"', sender => 'bob', key => $1 || ' from SQL')`, pgx.QueryExecModeExec, lobby.String()); err != nil {
+	if _, err := application.Exec(ctx, `SELECT culvert.emit(room => $1, event => $1, data => '"6 \u20ac"', sender => 'bob', key => $1 || ' from SQL')`, pgx.QueryExecModeExec, lobby.String()); err != nil {
 		t.Fatal("culvert.emit:", err)
 	}
 	if got := next(t, s, 2); !slices.Equal(got, []string{`"5 €"`, `"6 €"`}) {
