@@ -107,11 +107,11 @@ func complete(ctx context.Context, conn *pgx.Conn, c *pgx.ConnConfig, major int)
 
 // identify refuses servers that cannot keep the log.
 func identify(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
-	results, err := conn.PgConn().Exec(ctx, `SELECT version(), current_setting('max_connections')`).ReadAll()
+	results, err := unhurried(ctx, conn, `SELECT version(), current_setting('max_connections')`)
 	if err != nil {
 		return s, fmt.Errorf("ask for the server's version: %w", err)
 	}
-	row := results[0].Rows[0]
+	row := results[2].Rows[0]
 	s.MaxConnections, _ = strconv.Atoi(string(row[1])) // it is only told
 	s.Major, err = checkVersion(string(row[0]))
 	return s, err

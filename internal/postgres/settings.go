@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -111,8 +112,9 @@ func readSettings(ctx context.Context, conn *pgx.Conn) (role, database string, v
 	for _, s := range settings {
 		names = append(names, "'"+s.name+"'")
 	}
-	results, err := conn.PgConn().Exec(ctx, `SELECT current_user, current_database(), name, setting, source
-	  FROM pg_catalog.pg_settings WHERE name IN (`+strings.Join(names, ", ")+`)`).ReadAll()
+	results, err := unhurried(ctx, conn, `SELECT current_user, current_database(), name,
+	       CASE name WHEN 'statement_timeout' THEN reset_val ELSE setting END, source
+	  FROM pg_catalog.pg_settings WHERE name IN (`+strings.Join(names, ", ")+`)`)
 	if err != nil {
 		return "", "", nil, err
 	}
@@ -124,6 +126,17 @@ func readSettings(ctx context.Context, conn *pgx.Conn) (role, database string, v
 		}
 	}
 	return role, database, values, nil
+}
+
+// unhurried runs a query in a transaction without a time limit, which leaves nothing
+// behind in the session.
+func unhurried(ctx context.Context, conn *pgx.Conn, sql string) ([]*pgconn.Result, error) {
+	results, err := conn.PgConn().Exec(ctx, "BEGIN; SET LOCAL statement_timeout = 0; "+sql+"; COMMIT").ReadAll()
+	if err != nil {
+		_, rollback := conn.PgConn().Exec(ctx, "ROLLBACK").ReadAll()
+		return nil, errors.Join(err, rollback)
+	}
+	return results, nil
 }
 
 // SettingError is a setting of the session that Culvert can neither live with nor set
