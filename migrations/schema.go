@@ -29,7 +29,7 @@ func createSchema(ctx context.Context, db *sql.DB) error {
 	}
 	name, in := pgx.Identifier{role}.Sanitize(), pgx.Identifier{database}.Sanitize()
 	switch {
-	case there && !(mayUse && mayFill):
+	case there && (!mayUse || !mayFill):
 		return fmt.Errorf("role %s may not use and fill the schema culvert of database %s: have its owner run  GRANT USAGE, CREATE ON SCHEMA culvert TO %s", name, in, name)
 	case there:
 		return nil

@@ -25,18 +25,18 @@ func jsonValue(b []byte, i, depth int) (int, bool) {
 	if i >= len(b) || depth > maxNesting {
 		return i, false
 	}
-	switch c := b[i]; {
-	case c == '"':
+	switch b[i] {
+	case '"':
 		return jsonString(b, i+1)
-	case c == '{':
+	case '{':
 		return jsonList(b, i+1, depth, '}')
-	case c == '[':
+	case '[':
 		return jsonList(b, i+1, depth, ']')
-	case c == 't':
+	case 't':
 		return jsonWord(b, i, "true")
-	case c == 'f':
+	case 'f':
 		return jsonWord(b, i, "false")
-	case c == 'n':
+	case 'n':
 		return jsonWord(b, i, "null")
 	}
 	return jsonNumber(b, i)
@@ -44,7 +44,7 @@ func jsonValue(b []byte, i, depth int) (int, bool) {
 
 // jsonList reads the members of an object or array up to its end.
 func jsonList(b []byte, i, depth int, end byte) (int, bool) {
-	ok := true
+	var ok bool
 	if i = blanks(b, i); i < len(b) && b[i] == end {
 		return i + 1, true
 	}
@@ -111,7 +111,7 @@ func jsonString(b []byte, i int) (int, bool) {
 
 func hexadecimal(b []byte) bool {
 	for _, c := range b {
-		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
+		if letter := c | 0x20; (c < '0' || c > '9') && (letter < 'a' || letter > 'f') {
 			return false
 		}
 	}

@@ -191,7 +191,8 @@ func FuzzJSONLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		want := json.Valid(text) && queue.OneLine(text)
-		if got := queue.IsJSONLine(text); got != want && !(want && strings.Count(string(text), "[")+strings.Count(string(text), "{") > 900) {
+		deep := strings.Count(string(text), "[")+strings.Count(string(text), "{") > 900
+		if got := queue.IsJSONLine(text); got != want && (got || !deep) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	})

@@ -56,7 +56,7 @@ func process(ctx context.Context, conn *pgx.Conn, before string) (string, error)
 // notificationPatience is how long a notification to oneself may take.
 const notificationPatience = 5 * time.Second
 
-// ErrNoNotifications: a connection takes LISTEN but is told nothing.
+// ErrNoNotifications says that a connection takes LISTEN but is told nothing.
 var ErrNoNotifications = errors.New("notifications do not arrive on this connection")
 
 // TryListen has a connection notify itself. Errors: ErrNoNotifications.

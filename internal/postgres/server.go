@@ -15,8 +15,8 @@ import (
 // MinMajor is the oldest PostgreSQL Culvert's SQL runs on.
 const MinMajor = 14
 
-// ErrUnfit: the server is not one that can keep the log.
-var ErrUnfit = fmt.Errorf("Culvert needs PostgreSQL %d or newer", MinMajor) //nolint:staticcheck,revive // a name
+// ErrUnfit says that the server is not one that can keep the log.
+var ErrUnfit = fmt.Errorf("Culvert needs PostgreSQL %d or newer", MinMajor) //nolint:staticcheck // a name begins it
 
 // Server is what Prepare found at the other end.
 type Server struct {
@@ -33,12 +33,23 @@ type Server struct {
 // can neither set nor live with, is an error that says what to do.
 func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 	given := c.RuntimeParams
-	conn, pinned, err := connect(ctx, c, given)
+	conn, pinned, err := connect(ctx, c, given, 0)
 	if err != nil {
 		return Server{}, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	server, err := identify(ctx, conn)
+	if tooShort(err) && pinned {
+		// A version that has this limit, which ends the session before it can be asked.
+		_ = conn.Close(ctx)
+		if conn, pinned, err = connect(ctx, c, given, transactionTimeout); err != nil {
+			return Server{}, err
+		}
+		server, err = identify(ctx, conn)
+	}
+	if tooShort(err) {
+		err = &SettingError{"transaction_timeout", "too short", "unknown", c.User, c.Database, "0"}
+	}
 	if err != nil {
 		return Server{}, err
 	}
@@ -68,16 +79,26 @@ func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 }
 
 // connect asks for all settings, and for fewer when they are refused.
-func connect(ctx context.Context, c *pgx.ConnConfig, given map[string]string) (conn *pgx.Conn, pinned bool, err error) {
-	for _, parameters := range []map[string]string{startupParameters(0, false), startupParameters(0, true), nil} {
+func connect(ctx context.Context, c *pgx.ConnConfig, given map[string]string, major int) (conn *pgx.Conn, pinned bool, err error) {
+	all := startupParameters(major, false)
+	for _, parameters := range []map[string]string{all, startupParameters(major, true), nil} {
 		c.RuntimeParams = merged(parameters, given)
 		conn, err = pgx.ConnectConfig(ctx, c)
 		var pg *pgconn.PgError
 		if err == nil || !errors.As(err, &pg) || !refusedParameters(pg) {
-			return conn, len(parameters) == len(startupParameters(0, false)), err
+			return conn, len(parameters) == len(all), err
 		}
 	}
 	return nil, false, err
+}
+
+// transactionTimeout is the major version that brought a setting of this name.
+const transactionTimeout = 17
+
+// tooShort reports whether transaction_timeout ended the session.
+func tooShort(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "25P04"
 }
 
 // merged is ours, except for what the URL names itself.

@@ -53,7 +53,7 @@ var settings = []setting{
 	// How long things may take: Culvert has its own deadlines.
 	{name: "statement_timeout", value: "0", fits: noneOrSeconds},
 	{name: "lock_timeout", value: "0", fits: noneOrSeconds},
-	{name: "transaction_timeout", value: "0", fits: noneOrSeconds, since: 17},
+	{name: "transaction_timeout", value: "0", fits: noneOrSeconds, since: transactionTimeout},
 	{name: "idle_session_timeout", value: "0"},
 	// An instance that hangs in a transaction gives back its locks.
 	{name: "idle_in_transaction_session_timeout", value: "30000", fits: noneOrSeconds},

@@ -22,7 +22,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg"
 )
 
-// PoolerVariable, when it is 1, has [ThroughPooler] lead through PgBouncer.
+// PoolerVariable names the variable that, when it is 1, has [ThroughPooler] lead through PgBouncer.
 const PoolerVariable = "CULVERT_TEST_POOLER"
 
 // pooler is the PgBouncer in front of the shared server.
@@ -102,7 +102,7 @@ server_idle_timeout = 5
 	if err := errors.Join(os.WriteFile(file, []byte(settings), 0o644), os.Chmod(dir, 0o755)); err != nil { //nolint:gosec // another user reads it
 		return 0, nil, err
 	}
-	cmd := exec.Command(program, file) //nolint:gosec // a program of the system
+	cmd := exec.Command(program, file)
 	cmd.Stderr = os.Stderr
 	if os.Getenv("CULVERT_TEST_POOLER_LOG") == "" {
 		cmd.Stderr = nil
