@@ -71,7 +71,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 			}
 			dsn := pgtest.Database(t) // PgBouncer has no sessions in it yet
 			pooled := pgtest.Pooled(t, dsn)
-			if !alter(t, connect(t, dsn+applicationSettings), h.name, h.value) {
+			if !alter(t, connect(t, calm(t, dsn)), h.name, h.value) {
 				t.Skip("this version of Postgres does not have it")
 			}
 			q, err := queue.Open(t.Context(), queue.Options{DatabaseURL: pooled, ListenURL: dsn, Logger: slog.New(slog.DiscardHandler)})
@@ -86,7 +86,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			use(t, q, connect(t, dsn+applicationSettings))
+			use(t, q, connect(t, calm(t, dsn)))
 		})
 	}
 }

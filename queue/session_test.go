@@ -168,8 +168,19 @@ func inMode(dsn, mode string) string {
 	return dsn + "&default_query_exec_mode=" + mode
 }
 
-// applicationSettings are those that would end an application's own statement.
-const applicationSettings = `&statement_timeout=0&lock_timeout=0&idle_session_timeout=0&idle_in_transaction_session_timeout=0&default_transaction_read_only=off`
+// calm is dsn without the settings that would end an application's own statements.
+func calm(t testing.TB, dsn string) string {
+	t.Helper()
+	dsn += "&statement_timeout=0&lock_timeout=0&idle_session_timeout=0&idle_in_transaction_session_timeout=0&default_transaction_read_only=off"
+	var version int
+	if err := connect(t, pgtest.Server().DSN()).QueryRow(t.Context(), `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	if version >= 170000 {
+		dsn += "&transaction_timeout=0"
+	}
+	return dsn
+}
 
 // Whatever a role or a database sets, Culvert works as everywhere.
 func TestSettingsOfTheDatabase(t *testing.T) {
@@ -177,14 +188,14 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dsn := pgtest.Database(t)
-			admin := connect(t, dsn+applicationSettings)
+			admin := connect(t, calm(t, dsn))
 			for _, h := range hostile {
 				t.Run(h.name+" "+h.value, func(t *testing.T) {
 					if !alter(t, admin, h.name, h.value) {
 						t.Skip("this version of Postgres does not have it")
 					}
 					defer alter(t, admin, h.name, "")
-					use(t, open(t, inMode(dsn, mode)), connect(t, dsn+applicationSettings))
+					use(t, open(t, inMode(dsn, mode)), connect(t, calm(t, dsn)))
 				})
 			}
 		})
@@ -194,7 +205,7 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 // All at once, from the first migration on.
 func TestMigrationUnderHostileSettings(t *testing.T) {
 	dsn := pgtest.Database(t)
-	admin := connect(t, dsn+applicationSettings)
+	admin := connect(t, calm(t, dsn))
 	if _, err := admin.Exec(t.Context(), `DROP SCHEMA culvert CASCADE`); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +215,7 @@ func TestMigrationUnderHostileSettings(t *testing.T) {
 	if err := migrations.Up(t.Context(), dsn); err != nil {
 		t.Fatal(err)
 	}
-	use(t, open(t, dsn), connect(t, dsn+applicationSettings))
+	use(t, open(t, dsn), connect(t, calm(t, dsn)))
 }
 
 // What only a superuser may set is refused by name, with what cures it.

@@ -48,7 +48,7 @@ func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err e
 func process(ctx context.Context, conn *pgx.Conn, before string) (string, error) {
 	results, err := conn.PgConn().Exec(ctx, before+"SELECT pg_backend_pid()").ReadAll()
 	if err != nil {
-		return "", fmt.Errorf("look for a pooler: %w", err)
+		return "", fmt.Errorf("look for a pooler: %w", named(err, conn.Config()))
 	}
 	return string(results[len(results)-1].Rows[0][0]), nil
 }

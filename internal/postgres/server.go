@@ -26,6 +26,8 @@ type Server struct {
 	// session of its own, so that nothing of a session can be relied on: prepared
 	// statements, LISTEN, session locks.
 	Transactions bool
+
+	lazy bool // commits do not wait for the disk
 }
 
 // Prepare connects once to see who is there, and completes the configuration for all
@@ -42,21 +44,18 @@ func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 	if tooShort(err) && pinned {
 		// A version that has this limit, which ends the session before it can be asked.
 		_ = conn.Close(ctx)
-		if conn, pinned, err = connect(ctx, c, given, transactionTimeout); err != nil {
-			return Server{}, err
+		again, _, failed := connect(ctx, c, given, transactionTimeout)
+		if failed != nil {
+			return Server{}, failed
 		}
+		conn = again
 		server, err = identify(ctx, conn)
 	}
-	if tooShort(err) {
-		err = &SettingError{"transaction_timeout", "too short", "unknown", c.User, c.Database, "0"}
-	}
 	if err != nil {
-		return Server{}, err
+		return Server{}, named(err, c)
 	}
 	if pinned {
-		if err := complete(ctx, conn, c, server.Major); err != nil {
-			return Server{}, err
-		}
+		complete(c, server)
 	}
 	// Another connection, now with all that can be had.
 	two, err := pgx.ConnectConfig(ctx, c)
@@ -101,6 +100,14 @@ func tooShort(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "25P04"
 }
 
+// named is err, or the setting that made the server end the session.
+func named(err error, c *pgx.ConnConfig) error {
+	if tooShort(err) {
+		return &SettingError{"transaction_timeout", "too short", "unknown", c.User, c.Database, "0"}
+	}
+	return err
+}
+
 // merged is ours, except for what the URL names itself.
 func merged(ours, given map[string]string) map[string]string {
 	all := map[string]string{}
@@ -114,26 +121,22 @@ func merged(ours, given map[string]string) map[string]string {
 }
 
 // complete adds the settings that depend on what is there.
-func complete(ctx context.Context, conn *pgx.Conn, c *pgx.ConnConfig, major int) error {
-	c.RuntimeParams = merged(startupParameters(major, false), c.RuntimeParams)
-	_, _, values, err := readSettings(ctx, conn)
-	if err != nil {
-		return fmt.Errorf("read the session's settings: %w", err)
-	}
-	if values["synchronous_commit"].value == "off" {
+func complete(c *pgx.ConnConfig, server Server) {
+	c.RuntimeParams = merged(startupParameters(server.Major, false), c.RuntimeParams)
+	if server.lazy {
 		c.RuntimeParams["synchronous_commit"] = "on"
 	}
-	return nil
 }
 
 // identify refuses servers that cannot keep the log.
 func identify(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
-	results, err := unhurried(ctx, conn, `SELECT version(), current_setting('max_connections')`)
+	results, err := unhurried(ctx, conn, `SELECT version(), current_setting('max_connections'), current_setting('synchronous_commit')`)
 	if err != nil {
 		return s, fmt.Errorf("ask for the server's version: %w", err)
 	}
 	row := results[2].Rows[0]
 	s.MaxConnections, _ = strconv.Atoi(string(row[1])) // it is only told
+	s.lazy = string(row[2]) == "off"
 	s.Major, err = checkVersion(string(row[0]))
 	return s, err
 }

@@ -158,7 +158,7 @@ func (e *SettingError) Error() string {
 func Verify(ctx context.Context, conn *pgx.Conn) error {
 	role, database, values, err := readSettings(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("read the session's settings: %w", err)
+		return fmt.Errorf("read the session's settings: %w", named(err, conn.Config()))
 	}
 	for _, s := range settings {
 		v, known := values[s.name]
