@@ -63,6 +63,10 @@ soak: ## play random faults for SOAK_MINUTES (60); one seed again: go test ./int
 	@scripts/need postgres
 	$(GO) test ./internal/stress -run '^TestSoak$$' -v -count 1 -timeout 0 -soak $(SOAK_MINUTES)
 
+.PHONY: test-postgres
+test-postgres: ## test on PostgreSQL 14 to 18 and through PgBouncer: a smoke of 2 minutes each (ARGS='--all 14')
+	@GO='$(GO)' scripts/postgres-versions $(ARGS)
+
 .PHONY: build
 build: ## build bin/culvert, a static program
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/culvert .

@@ -37,7 +37,7 @@ type site struct {
 func openQueue(t testing.TB, dsn string) *queue.Queue {
 	t.Helper()
 	q, err := queue.Open(t.Context(), queue.Options{
-		DatabaseURL: dsn, Logger: slog.New(slog.DiscardHandler),
+		DatabaseURL: pgtest.ThroughPooler(t, dsn), ListenURL: dsn, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ type Config struct {
 
 	DatabaseURL       string // empty: a private Postgres under Data
 	ListenDatabaseURL string // direct DSN for LISTEN and migrations; empty: DatabaseURL
+	MaxConnections    int    // to Postgres, in all
 	Data              string // folder of the private Postgres and of generated secrets
 	Migrate           bool   // apply migrations at start
 

@@ -125,7 +125,7 @@ func (p *process) awaitDatabase(ctx context.Context, cfg *Config) ([]migrations.
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("the database %s did not answer within %v: %w; is it running, and is --database-url right?",
-				maskDSN(cfg.directURL()), databasePatience, oneLine(last))
+				maskDSN(cfg.directURL()), databasePatience, hinted(last))
 		}
 	}
 }
@@ -147,9 +147,15 @@ func unreachable(err error) bool {
 // turn up and one's own are gone.
 func hinted(err error) error {
 	var state interface{ SQLState() string }
-	if errors.As(err, &state) && (state.SQLState() == "42P05" || state.SQLState() == "26000") {
+	if !errors.As(err, &state) {
+		return oneLine(err)
+	}
+	switch state.SQLState() {
+	case "42P05", "26000":
 		return fmt.Errorf("%w; this looks like a transaction pooler: add default_query_exec_mode=exec to --database-url "+
 			"and give a direct connection with --listen-database-url", oneLine(err))
+	case "53300":
+		return fmt.Errorf("%w; Postgres has no connection left: raise its max_connections, or lower --max-connections of the instances", oneLine(err))
 	}
 	return oneLine(err)
 }

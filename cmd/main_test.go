@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
 // beCulvert makes the test binary the program itself, for tests that send it
@@ -16,5 +16,5 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beCulvert) != "" {
 		os.Exit(Run(UntilSignal(context.Background()), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 	}
-	goleak.VerifyTestMain(m)
+	pgtest.Main(m, nil)
 }

@@ -108,6 +108,7 @@ func openQueue(ctx context.Context, cfg *Config, log *slog.Logger, registry prom
 	q, err := queue.Open(ctx, queue.Options{
 		DatabaseURL:     cfg.DatabaseURL,
 		ListenURL:       cfg.ListenDatabaseURL,
+		MaxConns:        cfg.MaxConnections,
 		PollOnly:        cfg.PollOnly,
 		Poll:            cfg.Poll,
 		Retention:       cfg.Retention,

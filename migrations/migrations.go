@@ -11,10 +11,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver goose works through
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 //go:embed *.sql
@@ -31,13 +34,16 @@ type State struct {
 // start together wait for one another on a session lock, so dsn must be a direct
 // connection, not a transaction pooler. It blocks until ctx ends at the most.
 func Up(ctx context.Context, dsn string) error {
-	db, err := open(ctx, dsn)
+	db, server, err := open(ctx, dsn)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	if server.Transactions {
+		return errPooled
+	}
 	if err := createSchema(ctx, db); err != nil {
-		return fmt.Errorf("create schema culvert: %w", err)
+		return err
 	}
 	p, err := provider(db)
 	if err != nil {
@@ -61,7 +67,7 @@ func newest(p *goose.Provider) int64 {
 // Status lists every migration there is, in order, and last the functions. It
 // changes nothing.
 func Status(ctx context.Context, dsn string) ([]State, error) {
-	db, err := open(ctx, dsn)
+	db, _, err := open(ctx, dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -91,30 +97,29 @@ func Status(ctx context.Context, dsn string) ([]State, error) {
 
 const versionTable = "culvert.migrations"
 
-func open(ctx context.Context, dsn string) (*sql.DB, error) {
-	db, err := sql.Open("pgx", dsn)
+// errPooled: the lock that instances share is a session's, and there is none.
+var errPooled = errors.New("this connection leads through a transaction pooler, on which migrations cannot wait for one another: " +
+	"give a direct connection with --listen-database-url")
+
+func open(ctx context.Context, dsn string) (*sql.DB, postgres.Server, error) {
+	c, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("database URL: %w", err)
+		return nil, postgres.Server{}, fmt.Errorf("database URL: %w", err)
 	}
+	server, err := postgres.Prepare(ctx, c)
+	if err != nil {
+		return nil, server, err
+	}
+	db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(postgres.Verify))
 	db.SetMaxOpenConns(3)
 	var encoding string
 	if err := db.QueryRowContext(ctx, `SHOW server_encoding`).Scan(&encoding); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, server, errors.Join(err, db.Close())
 	}
 	if encoding != "UTF8" {
-		return nil, errors.Join(fmt.Errorf("the database's encoding is %s; Culvert needs UTF8", encoding), db.Close())
+		return nil, server, errors.Join(fmt.Errorf("the database's encoding is %s; Culvert needs UTF8", encoding), db.Close())
 	}
-	return db, nil
-}
-
-// createSchema comes before goose, whose version table lives in the schema.
-func createSchema(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS culvert`)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P06") {
-		return nil // another instance made it at the same moment
-	}
-	return err
+	return db, server, nil
 }
 
 func provider(db *sql.DB) (*goose.Provider, error) {

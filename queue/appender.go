@@ -163,7 +163,7 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 			return found
 		}
 		t := &turn{}
-		a.store(ctx, append(a.release(ctx, t), a.holdBehind(batch)...), t)
+		a.store(ctx, append(a.releaseHeld(ctx, t), a.holdBehind(batch)...), t)
 		found = found || t.moved > 0
 		look = t.more
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // batch is the arguments of one culvert.append. A row is one event in one room;
@@ -223,11 +224,11 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	if err != nil {
 		return r, err
 	}
-	conn, err := a.q.db.write.Acquire(ctx)
+	conn, err := a.q.db.append.Acquire(ctx)
 	if err != nil {
 		return r, unavailable(context.WithoutCancel(ctx), "append", err)
 	}
-	defer conn.Release()
+	defer a.release(conn)
 	a.pid.Store(conn.Conn().PgConn().PID())
 	err = repeat(ctx, func() error {
 		return conn.QueryRow(ctx, appendSQL, int64(a.seen.Load()), //nolint:gosec // a transaction id counts up from 0
@@ -242,6 +243,17 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	}
 	// The deadline here is ours and not the caller's: it says that Postgres is slow.
 	return r, unavailable(context.WithoutCancel(ctx), "append", err)
+}
+
+// release gives the connection back. The place of one that broke is free at once: with a
+// server that hangs, closing it takes a while.
+func (a *appender) release(conn *pgxpool.Conn) {
+	if !conn.Conn().IsClosed() {
+		conn.Release()
+		return
+	}
+	broken := conn.Hijack()
+	a.q.done.Go(func() { <-broken.PgConn().CleanupDone() })
 }
 
 // arrayLiteral is the text form of a text[]; "" for none.

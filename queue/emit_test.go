@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,9 @@ func TestSQLEmitRefuses(t *testing.T) {
 		{`room => E'a\u2028b', event => 'e'`, "room has a control character"},
 		{`room => repeat('é', 101), event => 'e'`, "room is 202 bytes long"},
 		{`event => 'culvert:x'`, "reserved"},
+		{`event => 'e', except_rooms => '{@me}'`, `except_rooms has "@me", which needs a sender`},
+		{`event => 'e', except_rooms => '{{a,b}}'`, "one dimension"},
+		{`event => 'e', rooms => '{{a,b}}'`, "one dimension"},
 		{`event => 'e', namespace => 'No'`, "namespace must be"},
 		{`event => 'e', namespace => NULL`, "namespace must be"},
 		{`event => 'e', room => 'r', rooms => '{s}'`, "room or rooms"},
@@ -58,6 +62,22 @@ func TestSQLEmitRefuses(t *testing.T) {
 		`SELECT culvert.emit(event => 'e', data => to_jsonb(repeat('[', 100)))`,
 		`SELECT culvert.emit(event => '..', room => '...', key => '.k')`,
 		`SELECT culvert.emit(event => 'e')`)
+}
+
+// "@me" leaves out the sender, as over HTTP.
+func TestSQLEmitExceptsItsSender(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	alice, bob := subscribe(t, q, queue.Interest{Client: client("alice")}), subscribe(t, q, queue.Interest{Client: client("bob")})
+	sql(t, dsn,
+		`SELECT culvert.emit(event => 'e', data => '1', sender => 'alice', except_rooms => ARRAY['@me', 'x'])`,
+		`SELECT culvert.emit(event => 'e', data => '2')`)
+	if got := next(t, bob, 2); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("bob got %q", got)
+	}
+	if got := next(t, alice, 1); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("alice, who emitted the first, got %q", got)
+	}
 }
 
 func TestSQLEmitKeys(t *testing.T) {

@@ -29,6 +29,8 @@ type Event struct {
 	to     []Room
 	signal bool
 
+	fault error // why it cannot be read; see unreadable.go
+
 	once sync.Once
 	wire []byte
 }
@@ -76,7 +78,7 @@ type Result struct {
 // Gap reports events that are gone.
 type Gap struct {
 	From, To Cursor
-	// Reason is GapPruned, GapLog or GapRewound.
+	// Reason is GapPruned, GapLog, GapRewound or GapUnreadable.
 	Reason string
 }
 
@@ -87,6 +89,8 @@ const (
 	// out. To may be far below From: all that came instead follows after it.
 	GapRewound = "rewound"
 	GapLog     = "log" // the cursor belongs to another log; reading goes on at the oldest retained event
+	// GapUnreadable: what is stored at To is no event that could be read.
+	GapUnreadable = "unreadable"
 )
 
 // Batch is what a subscription or a page of history has next.

@@ -117,7 +117,7 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	defer cancel()
 	l := f.q.lineage.Load()
 	at := f.q.tail.position()
-	rows, err := f.q.db.read.Query(ctx, followSQL, l.generation, int64(at.Offset), followPage, maxBatch)
+	rows, err := f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), followPage, maxBatch)
 	var p page
 	if err == nil {
 		p, err = scanPage(rows)
@@ -144,6 +144,7 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 		last = p.events[len(p.events)-1].Offset
 	}
 	f.q.metrics.followed(p.events)
+	f.q.faults.look(p.events)
 	f.q.tail.merge(l, last, p.events)
 	return more, nil
 }

@@ -46,6 +46,8 @@ func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int)
 		if err := s.except(ctx, &b); err != nil {
 			return Batch{Cursor: s.cursor}, err
 		}
+		same = same && !slices.ContainsFunc(b.Events, (*Event).unreadable)
+		b = b.skipUnreadable(s.cursor)
 		if s.cursor = b.Cursor; len(b.Events) > 0 || b.Gap != nil || !b.More {
 			// A page that leaves off before the end of the room's events, from a
 			// position the caller named and without a gap, is the same until

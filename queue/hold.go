@@ -153,9 +153,9 @@ func (a *appender) count(u *unit, sign int) {
 
 var errBehindSQL = fmt.Errorf("%w: events that were emitted from SQL before are still being stored", ErrOverloaded)
 
-// release moves more of the staged events, sending none of the units along, and returns
+// releaseHeld moves more of the staged events, sending none of the units along, and returns
 // those that need not wait any longer. Some may have waited too long; they are refused.
-func (a *appender) release(ctx context.Context, t *turn) (free []*unit) {
+func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 	if len(a.held) == 0 {
 		return nil
 	}

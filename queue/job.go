@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // job is one event that a handler runs here.
@@ -59,16 +60,12 @@ func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over ti
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*job, error) {
 		e := &Event{Namespace: h.ns.name}
 		j := &job{event: e, over: over}
-		var except []string
-		var until *time.Time
-		err := row.Scan(&e.Log, &e.Offset, &e.Room.name, &e.At, &e.Binary, &e.Name, &e.From.name,
+		var except []pgtype.Text
+		var at, until pgtype.Timestamptz
+		err := row.Scan(&e.Log, &e.Offset, &e.Room.name, &at, &e.Binary, &e.Name, &e.From.name,
 			&except, &e.Data, &until, &j.claim, &j.tries)
-		for _, name := range except {
-			e.Except = append(e.Except, Room{name})
-		}
-		if until != nil {
-			e.ReplyUntil = *until
-		}
+		e.At, e.ReplyUntil, e.Except = at.Time, until.Time, exceptOf(except)
+		e.fault = e.check(nil, []byte(e.Data), except)
 		return j, err
 	})
 }
@@ -99,6 +96,9 @@ var errNeverEnded = errors.New("no run ended: the instances died or lost their l
 
 // try runs the function and replies for it.
 func (h *handler) try(ctx context.Context, j *job) error {
+	if j.event.fault != nil {
+		return fmt.Errorf("the event cannot be read: %w", j.event.fault)
+	}
 	if j.tries > h.tries {
 		return errNeverEnded
 	}

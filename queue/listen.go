@@ -2,11 +2,17 @@ package queue
 
 import (
 	"context"
-	"math/rand/v2"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // channel carries "staged", "volatile", "registry", or the head after an append.
@@ -30,7 +36,7 @@ func (f *follower) listen(ctx context.Context) {
 		f.q.o.Logger.Debug("not listening", "error", err, "again_in", pause)
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(pause/2 + mathrand.N(pause)):
 		}
 		pause = min(2*pause, maxPause)
 	}
@@ -44,13 +50,72 @@ const (
 	readTimeout   = 15 * time.Second
 )
 
+// tryListen finds out whether notifications arrive where LISTEN is to be used. Where they
+// do not, the queue polls, as with PollOnly, and says so. asked is the Poll of the caller.
+func (o *Options) tryListen(ctx context.Context, db *pools, asked time.Duration) error {
+	if o.PollOnly {
+		return nil
+	}
+	if _, err := pgx.ParseConfig(o.ListenURL); err != nil {
+		return fmt.Errorf("listen URL: %w", err)
+	}
+	c, server, err := prepareListen(ctx, *o, *db)
+	if err == nil && server.Transactions {
+		err = postgres.ErrNoNotifications
+	}
+	if err == nil {
+		err = listensTo(ctx, c)
+	}
+	switch {
+	case err == nil:
+		db.listen = c
+	case errors.Is(err, postgres.ErrNoNotifications):
+		o.PollOnly = true
+		if asked == 0 {
+			o.Poll = pollAlone
+		}
+		o.Logger.Warn("notifications do not arrive, as through a transaction pooler: events of other instances come up to one poll late; "+
+			"give a direct connection with --listen-database-url, or say --poll-only", "poll", o.Poll)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	default:
+		o.Logger.Warn("cannot listen for notifications; trying again, and looking at the database every poll until then",
+			"poll", o.Poll, "error", err)
+	}
+	return nil
+}
+
+// prepareListen makes the configuration of the connection that listens.
+func prepareListen(ctx context.Context, o Options, db pools) (*pgx.ConnConfig, postgres.Server, error) {
+	if o.ListenURL == o.DatabaseURL {
+		return db.write.Config().ConnConfig, db.server, nil
+	}
+	c, err := pgx.ParseConfig(o.ListenURL)
+	if err != nil {
+		return nil, postgres.Server{}, err
+	}
+	tuneConn(c, o.Logger)
+	server, err := postgres.Prepare(ctx, c)
+	return c, server, err
+}
+
+func listensTo(ctx context.Context, c *pgx.ConnConfig) error {
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return postgres.TryListen(ctx, conn, channel+"_"+strings.ToLower(rand.Text()))
+}
+
 // listenOnce holds one connection until it fails. heard: it worked for a while.
 func (f *follower) listenOnce(ctx context.Context) (heard bool, err error) {
-	c, err := pgx.ParseConfig(f.q.o.ListenURL)
-	if err != nil {
-		return false, err
+	c := f.q.db.listen
+	if c == nil { // it could not be prepared when the queue was opened
+		if c, _, err = prepareListen(ctx, f.q.o, f.q.db); err != nil {
+			return false, err
+		}
 	}
-	tuneConn(c, f.q.o.Logger)
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return false, err

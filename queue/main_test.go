@@ -26,6 +26,9 @@ func open(t testing.TB, dsn string, change ...func(*queue.Options)) *queue.Queue
 		DatabaseURL: dsn,
 		Logger:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	}
+	if pooled := pgtest.ThroughPooler(t, dsn); pooled != dsn {
+		o.DatabaseURL, o.ListenURL = pooled, dsn
+	}
 	for _, c := range change {
 		c(&o)
 	}

@@ -27,6 +27,7 @@ type metrics struct {
 	slicesDropped prometheus.Counter
 
 	volatileDropped prometheus.Counter
+	unreadable      prometheus.Counter
 
 	handlerRuns   *prometheus.CounterVec
 	handlerGaps   *prometheus.CounterVec
@@ -54,6 +55,7 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 		[]float64{0, .01, .05, .1, .5, 1, 5, 15, 60, 300, 900, 3600})
 	m.ackErrors = m.counter("ack_errors_total", "Updates of stored cursors that failed.")
 	m.slicesDropped = m.counter("slices_dropped_total", "Slices this instance dropped by retention.")
+	m.unreadable = m.counter("events_unreadable_total", "Events found in the log that cannot be read and were left out.")
 	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get, or nobody here while the log could not be followed.")
 	m.handlerRuns = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "culvert_handler_runs_total", Help: "Runs of handlers by this instance: done, failed, parked, or lost with their lease.",
@@ -68,9 +70,10 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.appender.waiting()) })
 	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.position().Offset) })
 	for name, pool := range map[string]func() (used, total int32){
-		"read":  func() (int32, int32) { s := q.db.read.Stat(); return s.AcquiredConns(), s.TotalConns() },
-		"write": func() (int32, int32) { s := q.db.write.Stat(); return s.AcquiredConns(), s.TotalConns() },
-		"work":  func() (int32, int32) { s := q.db.work.Stat(); return s.AcquiredConns(), s.TotalConns() },
+		"append": func() (int32, int32) { s := q.db.append.Stat(); return s.AcquiredConns(), s.TotalConns() },
+		"read":   func() (int32, int32) { s := q.db.read.Stat(); return s.AcquiredConns(), s.TotalConns() },
+		"write":  func() (int32, int32) { s := q.db.write.Stat(); return s.AcquiredConns(), s.TotalConns() },
+		"work":   func() (int32, int32) { s := q.db.work.Stat(); return s.AcquiredConns(), s.TotalConns() },
 	} {
 		m.gauge("pool_"+name+"_used_connections", "Connections of the "+name+" pool in use.", func() float64 { used, _ := pool(); return float64(used) })
 		m.gauge("pool_"+name+"_connections", "Connections of the "+name+" pool.", func() float64 { _, total := pool(); return float64(total) })

@@ -196,7 +196,7 @@ func (r *Registry) SetNamespace(ctx context.Context, ns Namespace, edit func(*Na
 // ErrNotFound, ErrUnavailable.
 func (r *Registry) DeleteNamespace(ctx context.Context, ns Namespace) error {
 	var found bool
-	if err := r.db.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.name).Scan(&found); err != nil {
+	if err := r.changes.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.name).Scan(&found); err != nil {
 		return unavailable(ctx, "delete namespace", err)
 	}
 	if !found {
@@ -213,7 +213,7 @@ func (r *Registry) sweep(ctx context.Context) error {
 	const atOnce = 10_000
 	for {
 		var more bool
-		err := r.db.QueryRow(ctx, `SELECT culvert.sweep_namespaces($1)`, atOnce).Scan(&more)
+		err := r.changes.QueryRow(ctx, `SELECT culvert.sweep_namespaces($1)`, atOnce).Scan(&more)
 		if err != nil || !more {
 			return unavailable(ctx, "sweep", err)
 		}

@@ -20,7 +20,7 @@ func OpenOperator(ctx context.Context, databaseURL string) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := newPool(ctx, o, 1)
+	db, err := openOne(ctx, o)
 	if err != nil {
 		return nil, err
 	}

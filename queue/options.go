@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -15,7 +16,8 @@ type Options struct {
 	// ListenURL is a direct DSN for LISTEN where DatabaseURL leads through a
 	// transaction pooler. Empty: DatabaseURL.
 	ListenURL string
-	// PollOnly turns LISTEN off; the head is then polled every Poll.
+	// PollOnly turns LISTEN off; the head is then polled every Poll. So it is where
+	// notifications turn out not to arrive.
 	PollOnly bool
 	// Poll is how often the head is looked at without a notification: 1s with
 	// LISTEN, where it only covers lost notifications, 100ms with PollOnly.
@@ -43,7 +45,8 @@ type Options struct {
 	// AppendTimeout is how long one append may take before its emits are
 	// answered with ErrUnavailable: 8s.
 	AppendTimeout time.Duration
-	// MaxConns bounds the connection pool: 10.
+	// MaxConns bounds the connections to Postgres, the one that listens included: 8,
+	// and 5 at least.
 	MaxConns int
 	// Logger: slog.Default.
 	Logger *slog.Logger
@@ -64,7 +67,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	if o.PollOnly {
-		def(&o.Poll, 100*time.Millisecond)
+		def(&o.Poll, pollAlone)
 	}
 	def(&o.Poll, time.Second)
 	def(&o.Retention, 168*time.Hour)
@@ -75,7 +78,7 @@ func (o Options) withDefaults() (Options, error) {
 	num(&o.QueueBytes, 64<<20)
 	num(&o.TailEvents, 50_000)
 	num(&o.TailBytes, 64<<20)
-	num(&o.MaxConns, 10)
+	num(&o.MaxConns, 8)
 	if o.SliceEvents == 0 {
 		o.SliceEvents = 50_000_000
 	}
@@ -102,11 +105,14 @@ func (o Options) check() error {
 		return errors.New("retention events must not be negative")
 	case o.Poll < time.Millisecond, o.DedupWindow < 0, o.AppendTimeout < 0:
 		return errors.New("durations must be positive")
-	case o.MaxConns < 2:
-		return errors.New("at least 2 connections are needed")
+	case o.MaxConns < leastConns || o.MaxConns > 10_000:
+		return fmt.Errorf("max conns must be between %d and 10000", leastConns)
 	}
 	return nil
 }
+
+// pollAlone is how often the head is looked at where no notification tells of it.
+const pollAlone = 100 * time.Millisecond
 
 // sliceSize is the number of offsets a slice spans: slice n holds n*sliceSize
 // and up. The same number stands in migrations/.

@@ -62,7 +62,7 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 	case failure == nil:
 		result = "done"
 		ours, err = h.store(work, doneSQL, j)
-	case j.tries < h.tries:
+	case j.tries < h.tries && !j.event.unreadable():
 		result = "failed"
 		pause := h.backoff(j.tries)
 		log.Warn("handler failed; it is tried again", "error", failure, "in", pause)

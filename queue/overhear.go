@@ -2,9 +2,11 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // overhear is the goroutine that takes what other instances handed over: when it
@@ -42,7 +44,7 @@ SELECT id, log, "position", at, namespace, rooms, except_, event, data, is_binar
 
 // newest is where an instance begins: what was before is for those who were connected.
 func (v *volatile) newest(ctx context.Context) (id int64) {
-	if err := v.q.db.read.QueryRow(ctx, newestVolatileSQL).Scan(&id); err != nil {
+	if err := v.q.db.write.QueryRow(ctx, newestVolatileSQL).Scan(&id); err != nil {
 		return -1
 	}
 	return id
@@ -58,31 +60,31 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 	}
 	const atOnce = 1_000
 	for {
-		rows, err := v.q.db.read.Query(ctx, volatileSQL, after, v.q.instance, atOnce)
+		rows, err := v.q.db.write.Query(ctx, volatileSQL, after, v.q.instance, atOnce)
 		if err != nil {
 			return -1
 		}
 		var at Cursor // of the last one, which is the highest
 		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Event, error) {
 			e := &Event{}
-			var rooms, except []string
-			err := row.Scan(&after, &at.Log, &at.Offset, &e.At, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
+			var rooms, except []pgtype.Text
+			var when pgtype.Timestamptz
+			err := row.Scan(&after, &at.Log, &at.Offset, &when, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
 			e.signal = rooms == nil
-			for _, r := range rooms {
-				e.to = append(e.to, Room{r})
-			}
-			for _, r := range except {
-				e.Except = append(e.Except, Room{r})
-			}
+			e.At, e.to, e.Except = when.Time, exceptOf(rooms), exceptOf(except)
+			e.Room = Everyone // until it is that of a reader
+			e.fault = e.check(nil, []byte(e.Data), append(except, rooms...))
 			return e, err
 		})
 		if err != nil {
 			return -1
 		}
-		if len(events) > 0 {
+		n := len(events)
+		v.q.faults.look(events)
+		if events = slices.DeleteFunc(events, (*Event).unreadable); len(events) > 0 {
 			v.ready.add(at, events)
 		}
-		if len(events) < atOnce {
+		if n < atOnce {
 			return after
 		}
 	}

@@ -52,6 +52,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns in
 	}
 	p.lineage = l
 	q.metrics.pageRead(len(p.events), time.Since(start))
+	q.faults.look(p.events)
 	return p, nil
 }
 
@@ -87,7 +88,7 @@ func scanPage(rows pgx.Rows) (page, error) {
 		}
 		r.decode(e, p.log, namespace, before)
 		p.events = append(p.events, e)
-		p.bytes += len(e.Data)
+		p.bytes += len(r.data) // as Postgres counted it
 	}
 	return p, rows.Err()
 }
@@ -99,7 +100,7 @@ type pageRow struct {
 	offset, floor, pruned, counter  pgtype.Int8
 	at, replyUntil                  pgtype.Timestamptz
 	binary                          pgtype.Bool
-	except                          []string
+	except                          []pgtype.Text
 }
 
 // decode fills in the row's event. Most events have much in common with the one
@@ -122,8 +123,12 @@ func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
 		e.Namespace = namespace
 	}
 	e.Room.name = again(e.Room.name, room)
-	for _, name := range r.except {
-		e.Except = append(e.Except, Room{name})
+	e.Except = exceptOf(r.except)
+	if r.at.InfinityModifier != pgtype.Finite {
+		e.At = time.Time{}
+	}
+	if e.fault = e.check(before, r.data, r.except); e.fault != nil {
+		e.Data = ""
 	}
 }
 

@@ -5,72 +5,142 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// pools keep appends and acknowledgements apart from reads, so that any number
-// of clients catching up cannot make an emit wait for a connection.
+// pools share out the connections of an instance, so that nobody can take one from
+// those who must not wait. Nobody holds a connection while it waits for another.
 type pools struct {
+	server postgres.Server
+	// append is the appender's own.
+	append *pgxpool.Pool
+	// write is for the instance's other loops, each of which uses one at a time:
+	// acknowledgements, members, presence, the follower, the registry.
 	write *pgxpool.Pool
-	read  *pgxpool.Pool
-	// work is for what may wait for a row's lock: it must not keep an append, or
-	// a reader, from a connection.
+	// read is for what requests read: clients that catch up, above all.
+	read *pgxpool.Pool
+	// work is for what may wait for a row's lock or take long: replies, handlers,
+	// new clients, changes of the registry, retention.
 	work *pgxpool.Pool
+	// listen is the connection that waits for notifications; nil: prepared later.
+	listen *pgx.ConnConfig
 }
 
-// writeConns is one each for the appender, the mover, volatile events,
-// acknowledgements, presence and the rest.
-const writeConns = 6
+// shares are the sizes of the pools. With one connection that listens they are Options.MaxConns.
+type shares struct{ append, write, read, work int }
 
-// workConns bounds the replies stored at one time.
-const workConns = 4
+// leastConns is one for each share, and one to listen.
+const leastConns = 5
 
-func openPools(ctx context.Context, o Options) (pools, error) {
-	write, err := newPool(ctx, o, writeConns)
-	if err != nil {
-		return pools{}, err
+// mostWrite is as many as there are loops that write or follow.
+const mostWrite = 8
+
+func share(conns int) shares {
+	s := shares{append: 1}
+	rest := conns - s.append - 1
+	s.work, s.read = max(1, rest/3), max(1, rest/3)
+	s.write = rest - s.work - s.read
+	if s.write > mostWrite {
+		s.read += s.write - mostWrite
+		s.write = mostWrite
 	}
-	read, err := newPool(ctx, o, o.MaxConns)
+	return s
+}
+
+func openPools(ctx context.Context, o Options) (p pools, err error) {
+	c, server, err := prepare(ctx, o)
 	if err != nil {
-		write.Close()
-		return pools{}, err
+		return p, err
 	}
-	work, err := newPool(ctx, o, workConns)
-	if err != nil {
-		write.Close()
-		read.Close()
-		return pools{}, err
+	p.server = server
+	n := share(o.MaxConns)
+	for _, pool := range []struct {
+		into  **pgxpool.Pool
+		conns int
+	}{{&p.append, n.append}, {&p.write, n.write}, {&p.read, n.read}, {&p.work, n.work}} {
+		if *pool.into, err = newPool(ctx, c, pool.conns); err != nil {
+			p.close()
+			return p, err
+		}
 	}
-	return pools{write, read, work}, nil
+	return p, nil
 }
 
 func (p pools) close() {
-	p.write.Close()
-	p.read.Close()
-	p.work.Close()
+	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read, p.work} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
 }
 
-// reset has every connection closed as soon as nobody uses it.
+// reset has all look for the primary again.
 func (p pools) reset() {
-	p.write.Reset()
-	p.read.Reset()
-	p.work.Reset()
+	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read, p.work} {
+		pool.Reset()
+	}
 }
 
-func newPool(ctx context.Context, o Options, conns int) (*pgxpool.Pool, error) {
+// prepare finds out who answers at DatabaseURL and makes its connections' configuration.
+func prepare(ctx context.Context, o Options) (*pgxpool.Config, postgres.Server, error) {
 	c, err := pgxpool.ParseConfig(o.DatabaseURL)
 	if err != nil {
-		return nil, fmt.Errorf("database URL: %w", err)
+		return nil, postgres.Server{}, fmt.Errorf("database URL: %w", err)
 	}
-	c.MaxConns = int32(conns) //nolint:gosec // checked by Options
-	c.MaxConnIdleTime = 5 * time.Minute
 	tuneConn(c.ConnConfig, o.Logger)
+	server, err := postgres.Prepare(ctx, c.ConnConfig)
+	if err != nil {
+		return nil, server, unavailable(ctx, "connect", err)
+	}
+	tellOfNone(c.ConnConfig, o, server)
+	c.AfterConnect = postgres.Verify
+	if server.Transactions {
+		o.Logger.Info("the database URL leads through a transaction pooler", "query_mode", c.ConnConfig.DefaultQueryExecMode.String())
+	}
+	return c, server, nil
+}
+
+func newPool(ctx context.Context, c *pgxpool.Config, conns int) (*pgxpool.Pool, error) {
+	c = c.Copy()
+	c.MaxConns = int32(conns) //nolint:gosec // checked by Options
+	c.MinConns, c.MinIdleConns = 0, 0
+	c.MaxConnIdleTime = 5 * time.Minute
 	return pgxpool.NewWithConfig(ctx, c)
 }
+
+// openOne is a pool of one connection, for tools beside the server.
+func openOne(ctx context.Context, o Options) (*pgxpool.Pool, error) {
+	c, _, err := prepare(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return newPool(ctx, c, 1)
+}
+
+// tellOfNone logs that Postgres has no connection left, at most once a minute: the
+// error itself knows neither of the two numbers that are to be changed.
+func tellOfNone(c *pgx.ConnConfig, o Options, server postgres.Server) {
+	var last atomic.Int64
+	before := c.OnPgError
+	c.OnPgError = func(conn *pgconn.PgConn, pg *pgconn.PgError) bool {
+		now := time.Now().Unix()
+		if old := last.Load(); pg.Code == noneLeftCode && now-old >= 60 && last.CompareAndSwap(old, now) {
+			o.Logger.Error("postgres has no connection left for this instance", "error", pg.Message,
+				"max_conns_of_instance", o.MaxConns, "max_connections_of_postgres", server.MaxConnections,
+				"cure", "raise max_connections of Postgres, or lower --max-connections of the instances")
+		}
+		return before == nil || before(conn, pg)
+	}
+}
+
+const noneLeftCode = "53300"
 
 // tuneConn bounds connecting, names us to the server, and hands the server's
 // warnings on: they tell of staged events that had to be dropped.
@@ -99,10 +169,18 @@ func unavailable(ctx context.Context, what string, err error) error {
 		return ctx.Err()
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed):
 		return err
+	case isNoneLeft(err):
+		return fmt.Errorf("%s: %w: %w; raise max_connections of Postgres, or lower --max-connections (Options.MaxConns) of the instances", what, ErrUnavailable, err)
 	case isTransient(err):
 		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// isNoneLeft reports whether Postgres has no connection left.
+func isNoneLeft(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == noneLeftCode
 }
 
 // isTransient reports whether the same statement may succeed later. Everything
@@ -110,7 +188,7 @@ func unavailable(ctx context.Context, what string, err error) error {
 func isTransient(err error) bool {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		return true
+		return !errors.As(err, new(*postgres.SettingError)) && !errors.Is(err, postgres.ErrUnfit)
 	}
 	switch pg.Code[:2] {
 	case "08", "53", "57", "58": // connection, resources (disk full), operator, system

@@ -31,6 +31,7 @@ type Queue struct {
 	waiters  *waiters
 	handlers *handlers
 	metrics  *metrics
+	faults   *faults
 
 	stop context.CancelFunc // ends the background work
 	done sync.WaitGroup     // of it
@@ -40,6 +41,7 @@ type Queue struct {
 // when Postgres cannot be reached or has not been migrated. The goroutines it
 // starts end with Close.
 func Open(ctx context.Context, o Options) (*Queue, error) {
+	poll := o.Poll
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -48,14 +50,19 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.tryListen(ctx, &db, poll); err != nil {
+		db.close()
+		return nil, err
+	}
 	lineage, head, err := openLog(ctx, db, o.DedupWindow)
 	if err != nil {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write), renewing: make(chan struct{}, 1)}
+	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work), renewing: make(chan struct{}, 1)}
 	q.lineage.Store(lineage)
 	q.metrics = newMetrics(q, o.Registerer)
+	q.faults = newFaults(o.Logger, q.metrics)
 	q.ids = newDirectory(db.write)
 	q.ids.renew(lineage.generation)
 	q.tail = newTail(lineage, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
@@ -135,7 +142,7 @@ func (q *Queue) Ping(ctx context.Context) error {
 		return unavailable(ctx, "ping", err)
 	}
 	if standby {
-		q.db.write.Reset()
+		q.db.reset()
 		return fmt.Errorf("ping: %w: the server is a standby", ErrUnavailable)
 	}
 	return nil

@@ -16,9 +16,10 @@ import (
 // look-ups read this instance's memory and never block; OpenRegistry gives one
 // without a queue, which only changes what is stored.
 type Registry struct {
-	db   *pgxpool.Pool
-	wake chan struct{} // a change was announced
-	now  atomic.Pointer[registered]
+	db      *pgxpool.Pool
+	changes *pgxpool.Pool // may wait for locks
+	wake    chan struct{} // a change was announced
+	now     atomic.Pointer[registered]
 
 	// loaded is called with what was known before; nil without a queue.
 	loaded func(old, now *registered)
@@ -48,8 +49,8 @@ type space struct {
 // change may go unnoticed where notifications do not arrive. Tests change it.
 var registryPoll = 500 * time.Millisecond
 
-func newRegistry(db *pgxpool.Pool) *Registry {
-	r := &Registry{db: db, wake: make(chan struct{}, 1)}
+func newRegistry(db, changes *pgxpool.Pool) *Registry {
+	r := &Registry{db: db, changes: changes, wake: make(chan struct{}, 1)}
 	r.now.Store(&registered{})
 	return r
 }
@@ -62,11 +63,11 @@ func OpenRegistry(ctx context.Context, o Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := newPool(ctx, o, 1)
+	db, err := openOne(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	r := newRegistry(db)
+	r := newRegistry(db, db)
 	if err := r.load(ctx); err != nil {
 		db.Close()
 		return nil, err
@@ -167,7 +168,7 @@ SELECT r.version, l.generation
 // when this one knows what it did. f's error is returned as it is.
 func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error) error {
 	var refused error
-	err := pgx.BeginFunc(ctx, r.db, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, r.changes, func(tx pgx.Tx) error {
 		if refused = f(tx); refused != nil {
 			return refused
 		}

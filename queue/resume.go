@@ -153,7 +153,7 @@ func (q *Queue) makeClient(ctx context.Context, in Interest, start Cursor) error
 	err := q.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, in.Namespace)
 		if err == nil {
-			_, err = q.db.write.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset), l.generation)
+			_, err = q.db.work.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset), l.generation)
 		}
 		return err
 	})

@@ -97,11 +97,11 @@ DELETE FROM culvert.memberships m
 // old asks.
 func (q *Queue) retainOnce(ctx context.Context) error {
 	var open int
-	if err := q.db.write.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
+	if err := q.db.work.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
 		return unavailable(ctx, "roll", err)
 	}
 	var dropped *int
-	if err := q.db.write.QueryRow(ctx, pruneSQL, q.o.Retention, q.o.RetentionEvents).Scan(&dropped); err != nil {
+	if err := q.db.work.QueryRow(ctx, pruneSQL, q.o.Retention, q.o.RetentionEvents).Scan(&dropped); err != nil {
 		return unavailable(ctx, "prune", err)
 	}
 	if dropped != nil {
@@ -112,7 +112,7 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 		}
 	}
 	var raised int
-	if err := q.db.write.QueryRow(ctx, expireEventsSQL, q.o.Retention).Scan(&raised); err != nil {
+	if err := q.db.work.QueryRow(ctx, expireEventsSQL, q.o.Retention).Scan(&raised); err != nil {
 		return unavailable(ctx, "expire", err)
 	}
 	if raised > 0 {
@@ -138,7 +138,7 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 func (q *Queue) forget(ctx context.Context, sql string) error {
 	const atOnce = 10_000
 	for {
-		tag, err := q.db.write.Exec(ctx, sql, atOnce)
+		tag, err := q.db.work.Exec(ctx, sql, atOnce)
 		if err != nil {
 			return unavailable(ctx, "forget", err)
 		}

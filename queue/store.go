@@ -115,7 +115,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 		a.failed(err)
 		a.q.follower.lookAt(MaxOffset) // it may be stored all the same
 		if errors.Is(err, errReadOnly) {
-			a.q.db.write.Reset()
+			a.q.db.reset()
 		}
 		return r, err
 	}
@@ -159,10 +159,15 @@ SELECT EXISTS (
 func (a *appender) probe(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
+	conn, err := a.q.db.append.Acquire(ctx)
+	if err != nil {
+		return false
+	}
+	defer a.release(conn)
 	var waiting bool
-	err := a.q.withIDs(ctx, func(l *lineage) error {
+	err = a.q.withIDs(ctx, func(l *lineage) error {
 		a.forServer(l)
-		return a.q.db.write.QueryRow(ctx, probeSQL, int64(a.seen.Load()), l.generation).Scan(&waiting) //nolint:gosec // see call
+		return conn.QueryRow(ctx, probeSQL, int64(a.seen.Load()), l.generation).Scan(&waiting) //nolint:gosec // see call
 	})
 	return err == nil && waiting
 }

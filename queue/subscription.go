@@ -118,6 +118,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (Batch, error) {
 		if err != nil {
 			return Batch{Cursor: s.cursor}, err
 		}
+		b = b.skipUnreadable(s.cursor)
 		s.cursor = b.Cursor
 		// What was read may all have been excepted.
 		if len(b.Events) > 0 || b.Gap != nil || !b.More {

@@ -151,7 +151,7 @@ func (t *tail) push(events []*Event) {
 		if len(r.subs) > 0 {
 			woken[r] = struct{}{}
 		}
-		if e.Room.name == membersRoom {
+		if e.Room.name == membersRoom && e.fault == nil {
 			t.enter(e)
 		}
 	}

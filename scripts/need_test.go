@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// proxies are what the tests of the clients run between.
-var proxies = []string{"nginx", "haproxy", "apache2", "squid", "caddy"}
+// proxies are what the tests of the clients run between, and that of the server.
+var proxies = []string{"nginx", "haproxy", "apache2", "squid", "caddy", "pgbouncer"}
 
 // aptInstall, with packages, is what Debian is asked for.
 const aptInstall = "apt-get install -y -qq --no-install-recommends "
@@ -40,6 +40,7 @@ var everything = map[string][]string{
 		"apk add --quiet apache2 apache2-proxy",
 		"apk add --quiet squid",
 		"apk add --quiet caddy",
+		"apk add --quiet pgbouncer",
 	},
 	"brew": {
 		"brew install --quiet postgresql@17",
@@ -53,6 +54,7 @@ var everything = map[string][]string{
 		"brew install --quiet httpd",
 		"brew install --quiet squid",
 		"brew install --quiet caddy",
+		"brew install --quiet pgbouncer",
 	},
 }
 

@@ -29,7 +29,7 @@ for package in "$@"; do
 	[ "$package" != "$LACKS" ] || exit 100
 	case "${0##*/}:$package" in
 	apt-get:postgresql) [ -e "$CULVERT_NEED_ROOT/` + dropIn + `" ] || exit 99 ;;
-	apt-get:nginx | apt-get:haproxy | apt-get:apache2 | apt-get:squid | apt-get:caddy)
+	apt-get:nginx | apt-get:haproxy | apt-get:apache2 | apt-get:squid | apt-get:caddy | apt-get:pgbouncer)
 		[ -x "$CULVERT_NEED_ROOT/` + policy + `" ] || exit 99 ;;
 	esac
 	case "$package" in
@@ -37,7 +37,7 @@ for package in "$@"; do
 	postgresql | postgresql@17) add initdb postgres ;;
 	gcc | build-base) add gcc ;;
 	nodejs | node) add node npm ;;
-	curl | shellcheck | chromium | firefox | firefox-esr | nginx | haproxy | apache2 | httpd | squid | caddy) add "$package" ;;
+	curl | shellcheck | chromium | firefox | firefox-esr | nginx | haproxy | apache2 | httpd | squid | caddy | pgbouncer) add "$package" ;;
 	esac
 done
 `

@@ -27,7 +27,7 @@
 -- transaction (carrying) comes before any other, so that its events stay together. carry
 -- returns how many there were and how many offsets they took (one with a key seen before takes
 -- none), whether there may be more, and upto: no visible one of a lower transaction is left.
--- Only append calls it.
+-- Only carry_all calls it: see staged.sql.
 CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
                               OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -165,7 +165,8 @@ DECLARE
     l culvert.log;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'culvert needs READ COMMITTED: an older snapshot would not see the append before it';
+        RAISE EXCEPTION 'culvert needs READ COMMITTED: an older snapshot would not see the append before it; run  ALTER ROLE % IN DATABASE % SET default_transaction_isolation = ''read committed''',
+            quote_ident(current_user), quote_ident(current_database());
     END IF;
     PERFORM culvert.durable();
     PERFORM pg_advisory_xact_lock(1668639862, 1);
@@ -269,7 +270,7 @@ BEGIN
     xmin := pg_snapshot_xmin(pg_current_snapshot());
     IF EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen) THEN
         SELECT c.moved, c.stored, c.more, c.upto INTO moved, carried, more, upto
-          FROM culvert.carry(seen, base, l.dedup, l.carrying, least(carry_rows, 1000), carry_bytes) c;
+          FROM culvert.carry_all(seen, base, l.dedup, l.carrying, least(carry_rows, 1000), carry_bytes) c;
         base := base + carried;
     END IF;
     IF more THEN

@@ -88,6 +88,7 @@ CREATE OR REPLACE FUNCTION culvert.emit(
     sender       text DEFAULT NULL
 ) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET standard_conforming_strings = on -- it runs in sessions of applications
 SET enable_seqscan = off SET jit = off AS $$ -- see culvert.known
 #variable_conflict use_variable
 DECLARE
@@ -103,12 +104,22 @@ BEGIN
     IF room IS NOT NULL AND rooms IS NOT NULL THEN
         RAISE EXCEPTION 'culvert.emit: give room or rooms, not both' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF array_ndims(rooms) > 1 OR array_ndims(except_rooms) > 1 THEN
+        RAISE EXCEPTION 'culvert.emit: rooms and except_rooms must have one dimension' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF cardinality(rooms) = 0 OR cardinality(rooms) > 100 OR cardinality(except_rooms) > 100 THEN
         RAISE EXCEPTION 'culvert.emit: rooms must be 1 to 100, except_rooms at most 100'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT array_agg(DISTINCT r ORDER BY r) INTO target
       FROM unnest(coalesce(rooms, ARRAY[coalesce(room, '*')])) r;
+    -- As over HTTP, "@me" is the sender.
+    IF '@me' = ANY (except_rooms) THEN
+        IF sender IS NULL THEN
+            RAISE EXCEPTION 'culvert.emit: except_rooms has "@me", which needs a sender' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        except_rooms := array_replace(except_rooms, '@me', '@' || sender);
+    END IF;
     PERFORM culvert.check_names(CASE WHEN rooms IS NULL THEN 'room' ELSE 'rooms' END, target, 200);
     PERFORM culvert.check_names('except_rooms', except_rooms, 200);
     PERFORM culvert.check_name('event', event, 128);

@@ -36,7 +36,7 @@ export interface Gap {
   from: string | null
   to: string
   /** Retention passed them, or the server has another log now. */
-  reason: 'pruned' | 'log'
+  reason: 'pruned' | 'log' | 'unreadable'
 }
 
 /** What a socket tells of itself. */

@@ -80,6 +80,10 @@ func (r run) Run() int {
 	code := r.m.Run()
 	// Nothing may start it any more; and when it was never started, this is all.
 	shared.once.Do(func() { shared.err = errors.New("pgtest: the tests are over") })
+	pooler.once.Do(func() { pooler.err = errors.New("the tests are over") })
+	if pooler.stop != nil {
+		pooler.stop()
+	}
 	if shared.server == nil {
 		return code
 	}

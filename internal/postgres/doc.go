@@ -1,0 +1,10 @@
+// Package postgres prepares connections to a Postgres as it is found: it pins the
+// settings of the session that Culvert's SQL relies on, refuses servers that cannot
+// keep a log in order, and finds out about transaction poolers.
+//
+// Prepare is called once for a database URL, before anything else connects:
+//
+//	config, err := pgxpool.ParseConfig(url)
+//	server, err := postgres.Prepare(ctx, config.ConnConfig)
+//	config.AfterConnect = postgres.Verify
+package postgres

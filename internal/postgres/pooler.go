@@ -1,0 +1,74 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// sharesSessions tells whether a pooler gives each transaction a session of its own.
+// Two connections that are open at once then run on the same server process, or one of
+// them on two, which nothing else explains. A very busy pooler can hide it.
+func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err error) {
+	for range 3 {
+		first, err := process(ctx, one, "")
+		if err != nil {
+			return false, err
+		}
+		// In a transaction: the process is held for it.
+		second, err := process(ctx, two, "BEGIN;")
+		if err != nil {
+			return false, err
+		}
+		if first == second {
+			return true, nil
+		}
+		wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+		again, err := process(wait, one, "")
+		cancel()
+		switch {
+		case err != nil && ctx.Err() == nil && wait.Err() != nil:
+			return true, nil // it has no other process to give
+		case err != nil:
+			return false, err
+		case again != first:
+			return true, nil
+		}
+		if _, err := two.PgConn().Exec(ctx, "ROLLBACK").ReadAll(); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// process is the number of the server process that a statement runs in.
+func process(ctx context.Context, conn *pgx.Conn, before string) (string, error) {
+	results, err := conn.PgConn().Exec(ctx, before+"SELECT pg_backend_pid()").ReadAll()
+	if err != nil {
+		return "", fmt.Errorf("look for a pooler: %w", named(err, conn.Config()))
+	}
+	return string(results[len(results)-1].Rows[0][0]), nil
+}
+
+// notificationPatience is how long a notification to oneself may take.
+const notificationPatience = 5 * time.Second
+
+// ErrNoNotifications says that a connection takes LISTEN but is told nothing.
+var ErrNoNotifications = errors.New("notifications do not arrive on this connection")
+
+// TryListen has a connection notify itself. Errors: ErrNoNotifications.
+func TryListen(ctx context.Context, conn *pgx.Conn, channel string) error {
+	if _, err := conn.PgConn().Exec(ctx, "LISTEN "+channel+"; NOTIFY "+channel).ReadAll(); err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, notificationPatience)
+	defer cancel()
+	_, err := conn.WaitForNotification(wait)
+	if err != nil && ctx.Err() == nil && wait.Err() != nil {
+		return ErrNoNotifications
+	}
+	return err
+}

@@ -1,0 +1,178 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// MinMajor is the oldest PostgreSQL Culvert's SQL runs on.
+const MinMajor = 14
+
+// ErrUnfit says that the server is not one that can keep the log.
+var ErrUnfit = fmt.Errorf("Culvert needs PostgreSQL %d or newer", MinMajor) //nolint:staticcheck // a name begins it
+
+// Server is what Prepare found at the other end.
+type Server struct {
+	Major          int
+	MaxConnections int // of the server
+	// Transactions: the URL leads through a pooler that gives each transaction a
+	// session of its own, so that nothing of a session can be relied on: prepared
+	// statements, LISTEN, session locks.
+	Transactions bool
+
+	lazy bool // commits do not wait for the disk
+}
+
+// Prepare connects once to see who is there, and completes the configuration for all
+// connections to come. A server that cannot keep the log, or whose settings Culvert
+// can neither set nor live with, is an error that says what to do.
+func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
+	given := c.RuntimeParams
+	conn, pinned, err := connect(ctx, c, given, 0)
+	if err != nil {
+		return Server{}, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	server, err := identify(ctx, conn)
+	if tooShort(err) && pinned {
+		// A version that has this limit, which ends the session before it can be asked.
+		_ = conn.Close(ctx)
+		again, _, failed := connect(ctx, c, given, transactionTimeout)
+		if failed != nil {
+			return Server{}, failed
+		}
+		conn = again
+		server, err = identify(ctx, conn)
+	}
+	if err != nil {
+		return Server{}, named(err, c)
+	}
+	if pinned {
+		complete(c, server)
+	}
+	// Another connection, now with all that can be had.
+	two, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return Server{}, err
+	}
+	defer two.Close(context.WithoutCancel(ctx))
+	if err := Verify(ctx, two); err != nil {
+		return Server{}, err
+	}
+	if server.Transactions, err = sharesSessions(ctx, conn, two); err != nil {
+		return Server{}, err
+	}
+	// Named statements are lost behind such a pooler, unless the URL says that it keeps them.
+	if server.Transactions && c.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement &&
+		!strings.Contains(c.ConnString(), "default_query_exec_mode") {
+		c.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	return server, nil
+}
+
+// connect asks for all settings, and for fewer when they are refused.
+func connect(ctx context.Context, c *pgx.ConnConfig, given map[string]string, major int) (conn *pgx.Conn, pinned bool, err error) {
+	all := startupParameters(major, false)
+	for _, parameters := range []map[string]string{all, startupParameters(major, true), nil} {
+		c.RuntimeParams = merged(parameters, given)
+		conn, err = pgx.ConnectConfig(ctx, c)
+		var pg *pgconn.PgError
+		if err == nil || !errors.As(err, &pg) || !refusedParameters(pg) {
+			return conn, len(parameters) == len(all), err
+		}
+	}
+	return nil, false, err
+}
+
+// transactionTimeout is the major version that brought a setting of this name.
+const transactionTimeout = 17
+
+// tooShort reports whether transaction_timeout ended the session.
+func tooShort(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "25P04"
+}
+
+// named is err, or the setting that made the server end the session.
+func named(err error, c *pgx.ConnConfig) error {
+	if tooShort(err) {
+		return &SettingError{"transaction_timeout", "too short", "unknown", c.User, c.Database, "0"}
+	}
+	return err
+}
+
+// merged is ours, except for what the URL names itself.
+func merged(ours, given map[string]string) map[string]string {
+	all := map[string]string{}
+	for name, value := range ours {
+		all[strings.ToLower(name)] = value
+	}
+	for name, value := range given {
+		all[strings.ToLower(name)] = value
+	}
+	return all
+}
+
+// complete adds the settings that depend on what is there.
+func complete(c *pgx.ConnConfig, server Server) {
+	c.RuntimeParams = merged(startupParameters(server.Major, false), c.RuntimeParams)
+	if server.lazy {
+		c.RuntimeParams["synchronous_commit"] = "on"
+	}
+}
+
+// identify refuses servers that cannot keep the log.
+func identify(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
+	results, err := unhurried(ctx, conn, `SELECT version(), current_setting('max_connections'), current_setting('synchronous_commit')`)
+	if err != nil {
+		return s, fmt.Errorf("ask for the server's version: %w", err)
+	}
+	row := results[2].Rows[0]
+	s.MaxConnections, _ = strconv.Atoi(string(row[1])) // it is only told
+	s.lazy = string(row[2]) == "off"
+	s.Major, err = checkVersion(string(row[0]))
+	return s, err
+}
+
+var versionPattern = regexp.MustCompile(`^PostgreSQL (\d+)`)
+
+// unfit are servers that speak like PostgreSQL, and what they lack.
+var unfit = []struct{ mark, lacks string }{
+	{"CockroachDB", "answers advisory locks without taking them, so that events would get out of order"},
+	{"-YB-", "(YugabyteDB) has neither NOTIFY nor snapshots that tell which transactions are over, so that events would be skipped"},
+	{"Greenplum", "has no advisory locks across its segments"},
+	{"Materialize", "has no advisory locks"},
+	{"Redshift", "has no advisory locks"},
+	{"CrateDB", "has no transactions"},
+}
+
+// checkVersion takes the text of version() and returns the major version.
+func checkVersion(text string) (int, error) {
+	for _, u := range unfit {
+		if strings.Contains(text, u.mark) {
+			return 0, fmt.Errorf("%w: the server is %q, which %s", ErrUnfit, brief(text), u.lacks)
+		}
+	}
+	m := versionPattern.FindStringSubmatch(text)
+	if m == nil {
+		return 0, fmt.Errorf("%w: the server is %q, which is something else", ErrUnfit, brief(text))
+	}
+	major, err := strconv.Atoi(m[1])
+	if err != nil || major < MinMajor {
+		return 0, fmt.Errorf("%w: the server is %q, which is older", ErrUnfit, brief(text))
+	}
+	return major, nil
+}
+
+// brief leaves out the compiler.
+func brief(version string) string {
+	version, _, _ = strings.Cut(version, ", compiled")
+	return version[:min(len(version), 100)]
+}

@@ -1,0 +1,186 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// setting is one setting of a session that Culvert does not leave to the role, the
+// database or the server, where ALTER ROLE and ALTER DATABASE may have put any value.
+type setting struct {
+	name string
+	// value the connection asks for when it starts; "": only a superuser may set it.
+	value string
+	// pooled: transaction poolers keep it for each of their clients.
+	pooled bool
+	// since is the major version that brought it.
+	since int
+	// fits says whether Culvert can live with a value, as pg_settings has it, where its
+	// own could not be set. nil: any, it only costs time.
+	fits func(string) bool
+	// cure is what to set it to when that is not value.
+	cure string
+}
+
+// settings is all of them. What is not here does not matter: the SQL of functions is
+// qualified, and planner settings that reads depend on stand with their functions.
+var settings = []setting{
+	// How values are written. pgx reads these forms and no others.
+	{name: "client_encoding", value: "UTF8", pooled: true, fits: is("UTF8")},
+	{name: "DateStyle", value: "ISO, MDY", pooled: true, fits: isoDates},
+	{name: "TimeZone", value: "UTC", pooled: true},
+	{name: "standard_conforming_strings", value: "on", pooled: true, fits: is("on")},
+	{name: "IntervalStyle", value: "postgres", fits: is("postgres")},
+	{name: "bytea_output", value: "hex", fits: is("hex")},
+	{name: "extra_float_digits", value: "1", fits: atLeast(0)},
+	{name: "array_nulls", value: "on", fits: is("on")},
+
+	// What a transaction is. Each append must see the one before it.
+	{name: "default_transaction_isolation", value: "read committed", fits: is("read committed")},
+	{name: "default_transaction_read_only", value: "off", fits: is("off")},
+	{name: "default_transaction_deferrable", value: "off"},
+	// Foreign keys clean up after a client.
+	{name: "session_replication_role", fits: is("origin"), cure: "origin"},
+	// Prepare asks for it only where commits would not wait for the disk.
+	{name: "synchronous_commit", fits: isNot("off"), cure: "on"},
+
+	// How long things may take: Culvert has its own deadlines.
+	{name: "statement_timeout", value: "0", fits: noneOrSeconds},
+	{name: "lock_timeout", value: "0", fits: noneOrSeconds},
+	{name: "transaction_timeout", value: "0", fits: noneOrSeconds, since: transactionTimeout},
+	{name: "idle_session_timeout", value: "0"},
+	// An instance that hangs in a transaction gives back its locks.
+	{name: "idle_in_transaction_session_timeout", value: "30000", fits: noneOrSeconds},
+
+	// Names in SQL mean what they mean here.
+	{name: "search_path", value: "pg_catalog"},
+	// An error ends a statement, not the session; warnings tell of dropped events.
+	{name: "exit_on_error", value: "off", fits: is("off")},
+	{name: "client_min_messages", value: "warning"},
+	{name: "row_security", value: "on"},
+
+	// Plans are made for short walks along indexes.
+	{name: "plan_cache_mode", value: "auto"},
+	{name: "jit", value: "off"},
+	{name: "enable_indexscan", value: "on"},
+	{name: "enable_indexonlyscan", value: "on"},
+	{name: "enable_nestloop", value: "on"},
+	{name: "enable_partition_pruning", value: "on"},
+}
+
+func is(want string) func(string) bool { return func(v string) bool { return v == want } }
+
+func isNot(bad string) func(string) bool { return func(v string) bool { return v != bad } }
+
+func atLeast(least int) func(string) bool {
+	return func(v string) bool {
+		n, err := strconv.Atoi(v)
+		return err == nil && n >= least
+	}
+}
+
+func isoDates(v string) bool { return strings.HasPrefix(v, "ISO") }
+
+// noneOrSeconds takes timeouts, in milliseconds, that only end what hangs.
+func noneOrSeconds(v string) bool { return v == "0" || atLeast(1000)(v) }
+
+// startupParameters are the settings a connection to a server of this major version asks
+// for; 0: of any version. pooled: only those that poolers let through.
+func startupParameters(major int, pooled bool) map[string]string {
+	p := map[string]string{}
+	for _, s := range settings {
+		if s.value != "" && s.since <= major && (s.pooled || !pooled) {
+			p[s.name] = s.value
+		}
+	}
+	return p
+}
+
+// found is a setting as a connection has it.
+type found struct{ value, source string }
+
+// readSettings asks a connection for its settings. The statement is one that every
+// pooler and every mode of pgx can carry.
+func readSettings(ctx context.Context, conn *pgx.Conn) (role, database string, values map[string]found, err error) {
+	var names []string
+	for _, s := range settings {
+		names = append(names, "'"+s.name+"'")
+	}
+	results, err := unhurried(ctx, conn, `SELECT current_user, current_database(), name,
+	       CASE name WHEN 'statement_timeout' THEN reset_val ELSE setting END, source
+	  FROM pg_catalog.pg_settings WHERE name IN (`+strings.Join(names, ", ")+`)`)
+	if err != nil {
+		return "", "", nil, err
+	}
+	values = map[string]found{}
+	for _, r := range results {
+		for _, row := range r.Rows {
+			role, database = string(row[0]), string(row[1])
+			values[string(row[2])] = found{string(row[3]), string(row[4])}
+		}
+	}
+	return role, database, values, nil
+}
+
+// unhurried runs a query in a transaction without a time limit, which leaves nothing
+// behind in the session.
+func unhurried(ctx context.Context, conn *pgx.Conn, sql string) ([]*pgconn.Result, error) {
+	results, err := conn.PgConn().Exec(ctx, "BEGIN; SET LOCAL statement_timeout = 0; "+sql+"; COMMIT").ReadAll()
+	if err != nil {
+		_, rollback := conn.PgConn().Exec(ctx, "ROLLBACK").ReadAll()
+		return nil, errors.Join(err, rollback)
+	}
+	return results, nil
+}
+
+// SettingError is a setting of the session that Culvert can neither live with nor set
+// by itself: the connection leads through a pooler, or it takes a superuser.
+type SettingError struct {
+	Name, Value    string
+	Source         string // as pg_settings tells: user, database, configuration file, …
+	Role, Database string
+	Want           string
+}
+
+// Error says what to do.
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("the setting %s is %q for role %q in database %q (set by: %s), and Culvert cannot set it on this connection: run  ALTER ROLE %s IN DATABASE %s SET %s = '%s'",
+		e.Name, e.Value, e.Role, e.Database, e.Source, pgx.Identifier{e.Role}.Sanitize(), pgx.Identifier{e.Database}.Sanitize(), e.Name, e.Want)
+}
+
+// Verify checks the settings of a new connection. Errors: *SettingError.
+func Verify(ctx context.Context, conn *pgx.Conn) error {
+	role, database, values, err := readSettings(ctx, conn)
+	if err != nil {
+		return fmt.Errorf("read the session's settings: %w", named(err, conn.Config()))
+	}
+	for _, s := range settings {
+		v, known := values[s.name]
+		if !known || s.fits == nil || s.fits(v.value) {
+			continue
+		}
+		want := s.value
+		if want == "" {
+			want = s.cure
+		}
+		return &SettingError{s.name, v.value, v.source, role, database, want}
+	}
+	return nil
+}
+
+// refusedParameters reports whether a server or pooler did not let a connection start
+// because of a parameter it asked for.
+func refusedParameters(err *pgconn.PgError) bool {
+	switch err.Code {
+	case "08P01", // PgBouncer, and whoever does not know a startup message like ours
+		"0A000", "22023", "42501", "42704", "55P02":
+		return true
+	}
+	return false
+}

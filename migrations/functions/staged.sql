@@ -1,0 +1,56 @@
+-- Staged events that cannot be moved into the log.
+
+-- carry_all is culvert.carry, which moves staged events into the log, for any rows. Only
+-- culvert.emit checks what it stages: rows that came by another way, or that a trigger or
+-- constraint of somebody else refuses, must not keep all the others from the log. When the
+-- rows cannot be moved together they are moved one by one, and those that cannot be moved
+-- alone are set aside in culvert.unmovable. Faults of the server are not theirs.
+CREATE OR REPLACE FUNCTION culvert.carry_all(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
+                                  OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    one record;
+BEGIN
+    BEGIN
+        SELECT c.moved, c.stored, c.more, c.upto INTO moved, stored, more, upto
+          FROM culvert.carry(seen, base, dedup, carrying, rows_, bytes_) c;
+        RETURN;
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
+        moved := 0;
+        stored := 0;
+        more := true;
+        upto := seen;
+    END;
+    WHILE more AND moved < rows_ LOOP
+        SELECT l.carrying INTO carrying FROM culvert.log l;
+        BEGIN
+            SELECT * INTO one FROM culvert.carry(seen, base + stored, dedup, carrying, 1, bytes_);
+            stored := stored + one.stored;
+            more := one.more;
+            upto := coalesce(one.upto, upto);
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
+            PERFORM culvert.set_aside(s.xid, s.id, SQLERRM)
+               FROM (SELECT t.xid, t.id
+                       FROM culvert.staged t
+                      WHERE t.xid >= seen OR t.xid = carrying
+                      ORDER BY t.xid IS DISTINCT FROM carrying, t.xid, t.id
+                      LIMIT 1) s;
+        END;
+        moved := moved + 1;
+    END LOOP;
+END
+$$;
+
+-- set_aside takes one staged row out of the way and says so in the logs of Postgres and
+-- of the instance that found it.
+CREATE OR REPLACE FUNCTION culvert.set_aside(xid_ xid8, id_ bigint, error_ text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    WITH gone AS (
+         DELETE FROM culvert.staged s WHERE s.xid = xid_ AND s.id = id_ RETURNING s.*)
+    INSERT INTO culvert.unmovable (error, namespace, rooms, except_, event, data, sender, key)
+    SELECT error_, g.namespace, g.rooms, g.except_, g.event, g.data, g.sender, g.key FROM gone g;
+    RAISE WARNING 'culvert: a staged event cannot be moved into the log, and was set aside in culvert.unmovable: %', error_;
+END
+$$;

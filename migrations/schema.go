@@ -1,0 +1,48 @@
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// rightsSQL asks what this role may do about the schema. The functions' answer is NULL
+// while there is none.
+const rightsSQL = `
+SELECT current_user, current_database(), to_regnamespace('culvert') IS NOT NULL,
+       has_database_privilege(current_database(), 'CREATE'),
+       coalesce(has_schema_privilege(to_regnamespace('culvert'), 'USAGE'), false),
+       coalesce(has_schema_privilege(to_regnamespace('culvert'), 'CREATE'), false)`
+
+// createSchema comes before goose, whose version table lives in the schema. One that
+// an administrator made is used as it is: that takes no right on the database.
+func createSchema(ctx context.Context, db *sql.DB) error {
+	var role, database string
+	var there, mayCreate, mayUse, mayFill bool
+	err := db.QueryRowContext(ctx, rightsSQL).Scan(&role, &database, &there, &mayCreate, &mayUse, &mayFill)
+	if err != nil {
+		return fmt.Errorf("look for schema culvert: %w", err)
+	}
+	name, in := pgx.Identifier{role}.Sanitize(), pgx.Identifier{database}.Sanitize()
+	switch {
+	case there && (!mayUse || !mayFill):
+		return fmt.Errorf("role %s may not use and fill the schema culvert of database %s: have its owner run  GRANT USAGE, CREATE ON SCHEMA culvert TO %s", name, in, name)
+	case there:
+		return nil
+	case !mayCreate:
+		return fmt.Errorf("role %s may not create a schema in database %s: have an administrator run  CREATE SCHEMA culvert AUTHORIZATION %s  there, or  GRANT CREATE ON DATABASE %s TO %s", name, in, name, in, name)
+	}
+	_, err = db.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS culvert`)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P06") {
+		return nil // another instance made it at the same moment
+	}
+	if err != nil {
+		return fmt.Errorf("create schema culvert: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package migrations_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/migrations"
+)
+
+// administrator runs statements on a database as its superuser. In them, DB stands for
+// the database.
+func administrator(t *testing.T, dsn string) (do func(sql ...string), as func(role string) string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	c := conn.Config()
+	do = func(sql ...string) {
+		t.Helper()
+		for _, s := range sql {
+			if _, err := conn.Exec(context.Background(), strings.ReplaceAll(s, "DB", c.Database)); err != nil {
+				t.Fatalf("%s: %v", s, err)
+			}
+		}
+	}
+	return do, func(role string) string {
+		return "host=" + c.Host + " port=5432 user=" + role + " dbname=" + c.Database
+	}
+}
+
+// A schema made by an administrator is used: the role needs no right on the database.
+func TestSchemaMadeByAnAdministrator(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		made []string
+		want string // in the error; "": it works
+	}{
+		{"its own", []string{`CREATE SCHEMA culvert AUTHORIZATION modest`}, ""},
+		{"granted", []string{`CREATE SCHEMA culvert`, `GRANT USAGE, CREATE ON SCHEMA culvert TO modest`}, ""},
+		{"not granted", []string{`CREATE SCHEMA culvert`, `GRANT USAGE ON SCHEMA culvert TO modest`}, `GRANT USAGE, CREATE ON SCHEMA culvert TO "modest"`},
+		{"none", nil, `CREATE SCHEMA culvert AUTHORIZATION "modest"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			do, as := administrator(t, dsn)
+			do(`CREATE ROLE modest LOGIN`)
+			t.Cleanup(func() { do(`DROP OWNED BY modest CASCADE`, `DROP ROLE modest`) })
+			do(`REVOKE CREATE, TEMPORARY ON DATABASE DB FROM PUBLIC`)
+			do(test.made...)
+			err := migrations.Up(t.Context(), as("modest"))
+			switch {
+			case test.want == "" && err != nil:
+				t.Fatal(err)
+			case test.want == "":
+				if err := migrations.Up(t.Context(), as("modest")); err != nil {
+					t.Errorf("again: %v", err)
+				}
+			case err == nil || !strings.Contains(err.Error(), test.want):
+				t.Errorf("the error is %v, without %s", err, test.want)
+			}
+		})
+	}
+}

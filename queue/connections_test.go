@@ -1,0 +1,135 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/culvertmq/culvert/internal/localpg"
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/migrations"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// One number bounds all connections of an instance, and with the least it may be
+// everything still works at once: nobody waits for a connection while holding one.
+func TestConnectionsAreBounded(t *testing.T) {
+	for _, most := range []int{5, 8, 30} {
+		dsn := pgtest.Database(t)
+		q := open(t, dsn, quiet, func(o *queue.Options) { o.MaxConns = most })
+		events := handle(t, q, "greeting")
+		admin := connect(t, dsn)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		g, ctx := errgroup.WithContext(ctx)
+		for i := range 40 {
+			g.Go(func() error {
+				who := client("c" + strings.Repeat("x", i))
+				s, err := q.Subscribe(ctx, queue.Interest{Namespace: ns, Client: who, Earliest: true})
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				_, joined := q.Join(ctx, ns, room("lobby"), who, 0)
+				e := emit("lobby", "1")
+				e.Reply = queue.Ask{Timeout: time.Minute, Count: 1}
+				r, appended := q.Append(ctx, []queue.Emit{e})
+				if err := errors.Join(joined, appended); err != nil {
+					return err
+				}
+				_, replied := q.Reply(ctx, queue.Reply{Namespace: ns, To: r[0].Cursor.Offset, From: who, Data: data("1")})
+				_, awaited := q.Await(ctx, ns, r[0].Cursor.Offset)
+				_, read := q.History(ctx, ns, room("lobby"), who, queue.Cursor{}, 100)
+				_, acked := q.Ack(ctx, ns, who, r[0].Cursor)
+				_, seen := q.ClientState(ctx, ns, who)
+				_, set := q.SetNamespace(ctx, ns, func(*queue.NamespaceSettings) error { return nil })
+				return errors.Join(replied, awaited, read, acked, seen, set, q.Fling(ctx, []queue.Emit{emit("lobby", "2")}))
+			})
+		}
+		over := make(chan error, 1)
+		go func() { over <- g.Wait() }()
+		worst := 0
+		for done := false; !done; {
+			select {
+			case err := <-over:
+				if done = true; err != nil {
+					t.Errorf("with %d connections: %v", most, err)
+				}
+			default:
+			}
+			var n int
+			err := admin.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'culvert'`).Scan(&n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			worst = max(worst, n)
+		}
+		cancel()
+		if worst > most {
+			t.Errorf("%d connections are open at once, want %d at most", worst, most)
+		}
+		for range 40 {
+			receive(t, events)
+		}
+	}
+}
+
+// When Postgres has no connection left, the error and the log say what to change.
+func TestNoConnectionLeft(t *testing.T) {
+	server := pgtest.NewServer(t, localpg.Options{Settings: map[string]string{"max_connections": "14", "superuser_reserved_connections": "0"}})
+	if err := migrations.Up(t.Context(), server.DSN()); err != nil {
+		t.Fatal(err)
+	}
+	var log safeBuffer
+	q := open(t, server.DSN(), logTo(&log), func(o *queue.Options) { o.MaxConns = 7 })
+	var hogs []*pgx.Conn
+	for {
+		c, err := pgx.Connect(t.Context(), server.DSN())
+		if err != nil {
+			break
+		}
+		defer c.Close(context.Background())
+		hogs = append(hogs, c)
+	}
+	// One of the first statements needs a connection that is not there yet.
+	var err error
+	for i := 0; err == nil && i < 100; i++ {
+		g := errgroup.Group{}
+		for range 3 {
+			g.Go(func() error {
+				_, err := q.ClientState(t.Context(), ns, client("nobody"))
+				if errors.Is(err, queue.ErrNotFound) {
+					return nil
+				}
+				return err
+			})
+			g.Go(func() error {
+				_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")})
+				return err
+			})
+		}
+		err = g.Wait()
+	}
+	if !errors.Is(err, queue.ErrUnavailable) || !strings.Contains(err.Error(), "--max-connections") || !strings.Contains(err.Error(), "max_connections of Postgres") {
+		t.Errorf("the error is %v", err)
+	}
+	if got := log.String(); !strings.Contains(got, "no connection left") || !strings.Contains(got, "max_conns_of_instance=7") || !strings.Contains(got, "max_connections_of_postgres=14") {
+		t.Errorf("the log says\n%s", got)
+	}
+	if _, err := queue.Open(t.Context(), queue.Options{DatabaseURL: server.DSN()}); !errors.Is(err, queue.ErrUnavailable) || !strings.Contains(err.Error(), "--max-connections") {
+		t.Errorf("another instance: %v", err)
+	}
+	for _, c := range hogs {
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "it works again", func() bool {
+		_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")})
+		return err == nil
+	})
+}

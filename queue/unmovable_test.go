@@ -1,0 +1,43 @@
+package queue_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// Staged rows that cannot be moved into the log are set aside: those before and after
+// them, and the emits of the instances, get there, in order.
+func TestStagedRowsThatCannotBeMoved(t *testing.T) {
+	rows := map[string]string{
+		"a namespace":   `'No Namespace', ARRAY['r'], 'e', '1', NULL, NULL`,
+		"no namespace":  `'', ARRAY['r'], 'e', '1', NULL, NULL`,
+		"NULL of rooms": `'default', ARRAY['r', NULL], 'e', '1', NULL, NULL`,
+		"a long room":   `'default', ARRAY(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 1000) i), 'e', '1', NULL, NULL`,
+		"a bare key":    `'default', ARRAY['r'], 'e', '1', 'key', NULL`,
+		"a long key":    `'default', ARRAY['r'], 'e', '1', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 1000) i), '\x00'::bytea`,
+	}
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, quiet)
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	for _, bad := range rows {
+		sql(t, dsn,
+			`SELECT culvert.emit(room => 'r', event => 'e', data => '1'); SELECT culvert.emit(room => 'r', event => 'e', data => '2');
+			 INSERT INTO culvert.staged (namespace, rooms, event, data, key, hash) VALUES (`+bad+`);
+			 SELECT culvert.emit(room => 'r', event => 'e', data => '3')`)
+		if got := next(t, s, 3); !slices.Equal(got, []string{"1", "2", "3"}) {
+			t.Errorf("received %q", got)
+		}
+		appendOne(t, q, emit("r", "4"))
+		if got := next(t, s, 1); !slices.Equal(got, []string{"4"}) {
+			t.Errorf("received %q", got)
+		}
+	}
+	var aside, left int
+	err := connect(t, dsn).QueryRow(t.Context(), `SELECT (SELECT count(*) FROM culvert.unmovable WHERE error <> ''), (SELECT count(*) FROM culvert.staged)`).Scan(&aside, &left)
+	if err != nil || aside != len(rows) || left != 0 {
+		t.Errorf("%d rows are set aside and %d left, %v; want %d and none", aside, left, err, len(rows))
+	}
+}

@@ -1,0 +1,134 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// An event that came into the log by another way than culvert.append and culvert.emit,
+// or that a disk has changed, may be such that no reader could take it. It is handed to
+// nobody, and whoever it was for gets a gap in its place, so that it holds up nothing.
+
+// check says what is wrong with an event as it was read; nil: nothing. before is one that
+// has been looked at, or nil.
+func (e *Event) check(before *Event, data []byte, except []pgtype.Text) error {
+	if before == nil || before.Name != e.Name || before.fault != nil {
+		if err := checkName("event", e.Name, MaxEventName); err != nil {
+			return err
+		}
+	}
+	// Rooms that begin with a control character are Culvert's own, and no client's.
+	if (before == nil || before.Room != e.Room || before.fault != nil) && e.Namespace != "" && !strings.HasPrefix(e.Room.name, "\x01") {
+		if err := checkName("room", e.Room.name, MaxRoom); err != nil {
+			return err
+		}
+	}
+	if e.From.name != "" {
+		if err := checkName("sender", e.From.name, MaxClient); err != nil {
+			return err
+		}
+	}
+	for _, r := range except {
+		if err := checkName("except", r.String, MaxRoom); err != nil {
+			return err
+		}
+	}
+	switch {
+	case e.At.IsZero() || e.At.Year() < 0 || e.At.Year() > 9999:
+		return errTime
+	case !isJSONLine(data):
+		return errData
+	case e.Binary && data[0] != '"':
+		return errBinary
+	}
+	return nil
+}
+
+var (
+	errTime   = errors.New("at is not a time between the years 0 and 9999")
+	errData   = errors.New("data is not one line of JSON in UTF-8")
+	errBinary = errors.New("data is to be binary, but is not a string")
+)
+
+func (e *Event) unreadable() bool { return e.fault != nil }
+
+// skipUnreadable takes out what cannot be read, after a position: the events before it
+// come first, then the gap together with what follows it.
+func (b Batch) skipUnreadable(after Cursor) Batch {
+	first := slices.IndexFunc(b.Events, (*Event).unreadable)
+	switch {
+	case first < 0:
+		return b
+	case first > 0:
+		b.Events, b.Cursor, b.More = b.Events[:first], b.Events[first-1].Cursor(), true
+		return b
+	case b.Gap != nil: // one gap at a time
+		b.Events, b.Cursor, b.More = nil, b.Gap.To, true
+		return b
+	}
+	n := slices.IndexFunc(b.Events, func(e *Event) bool { return !e.unreadable() })
+	if n < 0 {
+		n = len(b.Events)
+	}
+	b.Gap = &Gap{From: after, To: b.Events[n-1].Cursor(), Reason: GapUnreadable}
+	b.Events = b.Events[n:]
+	if next := slices.IndexFunc(b.Events, (*Event).unreadable); next > 0 {
+		b.Events, b.Cursor, b.More = b.Events[:next], b.Events[next-1].Cursor(), true
+	}
+	return b
+}
+
+// faults tells the operator of events that cannot be read, of each once.
+type faults struct {
+	log     *slog.Logger
+	metrics *metrics
+
+	mu   sync.Mutex
+	told map[Offset]struct{}
+}
+
+// maxTold bounds what is remembered of them.
+const maxTold = 10_000
+
+func newFaults(log *slog.Logger, m *metrics) *faults {
+	return &faults{log: log, metrics: m, told: map[Offset]struct{}{}}
+}
+
+// look reports those among the events.
+func (f *faults) look(events []*Event) {
+	for _, e := range events {
+		if e.fault != nil {
+			f.tell(e)
+		}
+	}
+}
+
+func (f *faults) tell(e *Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, again := f.told[e.Offset]; again && !e.Volatile() {
+		return
+	}
+	if len(f.told) >= maxTold {
+		clear(f.told)
+	}
+	f.told[e.Offset] = struct{}{}
+	f.metrics.unreadable.Inc()
+	f.log.Error("an event cannot be read; it is left out, and its readers are told of a gap", "offset", e.Offset,
+		"namespace", e.Namespace, "room", fmt.Sprintf("%q", e.Room.name), "error", e.fault)
+}
+
+// exceptOf are the rooms an event excepts; NULL among them becomes a room without a name.
+func exceptOf(names []pgtype.Text) []Room {
+	var rooms []Room
+	for _, name := range names {
+		rooms = append(rooms, Room{name.String})
+	}
+	return rooms
+}
