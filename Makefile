@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/bin/node:$(PATH)
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "make %-7s  %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "make %-13s  %s\n", $$1, $$2}'
 
 # Without PostgreSQL on the machine, and no right to install it, culvert
 # downloads one for itself.
@@ -56,8 +56,6 @@ lint: ## check style and the direction of imports
 	fi; \
 	echo "golangci-lint run"; "$$lint" run
 
-# One seed again: go test ./internal/stress -run TestSoak -seed N -minutes M
-SOAK_MINUTES ?= 60
 .PHONY: soak
 soak: ## play random faults for SOAK_MINUTES (60); one seed again: go test ./internal/stress -run TestSoak -seed N -minutes M
 	@scripts/need postgres
@@ -80,11 +78,6 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
 		done; \
 	done
-
-.PHONY: soak
-soak: ## run the stress test for SOAK_MINUTES (60)
-	@scripts/need postgres
-	STRESS_MINUTES=$(SOAK_MINUTES) $(GO) test -count 1 -v -timeout $$(($(SOAK_MINUTES) + 30))m ./internal/stress
 
 # What it builds is committed: serving the chat takes no Node.js. The test of the
 # chat fails when its sources, or the client's, have moved on.

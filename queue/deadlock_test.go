@@ -47,6 +47,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 			o.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			o.Slice, o.Retention, o.DedupWindow = time.Second, time.Second, 10*time.Millisecond
 			o.AppendTimeout = 30 * time.Second // the machine may be slow
+			o.MaxConns = 24                    // so that more goes on at a time
 		})
 		if err := q.Handle(ns, "greeting", func(context.Context, *queue.Event) (any, error) { return 1, nil },
 			queue.Concurrency(8), queue.Lease(300*time.Millisecond), queue.Backoff(time.Millisecond, time.Millisecond)); err != nil {

@@ -20,7 +20,7 @@ const (
 // A transaction that waits for a lock holds none that comes after it in the one order:
 // see append.sql. "b" comes before "z", and both come the wrong way round.
 func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
-	dsn := pgtest.Database(t) // without an instance, which would do some of it by itself
+	dsn := pgtest.Database(t)                      // without an instance, which would do some of it by itself
 	sql(t, dsn, `SELECT culvert.open('24 hours')`, // at home in this copy of the template
 		`INSERT INTO culvert.namespaces (deleted_at, name) VALUES (now(), NULL)`,
 		`INSERT INTO culvert.clients (namespace_id, name, cursor) SELECT n.id, c, 0 FROM culvert.namespaces n, unnest(ARRAY['z', 'b']) c`,

@@ -16,8 +16,6 @@ func TestStagedRowsThatCannotBeMoved(t *testing.T) {
 		"no namespace":  `'', ARRAY['r'], 'e', '1', NULL, NULL`,
 		"NULL of rooms": `'default', ARRAY['r', NULL], 'e', '1', NULL, NULL`,
 		"a long room":   `'default', ARRAY(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 1000) i), 'e', '1', NULL, NULL`,
-		"a bare key":    `'default', ARRAY['r'], 'e', '1', 'key', NULL`,
-		"a long key":    `'default', ARRAY['r'], 'e', '1', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 1000) i), '\x00'::bytea`,
 	}
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)

@@ -44,7 +44,7 @@ export function createInbox(): Inbox {
       known = log
     },
     gap({ reason, to }) {
-      if (reason === 'log') inbox.last = -1
+      if (reason !== 'pruned') inbox.last = -1 // it may lead back
       inbox.position = to
       return hole !== (hole = to)
     },

@@ -35,8 +35,11 @@ export type Transport = 'stream' | 'poll'
 export interface Gap {
   from: string | null
   to: string
-  /** Retention passed them, or the server has another log now. */
-  reason: 'pruned' | 'log' | 'unreadable'
+  /**
+   * Retention passed them; or the server has another log now, or one that lost its end in
+   * a restore; or what is stored is no event.
+   */
+  reason: 'pruned' | 'log' | 'rewound' | 'unreadable'
 }
 
 /** What a socket tells of itself. */

@@ -110,6 +110,13 @@ test('an event comes to handlers once, whatever way it comes again', () => {
   assert.ok(inbox.take(e(1), 'm:1'))
   assert.equal(inbox.gap({ from: null, to: 'n:0', reason: 'log' }), true)
   assert.equal(inbox.gap({ from: null, to: 'n:0', reason: 'log' }), false)
+  const rewound = createInbox()
+  const event = (offset: number) => ({ offset, room: 'r', event: 'e', from: null, at: '' })
+  assert.ok(rewound.take(event(10)))
+  rewound.gap({ from: 'n:10', to: 'n:9', reason: 'pruned' })
+  assert.equal(rewound.take(event(10)), undefined)
+  rewound.gap({ from: 'n:10', to: 'n:5', reason: 'rewound' })
+  assert.ok(rewound.take(event(6)), 'what came instead is news')
   assert.ok(inbox.take(e(1), 'n:1'))
 })
 
