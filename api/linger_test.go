@@ -115,7 +115,8 @@ func TestARefusalOverHTTP2IsNotReset(t *testing.T) {
 			conn := s.dial()
 			send := func(kind, flags byte, stream uint32, payload string) {
 				t.Helper()
-				frame := append([]byte{0, byte(len(payload) >> 8), byte(len(payload)), kind, flags}, binary.BigEndian.AppendUint32(nil, stream)...)
+				frame := binary.BigEndian.AppendUint32(nil, uint32(len(payload))) //nolint:gosec // short
+				frame = binary.BigEndian.AppendUint32(append(frame[1:], kind, flags), stream)
 				if _, err := conn.Write(append(frame, payload...)); err != nil {
 					t.Fatal(err)
 				}
@@ -126,7 +127,7 @@ func TestARefusalOverHTTP2IsNotReset(t *testing.T) {
 			send(settings, 0, 0, "")
 			// Fields and names of the static table (RFC 7541, appendix A): POST, http, :authority,
 			// :path, content-type, authorization.
-			text := func(v string) string { return string(rune(len(v))) + v }
+			text := func(v string) string { return string(rune(len(v))) + v } //nolint:gosec // short
 			send(headers, endHeaders, 1, "\x83\x86\x01"+text("x")+"\x04"+text(c.path)+
 				"\x0f\x10"+text(c.mediaType)+"\x0f\x08"+text("Bearer "+c.key))
 			send(data, 0, 1, "{")
