@@ -3,6 +3,7 @@ package queue_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
@@ -37,5 +38,34 @@ func TestStagedRowsThatCannotBeMoved(t *testing.T) {
 	err := connect(t, dsn).QueryRow(t.Context(), `SELECT (SELECT count(*) FROM culvert.unmovable WHERE error <> ''), (SELECT count(*) FROM culvert.staged)`).Scan(&aside, &left)
 	if err != nil || aside != len(rows) || left != 0 {
 		t.Errorf("%d rows are set aside and %d left, %v; want %d and none", aside, left, err, len(rows))
+	}
+}
+
+// The append that sets a row aside stores its own emits, and says so.
+func TestAnEmitComesWithARowThatCannotBeMoved(t *testing.T) {
+	for name, order := range map[string][]string{
+		"the last row": {"1", "2", "bad"}, "in the middle": {"1", "bad", "2"}, "the first row": {"bad", "1", "2"}, "the only row": {"bad"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			q := open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, time.Hour })
+			appendOne(t, q, emit("r", "0"))
+			all := "BEGIN;"
+			want := []string{"0"}
+			for _, row := range order {
+				if row == "bad" {
+					all += `INSERT INTO culvert.staged (namespace, rooms, event, data) VALUES ('No Namespace', ARRAY['r'], 'e', '1');`
+				} else {
+					all += `SELECT culvert.emit(room => 'r', event => 'e', data => '` + row + `');`
+					want = append(want, row)
+				}
+			}
+			sql(t, dsn, all+"COMMIT")
+			appendOne(t, q, emit("r", "3"))
+			appendOne(t, q, emit("r", "4"))
+			if got := texts(t, q, "r"); !slices.Equal(got, append(want, "3", "4")) {
+				t.Errorf("the room has %q", got)
+			}
+		})
 	}
 }
