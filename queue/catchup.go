@@ -10,6 +10,9 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	l := s.q.lineage.Load()
 	if s.ns.generation != l.generation {
 		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns)
+		if isOutdated(err) {
+			return Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
+		}
 		if err != nil {
 			return Batch{}, err
 		}

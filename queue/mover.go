@@ -217,7 +217,7 @@ func (m *mover) move(ctx context.Context, batch []*change) error {
 	for {
 		l := m.q.lineage.Load() // before the first look-up
 		now, err := m.moveOnce(ctx, batch, l)
-		if err != nil || now == l.generation {
+		if err == nil && now == l.generation || err != nil && !isOutdated(err) {
 			return err
 		}
 		if err := m.q.renew(ctx, l); err != nil {
