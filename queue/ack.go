@@ -14,7 +14,7 @@ import (
 // Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
 	l := q.lineage.Load()
-	if l.runOf(cursor, q.tail.position().Offset) == nowhere {
+	if l.runOf(cursor, q.tail.headOf(l)) == nowhere {
 		now, head, err := q.headNow(ctx)
 		switch {
 		case err != nil:

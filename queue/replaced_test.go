@@ -368,3 +368,21 @@ func TestMembersChangeAfterWhatIsStagedOnAnotherServer(t *testing.T) {
 		must[queue.Cursor](t)(q.Leave(t.Context(), ns, room("r"), client("bob")))
 	}
 }
+
+// A client that a backup does not know is stored again while it is here: what comes after
+// it has left is kept for it.
+func TestAClientThatIsLostIsStoredAgain(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	bob := subscribe(t, q, queue.Interest{Client: client("bob")})
+	appendOne(t, q, emit("*", "1"))
+	next(t, bob, 1)
+	sql(t, dsn, restarted, `DELETE FROM culvert.clients`)
+	appendOne(t, q, emit("*", "2"))
+	next(t, bob, 1)
+	bob.Close()
+	appendOne(t, q, emit("*", "3"))
+	if got := next(t, subscribe(t, q, queue.Interest{Client: client("bob")}), 2); !slices.Equal(got, []string{"2", "3"}) {
+		t.Errorf("bob gets %v", got)
+	}
+}

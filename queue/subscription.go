@@ -42,6 +42,7 @@ type Subscription struct {
 	// The tail's, under its lock.
 	seats   []seat
 	known   Offset   // the stays are those up to here
+	missed  bool     // entries, maybe, since Postgres was asked for the stays
 	entries []*Event // about the client, while known is unread
 	ended   error    // why there is nothing more to come
 }
