@@ -14,7 +14,7 @@ import (
 // Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
 	l := q.lineage.Load()
-	if l.runOf(cursor, q.tail.position().Offset) == nowhere {
+	if l.runOf(cursor, q.tail.headOf(l)) == nowhere {
 		now, head, err := q.headNow(ctx)
 		switch {
 		case err != nil:
@@ -70,12 +70,12 @@ func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) err
 
 func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) error {
 	start := time.Now()
-	b := a.build(ctx, l, waiting)
-	if len(b.rows) == 0 {
-		return nil
+	b, err := a.build(ctx, l, waiting)
+	if err != nil || len(b.rows) == 0 {
+		return err
 	}
 	var stored []Offset
-	err := repeat(ctx, func() error {
+	err = repeat(ctx, func() error {
 		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, l.generation).Scan(&stored)
 	})
 	if isOutdated(err) {
@@ -106,8 +106,8 @@ type ackBatch struct {
 
 // build lays out the cursors that are of this history in the order of rows of clients
 // that all transactions share. The others are refused: the log was replaced, or lost its
-// end, since they were looked at.
-func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) *ackBatch {
+// end, since they were looked at. An error says that ids are outdated.
+func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) (*ackBatch, error) {
 	b := &ackBatch{rows: make([]clientRow, 0, len(waiting))}
 	byRow := make(map[clientRow]*pendingAck, len(waiting))
 	for key, p := range waiting {
@@ -115,6 +115,9 @@ func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pen
 			continue
 		}
 		ns, err := a.q.ids.namespace(ctx, key.ns)
+		if isOutdated(err) {
+			return nil, err
+		}
 		if err != nil {
 			p.err = unavailable(context.WithoutCancel(ctx), "ack", err)
 			continue
@@ -130,7 +133,7 @@ func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pen
 		p := byRow[row]
 		b.acks[i], b.ns[i], b.names[i], b.cursors[i] = p, row.ns, row.name, int64(p.cursor)
 	}
-	return b
+	return b, nil
 }
 
 // refused is nil if the cursor is of this history, now that the log may have lost its end

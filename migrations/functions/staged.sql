@@ -22,10 +22,12 @@ BEGIN
         more := true;
         upto := seen;
     END;
+    PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- before the tables, as in open_slice
     WHILE more AND moved < rows_ LOOP
         SELECT l.carrying INTO carrying FROM culvert.log l;
         BEGIN
             SELECT * INTO one FROM culvert.carry(seen, base + stored, dedup, carrying, 1, bytes_);
+            moved := moved + one.moved;
             stored := stored + one.stored;
             more := one.more;
             upto := coalesce(one.upto, upto);
@@ -36,8 +38,8 @@ BEGIN
                       WHERE t.xid >= seen OR t.xid = carrying
                       ORDER BY t.xid IS DISTINCT FROM carrying, t.xid, t.id
                       LIMIT 1) s;
+            moved := moved + 1;
         END;
-        moved := moved + 1;
     END LOOP;
 END
 $$;
