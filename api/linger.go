@@ -16,11 +16,12 @@ const (
 // linger sends the answer of a refused request and reads what is left of its body. A
 // connection that is closed with bytes unread is reset, and the reset may reach the
 // client, which is still sending, before it has read the answer (RFC 9112, section
-// 9.6). HTTP/2 ends a stream without such a loss.
+// 9.6). HTTP/2 resets the stream instead, with NO_ERROR. Clients must not drop the answer
+// for that (RFC 9113, section 8.1), but curl 7.88 does.
 func (h *Handler) linger(r *http.Request, w http.ResponseWriter, status int) {
 	// Nothing more comes of a body that has stopped arriving, nor from who waits for
 	// "100 Continue" and gets a refusal.
-	if r.ProtoMajor != 1 || status == http.StatusRequestTimeout || r.ContentLength == 0 || r.ContentLength > 0 && r.Header.Get("Expect") != "" {
+	if status == http.StatusRequestTimeout || r.ContentLength == 0 || r.ContentLength > 0 && r.Header.Get("Expect") != "" {
 		return
 	}
 	ctl := http.NewResponseController(w)

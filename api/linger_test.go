@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -95,4 +96,65 @@ func TestLingeringIsBounded(t *testing.T) {
 		}
 	}
 	t.Errorf("%d MiB were read", sent>>20)
+}
+
+// TestARefusalOverHTTP2IsNotReset: some clients drop an answer whose stream is reset, even
+// with NO_ERROR. So the server ends its side of a stream only when the client has.
+func TestARefusalOverHTTP2IsNotReset(t *testing.T) {
+	const (
+		data, headers, reset, settings = 0, 1, 3, 4 // types of frames
+		endStream, endHeaders          = 1, 4       // flags
+	)
+	s := newSite(t)
+	for _, c := range []struct{ path, mediaType, key, status string }{
+		{"/v1/default/emit", "application/json", "bad", `"status":401`},
+		{"/v1/default/emit", "text/plain", testKey, `"status":415`},
+		{"/nothing", "application/json", testKey, `"status":404`},
+	} {
+		t.Run(c.status, func(t *testing.T) {
+			conn := s.dial()
+			send := func(kind, flags byte, stream uint32, payload string) {
+				t.Helper()
+				frame := append([]byte{0, byte(len(payload) >> 8), byte(len(payload)), kind, flags}, binary.BigEndian.AppendUint32(nil, stream)...)
+				if _, err := conn.Write(append(frame, payload...)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			send(settings, 0, 0, "")
+			// Fields and names of the static table (RFC 7541, appendix A): POST, http, :authority,
+			// :path, content-type, authorization.
+			text := func(v string) string { return string(rune(len(v))) + v }
+			send(headers, endHeaders, 1, "\x83\x86\x01"+text("x")+"\x04"+text(c.path)+
+				"\x0f\x10"+text(c.mediaType)+"\x0f\x08"+text("Bearer "+c.key))
+			send(data, 0, 1, "{")
+
+			answer, sent := "", false
+			for r := bufio.NewReader(conn); ; {
+				var head [9]byte
+				if _, err := io.ReadFull(r, head[:]); err != nil {
+					t.Fatalf("%v after %q", err, answer)
+				}
+				payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+				if _, err := io.ReadFull(r, payload); err != nil {
+					t.Fatal(err)
+				}
+				kind, flags := head[3], head[4]
+				if kind == data {
+					answer += string(payload)
+				}
+				switch ended := (kind == data || kind == headers) && flags&endStream != 0; {
+				case kind == reset, ended && !sent:
+					t.Fatalf("the server ended the stream before the client, after %q", answer)
+				case ended:
+					return
+				case !sent && strings.Contains(answer, c.status):
+					send(data, endStream, 1, "")
+					sent = true
+				}
+			}
+		})
+	}
 }

@@ -61,7 +61,7 @@ var settings = []setting{
 	{name: "jwt-issuer", kind: "name", set: setText(func(c *Config) *string { return &c.JWTIssuer }),
 		help: "what a token's iss must be (default: iss is ignored)"},
 	{name: "jwt-leeway", def: "5", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.JWTLeeway }, 0, maxLeeway),
-		help: "how far the issuer's clock may be off when exp, nbf and iat are checked"},
+		help: "how far the issuer's clock may be ahead: nbf and iat are forgiven so much, exp is exact"},
 	{name: "cors-origins", kind: "origins", set: setCORSOrigins,
 		help: "comma-separated origins that may call from a browser, such as https://app.example.com"},
 	{name: "demo", def: "false", kind: "bool", set: setBool(func(c *Config) *bool { return &c.Demo }),

@@ -7,8 +7,9 @@ import (
 )
 
 // delivery gives volatile events to subscriptions in the order they came, each once the
-// tail, which knows the members, has all that was in the log when it was emitted: nobody
-// gets one after a leave that was answered before, and nobody misses one after a join.
+// tail, which knows the members, has all that was in the log when it was emitted. They are
+// for the members at that position: nobody gets one after a leave that was answered before, also
+// who has come back since, and nobody misses one after a join, also who has left since.
 type delivery struct {
 	q    *Queue
 	wake chan struct{}

@@ -60,7 +60,7 @@ func (t *tail) fling(events []*Event) {
 					t.dropped.Inc() // whether it is excepted is not known
 					continue
 				}
-				if _, again := given[s]; again || !s.isIn(r) || s.isInAny(e.Except) {
+				if _, again := given[s]; again || !s.isIn(r, e.after) || s.isInAny(e.Except, e.after) {
 					continue
 				}
 				if given != nil {
@@ -87,12 +87,14 @@ func (e *Event) in(r Room) *Event {
 	}
 }
 
-// isIn reports whether the subscription is in a room now, as far as that is known: after
-// the tail started over, its client may have left any that it joined.
-func (s *Subscription) isIn(r Room) bool {
+// isIn reports whether the subscription is in a room at a position, as far as that is known:
+// after the tail started over, its client may have left any that it joined.
+func (s *Subscription) isIn(r Room, at Offset) bool {
 	return slices.ContainsFunc(s.seats, func(seat seat) bool {
-		return seat.room == r && seat.until == MaxOffset && (seat.since == 0 || s.known != unread)
+		return seat.room == r && seat.holds(at) && (seat.since == 0 || s.known != unread)
 	})
 }
 
-func (s *Subscription) isInAny(rooms []Room) bool { return slices.ContainsFunc(rooms, s.isIn) }
+func (s *Subscription) isInAny(rooms []Room, at Offset) bool {
+	return slices.ContainsFunc(rooms, func(r Room) bool { return s.isIn(r, at) })
+}

@@ -199,6 +199,41 @@ func TestManyKeysAreLookedUpOneByOne(t *testing.T) {
 	}
 }
 
+// The same where Postgres looked at the table when it held nothing any more: one plan for one
+// row compared every key of the batch with every key there is, by HTTP and by SQL.
+func TestKeysAreLookedUpOneByOneWhateverStatisticsSay(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn, other := connect(t, dsn), connect(t, dsn)
+	const fill = `INSERT INTO culvert.keys (namespace_id, key, "offset", at) SELECT id, 'old' || i, 0, now() FROM culvert.namespaces, generate_series(1, $1::int) i`
+	tx := must[pgx.Tx](t)(conn.Begin(t.Context()))
+	if _, err := tx.Exec(t.Context(), fill, 1_000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(t.Context(), `ANALYZE culvert.keys`); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(t.Context(), fill, 200_000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(t.Context(), `SELECT culvert.emit(room => 'orders', event => 'greeting', data => to_jsonb(500 + i), key => 'sql' || i) FROM generate_series(1, 500) i`); err != nil {
+		t.Fatal(err)
+	}
+	emits := make([]queue.Emit, 500)
+	for i := range emits {
+		emits[i] = byKey(strconv.Itoa(i), strconv.Itoa(i))
+	}
+	for range 2 {
+		if _, err := q.Append(t.Context(), emits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	storedOnce(t, q, 1_000)
+}
+
 // Any JSON value gives one hash, by Go from its text and by SQL from its jsonb, however
 // it is written.
 func TestContentHashIsTheSameInSQL(t *testing.T) {

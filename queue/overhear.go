@@ -71,7 +71,7 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 			var when pgtype.Timestamptz
 			err := row.Scan(&after, &at.Log, &at.Offset, &when, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
 			e.signal = rooms == nil
-			e.At, e.to, e.Except = when.Time, exceptOf(rooms), exceptOf(except)
+			e.At, e.to, e.Except, e.after = when.Time, exceptOf(rooms), exceptOf(except), at.Offset
 			e.Room = Everyone // until it is that of a reader
 			e.fault = e.check(nil, []byte(e.Data), append(except, rooms...))
 			return e, err

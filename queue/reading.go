@@ -10,7 +10,7 @@ type reading struct {
 	events []*Event
 	upTo   Offset // how far that is
 	more   bool
-	over   bool // some seats ended before upTo
+	over   bool // some seats are over
 }
 
 // read returns the events of the subscription's seats after its cursor, at most
@@ -26,7 +26,7 @@ func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok boo
 	sources := 0
 	for i := range s.seats {
 		seat := &s.seats[i]
-		r.over = r.over || seat.until <= after.Offset
+		r.over = r.over || seat.over(after.Offset)
 		if seat.tail == nil {
 			continue
 		}

@@ -232,3 +232,32 @@ func TestSQLEmitInEveryKindOfTransaction(t *testing.T) {
 		t.Errorf("got %v\nwant %v", got, want)
 	}
 }
+
+// Postgres looks at the statistics of culvert.staged when it likes, and as a rule finds it
+// empty. What comes after that moves no slower: with one plan for one row, every row of the
+// table was compared with all that are to move, and no namespace stored anything for a minute.
+func TestALargeTransactionMovesWhateverStatisticsSay(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn, other := connect(t, dsn), connect(t, dsn)
+	tx := must[pgx.Tx](t)(conn.Begin(t.Context()))
+	const n = 10_000
+	stage(t, tx.Conn(), `room => 'r'`, n)
+	if _, err := other.Exec(t.Context(), `ANALYZE culvert.staged`); err != nil {
+		t.Fatal(err)
+	}
+	var rows, pages int
+	if err := other.QueryRow(t.Context(), `SELECT reltuples, relpages FROM pg_class WHERE oid = 'culvert.staged'::regclass`).Scan(&rows, &pages); err != nil {
+		t.Fatal(err)
+	}
+	if rows != 0 || pages == 0 {
+		t.Fatalf("the statistics say %d rows in %d pages, want none in some", rows, pages)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, q, emit("r", `"after"`))
+	if got := texts(t, q, "r"); len(got) != n+1 || got[n] != `"after"` {
+		t.Errorf("%d events in the room, want %d with the emit by HTTP at the end", len(got), n+1)
+	}
+}

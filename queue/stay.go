@@ -1,5 +1,7 @@
 package queue
 
+import "time"
+
 // stay is a time in a room, as positions of the log: the events after since up to
 // until are for whoever stays.
 type stay struct {
@@ -13,19 +15,31 @@ func forever(r Room) stay { return stay{room: r, until: MaxOffset} }
 // covers reports whether an event at o falls into the stay.
 func (s stay) covers(o Offset) bool { return s.since < o && o <= s.until }
 
+// holds reports whether the stay goes on at a position: a change of members at or below it
+// was made before, and one above it afterwards.
+func (s stay) holds(at Offset) bool { return s.since <= at && at < s.until }
+
+// seatMemory is how long a seat is kept after its end, for volatile events that were
+// emitted before it and come later.
+const seatMemory = 2 * time.Second
+
 // seat is a stay of a subscription. Without a tail it is not read, and only decides
 // about Except: an ad hoc subscription reads the rooms it names, whatever rooms its
 // client is in.
 type seat struct {
 	stay
 	tail *roomTail
+	left time.Time // when the end was heard of
 }
+
+// over reports whether nothing more comes for the seat to a reader at a position.
+func (s *seat) over(at Offset) bool { return s.until <= at && time.Since(s.left) >= seatMemory }
 
 // seatsOf are the seats of a subscription whose client stays in rooms.
 func (s *Subscription) seatsOf(stays []stay) []seat {
 	var seats []seat
 	for _, r := range s.in.Rooms {
-		seats = append(seats, seat{forever(r), s.q.tail.room(s.key(r))})
+		seats = append(seats, seat{stay: forever(r), tail: s.q.tail.room(s.key(r))})
 	}
 	if s.in.Client != (Client{}) {
 		stays = append([]stay{forever(Everyone), forever(s.in.Client.OwnRoom())}, stays...)
@@ -41,7 +55,7 @@ func (s *Subscription) take(st stay) seat {
 	if s.adHoc {
 		return seat{stay: st}
 	}
-	return seat{st, s.q.tail.room(s.key(st.room))}
+	return seat{stay: st, tail: s.q.tail.room(s.key(st.room))}
 }
 
 func (s *Subscription) key(r Room) roomKey { return roomKey{s.in.Namespace.name, r.name} }
@@ -77,13 +91,13 @@ func (t *tail) unseat(s *Subscription) {
 	s.seats = nil
 }
 
-// tidy gives up the seats that end at or before a position.
-func (t *tail) tidy(s *Subscription, before Offset) {
+// tidy gives up the seats that are over at a position.
+func (t *tail) tidy(s *Subscription, at Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var kept []seat
 	for _, seat := range s.seats {
-		if seat.until > before {
+		if !seat.over(at) {
 			kept = append(kept, seat)
 		}
 	}

@@ -107,6 +107,9 @@ func (v *volatile) run(ctx context.Context) {
 		}
 		at, err := v.handOver(ctx, batch)
 		for _, f := range batch {
+			for _, e := range f.events {
+				e.after = at.Offset
+			}
 			if f.err = err; err == nil {
 				v.ready.add(at, f.events)
 			}

@@ -180,6 +180,46 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 	}
 }
 
+// The same where the member does not wait, and has left or come back when the event arrives.
+func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
+	for name, change := range map[string]func(*queue.Options){
+		"notified": func(*queue.Options) {}, "polling": func(o *queue.Options) { o.PollOnly, o.Poll = true, 100*time.Millisecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			on := []*queue.Queue{open(t, dsn, change), open(t, dsn, change)}
+			bob := subscribe(t, on[0], queue.Interest{Client: client("bob")})
+			fling := func(r queue.Room, text string) {
+				e := emit("x", "%q", text)
+				e.Rooms = []queue.Room{r}
+				if err := on[1].Fling(t.Context(), []queue.Emit{e}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 10 {
+				const n = 20 // of each: what a reader that waits may hold is bounded
+				heard := make(chan []string, 1)
+				go func() {
+					defer close(heard) // also when it fails
+					heard <- upToMark(t, bob)
+				}()
+				for range n {
+					join(t, on[1], "lobby", "bob")
+					fling(room("lobby"), "in")
+					leave(t, on[1], "lobby", "bob")
+					fling(room("lobby"), "out")
+				}
+				fling(queue.Everyone, "mark")
+				got := <-heard
+				in := len(slices.DeleteFunc(slices.Clone(got), func(text string) bool { return text != `"in"` }))
+				if in != n || len(got) != n {
+					t.Fatalf("of %d each, %d came after the leave and %d were missed after the join", n, len(got)-in, n-in)
+				}
+			}
+		})
+	}
+}
+
 // upToMark returns the volatile events before the next "mark".
 func upToMark(t testing.TB, s *queue.Subscription) (got []string) {
 	t.Helper()

@@ -31,7 +31,7 @@
 CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
                               OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$ -- see culvert.known
+SET enable_tidscan = on SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$ -- see culvert.known
 DECLARE
     v   culvert.staged[];
     new culvert.staged[];
@@ -46,16 +46,18 @@ BEGIN
         low := carrying;
         high := carrying;
     END IF;
+    -- By ctid, because there is but one plan for that. Where the statistics of staged were taken
+    -- while it was empty, a join is planned for one row, and compares each row with each.
     WITH taken AS (
         DELETE FROM culvert.staged s
-         WHERE (s.xid, s.id) IN (
-               SELECT c.xid, c.id
-                 FROM (SELECT t.xid, t.id, sum(cardinality(t.rooms)::bigint * (octet_length(t.data) + 200)) OVER (
+         WHERE s.ctid = ANY (ARRAY(
+               SELECT c.ctid
+                 FROM (SELECT t.ctid, sum(cardinality(t.rooms)::bigint * (octet_length(t.data) + 200)) OVER (
                               ORDER BY t.xid, t.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-                         FROM (SELECT * FROM culvert.staged u
+                         FROM (SELECT u.ctid, u.* FROM culvert.staged u
                                 WHERE u.xid >= low AND u.xid <= high
                                 ORDER BY u.xid, u.id LIMIT rows_) t) c
-                WHERE c.before IS NULL OR c.before < bytes_)
+                WHERE c.before IS NULL OR c.before < bytes_))
         RETURNING s.*)
     SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id), sum(cardinality(t.rooms)::bigint * (octet_length(t.data) + 200))
       INTO v, size FROM taken t;
@@ -96,8 +98,12 @@ BEGIN
                    first_value(t.hash) OVER same AS first
               FROM unnest(v) t
               JOIN culvert.namespaces n ON n.name = t.namespace
-              LEFT JOIN culvert.keys k
-                ON k.namespace_id + 0 = n.id AND k.owner = '' AND k.key = t.key AND k.at > now - coalesce(n.dedup, carry.dedup)
+              LEFT JOIN LATERAL (
+                   SELECT u.key, u.hash, u.at
+                     FROM culvert.keys u
+                    WHERE u.key = t.key AND u.owner = '' AND u.namespace_id + 0 = n.id
+                    LIMIT 1) k
+                ON k.at > now - coalesce(n.dedup, carry.dedup)
             WINDOW same AS (PARTITION BY t.namespace, t.key ORDER BY t.xid, t.id)) s;
     IF bad IS NOT NULL THEN
         RAISE WARNING 'culvert: an event emitted from SQL was dropped: its key "%" was used with another body', bad;
@@ -141,7 +147,8 @@ $$;
 -- arrays. It is written for one plan and gets no other, a walk along the primary key for each of
 -- them: before Postgres has statistics, or after they grew old, it would rather read every key
 -- of the namespace for each one. That is why namespace_id + 0 stands here: with it no index
--- that begins with the namespace is of use.
+-- that begins with the namespace is of use. And LIMIT, because a LATERAL subquery that has one is
+-- looked up for each row: a join may be turned round, and is where the table once was empty.
 CREATE OR REPLACE FUNCTION culvert.known(ns integer[], owner text[], key text[], at timestamptz, dedup interval)
 RETURNS TABLE (i bigint, hash bytea, "offset" bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -151,7 +158,11 @@ BEGIN
     RETURN QUERY
     SELECT k.i, s.hash, s."offset"
       FROM unnest(ns, owner, key) WITH ORDINALITY AS k (ns, owner, key, i)
-      JOIN culvert.keys s ON s.key = k.key AND s.owner = k.owner AND s.namespace_id + 0 = k.ns
+     CROSS JOIN LATERAL (
+           SELECT u.hash, u."offset", u.at
+             FROM culvert.keys u
+            WHERE u.key = k.key AND u.owner = k.owner AND u.namespace_id + 0 = k.ns
+            LIMIT 1) s
       JOIN culvert.namespaces n ON n.id = k.ns
      WHERE s.at > at - coalesce(n.dedup, dedup);
 END
