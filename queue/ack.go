@@ -44,13 +44,27 @@ func (a *acks) add(key clientKey, of *lineage, cursor Offset) (*pendingAck, erro
 	if a.closed {
 		return nil, ErrClosed
 	}
-	p := a.waiting[key]
-	if p == nil {
-		p = &pendingAck{done: make(chan struct{}), cursor: cursor, of: of}
-		a.waiting[key] = p
+	p, next := a.waiting[key], &pendingAck{done: make(chan struct{}), cursor: cursor, of: of}
+	switch {
+	case p == nil:
+	case p.of.before(of):
+		if p.err = p.refused(of); p.err != nil { // the log lost its end since
+			close(p.done)
+			p = nil
+			break
+		}
+		p.cursor, p.of = max(p.cursor, cursor), of
+	case of.before(p.of):
+		if err := next.refused(p.of); err != nil {
+			return nil, err
+		}
+		fallthrough
+	default:
+		p.cursor = max(p.cursor, cursor)
 	}
-	if p.of.log != of.log || cursor > p.cursor {
-		p.cursor, p.of = cursor, of // of two logs the one that was acknowledged last is the current one
+	if p == nil {
+		p = next
+		a.waiting[key] = p
 	}
 	notify(a.wake)
 	return p, nil

@@ -247,10 +247,10 @@ func TestTheLogIsLockedBeforeItsTables(t *testing.T) {
 				done <- err
 			}()
 			until(t, "it waits for the row of the log", func() bool {
-				return must[int](t)(count(t, looker, `SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted`, int32(pid))) > 0
+				return must[int](t)(count(t, looker, `SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted`, int64(pid))) > 0
 			})
 			held := must[[]string](t)(pgx.CollectRows(must[pgx.Rows](t)(looker.Query(t.Context(),
-				`SELECT relation::regclass::text FROM pg_locks WHERE pid = $1 AND granted AND relation::regclass::text ~ '^(culvert[.])?events'`, int32(pid))), pgx.RowTo[string]))
+				`SELECT relation::regclass::text FROM pg_locks WHERE pid = $1 AND granted AND relation::regclass::text ~ '^(culvert[.])?events'`, int64(pid))), pgx.RowTo[string]))
 			if len(held) > 0 {
 				t.Errorf("it waits for the row of the log, and holds %v", held)
 			}

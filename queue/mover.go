@@ -67,7 +67,7 @@ func (m *mover) submit(c *change) error {
 	switch {
 	case m.closed:
 		return ErrClosed
-	case len(m.waiting) >= m.q.o.QueueEvents:
+	case len(m.waiting)+m.behind >= m.q.o.QueueEvents:
 		return ErrOverloaded
 	}
 	m.waiting = append(m.waiting, c)

@@ -119,3 +119,20 @@ func TestARowThatCannotBeMovedAmidALargeTransaction(t *testing.T) {
 		}
 	}
 }
+
+// Moving one by one takes its time: the emits of everybody wait for no more than a second of it.
+func TestMovingOneByOneLetsOthersIn(t *testing.T) {
+	dsn := pgtest.Database(t)
+	sql(t, dsn, `SELECT culvert.open('1 hour')`,
+		`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$`,
+		`CREATE TRIGGER slow BEFORE INSERT ON culvert.events FOR EACH ROW EXECUTE FUNCTION slow()`,
+		`SELECT culvert.emit(room => 'r', event => 'e') FROM generate_series(1, 50)`,
+		`INSERT INTO culvert.staged (namespace, rooms, event, data) VALUES ('No Namespace', ARRAY['r'], 'e', '1')`)
+	var moved int
+	var more bool
+	err := connect(t, dsn).QueryRow(t.Context(),
+		`SELECT c.moved, c.more FROM culvert.lock_log() l, culvert.carry_all('0', 1000, '1 hour', l.carrying, 1000, 8000000) c`).Scan(&moved, &more)
+	if err != nil || moved == 0 || moved >= 50 || !more {
+		t.Errorf("%d of 50 rows are moved at once, more: %v, %v", moved, more, err)
+	}
+}
