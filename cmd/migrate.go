@@ -70,7 +70,7 @@ func (p *process) migrateUp(c *cobra.Command, _ []string) error {
 	for _, s := range states {
 		if s.Applied.IsZero() {
 			pending++
-			p.say("applying %s", s.Name)
+			p.say("pending: %s", s.Name)
 		}
 	}
 	if pending == 0 {

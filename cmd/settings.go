@@ -37,7 +37,7 @@ var settings = []setting{
 	{name: "admin-listen", def: "127.0.0.1:8081", kind: "address", blank: true, set: setAdminListen,
 		help: "address of metrics and console; empty turns it off"},
 	{name: "database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.DatabaseURL }),
-		help: "Postgres, also from DATABASE_URL; absent: a private Postgres under --data"},
+		help: "Postgres, also from DATABASE_URL; without it 'culvert serve' runs a private Postgres under its --data"},
 	{name: "listen-database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.ListenDatabaseURL }),
 		help: "direct Postgres connection for LISTEN and migrations, where --database-url leads through a transaction pooler"},
 	{name: "max-connections", def: "8", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnections }, 5, 10_000),

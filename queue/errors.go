@@ -16,7 +16,7 @@ var (
 	// ErrClosed: the queue is closing or closed. Nothing was stored.
 	ErrClosed = errors.New("queue is closed")
 	// ErrBeyondHead: an ack names a position after the log's newest event.
-	ErrBeyondHead = errors.New("cursor is beyond the head of the log")
+	ErrBeyondHead = errors.New("cursor is beyond the head of the log, or of events that a restore of the database has lost")
 	// ErrOtherLog: an ack names a position of another log.
 	ErrOtherLog = errors.New("cursor belongs to another log")
 	// ErrKeyReused: the idempotency key was used for an emit with other content.

@@ -75,12 +75,12 @@ func (o *Options) tryListen(ctx context.Context, db *pools, asked time.Duration)
 			o.Poll = pollAlone
 		}
 		o.Logger.Warn("notifications do not arrive, as through a transaction pooler: events of other instances come up to one poll late; "+
-			"give a direct connection with --listen-database-url, or say --poll-only", "poll", o.Poll)
+			"give a direct connection with --listen-database-url, or say --poll-only", "poll", o.Poll.String())
 	case ctx.Err() != nil:
 		return ctx.Err()
 	default:
 		o.Logger.Warn("cannot listen for notifications; trying again, and looking at the database every poll until then",
-			"poll", o.Poll, "error", err)
+			"poll", o.Poll.String(), "error", err)
 	}
 	return nil
 }
