@@ -18,7 +18,10 @@ BEGIN
         SELECT c.moved, c.stored, c.more, c.upto INTO moved, stored, more, upto
           FROM culvert.carry(seen, base, dedup, carrying, rows_, bytes_) c;
         RETURN;
-    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
+    EXCEPTION
+    WHEN unique_violation THEN
+        RAISE; -- of an offset: the counter is behind the events, which is no row's fault
+    WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
         moved := 0;
         stored := 0;
         more := true;
@@ -34,7 +37,10 @@ BEGIN
             stored := stored + one.stored;
             more := one.more;
             upto := coalesce(one.upto, upto);
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
+        EXCEPTION
+        WHEN unique_violation THEN
+            RAISE;
+        WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
             PERFORM culvert.set_aside(s.xid, s.id, SQLERRM)
                FROM (SELECT t.xid, t.id
                        FROM culvert.staged t
