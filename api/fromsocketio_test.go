@@ -92,9 +92,7 @@ func (s *stage) got() map[string][]string {
 			if f.event == "e" {
 				break
 			}
-			if !strings.HasPrefix(f.event, "culvert:heartbeat") {
-				all[name] = append(all[name], f.event+" "+f.data)
-			}
+			all[name] = append(all[name], f.event+" "+f.data)
 		}
 	}
 	return all

@@ -310,8 +310,19 @@ func (s *sseStream) close() {
 	s.res.Body.Close()
 }
 
-// next returns the next frame.
+// next returns the next frame that is no heartbeat: those come whenever the server has
+// nothing else to say for a second.
 func (s *sseStream) next() sseFrame {
+	s.t.Helper()
+	f := s.frame()
+	for f.event == "culvert:heartbeat" {
+		f = s.frame()
+	}
+	return f
+}
+
+// frame returns the next frame, whatever it is.
+func (s *sseStream) frame() sseFrame {
 	s.t.Helper()
 	f, err := s.parser.next()
 	if err != nil {
@@ -321,16 +332,15 @@ func (s *sseStream) next() sseFrame {
 	return f
 }
 
-// expect returns the next frame, which must be of this type.
-//
-// Heartbeats come when the server has nothing else to say for a second: they are skipped
+// expect returns the next frame, which must be of this type. Heartbeats are skipped
 // unless one is expected.
 func (s *sseStream) expect(event string) sseFrame {
 	s.t.Helper()
-	f := s.next()
-	for f.event == "culvert:heartbeat" && event != f.event {
-		f = s.next()
+	next := s.next
+	if event == "culvert:heartbeat" {
+		next = s.frame
 	}
+	f := next()
 	if f.event != event {
 		s.t.Fatalf("frame %+v, want %s", f, event)
 	}

@@ -115,8 +115,7 @@ func TestARefusalOverHTTP2IsNotReset(t *testing.T) {
 			conn := s.dial()
 			send := func(kind, flags byte, stream uint32, payload string) {
 				t.Helper()
-				frame := binary.BigEndian.AppendUint32(nil, uint32(len(payload))) //nolint:gosec // short
-				frame = binary.BigEndian.AppendUint32(append(frame[1:], kind, flags), stream)
+				frame := append([]byte{0, byte(len(payload) >> 8), byte(len(payload)), kind, flags}, binary.BigEndian.AppendUint32(nil, stream)...) //nolint:gosec // payloads here are short
 				if _, err := conn.Write(append(frame, payload...)); err != nil {
 					t.Fatal(err)
 				}
@@ -127,7 +126,7 @@ func TestARefusalOverHTTP2IsNotReset(t *testing.T) {
 			send(settings, 0, 0, "")
 			// Fields and names of the static table (RFC 7541, appendix A): POST, http, :authority,
 			// :path, content-type, authorization.
-			text := func(v string) string { return string(rune(len(v))) + v } //nolint:gosec // short
+			text := func(v string) string { return string(rune(len(v))) + v } //nolint:gosec // so are texts
 			send(headers, endHeaders, 1, "\x83\x86\x01"+text("x")+"\x04"+text(c.path)+
 				"\x0f\x10"+text(c.mediaType)+"\x0f\x08"+text("Bearer "+c.key))
 			send(data, 0, 1, "{")

@@ -14,7 +14,7 @@ import (
 // Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
 	l := q.lineage.Load()
-	if l.runOf(cursor, q.tail.position().Offset) == nowhere {
+	if l.runOf(cursor, q.tail.headOf(l)) == nowhere {
 		now, head, err := q.headNow(ctx)
 		switch {
 		case err != nil:
@@ -44,13 +44,27 @@ func (a *acks) add(key clientKey, of *lineage, cursor Offset) (*pendingAck, erro
 	if a.closed {
 		return nil, ErrClosed
 	}
-	p := a.waiting[key]
-	if p == nil {
-		p = &pendingAck{done: make(chan struct{}), cursor: cursor, of: of}
-		a.waiting[key] = p
+	p, next := a.waiting[key], &pendingAck{done: make(chan struct{}), cursor: cursor, of: of}
+	switch {
+	case p == nil:
+	case p.of.before(of):
+		if p.err = p.refused(of); p.err != nil { // the log lost its end since
+			close(p.done)
+			p = nil
+			break
+		}
+		p.cursor, p.of = max(p.cursor, cursor), of
+	case of.before(p.of):
+		if err := next.refused(p.of); err != nil {
+			return nil, err
+		}
+		fallthrough
+	default:
+		p.cursor = max(p.cursor, cursor)
 	}
-	if p.of.log != of.log || cursor > p.cursor {
-		p.cursor, p.of = cursor, of // of two logs the one that was acknowledged last is the current one
+	if p == nil {
+		p = next
+		a.waiting[key] = p
 	}
 	notify(a.wake)
 	return p, nil
@@ -70,12 +84,12 @@ func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) err
 
 func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) error {
 	start := time.Now()
-	b := a.build(ctx, l, waiting)
-	if len(b.rows) == 0 {
-		return nil
+	b, err := a.build(ctx, l, waiting)
+	if err != nil || len(b.rows) == 0 {
+		return err
 	}
 	var stored []Offset
-	err := repeat(ctx, func() error {
+	err = repeat(ctx, func() error {
 		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, l.generation).Scan(&stored)
 	})
 	if isOutdated(err) {
@@ -106,8 +120,8 @@ type ackBatch struct {
 
 // build lays out the cursors that are of this history in the order of rows of clients
 // that all transactions share. The others are refused: the log was replaced, or lost its
-// end, since they were looked at.
-func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) *ackBatch {
+// end, since they were looked at. An error says that ids are outdated.
+func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) (*ackBatch, error) {
 	b := &ackBatch{rows: make([]clientRow, 0, len(waiting))}
 	byRow := make(map[clientRow]*pendingAck, len(waiting))
 	for key, p := range waiting {
@@ -115,6 +129,9 @@ func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pen
 			continue
 		}
 		ns, err := a.q.ids.namespace(ctx, key.ns)
+		if isOutdated(err) {
+			return nil, err
+		}
 		if err != nil {
 			p.err = unavailable(context.WithoutCancel(ctx), "ack", err)
 			continue
@@ -130,7 +147,7 @@ func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pen
 		p := byRow[row]
 		b.acks[i], b.ns[i], b.names[i], b.cursors[i] = p, row.ns, row.name, int64(p.cursor)
 	}
-	return b
+	return b, nil
 }
 
 // refused is nil if the cursor is of this history, now that the log may have lost its end

@@ -107,7 +107,7 @@ type unit struct {
 
 	// until is set while the unit waits for events from SQL that were committed before it
 	// came: those of transactions below it. giveUp is when it has waited long enough.
-	until  uint64
+	until  horizon
 	giveUp time.Time
 	held   bool
 }
@@ -143,9 +143,12 @@ func (u *unit) fail(err error) {
 	close(u.done)
 }
 
-// settled reports whether nothing of the unit is left to store.
+// endsQueue reports whether the unit stores nothing and only waits for all before it.
+func (u *unit) endsQueue() bool { return len(u.emits)+len(u.barrier) == 0 }
+
+// settled reports whether keys have decided about all of the unit.
 func (u *unit) settled() bool {
-	return !slices.ContainsFunc(u.results, func(r Result) bool { return !r.Duplicate })
+	return len(u.results) > 0 && !slices.ContainsFunc(u.results, func(r Result) bool { return !r.Duplicate })
 }
 
 // contradicts reports whether one key stands in the unit with two contents.

@@ -15,16 +15,15 @@ import (
 // taken could stage its batch durably and let the holder carry it.
 type appender struct {
 	q    *Queue
-	wake chan struct{} // something waits, or staged events may
-	seen atomic.Uint64 // see culvert.append; only run sets it
-	of   *lineage      // of the server that seen and now are of; only run uses it
-	pid  atomic.Uint32 // of the server process the last append ran in
+	wake chan struct{}           // something waits, or staged events may
+	seen atomic.Pointer[horizon] // see culvert.append; only run sets it
+	pid  atomic.Uint32           // of the server process the last append ran in
 
 	// Only run uses these.
 	away  outage
 	carry carryBounds
 	held  []*unit // in order; see hold.go
-	now   uint64  // of the last append; see culvert.append
+	now   horizon // of the last append; see culvert.append
 
 	mu     sync.Mutex
 	units  []*unit
@@ -169,18 +168,19 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 	}
 }
 
-// forServer forgets what the transaction ids of another server were: on one that was
-// behind, all that is staged has lower ones. Units that are held wait for what is
-// staged there now.
-func (a *appender) forServer(l *lineage, units ...*unit) {
-	if a.of == l {
-		return
+// horizon is a transaction id of one server. To another one it says nothing: on one that
+// was behind, all that is staged may have lower ids.
+type horizon struct {
+	of  *lineage
+	xid uint64
+}
+
+// on is the id as culvert.append takes it; 0 on another server than its own.
+func (h *horizon) on(l *lineage) int64 {
+	if h == nil || h.of == nil || !h.of.sameHistory(l) {
+		return 0
 	}
-	a.of, a.now = l, 0
-	a.seen.Store(0)
-	for _, u := range append(units, a.held...) {
-		u.until = 0
-	}
+	return int64(h.xid) //nolint:gosec // a transaction id counts up from 0
 }
 
 // notify wakes whoever receives from a channel of capacity 1.

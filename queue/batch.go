@@ -65,7 +65,7 @@ func apart(units []*unit) (now, later []*unit) {
 	until := untils(units)
 	var waiting map[*series]bool
 	for _, u := range units {
-		wait := u.series != nil && waiting[u.series]
+		wait := u.series != nil && waiting[u.series] || u.endsQueue() && len(later) > 0
 		for i := range u.hashes {
 			wait = wait || taken[u.emits[i].keyRef()]
 		}
@@ -106,18 +106,17 @@ func apart(units []*unit) (now, later []*unit) {
 }
 
 // untils is a map for apart when some unit has waited for staged events; hardly ever one has.
-func untils(units []*unit) map[Namespace]uint64 {
-	if !slices.ContainsFunc(units, func(u *unit) bool { return u.until > 0 }) {
+func untils(units []*unit) map[Namespace]horizon {
+	if !slices.ContainsFunc(units, func(u *unit) bool { return u.until.of != nil }) {
 		return nil
 	}
-	return map[Namespace]uint64{}
+	return map[Namespace]horizon{}
 }
 
 // build lays the batch out for Postgres, with the ids of its rooms. It says with which
 // lineage it tried also when it fails.
 func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 	b := &batch{lineage: a.q.lineage.Load()} // before the first look-up
-	a.forServer(b.lineage, units...)
 	ids := map[roomRef]int64{}
 	namespaces := map[Namespace]int32{}
 	for _, u := range units {
@@ -231,7 +230,7 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	defer a.release(conn)
 	a.pid.Store(conn.Conn().PgConn().PID())
 	err = repeat(ctx, func() error {
-		return conn.QueryRow(ctx, appendSQL, int64(a.seen.Load()), //nolint:gosec // a transaction id counts up from 0
+		return conn.QueryRow(ctx, appendSQL, a.seen.Load().on(b.lineage),
 			b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
 			replyMS, asks, b.keyOwn, b.spaces, b.until, a.carry.events, a.carry.bytes).
 			Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,

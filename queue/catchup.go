@@ -10,14 +10,20 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	l := s.q.lineage.Load()
 	if s.ns.generation != l.generation {
 		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns)
+		if isOutdated(err) {
+			return Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
+		}
 		if err != nil {
 			return Batch{}, err
 		}
 		s.ns = ns
 	}
-	head, stays, err := s.q.tail.staysOf(s)
+	head, stays, ok, err := s.q.tail.staysOf(s, l)
 	if err != nil {
 		return Batch{}, err
+	}
+	if !ok { // the next look finds the history that the tail is of
+		return Batch{Cursor: s.cursor, More: true}, nil
 	}
 	if stays == nil {
 		return s.reload(ctx)
@@ -42,7 +48,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 // batch is a page as an answer. head is how far it was read.
 func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
 	s.run = p.lineage.open()
-	b := Batch{Gap: gapBefore(s.cursor, p, s.q.tail.position().Offset), Events: p.events, Cursor: s.cursor, More: p.full(limit)}
+	b := Batch{Gap: gapBefore(s.cursor, p, s.q.tail.headOf(p.lineage)), Events: p.events, Cursor: s.cursor, More: p.full(limit)}
 	if b.Gap != nil {
 		b.Cursor = b.Gap.To
 		if b.Gap.Reason != GapPruned {
@@ -63,22 +69,30 @@ func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
 // reload asks Postgres for the client's stays once more: the tail started over and
 // may have missed changes. The empty Batch has the caller go on from there.
 func (s *Subscription) reload(ctx context.Context) (Batch, error) {
+	s.q.tail.ask(s)
 	r, err := s.q.resume(ctx, s.in, true)
 	if err != nil {
 		return Batch{}, err
+	}
+	if !r.stored && !s.adHoc && s.run != s.q.lineage.Load().open() {
+		// The database was put back to before the client came: it is new once more.
+		if err := s.q.makeClient(ctx, s.in, s.cursor); err != nil {
+			return Batch{}, err
+		}
 	}
 	s.q.tail.sit(s, r.stays, r.known)
 	return Batch{Cursor: s.cursor, More: true}, nil
 }
 
 // staysOf are the stays the subscription reads, and the position up to which the
-// tail, and so the stays, are known. They are nil when they must be asked for again.
-func (t *tail) staysOf(s *Subscription) (head Cursor, stays []stay, err error) {
+// tail, and so the stays, are known. They are nil when they must be asked for again. ok is
+// false when the tail is of another history than l.
+func (t *tail) staysOf(s *Subscription, l *lineage) (head Cursor, stays []stay, ok bool, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	head = Cursor{t.log, max(t.head, s.cursor.Offset)}
 	if s.ended != nil || s.known == unread {
-		return head, nil, s.ended
+		return head, nil, t.isOf(l), s.ended
 	}
 	stays = make([]stay, 0, len(s.seats))
 	for _, seat := range s.seats {
@@ -86,7 +100,7 @@ func (t *tail) staysOf(s *Subscription) (head Cursor, stays []stay, err error) {
 			stays = append(stays, seat.stay)
 		}
 	}
-	return head, stays, nil
+	return head, stays, t.isOf(l), nil
 }
 
 // gapBefore tells what lies between a cursor and the page read after it. head is a position

@@ -70,15 +70,18 @@ func (d *directory) forget(ns Namespace, id int32) {
 	}
 }
 
+// Both ask whether the server is the one that ids are remembered of: see check_ids.
 const makeNamespaceSQL = `
-SELECT culvert.make_namespace($1)`
+SELECT culvert.make_namespace($1)
+ WHERE culvert.check_ids($2)`
 
 const findNamespaceSQL = `
 SELECT id, floor
   FROM culvert.namespaces
- WHERE name = $1`
+ WHERE name = $1 AND culvert.check_ids($2)`
 
-// namespace returns the id of ns, creating it on first use.
+// namespace returns the id of ns, creating it on first use. An error for isOutdated says
+// that the server is another one.
 func (d *directory) namespace(ctx context.Context, ns Namespace) (int32, error) {
 	ref, err := d.lookup(ctx, ns)
 	return ref.id, err
@@ -94,10 +97,10 @@ func (d *directory) lookup(ctx context.Context, ns Namespace) (namespaceRef, err
 	}
 	ref.generation = generation
 	for { // again when it is deleted between the two statements
-		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.name); err != nil {
+		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.name, generation); err != nil {
 			return ref, unavailable(ctx, "namespace", err)
 		}
-		err := d.db.QueryRow(ctx, findNamespaceSQL, ns.name).Scan(&ref.id, &ref.floor)
+		err := d.db.QueryRow(ctx, findNamespaceSQL, ns.name, generation).Scan(&ref.id, &ref.floor)
 		if err == nil {
 			break
 		}
@@ -119,13 +122,15 @@ func (d *directory) lookup(ctx context.Context, ns Namespace) (namespaceRef, err
 const findAgainSQL = `
 SELECT n.id, n.floor
   FROM culvert.namespaces n
- WHERE n.name = $1 AND NOT EXISTS (SELECT FROM culvert.namespaces d WHERE d.id = $2 AND d.name IS NULL)`
+ WHERE n.name = $1 AND NOT EXISTS (SELECT FROM culvert.namespaces d WHERE d.id = $2 AND d.name IS NULL)
+   AND culvert.check_ids($3)`
 
 // again looks up a namespace whose id may be outdated. It makes none, for it may have been
-// deleted: then, and when the database does not have it any more, that is ErrDeleted.
+// deleted: then, and when the database does not have it any more, that is ErrDeleted. An
+// error for isOutdated is as for namespace.
 func (d *directory) again(ctx context.Context, ns Namespace, ref namespaceRef) (namespaceRef, error) {
 	ref.generation = d.current()
-	err := d.db.QueryRow(ctx, findAgainSQL, ns.name, ref.id).Scan(&ref.id, &ref.floor)
+	err := d.db.QueryRow(ctx, findAgainSQL, ns.name, ref.id, ref.generation).Scan(&ref.id, &ref.floor)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ref, ErrDeleted
 	}

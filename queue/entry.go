@@ -54,6 +54,13 @@ func (t *tail) watch(s *Subscription) {
 	s.known = unread
 }
 
+// ask begins to ask Postgres for the stays of the subscription's client once more.
+func (t *tail) ask(s *Subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.missed = false
+}
+
 func (s *Subscription) ref() clientRef { return clientRef{s.in.Namespace.name, s.in.Client.name} }
 
 // unread stands for a subscription that does not know its client's stays.

@@ -36,7 +36,7 @@ func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int)
 		}
 	}
 	for same := true; ; {
-		head := q.tail.position() // a later snapshot has everything up to it
+		head := Cursor{l.log, q.tail.headOf(l)} // a later snapshot has everything up to it
 		p, err := q.readPage(ctx, l, in.Namespace, s.ns.id, []stay{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
 		if err != nil {
 			return Batch{Cursor: s.cursor}, err

@@ -47,7 +47,7 @@ func (b *batch) await(u *unit) {
 	for ns := range u.namespaces {
 		if !slices.Contains(b.spaces, ns.name) {
 			b.spaces = append(b.spaces, ns.name)
-			b.until = append(b.until, int64(u.until)) //nolint:gosec // a transaction id counts up from 0
+			b.until = append(b.until, u.until.on(b.lineage))
 		}
 	}
 }
@@ -132,11 +132,14 @@ func (a *appender) holdBehind(units []*unit) (others []*unit) {
 	return others
 }
 
-// keep puts a unit to those that are held; it counts as waiting again.
+// keep puts a unit to those that are held; it counts as waiting again. On another server
+// than before it waits for what is staged there now, but not for longer.
 func (a *appender) keep(u *unit) {
-	if u.until == 0 {
-		u.until = a.now
+	if u.giveUp.IsZero() {
 		u.giveUp = time.Now().Add(a.q.o.AppendTimeout)
+	}
+	if u.until.on(a.now.of) == 0 {
+		u.until = a.now
 	}
 	u.held = true
 	a.held = append(a.held, u)
@@ -173,7 +176,7 @@ func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 		return nil
 	}
 	var h behind
-	first := map[Namespace]uint64{}
+	first := map[Namespace]horizon{}
 	for _, u := range unbroken(held) {
 		waiting := h.has(u)
 		for ns := range u.namespaces {
@@ -185,7 +188,7 @@ func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 		switch {
 		case !waiting:
 			free = append(free, u)
-		case len(u.emits)+len(u.barrier) > 0 && time.Now().After(u.giveUp):
+		case !u.endsQueue() && time.Now().After(u.giveUp):
 			u.refuse(errBehindSQL)
 		default:
 			a.keep(u)
@@ -202,7 +205,6 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 	defer cancel()
 	for {
 		b := &batch{lineage: a.q.lineage.Load()}
-		a.forServer(b.lineage, held...)
 		for _, u := range held {
 			b.await(u)
 		}

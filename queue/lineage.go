@@ -31,6 +31,12 @@ func (l *lineage) sameHistory(other *lineage) bool {
 	return l.log == other.log && l.open() == other.open()
 }
 
+// before reports whether the other one is a later history. Of two logs the one that was
+// looked at last is the current one.
+func (l *lineage) before(other *lineage) bool {
+	return l.log != other.log || l.open() < other.open()
+}
+
 // place reports whether the log has given out a position; counter is its newest one. When
 // a lost history did, `to` is where the rest of this history begins: the end of what is
 // common to both. For one beyond the open run, which nobody was ever given, it is where

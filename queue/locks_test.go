@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
@@ -212,6 +213,49 @@ func TestWhatGaveWayIsDoneAgain(t *testing.T) {
 				if err := do(); (err == nil) != again || err != nil && !errors.Is(err, queue.ErrUnavailable) {
 					t.Errorf("%s: %v", what, err)
 				}
+			}
+		})
+	}
+}
+
+// Retention holds the row of the log while it waits for the tables of slices: nobody who
+// has one of them waits for that row.
+func TestTheLogIsLockedBeforeItsTables(t *testing.T) {
+	for name, c := range map[string]struct {
+		before    []string
+		statement string
+	}{
+		"a new run": {nil, `SELECT culvert.restored()`},
+		"rows moved one by one": {
+			[]string{
+				`INSERT INTO culvert.staged (namespace, rooms, event, data) VALUES ('default', ARRAY['r'], 'e', '1')`,
+				`INSERT INTO culvert.staged (namespace, rooms, event, data) VALUES ('default', ARRAY['r'], 'e', '1'), ('No Namespace', ARRAY['r'], 'e', '1')`,
+			},
+			`SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('0', 1000, '1 hour', l.carrying, 10, 1000000) c`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			sql(t, dsn, append([]string{`SELECT culvert.open('24 hours')`}, c.before...)...)
+			holder, waiter, looker := connect(t, dsn), connect(t, dsn), connect(t, dsn)
+			tx := must[pgx.Tx](t)(holder.Begin(t.Context()))
+			must[pgconn.CommandTag](t)(tx.Exec(t.Context(), `UPDATE culvert.log SET floor = floor`))
+			done := make(chan error, 1)
+			pid := waiter.PgConn().PID()
+			go func() {
+				_, err := waiter.Exec(context.WithoutCancel(t.Context()), c.statement)
+				done <- err
+			}()
+			until(t, "it waits for the row of the log", func() bool {
+				return must[int](t)(count(t, looker, `SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted`, int64(pid))) > 0
+			})
+			held := must[[]string](t)(pgx.CollectRows(must[pgx.Rows](t)(looker.Query(t.Context(),
+				`SELECT relation::regclass::text FROM pg_locks WHERE pid = $1 AND granted AND relation::regclass::text ~ '^(culvert[.])?events'`, int64(pid))), pgx.RowTo[string]))
+			if len(held) > 0 {
+				t.Errorf("it waits for the row of the log, and holds %v", held)
+			}
+			if err := errors.Join(tx.Rollback(t.Context()), <-done); err != nil {
+				t.Error(err)
 			}
 		})
 	}

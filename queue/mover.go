@@ -67,7 +67,7 @@ func (m *mover) submit(c *change) error {
 	switch {
 	case m.closed:
 		return ErrClosed
-	case len(m.waiting) >= m.q.o.QueueEvents:
+	case len(m.waiting)+m.behind >= m.q.o.QueueEvents:
 		return ErrOverloaded
 	}
 	m.waiting = append(m.waiting, c)
@@ -118,7 +118,8 @@ SELECT w.space
   FROM unnest($1::text[]) w (space)
  WHERE EXISTS (
        SELECT FROM culvert.staged s
-        WHERE s.namespace = w.space AND s.xid >= $2::bigint::text::xid8)`
+        WHERE s.namespace = w.space AND s.xid >= $2::bigint::text::xid8)
+   AND culvert.check_ids($3)`
 
 // part returns the changes that can be moved now. The others are in a namespace with staged
 // events: what an application emitted before a change was asked for is to come before it, so
@@ -161,15 +162,17 @@ func (m *mover) part(ctx context.Context, batch []*change) (now []*change) {
 	return now
 }
 
-func (m *mover) staged(ctx context.Context, spaces []string) ([]string, error) {
+// staged are those of the namespaces that have staged events on the server as it is now.
+func (m *mover) staged(ctx context.Context, spaces []string) (names []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
-	seen := int64(m.q.appender.seen.Load()) //nolint:gosec // a transaction id counts up from 0
-	rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, seen)
-	if err != nil {
-		return nil, unavailable(context.WithoutCancel(ctx), "move", err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	err = m.q.withIDs(ctx, func(l *lineage) error {
+		rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, m.q.appender.seen.Load().on(l), l.generation)
+		if err == nil {
+			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		return err
+	})
 	return names, unavailable(context.WithoutCancel(ctx), "move", err)
 }
 
@@ -214,7 +217,7 @@ func (m *mover) move(ctx context.Context, batch []*change) error {
 	for {
 		l := m.q.lineage.Load() // before the first look-up
 		now, err := m.moveOnce(ctx, batch, l)
-		if err != nil || now == l.generation {
+		if err == nil && now == l.generation || err != nil && !isOutdated(err) {
 			return err
 		}
 		if err := m.q.renew(ctx, l); err != nil {

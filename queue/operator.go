@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -68,21 +67,28 @@ type ParkedEvent struct {
 	At          time.Time
 }
 
+// byName is the id of a handler. It is looked up where it is used, and never remembered:
+// the next statement may find another database.
+const byName = `(
+       SELECT h.id
+         FROM culvert.handlers h
+         JOIN culvert.namespaces n ON n.id = h.namespace_id
+        WHERE n.name = $1 AND h.name = $2)`
+
 const parkedSQL = `
 SELECT j."offset", j.room, j.event, j.tries, j.error, j.parked_at
   FROM culvert.handler_jobs j
- WHERE j.handler_id = $1 AND j.parked_at IS NOT NULL
+ WHERE j.handler_id = ` + byName + ` AND j.parked_at IS NOT NULL
  ORDER BY j."offset"
- LIMIT $2`
+ LIMIT $3`
 
 // Parked lists the oldest parked events of a handler. Errors: ErrNoHandler,
 // ErrUnavailable.
 func (o *Operator) Parked(ctx context.Context, ns Namespace, name string, limit int) ([]ParkedEvent, error) {
-	id, err := o.find(ctx, ns, name)
-	if err != nil {
+	if err := o.find(ctx, ns, name); err != nil {
 		return nil, err
 	}
-	rows, err := o.db.Query(ctx, parkedSQL, id, limit)
+	rows, err := o.db.Query(ctx, parkedSQL, ns.name, name, limit)
 	if err != nil {
 		return nil, unavailable(ctx, "parked events", err)
 	}
@@ -93,9 +99,9 @@ func (o *Operator) Parked(ctx context.Context, ns Namespace, name string, limit 
 // parkedCTE locks the parked events in the order of their offsets, see append.sql.
 const parkedCTE = `
 WITH parked AS MATERIALIZED (
-     SELECT "offset"
+     SELECT handler_id, "offset"
        FROM culvert.handler_jobs
-      WHERE handler_id = $1 AND parked_at IS NOT NULL AND ($2::bigint[] IS NULL OR "offset" = ANY ($2))
+      WHERE handler_id = ` + byName + ` AND parked_at IS NOT NULL AND ($3::bigint[] IS NULL OR "offset" = ANY ($3))
       ORDER BY "offset"
         FOR UPDATE)`
 
@@ -103,7 +109,7 @@ const retrySQL = parkedCTE + `
 UPDATE culvert.handler_jobs j
    SET parked_at = NULL, tries = 0, due = clock_timestamp()
   FROM parked
- WHERE j.handler_id = $1 AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
+ WHERE j.handler_id = parked.handler_id AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
 
 // Retry has parked events run again, with all their tries: those at the offsets,
 // or all when there are none. It returns how many. Errors as for Parked.
@@ -114,7 +120,7 @@ func (o *Operator) Retry(ctx context.Context, ns Namespace, name string, offsets
 const dropSQL = parkedCTE + `
 DELETE FROM culvert.handler_jobs j
  USING parked
- WHERE j.handler_id = $1 AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
+ WHERE j.handler_id = parked.handler_id AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
 
 // Drop gives parked events up for good, as Retry has them run again.
 func (o *Operator) Drop(ctx context.Context, ns Namespace, name string, offsets ...Offset) (int, error) {
@@ -122,15 +128,14 @@ func (o *Operator) Drop(ctx context.Context, ns Namespace, name string, offsets 
 }
 
 func (o *Operator) change(ctx context.Context, sql string, ns Namespace, name string, offsets []Offset) (int, error) {
-	id, err := o.find(ctx, ns, name)
-	if err != nil {
+	if err := o.find(ctx, ns, name); err != nil {
 		return 0, err
 	}
 	var only []int64 // nil: all
 	for _, offset := range offsets {
 		only = append(only, int64(offset))
 	}
-	tag, err := o.db.Exec(ctx, sql, id, only)
+	tag, err := o.db.Exec(ctx, sql, ns.name, name, only)
 	return int(tag.RowsAffected()), unavailable(ctx, "parked events", err)
 }
 
@@ -138,20 +143,19 @@ const removeSQL = `
 WITH jobs AS MATERIALIZED (
      SELECT
        FROM culvert.handler_jobs
-      WHERE handler_id = $1
+      WHERE handler_id = ` + byName + `
       ORDER BY "offset"
         FOR UPDATE)
 DELETE FROM culvert.handlers
- WHERE id = $1 AND live_until <= clock_timestamp() AND (SELECT count(*) FROM jobs) >= 0 AND (SELECT culvert.durable())`
+ WHERE id = ` + byName + ` AND live_until <= clock_timestamp() AND (SELECT count(*) FROM jobs) >= 0 AND (SELECT culvert.durable())`
 
 // Remove forgets a handler that no instance runs any more, with its position and
 // all its events. Errors: ErrNoHandler, ErrHandlerLive, ErrUnavailable.
 func (o *Operator) Remove(ctx context.Context, ns Namespace, name string) error {
-	id, err := o.find(ctx, ns, name)
-	if err != nil {
+	if err := o.find(ctx, ns, name); err != nil {
 		return err
 	}
-	tag, err := o.db.Exec(ctx, removeSQL, id)
+	tag, err := o.db.Exec(ctx, removeSQL, ns.name, name)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrHandlerLive
 	}
@@ -159,17 +163,16 @@ func (o *Operator) Remove(ctx context.Context, ns Namespace, name string) error 
 }
 
 const findHandlerSQL = `
-SELECT h.id
-  FROM culvert.handlers h
-  JOIN culvert.namespaces n ON n.id = h.namespace_id
- WHERE n.name = $1 AND h.name = $2`
+SELECT ` + byName + ` IS NOT NULL`
 
-func (o *Operator) find(ctx context.Context, ns Namespace, name string) (id int32, err error) {
-	err = o.db.QueryRow(ctx, findHandlerSQL, ns.name, name).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, fmt.Errorf("%s/%s: %w", ns.name, name, ErrNoHandler)
+// find is ErrNoHandler when there is none of that name.
+func (o *Operator) find(ctx context.Context, ns Namespace, name string) error {
+	var found bool
+	err := o.db.QueryRow(ctx, findHandlerSQL, ns.name, name).Scan(&found)
+	if err == nil && !found {
+		return fmt.Errorf("%s/%s: %w", ns.name, name, ErrNoHandler)
 	}
-	return id, unavailable(ctx, "handler", err)
+	return unavailable(ctx, "handler", err)
 }
 
 // Restored is what Operator.Restored did.

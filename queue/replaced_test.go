@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"errors"
+	"log/slog"
 	"net/url"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -347,4 +349,40 @@ func TestAServerThatWithholdsFunctions(t *testing.T) {
 		}
 		return err == nil && r[0].Cursor.Log == before.Log
 	})
+}
+
+// A server that was behind has staged events of transactions with lower ids than those an
+// instance saw elsewhere: a change of members still comes after them.
+func TestMembersChangeAfterWhatIsStagedOnAnotherServer(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.Logger, o.Poll, o.PollOnly = slog.New(slog.DiscardHandler), time.Hour, true })
+	appendOne(t, q, emit("r", "1"))
+	for range 5 {
+		sql(t, dsn, restarted, `INSERT INTO culvert.staged (xid, namespace, rooms, event, data) VALUES ('3', 'default', ARRAY['r'], 'e', '"sql"')`)
+		at := must[queue.Cursor](t)(q.Join(t.Context(), ns, room("r"), client("bob"), 0))
+		appendOne(t, q, emit("r", "2"))
+		b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, at, 10))
+		if len(b.Events) != 1 || b.Events[0].Data != "2" {
+			t.Errorf("bob joined at %v, and gets %v, which was emitted before", at, b.Events[0].Cursor())
+		}
+		must[queue.Cursor](t)(q.Leave(t.Context(), ns, room("r"), client("bob")))
+	}
+}
+
+// A client that a backup does not know is stored again while it is here: what comes after
+// it has left is kept for it.
+func TestAClientThatIsLostIsStoredAgain(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	bob := subscribe(t, q, queue.Interest{Client: client("bob")})
+	appendOne(t, q, emit("*", "1"))
+	next(t, bob, 1)
+	sql(t, dsn, restarted, `DELETE FROM culvert.clients`)
+	appendOne(t, q, emit("*", "2"))
+	next(t, bob, 1)
+	bob.Close()
+	appendOne(t, q, emit("*", "3"))
+	if got := next(t, subscribe(t, q, queue.Interest{Client: client("bob")}), 2); !slices.Equal(got, []string{"2", "3"}) {
+		t.Errorf("bob gets %v", got)
+	}
 }

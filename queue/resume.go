@@ -13,6 +13,8 @@ type resumption struct {
 	stays []stay // of its client
 	known Offset // the stays are those up to here
 	run   Offset // the start is of this history, see lineage; or nowhere
+	// stored: Postgres knows the client.
+	stored bool
 }
 
 // resumeSQL reads the client's stays and the position they are known for in one
@@ -42,13 +44,14 @@ type snapshot struct {
 func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumption, err error) {
 	at := q.tail.position()
 	if in.Client == (Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
-		return resumption{start: in.After, known: at.Offset, run: q.lineage.Load().runOf(in.After, at.Offset)}, nil // Postgres has nothing to add
+		l := q.lineage.Load()
+		return resumption{start: in.After, known: at.Offset, run: l.runOf(in.After, q.tail.headOf(l))}, nil // Postgres has nothing to add
 	}
 	found, err := q.snapshot(ctx, in)
 	if err != nil {
 		return r, err
 	}
-	r = resumption{stays: found.stays, known: found.head}
+	r = resumption{stays: found.stays, known: found.head, stored: found.stored != nil}
 	switch {
 	case !in.After.IsZero():
 		r.start = in.After
@@ -60,7 +63,7 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 		r.start = Cursor{found.log, found.head}
 	}
 	r.run = found.lineage.runOf(r.start, found.head)
-	if found.stored != nil || adHoc {
+	if r.stored || adHoc {
 		return r, nil
 	}
 	return r, q.makeClient(ctx, in, r.start)
@@ -101,9 +104,7 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 		}
 		return nil
 	})
-	if found.log == at.Log {
-		found.head = max(found.head, at.Offset)
-	}
+	found.head = max(found.head, min(at.Offset, q.tail.headOf(l)))
 	return found, err
 }
 
@@ -133,8 +134,8 @@ func (q *Queue) headNow(ctx context.Context) (l *lineage, head Offset, err error
 		l = now
 		return q.db.read.QueryRow(ctx, headSQL, readMode(q.db.read), int64(q.tail.position().Offset), l.generation).Scan(&head)
 	})
-	if at := q.tail.position(); err == nil && at.Log == l.log {
-		head = max(head, at.Offset)
+	if err == nil {
+		head = max(head, q.tail.headOf(l))
 	}
 	return l, head, unavailable(ctx, "head", err)
 }

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
@@ -76,4 +78,38 @@ func count(t *testing.T, c *pgx.Conn, sql string, args ...any) (n int, err error
 	t.Helper()
 	err = c.QueryRow(t.Context(), sql, args...).Scan(&n)
 	return n, err
+}
+
+// The emits of a series are tried one by one when Postgres refuses one of them. One that then
+// has to wait for events from SQL is not overtaken by those after it: when it
+// fails in the end, the caller sends all of them again.
+func TestNoneOfASeriesOvertakesOneThatIsHeld(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.Logger, o.Poll, o.PollOnly = slog.New(slog.DiscardHandler), time.Hour, true })
+	appendOne(t, q, emit("r", "0"))
+	// The first try of an event named bad waits for the test before it is refused.
+	sql(t, dsn, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+	  BEGIN
+	    PERFORM pg_advisory_xact_lock(77);
+	    RAISE EXCEPTION 'bad';
+	  END $$`, `CREATE TRIGGER refuse BEFORE INSERT ON culvert.events FOR EACH ROW WHEN (NEW.event = 'bad') EXECUTE FUNCTION refuse()`)
+	gate, conn := connect(t, dsn), connect(t, dsn)
+	must[pgconn.CommandTag](t)(gate.Exec(t.Context(), `SELECT pg_advisory_lock(77)`))
+	bad := emit("r", "1")
+	bad.Event = mustParse(queue.ParseEventName, "bad")
+	answered := make(chan []queue.Result, 1)
+	go func() { answered <- q.AppendEach(t.Context(), []queue.Emit{bad, emit("r", "2"), emit("r", "3")}) }()
+	until(t, "the series to be refused", func() bool {
+		return must[int](t)(count(t, conn, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted`)) == 1
+	})
+	stage(t, conn, `room => 'r'`, 1_500) // more than one append moves
+	must[pgconn.CommandTag](t)(gate.Exec(t.Context(), `SELECT pg_advisory_unlock(77)`))
+	for i, r := range <-answered {
+		if r.Err == nil {
+			t.Errorf("emit %d is stored, though the first failed", i)
+		}
+	}
+	if got := texts(t, q, "r"); len(got) != 1+1_500 {
+		t.Errorf("the room has %d events", len(got))
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -182,8 +183,17 @@ func calm(t testing.TB, dsn string) string {
 	return dsn
 }
 
+// direct skips what holds for direct connections only: see TestSettingsThroughPgBouncer.
+func direct(t *testing.T) {
+	t.Helper()
+	if os.Getenv(pgtest.PoolerVariable) != "" {
+		t.Skip("a pooler takes no settings")
+	}
+}
+
 // Whatever a role or a database sets, Culvert works as everywhere.
 func TestSettingsOfTheDatabase(t *testing.T) {
+	direct(t)
 	for name, mode := range sessions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,6 +214,7 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 
 // All at once, from the first migration on.
 func TestMigrationUnderHostileSettings(t *testing.T) {
+	direct(t)
 	dsn := pgtest.Database(t)
 	admin := connect(t, calm(t, dsn))
 	if _, err := admin.Exec(t.Context(), `DROP SCHEMA culvert CASCADE`); err != nil {

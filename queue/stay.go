@@ -70,7 +70,9 @@ func (t *tail) sit(s *Subscription, stays []stay, known Offset) {
 	for _, seat := range s.seats {
 		seat.tail.add(s)
 	}
-	s.known = known
+	if s.known = known; s.missed {
+		s.known = unread
+	}
 	entries := s.entries
 	s.entries = nil
 	for _, e := range entries {

@@ -25,9 +25,10 @@ func (a *appender) store(ctx context.Context, batch []*unit, t *turn) {
 		switch {
 		case err == nil:
 		case len(now) > 1 && !errors.Is(err, ErrUnavailable):
-			// One emit that Postgres will not take must not fail the others.
+			// One emit that Postgres will not take must not fail the others. One that is
+			// held meanwhile must not be overtaken by them.
 			for i, u := range now {
-				if u.held || len(unbroken(now[i:i+1])) == 0 {
+				if u.held || u.isDone() || len(unbroken(now[i:i+1])) == 0 || len(a.holdBehind(now[i:i+1])) == 0 {
 					continue
 				}
 				if err := a.attempt(ctx, []*unit{u}, t); err != nil {
@@ -123,8 +124,8 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 		return r, nil
 	}
 	a.away.note(nil)
-	a.seen.Store(r.seen)
-	a.now = r.now
+	a.seen.Store(&horizon{b.lineage, r.seen})
+	a.now = horizon{b.lineage, r.now}
 	t.moved += r.moved
 	t.more = r.more
 	a.q.metrics.appended(0, 0, r.moved)
@@ -166,8 +167,7 @@ func (a *appender) probe(ctx context.Context) bool {
 	defer a.release(conn)
 	var waiting bool
 	err = a.q.withIDs(ctx, func(l *lineage) error {
-		a.forServer(l)
-		return conn.QueryRow(ctx, probeSQL, int64(a.seen.Load()), l.generation).Scan(&waiting) //nolint:gosec // see call
+		return conn.QueryRow(ctx, probeSQL, a.seen.Load().on(l), l.generation).Scan(&waiting)
 	})
 	return err == nil && waiting
 }

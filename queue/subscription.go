@@ -42,6 +42,7 @@ type Subscription struct {
 	// The tail's, under its lock.
 	seats   []seat
 	known   Offset   // the stays are those up to here
+	missed  bool     // entries, maybe, since Postgres was asked for the stays
 	entries []*Event // about the client, while known is unread
 	ended   error    // why there is nothing more to come
 }
@@ -52,9 +53,12 @@ type Subscription struct {
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = unique(in.Rooms)
 	s := &Subscription{q: q, in: in, adHoc: len(in.Rooms) > 0, wake: make(chan struct{}, 1)}
-	var err error
-	if s.ns, err = q.ids.lookup(ctx, in.Namespace); err != nil {
-		return nil, err
+	err := q.withIDs(ctx, func(*lineage) (err error) {
+		s.ns, err = q.ids.lookup(ctx, in.Namespace)
+		return err
+	})
+	if err != nil {
+		return nil, unavailable(ctx, "subscribe", err)
 	}
 	q.tail.watch(s) // before Postgres is asked, so that no change is missed
 	r, err := q.resume(ctx, in, s.adHoc)

@@ -59,6 +59,17 @@ func (t *tail) position() Cursor {
 	return Cursor{t.log, t.head}
 }
 
+// headOf is the head if the tail is of this history, else 0: of two histories the head of
+// one says nothing about the other.
+func (t *tail) headOf(l *lineage) Offset {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if !t.isOf(l) {
+		return 0
+	}
+	return t.head
+}
+
 // extend adds what came right after prev. It refuses, changing nothing, when the
 // tail does not end at prev: then something is in between, to be read first.
 func (t *tail) extend(l *lineage, prev, head Offset, events []*Event) bool {
@@ -136,7 +147,7 @@ func (t *tail) clear(head Offset) {
 func (t *tail) unread() {
 	for _, subs := range t.clients {
 		for s := range subs {
-			s.known = unread
+			s.known, s.missed = unread, true
 		}
 	}
 }

@@ -36,9 +36,10 @@ func TestNoToken(t *testing.T) {
 // no second call beside it, and what it returns late is taken.
 func TestTokenThatNeverComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls, answer := 0, make(chan gotToken)
+		var calls atomic.Int64
+		answer := make(chan gotToken)
 		tokens := newTokens(Options{TokenFunc: func(context.Context) (string, error) {
-			calls++
+			calls.Add(1)
 			got := <-answer
 			return got.token, got.err
 		}})
@@ -49,13 +50,13 @@ func TestTokenThatNeverComes(t *testing.T) {
 				t.Fatalf("told %v", err)
 			}
 		}
-		if waited := time.Since(began); waited != 2*tokenTime || calls != 1 {
-			t.Errorf("waited %v, %d calls", waited, calls)
+		if waited := time.Since(began); waited != 2*tokenTime || calls.Load() != 1 {
+			t.Errorf("waited %v, %d calls", waited, calls.Load())
 		}
 		answer <- gotToken{err: errors.New("too late to be told")}
 		go func() { answer <- gotToken{token: "t"} }()
-		if token, err := tokens.get(t.Context()); token != "t" || err != nil || calls != 2 {
-			t.Errorf("%q, %v, %d calls", token, err, calls)
+		if token, err := tokens.get(t.Context()); token != "t" || err != nil || calls.Load() != 2 {
+			t.Errorf("%q, %v, %d calls", token, err, calls.Load())
 		}
 	})
 }

@@ -21,7 +21,7 @@ import (
 const beHandler = "STRESS_BE_HANDLER"
 
 const runsSQL = `
-CREATE TABLE runs (
+CREATE TABLE public.runs (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     "offset" bigint NOT NULL,
     alone    boolean NOT NULL,
@@ -48,7 +48,7 @@ func handle(ctx context.Context, dsn string) {
 		}
 		defer conn.Close(context.WithoutCancel(ctx))
 		var id int64
-		err = conn.QueryRow(ctx, `INSERT INTO runs ("offset", alone) SELECT $1, pg_try_advisory_lock($1) RETURNING id`, int64(e.Offset)).Scan(&id)
+		err = conn.QueryRow(ctx, `INSERT INTO public.runs ("offset", alone) SELECT $1, pg_try_advisory_lock($1) RETURNING id`, int64(e.Offset)).Scan(&id)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +57,7 @@ func handle(ctx context.Context, dsn string) {
 		if rand.IntN(10) == 0 {
 			end, failure = "failed", errors.New("bad luck")
 		}
-		_, err = conn.Exec(ctx, `UPDATE runs SET ended = $2 WHERE id = $1`, id, end)
+		_, err = conn.Exec(ctx, `UPDATE public.runs SET ended = $2 WHERE id = $1`, id, end)
 		return nil, errors.Join(err, failure)
 	}, queue.Lease(time.Second), queue.Backoff(10*time.Millisecond, 100*time.Millisecond), queue.Tries(1000)))
 	fmt.Fprintln(os.Stderr, "ready http://nowhere")
@@ -106,8 +106,8 @@ func TestHandlersAreKilled(t *testing.T) {
 		}
 	}
 	const state = `
-		SELECT (SELECT count(DISTINCT "offset") FROM runs WHERE ended = 'done'), (SELECT count(*) FROM culvert.handler_jobs),
-		       (SELECT count(*) FROM runs WHERE NOT alone), (SELECT count(*) FROM runs WHERE ended IS NULL)`
+		SELECT (SELECT count(DISTINCT "offset") FROM public.runs WHERE ended = 'done'), (SELECT count(*) FROM culvert.handler_jobs),
+		       (SELECT count(*) FROM public.runs WHERE NOT alone), (SELECT count(*) FROM public.runs WHERE ended IS NULL)`
 	var done, left, together, killed int
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if err := conn.QueryRow(t.Context(), state).Scan(&done, &left, &together, &killed); err != nil {

@@ -63,7 +63,7 @@ BEGIN
       INTO v, size FROM taken t;
     moved := coalesce(cardinality(v), 0);
     stored := 0;
-    more := moved >= rows_ OR size >= bytes_;
+    more := moved > 0 AND (moved >= rows_ OR size >= bytes_);
     IF more THEN
         upto := (v[moved]).xid;
         SELECT s.xid INTO part FROM culvert.staged s WHERE s.xid = upto AND s.id > (v[moved]).id LIMIT 1;

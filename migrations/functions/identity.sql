@@ -51,7 +51,7 @@ DECLARE
     used  bigint;
     base  bigint;
 BEGIN
-    SELECT * INTO l FROM culvert.log;
+    SELECT * INTO l FROM culvert.log FOR NO KEY UPDATE; -- before the tables, as in open_slice
     -- The counter may have got here without the events that it counted.
     SELECT greatest(l.floor, max(e."offset")) INTO known FROM culvert.events e;
     SELECT greatest(known, max(n.floor), max(n.born)) INTO known FROM culvert.namespaces n;

@@ -3,41 +3,52 @@
 -- carry_all is culvert.carry, which moves staged events into the log, for any rows. Only
 -- culvert.emit checks what it stages: rows that came by another way, or that a trigger or
 -- constraint of somebody else refuses, must not keep all the others from the log. When the
--- rows cannot be moved together they are moved one by one, and those that cannot be moved
--- alone are set aside in culvert.unmovable. Faults of the server are not theirs.
+-- rows cannot be moved together they are moved one by one, for a second at a time, as everybody
+-- waits for the append lock. Those that cannot be moved alone are set aside in
+-- culvert.unmovable. Faults of the server are not theirs.
 CREATE OR REPLACE FUNCTION culvert.carry_all(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
                                   OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     one record;
+    began timestamptz;
 BEGIN
     BEGIN
         SELECT c.moved, c.stored, c.more, c.upto INTO moved, stored, more, upto
           FROM culvert.carry(seen, base, dedup, carrying, rows_, bytes_) c;
         RETURN;
-    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
+    EXCEPTION
+    WHEN unique_violation THEN
+        RAISE; -- of an offset: the counter is behind the events, which is no row's fault
+    WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
         moved := 0;
         stored := 0;
         more := true;
         upto := seen;
     END;
-    WHILE more AND moved < rows_ LOOP
+    began := clock_timestamp();
+    PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- before the tables, as in open_slice
+    WHILE more AND moved < rows_ AND (moved = 0 OR clock_timestamp() < began + interval '1 second') LOOP
         SELECT l.carrying INTO carrying FROM culvert.log l;
         BEGIN
             SELECT * INTO one FROM culvert.carry(seen, base + stored, dedup, carrying, 1, bytes_);
+            moved := moved + one.moved;
             stored := stored + one.stored;
             more := one.more;
             upto := coalesce(one.upto, upto);
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
+        EXCEPTION
+        WHEN unique_violation THEN
+            RAISE;
+        WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
             PERFORM culvert.set_aside(s.xid, s.id, SQLERRM)
                FROM (SELECT t.xid, t.id
                        FROM culvert.staged t
                       WHERE t.xid >= seen OR t.xid = carrying
                       ORDER BY t.xid IS DISTINCT FROM carrying, t.xid, t.id
                       LIMIT 1) s;
+            moved := moved + 1;
         END;
-        moved := moved + 1;
     END LOOP;
 END
 $$;

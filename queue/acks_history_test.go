@@ -1,0 +1,66 @@
+package queue
+
+import (
+	"errors"
+	"testing"
+)
+
+// Two acknowledgements of one client that wait together, of which one is of a history that
+// the log lost: the other one counts, whichever came first.
+func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
+	before := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
+	now := &lineage{log: "k", runs: []run{{0, 5}, {100, MaxOffset}}}
+	copied := &lineage{log: "c", runs: []run{{0, MaxOffset}}}
+	type ack struct {
+		of     *lineage
+		cursor Offset
+		err    error
+	}
+	for name, acks := range map[string][2]ack{
+		"lost, then kept":       {{before, 8, ErrBeyondHead}, {now, 4, nil}},
+		"kept, then lost":       {{now, 4, nil}, {before, 8, ErrBeyondHead}},
+		"lost, then newer":      {{before, 8, ErrBeyondHead}, {now, 101, nil}},
+		"newer, then lost":      {{now, 101, nil}, {before, 8, ErrBeyondHead}},
+		"both are kept":         {{before, 3, nil}, {now, 5, nil}},
+		"both, the other way":   {{now, 5, nil}, {before, 3, nil}},
+		"another log":           {{before, 8, ErrOtherLog}, {copied, 1, nil}},
+		"one history, backward": {{now, 5, nil}, {now, 4, nil}},
+	} {
+		a := newAcks(&Queue{})
+		key := clientKey{Namespace{"default"}, Client{"bob"}}
+		var want Offset
+		for i, k := range acks {
+			p, err := a.add(key, k.of, k.cursor)
+			if p != nil && i == 0 {
+				defer func() {
+					if !errors.Is(p.err, k.err) {
+						t.Errorf("%s: the first is answered %v, want %v", name, p.err, k.err)
+					}
+				}()
+			}
+			if i == 1 && !errors.Is(err, k.err) {
+				t.Errorf("%s: the second is answered %v, want %v", name, err, k.err)
+			}
+			if k.err == nil {
+				want = max(want, k.cursor)
+			}
+		}
+		p := a.waiting[key]
+		last := acks[1].of
+		if last == before {
+			last = now
+		}
+		if p.cursor != want || p.refused(last) != nil {
+			t.Errorf("%s: %d is to be stored, %v; want %d", name, p.cursor, p.refused(last), want)
+		}
+	}
+}
+
+// Changes that wait for events from SQL count as waiting.
+func TestChangesBehindSQLCount(t *testing.T) {
+	m := newMover(&Queue{o: Options{QueueEvents: 3}})
+	m.behind = 3
+	if err := m.submit(&change{}); !errors.Is(err, ErrOverloaded) {
+		t.Errorf("the fourth change is taken: %v", err)
+	}
+}

@@ -1,0 +1,31 @@
+package queue
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+)
+
+// A connection may lead to another server than the one whose ids are remembered: what it
+// says of a namespace is not remembered as true there.
+func TestIdsOfAnotherServerAreNotRemembered(t *testing.T) {
+	db, err := pgxpool.New(t.Context(), pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	d := newDirectory(db)
+	d.renew(1)
+	ns := Namespace{"default"}
+	if id, err := d.namespace(t.Context(), ns); !isOutdated(err) {
+		t.Errorf("namespace %d, %v", id, err)
+	}
+	if ref, err := d.again(t.Context(), ns, namespaceRef{id: 1}); !isOutdated(err) {
+		t.Errorf("namespace %v, %v", ref, err)
+	}
+	if len(d.namespaces) > 0 {
+		t.Errorf("%v is remembered", d.namespaces)
+	}
+}

@@ -1,0 +1,40 @@
+package queue
+
+import (
+	"testing"
+	"time"
+)
+
+// A unit waits for transactions of the server it is on, and no longer than it was going to.
+func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
+	one := &lineage{log: "k", generation: 1, runs: []run{{0, MaxOffset}}}
+	renewed := &lineage{log: "k", generation: 2, runs: []run{{0, MaxOffset}}} // a namespace was deleted
+	other := &lineage{log: "k", generation: 3, runs: []run{{0, 5}, {100, MaxOffset}}}
+	a := &appender{q: &Queue{o: Options{AppendTimeout: time.Hour}}, now: horizon{one, 900}}
+	u := newUnit(nil)
+	a.keep(u)
+	giveUp := u.giveUp
+	a.now = horizon{renewed, 950}
+	if a.keep(u); u.until.on(renewed) != 900 || u.until.on(other) != 0 {
+		t.Errorf("it waits for %d, and for %d on another server; want 900 and what is there", u.until.on(renewed), u.until.on(other))
+	}
+	a.now = horizon{other, 30}
+	if a.keep(u); u.until.on(other) != 30 || !u.giveUp.Equal(giveUp) {
+		t.Errorf("it waits for %d, until %v; want 30 and %v", u.until.on(other), u.giveUp, giveUp)
+	}
+}
+
+// The unit that ends the queue is answered last, also when keys decide about others.
+func TestTheEndOfTheQueueIsLast(t *testing.T) {
+	keyed := func() *unit { return newUnit([]Emit{{Key: Key{"a"}}}) }
+	first, again, end := keyed(), keyed(), newUnit(nil)
+	if now, later := apart([]*unit{first, again, end}); len(now) != 1 || len(later) != 2 {
+		t.Errorf("%d units come now and %d later, want the first, and the others", len(now), len(later))
+	}
+	free := newUnit([]Emit{{}})
+	b := &batch{units: []*unit{first, free, end}, events: []place{{first, 0}, {free, 0}}, keyPos: []int32{1}}
+	rest := b.settleKnown(appended{known: []int32{1}, knownOffset: []Offset{7}, knownSame: []bool{true}})
+	if len(rest) != 2 || !first.isDone() || end.isDone() {
+		t.Errorf("%d units are left; the end is answered: %v", len(rest), end.isDone())
+	}
+}
