@@ -21,7 +21,7 @@ func (p *process) serveCommand() *cobra.Command {
 		Short: "Run the server",
 		Long: `Runs the server until SIGTERM or Ctrl-C. It then fails its readiness probe, asks
 its clients to come back elsewhere, finishes what is under way and exits within
-10 seconds; a second signal ends it at once.
+10 seconds; a second signal, a second later or more, ends it at once.
 
 Each setting is a flag, an environment variable (CULVERT_ and the flag's name in
 upper case with _) or a line of the YAML file given with --config; flags win over

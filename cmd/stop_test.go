@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -91,6 +93,21 @@ func TestSecondSignal(t *testing.T) {
 	began := time.Now()
 	if code := c.end(t, syscall.SIGINT); code != -1 || time.Since(began) > 4*time.Second {
 		t.Errorf("exit code %d after %v:\n%s", code, time.Since(began), c.stderr)
+	}
+}
+
+// TestASignalToldSeveralTimes: whoever stops a process group may tell each process of it as
+// well. The server stops in order all the same.
+func TestASignalToldSeveralTimes(t *testing.T) {
+	c := spawn(t, serveArgs(dataFolder(t))...)
+	for began := time.Now(); time.Since(began) < sameSignal/3; time.Sleep(10 * time.Millisecond) {
+		if err := c.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Fatal(err)
+		}
+	}
+	<-c.exited
+	if code := c.ProcessState.ExitCode(); code != exitOK || !strings.Contains(c.stderr.String(), "postgres stopped") {
+		t.Errorf("exit code %d:\n%s", code, c.stderr)
 	}
 }
 
