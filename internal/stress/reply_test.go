@@ -72,7 +72,7 @@ func TestRepliesSurviveTheirEmitter(t *testing.T) {
 		}
 	}
 	t.Logf("%d asks were answered", len(confirmed))
-	if len(confirmed) < 100 {
+	if len(confirmed) < atLeast(100) {
 		t.Error("too little happened for this to show anything")
 	}
 }
