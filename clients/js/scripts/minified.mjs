@@ -4,10 +4,10 @@
 // single letters. What users, servers, other tabs or browsers know must not be here: it is
 // the tests of the built package that tell.
 const own = [
-  'answered', 'asked', 'begin', 'broken', 'channel', 'confirm', 'deadline', 'delay', 'deliver',
-  'down', 'empty', 'end', 'expire', 'expired', 'failed', 'flush', 'fling', 'force', 'frame', 'gateway',
-  'hear', 'hello', 'hidden', 'idle', 'json', 'kind', 'lasting', 'lead', 'lengthen', 'network', 'page',
-  'patience', 'position', 'put', 'query', 'refused', 'restored', 'seen', 'seize', 'send', 'settle',
+  'answered', 'asked', 'begin', 'broken', 'channel', 'confirm', 'deadline', 'delay', 'deliver', 'down',
+  'empty', 'end', 'expire', 'expired', 'failed', 'fling', 'flush', 'force', 'frame', 'gateway', 'hear',
+  'hello', 'hidden', 'hurry', 'idle', 'json', 'kind', 'lasting', 'lead', 'lengthen', 'network', 'page',
+  'patience', 'persist', 'position', 'put', 'query', 'refused', 'restored', 'seen', 'seize', 'send', 'settle',
   'shorten', 'stale', 'start', 'state', 'stop', 'take', 'tell', 'track', 'wake', 'watch', 'withdraw', 'yield',
 ]
 

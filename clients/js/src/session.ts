@@ -29,14 +29,15 @@ export interface Owner {
 interface Word {
   event?: WireEvent
   cursor?: string | undefined
-  gap?: Gap
+  /** One that is new; in a word of the leader's state the last one, for who missed it. */
+  gap?: Gap | undefined
   sent?: Outcome
   use?: 'auto' | Transport
   up?: boolean
   transport?: Transport | undefined
   /** Where the leader is in the log. */
   at?: string | undefined
-  /** The offset of the last event it told of before. */
+  /** The offset of the last event it told of before; not with a gap that is new. */
   last?: number
 }
 
@@ -71,6 +72,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   let seat: Seat | undefined
   let up = false
   let transport: Transport | undefined
+  const gaps: Gap[] = [] // that this tab was told of
 
   const { persist, hurry } = createRetries(clock, signal)
   const kick = () => {
@@ -143,7 +145,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
       },
       gap(gap) {
         tell({ gap })
-        owner.gap(gap)
+        gone(gap)
       },
       up: (way) => set(true, way),
       down: () => set(false, transport),
@@ -165,21 +167,31 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
 
   /** What the leader, or a follower, said. */
   function hear(word: Word): void {
-    const { sent, use: way, event, cursor, gap, at, last = -1 } = word
+    const { sent, use: way, event, cursor, gap, at, last } = word
     if (sent) settle(sent)
     else if (way) link && use(way)
     else if (link) return // an old leader's last words
-    // The browser keeps a page frozen, and drops what it was to hear: it asks the server itself.
-    else if (inbox.position && last > inbox.last) seat!.seize()
-    else if (event) {
-      const work = take(event, cursor)
-      if (cursor) acker.track(cursor, work, true)
-    } else if (gap) inbox.gap(gap) && owner.gap(gap)
     else {
-      inbox.position = at
-      inbox.last = Math.max(inbox.last, last)
-      set(word.up!, word.transport)
+      // The browser keeps a page frozen, and drops what it was to hear. A gap changes what the
+      // offsets that were seen mean; what came, it asks the server for itself.
+      const isNew = last === undefined // a gap, and not the state with the last one
+      const news = gap && (isNew || (inbox.position && gaps.every(({ to }) => to !== gap.to)))
+      if (news && inbox.gap(gap)) gone(gap)
+      if (inbox.position && last! > inbox.last) seat!.seize()
+      else if (event) {
+        const work = take(event, cursor)
+        if (cursor) acker.track(cursor, work, true)
+      } else if (!isNew) {
+        inbox.position = at
+        inbox.last = Math.max(inbox.last, last)
+        set(word.up!, word.transport)
+      }
     }
+  }
+
+  function gone(gap: Gap): void {
+    gaps.push(gap)
+    owner.gap(gap)
   }
 
   function take(e: WireEvent, cursor: string | undefined): Promise<unknown> | undefined {
@@ -197,7 +209,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   }
 
   function state(): void {
-    tell({ up, transport, at: inbox.position, last: inbox.last })
+    tell({ up, transport, at: inbox.position, last: inbox.last, gap: gaps.at(-1) })
   }
 
   function tell(word: Word): void {

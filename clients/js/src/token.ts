@@ -47,7 +47,7 @@ export function createCredentials(
     const rest = nap(clock, enough, signal)
     try {
       token = fixed ? source : await Promise.race([source(), rest.then(() => {
-        throw new Error(`the callback has not answered for ${enough / 1000} s`)
+        throw new Error('the callback does not answer')
       })])
       if (!token || typeof token !== 'string') {
         token = ''

@@ -69,8 +69,9 @@ export class CulvertWebSocket extends EventTarget {
     at.protocol = at.protocol.replace('ws', 'http')
     const room = options.room ?? at.searchParams.get('room')
     const token = options.token ?? at.searchParams.get('access_token')
-    if (!/^http/.test(at.protocol) || at.hash || !room || !token) {
-      throw new DOMException('a URL of ws, wss, http or https, a room and a token are needed', 'SyntaxError')
+    const odd = [...at.searchParams.keys()].some((name) => name !== 'room' && name !== 'access_token')
+    if (!/^http/.test(at.protocol) || at.username || at.password || odd || at.hash || !room || !token) {
+      throw new DOMException('a room, a token and a URL of ws, wss, http or https are needed, without user, fragment or other parameters', 'SyntaxError')
     }
     this.url = `${url}`
     this.#room = room

@@ -52,7 +52,7 @@ const until = async (f: () => boolean) => {
 async function tab(wire: Wire) {
   const page = new EventTarget()
   const document = Object.assign(new EventTarget(), { visibilityState: 'visible' })
-  const self = { page, document, got: [] as string[], socket: undefined as unknown as Socket }
+  const self = { page, document, got: [] as string[], gaps: [] as string[], socket: undefined as unknown as Socket }
   Object.assign(globalThis, {
     document, addEventListener: page.addEventListener.bind(page),
     BroadcastChannel: class extends Real {
@@ -68,6 +68,7 @@ async function tab(wire: Wire) {
   })
   sockets.push(self.socket)
   self.socket.onAny((name) => void self.got.push(name))
+  self.socket.on('gap', ({ reason, to }) => void self.gaps.push(`${reason} ${to}`))
   await until(() => self.socket.connected)
   return self
 }
@@ -100,6 +101,40 @@ for (const [how, freeze, thaw] of [
     await until(() => a.got.length >= 8 && b.got.length >= 8)
     assert.deepEqual([a.got, b.got], [names, names])
     assert.ok(wire.open <= 1, 'one connection for both')
+  })
+}
+
+for (const [reason, log, kept, busy] of [
+  ['log', 'm', 0, true], ['log', 'm', 0, false], ['rewound', 'l', 1, true], ['rewound', 'l', 1, false], ['pruned', 'l', 5, false],
+] as const) {
+  test(`a follower that was frozen learns of a gap, ${reason}, with${busy ? '' : 'out'} events since`, async () => {
+    const wire = new Wire()
+    const a = await tab(wire)
+    const b = await tab(wire)
+    for (const name of ['1', '2', '3', '4', '5']) wire.emit(name)
+    await until(() => a.got.length === 5 && b.got.length === 5)
+    b.page.dispatchEvent(new Event('pagehide'))
+    deaf = b
+    wire.log = log
+    wire.events.length = kept
+    wire.say(`event: culvert:gap\ndata: {"from":"l:5","to":"${log}:${kept}","reason":"${reason}"}\n\n`)
+    await until(() => a.gaps.length === 1)
+    if (busy) for (const name of ['new 1', 'new 2']) wire.emit(name)
+    await until(() => a.got.length === (busy ? 7 : 5))
+    await new Promise((r) => setTimeout(r, 50)) // for the channel to have dropped them
+    deaf = undefined
+    b.page.dispatchEvent(persisted())
+    await until(() => b.gaps.length === 1 && b.got.length === a.got.length)
+    // Told once, and those who were not frozen get nothing twice.
+    for (const t of [a, b]) t.document.dispatchEvent(new Event('resume'))
+    wire.emit('last')
+    await until(() => a.got.at(-1) === 'last' && b.got.at(-1) === 'last')
+    const late = await tab(wire)
+    wire.emit('very last')
+    await until(() => [a, b, late].every((t) => t.got.at(-1) === 'very last'))
+    assert.deepEqual(a.got, ['1', '2', '3', '4', '5', ...(busy ? ['new 1', 'new 2'] : []), 'last', 'very last'])
+    assert.deepEqual([b.got, late.got], [a.got, ['very last']])
+    assert.deepEqual([a.gaps, b.gaps, late.gaps], [[`${reason} ${log}:${kept}`], [`${reason} ${log}:${kept}`], []])
   })
 }
 

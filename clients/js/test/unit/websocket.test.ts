@@ -142,8 +142,14 @@ test('a network that goes away closes nothing', async () => {
 })
 
 test('URLs that will not do, and the constants', () => {
-  for (const url of ['ftp://x/?room=a&access_token=t', 'ws://x/?access_token=t', 'ws://x/?room=a', 'ws://x/?room=a&access_token=t#h']) {
-    assert.throws(() => new CulvertWebSocket(url), { name: 'SyntaxError' })
+  for (const url of [
+    'ftp://x/?room=a&access_token=t', 'ws://x/?access_token=t', 'ws://x/?room=a', 'ws://x/?room=a&access_token=t#h',
+    ...['ws', 'wss', 'http', 'https'].flatMap((scheme) => ['user:pw', 'user', ':pw'].map((who) => `${scheme}://${who}@x/?room=a&access_token=t`)),
+    'ws://x/?room=a&access_token=t&client=bob', 'ws://x/?room=a&access_token=t&namespace=other',
+  ]) {
+    const wrong = (e: Error) => e.name === 'SyntaxError' && !e.message.includes('pw')
+    assert.throws(() => new CulvertWebSocket(url), wrong, url)
+    assert.throws(() => new CulvertWebSocket(new URL(url)), wrong, url)
   }
   assert.deepEqual([CulvertWebSocket.CONNECTING, CulvertWebSocket.OPEN, CulvertWebSocket.CLOSING, CulvertWebSocket.CLOSED], [0, 1, 2, 3])
 })
