@@ -25,6 +25,17 @@ type Claims struct {
 	Emit List `json:"emit,omitempty"`
 }
 
+// neverValid reports whether the token expires before it begins to count: waiting for
+// such a token would be in vain. The claims must have an expiry.
+func (c *Claims) neverValid() bool {
+	for _, begin := range []*jwt.NumericDate{c.NotBefore, c.IssuedAt} {
+		if begin != nil && !begin.Before(c.ExpiresAt.Time) {
+			return true
+		}
+	}
+	return false
+}
+
 // List is a list of strings; on the wire it may be a single one.
 type List []string
 
@@ -47,6 +58,9 @@ func SignToken(secret []byte, c Claims) (string, error) {
 	}
 	if c.ExpiresAt == nil {
 		return "", errors.New("sign token: no expiry")
+	}
+	if c.neverValid() {
+		return "", errors.New("sign token: it would never be valid: ExpiresAt is not after NotBefore and IssuedAt")
 	}
 	for _, n := range c.Namespaces {
 		if _, err := queue.ParseNamespace(n); err != nil {

@@ -54,32 +54,42 @@ func (v *verifier) close() {
 // notOurs is all that somebody learns whose token has no good signature.
 const notOurs = "the credentials are neither a key nor a token of this server"
 
-// caller checks a token. The reasons it gives beyond notOurs are for tokens
-// whose signature is good: they help their owner and no forger.
+// Reasons for tokens whose signature is good: they help their owner and no forger.
+const (
+	hasExpired = "the token has expired"
+	neverValid = `the token is never valid: its "exp" is not after its "nbf" and "iat"`
+	notForUs   = `the token must have "exp" and be made for this server: look at "aud" and "iss"`
+)
+
+// caller checks a token. Its signature comes first: of a bad one nothing is told.
 func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
 	var c Claims
 	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keys(ctx, t) })
 	switch {
-	case err == nil && !time.Now().Before(c.ExpiresAt.Time): // the parser forgives the leeway here, too
-		return caller{}, badToken(hasExpired)
 	case err == nil:
-		return c.caller()
 	case ctx.Err() != nil:
 		return caller{}, ctx.Err()
 	case errors.Is(err, errNoKeysYet):
 		return caller{}, refuse(keysUnavailable, "", "the keys that verify tokens could not be fetched yet")
 	case !errors.Is(err, jwt.ErrTokenInvalidClaims):
 		return caller{}, badToken(notOurs)
-	case errors.Is(err, jwt.ErrTokenExpired):
+	}
+	switch {
+	case c.ExpiresAt == nil:
+		return caller{}, badToken(notForUs)
+	case !time.Now().Before(c.ExpiresAt.Time): // the parser forgives the leeway here, too
 		return caller{}, badToken(hasExpired)
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing), errors.Is(err, jwt.ErrTokenInvalidAudience), errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return caller{}, badToken(notForUs)
+	case c.neverValid():
+		return caller{}, badToken(neverValid)
 	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
 		return caller{}, v.tooEarly(&c)
+	case err != nil:
+		return caller{}, badToken(notForUs)
 	}
-	return caller{}, badToken(`the token must have "exp" and be made for this server: look at "aud" and "iss"`)
+	return c.caller()
 }
-
-const hasExpired = "the token has expired"
 
 // longestEarly bounds the Retry-After of a token that is not valid yet.
 const longestEarly = time.Minute

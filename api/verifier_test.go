@@ -67,9 +67,11 @@ func TestTokensOfEveryKind(t *testing.T) {
 // anything beside notOurs is only for a good signature.
 func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } {
 	t.Helper()
-	const expired, claims, sub = "the token has expired",
+	const expired, neverValid, claims, sub = "the token has expired", `the token is never valid: its "exp" is not after its "nbf" and "iat"`,
 		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is no client name: client `
 	hour := time.Now().Add(time.Hour).Unix()
+	// The leeway of the server is so long that the parser takes this nbf for reached.
+	soon := time.Now().Add(50 * time.Second).Unix()
 	secret := hs(jwt.SigningMethodHS256, testSecret)
 	rsa := ring()["RS256"]
 	all := map[string]struct{ token, detail string }{
@@ -102,6 +104,15 @@ func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } 
 		"expired and forged": {hs(jwt.SigningMethodHS256, []byte("x")).sign(t, with(jwt.MapClaims{"exp": 1})), notOurs},
 		"early and others'":  {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "aud": "others"})), claims},
 		"early and expired":  {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": 1})), expired},
+		// Within the leeway, too: it is not for exp.
+		"early, just expired":     {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": time.Now().Add(-2 * time.Second).Unix()})), expired},
+		"early by iat, expired":   {secret.sign(t, with(jwt.MapClaims{"iat": hour, "exp": time.Now().Add(-2 * time.Second).Unix()})), expired},
+		"exp before nbf":          {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour - 1})), neverValid},
+		"exp before iat":          {secret.sign(t, with(jwt.MapClaims{"iat": hour, "exp": hour - 1})), neverValid},
+		"exp is nbf":              {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour})), neverValid},
+		"exp long before nbf":     {secret.sign(t, with(jwt.MapClaims{"nbf": hour + 1e9, "exp": hour})), neverValid},
+		"nbf in the leeway":       {secret.sign(t, with(jwt.MapClaims{"nbf": soon + 1, "exp": soon})), neverValid},
+		"exp before nbf, others'": {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour - 1, "aud": "others"})), claims},
 	}
 	for alg, k := range stranger() {
 		all["stranger's "+alg] = struct{ token, detail string }{k.sign(t, ours), notOurs}
@@ -116,7 +127,7 @@ func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } 
 // TestBadTokens sends each of them to every route.
 func TestBadTokens(t *testing.T) {
 	remote := signer{jwt.SigningMethodES256, newKey(jwt.SigningMethodES256), "remote"}
-	s := siteOf(t, &memory{}, everyKind(newIssuer(t, remote).server.URL), func(o *Options) { o.MaxWait = 1 })
+	s := siteOf(t, &memory{}, everyKind(newIssuer(t, remote).server.URL), func(o *Options) { o.MaxWait, o.JWTLeeway = 1, time.Minute })
 	s.get("/v1/default/events?wait=0", bearerOf(remote.sign(t, ours))).is(200)
 	var routes []string
 	for _, r := range s.h.echo.Routes() {
