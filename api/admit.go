@@ -62,7 +62,7 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 				return err
 			}
 		}
-		if err := c.withoutBody(); err != nil {
+		if err := c.withoutBody(ec.Path()); err != nil {
 			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
@@ -85,7 +85,7 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 		if err := c.query.check(c.r.Method, ec.Path()); err != nil {
 			return err
 		}
-		if err := c.withoutBody(); err != nil {
+		if err := c.withoutBody(ec.Path()); err != nil {
 			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")

@@ -50,6 +50,99 @@ func TestAnEmptyBodyIsNone(t *testing.T) {
 	}
 }
 
+// TestEveryRouteKnowsItsBody walks over all routes: one with a body refuses members that
+// nobody knows, one without refuses any body that says something. What is ignored could
+// have been meant for something.
+func TestEveryRouteKnowsItsBody(t *testing.T) {
+	s := newSite(t)
+	alice := bearerOf(token(t, "alice", "rooms:*", "emit:*"))
+	// What is not refused for its body. A route that is new must be added here.
+	statuses := map[string]int{
+		"GET /v1": 200, "GET /v1/:ns": 200, "PUT /v1/:ns": 201, "PATCH /v1/:ns": 200, "DELETE /v1/:ns": 204,
+		"POST /v1/:ns/emit": 415, "POST /v1/:ns/reply": 415, "POST /v1/:ns/ack": 415, "POST /v1/:ns/token": 200,
+		"GET /v1/:ns/events": 200, "GET /v1/:ns/rooms": 200, "GET /v1/:ns/rooms/:room/events": 200,
+		"GET /v1/:ns/rooms/:room/clients": 200, "PUT /v1/:ns/rooms/:room/clients/:client": 200,
+		"DELETE /v1/:ns/rooms/:room/clients/:client": 200, "GET /v1/:ns/clients/:client": 200,
+		"POST /v1/:ns/clients/:client/revoke": 204, "DELETE /v1/:ns/clients/:client": 204,
+	}
+	n := 0
+	for _, r := range s.h.echo.Routes() {
+		if !strings.HasPrefix(r.Path, "/v1") {
+			continue
+		}
+		route := r.Method + " " + r.Path
+		status, ok := statuses[route]
+		if !ok {
+			t.Errorf("%s: it is not said what it answers", route)
+		}
+		delete(statuses, route)
+		auth := bearerOf(testKey)
+		if r.Path == "/v1/:ns/token" {
+			auth = alice
+		}
+		send := func(body string, options ...option) result {
+			n++ // a namespace is new each time
+			ns := "default"
+			if r.Path == "/v1/:ns" {
+				ns = fmt.Sprint("n", n)
+				if r.Method != http.MethodPut {
+					s.call("PUT", "/v1/"+ns, "").is(201)
+				}
+			}
+			path := strings.NewReplacer(":ns", ns, ":room", "r", ":client", "alice").Replace(r.Path)
+			if strings.Contains(r.Path, ":client") {
+				s.get("/v1/default/events?client=alice&wait=0").is(200) // it may have been forgotten
+			}
+			switch r.Path {
+			case eventsRoute:
+				path += "?client=alice&wait=0"
+			case "/v1/:ns/ack":
+				path += "?client=alice"
+			}
+			return s.call(r.Method, path, body, append(options, auth)...)
+		}
+		plain := header("Content-Type", "")
+		for name, framing := range map[string]option{"a length": func(*http.Request) {}, "chunks": unknownLength} {
+			if got := send("", framing); got.status != status {
+				t.Errorf("%s with an empty body of %s: %d %s, want %d", route, name, got.status, got.body, status)
+			}
+			got := send(`{"nobody-knows":1}`, framing)
+			field := "nobody-knows"
+			if r.Method == http.MethodGet {
+				field = ""
+			}
+			if v := got.json(); got.status != 400 || field != "" && v["field"] != field {
+				t.Errorf("%s with an unknown member in %s: %d %s", route, name, got.status, got.body)
+			}
+			if bodyRoutes[route] {
+				continue
+			}
+			for _, body := range []string{"x", "null", "[]", `""`, "{", "{}x", "{} {}", strings.Repeat(" ", 100) + "{}", strings.Repeat("x", 1<<20), "\x1f\x8b\x08"} {
+				if got := send(body, framing, plain); got.status != 400 || !strings.Contains(got.body, "body") {
+					t.Errorf("%s with %.10q of %d bytes in %s: %d %s", route, body, len(body), name, got.status, got.body)
+				}
+			}
+			want := status
+			if r.Method == http.MethodGet {
+				want = 400
+			}
+			for _, body := range []string{"{}", " {\n}\r\n"} {
+				if got := send(body, framing, plain); got.status != want {
+					t.Errorf("%s with %q in %s: %d %s, want %d", route, body, name, got.status, got.body, want)
+				}
+			}
+		}
+	}
+	for route := range statuses {
+		t.Errorf("%s is no route", route)
+	}
+	for route := range bodyRoutes {
+		if _, path, _ := strings.Cut(route, " "); !strings.HasPrefix(path, namespaceRoute) {
+			t.Errorf("%s is no route", route)
+		}
+	}
+}
+
 // over is the same site reached by another protocol.
 func (s *site) over(t *testing.T, proto string) *site {
 	to := *s

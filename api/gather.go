@@ -156,39 +156,56 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// stalling is a body whose every read has a deadline.
-type stalling struct {
+// watched is a body that knows for how long it has been waited for. No deadline is set
+// while more of it is wanted: one that passes breaks a body of chunks or of HTTP/2 for
+// good, so that what comes later resets the connection with the answer.
+type watched struct {
 	ctl  *http.ResponseController
 	body io.Reader
 
-	mu       sync.Mutex
-	patience time.Duration
-	over     bool
+	mu    sync.Mutex
+	since time.Time // when the read under way began; zero: there is none
+	err   error     // after which nothing more comes
 }
 
 // Read implements io.Reader.
-func (s *stalling) Read(b []byte) (int, error) {
-	s.mu.Lock()
-	_ = s.ctl.SetReadDeadline(time.Now().Add(s.patience))
-	s.mu.Unlock()
-	n, err := s.body.Read(b)
-	if errors.Is(err, io.EOF) {
-		s.mu.Lock()
-		s.over = true
-		s.mu.Unlock()
-	}
+func (w *watched) Read(b []byte) (int, error) {
+	w.note(time.Now(), nil)
+	n, err := w.body.Read(b)
+	w.note(time.Time{}, err)
 	return n, err
 }
 
-// hurry sets another patience, also for a read under way; none when it is
-// negative. After the body's end it does nothing: net/http then reads itself,
-// to notice a lost client, and would take a timeout for one.
-func (s *stalling) hurry(patience time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.patience = patience
-	if s.over {
-		return
+func (w *watched) note(since time.Time, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since, w.err = since, err
+}
+
+// waited is how long the read under way has taken.
+func (w *watched) waited() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since.IsZero() {
+		return 0
 	}
-	_ = s.ctl.SetReadDeadline(time.Now().Add(patience))
+	return time.Since(w.since)
+}
+
+// ended is what ended the body: io.EOF, or what is wrong with it; nil before that.
+func (w *watched) ended() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// patience sets how long the reads after this may take together, and the one under way:
+// no time when it is negative. After the body's end it does nothing: net/http then reads
+// itself, to notice a lost client, and would take a timeout for one.
+func (w *watched) patience(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !errors.Is(w.err, io.EOF) {
+		_ = w.ctl.SetReadDeadline(time.Now().Add(d))
+	}
 }

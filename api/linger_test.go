@@ -98,13 +98,111 @@ func TestLingeringIsBounded(t *testing.T) {
 	t.Errorf("%d MiB were read", sent>>20)
 }
 
+// Types and flags of HTTP/2's frames (RFC 9113, section 6).
+const (
+	dataFrame, headersFrame, resetFrame, settingsFrame, pingFrame = 0, 1, 3, 4, 6
+	endStream, endHeaders, ack                                    = 1, 4, 1
+)
+
+// stream2 is one request over HTTP/2, frame by frame.
+type stream2 struct {
+	t    *testing.T
+	conn net.Conn
+	r    *bufio.Reader
+	got  string // of the answer's body
+}
+
+// post2 sends the headers of a POST. length is that of the body, "" when it is not told.
+func (s *site) post2(t *testing.T, path, mediaType, token, length string) *stream2 {
+	t.Helper()
+	conn := s.dial()
+	st := &stream2{t: t, conn: conn, r: bufio.NewReader(conn)}
+	if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	st.send(settingsFrame, 0, 0, "")
+	// Fields and names of the static table (RFC 7541, appendix A): POST, http, :authority,
+	// :path, content-type, authorization, content-length.
+	text := func(v string) string {
+		if len(v) < 127 {
+			return string([]byte{byte(len(v))}) + v
+		}
+		rest := len(v) - 127 // RFC 7541, section 5.1
+		return string([]byte{127, byte(rest&127 | 128), byte(rest >> 7)}) + v
+	}
+	fields := "\x83\x86\x01" + text("x") + "\x04" + text(path) + "\x0f\x10" + text(mediaType) + "\x0f\x08" + text("Bearer "+token)
+	if length != "" {
+		fields += "\x0f\x0d" + text(length)
+	}
+	st.send(headersFrame, endHeaders, 1, fields)
+	return st
+}
+
+func (st *stream2) send(kind, flags byte, stream uint32, payload string) {
+	st.t.Helper()
+	frame := append([]byte{0, byte(len(payload) >> 8), byte(len(payload)), kind, flags}, binary.BigEndian.AppendUint32(nil, stream)...) //nolint:gosec // payloads here are short
+	if _, err := st.conn.Write(append(frame, payload...)); err != nil {
+		st.t.Fatal(err)
+	}
+}
+
+// data sends a piece of the body.
+func (st *stream2) data(flags byte, payload string) {
+	st.t.Helper()
+	st.send(dataFrame, flags, 1, payload)
+}
+
+// read reads until the answer's body has the text; "" is for its end. The server must
+// not end the stream before the text has come, and never reset it.
+func (st *stream2) read(text string) {
+	st.t.Helper()
+	for text == "" || !strings.Contains(st.got, text) {
+		kind, flags := st.frame()
+		if ended := (kind == dataFrame || kind == headersFrame) && flags&endStream != 0; ended && text == "" {
+			st.ping() // a reset would come before the answer to that
+			return
+		} else if ended {
+			st.t.Fatalf("the server ended the stream after %q", st.got)
+		}
+	}
+}
+
+// ping makes sure that the server has not ended the stream so far.
+func (st *stream2) ping() {
+	st.t.Helper()
+	st.send(pingFrame, 0, 0, "12345678")
+	for {
+		switch kind, flags := st.frame(); {
+		case kind == pingFrame && flags&ack != 0:
+			return
+		case (kind == dataFrame || kind == headersFrame) && flags&endStream != 0:
+			st.t.Fatalf("the server ended the stream after %q", st.got)
+		}
+	}
+}
+
+func (st *stream2) frame() (kind, flags byte) {
+	st.t.Helper()
+	var head [9]byte
+	if _, err := io.ReadFull(st.r, head[:]); err != nil {
+		st.t.Fatalf("%v after %q", err, st.got)
+	}
+	payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+	if _, err := io.ReadFull(st.r, payload); err != nil {
+		st.t.Fatal(err)
+	}
+	switch kind, flags = head[3], head[4]; kind {
+	case dataFrame:
+		st.got += string(payload)
+	case resetFrame:
+		st.t.Fatalf("the server reset the stream after %q", st.got)
+	}
+	return kind, flags
+}
+
 // TestARefusalOverHTTP2IsNotReset: some clients drop an answer whose stream is reset, even
 // with NO_ERROR. So the server ends its side of a stream only when the client has.
 func TestARefusalOverHTTP2IsNotReset(t *testing.T) {
-	const (
-		data, headers, reset, settings = 0, 1, 3, 4 // types of frames
-		endStream, endHeaders          = 1, 4       // flags
-	)
 	s := newSite(t)
 	for _, c := range []struct{ path, mediaType, key, status string }{
 		{"/v1/default/emit", "application/json", "bad", `"status":401`},
@@ -112,49 +210,12 @@ func TestARefusalOverHTTP2IsNotReset(t *testing.T) {
 		{"/nothing", "application/json", testKey, `"status":404`},
 	} {
 		t.Run(c.status, func(t *testing.T) {
-			conn := s.dial()
-			send := func(kind, flags byte, stream uint32, payload string) {
-				t.Helper()
-				frame := append([]byte{0, byte(len(payload) >> 8), byte(len(payload)), kind, flags}, binary.BigEndian.AppendUint32(nil, stream)...) //nolint:gosec // payloads here are short
-				if _, err := conn.Write(append(frame, payload...)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"); err != nil {
-				t.Fatal(err)
-			}
-			send(settings, 0, 0, "")
-			// Fields and names of the static table (RFC 7541, appendix A): POST, http, :authority,
-			// :path, content-type, authorization.
-			text := func(v string) string { return string(rune(len(v))) + v } //nolint:gosec // so are texts
-			send(headers, endHeaders, 1, "\x83\x86\x01"+text("x")+"\x04"+text(c.path)+
-				"\x0f\x10"+text(c.mediaType)+"\x0f\x08"+text("Bearer "+c.key))
-			send(data, 0, 1, "{")
-
-			answer, sent := "", false
-			for r := bufio.NewReader(conn); ; {
-				var head [9]byte
-				if _, err := io.ReadFull(r, head[:]); err != nil {
-					t.Fatalf("%v after %q", err, answer)
-				}
-				payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
-				if _, err := io.ReadFull(r, payload); err != nil {
-					t.Fatal(err)
-				}
-				kind, flags := head[3], head[4]
-				if kind == data {
-					answer += string(payload)
-				}
-				switch ended := (kind == data || kind == headers) && flags&endStream != 0; {
-				case kind == reset, ended && !sent:
-					t.Fatalf("the server ended the stream before the client, after %q", answer)
-				case ended:
-					return
-				case !sent && strings.Contains(answer, c.status):
-					send(data, endStream, 1, "")
-					sent = true
-				}
-			}
+			st := s.post2(t, c.path, c.mediaType, c.key, "")
+			st.data(0, "{")
+			st.read(c.status)
+			st.ping()
+			st.data(endStream, "")
+			st.read("")
 		})
 	}
 }

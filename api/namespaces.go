@@ -17,7 +17,10 @@ type registrar interface {
 	DeleteNamespace(ctx context.Context, ns queue.Namespace) error
 }
 
-const namespacesRoute = "/v1"
+const (
+	namespacesRoute = "/v1"
+	namespaceRoute  = "/v1/:ns"
+)
 
 // namespaces serves GET /v1: those the key may use.
 func (h *Handler) namespaces(c *call) error {

@@ -2,9 +2,10 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/culvertmq/culvert/queue"
@@ -41,7 +42,9 @@ func (h *Handler) emitLines(c *call) error {
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	u := &upload{h: h, c: c, out: h.outlet(c), body: &stalling{ctl: c.ctl, body: c.r.Body, patience: uploadStall}}
+	u := &upload{h: h, c: c, out: h.outlet(c), body: &watched{ctl: c.ctl, body: c.r.Body}}
+	u.ctx = context.WithoutCancel(c.r.Context())
+	_ = c.ctl.SetReadDeadline(time.Time{}) // the watch takes its place
 	g := newGather()
 	read := make(chan struct{})
 	go func() {
@@ -50,15 +53,19 @@ func (h *Handler) emitLines(c *call) error {
 	}()
 	u.run(n, g)
 	g.stop()
-	if !u.refused || c.r.ProtoMajor != 1 {
-		u.body.hurry(-time.Second) // wakes the reader, whatever it waits for
-		<-read
-		return nil
+	silence := -time.Second // wakes the reader, whatever it waits for
+	if u.said {
+		// The client may still be sending. It must be able to read the last line (see linger).
+		silence = uploadSilence
 	}
-	// The client is still sending. It must be able to read the last line (see linger).
-	u.body.hurry(uploadSilence)
+	u.body.patience(silence)
 	<-read
-	h.discard(u.body, u.body.hurry, uploadSilence)
+	if u.said && u.body.ended() == nil {
+		_ = h.discard(u.body, u.body.patience, uploadSilence)
+	}
+	if !errors.Is(u.body.ended(), io.EOF) {
+		h.hangUp(c.r, c.ctl, u.said && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
+	}
 	return nil
 }
 
@@ -66,10 +73,11 @@ func (h *Handler) emitLines(c *call) error {
 type upload struct {
 	h    *Handler
 	c    *call
+	ctx  context.Context // of what is stored: a client that sends no more may still read
 	out  outlet
-	body *stalling
+	body *watched
 
-	refused bool // the last word was said while more may come
+	said bool // the last word was said while more may come
 }
 
 // run stores what is gathered until one of the upload's ends: the body's, the
@@ -83,6 +91,9 @@ func (u *upload) run(n *session, g *gather) {
 		defer t.Stop()
 		end, why = t.C, unauthorized
 	}
+	patience := uploadStall
+	stall := time.NewTimer(patience)
+	defer stall.Stop()
 	for {
 		select {
 		case <-g.ready:
@@ -94,18 +105,29 @@ func (u *upload) run(n *session, g *gather) {
 				u.part(err, next)
 				return
 			}
+		case <-stall.C:
+			if left := patience - u.body.waited(); left > 0 {
+				stall.Reset(left)
+				continue
+			}
+			end, why = time.After(0), timedOut
+			if n.drained() {
+				why = draining
+			}
 		case <-drain:
 			drain = nil
 			switch n.reason() {
 			case reasonDrain:
-				u.body.hurry(time.Second)
+				patience = time.Second
+				stall.Reset(0)
 				t := time.NewTimer(uploadGrace)
 				defer t.Stop()
 				end, why = t.C, draining
 			case reasonExpired:
 				end, why = time.After(0), unauthorized
-			default:
-				return // the client is gone
+			default: // the client is gone, or has only ended its side: the reader tells soon
+				patience = time.Second
+				stall.Reset(0)
 			}
 		case <-end:
 			lines, next, _ := g.take()
@@ -118,7 +140,7 @@ func (u *upload) run(n *session, g *gather) {
 }
 
 // afford waits until one more event is within the limits: a sender that is not
-// read slows down. It gives up when that takes as long as a stall may.
+// read slows down. It gives up when that takes as long as a stall may, or the client left.
 func (u *upload) afford(stop <-chan struct{}) error {
 	for end := time.Now().Add(uploadStall); ; {
 		err := u.h.spend(u.c, 1, 0)
@@ -129,33 +151,30 @@ func (u *upload) afford(stop <-chan struct{}) error {
 		t := time.NewTimer(p.after)
 		select {
 		case <-t.C:
+			continue
 		case <-stop:
-			t.Stop()
-			return err
+		case <-u.c.r.Context().Done():
 		}
+		t.Stop()
+		return err
 	}
 }
 
-// part tells why line next was not taken, where that is for the client to know.
+// part tells why line next was not taken, unless the body is complete.
 func (u *upload) part(err error, next int) {
 	var p *problem
-	if errors.As(err, &p) {
-		u.refused = true
+	switch {
+	case errors.Is(err, io.EOF):
+	case errors.As(err, &p):
 		u.say(p.kind, next)
-		return
-	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return // the body is complete, or its connection is gone
-	}
-	if u.h.sessions.isDraining() {
-		u.say(draining, next)
-	} else {
-		u.say(timedOut, next)
+	default:
+		u.say(incomplete, next) // its framing is broken, or its connection
 	}
 }
 
 // say ends the response with a problem that concerns line and all after it.
 func (u *upload) say(k *kind, line int) {
+	u.said = true
 	u.h.metrics.problem(k)
 	b := refuse(k, "", "this line and what follows was not stored").appendJSON(nil, line)
 	_ = u.out.send(append(b, '\n')) // the last word: nobody to tell of its failure
@@ -190,7 +209,7 @@ func (u *upload) store(lines []line) bool {
 	}
 	var flung error
 	if len(volatile) > 0 {
-		if flung = u.h.queue.Fling(u.c.r.Context(), volatile); flung == nil {
+		if flung = u.h.queue.Fling(u.ctx, volatile); flung == nil {
 			u.h.metrics.volatile.Add(float64(len(volatile)))
 		} else if endsUpload(flung) {
 			emits = emits[:before] // the answer ends with the first volatile line
@@ -198,7 +217,7 @@ func (u *upload) store(lines []line) bool {
 	}
 	var results []queue.Result
 	if len(emits) > 0 {
-		results = u.h.queue.AppendEach(u.c.r.Context(), emits)
+		results = u.h.queue.AppendEach(u.ctx, emits)
 	}
 	b, more := u.answer(lines, results, flung)
 	return u.out.send(b) == nil && more
@@ -223,15 +242,12 @@ func (u *upload) answer(lines []line, results []queue.Result, flung error) (b []
 			u.h.count(results[:1])
 			results = results[1:]
 		}
-		if gone := u.c.r.Context().Err(); gone != nil && errors.Is(err, gone) {
-			return b, false // the client's doing, and there is nobody to answer
-		}
 		if err != nil {
 			b = u.fault(l, err).appendJSON(b, l.number)
 		}
 		b = append(b, '\n')
 		if err != nil && endsUpload(err) {
-			u.refused = true
+			u.said = true
 			return b, false
 		}
 	}

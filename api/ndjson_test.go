@@ -187,6 +187,9 @@ func (d *duplex) Read(b []byte) (int, error) {
 	for d.rest == "" {
 		d.mu.Lock()
 		left := time.Until(d.readTill)
+		if d.readTill.IsZero() {
+			left = time.Second
+		}
 		d.mu.Unlock()
 		if left <= 0 {
 			return 0, timeoutError{}

@@ -21,6 +21,8 @@ type kind struct {
 var (
 	malformed = &kind{"malformed", 400, "Malformed request", 0,
 		"The body is not the JSON it should be: bad syntax, something after the value, a member twice or one nobody knows. An unknown member is refused because a misspelled \"room\" would otherwise reach everyone."}
+	incomplete = &kind{"incomplete-body", 400, "Body is incomplete", 0,
+		"The body broke off before its end, or its chunks are not as HTTP has them. Of an NDJSON upload the lines before were answered; send the one that is named, and all after it, again."}
 	badParameter = &kind{"bad-parameter", 400, "Bad parameter", 0,
 		"A query parameter, header or cursor cannot be read, is missing or stands twice; \"field\" names it."}
 	tooDeep = &kind{"too-deep", 400, "Nested too deep", 0,
@@ -71,7 +73,7 @@ var (
 
 // kinds lists every problem this server answers with.
 var kinds = []*kind{
-	malformed, badParameter, tooDeep, unauthorized, notYetValid, forbidden, notFound, methodNotAllowed,
+	malformed, incomplete, badParameter, tooDeep, unauthorized, notYetValid, forbidden, notFound, methodNotAllowed,
 	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms,
 	rateLimited, tooManyConnections, internal, overloaded, unavailable, keysUnavailable, draining,
 }

@@ -49,7 +49,7 @@ func TestUploadIsSlowedDown(t *testing.T) {
 		{"too slow", Limits{ClientRate: 0.01, Burst: three}, 5, 0, nil, 4, `/problems/rate-limited`, 7, 0},
 		{"expiry", Limits{ClientRate: 0.1, Burst: 10 * time.Second}, 5, 25 * time.Second, nil, 4, `/problems/unauthorized`, 6, 25 * time.Second},
 		{"drain", Limits{ClientRate: 0.02, Burst: 50 * time.Second}, 5, 0, func(h *Handler, _ context.CancelFunc) { h.Drain() }, 2, `/problems/draining`, 2, 10*time.Second + uploadGrace},
-		{"left", Limits{ClientRate: 0.02, Burst: 50 * time.Second}, 5, 0, func(_ *Handler, leave context.CancelFunc) { leave() }, 1, `"offset":1`, 0, 10 * time.Second},
+		{"left", Limits{ClientRate: 0.02, Burst: 50 * time.Second}, 5, 0, func(_ *Handler, leave context.CancelFunc) { leave() }, 2, `/problems/rate-limited`, 3, 10 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
