@@ -140,37 +140,6 @@ func TestARestartDoesNotCountAsEvents(t *testing.T) {
 	}
 }
 
-// Where the log is ahead of the clock, restores of one backup go on at different places.
-func TestOffsetsAheadOfTheClock(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn)
-	sql(t, dsn, `SELECT setval('culvert.offsets', last_value + 50000000000000) FROM culvert.offsets`)
-	base := appendOne(t, q, emit("r", "1")).Cursor.Offset
-	var firsts []int64
-	conn := connect(t, dsn)
-	for range 3 {
-		tx, err := conn.Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var first int64
-		if err := tx.QueryRow(t.Context(), `SELECT first FROM culvert.restored()`).Scan(&first); err != nil {
-			t.Fatal(err)
-		}
-		if err := tx.Rollback(t.Context()); err != nil { // takes back all but the counter
-			t.Fatal(err)
-		}
-		sql(t, dsn, `SELECT setval('culvert.offsets', max("offset")) FROM culvert.events`)
-		if first < int64(base)+1_000_000_000_000 {
-			t.Errorf("goes on at %d after %d", first, base)
-		}
-		firsts = append(firsts, first)
-	}
-	if slices.Sort(firsts); firsts[0] == firsts[1] || firsts[1] == firsts[2] {
-		t.Errorf("several go on at %v", firsts)
-	}
-}
-
 // Rows put back under a running server show in nothing but an instance that was ahead.
 func TestRowsPutBackUnderARunningServer(t *testing.T) {
 	dsn := pgtest.Database(t)
