@@ -103,6 +103,7 @@ func version(t testing.TB, dir string) (p programs, ok bool) {
 // Server is a server of the older version, for one test alone.
 func (u Upgrade) Server(t testing.TB) *localpg.Server {
 	t.Helper()
+	Server() // which is not of this version
 	t.Setenv("CULVERT_PG_BIN", u.from.dir)
 	return (&Copy{dir: folder(t)}).Start(t) // not one whose folder goes when it stops
 }
