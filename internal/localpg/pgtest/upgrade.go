@@ -92,7 +92,7 @@ func version(t testing.TB, dir string) (p programs, ok bool) {
 	if !p.has("postgres", "initdb", "pg_ctl") {
 		return p, false
 	}
-	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
+	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output() //nolint:gosec // folders of programs
 	check(t, err)
 	words := strings.Fields(string(out)) // postgres (PostgreSQL) 15.3 (Debian …)
 	major, _, _ := strings.Cut(words[2], ".")
