@@ -64,6 +64,7 @@ func (a *acks) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			a.refuse()
 			return
 		case <-a.wake:
 		}
@@ -78,6 +79,18 @@ func (a *acks) run(ctx context.Context) {
 		}
 		a.flush(ctx)
 	}
+}
+
+// refuse answers what waits when Close does not.
+func (a *acks) refuse() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	for _, p := range a.waiting {
+		p.err = ErrClosed
+		close(p.done)
+	}
+	clear(a.waiting)
 }
 
 func (a *acks) stopped() bool {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -127,8 +128,9 @@ func (r *Registry) changeKey(ctx context.Context, what, sql string, args ...any)
 	})
 }
 
+// As with settings, what somebody stored by hand must not keep the others from being read.
 const keysSQL = `
-SELECT id, label, namespaces, created_at, expires_at, revoked_at, hash, old_hash, old_until
+SELECT id, label, array_remove(namespaces, NULL), created_at, expires_at, revoked_at, hash, old_hash, old_until
   FROM culvert.api_keys
  ORDER BY created_at, id`
 
@@ -152,21 +154,30 @@ func readKeys(ctx context.Context, db *pgxpool.Pool) ([]storedKey, error) {
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (k storedKey, err error) {
 		var names []string
-		var expires, revoked, oldUntil *time.Time
-		err = row.Scan(&k.ID, &k.Label, &names, &k.CreatedAt, &expires, &revoked, &k.hash, &k.oldHash, &oldUntil)
+		var created, expires, revoked, oldUntil pgtype.Timestamptz
+		err = row.Scan(&k.ID, &k.Label, &names, &created, &expires, &revoked, &k.hash, &k.oldHash, &oldUntil)
+		if names != nil {
+			k.Namespaces = []Namespace{} // none is not all
+		}
 		for _, name := range names {
 			k.Namespaces = append(k.Namespaces, Namespace{name})
 		}
-		k.ExpiresAt, k.RevokedAt, k.oldUntil = orZero(expires), orZero(revoked), orZero(oldUntil)
+		k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.oldUntil = moment(created), moment(expires), moment(revoked), moment(oldUntil)
 		return k, err
 	})
 }
 
-func orZero(t *time.Time) time.Time {
-	if t == nil {
+// moment is a time as Go has it: zero for NULL, and with a beginning and an end.
+func moment(t pgtype.Timestamptz) time.Time {
+	switch {
+	case !t.Valid:
 		return time.Time{}
+	case t.InfinityModifier == pgtype.Infinity, t.InfinityModifier == pgtype.Finite && t.Time.Year() > 9999:
+		return time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	case t.InfinityModifier == pgtype.NegativeInfinity:
+		return time.Unix(0, 0)
 	}
-	return *t
+	return t.Time
 }
 
 // loadKeys are the keys that open something, by id.
@@ -177,7 +188,7 @@ func loadKeys(ctx context.Context, db *pgxpool.Pool) (map[string]storedKey, erro
 	}
 	keys := make(map[string]storedKey, len(all))
 	for _, k := range all {
-		if k.RevokedAt.IsZero() {
+		if opens := k.Namespaces == nil || len(k.Namespaces) > 0; opens && k.RevokedAt.IsZero() {
 			keys[k.ID] = k
 		}
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,6 +138,7 @@ func (a *appender) run(ctx context.Context) {
 		look := false
 		select {
 		case <-ctx.Done():
+			a.refuse()
 			return
 		case <-a.wake:
 		case <-timer.C:
@@ -151,6 +153,18 @@ func (a *appender) run(ctx context.Context) {
 		if found || look {
 			timer.Reset(pause)
 		}
+	}
+}
+
+// refuse answers what waits when Close does not.
+func (a *appender) refuse() {
+	a.mu.Lock()
+	a.closed = true
+	units := slices.Concat(a.held, a.units)
+	a.held, a.units, a.events, a.bytes = nil, nil, 0, 0
+	a.mu.Unlock()
+	for _, u := range units {
+		u.refuse(ErrClosed)
 	}
 }
 

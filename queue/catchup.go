@@ -9,14 +9,14 @@ import (
 func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	l := s.q.lineage.Load()
 	if s.ns.generation != l.generation {
-		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns)
+		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns, l.after(s.of))
 		if isOutdated(err) {
 			return Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
 		}
 		if err != nil {
 			return Batch{}, err
 		}
-		s.ns = ns
+		s.ns, s.of = ns, l
 	}
 	head, stays, ok, err := s.q.tail.staysOf(s, l)
 	if err != nil {
@@ -79,6 +79,7 @@ func (s *Subscription) reload(ctx context.Context) (Batch, error) {
 		if err := s.q.makeClient(ctx, s.in, s.cursor); err != nil {
 			return Batch{}, err
 		}
+		s.q.presence.stored(s.in.Namespace, s.in.Client)
 	}
 	s.q.tail.sit(s, r.stays, r.known)
 	return Batch{Cursor: s.cursor, More: true}, nil

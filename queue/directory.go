@@ -122,15 +122,16 @@ func (d *directory) lookup(ctx context.Context, ns Namespace) (namespaceRef, err
 const findAgainSQL = `
 SELECT n.id, n.floor
   FROM culvert.namespaces n
- WHERE n.name = $1 AND NOT EXISTS (SELECT FROM culvert.namespaces d WHERE d.id = $2 AND d.name IS NULL)
+ WHERE n.name = $1 AND NOT EXISTS (SELECT FROM culvert.namespaces d WHERE d.id = $2 AND d.name IS NULL AND d.born < $4)
    AND culvert.check_ids($3)`
 
 // again looks up a namespace whose id may be outdated. It makes none, for it may have been
-// deleted: then, and when the database does not have it any more, that is ErrDeleted. An
+// deleted: then, and when the database does not have it any more, that is ErrDeleted. What was made
+// after a restore, from the position `restored` on, may have its id and be another one. An
 // error for isOutdated is as for namespace.
-func (d *directory) again(ctx context.Context, ns Namespace, ref namespaceRef) (namespaceRef, error) {
+func (d *directory) again(ctx context.Context, ns Namespace, ref namespaceRef, restored Offset) (namespaceRef, error) {
 	ref.generation = d.current()
-	err := d.db.QueryRow(ctx, findAgainSQL, ns.name, ref.id, ref.generation).Scan(&ref.id, &ref.floor)
+	err := d.db.QueryRow(ctx, findAgainSQL, ns.name, ref.id, ref.generation, int64(restored)).Scan(&ref.id, &ref.floor)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ref, ErrDeleted
 	}

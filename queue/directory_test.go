@@ -22,7 +22,7 @@ func TestIdsOfAnotherServerAreNotRemembered(t *testing.T) {
 	if id, err := d.namespace(t.Context(), ns); !isOutdated(err) {
 		t.Errorf("namespace %d, %v", id, err)
 	}
-	if ref, err := d.again(t.Context(), ns, namespaceRef{id: 1}); !isOutdated(err) {
+	if ref, err := d.again(t.Context(), ns, namespaceRef{id: 1}, MaxOffset); !isOutdated(err) {
 		t.Errorf("namespace %v, %v", ref, err)
 	}
 	if len(d.namespaces) > 0 {

@@ -98,7 +98,7 @@ func (t *tail) move(s *Subscription, e *Event) {
 		for i := range s.seats {
 			seat := &s.seats[i]
 			if seat.room.name == m.Room && seat.until == MaxOffset && s.adHoc == (seat.tail == nil) {
-				seat.until, seat.left = e.Offset, time.Now()
+				seat.until, seat.gone = e.Offset, time.Now().Add(s.memory())
 			}
 		}
 	case entryForget:

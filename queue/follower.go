@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // follower keeps the tail up to the log's head: it reads what other instances
@@ -109,7 +111,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 
 const followSQL = `
 SELECT *
-  FROM culvert.follow($1, $2, $3, $4)`
+  FROM culvert.follow($1, $2, $3, $4, $5)`
 
 // readOnce reads one page after the tail. more: it was full.
 func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
@@ -117,11 +119,9 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	defer cancel()
 	l := f.q.lineage.Load()
 	at := f.q.tail.position()
-	rows, err := f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), followPage, maxBatch)
-	var p page
-	if err == nil {
-		p, err = scanPage(rows)
-	}
+	p, err := scanCarefully(func(careful bool) (pgx.Rows, error) {
+		return f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), followPage, maxBatch, careful)
+	})
 	switch {
 	case isOutdated(err):
 		return true, f.q.renew(ctx, l)

@@ -37,6 +37,9 @@ UPDATE culvert.handler_jobs j
 RETURNING (SELECT id FROM culvert.log), j."offset", j.room, j.at, j.is_binary, j.event, coalesce(j.sender, ''),
        j.except_, j.data, j.reply_until, j.claim, j.tries`
 
+const emptyDamagedSQL = `
+SELECT culvert.empty_damaged_jobs($1, $2)`
+
 // claim takes up to n jobs that are due. Their leases are counted from before
 // the claim, so that they are over here no later than in Postgres. A job whose
 // function still runs here, though its lease was lost, is left to others.
@@ -46,7 +49,13 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	over := time.Now().Add(h.lease)
 	var jobs []*job
 	err := h.registered(ctx, func(r *registration) (err error) {
-		jobs, err = h.claimOnce(ctx, r, n, over)
+		if jobs, err = h.claimOnce(ctx, r, n, over); isDamaged(err) {
+			// The damaged ones become such as are parked.
+			if _, err := h.q.db.work.Exec(ctx, emptyDamagedSQL, r.lineage.generation, r.id); err != nil {
+				return err
+			}
+			jobs, err = h.claimOnce(ctx, r, n, over)
+		}
 		return err
 	})
 	return jobs, unavailable(context.WithoutCancel(ctx), "claim", err)

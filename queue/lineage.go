@@ -37,6 +37,16 @@ func (l *lineage) before(other *lineage) bool {
 	return l.log != other.log || l.open() < other.open()
 }
 
+// after is where the first run begins that the other one does not have; MaxOffset: none.
+func (l *lineage) after(other *lineage) Offset {
+	for _, r := range l.runs {
+		if r.first > other.open() {
+			return r.first
+		}
+	}
+	return MaxOffset
+}
+
 // place reports whether the log has given out a position; counter is its newest one. When
 // a lost history did, `to` is where the rest of this history begins: the end of what is
 // common to both. For one beyond the open run, which nobody was ever given, it is where

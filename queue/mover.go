@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,6 +23,7 @@ type mover struct {
 	waiting []*change
 	behind  int // changes that wait for staged events
 	closed  bool
+	ended   bool          // run is over
 	idle    chan struct{} // closed by run when nothing waits after closed
 }
 
@@ -33,9 +35,10 @@ type change struct {
 	room     Room
 	maxRooms int
 
-	settled  bool   // nothing that was emitted from SQL before is left to come
-	position Cursor // from where it holds
-	moved    bool   // it changed something
+	settled  *lineage // on this server nothing that was emitted from SQL before is left to come; nil: it may
+	parted   int      // how often part had it
+	position Cursor   // from where it holds
+	moved    bool     // it changed something
 	err      error
 	done     chan struct{}
 }
@@ -95,15 +98,34 @@ func (m *mover) run(ctx context.Context) {
 			}
 			select {
 			case <-ctx.Done():
+				m.refuse()
 				return
 			case <-m.wake:
 			}
 			continue
 		}
-		if batch = m.part(ctx, batch); len(batch) > 0 {
-			finish(batch, m.move(ctx, batch))
+		batch, l := m.part(ctx, batch)
+		if len(batch) == 0 {
+			continue
 		}
+		err := m.move(ctx, batch, l)
+		if errors.Is(err, errMoved) && batch[0].parted < tries {
+			m.mu.Lock()
+			m.waiting = append(batch, m.waiting...)
+			m.mu.Unlock()
+			continue
+		}
+		finish(batch, err)
 	}
+}
+
+// refuse answers what waits when Close does not.
+func (m *mover) refuse() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed, m.ended = true, true
+	finish(m.waiting, ErrClosed)
+	m.waiting = nil
 }
 
 func finish(batch []*change, err error) {
@@ -121,27 +143,32 @@ SELECT w.space
         WHERE s.namespace = w.space AND s.xid >= $2::bigint::text::xid8)
    AND culvert.check_ids($3)`
 
-// part returns the changes that can be moved now. The others are in a namespace with staged
+// errMoved says that Postgres is another server than the one that was asked what is staged.
+var errMoved = fmt.Errorf("move: %w: servers change", ErrUnavailable)
+
+// part returns the changes that can be moved now, on one server. The others are in a namespace with staged
 // events: what an application emitted before a change was asked for is to come before it, so
 // they come back when it has.
-func (m *mover) part(ctx context.Context, batch []*change) (now []*change) {
+func (m *mover) part(ctx context.Context, batch []*change) (now []*change, l *lineage) {
 	spaces := map[string][]*change{}
+	l = m.q.lineage.Load()
 	for _, c := range batch {
-		if c.settled {
+		c.parted++
+		if c.settled != nil && c.settled.sameHistory(l) {
 			now = append(now, c)
 		} else {
 			spaces[c.ns.name] = append(spaces[c.ns.name], c)
 		}
 	}
 	if len(spaces) == 0 {
-		return now
+		return now, l
 	}
-	staged, err := m.staged(ctx, slices.Collect(maps.Keys(spaces)))
+	staged, of, err := m.staged(ctx, slices.Collect(maps.Keys(spaces)))
 	if err != nil {
 		for _, changes := range spaces {
 			finish(changes, err)
 		}
-		return now
+		return now, l
 	}
 	for _, name := range staged {
 		changes := spaces[name]
@@ -151,41 +178,48 @@ func (m *mover) part(ctx context.Context, batch []*change) (now []*change) {
 		m.mu.Unlock()
 		m.q.done.Go(func() {
 			err := m.q.appender.afterStaged(ctx, Namespace{name})
-			m.comeBack(changes, err)
+			m.comeBack(changes, of, err)
 		})
 	}
 	for _, c := range batch {
-		if _, free := spaces[c.ns.name]; free && !c.settled {
+		if slices.Contains(spaces[c.ns.name], c) {
 			now = append(now, c)
 		}
 	}
-	return now
+	if of.sameHistory(l) {
+		l = of
+	} // else move finds out
+	return now, l
 }
 
 // staged are those of the namespaces that have staged events on the server as it is now.
-func (m *mover) staged(ctx context.Context, spaces []string) (names []string, err error) {
+func (m *mover) staged(ctx context.Context, spaces []string) (names []string, of *lineage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
 	err = m.q.withIDs(ctx, func(l *lineage) error {
+		of = l
 		rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, m.q.appender.seen.Load().on(l), l.generation)
 		if err == nil {
 			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		}
 		return err
 	})
-	return names, unavailable(context.WithoutCancel(ctx), "move", err)
+	return names, of, unavailable(context.WithoutCancel(ctx), "move", err)
 }
 
 // comeBack puts changes that waited to the front.
-func (m *mover) comeBack(changes []*change, err error) {
+func (m *mover) comeBack(changes []*change, of *lineage, err error) {
 	m.mu.Lock()
 	m.behind -= len(changes)
+	if m.ended {
+		err = ErrClosed
+	}
 	if err != nil {
 		finish(changes, err)
 		changes = nil
 	}
 	for _, c := range changes {
-		c.settled = true
+		c.settled = of
 	}
 	m.waiting = append(changes, m.waiting...)
 	m.mu.Unlock()
@@ -210,12 +244,12 @@ const moveSQL = `
 SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), generation
   FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6)`
 
-// move enters a batch into the log, once more when its ids were outdated.
-func (m *mover) move(ctx context.Context, batch []*change) error {
+// move enters a batch into the log, once more when its ids were outdated, and errMoved when
+// what is staged there has to be looked at, too.
+func (m *mover) move(ctx context.Context, batch []*change, l *lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
 	for {
-		l := m.q.lineage.Load() // before the first look-up
 		now, err := m.moveOnce(ctx, batch, l)
 		if err == nil && now == l.generation || err != nil && !isOutdated(err) {
 			return err
@@ -223,6 +257,11 @@ func (m *mover) move(ctx context.Context, batch []*change) error {
 		if err := m.q.renew(ctx, l); err != nil {
 			return unavailable(context.WithoutCancel(ctx), "move", err)
 		}
+		next := m.q.lineage.Load()
+		if !next.sameHistory(l) {
+			return errMoved
+		}
+		l = next
 	}
 }
 

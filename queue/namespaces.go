@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -30,10 +31,13 @@ func (g *registered) floor(ns Namespace, ref namespaceRef) Offset {
 	return ref.floor
 }
 
-// settingColumns are the settings as NamespaceSettings has them.
+// settingColumns are the settings as NamespaceSettings has them. What somebody stored by hand
+// must not keep all the others from being read: a NULL among patterns is none, and there is
+// no time without an end.
 const settingColumns = `
-       coalesce(n.retention, '0'), coalesce(n.dedup, '0'), coalesce(n.public, '{}'), coalesce(n.presence, '{}'),
-       coalesce(n.emit_rate, 0), coalesce(n.client_rate, 0),
+       coalesce(least(n.retention, '100 years'), '0'), coalesce(least(n.dedup, '100 years'), '0'),
+       coalesce(array_remove(n.public, NULL), '{}'), coalesce(array_remove(n.presence, NULL), '{}'),
+       coalesce(nullif(n.emit_rate, 'NaN'), 0), coalesce(nullif(n.client_rate, 'NaN'), 0),
        coalesce(n.max_connections_client, 0), coalesce(n.max_rooms_client, 0)`
 
 // fields are where the columns go.
@@ -125,7 +129,9 @@ func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]Namespa
 		return nil, unavailable(ctx, "namespaces", err)
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s NamespaceState, err error) {
-		err = row.Scan(append([]any{&s.Namespace.name, &s.CreatedAt}, s.Settings.fields()...)...)
+		var created pgtype.Timestamptz
+		err = row.Scan(append([]any{&s.Namespace.name, &created}, s.Settings.fields()...)...)
+		s.CreatedAt = moment(created)
 		return s, err
 	})
 	return all, unavailable(ctx, "namespaces", err)
@@ -174,7 +180,9 @@ SELECT n.created_at,` + settingColumns + `
 func (r *Registry) SetNamespace(ctx context.Context, ns Namespace, edit func(*NamespaceSettings) error) (NamespaceState, error) {
 	state := NamespaceState{Namespace: ns}
 	err := r.change(ctx, "set namespace", func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, lockNamespaceSQL, ns.name).Scan(append([]any{&state.CreatedAt}, state.Settings.fields()...)...)
+		var created pgtype.Timestamptz
+		err := tx.QueryRow(ctx, lockNamespaceSQL, ns.name).Scan(append([]any{&created}, state.Settings.fields()...)...)
+		state.CreatedAt = moment(created)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrNotFound
 		}

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,7 +27,7 @@ func (p page) full(limit int) bool { return len(p.events) == limit || p.bytes >=
 
 const pageSQL = `
 SELECT *
-  FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+  FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 
 // readPage reads the events of stays after an offset up to another, at most limit.
 // ErrDeleted says that the namespace's id is outdated; an error for isOutdated that all ids are.
@@ -38,11 +39,9 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns in
 		names[i], since[i], until[i] = s.room.name, int64(s.since), int64(s.until)
 	}
 	start := time.Now()
-	rows, err := q.db.read.Query(ctx, pageSQL, l.generation, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch)
-	if err != nil {
-		return page{}, unavailable(caller, "read a page", err)
-	}
-	p, err := scanPage(rows)
+	p, err := scanCarefully(func(careful bool) (pgx.Rows, error) {
+		return q.db.read.Query(ctx, pageSQL, l.generation, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch, careful)
+	})
 	if err != nil {
 		return page{}, unavailable(caller, "read a page", err)
 	}
@@ -54,6 +53,21 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns in
 	q.metrics.pageRead(len(p.events), time.Since(start))
 	q.faults.look(p.events)
 	return p, nil
+}
+
+// scanCarefully is scanPage of a statement that is repeated when Postgres cannot read all of
+// its rows: being careful, it finds out which ones, and their events are unreadable.
+func scanCarefully(query func(careful bool) (pgx.Rows, error)) (p page, err error) {
+	for _, careful := range []bool{false, true} {
+		var rows pgx.Rows
+		if rows, err = query(careful); err == nil {
+			p, err = scanPage(rows)
+		}
+		if !isDamaged(err) {
+			return p, err
+		}
+	}
+	return page{}, err
 }
 
 // scanPage reads the rows both statements give. Their columns are NULL where a row
@@ -127,7 +141,12 @@ func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
 	if r.at.InfinityModifier != pgtype.Finite {
 		e.At = time.Time{}
 	}
-	if e.fault = e.check(before, r.data, r.except); e.fault != nil {
+	if r.event == nil { // see culvert.damage
+		e.fault = fmt.Errorf("%w: %s", errDamaged, r.data)
+	} else {
+		e.fault = e.check(before, r.data, r.except)
+	}
+	if e.fault != nil {
 		e.Data = ""
 	}
 }

@@ -132,6 +132,17 @@ func (p *presence) again() {
 	}
 }
 
+// stored has the lease of a client written again, that had no row to be written for.
+func (p *presence) stored(ns Namespace, client Client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := clientKey{ns, client}
+	if a := p.present[key]; a != nil && a.subs > 0 {
+		a.lease = time.Time{}
+		p.renew(key, a, time.Now())
+	}
+}
+
 // sweep renews the leases of those here and ends those of the gone.
 func (p *presence) sweep(now time.Time) {
 	p.mu.Lock()

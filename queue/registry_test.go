@@ -93,6 +93,56 @@ func TestNamespaceSettingsAreChecked(t *testing.T) {
 	}
 }
 
+// What somebody stored by hand does not keep the others from being read, by instances that
+// run or start, and opens nothing.
+func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	odd := namespace("odd")
+	must[bool](t)(q.PutNamespace(t.Context(), odd, queue.NamespaceSettings{Public: []string{"p"}, Presence: []string{"r"}}))
+	_, limited, err := q.CreateKey(t.Context(), queue.APIKey{Namespaces: []queue.Namespace{odd}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, lasting, err := q.CreateKey(t.Context(), queue.APIKey{Label: "lasting"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Revoke(t.Context(), odd, client("bob")); err != nil {
+		t.Fatal(err)
+	}
+	sql(t, dsn,
+		`UPDATE culvert.namespaces SET public = ARRAY['p', NULL], presence = ARRAY[NULL, 'r'], retention = '1000 years', emit_rate = 'NaN', created_at = '-infinity' WHERE name = 'odd'`,
+		`UPDATE culvert.api_keys SET namespaces = ARRAY[NULL::text] WHERE namespaces IS NOT NULL`,
+		`UPDATE culvert.api_keys SET expires_at = 'infinity', created_at = '-infinity', old_hash = hash, old_until = 'infinity' WHERE label = 'lasting'`,
+		`UPDATE culvert.revocations SET at = 'infinity'`,
+		`INSERT INTO culvert.namespaces (name, emit_rate) VALUES ('later', 7)`,
+		`UPDATE culvert.registry SET version = version + 1`)
+	until(t, "what came later is known", func() bool { return q.Settings(namespace("later")).EmitRate == 7 })
+	for name, q := range map[string]*queue.Queue{"running": q, "started": open(t, dsn)} {
+		if s := q.Settings(odd); !slices.Equal(s.Public, []string{"p"}) || !slices.Equal(s.Presence, []string{"r"}) || s.EmitRate != 0 || s.Check() != nil {
+			t.Errorf("%s: settings %+v, %v", name, s, s.Check())
+		}
+		if _, ok := q.Grant(limited); ok {
+			t.Errorf("%s: a key for no namespace opens one", name)
+		}
+		if _, ok := q.Grant(lasting); !ok {
+			t.Errorf("%s: a key that never expires opens nothing", name)
+		}
+		if at := q.RevokedAt(odd, client("bob")); !at.After(time.Now()) {
+			t.Errorf("%s: revoked at %v", name, at)
+		}
+		all := must[[]queue.NamespaceState](t)(q.Namespaces(t.Context()))
+		keys := must[[]queue.APIKey](t)(q.Keys(t.Context()))
+		if len(all) != 3 || len(keys) != 2 {
+			t.Errorf("%s: %d namespaces and %d keys are listed", name, len(all), len(keys))
+		}
+	}
+	if _, err := q.SetNamespace(t.Context(), odd, func(*queue.NamespaceSettings) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
 // The same names in two namespaces have nothing to do with each other.
 func TestNamespacesAreIsolated(t *testing.T) {
 	dsn := pgtest.Database(t)

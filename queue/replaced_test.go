@@ -1,7 +1,9 @@
 package queue_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
@@ -137,37 +139,6 @@ func TestARestartDoesNotCountAsEvents(t *testing.T) {
 	err := connect(t, dsn).QueryRow(t.Context(), `SELECT count(*), culvert.given_out(0) FROM culvert.events`).Scan(&kept, &out)
 	if err != nil || kept != 5 || out != 5 {
 		t.Errorf("%d events are kept and %d counted of 5, %v", kept, out, err)
-	}
-}
-
-// Where the log is ahead of the clock, restores of one backup go on at different places.
-func TestOffsetsAheadOfTheClock(t *testing.T) {
-	dsn := pgtest.Database(t)
-	q := open(t, dsn)
-	sql(t, dsn, `SELECT setval('culvert.offsets', last_value + 50000000000000) FROM culvert.offsets`)
-	base := appendOne(t, q, emit("r", "1")).Cursor.Offset
-	var firsts []int64
-	conn := connect(t, dsn)
-	for range 3 {
-		tx, err := conn.Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var first int64
-		if err := tx.QueryRow(t.Context(), `SELECT first FROM culvert.restored()`).Scan(&first); err != nil {
-			t.Fatal(err)
-		}
-		if err := tx.Rollback(t.Context()); err != nil { // takes back all but the counter
-			t.Fatal(err)
-		}
-		sql(t, dsn, `SELECT setval('culvert.offsets', max("offset")) FROM culvert.events`)
-		if first < int64(base)+1_000_000_000_000 {
-			t.Errorf("goes on at %d after %d", first, base)
-		}
-		firsts = append(firsts, first)
-	}
-	if slices.Sort(firsts); firsts[0] == firsts[1] || firsts[1] == firsts[2] {
-		t.Errorf("several go on at %v", firsts)
 	}
 }
 
@@ -384,5 +355,127 @@ func TestAClientThatIsLostIsStoredAgain(t *testing.T) {
 	appendOne(t, q, emit("*", "3"))
 	if got := next(t, subscribe(t, q, queue.Interest{Client: client("bob")}), 2); !slices.Equal(got, []string{"2", "3"}) {
 		t.Errorf("bob gets %v", got)
+	}
+}
+
+// It is online at once, too, and not when its lease would have been renewed.
+func TestAClientThatIsLostIsOnlineAgain(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn := connect(t, dsn)
+	leased := func(name string, after time.Time) (at time.Time) {
+		t.Helper()
+		until(t, name+" is online", func() bool {
+			err := conn.QueryRow(t.Context(), `SELECT l.until - interval '30 s' FROM culvert.leases l JOIN culvert.clients c ON c.id = l.client_id
+			 WHERE c.name = $1`, name).Scan(&at)
+			return err == nil && at.After(after)
+		})
+		return at
+	}
+	bob, carol := subscribe(t, q, queue.Interest{Client: client("bob")}), subscribe(t, q, queue.Interest{Client: client("carol")})
+	leased("bob", time.Time{})
+	before := leased("carol", time.Time{})
+	sql(t, dsn, `BEGIN; `+restarted+`; DELETE FROM culvert.clients WHERE name = 'bob'; COMMIT`)
+	appendOne(t, q, emit("*", "1"))
+	// Leases are written again, that of bob for nobody.
+	renewed := leased("carol", before)
+	next(t, bob, 1)
+	if at := leased("bob", before); at.Sub(renewed) > 8*time.Second {
+		t.Errorf("bob is online again after %v", at.Sub(renewed))
+	}
+	next(t, carol, 1)
+}
+
+// A namespace that has another id since a restore, while its old one is that of another
+// namespace, which was deleted, is there. One that was deleted is not, whoever has its name.
+func TestANamespaceWithAnotherIdIsNotDeleted(t *testing.T) {
+	for name, c := range map[string]struct {
+		born string // of the namespace that has the id and was deleted
+		want error
+	}{
+		"another one": {`(SELECT max(first) + 1 FROM culvert.runs)`, nil},
+		"the same":    {`born`, queue.ErrDeleted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			q := open(t, dsn)
+			e := emit("r", "1")
+			e.Namespace = namespace("tenant")
+			appendOne(t, q, e)
+			s, err := q.Subscribe(t.Context(), queue.Interest{Namespace: e.Namespace, Rooms: []queue.Room{room("r")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			sql(t, dsn, `BEGIN; `+restarted+`; SELECT culvert.lock_log();
+				UPDATE culvert.namespaces SET name = NULL, deleted_at = clock_timestamp(), born = `+c.born+` WHERE name = 'tenant';
+				INSERT INTO culvert.namespaces (name) VALUES ('tenant');
+				SELECT culvert.registry_changed(); COMMIT`)
+			must[bool](t)(q.PutNamespace(t.Context(), namespace("later"), queue.NamespaceSettings{})) // the registry is read
+			appendOne(t, q, e)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if b, err := s.Next(ctx, 10); !errors.Is(err, c.want) || err == nil && (len(b.Events) != 1 || b.Gap != nil) {
+				t.Errorf("got %d events, gap %v, %v", len(b.Events), b.Gap, err)
+			}
+		})
+	}
+}
+
+// A server that takes over after the one before was asked what is staged, and before
+// a change of members is entered, has staged events of its own that come before the change.
+func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, quiet, deaf)
+	appendOne(t, q, emit("r", "1"))
+	conn := connect(t, dsn)
+	lock := func(what string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), `SELECT `+what+`(1668639862, 1)`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for round := range 5 { // who comes first to the other server is a matter of chance
+		lock("pg_advisory_lock")
+		joined := make(chan queue.Cursor, 1)
+		go func() {
+			at, err := q.Join(t.Context(), ns, room("r"), client("bob"), 0)
+			if err != nil {
+				t.Error(err)
+			}
+			joined <- at
+		}()
+		waits := func(call string) {
+			t.Helper()
+			until(t, call+" waits for the append lock", func() bool {
+				var n int
+				err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+					WHERE l.locktype = 'advisory' AND NOT l.granted AND strpos(a.query, $1) > 0`, call).Scan(&n)
+				return err == nil && n == 1
+			})
+		}
+		waits("culvert.move")
+		// An emit that has much to look up there gives the join a start.
+		e, emitted := emit("x", "0"), make(chan error, 1)
+		for i := range 63 {
+			e.Rooms = append(e.Rooms, room(fmt.Sprintf("x-%d-%d", round, i)))
+		}
+		go func() {
+			_, err := q.Append(t.Context(), []queue.Emit{e})
+			emitted <- err
+		}()
+		waits("culvert.append")
+		sql(t, dsn, restarted, `INSERT INTO culvert.staged (xid, namespace, rooms, event, data) VALUES ('3', 'default', ARRAY['r'], 'e', '"sql"')`)
+		lock("pg_advisory_unlock")
+		at := receive(t, joined)
+		if err := receive(t, emitted); err != nil {
+			t.Fatal(err)
+		}
+		appendOne(t, q, emit("r", "2"))
+		b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, at, 10))
+		if len(b.Events) != 1 || b.Events[0].Data != "2" {
+			t.Errorf("bob joined at %v, and gets %d events, of %q first", at, len(b.Events), b.Events[0].Data)
+		}
+		must[queue.Cursor](t)(q.Leave(t.Context(), ns, room("r"), client("bob")))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -49,9 +50,9 @@ func loadRevocations(ctx context.Context, db *pgxpool.Pool) (map[clientKey]time.
 	}
 	revoked := map[clientKey]time.Time{}
 	var key clientKey
-	var at time.Time
+	var at pgtype.Timestamptz
 	_, err = pgx.ForEachRow(rows, []any{&key.ns.name, &key.client.name, &at}, func() error {
-		revoked[key] = at
+		revoked[key] = moment(at)
 		return nil
 	})
 	return revoked, err

@@ -19,9 +19,10 @@ func (s stay) covers(o Offset) bool { return s.since < o && o <= s.until }
 // was made before, and one above it afterwards.
 func (s stay) holds(at Offset) bool { return s.since <= at && at < s.until }
 
-// seatMemory is how long a seat is kept after its end, for volatile events that were
-// emitted before it and come later.
-const seatMemory = 2 * time.Second
+// memory is how long a seat is kept after its end, for volatile events that were emitted
+// before it and come later: at the next look for them, where nobody tells of them, and
+// when the log can be followed.
+func (s *Subscription) memory() time.Duration { return s.q.o.Poll + volatilePatience }
 
 // seat is a stay of a subscription. Without a tail it is not read, and only decides
 // about Except: an ad hoc subscription reads the rooms it names, whatever rooms its
@@ -29,11 +30,11 @@ const seatMemory = 2 * time.Second
 type seat struct {
 	stay
 	tail *roomTail
-	left time.Time // when the end was heard of
+	gone time.Time // when it may be given up, for one that has ended
 }
 
 // over reports whether nothing more comes for the seat to a reader at a position.
-func (s *seat) over(at Offset) bool { return s.until <= at && time.Since(s.left) >= seatMemory }
+func (s *seat) over(at Offset) bool { return s.until <= at && !time.Now().Before(s.gone) }
 
 // seatsOf are the seats of a subscription whose client stays in rooms.
 func (s *Subscription) seatsOf(stays []stay) []seat {

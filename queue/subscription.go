@@ -28,6 +28,7 @@ type Subscription struct {
 	q      *Queue
 	in     Interest
 	ns     namespaceRef
+	of     *lineage // that ns is of
 	adHoc  bool
 	cursor Cursor
 	run    Offset // the history the cursor is known to be of, or nowhere: see lineage
@@ -53,7 +54,8 @@ type Subscription struct {
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = unique(in.Rooms)
 	s := &Subscription{q: q, in: in, adHoc: len(in.Rooms) > 0, wake: make(chan struct{}, 1)}
-	err := q.withIDs(ctx, func(*lineage) (err error) {
+	err := q.withIDs(ctx, func(l *lineage) (err error) {
+		s.of = l
 		s.ns, err = q.ids.lookup(ctx, in.Namespace)
 		return err
 	})
@@ -134,8 +136,9 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (Batch, error) {
 
 func (s *Subscription) pollOnce(ctx context.Context, limit int) (Batch, error) {
 	known := s.q.Registry.now.Load()
+	// The id may also be that of another one, in a database that was put back.
 	if _, deleted := known.gone[s.ns.id]; deleted {
-		return Batch{}, ErrDeleted
+		return s.catchUp(ctx, limit)
 	}
 	if s.cursor.Offset < known.floor(s.in.Namespace, s.ns) {
 		return s.catchUp(ctx, limit) // the tail may still have what is not to be seen

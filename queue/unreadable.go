@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -54,7 +55,16 @@ var (
 	errTime   = errors.New("at is not a time between the years 0 and 9999")
 	errData   = errors.New("data is not one line of JSON in UTF-8")
 	errBinary = errors.New("data is to be binary, but is not a string")
+
+	errDamaged = errors.New("Postgres cannot read the row") //nolint:staticcheck // a name
 )
+
+// isDamaged reports whether Postgres found, or ran into, rows or indexes that are not as it
+// wrote them.
+func isDamaged(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "XX")
+}
 
 func (e *Event) unreadable() bool { return e.fault != nil }
 

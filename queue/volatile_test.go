@@ -220,6 +220,19 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 	}
 }
 
+// Also where the instance of the reader hears of the leave long before it hears of the event.
+func TestVolatileEventsThatAreHeardOfLate(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, 8*time.Second })
+	bob := subscribe(t, b, queue.Interest{Client: client("bob")})
+	join(t, b, "lobby", "bob")
+	if err := a.Fling(t.Context(), []queue.Emit{emit("lobby", "1")}); err != nil {
+		t.Fatal(err)
+	}
+	leave(t, b, "lobby", "bob")
+	until(t, "the event comes", func() bool { return len(must[queue.Batch](t)(bob.Poll(t.Context(), 10)).Volatile) == 1 })
+}
+
 // upToMark returns the volatile events before the next "mark".
 func upToMark(t testing.TB, s *queue.Subscription) (got []string) {
 	t.Helper()

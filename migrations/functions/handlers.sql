@@ -45,15 +45,29 @@ BEGIN
         last := last - 1; -- the last one may have more rooms
     END IF;
     last := coalesce(last, start);
-    INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
-    SELECT DISTINCT ON (e."offset") h.id, e."offset", r.name, e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.reply_until
-      FROM culvert.events e
-      JOIN culvert.rooms r ON r.id = e.room_id
-     WHERE e."offset" > start AND e."offset" <= last
-       AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
-       AND culvert.handles(h.pattern, e.event)
-     ORDER BY e."offset", r.name COLLATE "C";
-    GET DIAGNOSTICS moved = ROW_COUNT;
+    BEGIN
+        INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
+        SELECT DISTINCT ON (e."offset") h.id, e."offset", r.name, e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.reply_until
+          FROM culvert.events e
+          JOIN culvert.rooms r ON r.id = e.room_id
+         WHERE e."offset" > start AND e."offset" <= last
+           AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
+           AND culvert.handles(h.pattern, e.event)
+         ORDER BY e."offset", r.name COLLATE "C";
+        GET DIAGNOSTICS moved = ROW_COUNT;
+    EXCEPTION WHEN internal_error THEN -- the disk lost a part of some: those become jobs without data, which are parked
+        INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
+        SELECT DISTINCT ON (e."offset") h.id, e."offset", r.name, e.at, e.is_binary, e.event, CASE WHEN d.fault IS NULL THEN e.sender END,
+               CASE WHEN d.fault IS NULL THEN e.except_ END, CASE WHEN d.fault IS NULL THEN e.data ELSE '' END, e.reply_until
+          FROM culvert.events e
+          JOIN culvert.rooms r ON r.id = e.room_id
+         CROSS JOIN LATERAL (SELECT culvert.damage(e."offset", e.room_id) AS fault) d
+         WHERE e."offset" > start AND e."offset" <= last
+           AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
+           AND culvert.handles(h.pattern, e.event)
+         ORDER BY e."offset", r.name COLLATE "C";
+        GET DIAGNOSTICS moved = ROW_COUNT;
+    END;
 
     -- Last, because no slice can be dropped any more: this transaction has them locked.
     SELECT n.pruned INTO gap_to FROM culvert.namespaces n WHERE n.id = h.namespace_id;
@@ -63,5 +77,27 @@ BEGIN
     IF last > h.position THEN
         UPDATE culvert.handlers k SET position = last, gaps = k.gaps + lost::integer WHERE k.id = h.id;
     END IF;
+END
+$$;
+
+-- empty_damaged_jobs takes out the data of those jobs of a handler that Postgres cannot read, so
+-- that they can be claimed, and parked. It returns how many there were.
+CREATE OR REPLACE FUNCTION culvert.empty_damaged_jobs(ids bigint, handler integer) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    o bigint;
+    n integer := 0;
+BEGIN
+    PERFORM culvert.durable();
+    PERFORM culvert.check_ids(ids);
+    FOR o IN SELECT j."offset" FROM culvert.handler_jobs j WHERE j.handler_id = handler ORDER BY j."offset" LOOP
+        BEGIN
+            PERFORM length(j::text) FROM culvert.handler_jobs j WHERE j.handler_id = handler AND j."offset" = o;
+        EXCEPTION WHEN internal_error THEN
+            UPDATE culvert.handler_jobs j SET data = '', sender = NULL, except_ = NULL WHERE j.handler_id = handler AND j."offset" = o;
+            n := n + 1;
+        END;
+    END LOOP;
+    RETURN n;
 END
 $$;

@@ -29,20 +29,35 @@ END
 $$;
 
 -- clock_offset is the offset of this moment: a slice of 10^9 for every 10 minutes since
--- 2025. No log gives out offsets as fast, so what the clock says now is above all that
--- was given out before, also by servers whose data is lost. It stays below 2^53 until 2196.
-CREATE OR REPLACE FUNCTION culvert.clock_offset() RETURNS bigint
+-- 2025, or for less time where slices are shorter. No log gives out offsets as fast, so what
+-- the clock says now is above all that was given out before, also by servers whose data is
+-- lost. At 10 minutes it stays below 2^53 until 2196.
+CREATE OR REPLACE FUNCTION culvert.clock_offset(l culvert.log) RETURNS bigint
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
-    SELECT floor(extract(epoch FROM clock_timestamp() - timestamptz '2025-01-01 00:00:00+00') * (1000000000 / 600.0))::bigint;
+    SELECT l.clock_from + floor(extract(epoch FROM clock_timestamp() - l.clock_at) * 1000000000 / extract(epoch FROM l.clock_slice))::bigint;
+END;
+
+-- hasten has the clock go faster than slices are opened, a quarter at least, from here on.
+-- The caller holds the append lock.
+CREATE OR REPLACE FUNCTION culvert.hasten(grain interval) RETURNS void
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+    UPDATE culvert.log l
+       SET clock_from = culvert.clock_offset(l), clock_at = clock_timestamp(), clock_slice = greatest(grain, '1 second') * 0.8
+     WHERE l.clock_slice > greatest(grain, '1 second') * 0.8;
 END;
 
 -- begin_run closes the open run at the last position the database knows and opens
 -- another one, above `beyond` and above all that may have been given out by a server
--- that lost its data: where the clock says, or, when the log is ahead of the clock,
--- 1,000 slices and a random number of up to 1,000 later. The caller holds the append
--- lock. A run without events is moved instead, so that a server that crashes again
--- and again leaves nothing behind.
+-- that lost its data: where the clock says. The caller holds the append lock. A run without
+-- events is moved instead, so that a server that crashes again and again leaves nothing behind.
+--
+-- When the log is ahead of the clock, which was set back or did not know how much would
+-- come, the clock goes on from where the log is, as if it had stood there 144 slices (a day)
+-- before the open run began. That depends on the database alone: of restores of one
+-- backup, each goes on above what the one before gave out. A clock that is back even
+-- further tells nothing: then it is 1,000 slices and a random number of up to 1,000.
 CREATE OR REPLACE FUNCTION culvert.begin_run(beyond bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -50,14 +65,23 @@ DECLARE
     known bigint;
     used  bigint;
     base  bigint;
+    most  CONSTANT bigint := 9000000 * 1000000000::bigint;
 BEGIN
     SELECT * INTO l FROM culvert.log FOR NO KEY UPDATE; -- before the tables, as in open_slice
     -- The counter may have got here without the events that it counted.
     SELECT greatest(l.floor, max(e."offset")) INTO known FROM culvert.events e;
     SELECT greatest(known, max(n.floor), max(n.born)) INTO known FROM culvert.namespaces n;
     SELECT greatest(o.last_value, known, beyond, l.slice::bigint * 1000000000 - 1) INTO used FROM culvert.offsets o;
-    base := culvert.clock_offset();
-    IF base <= used OR base >= 9000000 * 1000000000::bigint THEN
+    base := culvert.clock_offset(l);
+    IF base <= used THEN
+        SELECT r.began - 144 * l.clock_slice INTO l.clock_at FROM culvert.runs r WHERE r.last IS NULL;
+        l.clock_from := used;
+        base := culvert.clock_offset(l);
+        IF base > used AND base < most THEN
+            UPDATE culvert.log SET clock_at = l.clock_at, clock_from = l.clock_from;
+        END IF;
+    END IF;
+    IF base <= used OR base >= most THEN
         base := used + ((1000 + 1000 * random()) * 1000000000)::bigint;
     END IF;
 
@@ -66,6 +90,8 @@ BEGIN
     INSERT INTO culvert.runs (first) VALUES (base);
     IF base / 1000000000 > l.slice THEN
         PERFORM culvert.open_slice((base / 1000000000)::integer, known);
+    ELSE -- The next one is not opened before the clock gets there.
+        UPDATE culvert.slices s SET opened_at = clock_timestamp() WHERE s.n = l.slice;
     END IF;
     PERFORM setval('culvert.offsets', base);
     UPDATE culvert.log SET generation = DEFAULT;

@@ -13,11 +13,25 @@
 -- locked the partitions. In the caller's snapshot, taken before, a slice dropped
 -- in between would be missing without the gap being known.
 
+-- damage says why Postgres cannot read a row of culvert.events, for a disk that lost a part
+-- of it; NULL: it can. follow and page ask only when they are careful, as those who call
+-- them are once they have failed: then such a row has no event, and the error as its data.
+CREATE OR REPLACE FUNCTION culvert.damage("offset" bigint, room_id bigint) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_bitmapscan = off SET enable_seqscan = off AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM length(e::text) FROM culvert.events e WHERE e."offset" = "offset" AND e.room_id = room_id;
+    RETURN NULL;
+EXCEPTION WHEN internal_error THEN
+    RETURN SQLERRM;
+END
+$$;
+
 -- follow returns up to rows_ rows and about bytes_ bytes of all that comes after
 -- an offset, at least one row, with NULL for the event when there is none. An
 -- event in several rooms is several rows; the limit on bytes does not split them,
 -- the one on rows may.
-CREATE OR REPLACE FUNCTION culvert.follow(ids bigint, after bigint, rows_ integer, bytes_ bigint)
+CREATE OR REPLACE FUNCTION culvert.follow(ids bigint, after bigint, rows_ integer, bytes_ bigint, careful boolean)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
                reply_until timestamptz, counter bigint)
@@ -27,7 +41,9 @@ SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cach
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT l.id, l.floor, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data,
+    SELECT l.id, l.floor, e."offset", e.at, e.is_binary,
+           CASE WHEN d.fault IS NULL THEN e.event END, CASE WHEN d.fault IS NULL THEN e.sender END,
+           CASE WHEN d.fault IS NULL THEN e.except_ END, CASE WHEN d.fault IS NULL THEN e.data ELSE d.fault END,
            (SELECT n.name || '/' || r.name
               FROM culvert.rooms r
               JOIN culvert.namespaces n ON n.id = r.namespace_id
@@ -42,6 +58,7 @@ BEGIN
                     WHERE events."offset" > after
                     ORDER BY events."offset", events.room_id
                     LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
+     CROSS JOIN LATERAL (SELECT CASE WHEN careful AND e."offset" IS NOT NULL THEN culvert.damage(e."offset", e.room_id) END AS fault) d
      WHERE culvert.check_ids(ids)
      ORDER BY e."offset", e.room_id;
 END
@@ -57,7 +74,7 @@ $$;
 -- comes once, for the one whose name comes first. Data past the limit on bytes is not
 -- fetched: its length is known without it.
 CREATE OR REPLACE FUNCTION culvert.page(ids bigint, namespace_id integer, rooms text[], since bigint[], until bigint[],
-                             after bigint, upto bigint, rows_ integer, bytes_ bigint)
+                             after bigint, upto bigint, rows_ integer, bytes_ bigint, careful boolean)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
                reply_until timestamptz, counter bigint)
@@ -84,7 +101,10 @@ BEGIN
             WHERE r.pruned > greatest(after, s.since) AND s.until > after) p
      WHERE culvert.check_ids(ids)
      UNION ALL
-    SELECT NULL, NULL, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.name, NULL, e.reply_until, NULL
+    SELECT NULL, NULL, e."offset", e.at, e.is_binary,
+           CASE WHEN d.fault IS NULL THEN e.event END, CASE WHEN d.fault IS NULL THEN e.sender END,
+           CASE WHEN d.fault IS NULL THEN e.except_ END, CASE WHEN d.fault IS NULL THEN e.data ELSE d.fault END,
+           e.name, NULL, e.reply_until, NULL
       FROM (SELECT *, sum(octet_length(next.data)) OVER (
                    ORDER BY next."offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
               FROM (SELECT DISTINCT ON (e."offset") e.*, r.name
@@ -102,6 +122,7 @@ BEGIN
                      WHERE n.id = ns AND n.name IS NOT NULL
                      ORDER BY e."offset", r.name COLLATE "C"
                      LIMIT rows_) next) e
+     CROSS JOIN LATERAL (SELECT CASE WHEN careful THEN culvert.damage(e."offset", e.room_id) END AS fault) d
      WHERE e.before IS NULL OR e.before < bytes_;
 END
 $$;

@@ -84,6 +84,7 @@ DECLARE
     used bigint;
 BEGIN
     PERFORM culvert.lock_log();
+    PERFORM culvert.hasten(grain);
     SELECT s.* INTO open FROM culvert.slices s JOIN culvert.log l ON l.slice = s.n;
     used := culvert.given_out(open.n::bigint * 1000000000 - 1);
     IF used > 0 AND (open.opened_at <= clock_timestamp() - grain OR used >= max_events) THEN

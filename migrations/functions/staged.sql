@@ -5,7 +5,8 @@
 -- constraint of somebody else refuses, must not keep all the others from the log. When the
 -- rows cannot be moved together they are moved one by one, for a second at a time, as everybody
 -- waits for the append lock. Those that cannot be moved alone are set aside in
--- culvert.unmovable. Faults of the server are not theirs.
+-- culvert.unmovable, with what is left of one that the disk has damaged. Other faults of the
+-- server are not theirs.
 CREATE OR REPLACE FUNCTION culvert.carry_all(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
                                   OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -21,7 +22,7 @@ BEGIN
     EXCEPTION
     WHEN unique_violation THEN
         RAISE; -- of an offset: the counter is behind the events, which is no row's fault
-    WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
+    WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
         moved := 0;
         stored := 0;
         more := true;
@@ -40,7 +41,7 @@ BEGIN
         EXCEPTION
         WHEN unique_violation THEN
             RAISE;
-        WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception THEN
+        WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
             PERFORM culvert.set_aside(s.xid, s.id, SQLERRM)
                FROM (SELECT t.xid, t.id
                        FROM culvert.staged t
@@ -58,10 +59,18 @@ $$;
 CREATE OR REPLACE FUNCTION culvert.set_aside(xid_ xid8, id_ bigint, error_ text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    WITH gone AS (
-         DELETE FROM culvert.staged s WHERE s.xid = xid_ AND s.id = id_ RETURNING s.*)
-    INSERT INTO culvert.unmovable (error, namespace, rooms, except_, event, data, sender, key)
-    SELECT error_, g.namespace, g.rooms, g.except_, g.event, g.data, g.sender, g.key FROM gone g;
+    BEGIN
+        INSERT INTO culvert.unmovable (error, namespace, rooms, except_, event, data, sender, key)
+        SELECT error_, s.namespace, s.rooms, s.except_, s.event, s.data, s.sender, s.key
+          FROM culvert.staged s
+         WHERE s.xid = xid_ AND s.id = id_;
+    EXCEPTION WHEN data_corrupted THEN -- what is long is stored apart from the row, and lost
+        INSERT INTO culvert.unmovable (error, namespace, event, sender, key)
+        SELECT error_, s.namespace, s.event, s.sender, s.key
+          FROM culvert.staged s
+         WHERE s.xid = xid_ AND s.id = id_;
+    END;
+    DELETE FROM culvert.staged s WHERE s.xid = xid_ AND s.id = id_;
     RAISE WARNING 'culvert: a staged event cannot be moved into the log, and was set aside in culvert.unmovable: %', error_;
 END
 $$;

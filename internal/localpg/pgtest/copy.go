@@ -104,14 +104,20 @@ func newCopy(t testing.TB, server *localpg.Server) *Copy {
 	check(t, err)
 	check(t, conn.QueryRow(t.Context(), `SHOW data_directory`).Scan(&c.data))
 	check(t, conn.Close(t.Context()))
-	// Not t.TempDir, whose parent keeps the user out whom root runs Postgres as.
-	c.dir, err = os.MkdirTemp("", "culvert-copy-")
-	check(t, err)
-	t.Cleanup(func() { check(t, os.RemoveAll(c.dir)) })
-	if os.Geteuid() == 0 {
-		check(t, os.Chmod(c.dir, 0o711)) //nolint:gosec // as localpg does for the same reason
-	}
+	c.dir = folder(t)
 	return c
+}
+
+// folder is not t.TempDir, whose parent keeps the user out whom root runs Postgres as.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "culvert-copy-")
+	check(t, err)
+	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
+	if os.Geteuid() == 0 {
+		check(t, os.Chmod(dir, 0o711)) //nolint:gosec // as localpg does for the same reason
+	}
+	return dir
 }
 
 // copyFolder copies with owners and modes, which Postgres looks at.
