@@ -98,7 +98,7 @@ type unit struct {
 	emits    []Emit
 	bytes    int
 	hashes   [][]byte   // of the emits that have a key
-	expected [][]string // who is to reply, of the emits that ask without a count
+	expected []*audience // who is to reply, of the emits that ask without a count
 	results  []Result
 	err      error
 	done     chan struct{}

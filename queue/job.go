@@ -53,7 +53,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 }
 
 func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over time.Time) ([]*job, error) {
-	rows, err := h.q.db.work.Query(ctx, claimSQL, r.id, r.lineage.generation, n, h.lease, h.here())
+	rows, err := h.q.db.work.pool.Query(ctx, claimSQL, r.id, r.lineage.generation, n, h.lease, h.here())
 	if err != nil {
 		return nil, err
 	}
