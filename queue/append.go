@@ -97,7 +97,7 @@ func (e *Emit) check() error {
 type unit struct {
 	emits    []Emit
 	bytes    int
-	hashes   [][]byte   // of the emits that have a key
+	hashes   [][]byte    // of the emits that have a key
 	expected []*audience // who is to reply, of the emits that ask without a count
 	results  []Result
 	err      error

@@ -119,8 +119,10 @@ func TestAsksOfManyClientsHarmNobody(t *testing.T) {
 		return fmt.Sprintf(`{"room":"*","event":"question","data":%d,"reply":{"timeout":60}}`, i)
 	}
 	for name, batch := range map[string]func(i int) string{
-		"the same rooms":  ask,
-		"each of its own": func(i int) string { return strings.Replace(ask(i), `"data"`, fmt.Sprintf(`"except":["@client-%d"],"data"`, i+1), 1) },
+		"the same rooms": ask,
+		"each of its own": func(i int) string {
+			return strings.Replace(ask(i), `"data"`, fmt.Sprintf(`"except":["@client-%d"],"data"`, i+1), 1)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			emits := make([]string, 100)
