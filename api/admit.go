@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,6 +26,9 @@ type call struct {
 	query query
 	path  interface{ Param(name string) string }
 }
+
+// context is the request's, and says for whom something is read.
+func (c *call) context() context.Context { return queue.For(c.r.Context(), c.who.client) }
 
 // admit lets only those in who may use the namespace. The order matters: 401
 // before everything, then 404 for another's namespace, then what is wrong with

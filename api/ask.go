@@ -83,7 +83,7 @@ func (h *Handler) await(c *call, wait time.Duration, r queue.Result) error {
 	defer n.leave()
 	h.metrics.waits.Inc()
 	defer h.metrics.waits.Dec()
-	ctx, cancel := context.WithTimeout(n, wait)
+	ctx, cancel := context.WithTimeout(queue.For(n, c.who.client), wait)
 	defer cancel()
 	replies, err := h.queue.Await(ctx, c.ns, r.Cursor.Offset)
 	if gone := c.r.Context().Err(); gone != nil {

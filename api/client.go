@@ -97,7 +97,7 @@ func (h *Handler) client(c *call) error {
 	if err != nil {
 		return err
 	}
-	state, err := h.queue.ClientState(c.r.Context(), c.ns, client)
+	state, err := h.queue.ClientState(c.context(), c.ns, client)
 	if err != nil {
 		return err
 	}

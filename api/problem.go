@@ -54,7 +54,7 @@ var (
 	invalid = &kind{"invalid", 422, "Invalid request", 0,
 		"The request is well-formed but \"field\" holds something that cannot be accepted: a wrong type, a control character, invalid UTF-8, a reserved name, a length over its limit."}
 	tooManyRooms = &kind{"too-many-rooms", 422, "Too many rooms", 0,
-		"The client is in as many rooms as a client may be. Leave one first."}
+		"The client is in as many rooms as a client may be: leave one first. Rooms it left count, too, once there are ten times as many: as long as retention keeps events from when it was in them."}
 	rateLimited = &kind{"rate-limited", 429, "Too many events or requests", 1,
 		"The client or its namespace sends more than it may. Nothing was done; try again after Retry-After seconds, when there is room for this request. A batch counts as many events as it has."}
 	tooManyConnections = &kind{"too-many-connections", 429, "Too many connections", 5,

@@ -90,7 +90,7 @@ func (h *Handler) members(c *call) error {
 			return inField(err, "after")
 		}
 	}
-	members, err := h.queue.Members(c.r.Context(), c.ns, room, after, limit+1)
+	members, err := h.queue.Members(c.context(), c.ns, room, after, limit+1)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (h *Handler) listRooms(c *call) error {
 			return inField(err, "after")
 		}
 	}
-	states, err := h.queue.Rooms(c.r.Context(), c.ns, after, limit+1)
+	states, err := h.queue.Rooms(c.context(), c.ns, after, limit+1)
 	if err != nil {
 		return err
 	}

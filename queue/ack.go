@@ -15,7 +15,7 @@ import (
 func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
 	l := q.lineage.Load()
 	if l.runOf(cursor, q.tail.headOf(l)) == nowhere {
-		now, head, err := q.headNow(ctx)
+		now, head, err := q.headNow(ctx, ns, c)
 		switch {
 		case err != nil:
 			return Cursor{}, err

@@ -97,8 +97,8 @@ func (e *Emit) check() error {
 type unit struct {
 	emits    []Emit
 	bytes    int
-	hashes   [][]byte   // of the emits that have a key
-	expected [][]string // who is to reply, of the emits that ask without a count
+	hashes   [][]byte    // of the emits that have a key
+	expected []*audience // who is to reply, of the emits that ask without a count
 	results  []Result
 	err      error
 	done     chan struct{}

@@ -3,9 +3,11 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Ask says that an event wants replies.
@@ -55,47 +57,123 @@ SELECT culvert.expected($1, $2, $3, $4)
  WHERE culvert.check_ids($5)`
 
 // expect finds out who is to reply, for the asks that give no count. It is done
-// before the append, whose lock everybody waits for, and in one round trip.
+// before the append, whose lock everybody waits for, and once for all asks that
+// are for the same clients.
 func (q *Queue) expect(caller context.Context, units ...*unit) error {
+	asks := audiences(units)
+	if len(asks) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
-	err := q.withIDs(ctx, func(l *lineage) error { return q.expectOnce(ctx, l, units) })
+	err := q.withIDs(ctx, func(l *lineage) error { return q.expectOnce(ctx, l, asks) })
 	if err != nil {
 		return unavailable(caller, "expected replies", err)
 	}
-	for _, u := range units {
-		for _, names := range u.expected {
-			for _, name := range names {
-				u.bytes += len(name)
+	for _, a := range asks {
+		for n, at := range a.asks {
+			if at.unit.expected == nil {
+				at.unit.expected = make([]*audience, len(at.unit.emits))
+			}
+			at.unit.expected[at.emit] = a
+			if n == 0 || at.unit != a.asks[n-1].unit {
+				at.unit.bytes += a.bytes()
 			}
 		}
 	}
 	return nil
 }
 
-func (q *Queue) expectOnce(ctx context.Context, l *lineage, units []*unit) error {
-	var b pgx.Batch
+// audience is who is to reply to some asks of one call, which are for the same clients.
+type audience struct {
+	emit    *Emit // the first of them
+	parties []string
+	asks    []askAt
+}
+
+type askAt struct {
+	unit *unit
+	emit int // its index
+}
+
+func (a *audience) bytes() (n int) {
+	for _, name := range a.parties {
+		n += len(name)
+	}
+	return n
+}
+
+// audiences are those of the asks that give no count.
+func audiences(units []*unit) (all []*audience) {
+	var known map[string]*audience
 	for _, u := range units {
 		for i := range u.emits {
 			e := &u.emits[i]
 			if !e.Reply.wanted() || e.Reply.Count > 0 {
 				continue
 			}
+			key := e.audience()
+			a := known[key]
+			if a == nil {
+				if a = (&audience{emit: e}); known == nil {
+					known = map[string]*audience{}
+				}
+				known[key], all = a, append(all, a)
+			}
+			a.asks = append(a.asks, askAt{u, i})
+		}
+	}
+	return all
+}
+
+// audience is a text that is the same for emits whose asks are for the same parties. The
+// event's name is in it because handlers are chosen by it. No name has a control character.
+func (e *Emit) audience() string {
+	var b strings.Builder
+	b.WriteString(e.Namespace.name + "\n" + e.Event.name + "\n")
+	for _, rooms := range [][]Room{e.rooms(), e.Except} {
+		for _, r := range unique(rooms) {
+			b.WriteString(r.name + "\n")
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// quickly is how long a round trip may take whose successor may ask for more.
+const quickly = 5 * time.Millisecond
+
+// expectOnce asks for a few audiences at a time, as many as are quickly found: others
+// wait for the connection.
+func (q *Queue) expectOnce(ctx context.Context, l *lineage, asks []*audience) error {
+	for n := 1; len(asks) > 0; {
+		n = min(n, len(asks))
+		var b pgx.Batch
+		for _, a := range asks[:n] {
+			e := a.emit
 			ns, err := q.ids.namespace(ctx, e.Namespace)
 			if err != nil {
 				return err
 			}
-			if u.expected == nil {
-				u.expected = make([][]string, len(u.emits))
-			}
 			b.Queue(expectedSQL, ns, e.Event.name, roomNames(e.rooms()), roomNames(e.Except), l.generation).
-				QueryRow(func(row pgx.Row) error { return row.Scan(&u.expected[i]) })
+				QueryRow(func(row pgx.Row) error { return row.Scan(&a.parties) })
+		}
+		var took time.Duration
+		err := q.db.read.use(ctx, asks[0].emit.Namespace, asks[0].emit.From, long, func(db *pgxpool.Pool) error {
+			start := time.Now()
+			defer func() { took = time.Since(start) }()
+			return db.SendBatch(ctx, &b).Close()
+		})
+		if err != nil {
+			return err
+		}
+		if asks = asks[n:]; took < quickly {
+			n *= 2
+		} else {
+			n = 1
 		}
 	}
-	if b.Len() == 0 {
-		return nil
-	}
-	return q.db.read.SendBatch(ctx, &b).Close()
+	return nil
 }
 
 func roomNames(rooms []Room) []string {
@@ -106,7 +184,22 @@ func roomNames(rooms []Room) []string {
 	return names
 }
 
-// askRow is an ask as culvert.ask reads it.
+// asksArg are the asks of an append as culvert.ask reads them.
+type asksArg struct {
+	Audiences []audienceRow `json:"audiences"`
+	Asks      []askRow      `json:"asks"`
+}
+
+// audienceRow is who is to reply to some of the asks. Pos is the position of the first of
+// them, MS the longest of their timeouts.
+type audienceRow struct {
+	Pos     int32    `json:"pos"`
+	NS      int32    `json:"ns"`
+	MS      int32    `json:"ms"`
+	Parties []string `json:"parties"`
+}
+
+// askRow is one ask; Audience is the position of its audience, none where it has a count.
 type askRow struct {
 	Pos      int32    `json:"pos"`
 	NS       int32    `json:"ns"`
@@ -114,20 +207,21 @@ type askRow struct {
 	Rooms    []string `json:"rooms"`
 	Except   []string `json:"except_"`
 	MS       int32    `json:"ms"`
-	Expected []string `json:"expected"` // never null without a count
-	Count    *int     `json:"count"`
+	Audience *int32   `json:"audience"`
+	Wanted   int      `json:"wanted"`
+
+	from *audience
 }
 
 func newAskRow(u *unit, i int, pos, ns int32) askRow {
 	e := &u.emits[i]
-	row := askRow{Pos: pos, NS: ns, Rooms: roomNames(e.rooms()), Except: roomNames(e.Except), MS: e.Reply.milliseconds()}
+	row := askRow{Pos: pos, NS: ns, Rooms: roomNames(e.rooms()), Except: roomNames(e.Except), MS: e.Reply.milliseconds(), Wanted: e.Reply.Count}
 	if e.From != (Client{}) {
 		row.Sender = &e.From.name
 	}
-	if e.Reply.Count > 0 {
-		row.Count = &e.Reply.Count
-	} else {
-		row.Expected = u.expected[i]
+	if e.Reply.Count == 0 {
+		row.from = u.expected[i]
+		row.Wanted = len(row.from.parties)
 	}
 	return row
 }
@@ -138,7 +232,25 @@ func (b *batch) askParams() (replyMS []int32, asks *string, err error) {
 	if len(b.asks) == 0 {
 		return []int32{}, nil, nil
 	}
-	text, err := json.Marshal(b.asks)
+	arg := asksArg{Audiences: []audienceRow{}, Asks: b.asks} // never null
+	index := map[*audience]int{}
+	for i := range b.asks {
+		row := &b.asks[i]
+		if row.from == nil {
+			continue
+		}
+		n, known := index[row.from]
+		if !known {
+			n = len(arg.Audiences)
+			index[row.from] = n
+			arg.Audiences = append(arg.Audiences, audienceRow{Pos: row.Pos, NS: row.NS, Parties: row.from.parties})
+		}
+		a := &arg.Audiences[n]
+		a.MS = max(a.MS, row.MS)
+		pos := a.Pos
+		row.Audience = &pos
+	}
+	text, err := json.Marshal(arg)
 	if err != nil {
 		return nil, nil, err
 	}

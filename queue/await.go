@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Replies are what came to an event that wants some, in the order they came.
@@ -74,7 +76,9 @@ func (q *Queue) askState(caller context.Context, ns Namespace, to Offset) (done 
 		if err != nil {
 			return err
 		}
-		return q.db.read.QueryRow(ctx, askStateSQL, id, int64(to), l.generation).Scan(&done, &left)
+		return q.db.read.use(ctx, ns, Client{}, brief, func(db *pgxpool.Pool) error {
+			return db.QueryRow(ctx, askStateSQL, id, int64(to), l.generation).Scan(&done, &left)
+		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, 0, ErrNoAsk
@@ -131,19 +135,23 @@ func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns Namespace, t
 	if err != nil {
 		return Replies{}, err
 	}
-	rows, err := q.db.read.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes, l.generation)
-	if err != nil {
-		return Replies{}, err
-	}
 	var r Replies
 	var total int
-	var party, data *string
-	var binary *bool
-	tag, err := pgx.ForEachRow(rows, []any{&r.Complete, &total, &party, &binary, &data}, func() error {
-		if party != nil {
-			r.Answers = append(r.Answers, Answer{From: partyClient(*party), Data: Data{*data, *binary}})
+	var tag pgconn.CommandTag
+	err = q.db.read.use(ctx, ns, Client{}, long, func(db *pgxpool.Pool) error {
+		rows, err := db.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes, l.generation)
+		if err != nil {
+			return err
 		}
-		return nil
+		var party, data *string
+		var binary *bool
+		tag, err = pgx.ForEachRow(rows, []any{&r.Complete, &total, &party, &binary, &data}, func() error {
+			if party != nil {
+				r.Answers = append(r.Answers, Answer{From: partyClient(*party), Data: Data{*data, *binary}})
+			}
+			return nil
+		})
+		return err
 	})
 	switch {
 	case err != nil:

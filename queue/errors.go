@@ -29,7 +29,8 @@ var (
 	ErrDeleted = errors.New("namespace was deleted")
 	// ErrForgotten: the subscription's client was forgotten. It has no more events.
 	ErrForgotten = errors.New("the client was forgotten")
-	// ErrTooManyRooms: the client is in as many rooms as it may be.
+	// ErrTooManyRooms: the client is in as many rooms as it may be, or left ten times as
+	// many that are still looked at whenever it reads.
 	ErrTooManyRooms = errors.New("the client is in too many rooms")
 	// ErrNoAsk: the event wants no reply, or none by this client; or it is gone.
 	ErrNoAsk = errors.New("no such event wants a reply")

@@ -117,7 +117,7 @@ func (h *handler) register(ctx context.Context, from Offset) error {
 				return err
 			}
 			r := &registration{namespace: ns, lineage: l}
-			err = h.q.db.work.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.generation).Scan(&r.id)
+			err = h.q.db.work.pool.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.generation).Scan(&r.id)
 			if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
 				h.q.ids.forget(h.ns, ns)
 			}

@@ -157,7 +157,7 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	var more, lost bool
 	var from, to Cursor
 	err = h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.QueryRow(ctx, dispatchSQL, r.id, r.lineage.generation, dispatchRows).
+		return h.q.db.work.pool.QueryRow(ctx, dispatchSQL, r.id, r.lineage.generation, dispatchRows).
 			Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
 	})
 	if err != nil {
@@ -183,7 +183,7 @@ func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
 	defer cancel()
 	var due *time.Duration
 	err := h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.QueryRow(ctx, nextDueSQL, r.id, r.lineage.generation, h.here()).Scan(&due)
+		return h.q.db.work.pool.QueryRow(ctx, nextDueSQL, r.id, r.lineage.generation, h.here()).Scan(&due)
 	})
 	if err != nil || due == nil {
 		return handlerPoll, unavailable(context.WithoutCancel(ctx), "next retry", err)

@@ -31,13 +31,13 @@ func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int)
 		return Batch{}, err
 	}
 	if in.After.IsZero() {
-		if s.cursor, err = q.earliest(ctx, l, s.ns.id); err != nil {
+		if s.cursor, err = q.earliest(ctx, l, in, s.ns.id); err != nil {
 			return Batch{}, unavailable(ctx, "floor", err)
 		}
 	}
 	for same := true; ; {
 		head := Cursor{l.log, q.tail.headOf(l)} // a later snapshot has everything up to it
-		p, err := q.readPage(ctx, l, in.Namespace, s.ns.id, []stay{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
+		p, err := q.readPage(ctx, l, in, s.ns.id, []stay{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
 		if err != nil {
 			return Batch{Cursor: s.cursor}, err
 		}

@@ -90,7 +90,7 @@ func (h *handler) store(work context.Context, sql string, j *job, args ...any) (
 		var tag pgconn.CommandTag
 		err := h.registered(ctx, func(r *registration) (err error) {
 			all := append([]any{r.id, r.lineage.generation, int64(j.event.Offset), j.claim}, args...)
-			tag, err = h.q.db.work.Exec(ctx, sql, all...)
+			tag, err = h.q.db.work.pool.Exec(ctx, sql, all...)
 			return err
 		})
 		if err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // page is what one read of the log returns, in one snapshot.
@@ -31,26 +32,32 @@ SELECT *
 
 // readPage reads the events of stays after an offset up to another, at most limit.
 // ErrDeleted says that the namespace's id is outdated; an error for isOutdated that all ids are.
-func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
+func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
 	names, since, until := make([]string, len(stays)), make([]int64, len(stays)), make([]int64, len(stays))
 	for i, s := range stays {
 		names[i], since[i], until[i] = s.room.name, int64(s.since), int64(s.until)
 	}
-	start := time.Now()
-	p, err := scanCarefully(func(careful bool) (pgx.Rows, error) {
-		return q.db.read.Query(ctx, pageSQL, l.generation, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch, careful)
+	var p page
+	var took time.Duration
+	err := q.db.read.use(ctx, in.Namespace, in.Client, long, func(db *pgxpool.Pool) (err error) {
+		start := time.Now()
+		defer func() { took = time.Since(start) }()
+		p, err = scanCarefully(func(careful bool) (pgx.Rows, error) {
+			return db.Query(ctx, pageSQL, l.generation, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch, careful)
+		})
+		return err
 	})
 	if err != nil {
 		return page{}, unavailable(caller, "read a page", err)
 	}
 	if p.log == "" {
-		q.ids.forget(in, ns)
+		q.ids.forget(in.Namespace, ns)
 		return page{}, ErrDeleted
 	}
 	p.lineage = l
-	q.metrics.pageRead(len(p.events), time.Since(start))
+	q.metrics.pageRead(len(p.events), took)
 	q.faults.look(p.events)
 	return p, nil
 }

@@ -25,10 +25,10 @@ type pools struct {
 	// acknowledgements, members, presence, the follower, the registry.
 	write *pgxpool.Pool
 	// read is for what requests read: clients that catch up, above all.
-	read *pgxpool.Pool
+	read shared
 	// work is for what may wait for a row's lock or take long: replies, handlers,
-	// new clients, changes of the registry, retention.
-	work *pgxpool.Pool
+	// new clients, changes of the registry, retention. Requests take turns.
+	work shared
 	// listen is the connection that waits for notifications; nil: prepared later.
 	listen *pgx.ConnConfig
 }
@@ -64,17 +64,18 @@ func openPools(ctx context.Context, o Options) (p pools, err error) {
 	for _, pool := range []struct {
 		into  **pgxpool.Pool
 		conns int
-	}{{&p.append, n.append}, {&p.write, n.write}, {&p.read, n.read}, {&p.work, n.work}} {
+	}{{&p.append, n.append}, {&p.write, n.write}, {&p.read.pool, n.read}, {&p.work.pool, n.work}} {
 		if *pool.into, err = newPool(ctx, c, pool.conns); err != nil {
 			p.close()
 			return p, err
 		}
 	}
+	p.read.turns, p.work.turns = newTurns(n.read), newTurns(n.work)
 	return p, nil
 }
 
 func (p pools) close() {
-	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read, p.work} {
+	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read.pool, p.work.pool} {
 		if pool != nil {
 			pool.Close()
 		}
@@ -83,7 +84,7 @@ func (p pools) close() {
 
 // reset has all look for the primary again.
 func (p pools) reset() {
-	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read, p.work} {
+	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read.pool, p.work.pool} {
 		pool.Reset()
 	}
 }

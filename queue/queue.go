@@ -59,7 +59,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work), renewing: make(chan struct{}, 1)}
+	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work.pool), renewing: make(chan struct{}, 1)}
 	q.lineage.Store(lineage)
 	q.metrics = newMetrics(q, o.Registerer)
 	q.faults = newFaults(o.Logger, q.metrics)

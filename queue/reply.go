@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Reply is an answer to an event that wants one.
@@ -59,7 +60,9 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 		if err != nil {
 			return err
 		}
-		return q.db.read.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name, l.generation).Scan(&rooms, &addressed, &excepted)
+		return q.db.read.use(ctx, r.Namespace, r.From, brief, func(db *pgxpool.Pool) error {
+			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name, l.generation).Scan(&rooms, &addressed, &excepted)
+		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNoAsk
@@ -94,7 +97,9 @@ func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, e
 	}
 	var result string
 	err = repeat(ctx, func() error {
-		return q.db.work.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.binary, replyData(r)).Scan(&result)
+		return q.db.work.use(ctx, r.Namespace, r.From, long, func(db *pgxpool.Pool) error {
+			return db.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.binary, replyData(r)).Scan(&result)
+		})
 	})
 	if err != nil {
 		return false, unavailable(ctx, "reply", err)

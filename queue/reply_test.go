@@ -153,6 +153,53 @@ func TestWhoIsExpected(t *testing.T) {
 	same(t, "nobody is expected", awaiting(t, q, ask(t, q, "nowhere", 0), long)())
 }
 
+// Asks of one call that are for the same clients cost as one: who is expected is found and
+// stored once, and each ask is complete by itself.
+func TestAsksForTheSameClientsShareTheirAudience(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	online(t, q, "alice", "bob", "carol")
+	for _, name := range []string{"bob", "carol"} {
+		member(t, dsn, name, "lobby", 0, 0)
+	}
+	var emits []queue.Emit
+	for i := range 90 {
+		e := emit("lobby", "%d", i)
+		e.Reply = queue.Ask{Timeout: time.Minute}
+		switch i % 3 {
+		case 1:
+			e.Except = []queue.Room{room("@bob")}
+		case 2:
+			e.Reply.Count = 1
+		}
+		emits = append(emits, e)
+	}
+	results := must[[]queue.Result](t)(q.Append(t.Context(), emits))
+	for _, r := range q.AppendEach(t.Context(), emits) {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	var asks, audiences int
+	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT (SELECT count(*) FROM culvert.asks), (SELECT count(*) FROM culvert.audiences)`).Scan(&asks, &audiences); err != nil {
+		t.Fatal(err)
+	}
+	if asks != 180 || audiences != 4 {
+		t.Errorf("%d asks have %d audiences, want 180 with 2 for each of the calls", asks, audiences)
+	}
+	for i, want := range []int{2, 1, 1} {
+		to := results[87+i].Cursor.Offset
+		wait := awaiting(t, q, to, long)
+		answered(t, q, to, "carol", "1")
+		if want == 2 {
+			answered(t, q, to, "bob", "2")
+		}
+		if got := wait(); len(got) != want {
+			t.Errorf("ask %d: waited for %v, want %d replies", i, got, want)
+		}
+	}
+}
+
 func TestAskARoom(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // resumption is where a subscription begins and what it may see.
@@ -90,19 +91,22 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 	case !in.After.IsZero() || in.Earliest:
 		from = new(Offset)
 	}
-	rows, err := q.db.read.Query(ctx, resumeSQL, readMode(q.db.read), id, in.Client.name, int64(at.Offset), from, l.generation)
-	if err != nil {
-		return found, err
-	}
-	var (
-		room         *string
-		since, until *Offset
-	)
-	_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until}, func() error {
-		if room != nil {
-			found.stays = append(found.stays, stay{Room{*room}, *since, *cmp.Or(until, &forevermore)})
+	err = q.db.read.use(ctx, in.Namespace, in.Client, brief, func(db *pgxpool.Pool) error {
+		rows, err := db.Query(ctx, resumeSQL, readMode(db), id, in.Client.name, int64(at.Offset), from, l.generation)
+		if err != nil {
+			return err
 		}
-		return nil
+		var (
+			room         *string
+			since, until *Offset
+		)
+		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until}, func() error {
+			if room != nil {
+				found.stays = append(found.stays, stay{Room{*room}, *since, *cmp.Or(until, &forevermore)})
+			}
+			return nil
+		})
+		return err
 	})
 	found.head = max(found.head, min(at.Offset, q.tail.headOf(l)))
 	return found, err
@@ -117,8 +121,10 @@ SELECT l.id, greatest(l.floor, n.floor)
  WHERE culvert.check_ids($2)`
 
 // earliest is the position before the oldest retained event of a namespace.
-func (q *Queue) earliest(ctx context.Context, l *lineage, ns int32) (c Cursor, err error) {
-	err = q.db.read.QueryRow(ctx, earliestSQL, ns, l.generation).Scan(&c.Log, &c.Offset)
+func (q *Queue) earliest(ctx context.Context, l *lineage, in Interest, ns int32) (c Cursor, err error) {
+	err = q.db.read.use(ctx, in.Namespace, in.Client, brief, func(db *pgxpool.Pool) error {
+		return db.QueryRow(ctx, earliestSQL, ns, l.generation).Scan(&c.Log, &c.Offset)
+	})
 	return c, err
 }
 
@@ -129,10 +135,12 @@ SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset
 
 // headNow is the head as Postgres has it, where Head is this instance's view, and the
 // lineage it is of.
-func (q *Queue) headNow(ctx context.Context) (l *lineage, head Offset, err error) {
+func (q *Queue) headNow(ctx context.Context, ns Namespace, c Client) (l *lineage, head Offset, err error) {
 	err = q.withIDs(ctx, func(now *lineage) error {
 		l = now
-		return q.db.read.QueryRow(ctx, headSQL, readMode(q.db.read), int64(q.tail.position().Offset), l.generation).Scan(&head)
+		return q.db.read.use(ctx, ns, c, brief, func(db *pgxpool.Pool) error {
+			return db.QueryRow(ctx, headSQL, readMode(db), int64(q.tail.position().Offset), l.generation).Scan(&head)
+		})
 	})
 	if err == nil {
 		head = max(head, q.tail.headOf(l))
@@ -154,7 +162,10 @@ func (q *Queue) makeClient(ctx context.Context, in Interest, start Cursor) error
 	err := q.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, in.Namespace)
 		if err == nil {
-			_, err = q.db.work.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset), l.generation)
+			err = q.db.work.use(ctx, in.Namespace, in.Client, brief, func(db *pgxpool.Pool) error {
+				_, err := db.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset), l.generation)
+				return err
+			})
 		}
 		return err
 	})

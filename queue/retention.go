@@ -78,6 +78,19 @@ DELETE FROM culvert.asks a
  USING old
  WHERE a."offset" = old."offset"`
 
+// An audience goes when the last of its asks may.
+const forgetAudiencesSQL = `
+WITH old AS MATERIALIZED (
+     SELECT u."offset"
+       FROM culvert.audiences u
+      WHERE u.until < clock_timestamp() - interval '1 day'
+      ORDER BY u.until
+      LIMIT $1
+        FOR UPDATE OF u SKIP LOCKED)
+DELETE FROM culvert.audiences u
+ USING old
+ WHERE u."offset" = old."offset"`
+
 // A stay that is over explains a gap to a client that has not come past it.
 const forgetStaysSQL = `
 WITH old AS MATERIALIZED (
@@ -97,11 +110,11 @@ DELETE FROM culvert.memberships m
 // old asks.
 func (q *Queue) retainOnce(ctx context.Context) error {
 	var open int
-	if err := q.db.work.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
+	if err := q.db.work.pool.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
 		return unavailable(ctx, "roll", err)
 	}
 	var dropped *int
-	if err := q.db.work.QueryRow(ctx, pruneSQL, q.o.Retention, q.o.RetentionEvents).Scan(&dropped); err != nil {
+	if err := q.db.work.pool.QueryRow(ctx, pruneSQL, q.o.Retention, q.o.RetentionEvents).Scan(&dropped); err != nil {
 		return unavailable(ctx, "prune", err)
 	}
 	if dropped != nil {
@@ -112,7 +125,7 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 		}
 	}
 	var raised int
-	if err := q.db.work.QueryRow(ctx, expireEventsSQL, q.o.Retention).Scan(&raised); err != nil {
+	if err := q.db.work.pool.QueryRow(ctx, expireEventsSQL, q.o.Retention).Scan(&raised); err != nil {
 		return unavailable(ctx, "expire", err)
 	}
 	if raised > 0 {
@@ -125,7 +138,7 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 	if err := q.sweep(ctx); err != nil {
 		return err
 	}
-	for _, sql := range []string{forgetKeysSQL, forgetAsksSQL} {
+	for _, sql := range []string{forgetKeysSQL, forgetAsksSQL, forgetAudiencesSQL} {
 		if err := q.forget(ctx, sql); err != nil {
 			return err
 		}
@@ -138,7 +151,7 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 func (q *Queue) forget(ctx context.Context, sql string) error {
 	const atOnce = 10_000
 	for {
-		tag, err := q.db.work.Exec(ctx, sql, atOnce)
+		tag, err := q.db.work.pool.Exec(ctx, sql, atOnce)
 		if err != nil {
 			return unavailable(ctx, "forget", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Member is a client in a room.
@@ -53,15 +54,17 @@ func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client,
 		if err != nil {
 			return err
 		}
-		rows, err := q.db.read.Query(ctx, sql, id, r.name, after.name, limit, l.generation)
-		if err != nil {
+		return q.db.read.use(ctx, ns, Client{}, long, func(db *pgxpool.Pool) error {
+			rows, err := db.Query(ctx, sql, id, r.name, after.name, limit, l.generation)
+			if err != nil {
+				return err
+			}
+			members, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (m Member, err error) {
+				err = row.Scan(&m.Client.name, &m.Online, &m.Since.Offset, &m.Since.Log)
+				return m, err
+			})
 			return err
-		}
-		members, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (m Member, err error) {
-			err = row.Scan(&m.Client.name, &m.Online, &m.Since.Offset, &m.Since.Log)
-			return m, err
 		})
-		return err
 	})
 	return members, unavailable(ctx, "members", err)
 }
@@ -97,15 +100,17 @@ func (q *Queue) Rooms(ctx context.Context, ns Namespace, after Room, limit int) 
 		if err != nil {
 			return err
 		}
-		rows, err := q.db.read.Query(ctx, roomsSQL, readMode(q.db.read), id, after.name, limit, l.generation)
-		if err != nil {
+		return q.db.read.use(ctx, ns, Client{}, long, func(db *pgxpool.Pool) error {
+			rows, err := db.Query(ctx, roomsSQL, readMode(db), id, after.name, limit, l.generation)
+			if err != nil {
+				return err
+			}
+			states, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s RoomState, err error) {
+				err = row.Scan(&s.Room.name, &s.Members, &s.Last)
+				return s, err
+			})
 			return err
-		}
-		states, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s RoomState, err error) {
-			err = row.Scan(&s.Room.name, &s.Members, &s.Last)
-			return s, err
 		})
-		return err
 	})
 	return states, unavailable(ctx, "rooms", err)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // ClientState is what is known of a client.
@@ -71,8 +72,10 @@ func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client) (Client
 		if err != nil {
 			return err
 		}
-		return q.db.read.QueryRow(ctx, stateSQL, readMode(q.db.read), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset, l.generation).
-			Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
+		return q.db.read.use(ctx, ns, c, long, func(db *pgxpool.Pool) error {
+			return db.QueryRow(ctx, stateSQL, readMode(db), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset, l.generation).
+				Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
+		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ClientState{}, ErrNotFound

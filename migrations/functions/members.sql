@@ -7,7 +7,8 @@
 --
 -- holds[i] is the offset from which change i holds: of the earlier change where
 -- there was nothing to do, 0 for a client or room nobody knows, and -1 for a join
--- that would put the client into more than max_rooms[i] rooms (0: any number).
+-- that would put the client into more than max_rooms[i] rooms, or beyond ten times as
+-- many with those it left that are still kept (0: any number).
 -- moved[i] tells which ones were entered into the log.
 --
 -- When generation is not the log's any more, ns may be wrong: nothing is changed,
@@ -100,8 +101,12 @@ BEGIN
                 holds[i] := p;
                 CONTINUE;
             END IF;
-            IF max_rooms[i] > 0 AND max_rooms[i] <= (
-               SELECT count(*) FROM culvert.memberships m WHERE m.client_id = c AND m.until IS NULL) THEN
+            -- Every read of the client looks at the rooms it left, too, until retention or its
+            -- acknowledgements have passed them: there may be nine of them for each it may be in.
+            IF max_rooms[i] > 0 AND (
+               SELECT count(*) FILTER (WHERE m.until IS NULL) >= max_rooms[i] OR count(*) >= 10 * max_rooms[i]
+                 FROM culvert.memberships m
+                WHERE m.client_id = c) THEN
                 holds[i] := -1;
                 CONTINUE;
             END IF;

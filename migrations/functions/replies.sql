@@ -1,14 +1,17 @@
 -- Replies: what an event's emitter asked for, and what came.
 
--- ask stores the asks of one append, with the offset its events are counted from.
+-- ask stores the asks of one append, with the offset its events are counted from, and
+-- who is to reply to them.
 CREATE OR REPLACE FUNCTION culvert.ask(base bigint, at timestamptz, asks json) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
-    INSERT INTO culvert.asks ("offset", namespace_id, sender, rooms, except_, until, expected, wanted)
-    SELECT base + a.pos, a.ns, a.sender, a.rooms, a.except_, at + a.ms * interval '1 millisecond', a.expected,
-           coalesce(a.count, cardinality(a.expected))
-      FROM json_to_recordset(asks)
-           AS a (pos integer, ns integer, sender text, rooms text[], except_ text[], ms integer, expected text[], count integer);
+    INSERT INTO culvert.audiences ("offset", namespace_id, until, parties)
+    SELECT base + u.pos, u.ns, at + u.ms * interval '1 millisecond', coalesce(u.parties, '{}')
+      FROM json_to_recordset(asks -> 'audiences') AS u (pos integer, ns integer, ms integer, parties text[]);
+    INSERT INTO culvert.asks ("offset", namespace_id, sender, rooms, except_, until, audience, wanted)
+    SELECT base + a.pos, a.ns, a.sender, a.rooms, a.except_, at + a.ms * interval '1 millisecond', base + a.audience, a.wanted
+      FROM json_to_recordset(asks -> 'asks')
+           AS a (pos integer, ns integer, sender text, rooms text[], except_ text[], ms integer, audience integer, wanted integer);
 END;
 
 -- reply stores one reply, unless it may not be, and stages the event that tells
@@ -32,12 +35,14 @@ BEGIN
     IF EXISTS (SELECT FROM culvert.replies r WHERE r."offset" = ask AND r.party = party) THEN
         RETURN 'again';
     END IF;
-    IF a.until <= clock_timestamp() OR a.expected IS NULL AND a.counted >= a.wanted THEN
+    IF a.until <= clock_timestamp() OR a.audience IS NULL AND a.expected IS NULL AND a.counted >= a.wanted THEN
         RETURN 'closed';
     END IF;
     INSERT INTO culvert.replies ("offset", party, is_binary, data) VALUES (ask, party, is_binary, data);
     UPDATE culvert.asks k SET counted = k.counted + 1
-     WHERE k."offset" = ask AND (a.expected IS NULL OR party = ANY (a.expected));
+     WHERE k."offset" = ask
+       AND CASE WHEN a.audience IS NULL THEN a.expected IS NULL OR party = ANY (a.expected)
+           ELSE EXISTS (SELECT FROM culvert.audiences u WHERE u."offset" = a.audience AND party = ANY (u.parties)) END;
     INSERT INTO culvert.staged (namespace, rooms, event, data, sender)
     VALUES (ns, ARRAY[coalesce('@' || a.sender, E'\x01replies')], 'culvert:reply', event_data, sender);
     RETURN 'stored';

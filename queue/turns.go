@@ -1,0 +1,305 @@
+package queue
+
+import (
+	"container/heap"
+	"container/list"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// shared is a pool whose connections requests take in turns.
+type shared struct {
+	pool  *pgxpool.Pool
+	turns *turns
+}
+
+// use calls f, which uses one connection of the pool, when it is the caller's turn: that of
+// the client ctx is for (see For), or else of c. Errors: ctx's, and f's.
+func (s shared) use(ctx context.Context, ns Namespace, c Client, k kind, f func(db *pgxpool.Pool) error) error {
+	if by, ok := ctx.Value(forKey{}).(Client); ok {
+		c = by
+	}
+	done, err := s.turns.take(ctx, ns.name, c.name, k)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return f(s.pool)
+}
+
+// For says for which client something is read: the connections to Postgres are shared
+// out fairly among those who wait for one, by namespace and then by client. Without it
+// that is the client of a call that names one; the backends of a namespace count as one client.
+func For(ctx context.Context, c Client) context.Context { return context.WithValue(ctx, forKey{}, c) }
+
+type forKey struct{}
+
+// kind is how long a read may be expected to take.
+type kind int
+
+const (
+	brief kind = iota // where a subscription begins, the state of one thing: a few rows
+	long              // a page of events, a list: as much as was asked for
+	kinds
+)
+
+// turns share a few connections among all who wait for one: first by namespace, and within
+// each by client. Next is who has had the least of the database's time among those that
+// wait now, so that one who asks for much is served in what the others leave. Reads of one
+// kind never take all connections while the other kind waits, where there is more than one.
+//
+// It is start-time fair queueing (Goyal, Vin, Cheng, 1996) in two levels.
+type turns struct {
+	mu      sync.Mutex
+	conns   int
+	running [kinds]int
+	lines   [kinds]line
+	last    kind // that got a connection
+}
+
+func newTurns(conns int) *turns { return &turns{conns: conns} }
+
+// ticket is of one that waits for a connection, or has one.
+type ticket struct {
+	space, client *flow
+	place         *list.Element // nil: it has its connection
+	ready         chan struct{}
+	since         time.Time
+}
+
+// leastTurn is what a turn is charged when it begins; the rest follows at its end.
+const leastTurn = time.Millisecond
+
+// take waits for a turn. done must be called once, unless there is an error.
+func (t *turns) take(ctx context.Context, ns, client string, k kind) (done func(), err error) {
+	w := &ticket{ready: make(chan struct{})}
+	t.mu.Lock()
+	t.lines[k].push(w, ns, client)
+	t.serve()
+	t.mu.Unlock()
+	select {
+	case <-w.ready:
+		return func() { t.end(w, k) }, nil
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	waits := w.place != nil
+	if waits {
+		t.lines[k].remove(w)
+	}
+	t.mu.Unlock()
+	if !waits {
+		t.end(w, k)
+	}
+	return nil, ctx.Err()
+}
+
+// waiting is how many wait.
+func (t *turns) waiting() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lines[brief].waiting + t.lines[long].waiting
+}
+
+func (t *turns) end(w *ticket, k kind) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running[k]--
+	t.lines[k].charge(w, time.Since(w.since)-leastTurn)
+	if t.running[k] == 0 && t.lines[k].waiting == 0 {
+		t.lines[k] = line{} // what was spent counts among those who compete, and nobody does
+	}
+	t.serve()
+}
+
+// serve gives out the free connections. The caller holds mu.
+func (t *turns) serve() {
+	for t.running[brief]+t.running[long] < t.conns {
+		k, ok := t.next()
+		if !ok {
+			return
+		}
+		t.running[k]++
+		t.last = k
+		t.lines[k].pop()
+	}
+}
+
+// next is the kind whose turn it is.
+func (t *turns) next() (k kind, ok bool) {
+	switch {
+	case t.lines[brief].waiting == 0:
+		k = long
+	case t.lines[long].waiting == 0:
+		k = brief
+	case t.running[brief] != t.running[long]:
+		k = brief
+		if t.running[brief] > t.running[long] {
+			k = long
+		}
+	default:
+		k = kinds - 1 - t.last
+	}
+	// A connection is kept for what is brief also while none of it waits: a long
+	// read cannot be stopped when it comes.
+	if k == long && t.conns > 1 && t.running[long] == t.conns-1 {
+		return k, false
+	}
+	return k, t.lines[k].waiting > 0
+}
+
+// line is who waits for one kind, by namespace and client.
+type line struct {
+	waiting int
+	spaces  flows
+}
+
+func (l *line) push(w *ticket, ns, client string) {
+	l.waiting++
+	w.space = l.spaces.get(ns)
+	if w.space.clients == nil {
+		w.space.clients = &flows{}
+	}
+	w.client = w.space.clients.get(client)
+	w.place = w.client.turns.PushBack(w)
+	w.space.waiting++
+	w.client.waiting++
+	w.space.clients.enter(w.client)
+	l.spaces.enter(w.space)
+}
+
+// pop gives the next its connection.
+func (l *line) pop() {
+	s := l.spaces.ready[0]
+	c := s.clients.ready[0]
+	l.spaces.now, s.clients.now = s.spent, c.spent
+	w := c.turns.Front().Value.(*ticket) //nolint:forcetypeassert // nothing else is put there
+	l.remove(w)
+	s.running++
+	c.running++
+	l.spaces.spend(s, leastTurn)
+	s.clients.spend(c, leastTurn)
+	w.since = time.Now()
+	close(w.ready)
+}
+
+// remove takes one out that waits.
+func (l *line) remove(w *ticket) {
+	l.waiting--
+	w.client.turns.Remove(w.place)
+	w.place = nil
+	w.client.waiting--
+	w.space.waiting--
+	w.space.clients.leave(w.client)
+	l.spaces.leave(w.space)
+}
+
+func (l *line) charge(w *ticket, d time.Duration) {
+	now := time.Now()
+	for _, f := range []*flow{w.client, w.space} {
+		f.running--
+		f.left = now
+	}
+	w.space.clients.spend(w.client, d)
+	l.spaces.spend(w.space, d)
+	if w.space.idle() {
+		w.space.clients = nil
+	}
+}
+
+// flow is a namespace or a client and the time it has had, never less than those had
+// it competes with: who was away has saved up nothing.
+type flow struct {
+	key     string
+	spent   time.Duration
+	waiting int
+	running int
+	left    time.Time // its last turn ended
+	index   int       // in flows.ready; of no meaning when nothing waits
+
+	turns   list.List // of a client
+	clients *flows    // of a namespace
+}
+
+// flows are those that compete with each other.
+type flows struct {
+	all   map[string]*flow
+	ready ready
+	now   time.Duration // what the one served last had spent when it was
+	sweep int           // how many of all there may be until the idle ones are forgotten
+}
+
+func (f *flows) get(key string) *flow {
+	if have := f.all[key]; have != nil {
+		return have
+	}
+	if len(f.all) >= f.sweep {
+		for k, old := range f.all {
+			if old.idle() && (old.spent <= f.now || time.Since(old.left) > forgiven) {
+				delete(f.all, k)
+			}
+		}
+		f.sweep = max(64, 2*len(f.all))
+	}
+	if f.all == nil {
+		f.all = map[string]*flow{}
+	}
+	n := &flow{key: key}
+	f.all[key] = n
+	return n
+}
+
+// forgiven is how long after its last turn the time it had is held against anybody.
+const forgiven = 10 * time.Second
+
+func (f *flow) idle() bool { return f.waiting == 0 && f.running == 0 }
+
+// enter has one wait whose first turn came.
+func (f *flows) enter(one *flow) {
+	if one.waiting == 1 {
+		one.spent = max(one.spent, f.now)
+		heap.Push(&f.ready, one)
+	}
+}
+
+// leave ends the wait of one whose last turn went.
+func (f *flows) leave(one *flow) {
+	if one.waiting == 0 {
+		heap.Remove(&f.ready, one.index)
+	}
+}
+
+func (f *flows) spend(one *flow, d time.Duration) {
+	one.spent += d
+	if one.waiting > 0 {
+		heap.Fix(&f.ready, one.index)
+	}
+}
+
+// ready has who has spent least in front.
+type ready []*flow
+
+func (r ready) Len() int           { return len(r) }
+func (r ready) Less(i, j int) bool { return r[i].spent < r[j].spent }
+func (r ready) Swap(i, j int) {
+	r[i], r[j] = r[j], r[i]
+	r[i].index, r[j].index = i, j
+}
+
+func (r *ready) Push(x any) {
+	f := x.(*flow) //nolint:forcetypeassert // nothing else is put there
+	f.index = len(*r)
+	*r = append(*r, f)
+}
+
+func (r *ready) Pop() any {
+	old := *r
+	n := len(old)
+	last := old[n-1]
+	old[n-1] = nil
+	*r = old[:n-1]
+	return last
+}

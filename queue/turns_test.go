@@ -1,0 +1,163 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// asked has n goroutines of a client wait for a turn, each to use it for d, and
+// reports every end to ends. It returns once all wait or run.
+func asked(t *testing.T, turns *turns, ends chan<- string, ns, client string, k kind, n int, d time.Duration) {
+	t.Helper()
+	for range n {
+		go func() {
+			done, err := turns.take(t.Context(), ns, client, k)
+			if err != nil {
+				return
+			}
+			time.Sleep(d)
+			ends <- ns + "/" + client
+			done()
+		}()
+	}
+	synctest.Wait()
+}
+
+func drain(ends <-chan string, n int) (order []string) {
+	for range n {
+		order = append(order, <-ends)
+	}
+	return order
+}
+
+// Of those that wait, the namespace with the least time comes first, and within it the
+// client with the least: however many wait for the others, and however long they take.
+func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns, ends := newTurns(1), make(chan string, 1000)
+		asked(t, turns, ends, "busy", "greedy", long, 300, 100*time.Millisecond)
+		asked(t, turns, ends, "busy", "modest", long, 2, 10*time.Millisecond)
+		asked(t, turns, ends, "quiet", "victim", long, 3, 10*time.Millisecond)
+		order := drain(ends, 7)
+		// The one that runs ends first. The three of the quiet namespace take less than the
+		// 100 ms that it had by then; the modest client comes before the greedy one's next.
+		want := []string{"busy/greedy", "quiet/victim", "quiet/victim", "quiet/victim", "busy/modest", "busy/modest", "busy/greedy"}
+		if !slices.Equal(order, want) {
+			t.Errorf("served in the order %v, want %v", order, want)
+		}
+		drain(ends, 298)
+		synctest.Wait()
+		if n := turns.waiting(); n != 0 || len(turns.lines[long].spaces.all) != 0 {
+			t.Errorf("%d wait and %d namespaces are remembered when all is done", n, len(turns.lines[long].spaces.all))
+		}
+	})
+}
+
+// Who was away has saved up nothing: it does not shut the others out when it comes.
+func TestTurnsAreNotSavedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns, ends := newTurns(1), make(chan string, 1000)
+		asked(t, turns, ends, "first", "c", long, 100, 10*time.Millisecond)
+		time.Sleep(505 * time.Millisecond)
+		drain(ends, 50)
+		asked(t, turns, ends, "second", "c", long, 50, 10*time.Millisecond)
+		order := drain(ends, 21)
+		if n := len(slices.DeleteFunc(order, func(s string) bool { return s != "first/c" })); n < 9 || n > 12 {
+			t.Errorf("%d of 21 turns went to the one that was there before, want about half", n)
+		}
+		drain(ends, 79)
+	})
+}
+
+// A kind of reads does not take all connections from the other, however many wait.
+func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
+	for _, conns := range []int{1, 2, 3} {
+		for _, flood := range []kind{brief, long} {
+			t.Run(fmt.Sprintf("%d connections, flood %d", conns, flood), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					turns, ends := newTurns(conns), make(chan string, 1000)
+					asked(t, turns, ends, "n", "flood", flood, 200, 100*time.Millisecond)
+					if got, most := turns.running[flood], conns; flood == long && conns > 1 && got != most-1 {
+						t.Errorf("%d long reads run on %d connections, want one less", got, most)
+					}
+					start := time.Now()
+					asked(t, turns, ends, "n", "other", kinds-1-flood, 1, time.Millisecond)
+					for o := range ends {
+						if o == "n/other" {
+							break
+						}
+					}
+					if took := time.Since(start); took > 101*time.Millisecond {
+						t.Errorf("the other kind waited %v, want no longer than one read of the flood", took)
+					}
+					drain(ends, 200-(200-turns.waiting()-turns.running[flood]))
+				})
+			})
+		}
+	}
+}
+
+// Who gives up does not hold a place, nor a connection it was given at that moment.
+func TestTurnsThatAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1)
+		for range 1000 {
+			first, err := turns.take(t.Context(), "n", "first", brief)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			over := make(chan error)
+			go func() {
+				done, err := turns.take(ctx, "n", "second", brief)
+				if err == nil {
+					done()
+				}
+				over <- err
+			}()
+			synctest.Wait()
+			go cancel()
+			go first()
+			if err := <-over; err != nil && !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if turns.running[brief] != 0 || turns.waiting() != 0 {
+			t.Errorf("%d run and %d wait when all is done", turns.running[brief], turns.waiting())
+		}
+	})
+}
+
+// What is remembered of namespaces and clients does not grow while there are always some that wait.
+func TestTurnsForgetWhoIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1)
+		next, err := turns.take(t.Context(), "n0", "c", long)
+		if err != nil {
+			t.Fatal(err)
+		}
+		most := 0
+		for i := 1; i < 5000; i++ {
+			got := make(chan func())
+			go func() {
+				done, _ := turns.take(t.Context(), fmt.Sprint("n", i), "c", long)
+				got <- done
+			}()
+			synctest.Wait()
+			time.Sleep(100 * time.Millisecond)
+			next()
+			next = <-got
+			most = max(most, len(turns.lines[long].spaces.all))
+		}
+		next()
+		if most > 500 {
+			t.Errorf("up to %d namespaces were remembered, though two at a time had a turn", most)
+		}
+	})
+}
