@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,7 +16,8 @@ type page struct {
 	floor  Offset // every offset up to it is gone from the log
 	pruned Offset // of these, the last one of the rooms asked for
 	events []*Event
-	bytes  int // of their data
+	bytes  int      // of their data
+	bare   []*Event // those among them whose data stands elsewhere; see bodies.go
 	// counter is the newest position of the log.
 	counter Offset
 	lineage *lineage // of the ids it was read with; culvert.follow's has none
@@ -51,6 +53,9 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns in
 		return page{}, ErrDeleted
 	}
 	p.lineage = l
+	if err := q.fill(ctx, l, &p); err != nil {
+		return page{}, unavailable(caller, "read a page", err)
+	}
 	q.metrics.pageRead(len(p.events), time.Since(start))
 	q.faults.look(p.events)
 	return p, nil
@@ -87,7 +92,9 @@ func scanPage(rows pgx.Rows) (page, error) {
 			before = p.events[n-1]
 		}
 		r.decode(e, p.log, namespace, before)
-		p.events = append(p.events, e)
+		if p.events = append(p.events, e); errors.Is(e.fault, errNoData) {
+			p.bare = append(p.bare, e)
+		}
 		p.bytes += len(r.data) // as Postgres counted it
 	}
 	return p, rows.Err()
@@ -126,6 +133,10 @@ func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
 	e.Except = exceptOf(r.except)
 	if r.at.InfinityModifier != pgtype.Finite {
 		e.At = time.Time{}
+	}
+	if r.data == nil {
+		e.borrow(before)
+		return
 	}
 	if e.fault = e.check(before, r.data, r.except); e.fault != nil {
 		e.Data = ""

@@ -46,13 +46,21 @@ BEGIN
     END IF;
     last := coalesce(last, start);
     INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
-    SELECT DISTINCT ON (e."offset") h.id, e."offset", r.name, e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.reply_until
-      FROM culvert.events e
-      JOIN culvert.rooms r ON r.id = e.room_id
-     WHERE e."offset" > start AND e."offset" <= last
-       AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
-       AND culvert.handles(h.pattern, e.event)
-     ORDER BY e."offset", r.name COLLATE "C";
+    SELECT j.handler, j."offset", j.name, j.at, j.is_binary, j.event, j.sender,
+           CASE WHEN j.data IS NULL THEN b.except_ ELSE j.except_ END, coalesce(j.data, b.data, ''), j.reply_until
+      FROM (SELECT DISTINCT ON (e."offset") h.id AS handler, e.*, r.name
+              FROM culvert.events e
+              JOIN culvert.rooms r ON r.id = e.room_id
+             WHERE e."offset" > start AND e."offset" <= last
+               AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
+               AND culvert.handles(h.pattern, e.event)
+             ORDER BY e."offset", r.name COLLATE "C") j
+      LEFT JOIN LATERAL ( -- long data stands with one of the rooms
+           SELECT f.data, f.except_
+             FROM culvert.events f
+            WHERE j.data IS NULL AND f."offset" = j."offset" AND f."offset" > start AND f."offset" <= last AND f.data IS NOT NULL
+            ORDER BY f."offset", f.room_id
+            LIMIT 1) b ON true;
     GET DIAGNOSTICS moved = ROW_COUNT;
 
     -- Last, because no slice can be dropped any more: this transaction has them locked.

@@ -15,8 +15,8 @@
 
 -- follow returns up to rows_ rows and about bytes_ bytes of all that comes after
 -- an offset, at least one row, with NULL for the event when there is none. An
--- event in several rooms is several rows; the limit on bytes does not split them,
--- the one on rows may.
+-- event in several rooms is several rows, of which the first has its data; the limit on
+-- bytes does not split them, the one on rows may.
 CREATE OR REPLACE FUNCTION culvert.follow(ids bigint, after bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
@@ -55,7 +55,7 @@ $$;
 -- from what was asked for, 0 for none; the others have only what is theirs, with the
 -- room in place. All is read in one snapshot. An event addressed to several of the rooms
 -- comes once, for the one whose name comes first. Data past the limit on bytes is not
--- fetched: its length is known without it.
+-- fetched: its length is known without it. Where data is NULL, culvert.bodies has it.
 CREATE OR REPLACE FUNCTION culvert.page(ids bigint, namespace_id integer, rooms text[], since bigint[], until bigint[],
                              after bigint, upto bigint, rows_ integer, bytes_ bigint)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
@@ -85,7 +85,7 @@ BEGIN
      WHERE culvert.check_ids(ids)
      UNION ALL
     SELECT NULL, NULL, e."offset", e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.name, NULL, e.reply_until, NULL
-      FROM (SELECT *, sum(octet_length(next.data)) OVER (
+      FROM (SELECT *, sum(coalesce(next.elsewhere, octet_length(next.data))) OVER (
                    ORDER BY next."offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
               FROM (SELECT DISTINCT ON (e."offset") e.*, r.name
                       FROM culvert.namespaces n
@@ -103,5 +103,33 @@ BEGIN
                      ORDER BY e."offset", r.name COLLATE "C"
                      LIMIT rows_) next) e
      WHERE e.before IS NULL OR e.before < bytes_;
+END
+$$;
+
+-- bodies returns the data and exceptions of events of which culvert.page gave another row,
+-- in the order of their offsets, and the floor: what is missing up to it went with its slice since.
+CREATE OR REPLACE FUNCTION culvert.bodies(ids bigint, offsets bigint[])
+RETURNS TABLE ("offset" bigint, floor bigint, data text, except_ text[])
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    low  bigint := offsets[1]; -- what partitions are opened for
+    high bigint := offsets[cardinality(offsets)];
+BEGIN
+    RETURN QUERY
+    SELECT o.at, l.floor, e.data, e.except_
+      FROM culvert.log l
+     CROSS JOIN unnest(offsets) AS o (at)
+      LEFT JOIN LATERAL (
+           SELECT *
+             FROM culvert.events
+            WHERE events."offset" = o.at AND events."offset" >= low AND events."offset" <= high
+              AND events.data IS NOT NULL
+            ORDER BY events."offset", events.room_id
+            LIMIT 1) e ON true
+     WHERE culvert.check_ids(ids)
+     ORDER BY o.at;
 END
 $$;

@@ -1,0 +1,80 @@
+package queue
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// The data of an event to several rooms stands with one of them, unless it is short: see
+// docs/decisions/022-bytes.md. Whoever reads another row of it finds none in it.
+
+var errNoData = errors.New("data is missing")
+
+// borrow gives an event whose row has no data that of the row before, if that is of the same
+// event. Otherwise it is bare until it is filled.
+func (e *Event) borrow(before *Event) {
+	if before == nil || before.Offset != e.Offset {
+		e.fault = errNoData
+		return
+	}
+	e.Data, e.Except, e.fault = before.Data, before.Except, before.fault
+	if e.fault == nil {
+		e.fault = e.check(before, []byte(`""`), nil) // its room; the rest was checked before
+	}
+}
+
+const bodiesSQL = `
+SELECT *
+  FROM culvert.bodies($1, $2)`
+
+// fill gives the bare events of a page their data. When their slice has gone since the page
+// was read, the page ends before them; the next one tells of the gap.
+func (q *Queue) fill(ctx context.Context, l *lineage, p *page) error {
+	if len(p.bare) == 0 {
+		return nil
+	}
+	offsets := make([]int64, len(p.bare))
+	for i, e := range p.bare {
+		offsets[i] = int64(e.Offset)
+	}
+	rows, err := q.db.read.Query(ctx, bodiesSQL, l.generation, offsets)
+	if err != nil {
+		return err
+	}
+	var offset, floor Offset
+	var data pgtype.DriverBytes
+	var except []pgtype.Text
+	n, gone := 0, false
+	_, err = pgx.ForEachRow(rows, []any{&offset, &floor, &data, &except}, func() error {
+		e := p.bare[n]
+		n++
+		switch {
+		case data != nil:
+			e.Data, e.Except = string(data), exceptOf(except)
+			p.bytes += len(data) // as Postgres counted it
+			if e.fault = e.check(nil, data, except); e.fault != nil {
+				e.Data = ""
+			}
+		case offset <= floor:
+			gone = true
+		}
+		return nil
+	})
+	if gone {
+		p.endBefore(errNoData)
+	}
+	return err
+}
+
+// endBefore cuts the page before the first event with a fault, and has its reader go on there.
+func (p *page) endBefore(fault error) {
+	for i, e := range p.events {
+		if errors.Is(e.fault, fault) {
+			p.events, p.bytes = p.events[:i], max(p.bytes, maxBatch)
+			return
+		}
+	}
+}
