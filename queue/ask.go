@@ -66,7 +66,7 @@ func (q *Queue) expect(caller context.Context, units ...*unit) error {
 	for _, u := range units {
 		for _, names := range u.expected {
 			for _, name := range names {
-				u.bytes += len(name)
+				u.load.bytes += len(name) + nameBytes
 			}
 		}
 	}

@@ -149,9 +149,12 @@ func (a *appender) keep(u *unit) {
 // count adds a unit to the queue's size, or takes it off.
 func (a *appender) count(u *unit, sign int) {
 	a.mu.Lock()
-	a.events += sign * len(u.emits)
-	a.bytes += sign * u.bytes
-	a.mu.Unlock()
+	defer a.mu.Unlock()
+	if sign > 0 {
+		a.quota.add(u.caller, u.load)
+	} else {
+		a.quota.free(u.caller, u.load)
+	}
 }
 
 var errBehindSQL = fmt.Errorf("%w: events that were emitted from SQL before are still being stored", ErrOverloaded)
@@ -224,7 +227,7 @@ func (a *appender) afterStaged(ctx context.Context, ns Namespace) error {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	u := newUnit(nil)
-	u.barrier = []Namespace{ns}
+	u.barrier, u.caller = []Namespace{ns}, caller{space: ns.name}
 	if err := a.submit(u); err != nil {
 		return err
 	}
@@ -235,14 +238,14 @@ func (a *appender) afterStaged(ctx context.Context, ns Namespace) error {
 	return err
 }
 
-// carryBounds are how much of what is staged one append moves: about so many bytes, an event
-// counted once for each of its rooms.
+// carryBounds are how much of what is staged one append moves: about so many bytes, see
+// culvert.weight.
 type carryBounds struct {
 	events int32
 	bytes  int64
 }
 
-var mostCarried = carryBounds{1_000, 8 << 20}
+var mostCarried = carryBounds{1_000, 4 << 20}
 
 // adapt halves the bounds when an append took too long, whatever the reason, and raises them
 // again while there is more to move.
