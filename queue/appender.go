@@ -35,7 +35,7 @@ type appender struct {
 
 // mostAppended is what one append takes, unless one unit is more: so that no emit waits long behind
 // others and a batch stays small beside Postgres' memory.
-var mostAppended = load{events: 2_000, rooms: 5_000, bytes: 4 << 20}
+var mostAppended = load{events: 2_000, rooms: 2_000, bytes: 2 << 20}
 
 func newAppender(q *Queue) *appender {
 	return &appender{
@@ -154,6 +154,9 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 		}
 		t := &turn{}
 		a.store(ctx, append(a.releaseHeld(ctx, t), a.holdBehind(batch)...), t)
+		if a.carry.alone && t.more {
+			a.moveAlone(ctx, t)
+		}
 		found = found || t.moved > 0
 		look = t.more
 	}

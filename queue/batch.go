@@ -236,15 +236,16 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	}
 	defer a.release(conn)
 	a.pid.Store(conn.Conn().PgConn().PID())
+	carried := a.carry.of(b)
 	err = repeat(ctx, func() error {
 		return conn.QueryRow(ctx, appendSQL, a.seen.Load().on(b.lineage),
 			b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
 			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
-			replyMS, asks, b.keyOwn, b.spaces, b.until, a.carry.events, a.carry.bytes).
+			replyMS, asks, b.keyOwn, b.spaces, b.until, carried, a.carry.bytes).
 			Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
 				&r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	})
-	a.carry.adapt(ctx, r, err)
+	a.carry.adapt(ctx, carried, r, err)
 	if isReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}

@@ -204,7 +204,7 @@ func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 // stillWait moves staged events and returns the namespaces in which some are left
 // that come before the first unit held there.
 func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
 	defer cancel()
 	for {
 		b := &batch{lineage: a.q.lineage.Load()}
@@ -212,6 +212,9 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 			b.await(u)
 		}
 		r, err := a.append(ctx, b, t)
+		if err != nil && a.carry.alone && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return b.spaces, nil // the move is tried again with less
+		}
 		if err != nil || r.generation == b.lineage.generation {
 			return r.waits, err
 		}
@@ -236,24 +239,4 @@ func (a *appender) afterStaged(ctx context.Context, ns Namespace) error {
 		return errBehindSQL
 	}
 	return err
-}
-
-// carryBounds are how much of what is staged one append moves: about so many bytes, see
-// culvert.weight.
-type carryBounds struct {
-	events int32
-	bytes  int64
-}
-
-var mostCarried = carryBounds{1_000, 4 << 20}
-
-// adapt halves the bounds when an append took too long, whatever the reason, and raises them
-// again while there is more to move.
-func (c *carryBounds) adapt(ctx context.Context, r appended, err error) {
-	switch {
-	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		*c = carryBounds{max(1, c.events/2), max(1, c.bytes/2)}
-	case err == nil && r.more:
-		*c = carryBounds{min(mostCarried.events, 2*c.events), min(mostCarried.bytes, 2*c.bytes)}
-	}
 }

@@ -253,7 +253,7 @@ CREATE OR REPLACE FUNCTION culvert.append(
     key_owner   text[],     -- a client's name, or "" for the class of backends and SQL
     spaces      text[],     -- the names of the batch's namespaces
     until       xid8[],     -- for each of them
-    carry_rows  integer,    -- bounds of what is moved: see carry
+    carry_rows  integer,    -- bounds of what is moved: see carry; 0 for nothing
     carry_bytes bigint,
     OUT log     text,
     OUT prev    bigint,     -- the head before
@@ -298,7 +298,10 @@ BEGIN
 
     -- Taken before the rows are, so that it is not above one they leave behind.
     xmin := pg_snapshot_xmin(pg_current_snapshot());
-    IF EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen) THEN
+    IF carry_rows = 0 THEN
+        more := EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen);
+        upto := seen;
+    ELSIF EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen) THEN
         SELECT c.moved, c.stored, c.more, c.upto INTO moved, carried, more, upto
           FROM culvert.carry_all(seen, base, l.dedup, l.carrying, least(carry_rows, 1000), carry_bytes) c;
         base := base + carried;
