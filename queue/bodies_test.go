@@ -115,3 +115,35 @@ func TestDataThatIsGone(t *testing.T) {
 		t.Errorf("what retention took is told as %v", *b.Gap)
 	}
 }
+
+// What a handler's dispatch copies at once is bounded by bytes; all of it comes.
+func TestHandlerGetsManyLargeEvents(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	const n = 40 // 10 MiB
+	handled := make(chan *queue.Event, n)
+	if err := q.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+		handled <- e
+		return nil, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, dsn)
+	if _, err := conn.Exec(t.Context(), `BEGIN; SELECT FROM culvert.handlers FOR UPDATE`); err != nil { // nobody dispatches
+		t.Fatal(err)
+	}
+	for range n {
+		appendOne(t, q, emit("lobby", `"%s"`, strings.Repeat("x", queue.MaxData-2)))
+	}
+	var moved int
+	var more bool
+	if err := conn.QueryRow(t.Context(), `SELECT moved, more FROM culvert.dispatch((SELECT id FROM culvert.handlers), 2000)`).Scan(&moved, &more); err != nil || moved > 34 || moved < 30 || !more {
+		t.Errorf("one dispatch copies %d of %d events of 256 KiB, more: %v, %v", moved, n, more, err)
+	}
+	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		receive(t, handled)
+	}
+}

@@ -1,7 +1,7 @@
 -- Handlers: events become jobs.
 
 -- dispatch makes jobs of the events after a handler's position, looking at up to
--- rows_ rows, and moves the position, both or neither. Another instance that does
+-- rows_ rows and about 8 MiB, and moves the position, both or neither. Another instance that does
 -- so at the moment makes it busy. moved is how many jobs were made, more whether
 -- there was more to look at. lost tells of events of the namespace that retention
 -- took before: after gap_from, up to gap_to.
@@ -19,6 +19,7 @@ DECLARE
     start  bigint;
     last   bigint;
     seen   integer;
+    bytes  bigint;
 BEGIN
     moved := 0; more := false; lost := false;
     PERFORM culvert.durable();
@@ -34,13 +35,15 @@ BEGIN
     IF NOT FOUND THEN -- deleted: whoever runs the handler finds out and starts over
         RETURN;
     END IF;
-    SELECT count(*), max(e."offset") INTO seen, last
-      FROM (SELECT "offset"
-              FROM culvert.events
-             WHERE events."offset" > start
-             ORDER BY events."offset", events.room_id
-             LIMIT rows_) e;
-    IF seen = rows_ THEN
+    SELECT count(*), max(e."offset"), coalesce(sum(e.bytes), 0) INTO seen, last, bytes
+      FROM (SELECT n."offset", n.bytes, sum(n.bytes) OVER (ORDER BY n."offset", n.room_id) AS upto
+              FROM (SELECT events."offset", events.room_id, coalesce(octet_length(events.data), 0) AS bytes
+                      FROM culvert.events
+                     WHERE events."offset" > start
+                     ORDER BY events."offset", events.room_id
+                     LIMIT rows_) n) e
+     WHERE e.upto - e.bytes < 8388608;
+    IF seen = rows_ OR bytes >= 8388608 THEN
         more := true;
         last := last - 1; -- the last one may have more rooms
     END IF;
