@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
+// MaxBatchRooms bounds the rooms that the emits of one Append are addressed to in all. They are
+// stored in one transaction, for which everybody waits.
+const MaxBatchRooms = 10_000
+
 // Append stores all emits in one transaction or none, and returns when they are
-// committed, one Result each. Errors: ErrKeyReused, ErrOverloaded,
+// committed, one Result each. Errors: an *InvalidError, ErrKeyReused, ErrOverloaded,
 // ErrUnavailable, ErrClosed, ctx's own (the emits may then be stored all the same).
 func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 	if len(emits) == 0 {
@@ -21,6 +25,9 @@ func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 		}
 	}
 	u := newUnit(emits)
+	if u.load.rooms > MaxBatchRooms {
+		return nil, invalidf("events", "address %d rooms in all, the limit is %d: send several batches", u.load.rooms, MaxBatchRooms)
+	}
 	if u.contradicts() {
 		return nil, ErrKeyReused
 	}
@@ -47,6 +54,9 @@ func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
 		if results[i].Err = emits[i].check(); results[i].Err == nil {
 			u := newUnit(emits[i : i+1])
 			u.series = all
+			if len(units) > 0 {
+				u.caller = units[0].caller // one lane, which keeps the order
+			}
 			units, index = append(units, u), append(index, i)
 		}
 	}
@@ -96,13 +106,14 @@ func (e *Emit) check() error {
 // until done is closed, so a caller that stops waiting leaves it be.
 type unit struct {
 	emits    []Emit
-	bytes    int
+	load     load
 	hashes   [][]byte    // of the emits that have a key
 	expected []*audience // who is to reply, of the emits that ask without a count
 	results  []Result
 	err      error
 	done     chan struct{}
 	series   *series     // of AppendEach; nil for a unit on its own
+	caller   caller      // whose it is
 	barrier  []Namespace // of a unit without emits: those it waits for, see hold.go
 
 	// until is set while the unit waits for events from SQL that were committed before it
@@ -112,13 +123,13 @@ type unit struct {
 	held   bool
 }
 
-// unitOverhead is what an emit costs in memory beside its data.
-const unitOverhead = 256
-
 func newUnit(emits []Emit) *unit {
 	u := &unit{emits: emits, results: make([]Result, len(emits)), done: make(chan struct{})}
+	if len(emits) > 0 {
+		u.caller = emits[0].caller()
+	}
 	for i := range emits {
-		u.bytes += len(emits[i].Data.json) + unitOverhead
+		u.load = u.load.plus(emits[i].load())
 		if emits[i].Key != (Key{}) {
 			if u.hashes == nil {
 				u.hashes = make([][]byte, len(emits))

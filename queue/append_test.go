@@ -5,7 +5,9 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
@@ -131,5 +133,23 @@ func TestFullQueueRefuses(t *testing.T) {
 	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 100))
 	if len(b.Events) != stored || stored == 0 {
 		t.Errorf("%d events stored, %d were confirmed", len(b.Events), stored)
+	}
+}
+
+// A batch of many rooms takes the time of its rows, not more, and none of its memory.
+func TestBatchIsBoundedByRooms(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	emits := make([]queue.Emit, 101)
+	for i := range emits {
+		emits[i] = toMany(100)
+		emits[i].Data = data("1")
+	}
+	if _, err := q.Append(t.Context(), emits); err == nil || !strings.Contains(err.Error(), "10000") {
+		t.Errorf("a batch of 10,100 rooms: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := q.Append(ctx, emits[:100]); err != nil {
+		t.Errorf("a batch of 10,000 rooms: %v", err)
 	}
 }

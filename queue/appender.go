@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,42 +26,41 @@ type appender struct {
 	now   horizon // of the last append; see culvert.append
 
 	mu     sync.Mutex
-	units  []*unit
-	events int
-	bytes  int
-	staged bool // somebody announced staged events
+	units  lanes[*unit]
+	quota  quota // of what waits, also of what is held
+	staged bool  // somebody announced staged events
 	closed bool
+	last   *unit // answered once nothing waits any more
 }
 
-// One append takes at most this much, so that no emit waits long behind others
-// and a batch stays small beside Postgres' memory.
-const (
-	maxBatchEvents = 2_000
-	maxBatchBytes  = 8 << 20
-)
+// mostAppended is what one append takes, unless one unit is more: so that no emit waits long behind
+// others and a batch stays small beside Postgres' memory.
+var mostAppended = load{events: 2_000, rooms: 2_000, bytes: 2 << 20}
 
 func newAppender(q *Queue) *appender {
-	return &appender{q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, what: "emits"}, carry: mostCarried}
+	return &appender{
+		q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, what: "emits"}, carry: mostCarried,
+		quota: quota{most: load{events: q.o.QueueEvents, bytes: q.o.QueueBytes}},
+	}
 }
 
-// submit queues all units or none.
+// submit queues all units, which are one caller's, or none.
 func (a *appender) submit(units ...*unit) error {
-	events, bytes := 0, 0
+	var all load
 	for _, u := range units {
-		events += len(u.emits)
-		bytes += u.bytes
+		all = all.plus(u.load)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return ErrClosed
 	}
-	if a.events+events > a.q.o.QueueEvents || a.bytes+bytes > a.q.o.QueueBytes {
+	if len(units) > 0 && !a.quota.take(units[0].caller, all) {
 		return ErrOverloaded
 	}
-	a.units = append(a.units, units...)
-	a.events += events
-	a.bytes += bytes
+	for _, u := range units {
+		a.units.push(u.caller, u, u.load)
+	}
 	notify(a.wake)
 	return nil
 }
@@ -84,7 +82,7 @@ func (a *appender) close(ctx context.Context) error {
 		return nil
 	}
 	a.closed = true
-	a.units = append(a.units, last)
+	a.last = last
 	a.mu.Unlock()
 	notify(a.wake)
 	select {
@@ -99,21 +97,13 @@ func (a *appender) close(ctx context.Context) error {
 func (a *appender) take() (batch []*unit, staged bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n, events, bytes := 0, 0, 0
-	for _, u := range a.units {
-		if n > 0 && (events+len(u.emits) > maxBatchEvents || bytes+u.bytes > maxBatchBytes) {
-			break
-		}
-		n++
-		events += len(u.emits)
-		bytes += u.bytes
+	batch, _ = a.units.take(mostAppended)
+	for _, u := range batch {
+		a.quota.free(u.caller, u.load)
 	}
-	batch = a.units[:n:n]
-	if a.units = a.units[n:]; len(a.units) == 0 {
-		a.units = nil
+	if len(batch) == 0 && a.last != nil {
+		batch, a.last = []*unit{a.last}, nil
 	}
-	a.events -= events
-	a.bytes -= bytes
 	staged, a.staged = a.staged, false
 	return batch, staged
 }
@@ -122,7 +112,7 @@ func (a *appender) take() (batch []*unit, staged bool) {
 func (a *appender) waiting() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.events
+	return a.quota.held.events
 }
 
 // Staged events are looked for every Poll; after some were found, much sooner
@@ -160,8 +150,12 @@ func (a *appender) run(ctx context.Context) {
 func (a *appender) refuse() {
 	a.mu.Lock()
 	a.closed = true
-	units := slices.Concat(a.held, a.units)
-	a.held, a.units, a.events, a.bytes = nil, nil, 0, 0
+	units := a.held
+	for u, _, ok := a.units.next(); ok; u, _, ok = a.units.next() {
+		a.units.pop()
+		units = append(units, u)
+	}
+	a.held, a.quota = nil, quota{most: a.quota.most}
 	a.mu.Unlock()
 	for _, u := range units {
 		u.refuse(ErrClosed)
@@ -177,6 +171,9 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 		}
 		t := &turn{}
 		a.store(ctx, append(a.releaseHeld(ctx, t), a.holdBehind(batch)...), t)
+		if a.carry.alone && t.more {
+			a.moveAlone(ctx, t)
+		}
 		found = found || t.moved > 0
 		look = t.more
 	}

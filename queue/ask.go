@@ -77,7 +77,7 @@ func (q *Queue) expect(caller context.Context, units ...*unit) error {
 			}
 			at.unit.expected[at.emit] = a
 			if n == 0 || at.unit != a.asks[n-1].unit {
-				at.unit.bytes += a.bytes()
+				at.unit.load.bytes += a.bytes()
 			}
 		}
 	}
@@ -98,7 +98,7 @@ type askAt struct {
 
 func (a *audience) bytes() (n int) {
 	for _, name := range a.parties {
-		n += len(name)
+		n += len(name) + nameBytes
 	}
 	return n
 }

@@ -76,7 +76,7 @@ func (q *Queue) askState(caller context.Context, ns Namespace, to Offset) (done 
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, ns, Client{}, brief, func(db *pgxpool.Pool) error {
+		return q.db.read.use(ctx, ns, Client{}, quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, askStateSQL, id, int64(to), l.generation).Scan(&done, &left)
 		})
 	})

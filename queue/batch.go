@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,20 +13,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// batch is the arguments of one culvert.append. A row is one event in one room;
-// pos numbers the events from 1.
+// batch is the arguments of one culvert.append. An event stands in them once; pos
+// numbers the events from 1.
 type batch struct {
 	units []*unit
 	// events has, for each pos - 1, the unit and the index in it.
 	events []place
 
-	pos                         []int32
-	room                        []int64
+	room                        []int64 // the lowest of its rooms' ids
 	event, data, sender, except []string
 	binary                      []bool
 	replyMS                     []int32 // 0: none is wanted
 	asks                        []askRow
-	rows                        []Room // the room of each row, by name
+	copies                      copies
 
 	keyNS   []int32
 	key     []string
@@ -165,32 +165,39 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 		b.key = append(b.key, e.Key.name)
 		b.keyOwn = append(b.keyOwn, e.KeyOwner.name)
 		b.keyHash = append(b.keyHash, u.hashes[i])
-		b.keyPos = append(b.keyPos, int32(len(b.events)+1)) //nolint:gosec // at most maxBatchEvents
+		b.keyPos = append(b.keyPos, int32(len(b.events)+1)) //nolint:gosec // at most as many as a batch has
 	}
 	b.events = append(b.events, place{u, i})
 	except := arrayLiteral(e.Except)
 	if e.Reply.wanted() {
 		b.asks = append(b.asks, newAskRow(u, i, int32(len(b.events)), ns)) //nolint:gosec // as above
 	}
-	for _, r := range e.rooms() {
-		b.pos = append(b.pos, int32(len(b.events))) //nolint:gosec // as above
-		b.room = append(b.room, ids[roomRef{ns, r.name}])
-		b.rows = append(b.rows, r)
-		b.event = append(b.event, e.Event.name)
-		b.data = append(b.data, e.Data.JSON())
-		b.sender = append(b.sender, e.From.name)
-		b.except = append(b.except, except)
-		b.binary = append(b.binary, e.Data.binary)
-		b.replyMS = append(b.replyMS, e.Reply.milliseconds())
+	rooms := e.rooms()
+	if len(rooms) == 1 {
+		b.room = append(b.room, ids[roomRef{ns, rooms[0].name}])
+	} else {
+		all := make([]int64, len(rooms))
+		for i, r := range rooms {
+			all[i] = ids[roomRef{ns, r.name}]
+		}
+		slices.Sort(all)
+		b.room = append(b.room, all[0])
+		b.copies.add(len(b.events), all[1:], e.Data.JSON(), except)
 	}
+	b.event = append(b.event, e.Event.name)
+	b.data = append(b.data, e.Data.JSON())
+	b.sender = append(b.sender, e.From.name)
+	b.except = append(b.except, except)
+	b.binary = append(b.binary, e.Data.binary)
+	b.replyMS = append(b.replyMS, e.Reply.milliseconds())
 }
 
 const appendSQL = `
 SELECT seen::text::bigint, log, prev, base, head, at, moved, more, stored, coalesce(waits, '{}'), now_::text::bigint,
        known, known_offset, known_same, generation
-  FROM culvert.append($1::bigint::text::xid8, $2::int[], $3::bigint[], $4::text[], $5::text[], $6::bool[],
-       $7::text[], $8::text[], $9::int[], $10::text[], $11::bytea[], $12::int[], $13,
-       $14::int[], $15::text::json, $16::text[], $17::text[], $18::bigint[]::text[]::xid8[], $19, $20)`
+  FROM culvert.append($1::bigint::text::xid8, $2::bigint[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[],
+       $8::bool[], $9::text[], $10::text[], $11::int[], $12::text[], $13::bytea[], $14::int[], $15,
+       $16::int[], $17::text::json, $18::text[], $19::text[], $20::bigint[]::text[]::xid8[], $21, $22)`
 
 // appended is what culvert.append answers.
 type appended struct {
@@ -229,14 +236,16 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	}
 	defer a.release(conn)
 	a.pid.Store(conn.Conn().PgConn().PID())
+	carried := a.carry.of(b)
 	err = repeat(ctx, func() error {
 		return conn.QueryRow(ctx, appendSQL, a.seen.Load().on(b.lineage),
-			b.pos, b.room, b.event, b.data, b.binary, b.sender, b.except, b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
-			replyMS, asks, b.keyOwn, b.spaces, b.until, a.carry.events, a.carry.bytes).
+			b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
+			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
+			replyMS, asks, b.keyOwn, b.spaces, b.until, carried, a.carry.bytes).
 			Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
 				&r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	})
-	a.carry.adapt(ctx, r, err)
+	a.carry.adapt(ctx, carried, r, err)
 	if isReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}
@@ -253,6 +262,39 @@ func (a *appender) release(conn *pgxpool.Conn) {
 	}
 	broken := conn.Hijack()
 	a.q.done.Go(func() { <-broken.PgConn().CleanupDone() })
+}
+
+// copies are the rows of events for other rooms than the first, as arguments of
+// culvert.append: of the events up to the last one that has several rooms.
+type copies struct {
+	rooms []string
+	size  []int32
+	brief []string
+}
+
+// brief is the data and exceptions that every row repeats: to look them up elsewhere
+// would cost more.
+const brief = 256
+
+// add has the event at pos stored for more rooms. Data that is not brief stands with the
+// first room alone.
+func (c *copies) add(pos int, rooms []int64, data, except string) {
+	for len(c.rooms) < pos-1 {
+		c.rooms, c.size, c.brief = append(c.rooms, ""), append(c.size, 0), append(c.brief, "")
+	}
+	list := []byte{'{'}
+	for i, id := range rooms {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, id, 10)
+	}
+	c.rooms = append(c.rooms, string(append(list, '}')))
+	if len(data)+len(except) <= brief {
+		c.size, c.brief = append(c.size, 0), append(c.brief, data)
+	} else {
+		c.size, c.brief = append(c.size, int32(len(data))), append(c.brief, "") //nolint:gosec // at most MaxData
+	}
 }
 
 // arrayLiteral is the text form of a text[]; "" for none.

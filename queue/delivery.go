@@ -19,7 +19,7 @@ type delivery struct {
 
 	mu      sync.Mutex
 	waiting []flight
-	events  int
+	load    load
 }
 
 // flight is volatile events that were emitted together.
@@ -39,12 +39,13 @@ func newDelivery(q *Queue) *delivery { return &delivery{q: q, wake: make(chan st
 func (d *delivery) add(at Cursor, events []*Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.events+len(events) > d.q.o.QueueEvents {
+	all := loadOf(events)
+	if !d.load.plus(all).within(load{events: d.q.o.QueueEvents, bytes: d.q.o.QueueBytes}, 1) {
 		d.q.tail.dropped.Add(float64(len(events)))
 		return
 	}
 	d.waiting = append(d.waiting, flight{at, events})
-	d.events += len(events)
+	d.load = d.load.plus(all)
 	notify(d.wake)
 }
 
@@ -58,7 +59,7 @@ func (d *delivery) run(ctx context.Context) {
 		}
 		d.mu.Lock()
 		flights := d.waiting
-		d.waiting, d.events = nil, 0
+		d.waiting, d.load = nil, load{}
 		d.mu.Unlock()
 		d.deliver(ctx, flights)
 	}

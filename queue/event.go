@@ -32,6 +32,12 @@ type Event struct {
 
 	fault error // why it cannot be read; see unreadable.go
 
+	// Of an event in a tail: what it counts for there. The tail is told of the encoded form
+	// if that is not counted yet.
+	cost    int
+	evicted bool
+	tail    *tail
+
 	once sync.Once
 	wire []byte
 }
@@ -45,7 +51,11 @@ func (e *Event) Cursor() Cursor { return Cursor{e.Log, e.Offset} }
 // Wire returns encode's result for this event, computed once however many
 // subscriptions ask: a process uses one encoder. The bytes must not be changed.
 func (e *Event) Wire(encode func(*Event) []byte) []byte {
-	e.once.Do(func() { e.wire = encode(e) })
+	first := false
+	e.once.Do(func() { e.wire, first = encode(e), true })
+	if first && e.tail != nil {
+		e.tail.encoded(e)
+	}
 	return e.wire
 }
 

@@ -3,34 +3,87 @@ package queue
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
-// maxPending bounds the volatile events a subscription holds for a reader that is
-// slow. The oldest go first; durable ones are not affected.
-const maxPending = 64
+// maxPending and maxPendingBytes bound the volatile events a subscription holds for a
+// reader that is slow, but one event always fits. The oldest go first; durable ones are not
+// affected.
+const (
+	maxPending      = 64
+	maxPendingBytes = 1 << 20
+)
 
 // pending are volatile events that wait for the next Poll of a subscription.
 type pending struct {
 	mu     sync.Mutex
-	events []*Event
+	events []flying
+	bytes  int
 }
 
-// add reports whether one was dropped for it.
-func (p *pending) add(e *Event) (dropped bool) {
+// flying is a volatile event that waits for a reader. What it takes is held once for all of them.
+type flying struct {
+	event *Event
+	held  *held
+}
+
+// held is what one volatile event takes of what all subscriptions hold together.
+type held struct {
+	readers atomic.Int32
+	bytes   int
+	all     *atomic.Int64
+}
+
+func (h *held) keep() {
+	if h.readers.Add(1) == 1 {
+		h.all.Add(int64(h.bytes))
+	}
+}
+
+func (h *held) let() {
+	if h.readers.Add(-1) == 0 {
+		h.all.Add(-int64(h.bytes))
+	}
+}
+
+// add reports how many were dropped for it. While all subscriptions hold more than most
+// together, those that have some waiting, whose readers are the slow ones, hold one
+// each; and none while it is twice as much.
+func (p *pending) add(f flying, most int64) (dropped int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if dropped = len(p.events) == maxPending; dropped {
-		p.events = slices.Delete(p.events, 0, 1)
+	all := f.held.all.Load()
+	for len(p.events) > 0 && (len(p.events) == maxPending || p.bytes+f.held.bytes > maxPendingBytes || all > most) {
+		p.drop()
+		dropped++
 	}
-	p.events = append(p.events, e)
+	if all > 2*most {
+		return dropped + 1
+	}
+	f.held.keep()
+	p.events, p.bytes = append(p.events, f), p.bytes+f.held.bytes
 	return dropped
+}
+
+// drop lets go of the oldest.
+func (p *pending) drop() {
+	p.bytes -= p.events[0].held.bytes
+	p.events[0].held.let()
+	p.events = slices.Delete(p.events, 0, 1)
 }
 
 func (p *pending) take() []*Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	events := p.events
-	p.events = nil
+	if len(p.events) == 0 {
+		return nil
+	}
+	events := make([]*Event, len(p.events))
+	for i, f := range p.events {
+		events[i] = f.event
+		f.held.let()
+	}
+	p.events, p.bytes = nil, 0
 	return events
 }
 
@@ -39,9 +92,10 @@ func (t *tail) fling(events []*Event) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, e := range events {
+		h := &held{bytes: e.size(), all: &t.flying}
 		if e.signal {
 			for s := range t.clients[clientRef{e.Namespace, e.From.name}] {
-				t.hand(s, e)
+				t.hand(s, flying{e, h})
 			}
 			continue
 		}
@@ -66,15 +120,15 @@ func (t *tail) fling(events []*Event) {
 				if given != nil {
 					given[s] = struct{}{}
 				}
-				t.hand(s, as)
+				t.hand(s, flying{as, h})
 			}
 		}
 	}
 }
 
-func (t *tail) hand(s *Subscription, e *Event) {
-	if s.pending.add(e) {
-		t.dropped.Inc()
+func (t *tail) hand(s *Subscription, f flying) {
+	if n := s.pending.add(f, int64(t.maxBytes)); n > 0 {
+		t.dropped.Add(float64(n))
 	}
 	notify(s.wake)
 }

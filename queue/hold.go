@@ -149,9 +149,12 @@ func (a *appender) keep(u *unit) {
 // count adds a unit to the queue's size, or takes it off.
 func (a *appender) count(u *unit, sign int) {
 	a.mu.Lock()
-	a.events += sign * len(u.emits)
-	a.bytes += sign * u.bytes
-	a.mu.Unlock()
+	defer a.mu.Unlock()
+	if sign > 0 {
+		a.quota.add(u.caller, u.load)
+	} else {
+		a.quota.free(u.caller, u.load)
+	}
 }
 
 var errBehindSQL = fmt.Errorf("%w: events that were emitted from SQL before are still being stored", ErrOverloaded)
@@ -201,7 +204,7 @@ func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 // stillWait moves staged events and returns the namespaces in which some are left
 // that come before the first unit held there.
 func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
 	defer cancel()
 	for {
 		b := &batch{lineage: a.q.lineage.Load()}
@@ -209,6 +212,9 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 			b.await(u)
 		}
 		r, err := a.append(ctx, b, t)
+		if err != nil && a.carry.alone && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return b.spaces, nil // the move is tried again with less
+		}
 		if err != nil || r.generation == b.lineage.generation {
 			return r.waits, err
 		}
@@ -224,7 +230,7 @@ func (a *appender) afterStaged(ctx context.Context, ns Namespace) error {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	u := newUnit(nil)
-	u.barrier = []Namespace{ns}
+	u.barrier, u.caller = []Namespace{ns}, caller{space: ns.name}
 	if err := a.submit(u); err != nil {
 		return err
 	}
@@ -233,24 +239,4 @@ func (a *appender) afterStaged(ctx context.Context, ns Namespace) error {
 		return errBehindSQL
 	}
 	return err
-}
-
-// carryBounds are how much of what is staged one append moves: about so many bytes, an event
-// counted once for each of its rooms.
-type carryBounds struct {
-	events int32
-	bytes  int64
-}
-
-var mostCarried = carryBounds{1_000, 8 << 20}
-
-// adapt halves the bounds when an append took too long, whatever the reason, and raises them
-// again while there is more to move.
-func (c *carryBounds) adapt(ctx context.Context, r appended, err error) {
-	switch {
-	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		*c = carryBounds{max(1, c.events/2), max(1, c.bytes/2)}
-	case err == nil && r.more:
-		*c = carryBounds{min(mostCarried.events, 2*c.events), min(mostCarried.bytes, 2*c.bytes)}
-	}
 }

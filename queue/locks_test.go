@@ -15,7 +15,7 @@ import (
 
 const (
 	generation = `(SELECT generation FROM culvert.log)`
-	appendNone = `SELECT FROM culvert.append('0', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL, '{}', '{}', '{}', 1000, 1000000)`
+	appendNone = `SELECT FROM culvert.append('0', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL, '{}', '{}', '{}', 1000, 1000000)`
 )
 
 // A transaction that waits for a lock holds none that comes after it in the one order:
@@ -73,7 +73,7 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 		"events with keys that are known": {
 			prepare: `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, '*') ON CONFLICT DO NOTHING`,
 			hold:    `SELECT FROM culvert.keys WHERE key = 'b' FOR UPDATE`,
-			run: `SELECT FROM culvert.append('0', '{1,2}', ARRAY(SELECT id FROM culvert.rooms, generate_series(1, 2) WHERE name = '*'), '{e,e}', '{1,1}', '{f,f}', '{"",""}', '{"",""}',
+			run: `SELECT FROM culvert.append('0', ARRAY(SELECT id FROM culvert.rooms, generate_series(1, 2) WHERE name = '*'), '{}', '{}', '{}', '{e,e}', '{1,1}', '{f,f}', '{"",""}', '{"",""}',
 			      '{1,1}', '{z,b}', ARRAY['a', 'b']::bytea[], '{1,2}', ` + generation + `, '{}', NULL, '{"",""}', '{default}', '{0}', 1000, 1000000)`,
 			later: `SELECT FROM culvert.keys WHERE key = 'z' FOR UPDATE`,
 		},

@@ -37,10 +37,14 @@ SELECT coalesce(max(id), 0)
 
 const volatileSQL = `
 SELECT id, log, "position", at, namespace, rooms, except_, event, data, is_binary, coalesce(sender, '')
-  FROM culvert.volatile
- WHERE id > $1 AND instance <> $2
- ORDER BY id
- LIMIT $3`
+  FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+          FROM (SELECT *
+                  FROM culvert.volatile
+                 WHERE id > $1 AND instance <> $2
+                 ORDER BY id
+                 LIMIT $3) next) v
+ WHERE before IS NULL OR before < $4
+ ORDER BY id`
 
 // newest is where an instance begins: what was before is for those who were connected.
 func (v *volatile) newest(ctx context.Context) (id int64) {
@@ -60,7 +64,7 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 	}
 	const atOnce = 1_000
 	for {
-		rows, err := v.q.db.write.Query(ctx, volatileSQL, after, v.q.instance, atOnce)
+		rows, err := v.q.db.write.Query(ctx, volatileSQL, after, v.q.instance, atOnce, maxBatch)
 		if err != nil {
 			return -1
 		}
@@ -79,12 +83,15 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 		if err != nil {
 			return -1
 		}
-		n := len(events)
+		n, bytes := len(events), 0
+		for _, e := range events {
+			bytes += len(e.Data)
+		}
 		v.q.faults.look(events)
 		if events = slices.DeleteFunc(events, (*Event).unreadable); len(events) > 0 {
 			v.ready.add(at, events)
 		}
-		if n < atOnce {
+		if n < atOnce && bytes < maxBatch {
 			return after
 		}
 	}

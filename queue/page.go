@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,7 +18,8 @@ type page struct {
 	floor  Offset // every offset up to it is gone from the log
 	pruned Offset // of these, the last one of the rooms asked for
 	events []*Event
-	bytes  int // of their data
+	bytes  int      // of their data
+	bare   []*Event // those among them whose data stands elsewhere; see bodies.go
 	// counter is the newest position of the log.
 	counter Offset
 	lineage *lineage // of the ids it was read with; culvert.follow's has none
@@ -57,6 +59,9 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 		return page{}, ErrDeleted
 	}
 	p.lineage = l
+	if err := q.fill(ctx, l, in, &p); err != nil {
+		return page{}, unavailable(caller, "read a page", err)
+	}
 	q.metrics.pageRead(len(p.events), took)
 	q.faults.look(p.events)
 	return p, nil
@@ -108,7 +113,9 @@ func scanPage(rows pgx.Rows) (page, error) {
 			before = p.events[n-1]
 		}
 		r.decode(e, p.log, namespace, before)
-		p.events = append(p.events, e)
+		if p.events = append(p.events, e); errors.Is(e.fault, errNoData) {
+			p.bare = append(p.bare, e)
+		}
 		p.bytes += len(r.data) // as Postgres counted it
 	}
 	return p, rows.Err()
@@ -148,9 +155,13 @@ func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
 	if r.at.InfinityModifier != pgtype.Finite {
 		e.At = time.Time{}
 	}
-	if r.event == nil { // see culvert.damage
+	switch {
+	case r.event == nil: // see culvert.damage
 		e.fault = fmt.Errorf("%w: %s", errDamaged, r.data)
-	} else {
+	case r.data == nil:
+		e.borrow(before)
+		return
+	default:
 		e.fault = e.check(before, r.data, r.except)
 	}
 	if e.fault != nil {

@@ -70,7 +70,7 @@ func openPools(ctx context.Context, o Options) (p pools, err error) {
 			return p, err
 		}
 	}
-	p.read.turns, p.work.turns = newTurns(n.read), newTurns(n.work)
+	p.read.turns, p.work.turns = newTurnstile(n.read), newTurnstile(n.work)
 	return p, nil
 }
 

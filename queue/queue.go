@@ -30,6 +30,7 @@ type Queue struct {
 	presence *presence
 	waiters  *waiters
 	handlers *handlers
+	replying gate // replies that wait to be stored
 	metrics  *metrics
 	faults   *faults
 
@@ -61,6 +62,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	}
 	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work.pool), renewing: make(chan struct{}, 1)}
 	q.lineage.Store(lineage)
+	q.replying.quota.most = load{events: o.QueueEvents, bytes: o.QueueBytes}
 	q.metrics = newMetrics(q, o.Registerer)
 	q.faults = newFaults(o.Logger, q.metrics)
 	q.ids = newDirectory(db.write)

@@ -22,13 +22,24 @@ type Reply struct {
 	May func(Room) bool
 }
 
+// load is what a reply takes until it is stored: its data as it came, as it is sent to
+// Postgres, and in the event that tells of it.
+func (r Reply) load() (caller, load) {
+	return caller{r.Namespace.name, r.From.name}, load{events: 1, bytes: 3*len(r.Data.json) + emitBytes + roomBytes}
+}
+
 const replyEvent = reservedPrefix + "reply"
 
 // Reply stores a reply and stages the event culvert:reply that tells the
 // emitter, in one transaction that is committed when it returns. again: From
 // replied before, and nothing was stored. Errors: ErrNoAsk, also when the event
-// was not for From; ErrReplyClosed, ErrUnavailable.
+// was not for From; ErrReplyClosed, ErrOverloaded, ErrUnavailable.
 func (q *Queue) Reply(ctx context.Context, r Reply) (again bool, err error) {
+	leave, err := q.replying.enter(r.load())
+	if err != nil {
+		return false, err
+	}
+	defer leave()
 	if err := q.mayReply(ctx, r); err != nil {
 		return false, err
 	}
@@ -60,7 +71,7 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, r.Namespace, r.From, brief, func(db *pgxpool.Pool) error {
+		return q.db.read.use(ctx, r.Namespace, r.From, quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name, l.generation).Scan(&rooms, &addressed, &excepted)
 		})
 	})

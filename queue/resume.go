@@ -91,7 +91,7 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 	case !in.After.IsZero() || in.Earliest:
 		from = new(Offset)
 	}
-	err = q.db.read.use(ctx, in.Namespace, in.Client, brief, func(db *pgxpool.Pool) error {
+	err = q.db.read.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
 		rows, err := db.Query(ctx, resumeSQL, readMode(db), id, in.Client.name, int64(at.Offset), from, l.generation)
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ SELECT l.id, greatest(l.floor, n.floor)
 
 // earliest is the position before the oldest retained event of a namespace.
 func (q *Queue) earliest(ctx context.Context, l *lineage, in Interest, ns int32) (c Cursor, err error) {
-	err = q.db.read.use(ctx, in.Namespace, in.Client, brief, func(db *pgxpool.Pool) error {
+	err = q.db.read.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
 		return db.QueryRow(ctx, earliestSQL, ns, l.generation).Scan(&c.Log, &c.Offset)
 	})
 	return c, err
@@ -138,7 +138,7 @@ SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset
 func (q *Queue) headNow(ctx context.Context, ns Namespace, c Client) (l *lineage, head Offset, err error) {
 	err = q.withIDs(ctx, func(now *lineage) error {
 		l = now
-		return q.db.read.use(ctx, ns, c, brief, func(db *pgxpool.Pool) error {
+		return q.db.read.use(ctx, ns, c, quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, headSQL, readMode(db), int64(q.tail.position().Offset), l.generation).Scan(&head)
 		})
 	})
@@ -162,7 +162,7 @@ func (q *Queue) makeClient(ctx context.Context, in Interest, start Cursor) error
 	err := q.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, in.Namespace)
 		if err == nil {
-			err = q.db.work.use(ctx, in.Namespace, in.Client, brief, func(db *pgxpool.Pool) error {
+			err = q.db.work.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
 				_, err := db.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset), l.generation)
 				return err
 			})

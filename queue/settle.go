@@ -32,15 +32,19 @@ func (b *batch) finish(r appended) []*Event {
 		p.unit.results[p.index].Cursor = Cursor{r.log, r.base + Offset(i) + 1}
 	}
 	b.settleRepeats()
-	events := make([]Event, len(b.pos))
-	out := make([]*Event, len(b.pos))
-	for i, pos := range b.pos {
-		e := b.events[pos-1].emit()
-		events[i] = Event{
-			Log: r.log, Offset: r.base + Offset(pos), Namespace: e.Namespace.name, Room: b.rows[i],
-			Name: e.Event.name, Data: b.data[i], Binary: e.Data.binary, From: e.From, At: r.at, Except: e.Except,
-			ReplyUntil: e.Reply.until(r.at),
+	events := make([]Event, 0, len(b.events))
+	for i, p := range b.events {
+		e := p.emit()
+		for _, room := range e.rooms() {
+			events = append(events, Event{
+				Log: r.log, Offset: r.base + Offset(i) + 1, Namespace: e.Namespace.name, Room: room,
+				Name: e.Event.name, Data: b.data[i], Binary: e.Data.binary, From: e.From, At: r.at, Except: e.Except,
+				ReplyUntil: e.Reply.until(r.at),
+			})
 		}
+	}
+	out := make([]*Event, len(events))
+	for i := range events {
 		out[i] = &events[i]
 	}
 	return out

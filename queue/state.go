@@ -51,7 +51,11 @@ SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
                       e.except_ IS NOT NULL AND EXISTS (
                       SELECT
                         FROM stays x
-                       WHERE x.name = ANY (e.except_) AND e."offset" > x.since AND e."offset" <= x.until) AS excepted
+                       WHERE x.name = ANY (CASE e.except_
+                                           WHEN '{}' THEN (SELECT g.except_ FROM culvert.events g WHERE g."offset" = e."offset" AND g.data IS NOT NULL LIMIT 1)
+                                           ELSE e.except_
+                                           END)
+                         AND e."offset" > x.since AND e."offset" <= x.until) AS excepted
                  FROM stays s
                 CROSS JOIN LATERAL (
                       SELECT f."offset", f.except_

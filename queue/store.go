@@ -113,7 +113,9 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, error) {
 	r, err := a.call(ctx, b)
 	if err != nil {
-		a.failed(err)
+		if len(b.units) > 0 || !a.carry.alone {
+			a.failed(err)
+		}
 		a.q.follower.lookAt(MaxOffset) // it may be stored all the same
 		if errors.Is(err, errReadOnly) {
 			a.q.db.reset()

@@ -3,6 +3,7 @@ package queue
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -13,6 +14,7 @@ import (
 type tail struct {
 	maxEvents, maxBytes int
 	dropped             prometheus.Counter // volatile events a slow reader did not get
+	flying              atomic.Int64       // bytes of volatile events that wait for readers
 
 	mu    sync.RWMutex
 	log   string
@@ -43,6 +45,31 @@ type roomTail struct {
 const eventOverhead = 512
 
 func (e *Event) size() int { return 2*len(e.Data) + eventOverhead }
+
+// weigh notes what an event costs in a tail, given the one before it. Long data is held
+// once for all rooms of an event; what is encoded of it is counted once it is there.
+func (e *Event) weigh(t *tail, before *Event, several bool) {
+	if e.cost = e.size(); !several || len(e.Data) <= brief {
+		return
+	}
+	e.tail = t
+	e.cost = eventOverhead
+	if before == nil || before.Offset != e.Offset {
+		e.cost += len(e.Data)
+	}
+}
+
+// encoded counts the encoded form of an event that weigh left out.
+func (t *tail) encoded(e *Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.evicted {
+		return
+	}
+	e.cost += len(e.wire)
+	t.bytes += len(e.wire)
+	t.trim()
+}
 
 func newTail(l *lineage, head Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
 	return &tail{
@@ -131,6 +158,9 @@ func (t *tail) reset(l *lineage, head Offset) {
 // clear empties the tail. Everybody is woken to find out. The caller holds the lock.
 func (t *tail) clear(head Offset) {
 	t.head, t.floor = head, head
+	for _, e := range t.ring.all() {
+		e.evicted = true
+	}
 	t.ring, t.bytes = fifo{}, 0
 	t.unread()
 	for key, r := range t.rooms {
@@ -154,11 +184,15 @@ func (t *tail) unread() {
 
 func (t *tail) push(events []*Event) {
 	woken := map[*roomTail]struct{}{}
-	for _, e := range events {
+	var before *Event
+	for i, e := range events {
 		r := t.room(roomKey{e.Namespace, e.Room.name})
+		several := before != nil && before.Offset == e.Offset || i+1 < len(events) && events[i+1].Offset == e.Offset
+		e.weigh(t, before, several)
+		before = e
 		r.events.push(e)
 		t.ring.push(e)
-		t.bytes += e.size()
+		t.bytes += e.cost
 		if len(r.subs) > 0 {
 			woken[r] = struct{}{}
 		}
@@ -170,6 +204,10 @@ func (t *tail) push(events []*Event) {
 		r.wake()
 	}
 	t.heard(events)
+	t.trim()
+}
+
+func (t *tail) trim() {
 	for t.ring.len() > t.maxEvents || t.bytes > t.maxBytes {
 		t.evict()
 	}
@@ -178,7 +216,8 @@ func (t *tail) push(events []*Event) {
 func (t *tail) evict() {
 	e := t.ring.pop()
 	t.floor = e.Offset
-	t.bytes -= e.size()
+	t.bytes -= e.cost
+	e.evicted = true
 	r := t.rooms[roomKey{e.Namespace, e.Room.name}]
 	r.events.pop() // the oldest of all is the oldest of its room
 	t.drop(r)
@@ -222,6 +261,7 @@ func (t *tail) leave(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.unseat(s)
+	s.pending.take()
 	ref := s.ref()
 	if delete(t.clients[ref], s); len(t.clients[ref]) == 0 {
 		delete(t.clients, ref)

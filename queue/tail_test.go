@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,5 +58,86 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 	}
 	if head, _, ok, err := at.staysOf(s, after); !ok || err != nil || head.Offset != 120 {
 		t.Errorf("read up to %v, %v, %v", head, ok, err)
+	}
+}
+
+// An event to many rooms counts once with its data, and what is encoded of it as it comes.
+func TestTailCountsDataOnce(t *testing.T) {
+	l := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
+	at := testTail(l, 0)
+	many := func(offset Offset) (events []*Event) {
+		data := `"` + strings.Repeat("x", 100_000) + `"`
+		for i := range 20 {
+			events = append(events, &Event{Log: "k", Offset: offset, Namespace: "n", Room: Room{strconv.Itoa(i)}, Name: "e", Data: data})
+		}
+		return events
+	}
+	first := many(1)
+	at.merge(l, 1, first)
+	if at.bytes > 150_000 {
+		t.Errorf("an event of 100 KB to 20 rooms counts %d bytes", at.bytes)
+	}
+	encode := func(e *Event) []byte { return []byte(e.Data) }
+	for _, e := range first[:5] {
+		e.Wire(encode)
+		e.Wire(encode)
+	}
+	if at.bytes < 600_000 || at.bytes > 650_000 {
+		t.Errorf("encoded for 5 of the rooms it counts %d bytes", at.bytes)
+	}
+	for _, e := range first[5:] {
+		e.Wire(encode)
+	}
+	if at.bytes > at.maxBytes {
+		t.Errorf("what is encoded takes the tail to %d bytes", at.bytes)
+	}
+	for offset := range Offset(20) {
+		for _, e := range many(offset + 2) {
+			at.merge(l, offset+2, []*Event{e})
+		}
+	}
+	at.adopt(&lineage{log: "k", runs: []run{{0, 5}, {1000, MaxOffset}}}, 1000)
+	if at.bytes != 0 || at.ring.len() != 0 {
+		t.Errorf("empty it counts %d bytes of %d events", at.bytes, at.ring.len())
+	}
+}
+
+// Volatile events wait for slow readers by their bytes: of each some, and of all together.
+func TestPendingIsBoundedByBytes(t *testing.T) {
+	at := testTail(&lineage{log: "k", runs: []run{{0, MaxOffset}}}, 0)
+	at.maxBytes = 8 << 20
+	event := func(n int) flying { return flying{&Event{}, &held{bytes: n, all: &at.flying}} }
+	var slow pending
+	for range 100 {
+		slow.add(event(200<<10), int64(at.maxBytes))
+	}
+	if slow.bytes > maxPendingBytes || at.flying.Load() != int64(slow.bytes) {
+		t.Errorf("one slow reader holds %d bytes, all together %d", slow.bytes, at.flying.Load())
+	}
+	many := make([]pending, 200)
+	for range 10 {
+		for i := range many {
+			many[i].add(event(200<<10), int64(at.maxBytes))
+		}
+	}
+	if all := at.flying.Load(); all > 2*int64(at.maxBytes)+200<<10 {
+		t.Errorf("all slow readers hold %d bytes", all)
+	}
+	for i := range many {
+		many[i].take()
+	}
+	slow.take()
+	shared := event(200 << 10)
+	for i := range many {
+		many[i].add(shared, int64(at.maxBytes))
+	}
+	if all := at.flying.Load(); all != 200<<10 {
+		t.Errorf("an event that %d readers wait for takes %d bytes", len(many), all)
+	}
+	for i := range many {
+		many[i].take()
+	}
+	if all := at.flying.Load(); all != 0 {
+		t.Errorf("%d bytes are left", all)
 	}
 }

@@ -45,48 +45,103 @@ type volatile struct {
 	ready *delivery
 
 	mu      sync.Mutex
-	waiting []*flung
-	events  int
+	waiting lanes[*flung]
+	quota   quota
 	closed  bool
 }
 
-// flung is one call of Fling.
+// flung is some of the events of one call of Fling.
 type flung struct {
 	events []*Event
+	caller caller
+	load   load
 	err    error
 	done   chan struct{}
 }
 
 func newVolatile(q *Queue) *volatile {
-	return &volatile{q: q, wake: make(chan struct{}, 1), heard: make(chan struct{}, 1), ready: newDelivery(q)}
+	return &volatile{
+		q: q, wake: make(chan struct{}, 1), heard: make(chan struct{}, 1), ready: newDelivery(q),
+		quota: quota{most: load{events: q.o.QueueEvents, bytes: q.o.QueueBytes}},
+	}
+}
+
+// loadOf is what volatile events take while they wait.
+func loadOf(events []*Event) (all load) {
+	for _, e := range events {
+		l := load{1, len(e.to), e.size() + len(e.to)*nameBytes + len(e.Except)*nameBytes}
+		for _, list := range [][]Room{e.to, e.Except} {
+			for _, r := range list {
+				l.bytes += len(r.name)
+			}
+		}
+		all = all.plus(l)
+	}
+	return all
 }
 
 func (v *volatile) fling(ctx context.Context, events []*Event) error {
-	f := &flung{events: events, done: make(chan struct{})}
-	if err := v.submit(f); err != nil {
+	var parts []*flung
+	for len(events) > 0 {
+		n, all := 1, loadOf(events[:1])
+		for ; n < len(events); n++ {
+			next := all.plus(loadOf(events[n : n+1]))
+			if !next.within(mostAppended, 1) || next.rooms > mostAppended.rooms {
+				break
+			}
+			all = next
+		}
+		c := caller{events[0].Namespace, events[0].From.name}
+		parts = append(parts, &flung{events: events[:n], caller: c, load: all, done: make(chan struct{})})
+		events = events[n:]
+	}
+	if err := v.submit(parts); err != nil {
 		return err
 	}
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		return ctx.Err()
+	for _, f := range parts {
+		select {
+		case <-f.done:
+			if f.err != nil {
+				return f.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }
 
-func (v *volatile) submit(f *flung) error {
+// submit queues all parts of one caller, or none.
+func (v *volatile) submit(parts []*flung) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	switch {
-	case v.closed:
+	if v.closed {
 		return ErrClosed
-	case v.events+len(f.events) > v.q.o.QueueEvents:
+	}
+	var all load
+	for _, f := range parts {
+		f.caller = parts[0].caller // one lane, which keeps the order
+		all = all.plus(f.load)
+	}
+	if len(parts) > 0 && !v.quota.take(parts[0].caller, all) {
 		return ErrOverloaded
 	}
-	v.waiting = append(v.waiting, f)
-	v.events += len(f.events)
+	for _, f := range parts {
+		v.waiting.push(f.caller, f, f.load)
+	}
 	notify(v.wake)
 	return nil
+}
+
+// take removes what is handed over next.
+func (v *volatile) take() []*flung {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	batch, _ := v.waiting.take(mostAppended)
+	for _, f := range batch {
+		v.quota.free(f.caller, f.load)
+	}
+	return batch
 }
 
 // run is the goroutine that hands over.
@@ -98,22 +153,20 @@ func (v *volatile) run(ctx context.Context) {
 			return
 		case <-v.wake:
 		}
-		v.mu.Lock()
-		batch := v.waiting
-		v.waiting, v.events = nil, 0
-		v.mu.Unlock()
-		if len(batch) == 0 {
-			continue
-		}
-		at, err := v.handOver(ctx, batch)
-		for _, f := range batch {
-			for _, e := range f.events {
-				e.after = at.Offset
+		for batch := v.take(); len(batch) > 0; batch = v.take() {
+			at, err := v.handOver(ctx, batch)
+			for _, f := range batch {
+				for _, e := range f.events {
+					e.after = at.Offset
+				}
+				if f.err = err; err == nil {
+					v.ready.add(at, f.events)
+				}
+				close(f.done)
 			}
-			if f.err = err; err == nil {
-				v.ready.add(at, f.events)
+			if ctx.Err() != nil {
+				break
 			}
-			close(f.done)
 		}
 	}
 }
@@ -123,11 +176,15 @@ func (v *volatile) refuse() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.closed = true
-	for _, f := range v.waiting {
+	for {
+		f, _, ok := v.waiting.next()
+		if !ok {
+			return
+		}
+		v.waiting.pop()
 		f.err = ErrClosed
 		close(f.done)
 	}
-	v.waiting = nil
 }
 
 const flingSQL = `

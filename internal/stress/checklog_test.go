@@ -67,7 +67,8 @@ func (s *soak) check(ctx context.Context, followers []*follower, load *load) err
 }
 
 func (tr *truth) read(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, `SELECT e."offset", e.event, e.data, n.name, r.name
+	rows, err := conn.Query(ctx, `SELECT e."offset", e.event,
+		       coalesce(e.data, (SELECT f.data FROM culvert.events f WHERE f."offset" = e."offset" AND f.data IS NOT NULL LIMIT 1)), n.name, r.name
 		FROM culvert.events e JOIN culvert.rooms r ON r.id = e.room_id JOIN culvert.namespaces n ON n.id = r.namespace_id
 		ORDER BY e."offset", r.name COLLATE "C"`)
 	if err != nil {

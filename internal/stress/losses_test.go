@@ -137,7 +137,7 @@ func (s *soak) survey(ctx context.Context, one *loss) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	rows, err := conn.Query(ctx, `SELECT DISTINCT "offset", data FROM culvert.events ORDER BY 1`)
+	rows, err := conn.Query(ctx, `SELECT DISTINCT "offset", data FROM culvert.events WHERE data IS NOT NULL ORDER BY 1`)
 	if err != nil {
 		return err
 	}

@@ -21,9 +21,17 @@
 -- Rows of clients and asks that stay are locked FOR NO KEY UPDATE, which foreign keys
 -- do not wait for. Whoever only clears up takes the rows nobody holds: SKIP LOCKED.
 
+-- weight is what an event costs Postgres, in bytes: its data and except_ once, and for each
+-- room as much as a row takes the time of.
+CREATE OR REPLACE FUNCTION culvert.weight(rooms text[], except_ text[], data integer) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+    SELECT data + 1024 * cardinality(rooms)::bigint + 256 * coalesce(cardinality(except_), 0);
+END;
+
 -- carry moves staged events that have become visible into the log, after offset base,
--- in the order of their transactions: up to rows_ of them, and about bytes_ bytes, each
--- event counted once for each of its rooms, but at least one event. What is left of a
+-- in the order of their transactions: up to rows_ of them, and about bytes_ bytes as
+-- culvert.weight counts them, but at least one event. What is left of a
 -- transaction (carrying) comes before any other, so that its events stay together. carry
 -- returns how many there were and how many offsets they took (one with a key seen before takes
 -- none), whether there may be more, and upto: no visible one of a lower transaction is left.
@@ -52,14 +60,14 @@ BEGIN
         DELETE FROM culvert.staged s
          WHERE s.ctid = ANY (ARRAY(
                SELECT c.ctid
-                 FROM (SELECT t.ctid, sum(cardinality(t.rooms)::bigint * (octet_length(t.data) + 200)) OVER (
+                 FROM (SELECT t.ctid, sum(culvert.weight(t.rooms, t.except_, octet_length(t.data))) OVER (
                               ORDER BY t.xid, t.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
                          FROM (SELECT u.ctid, u.* FROM culvert.staged u
                                 WHERE u.xid >= low AND u.xid <= high
                                 ORDER BY u.xid, u.id LIMIT rows_) t) c
                 WHERE c.before IS NULL OR c.before < bytes_))
         RETURNING s.*)
-    SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id), sum(cardinality(t.rooms)::bigint * (octet_length(t.data) + 200))
+    SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id), sum(culvert.weight(t.rooms, t.except_, octet_length(t.data)))
       INTO v, size FROM taken t;
     moved := coalesce(cardinality(v), 0);
     stored := 0;
@@ -109,13 +117,20 @@ BEGIN
         RAISE WARNING 'culvert: an event emitted from SQL was dropped: its key "%" was used with another body', bad;
     END IF;
 
-    INSERT INTO culvert.events ("offset", room_id, at, event, sender, except_, data)
-    SELECT base + s.nth, r.id, now, s.event, s.sender, s.except_, s.data
+    -- Without a join of rooms with data, for which a sort would copy the data for each room.
+    INSERT INTO culvert.events ("offset", room_id, at, event, sender, except_, data, elsewhere)
+    SELECT base + s.nth, r.id, now, s.event, s.sender,
+           CASE WHEN w.whole OR r.nth = 1 THEN s.except_ WHEN s.except_ <> '{}' THEN '{}' END,
+           CASE WHEN w.whole OR r.nth = 1 THEN s.data END,
+           CASE WHEN w.whole OR r.nth = 1 THEN NULL ELSE octet_length(s.data) END
       FROM unnest(new) WITH ORDINALITY
            s (xid, id, namespace, rooms, except_, event, data, sender, key, hash, nth)
       JOIN culvert.namespaces n ON n.name = s.namespace
-      JOIN culvert.rooms r ON r.namespace_id = n.id AND r.name = ANY (s.rooms)
-     ORDER BY 1, 2;
+     CROSS JOIN LATERAL (
+           SELECT octet_length(s.data) + coalesce(octet_length(s.except_::text), 0) <= 256 AS whole,
+                  ARRAY(SELECT k.id FROM culvert.rooms k WHERE k.namespace_id = n.id AND k.name = ANY (s.rooms) ORDER BY 1) AS ids
+            OFFSET 0) w -- once for an event
+     CROSS JOIN LATERAL unnest(w.ids) WITH ORDINALITY r (id, nth);
     INSERT INTO culvert.keys AS k (namespace_id, key, hash, "offset", at)
     SELECT n.id, s.key, s.hash, base + s.nth, now
       FROM unnest(new) WITH ORDINALITY
@@ -191,8 +206,10 @@ END
 $$;
 
 -- append stores a batch in the transaction it runs in, together with the staged
--- events that have become visible. One row of the arrays is one event in one
--- room; pos numbers the events of the batch from 1. Offsets are base + pos.
+-- events that have become visible. One row of the arrays is one event; pos, in others,
+-- numbers them from 1. Offsets are base + pos. Where events have several rooms, room is the
+-- lowest id of them, others the rest of the ids, and the event's data and exceptions
+-- are stored with the first alone, unless brief repeats the data.
 --
 -- The lock makes commit order offset order: a reader that sees an offset has
 -- seen, or will never see, every lower one.
@@ -217,8 +234,10 @@ $$;
 -- staged rows does not walk over the remains of those carried before.
 CREATE OR REPLACE FUNCTION culvert.append(
     INOUT seen  xid8,
-    pos         integer[],
     room        bigint[],
+    others      text[],     -- array literals, "" for none; empty when no event has several rooms
+    size        integer[],  -- how long the data is that the others do not have; 0: they have it
+    brief       text[],     -- the data, for those that have it; else ""
     event       text[],
     data        text[],
     is_binary   boolean[],
@@ -234,7 +253,7 @@ CREATE OR REPLACE FUNCTION culvert.append(
     key_owner   text[],     -- a client's name, or "" for the class of backends and SQL
     spaces      text[],     -- the names of the batch's namespaces
     until       xid8[],     -- for each of them
-    carry_rows  integer,    -- bounds of what is moved: see carry
+    carry_rows  integer,    -- bounds of what is moved: see carry; 0 for nothing
     carry_bytes bigint,
     OUT log     text,
     OUT prev    bigint,     -- the head before
@@ -253,7 +272,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     l culvert.log;
-    n integer := coalesce(pos[cardinality(pos)], 0);
+    n integer := coalesce(cardinality(room), 0);
     xmin xid8;
     upto xid8;
     carried integer := 0;
@@ -279,7 +298,10 @@ BEGIN
 
     -- Taken before the rows are, so that it is not above one they leave behind.
     xmin := pg_snapshot_xmin(pg_current_snapshot());
-    IF EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen) THEN
+    IF carry_rows = 0 THEN
+        more := EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen);
+        upto := seen;
+    ELSIF EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen) THEN
         SELECT c.moved, c.stored, c.more, c.upto INTO moved, carried, more, upto
           FROM culvert.carry_all(seen, base, l.dedup, l.carrying, least(carry_rows, 1000), carry_bytes) c;
         base := base + carried;
@@ -313,8 +335,18 @@ BEGIN
         INSERT INTO culvert.events ("offset", room_id, at, is_binary, event, sender, except_, data, reply_until)
         SELECT base + e.pos, e.room, at, e.is_binary, e.event, NULLIF(e.sender, ''), NULLIF(e.except_, '')::text[], e.data,
                at + NULLIF(e.reply_ms, 0) * interval '1 millisecond'
-          FROM unnest(pos, room, event, data, is_binary, sender, except_, reply_ms)
-               AS e (pos, room, event, data, is_binary, sender, except_, reply_ms);
+          FROM unnest(room, event, data, is_binary, sender, except_, reply_ms) WITH ORDINALITY
+               AS e (room, event, data, is_binary, sender, except_, reply_ms, pos);
+        IF cardinality(others) > 0 THEN
+            INSERT INTO culvert.events ("offset", room_id, at, is_binary, event, sender, except_, data, elsewhere, reply_until)
+            SELECT base + e.pos, o.room, at, e.is_binary, e.event, NULLIF(e.sender, ''),
+                   CASE WHEN e.size = 0 THEN NULLIF(e.except_, '')::text[] WHEN e.except_ <> '' THEN '{}' END,
+                   NULLIF(e.brief, ''), NULLIF(e.size, 0), at + NULLIF(e.reply_ms, 0) * interval '1 millisecond'
+              FROM unnest(others, size, brief, event, is_binary, sender, except_, reply_ms) WITH ORDINALITY
+                   AS e (others, size, brief, event, is_binary, sender, except_, reply_ms, pos)
+             CROSS JOIN LATERAL unnest(e.others::bigint[]) AS o (room)
+             WHERE e.others <> '';
+        END IF;
         IF asks IS NOT NULL THEN
             PERFORM culvert.ask(base, at, asks);
         END IF;

@@ -1,7 +1,7 @@
 -- Handlers: events become jobs.
 
 -- dispatch makes jobs of the events after a handler's position, looking at up to
--- rows_ rows, and moves the position, both or neither. Another instance that does
+-- rows_ rows and about 8 MiB, and moves the position, both or neither. Another instance that does
 -- so at the moment makes it busy. moved is how many jobs were made, more whether
 -- there was more to look at. lost tells of events of the namespace that retention
 -- took before: after gap_from, up to gap_to.
@@ -19,6 +19,7 @@ DECLARE
     start  bigint;
     last   bigint;
     seen   integer;
+    bytes  bigint;
 BEGIN
     moved := 0; more := false; lost := false;
     PERFORM culvert.durable();
@@ -34,38 +35,58 @@ BEGIN
     IF NOT FOUND THEN -- deleted: whoever runs the handler finds out and starts over
         RETURN;
     END IF;
-    SELECT count(*), max(e."offset") INTO seen, last
-      FROM (SELECT "offset"
-              FROM culvert.events
-             WHERE events."offset" > start
-             ORDER BY events."offset", events.room_id
-             LIMIT rows_) e;
-    IF seen = rows_ THEN
+    SELECT count(*), max(e."offset"), coalesce(sum(e.bytes), 0) INTO seen, last, bytes
+      FROM (SELECT n."offset", n.bytes, sum(n.bytes) OVER (ORDER BY n."offset", n.room_id) AS upto
+              FROM (SELECT events."offset", events.room_id, coalesce(octet_length(events.data), 0) AS bytes
+                      FROM culvert.events
+                     WHERE events."offset" > start
+                     ORDER BY events."offset", events.room_id
+                     LIMIT rows_) n) e
+     WHERE e.upto - e.bytes < 8388608;
+    IF seen = rows_ OR bytes >= 8388608 THEN
         more := true;
         last := last - 1; -- the last one may have more rooms
     END IF;
     last := coalesce(last, start);
     BEGIN
         INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
-        SELECT DISTINCT ON (e."offset") h.id, e."offset", r.name, e.at, e.is_binary, e.event, e.sender, e.except_, e.data, e.reply_until
-          FROM culvert.events e
-          JOIN culvert.rooms r ON r.id = e.room_id
-         WHERE e."offset" > start AND e."offset" <= last
-           AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
-           AND culvert.handles(h.pattern, e.event)
-         ORDER BY e."offset", r.name COLLATE "C";
+        SELECT j.handler, j."offset", j.name, j.at, j.is_binary, j.event, j.sender,
+               CASE WHEN j.data IS NULL THEN b.except_ ELSE j.except_ END, coalesce(j.data, b.data, ''), j.reply_until
+          FROM (SELECT DISTINCT ON (e."offset") h.id AS handler, e.*, r.name
+                  FROM culvert.events e
+                  JOIN culvert.rooms r ON r.id = e.room_id
+                 WHERE e."offset" > start AND e."offset" <= last
+                   AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
+                   AND culvert.handles(h.pattern, e.event)
+                 ORDER BY e."offset", r.name COLLATE "C") j
+          LEFT JOIN LATERAL ( -- long data stands with one of the rooms
+               SELECT f.data, f.except_
+                 FROM culvert.events f
+                WHERE j.data IS NULL AND f."offset" = j."offset" AND f."offset" > start AND f."offset" <= last AND f.data IS NOT NULL
+                ORDER BY f."offset", f.room_id
+                LIMIT 1) b ON true;
         GET DIAGNOSTICS moved = ROW_COUNT;
     EXCEPTION WHEN internal_error THEN -- the disk lost a part of some: those become jobs without data, which are parked
         INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
-        SELECT DISTINCT ON (e."offset") h.id, e."offset", r.name, e.at, e.is_binary, e.event, CASE WHEN d.fault IS NULL THEN e.sender END,
-               CASE WHEN d.fault IS NULL THEN e.except_ END, CASE WHEN d.fault IS NULL THEN e.data ELSE '' END, e.reply_until
-          FROM culvert.events e
-          JOIN culvert.rooms r ON r.id = e.room_id
-         CROSS JOIN LATERAL (SELECT culvert.damage(e."offset", e.room_id) AS fault) d
-         WHERE e."offset" > start AND e."offset" <= last
-           AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
-           AND culvert.handles(h.pattern, e.event)
-         ORDER BY e."offset", r.name COLLATE "C";
+        SELECT j.handler, j."offset", j.name, j.at, j.is_binary, j.event, CASE WHEN d.fault IS NULL THEN j.sender END,
+               CASE WHEN d.fault IS NULL THEN CASE WHEN j.data IS NULL THEN b.except_ ELSE j.except_ END END,
+               CASE WHEN d.fault IS NULL THEN coalesce(j.data, b.data, '') ELSE '' END, j.reply_until
+          FROM (SELECT DISTINCT ON (e."offset") h.id AS handler, e.*, r.name
+                  FROM culvert.events e
+                  JOIN culvert.rooms r ON r.id = e.room_id
+                 WHERE e."offset" > start AND e."offset" <= last
+                   AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
+                   AND culvert.handles(h.pattern, e.event)
+                 ORDER BY e."offset", r.name COLLATE "C") j
+          LEFT JOIN LATERAL (
+               SELECT f.room_id, f.data, f.except_
+                 FROM culvert.events f
+                WHERE j.data IS NULL AND f."offset" = j."offset" AND f."offset" > start AND f."offset" <= last AND f.data IS NOT NULL
+                ORDER BY f."offset", f.room_id
+                LIMIT 1) b ON true
+         CROSS JOIN LATERAL (
+               SELECT coalesce(culvert.damage(j."offset", j.room_id),
+                               CASE WHEN b.room_id IS NOT NULL THEN culvert.damage(j."offset", b.room_id) END) AS fault) d;
         GET DIAGNOSTICS moved = ROW_COUNT;
     END;
 

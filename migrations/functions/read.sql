@@ -29,8 +29,8 @@ $$;
 
 -- follow returns up to rows_ rows and about bytes_ bytes of all that comes after
 -- an offset, at least one row, with NULL for the event when there is none. An
--- event in several rooms is several rows; the limit on bytes does not split them,
--- the one on rows may.
+-- event in several rooms is several rows, of which the first has its data; the limit on
+-- bytes does not split them, the one on rows may.
 CREATE OR REPLACE FUNCTION culvert.follow(ids bigint, after bigint, rows_ integer, bytes_ bigint, careful boolean)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
@@ -72,7 +72,7 @@ $$;
 -- from what was asked for, 0 for none; the others have only what is theirs, with the
 -- room in place. All is read in one snapshot. An event addressed to several of the rooms
 -- comes once, for the one whose name comes first. Data past the limit on bytes is not
--- fetched: its length is known without it.
+-- fetched: its length is known without it. Where data is NULL, culvert.bodies has it.
 CREATE OR REPLACE FUNCTION culvert.page(ids bigint, namespace_id integer, rooms text[], since bigint[], until bigint[],
                              after bigint, upto bigint, rows_ integer, bytes_ bigint, careful boolean)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
@@ -105,7 +105,7 @@ BEGIN
            CASE WHEN d.fault IS NULL THEN e.event END, CASE WHEN d.fault IS NULL THEN e.sender END,
            CASE WHEN d.fault IS NULL THEN e.except_ END, CASE WHEN d.fault IS NULL THEN e.data ELSE d.fault END,
            e.name, NULL, e.reply_until, NULL
-      FROM (SELECT *, sum(octet_length(next.data)) OVER (
+      FROM (SELECT *, sum(coalesce(next.elsewhere, octet_length(next.data))) OVER (
                    ORDER BY next."offset" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
               FROM (SELECT DISTINCT ON (e."offset") e.*, r.name
                       FROM culvert.namespaces n
@@ -124,5 +124,35 @@ BEGIN
                      LIMIT rows_) next) e
      CROSS JOIN LATERAL (SELECT CASE WHEN careful THEN culvert.damage(e."offset", e.room_id) END AS fault) d
      WHERE e.before IS NULL OR e.before < bytes_;
+END
+$$;
+
+-- bodies returns the data and exceptions of events of which culvert.page gave another row,
+-- in the order of their offsets, and the floor: what is missing up to it went with its slice since.
+-- Where it is careful, fault says why data cannot be read, as in culvert.damage.
+CREATE OR REPLACE FUNCTION culvert.bodies(ids bigint, offsets bigint[], careful boolean)
+RETURNS TABLE ("offset" bigint, floor bigint, data text, except_ text[], fault text)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    low  bigint := offsets[1]; -- what partitions are opened for
+    high bigint := offsets[cardinality(offsets)];
+BEGIN
+    RETURN QUERY
+    SELECT o.at, l.floor, CASE WHEN d.fault IS NULL THEN e.data END, CASE WHEN d.fault IS NULL THEN e.except_ END, d.fault
+      FROM culvert.log l
+     CROSS JOIN unnest(offsets) AS o (at)
+      LEFT JOIN LATERAL (
+           SELECT *
+             FROM culvert.events
+            WHERE events."offset" = o.at AND events."offset" >= low AND events."offset" <= high
+              AND events.data IS NOT NULL
+            ORDER BY events."offset", events.room_id
+            LIMIT 1) e ON true
+     CROSS JOIN LATERAL (SELECT CASE WHEN careful AND e."offset" IS NOT NULL THEN culvert.damage(e."offset", e.room_id) END AS fault) d
+     WHERE culvert.check_ids(ids)
+     ORDER BY o.at;
 END
 $$;

@@ -74,3 +74,20 @@ BEGIN
     RAISE WARNING 'culvert: a staged event cannot be moved into the log, and was set aside in culvert.unmovable: %', error_;
 END
 $$;
+
+-- set_first_aside takes the staged row out of the way that would be moved next.
+CREATE OR REPLACE FUNCTION culvert.set_first_aside(seen xid8, error_ text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    l culvert.log;
+BEGIN
+    l := culvert.lock_log();
+    PERFORM culvert.set_aside(s.xid, s.id, error_)
+       FROM (SELECT t.xid, t.id
+               FROM culvert.staged t
+              WHERE t.xid >= seen OR t.xid = l.carrying
+              ORDER BY t.xid IS DISTINCT FROM l.carrying, t.xid, t.id
+              LIMIT 1) s;
+END
+$$;

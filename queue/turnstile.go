@@ -13,7 +13,7 @@ import (
 // shared is a pool whose connections requests take in turns.
 type shared struct {
 	pool  *pgxpool.Pool
-	turns *turns
+	turns *turnstile
 }
 
 // use calls f, which uses one connection of the pool, when it is the caller's turn: that of
@@ -41,18 +41,18 @@ type forKey struct{}
 type kind int
 
 const (
-	brief kind = iota // where a subscription begins, the state of one thing: a few rows
+	quick kind = iota // where a subscription begins, the state of one thing: a few rows
 	long              // a page of events, a list: as much as was asked for
 	kinds
 )
 
-// turns share a few connections among all who wait for one: first by namespace, and within
+// turnstile shares a few connections among all who wait for one: first by namespace, and within
 // each by client. Next is who has had the least of the database's time among those that
 // wait now, so that one who asks for much is served in what the others leave. Reads of one
 // kind never take all connections while the other kind waits, where there is more than one.
 //
 // It is start-time fair queueing (Goyal, Vin, Cheng, 1996) in two levels.
-type turns struct {
+type turnstile struct {
 	mu      sync.Mutex
 	conns   int
 	running [kinds]int
@@ -60,7 +60,7 @@ type turns struct {
 	last    kind // that got a connection
 }
 
-func newTurns(conns int) *turns { return &turns{conns: conns} }
+func newTurnstile(conns int) *turnstile { return &turnstile{conns: conns} }
 
 // ticket is of one that waits for a connection, or has one.
 type ticket struct {
@@ -74,7 +74,7 @@ type ticket struct {
 const leastTurn = time.Millisecond
 
 // take waits for a turn. done must be called once, unless there is an error.
-func (t *turns) take(ctx context.Context, ns, client string, k kind) (done func(), err error) {
+func (t *turnstile) take(ctx context.Context, ns, client string, k kind) (done func(), err error) {
 	w := &ticket{ready: make(chan struct{})}
 	t.mu.Lock()
 	t.lines[k].push(w, ns, client)
@@ -98,13 +98,13 @@ func (t *turns) take(ctx context.Context, ns, client string, k kind) (done func(
 }
 
 // waiting is how many wait.
-func (t *turns) waiting() int {
+func (t *turnstile) waiting() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.lines[brief].waiting + t.lines[long].waiting
+	return t.lines[quick].waiting + t.lines[long].waiting
 }
 
-func (t *turns) end(w *ticket, k kind) {
+func (t *turnstile) end(w *ticket, k kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.running[k]--
@@ -116,8 +116,8 @@ func (t *turns) end(w *ticket, k kind) {
 }
 
 // serve gives out the free connections. The caller holds mu.
-func (t *turns) serve() {
-	for t.running[brief]+t.running[long] < t.conns {
+func (t *turnstile) serve() {
+	for t.running[quick]+t.running[long] < t.conns {
 		k, ok := t.next()
 		if !ok {
 			return
@@ -129,21 +129,21 @@ func (t *turns) serve() {
 }
 
 // next is the kind whose turn it is.
-func (t *turns) next() (k kind, ok bool) {
+func (t *turnstile) next() (k kind, ok bool) {
 	switch {
-	case t.lines[brief].waiting == 0:
+	case t.lines[quick].waiting == 0:
 		k = long
 	case t.lines[long].waiting == 0:
-		k = brief
-	case t.running[brief] != t.running[long]:
-		k = brief
-		if t.running[brief] > t.running[long] {
+		k = quick
+	case t.running[quick] != t.running[long]:
+		k = quick
+		if t.running[quick] > t.running[long] {
 			k = long
 		}
 	default:
 		k = kinds - 1 - t.last
 	}
-	// A connection is kept for what is brief also while none of it waits: a long
+	// A connection is kept for what is quick also while none of it waits: a long
 	// read cannot be stopped when it comes.
 	if k == long && t.conns > 1 && t.running[long] == t.conns-1 {
 		return k, false

@@ -12,7 +12,7 @@ import (
 
 // asked has n goroutines of a client wait for a turn, each to use it for d, and
 // reports every end to ends. It returns once all wait or run.
-func asked(t *testing.T, turns *turns, ends chan<- string, ns, client string, k kind, n int, d time.Duration) {
+func asked(t *testing.T, turns *turnstile, ends chan<- string, ns, client string, k kind, n int, d time.Duration) {
 	t.Helper()
 	for range n {
 		go func() {
@@ -39,7 +39,7 @@ func drain(ends <-chan string, n int) (order []string) {
 // client with the least: however many wait for the others, and however long they take.
 func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns, ends := newTurns(1), make(chan string, 1000)
+		turns, ends := newTurnstile(1), make(chan string, 1000)
 		asked(t, turns, ends, "busy", "greedy", long, 300, 100*time.Millisecond)
 		asked(t, turns, ends, "busy", "modest", long, 2, 10*time.Millisecond)
 		asked(t, turns, ends, "quiet", "victim", long, 3, 10*time.Millisecond)
@@ -61,7 +61,7 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 // Who was away has saved up nothing: it does not shut the others out when it comes.
 func TestTurnsAreNotSavedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns, ends := newTurns(1), make(chan string, 1000)
+		turns, ends := newTurnstile(1), make(chan string, 1000)
 		asked(t, turns, ends, "first", "c", long, 100, 10*time.Millisecond)
 		time.Sleep(505 * time.Millisecond)
 		drain(ends, 50)
@@ -77,10 +77,10 @@ func TestTurnsAreNotSavedUp(t *testing.T) {
 // A kind of reads does not take all connections from the other, however many wait.
 func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
 	for _, conns := range []int{1, 2, 3} {
-		for _, flood := range []kind{brief, long} {
+		for _, flood := range []kind{quick, long} {
 			t.Run(fmt.Sprintf("%d connections, flood %d", conns, flood), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					turns, ends := newTurns(conns), make(chan string, 1000)
+					turns, ends := newTurnstile(conns), make(chan string, 1000)
 					asked(t, turns, ends, "n", "flood", flood, 200, 100*time.Millisecond)
 					if got, most := turns.running[flood], conns; flood == long && conns > 1 && got != most-1 {
 						t.Errorf("%d long reads run on %d connections, want one less", got, most)
@@ -105,16 +105,16 @@ func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
 // Who gives up does not hold a place, nor a connection it was given at that moment.
 func TestTurnsThatAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1)
+		turns := newTurnstile(1)
 		for range 1000 {
-			first, err := turns.take(t.Context(), "n", "first", brief)
+			first, err := turns.take(t.Context(), "n", "first", quick)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			over := make(chan error)
 			go func() {
-				done, err := turns.take(ctx, "n", "second", brief)
+				done, err := turns.take(ctx, "n", "second", quick)
 				if err == nil {
 					done()
 				}
@@ -128,8 +128,8 @@ func TestTurnsThatAreGivenUp(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if turns.running[brief] != 0 || turns.waiting() != 0 {
-			t.Errorf("%d run and %d wait when all is done", turns.running[brief], turns.waiting())
+		if turns.running[quick] != 0 || turns.waiting() != 0 {
+			t.Errorf("%d run and %d wait when all is done", turns.running[quick], turns.waiting())
 		}
 	})
 }
@@ -137,7 +137,7 @@ func TestTurnsThatAreGivenUp(t *testing.T) {
 // What is remembered of namespaces and clients does not grow while there are always some that wait.
 func TestTurnsForgetWhoIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1)
+		turns := newTurnstile(1)
 		next, err := turns.take(t.Context(), "n0", "c", long)
 		if err != nil {
 			t.Fatal(err)

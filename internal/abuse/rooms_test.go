@@ -1,0 +1,222 @@
+package abuse
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The queues of the server hold up to 64 MiB each, of which one client gets two thirds; a
+// request is beside that in the buffer its body was read into, and a batch of 2 MiB in what goes
+// to Postgres. The backend has a batch as its arguments and a copy or two of it. With what Go
+// and Postgres take before they give back, 256 MiB each is the bound, whatever the number of
+// rooms.
+const (
+	serverBound   = 256 * mib
+	backendsBound = 256 * mib
+)
+
+// pick is the size of an attack.
+func pick(small, large int) int {
+	if *full {
+		return large
+	}
+	return small
+}
+
+// list is n names of rooms, in JSON.
+func list(n int) string {
+	rooms := make([]string, n)
+	for i := range rooms {
+		rooms[i] = fmt.Sprintf(`"room-%d"`, i)
+	}
+	return strings.Join(rooms, ",")
+}
+
+func large(bytes int) string { return `"` + strings.Repeat("x", bytes-2) + `"` }
+
+// scene is an attacker and a victim, each in a namespace of its own.
+type scene struct {
+	*rig
+	token  string // the attacker's
+	victim *victim
+	calm   latencies
+}
+
+func newScene(t *testing.T, who func(r *rig) *victim) *scene {
+	t.Helper()
+	r := newRig(t)
+	r.namespace("attacker", `{}`)
+	r.namespace("victim", `{}`)
+	s := &scene{rig: r, token: r.token("attacker", "mallory"), victim: who(r)}
+	s.calm = s.victim.calm(t, 100)
+	return s
+}
+
+func emitting(r *rig) *victim { return r.emitter("victim") }
+
+// under runs the attack beside the victim, and holds both to their bounds.
+func (s *scene) under(t *testing.T, attack func()) {
+	t.Helper()
+	m := s.watch()
+	attacked := s.victim.during(t, attack)
+	m.end()
+	m.within(serverBound, backendsBound)
+	s.victim.unharmed(t, s.calm, attacked)
+}
+
+// 16 requests of 262 KB, each to 100 rooms: an event to many rooms is held once.
+func TestOneTokenManyRooms(t *testing.T) {
+	s := newScene(t, emitting)
+	body := fmt.Appendf(nil, `{"rooms":[%s],"event":"large","data":%s}`, list(100), large(256<<10))
+	var statuses map[int]int
+	s.under(t, func() { statuses = s.crowd(pick(16, 100), s.token, "/v1/attacker/emit", body) })
+	if statuses[http.StatusCreated] == 0 || statuses[http.StatusInternalServerError] > 0 {
+		t.Errorf("large events to 100 rooms were answered: %v", statuses)
+	}
+}
+
+// Batches that are addressed to as many rooms as they may: their rows stall nobody for long.
+func TestBatchesOfManyRooms(t *testing.T) {
+	s := newScene(t, emitting)
+	one := fmt.Sprintf(`{"rooms":[%s],"event":"e","data":1}`, list(100))
+	batch := func(events int) []byte {
+		return []byte(`{"events":[` + strings.TrimSuffix(strings.Repeat(one+",", events), ",") + `]}`)
+	}
+	if status, text, err := s.post(t.Context(), s.token, "/v1/attacker/emit", batch(500)); status != http.StatusUnprocessableEntity || !strings.Contains(text, "10000") {
+		t.Errorf("a batch of 50,000 rooms is answered: %d %s %v", status, text, err)
+	}
+	var statuses map[int]int
+	s.under(t, func() { statuses = s.crowd(pick(4, 20), s.token, "/v1/attacker/emit", batch(100)) })
+	if statuses[http.StatusCreated] == 0 || statuses[http.StatusInternalServerError] > 0 {
+		t.Errorf("batches of 10,000 rooms were answered: %v", statuses)
+	}
+}
+
+// Volatile events are bounded by their bytes: where they wait to be handed to other
+// instances, and where they wait for readers who do not read.
+func TestVolatileFlood(t *testing.T) {
+	s := newScene(t, func(r *rig) *victim {
+		token := r.token("victim", "victim")
+		return &victim{name: "volatile emit", do: func(ctx context.Context) error {
+			status, text, err := r.post(ctx, token, "/v1/victim/emit", []byte(`{"room":"home","event":"mine","data":1,"volatile":true}`))
+			if err == nil && status >= 300 {
+				err = fmt.Errorf("status %d: %s", status, text)
+			}
+			return err
+		}}
+	})
+	for range 8 {
+		s.deafReader("attacker", s.token)
+	}
+	body := fmt.Appendf(nil, `{"room":"@mallory","event":"large","data":%s,"volatile":true}`, large(256<<10))
+	var statuses map[int]int
+	s.under(t, func() { statuses = s.crowd(pick(100, 1500), s.token, "/v1/attacker/emit", body) })
+	if statuses[http.StatusAccepted] == 0 || statuses[http.StatusInternalServerError] > 0 {
+		t.Errorf("volatile events were answered: %v", statuses)
+	}
+}
+
+// deafReader opens a stream that nobody reads.
+func (r *rig) deafReader(namespace, token string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.url+"/v1/"+namespace+"/events", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := r.http.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = res.Body.Close() })
+}
+
+// Replies are stored and told of: what waits for that is bounded by bytes, and what tells
+// of it moves in pieces.
+func TestFloodOfReplies(t *testing.T) {
+	s := newScene(t, emitting)
+	status, text, err := s.post(t.Context(), apiKey, "/v1/attacker/emit", []byte(`{"room":"asked","event":"q","reply":{"timeout":600,"count":10000}}`))
+	var asked struct{ Offset int64 }
+	if err != nil || status != http.StatusCreated || json.Unmarshal([]byte(text), &asked) != nil {
+		t.Fatalf("ask: %d %s %v", status, text, err)
+	}
+	replies := pick(100, 1000)
+	tokens := make([]string, replies)
+	for i := range tokens {
+		tokens[i] = s.rig.token("attacker", fmt.Sprint("m", i))
+	}
+	body := fmt.Appendf(nil, `{"offset":%d,"data":%s}`, asked.Offset, large(256<<10))
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	s.under(t, func() {
+		var all sync.WaitGroup
+		for _, token := range tokens {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+				defer cancel()
+				status, _, _ := s.post(ctx, token, "/v1/attacker/reply", body)
+				mu.Lock()
+				defer mu.Unlock()
+				statuses[status]++
+			})
+		}
+		all.Wait()
+	})
+	if statuses[http.StatusCreated] == 0 || statuses[http.StatusInternalServerError] > 0 {
+		t.Errorf("replies were answered: %v", statuses)
+	}
+}
+
+// A legal transaction of a role that may do nothing but emit: 1,000 events to 100 rooms of
+// 16 KiB. They move in pieces, between the emits of others.
+func TestSQLTransactionOfManyRooms(t *testing.T) {
+	s := newScene(t, emitting)
+	owner := s.connect()
+	events := pick(150, 1000)
+	for _, stmt := range []string{
+		`CREATE ROLE application`, `GRANT USAGE ON SCHEMA culvert TO application`, `GRANT EXECUTE ON FUNCTION culvert.emit TO application`,
+		`SET ROLE application`,
+	} {
+		if _, err := owner.Exec(t.Context(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.under(t, func() {
+		_, err := owner.Exec(context.Background(), `
+			SELECT culvert.emit(namespace => 'attacker', event => 'e', data => to_jsonb(repeat('x', 16000)),
+			                    rooms => (SELECT array_agg('r' || r) FROM generate_series(1, 100) r))
+			  FROM generate_series(1, $1)`, events)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s.awaitCount(s.connect(), `SELECT count(*) FROM culvert.staged`, 0)
+	})
+	s.awaitCount(s.connect(), `SELECT count(DISTINCT "offset") FROM culvert.events WHERE event = 'e'`, events)
+}
+
+// awaitCount waits until a query counts so many.
+func (r *rig) awaitCount(c *pgx.Conn, query string, want int) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for start := time.Now(); ; <-tick.C {
+		var n int
+		err := c.QueryRow(context.Background(), query).Scan(&n)
+		if err == nil && n == want {
+			return
+		}
+		if err != nil || time.Since(start) > 2*patience {
+			r.t.Errorf("%s: %d instead of %d, %v", query, n, want, err)
+			return
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The data of an event to several rooms stands with one of them, unless it is short: see
+// docs/decisions/022-bytes.md. Whoever reads another row of it finds none in it.
+
+var errNoData = errors.New("data is missing")
+
+// borrow gives an event whose row has no data that of the row before, if that is of the same
+// event. Otherwise it is bare until it is filled.
+func (e *Event) borrow(before *Event) {
+	if before == nil || before.Offset != e.Offset {
+		e.fault = errNoData
+		return
+	}
+	e.Data, e.Except, e.fault = before.Data, before.Except, before.fault
+	if e.fault == nil {
+		e.fault = e.check(before, []byte(`""`), nil) // its room; the rest was checked before
+	}
+}
+
+const bodiesSQL = `
+SELECT *
+  FROM culvert.bodies($1, $2, $3)`
+
+// fill gives the bare events of a page their data. When their slice has gone since the page
+// was read, the page ends before them; the next one tells of the gap.
+func (q *Queue) fill(ctx context.Context, l *lineage, in Interest, p *page) error {
+	if len(p.bare) == 0 {
+		return nil
+	}
+	return q.db.read.use(ctx, in.Namespace, in.Client, long, func(db *pgxpool.Pool) error {
+		err := p.fill(ctx, db, l, false)
+		if isDamaged(err) {
+			err = p.fill(ctx, db, l, true)
+		}
+		return err
+	})
+}
+
+func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage, careful bool) error {
+	offsets := make([]int64, len(p.bare))
+	for i, e := range p.bare {
+		offsets[i] = int64(e.Offset)
+	}
+	rows, err := db.Query(ctx, bodiesSQL, l.generation, offsets, careful)
+	if err != nil {
+		return err
+	}
+	var offset, floor Offset
+	var data pgtype.DriverBytes
+	var except []pgtype.Text
+	var damage *string
+	n, gone := 0, false
+	_, err = pgx.ForEachRow(rows, []any{&offset, &floor, &data, &except, &damage}, func() error {
+		e := p.bare[n]
+		n++
+		switch {
+		case damage != nil:
+			e.fault = fmt.Errorf("%w: %s", errDamaged, *damage)
+		case data != nil:
+			e.Data, e.Except = string(data), exceptOf(except)
+			p.bytes += len(data) // as Postgres counted it
+			if e.fault = e.check(nil, data, except); e.fault != nil {
+				e.Data = ""
+			}
+		case offset <= floor:
+			gone = true
+		}
+		return nil
+	})
+	if gone {
+		p.endBefore(errNoData)
+	}
+	return err
+}
+
+// endBefore cuts the page before the first event with a fault, and has its reader go on there.
+func (p *page) endBefore(fault error) {
+	for i, e := range p.events {
+		if errors.Is(e.fault, fault) {
+			p.events, p.bytes = p.events[:i], max(p.bytes, maxBatch)
+			return
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// toMany is an event to n rooms, "many-0" and so on, with long data.
+func toMany(n int) queue.Emit {
+	e := emit("many-0", `"%s"`, strings.Repeat("x", 20_000))
+	for i := 1; i < n; i++ {
+		e.Rooms = append(e.Rooms, room(fmt.Sprint("many-", i)))
+	}
+	return e
+}
+
+// What an event to many rooms takes is its data once, by HTTP and from SQL.
+func TestDataStandsOnceForAllRooms(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	long := toMany(50)
+	long.Except = []queue.Room{room("elsewhere")}
+	stored := []queue.Result{appendOne(t, q, long), appendOne(t, q, emit("plain", "1"))}
+	sql(t, dsn, `SELECT culvert.emit(rooms => ARRAY(SELECT 'many-' || i FROM generate_series(0, 49) i), event => 'greeting',
+	     except_rooms => '{elsewhere}', data => to_jsonb(repeat('x', 20000)))`)
+	until(t, "what was staged is in the log", func() bool { return q.Head().Offset >= stored[1].Cursor.Offset+1 })
+
+	var rows, whole, excepting, bytes int
+	err := connect(t, dsn).QueryRow(t.Context(), `
+		SELECT count(*), count(data), count(*) FILTER (WHERE except_ = '{elsewhere}'), sum(octet_length(data))
+		  FROM culvert.events WHERE event = 'greeting' AND elsewhere IS NOT NULL OR octet_length(data) > 1000`).Scan(&rows, &whole, &excepting, &bytes)
+	if err != nil || rows != 100 || whole != 2 || excepting != 2 || bytes != 2*20_002 {
+		t.Errorf("two events to 50 rooms are %d rows, %d with data, %d with exceptions, and %d bytes: %v", rows, whole, excepting, bytes, err)
+	}
+}
+
+// Whoever reads any of the rooms gets the data and is excepted, from wherever it is read.
+func TestEveryRoomHasTheData(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q, other := open(t, dsn), open(t, dsn)
+	handled := make(chan *queue.Event, 10)
+	if err := other.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+		handled <- e
+		return nil, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"excepted", "away"} {
+		must[queue.Cursor](t)(q.Join(t.Context(), ns, room("many-9"), client(name), 0))
+	}
+	must[queue.Cursor](t)(q.Join(t.Context(), ns, room("hush"), client("excepted"), 0))
+	live := subscribe(t, other, queue.Interest{Rooms: []queue.Room{room("many-3"), room("many-7")}})
+
+	long := toMany(12)
+	long.Except = []queue.Room{room("hush")}
+	want := long.Data.JSON()
+	appendOne(t, q, long)
+	brief := toMany(12)
+	brief.Data = data(`"brief"`)
+	appendOne(t, q, brief)
+
+	if got := next(t, live, 2); got[0] != want || got[1] != `"brief"` {
+		t.Errorf("a follower on another instance gets %.20q and %.20q", got[0], got[1])
+	}
+	late := open(t, dsn)
+	for i := range 12 {
+		name := room(fmt.Sprint("many-", i))
+		if b := must[queue.Batch](t)(late.History(t.Context(), ns, name, queue.Client{}, queue.Cursor{}, 10)); len(b.Events) != 2 || b.Events[0].Data != want || b.Events[1].Data != `"brief"` {
+			t.Errorf("the history of %s has %d events", name, len(b.Events))
+		}
+	}
+	s := subscribe(t, late, queue.Interest{Rooms: []queue.Room{room("many-11"), room("many-2")}, Earliest: true})
+	if got := next(t, s, 2); got[0] != want || got[1] != `"brief"` {
+		t.Errorf("catching up gives %.20q and %.20q", got[0], got[1])
+	}
+	for range 2 {
+		if e := receive(t, handled); e.Data != want && e.Data != `"brief"` || e.Data == want && len(e.Except) != 1 {
+			t.Errorf("a handler gets %.20q, except %v", e.Data, e.Except)
+		}
+	}
+	if b := must[queue.Batch](t)(late.History(t.Context(), ns, room("many-9"), client("excepted"), queue.Cursor{}, 10)); len(b.Events) != 1 {
+		t.Errorf("who is excepted gets %d events, not 1", len(b.Events))
+	}
+	for name, want := range map[string]int{"excepted": 1, "away": 2} {
+		if state := must[queue.ClientState](t)(late.ClientState(t.Context(), ns, client(name))); state.Lag != want {
+			t.Errorf("%s lags by %d, not by %d", name, state.Lag, want)
+		}
+	}
+}
+
+// A row of which the data is nowhere is a gap, and holds nobody up; one whose slice goes
+// between two reads of a page is a gap of retention.
+func TestDataThatIsGone(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, quiet)
+	many := appendOne(t, q, toMany(3)).Cursor.Offset
+	appendOne(t, q, emit("many-2", "1"))
+	sql(t, dsn, `DELETE FROM culvert.events WHERE data IS NOT NULL AND elsewhere IS NULL AND octet_length(data) > 1000`)
+	s := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []queue.Room{room("many-2")}, Earliest: true})
+	if got := toldOf(t, s, 1); len(got) != 2 || got[0] != fmt.Sprint("unreadable to ", many) || got[1] != "1" {
+		t.Errorf("a reader is told %q", got)
+	}
+	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("many-2"), queue.Client{}, queue.Cursor{}, 10))
+	if b.Gap == nil || b.Gap.Reason != queue.GapUnreadable || len(b.Events) != 1 {
+		t.Errorf("history: gap %v and %d events", b.Gap, len(b.Events))
+	}
+	sql(t, dsn, fmt.Sprintf(`UPDATE culvert.log SET floor = %d`, many), fmt.Sprintf(`UPDATE culvert.rooms SET pruned = %d`, many))
+	b = must[queue.Batch](t)(q.History(t.Context(), ns, room("many-2"), queue.Client{}, queue.Cursor{}, 10))
+	if b.Gap != nil && b.Gap.Reason == queue.GapUnreadable {
+		t.Errorf("what retention took is told as %v", *b.Gap)
+	}
+}
+
+// What a handler's dispatch copies at once is bounded by bytes; all of it comes.
+func TestHandlerGetsManyLargeEvents(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	const n = 40 // 10 MiB
+	handled := make(chan *queue.Event, n)
+	if err := q.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+		handled <- e
+		return nil, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, dsn)
+	if _, err := conn.Exec(t.Context(), `BEGIN; SELECT FROM culvert.handlers FOR UPDATE`); err != nil { // nobody dispatches
+		t.Fatal(err)
+	}
+	for range n {
+		appendOne(t, q, emit("lobby", `"%s"`, strings.Repeat("x", queue.MaxData-2)))
+	}
+	var moved int
+	var more bool
+	if err := conn.QueryRow(t.Context(), `SELECT moved, more FROM culvert.dispatch((SELECT id FROM culvert.handlers), 2000)`).Scan(&moved, &more); err != nil || moved > 34 || moved < 30 || !more {
+		t.Errorf("one dispatch copies %d of %d events of 256 KiB, more: %v, %v", moved, n, more, err)
+	}
+	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		receive(t, handled)
+	}
+}

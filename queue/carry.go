@@ -1,0 +1,95 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// carryBounds are how much of what is staged one append moves: so many events, and about so
+// many bytes, see culvert.weight.
+type carryBounds struct {
+	events int32
+	bytes  int64
+	// alone: a move took too long. Until moves are as large as they may be again, none is made
+	// in the transaction of emits, which would fail with it.
+	alone bool
+	// late is how often a single event took too long while Postgres stored emits in time.
+	late int
+	well bool // an append without a move has succeeded since the last one that failed
+}
+
+var mostCarried = carryBounds{events: 1_000, bytes: 2 << 20}
+
+// of is how many events are moved with a batch.
+func (c *carryBounds) of(b *batch) int32 {
+	if c.alone && len(b.units) > 0 {
+		return 0
+	}
+	return c.events
+}
+
+// adapt lowers the bounds when an append took too long, and raises them again while there
+// is more to move.
+func (c *carryBounds) adapt(ctx context.Context, carried int32, r appended, err error) {
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		if carried == 1 && c.well {
+			c.late++
+		}
+		c.well = false
+		if carried > 0 {
+			c.events, c.bytes, c.alone = max(1, c.events/4), max(1, c.bytes/4), true
+		}
+	case err != nil:
+	case carried == 0:
+		c.well = true
+		c.alone = r.more
+	case r.more:
+		c.events, c.bytes, c.late = min(mostCarried.events, 2*c.events), min(mostCarried.bytes, 2*c.bytes), 0
+		c.alone = c.alone && c.events < mostCarried.events
+	default:
+		*c = mostCarried
+	}
+}
+
+// moveTimeout is how long a move without emits may take: less when others wait for moves
+// that have failed before.
+func (a *appender) moveTimeout() time.Duration {
+	if a.carry.alone {
+		return a.q.o.AppendTimeout / 4
+	}
+	return a.q.o.AppendTimeout
+}
+
+// mostLate is how often a single event may take too long.
+const mostLate = 3
+
+// moveAlone moves staged events in a transaction of their own, between those of emits. An event
+// that never can be moved in time is set aside.
+func (a *appender) moveAlone(ctx context.Context, t *turn) {
+	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
+	defer cancel()
+	b := &batch{lineage: a.q.lineage.Load()}
+	if _, err := a.append(ctx, b, t); err == nil || a.carry.late < mostLate {
+		return
+	}
+	a.carry.late = 0
+	if err := a.setAside(context.WithoutCancel(ctx), b.lineage); err != nil {
+		a.q.o.Logger.Warn("a staged event takes too long to be moved into the log, and could not be set aside", "error", err)
+	}
+}
+
+const setAsideSQL = `
+SELECT culvert.set_first_aside($1::bigint::text::xid8, 'moving it takes longer than an append may')
+ WHERE culvert.check_ids($2)`
+
+func (a *appender) setAside(ctx context.Context, l *lineage) error {
+	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
+	defer cancel()
+	_, err := a.q.db.write.Exec(ctx, setAsideSQL, a.seen.Load().on(l), l.generation)
+	if err == nil {
+		a.q.o.Logger.Error("an event emitted from SQL takes longer to be moved into the log than an append may, and was set aside in culvert.unmovable")
+	}
+	return err
+}

@@ -1,0 +1,49 @@
+package queue_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// BenchmarkCatchUp is one client reading 20,000 events of a room from Postgres.
+func BenchmarkCatchUp(b *testing.B) {
+	benchmarkCatchUp(b, emit("lobby", `{"text":"hello","n":1}`), 20_000)
+}
+
+// BenchmarkCatchUpRooms is BenchmarkCatchUp of events to ten rooms, with more data than
+// every row of theirs holds.
+func BenchmarkCatchUpRooms(b *testing.B) {
+	e := emit("lobby", `{"text":"%s"}`, strings.Repeat("hello ", 100))
+	for _, name := range strings.Fields("a b c d e f g h i") {
+		e.Rooms = append([]queue.Room{room(name)}, e.Rooms...)
+	}
+	benchmarkCatchUp(b, e, 2_000)
+}
+
+func benchmarkCatchUp(b *testing.B, e queue.Emit, events int) {
+	dsn := pgtest.Database(b)
+	q := open(b, dsn)
+	for range events / 100 {
+		if _, err := q.Append(b.Context(), slices.Repeat([]queue.Emit{e}, 100)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	reader := open(b, dsn) // without a tail of them
+	b.ResetTimer()
+	for range b.N {
+		s := subscribe(b, reader, queue.Interest{Rooms: []queue.Room{room("lobby")}, Earliest: true})
+		for read := 0; read < events; {
+			batch, err := s.Next(b.Context(), 1000)
+			if err != nil {
+				b.Fatal(err)
+			}
+			read += len(batch.Events)
+		}
+		s.Close()
+	}
+	b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
