@@ -53,6 +53,11 @@ func SignToken(secret []byte, c Claims) (string, error) {
 			return "", fmt.Errorf("sign token: %w", err)
 		}
 	}
+	for name, list := range map[string]List{"ns": c.Namespaces, "rooms": c.Rooms, "emit": c.Emit} {
+		if err := list.check(name); err != nil {
+			return "", fmt.Errorf("sign token: %w", err)
+		}
+	}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(secret)
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)

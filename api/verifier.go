@@ -57,9 +57,14 @@ const notOurs = "the credentials are neither a key nor a token of this server"
 // caller checks a token. The reasons it gives beyond notOurs are for tokens
 // whose signature is good: they help their owner and no forger.
 func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
-	var c Claims
+	if !strictHeader(token) {
+		return caller{}, badToken(notOurs)
+	}
+	var c readClaims
 	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keys(ctx, t) })
 	switch {
+	case c.fault != nil && (err == nil || errors.Is(err, jwt.ErrTokenInvalidClaims)):
+		return caller{}, badToken(c.faultText())
 	case err == nil && !time.Now().Before(c.ExpiresAt.Time): // the parser forgives the leeway here, too
 		return caller{}, badToken(hasExpired)
 	case err == nil:
@@ -74,7 +79,7 @@ func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
 		return caller{}, badToken(hasExpired)
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing), errors.Is(err, jwt.ErrTokenInvalidAudience), errors.Is(err, jwt.ErrTokenInvalidIssuer):
 	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
-		return caller{}, v.tooEarly(&c)
+		return caller{}, v.tooEarly(&c.Claims)
 	}
 	return caller{}, badToken(`the token must have "exp" and be made for this server: look at "aud" and "iss"`)
 }
