@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/culvertmq/culvert/queue"
@@ -70,6 +71,9 @@ func (s *stream) renew(r renewal) {
 		if !who.mayRead(room) {
 			return
 		}
+	}
+	if !slices.Equal(s.who.rooms, who.rooms) {
+		s.sub.Allow(who.mayKeep())
 	}
 	s.who = who
 	s.plan()

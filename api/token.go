@@ -96,6 +96,16 @@ func (c *caller) mayRead(r queue.Room) bool {
 	return r == queue.Everyone || r == c.client.OwnRoom() || c.mayList(r)
 }
 
+// mayKeep tells for which rooms memberships hold that the caller's client made by its own
+// token; nil: for all, as far as a backend is concerned.
+func (c *caller) mayKeep() func(queue.Room) bool {
+	if c.backend {
+		return nil
+	}
+	who := *c // the stream's caller changes
+	return who.mayRead
+}
+
 // mayList reports whether the caller may see who is in the room. That everybody
 // reads "*" does not show everybody to everybody.
 func (c *caller) mayList(r queue.Room) bool {

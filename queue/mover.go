@@ -32,6 +32,7 @@ type change struct {
 	client   Client
 	room     Room
 	maxRooms int
+	own      bool // by the client's own token
 
 	settled  bool   // nothing that was emitted from SQL before is left to come
 	position Cursor // from where it holds
@@ -208,7 +209,7 @@ func (m *mover) close(ctx context.Context) error {
 
 const moveSQL = `
 SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), generation
-  FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6)`
+  FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::boolean[], $7)`
 
 // move enters a batch into the log, once more when its ids were outdated.
 func (m *mover) move(ctx context.Context, batch []*change) error {
@@ -231,11 +232,13 @@ func (m *mover) move(ctx context.Context, batch []*change) error {
 func (m *mover) moveOnce(ctx context.Context, batch []*change, l *lineage) (now int64, err error) {
 	n := len(batch)
 	op, ns, client, room, most := make([]string, n), make([]int32, n), make([]string, n), make([]string, n), make([]int, n)
+	own := make([]bool, n)
 	for i, c := range batch {
 		id, err := m.q.ids.namespace(ctx, c.ns)
 		if err != nil {
 			return 0, unavailable(context.WithoutCancel(ctx), "move", err)
 		}
+		own[i] = c.own
 		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, reservedPrefix), id, c.client.name, c.room.name, c.maxRooms
 	}
 	var (
@@ -246,7 +249,7 @@ func (m *mover) moveOnce(ctx context.Context, batch []*change, l *lineage) (now 
 		moved      []bool
 	)
 	err = repeat(ctx, func() error {
-		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, l.generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
+		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, own, l.generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
 	})
 	if err != nil {
 		m.q.follower.lookAt(MaxOffset) // it may be entered all the same

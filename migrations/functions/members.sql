@@ -10,6 +10,10 @@
 -- that would put the client into more than max_rooms[i] rooms (0: any number).
 -- moved[i] tells which ones were entered into the log.
 --
+-- own[i] says that a client joins by its own token. Such a membership holds while the
+-- client's token allows the room; one that a backend made wins over it and takes its place
+-- from there on, as a join of its own.
+--
 -- When generation is not the log's any more, ns may be wrong: nothing is changed,
 -- as in append.
 CREATE OR REPLACE FUNCTION culvert.move(
@@ -18,6 +22,7 @@ CREATE OR REPLACE FUNCTION culvert.move(
     client    text[],
     room      text[],
     max_rooms integer[],
+    own       boolean[],
     INOUT generation bigint,
     OUT log   text,
     OUT prev  bigint,
@@ -32,6 +37,7 @@ DECLARE
     c bigint;
     r bigint;
     p bigint;
+    held  boolean; -- by the client's own token
     known bigint[]; -- clients of the batch that are stored
     told boolean := false;
 BEGIN
@@ -89,24 +95,27 @@ BEGIN
             SELECT k.id INTO r FROM culvert.rooms k WHERE k.namespace_id = ns[i] AND k.name = room[i];
         END IF;
 
-        SELECT m.since INTO p FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
+        SELECT m.since, m.own INTO p, held FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
         -- Before the change, so that it finds the rooms of a client about to be forgotten.
         IF op[i] = 'forget' OR (op[i] = 'leave' AND p IS NOT NULL) THEN
             told := culvert.announce_move(c, r, 'culvert:leave') OR told;
         END IF;
         CASE op[i]
         WHEN 'join' THEN
-            IF p IS NOT NULL THEN
+            IF p IS NOT NULL AND (own[i] OR NOT held) THEN
                 holds[i] := p;
                 CONTINUE;
             END IF;
-            IF max_rooms[i] > 0 AND max_rooms[i] <= (
+            IF p IS NULL AND max_rooms[i] > 0 AND max_rooms[i] <= (
                SELECT count(*) FROM culvert.memberships m WHERE m.client_id = c AND m.until IS NULL) THEN
                 holds[i] := -1;
                 CONTINUE;
             END IF;
-            INSERT INTO culvert.memberships (client_id, room_id, since) VALUES (c, r, head + 1);
-            told := culvert.announce_move(c, r, 'culvert:join') OR told;
+            UPDATE culvert.memberships m SET until = head + 1 WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
+            INSERT INTO culvert.memberships (client_id, room_id, since, own) VALUES (c, r, head + 1, own[i]);
+            IF p IS NULL THEN
+                told := culvert.announce_move(c, r, 'culvert:join') OR told;
+            END IF;
         WHEN 'leave' THEN
             IF p IS NULL THEN
                 SELECT coalesce(max(m.until), head) INTO p FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r;
@@ -124,7 +133,8 @@ BEGIN
         moved[i] := true;
         INSERT INTO culvert.events ("offset", room_id, at, event, data)
         VALUES (head, culvert.room_id(ns[i], E'\x01members'), at, 'culvert:' || op[i],
-                '{"client":' || to_json(client[i])::text || ',"room":' || to_json(room[i])::text || '}');
+                '{"client":' || to_json(client[i])::text || ',"room":' || to_json(room[i])::text
+                || CASE WHEN own[i] THEN ',"own":true}' ELSE '}' END);
     END LOOP;
     IF head > prev AND true = ANY (moved) THEN
         PERFORM setval('culvert.offsets', head);
