@@ -30,12 +30,12 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 	for name, c := range map[string]struct{ prepare, hold, run, later string }{
 		"ack": {
 			hold:  `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'b' FOR UPDATE`,
-			run:   `SELECT culvert.ack('{1,1}', '{z,b}', '{0,0}', '{f,f}', ` + generation + `)`,
+			run:   `SELECT culvert.ack('{1,1}', '{z,b}', '{0,0}', ` + generation + `)`,
 			later: `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'z' FOR UPDATE`,
 		},
 		"ack of new clients": {
 			hold:  `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new b', 0)`,
-			run:   `SELECT culvert.ack('{1,1}', '{new z,new b}', '{0,0}', '{f,f}', ` + generation + `)`,
+			run:   `SELECT culvert.ack('{1,1}', '{new z,new b}', '{0,0}', ` + generation + `)`,
 			later: `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new z', 0)`,
 		},
 		"forget": {

@@ -74,8 +74,8 @@ END;
 --
 -- The NOTIFY only makes delivery prompt; instances also look by themselves.
 -- Postgres lets one notifying transaction commit at a time, so of those that run
--- at once only some notify: the try-locks, 16 of them so that one long
--- transaction does not keep all the others from it. A transaction to be prepared
+-- at once only some notify: those that get the row of culvert.turns they try for, 16
+-- of them so that one long transaction does not keep all the others from it. A transaction to be prepared
 -- (two-phase commit) may not notify at all: SET LOCAL culvert.notify = off.
 CREATE OR REPLACE FUNCTION culvert.emit(
     namespace    text DEFAULT 'default',
@@ -164,9 +164,11 @@ BEGIN
 
     INSERT INTO culvert.staged (namespace, rooms, except_, event, data, sender, key, hash)
     VALUES (namespace, target, except_rooms, event, json, sender, key, body);
-    IF coalesce(current_setting('culvert.notify', true), '') <> 'off'
-       AND pg_try_advisory_xact_lock(1668639862, 16 + pg_backend_pid() % 16) THEN
-        PERFORM pg_notify('culvert', 'staged');
+    IF coalesce(current_setting('culvert.notify', true), '') <> 'off' THEN
+        PERFORM FROM culvert.turns t WHERE t.n = 16 + pg_backend_pid() % 16 FOR UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            PERFORM pg_notify('culvert', 'staged');
+        END IF;
     END IF;
     RETURN true;
 END
