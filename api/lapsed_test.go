@@ -2,6 +2,11 @@ package api
 
 import (
 	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
 // staffed is a site where alice joined staff by her own token, and her tokens with and
@@ -151,4 +156,23 @@ func TestRepliesNeedTheRight(t *testing.T) {
 	body := `{"offset":` + jsonText(asked["offset"]) + `,"data":1}`
 	s.post("/v1/default/reply", body, without).problem(404, "not-found", "")
 	s.post("/v1/default/reply", body, with).is(201)
+}
+
+// An instance with other secrets, or with the same and other rules, does not renew the
+// streams of its neighbour's tokens.
+func TestARenewalByAKeyThatIsNotTrusted(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a := siteOf(t, live{openQueue(t, dsn)})
+	theirs := []byte("another secret of thirty-two bytes")
+	b := siteOf(t, live{openQueue(t, dsn)}, func(o *Options) { o.JWTSecret = theirs })
+	c := siteOf(t, live{openQueue(t, dsn)}, func(o *Options) { o.JWTAudience = []string{"c"} })
+	soon := time.Now().Add(6 * time.Second)
+	stream := a.stream("/v1/default/events", bearerOf(tokenUntil(t, "alice", soon)))
+	stream.expect("culvert:hello")
+	later := jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "aud": "c"}
+	b.post("/v1/default/token", "", bearerOf(hs(jwt.SigningMethodHS256, theirs).sign(t, later))).is(200)
+	c.post("/v1/default/token", "", bearerOf(hs(jwt.SigningMethodHS256, testSecret).sign(t, later))).is(200)
+	if f := stream.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "expired" {
+		t.Errorf("reconnect %s", f.data)
+	}
 }

@@ -76,6 +76,7 @@ type caller struct {
 	expires                 time.Time // zero: never
 	issued                  time.Time // of a token, if it says so; to the second
 	namespaces, rooms, emit []string
+	verified                verification // of a token
 }
 
 // mayUse reports whether the namespace is the caller's.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -15,6 +16,7 @@ type verifier struct {
 	parser *jwt.Parser
 	leeway time.Duration // for nbf and iat
 	local  []trusted
+	rules  string // what tokens must have beside a good signature
 	remote *keyServer // nil without a JWKS URL
 }
 
@@ -38,7 +40,7 @@ func newVerifier(o Options) (*verifier, error) {
 	if o.JWTIssuer != "" {
 		rules = append(rules, jwt.WithIssuer(o.JWTIssuer))
 	}
-	v := &verifier{parser: jwt.NewParser(rules...), leeway: o.JWTLeeway, local: local}
+	v := &verifier{parser: jwt.NewParser(rules...), leeway: o.JWTLeeway, local: local, rules: fmt.Sprintf("%q %q", o.JWTAudience, o.JWTIssuer)}
 	if o.JWKSURL != "" {
 		v.remote = openKeyServer(o.JWKSURL, o.pinned(), o.Logger)
 	}
@@ -61,14 +63,20 @@ func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
 		return caller{}, badToken(notOurs)
 	}
 	var c readClaims
-	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keys(ctx, t) })
+	var set []jwt.VerificationKey
+	parsed, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (_ any, err error) {
+		set, err = v.keys(ctx, t)
+		return jwt.VerificationKeySet{Keys: set}, err
+	})
 	switch {
 	case c.fault != nil && (err == nil || errors.Is(err, jwt.ErrTokenInvalidClaims)):
 		return caller{}, badToken(c.faultText())
 	case err == nil && !time.Now().Before(c.ExpiresAt.Time): // the parser forgives the leeway here, too
 		return caller{}, badToken(hasExpired)
 	case err == nil:
-		return c.caller()
+		who, err := c.caller()
+		who.verified = verification{parsed.Method.Alg(), keyOf(parsed, set)}
+		return who, err
 	case ctx.Err() != nil:
 		return caller{}, ctx.Err()
 	case errors.Is(err, errNoKeysYet):
@@ -126,7 +134,7 @@ var errUnverifiable = errors.New("no key fits the token")
 // keys finds the keys a token may be signed with. Its kid, when the key server
 // knows it, decides alone; a token that names none of its keys is for the keys
 // configured here, and one without a name for all of its algorithm.
-func (v *verifier) keys(ctx context.Context, t *jwt.Token) (any, error) {
+func (v *verifier) keys(ctx context.Context, t *jwt.Token) ([]jwt.VerificationKey, error) {
 	if _, critical := t.Header["crit"]; critical {
 		return nil, errUnverifiable // RFC 7515, 4.1.11: refuse what is not understood
 	}
@@ -152,5 +160,5 @@ func (v *verifier) keys(ctx context.Context, t *jwt.Token) (any, error) {
 	if len(set) == 0 {
 		return nil, errUnverifiable
 	}
-	return jwt.VerificationKeySet{Keys: set}, nil
+	return set, nil
 }
