@@ -95,6 +95,7 @@ func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } 
 		"no exp":             {secret.sign(t, with(jwt.MapClaims{"exp": nil})), claims},
 		"no sub":             {secret.sign(t, with(jwt.MapClaims{"sub": nil})), sub + "must not be empty"},
 		"bad sub":            {secret.sign(t, with(jwt.MapClaims{"sub": "a\nb"})), sub + "has the control character U+000A"},
+		"sub is me":          {secret.sign(t, with(jwt.MapClaims{"sub": "me"})), sub + `must not be "me", which stands for the caller in addresses`},
 		"sub is a dot":       {secret.sign(t, with(jwt.MapClaims{"sub": "."})), sub + `must not be ".": it is a step in a URL's path and no name`},
 		"sub is two dots":    {secret.sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path and no name`},
 		"sub no string":      {secret.sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims cannot be taken: sub must be a string"},

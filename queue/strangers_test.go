@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -83,5 +84,57 @@ func TestStrangersStopNothing(t *testing.T) {
 	}
 	if err := q.DeleteNamespace(ctx, ns); err != nil {
 		t.Error("deleting a namespace:", err)
+	}
+}
+
+// Once there are grants, a role emits where a row allows it, and as others only where it
+// says so. Without any, EXECUTE on the function is enough, as it was.
+func TestGrantsOfEmit(t *testing.T) {
+	dsn := pgtest.Database(t)
+	open(t, dsn)
+	suffix := fmt.Sprint(time.Now().UnixNano())
+	shop, team, owner := "shop_"+suffix, "team_"+suffix, "owner_"+suffix
+	sql(t, dsn, `CREATE ROLE `+shop, `CREATE ROLE `+team, `CREATE ROLE `+owner, `GRANT `+team+` TO `+shop,
+		`GRANT USAGE ON SCHEMA culvert TO PUBLIC`, `GRANT EXECUTE ON FUNCTION culvert.emit TO PUBLIC`)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		conn := must[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
+		defer conn.Close(ctx)
+		must[pgconn.CommandTag](t)(conn.Exec(ctx, `DROP ROLE `+shop+`, `+team+`, `+owner))
+	})
+	conn := connect(t, dsn)
+	emits := func(role, args string, want bool) {
+		t.Helper()
+		execute(t, conn, `BEGIN; SET LOCAL ROLE `+role)
+		_, err := conn.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', `+args+`)`)
+		var pg *pgconn.PgError
+		if refused := errors.As(err, &pg) && pg.Code == "42501"; refused == want || err != nil && !refused {
+			t.Errorf("%s, %s: %v", role, args, err)
+		}
+		execute(t, conn, `ROLLBACK`)
+	}
+	emits(shop, `namespace => 'tenant-a', sender => 'alice'`, true)
+	sql(t, dsn, `INSERT INTO culvert.emit_grants VALUES ('`+team+`', 'tenant-*', false), ('`+shop+`', 'orders', true), ('nobody_there', '*', true)`)
+	emits(shop, `namespace => 'tenant-a'`, true)
+	emits(shop, `namespace => 'tenant-a', sender => 'alice'`, false)
+	emits(shop, `namespace => 'orders', sender => 'alice'`, true)
+	emits(team, `namespace => 'orders'`, false)
+	emits(shop, `namespace => 'default'`, false)
+	emits(owner, `namespace => 'tenant-a'`, false)
+	emits(`NONE`, `namespace => 'default', sender => 'alice'`, true) // the owner of the schema
+	sql(t, dsn, `INSERT INTO culvert.emit_grants VALUES ('public', 'default', false)`)
+	emits(owner, `namespace => 'default'`, true)
+	if _, err := conn.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', sender => 'me')`); err == nil {
+		t.Error("a sender called me is taken")
+	}
+}
+
+// A client called "me" would be the caller in every address.
+func TestNobodyIsCalledMe(t *testing.T) {
+	if _, err := queue.ParseClient("me"); err == nil {
+		t.Error("me is a client's name")
+	}
+	if _, err := queue.ParseClient("Me"); err != nil {
+		t.Error(err)
 	}
 }
