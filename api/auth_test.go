@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/base64"
+	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
@@ -124,16 +125,45 @@ func TestSignToken(t *testing.T) {
 	}
 }
 
+// Who can try keys or has a token must not find what guards a server by trying.
+func TestWeakSecretsAreRefused(t *testing.T) {
+	good := "0123456789abcdef"
+	for name, c := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"one character": {Options{APIKeys: []string{good, "k"}}, "API key 2 of 2 has 1 characters, fewer than 16"},
+		"15 characters": {Options{APIKeys: []string{good[1:]}}, "API key 1 of 1 has 15 characters"},
+		"31 bytes":      {Options{JWTSecret: testSecret[1:]}, "the JWT secret has 31 bytes, fewer than 32"},
+	} {
+		if _, err := newHandler(&memory{}, c.o); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--allow-weak-secrets") {
+			t.Errorf("%s: %v", name, err)
+		}
+		c.o.AllowWeakSecrets, c.o.Logger = true, slog.New(slog.DiscardHandler)
+		h, err := newHandler(&memory{}, c.o)
+		if err != nil {
+			t.Errorf("%s, allowed: %v", name, err)
+			continue
+		}
+		h.Close()
+	}
+	h, err := newHandler(&memory{}, Options{APIKeys: []string{good}, JWTSecret: testSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	for name, o := range map[string]Options{
 		"nothing":   {},
-		"empty key": {APIKeys: []string{"a", ""}},
-		"negative":  {APIKeys: []string{"a"}, Heartbeat: -1},
-		"long wait": {APIKeys: []string{"a"}, MaxWait: time.Minute},
-		"star":      {APIKeys: []string{"a"}, CORSOrigins: []string{"*"}},
-		"pattern":   {APIKeys: []string{"a"}, CORSOrigins: []string{"https://*.example"}},
-		"path":      {APIKeys: []string{"a"}, CORSOrigins: []string{"https://app.example/"}},
-		"no scheme": {APIKeys: []string{"a"}, CORSOrigins: []string{"app.example"}},
+		"empty key": {APIKeys: []string{testKey, ""}, AllowWeakSecrets: true},
+		"negative":  {APIKeys: []string{testKey}, Heartbeat: -1},
+		"long wait": {APIKeys: []string{testKey}, MaxWait: time.Minute},
+		"star":      {APIKeys: []string{testKey}, CORSOrigins: []string{"*"}},
+		"pattern":   {APIKeys: []string{testKey}, CORSOrigins: []string{"https://*.example"}},
+		"path":      {APIKeys: []string{testKey}, CORSOrigins: []string{"https://app.example/"}},
+		"no scheme": {APIKeys: []string{testKey}, CORSOrigins: []string{"app.example"}},
 	} {
 		if _, err := newHandler(&memory{}, o); err == nil {
 			t.Errorf("%s: accepted", name)

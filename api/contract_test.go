@@ -49,7 +49,7 @@ func TestContractIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHandler(&memory{}, Options{APIKeys: []string{"k"}})
+	h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type subscription interface {
 	Poll(ctx context.Context, limit int) (queue.Batch, error)
 	Wake() <-chan struct{}
 	Rouse()
+	Allow(may func(queue.Room) bool)
 	Cursor() queue.Cursor
 	Close()
 }
@@ -72,7 +73,7 @@ func (h *Handler) events(c *call) error {
 
 // receipt reads the parameters.
 func (h *Handler) receipt(c *call) (q receipt, err error) {
-	q.interest = queue.Interest{Namespace: c.ns, Client: c.who.client}
+	q.interest = queue.Interest{Namespace: c.ns, Client: c.who.client, May: c.who.mayKeep()}
 	if q.limit, err = c.query.limit(); err != nil {
 		return q, err
 	}

@@ -67,8 +67,10 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(o.JWTSecret); n > 0 && n < 32 {
-		o.Logger.Warn("the JWT secret is short: RFC 7518 asks for 32 bytes", "bytes", n)
+	strict := o
+	strict.AllowWeakSecrets = false
+	if err := strict.CheckSecrets(); err != nil {
+		o.Logger.Warn("weak secrets are allowed", "error", err)
 	}
 	keys, err := newAuthority(o, s)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-const testKey = "backend-key"
+const testKey = "the-key-of-backends"
 
 var testSecret = []byte("0123456789abcdef0123456789abcdef")
 
@@ -61,7 +61,7 @@ func newSite(t testing.TB, change ...func(*Options)) *site {
 // siteOf serves any store.
 func siteOf(t testing.TB, s store, change ...func(*Options)) *site {
 	t.Helper()
-	o := Options{APIKeys: []string{"another-key", testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)}
+	o := Options{APIKeys: []string{"another-key-of-backends", testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&o)
 	}

@@ -82,19 +82,15 @@ func (s *keyServer) fetch(ctx context.Context) (*keySet, error) {
 // parseKeySet takes the keys that can verify one of the algorithms and leaves
 // the others: issuers publish keys for other purposes beside.
 func parseKeySet(body []byte, pinned []string) (*keySet, error) {
-	var set struct{ Keys []json.RawMessage }
-	if err := json.Unmarshal(body, &set); err != nil {
+	published, err := rawKeys(body)
+	if err != nil {
 		return nil, err
 	}
-	switch {
-	case set.Keys == nil: // no set at all, and not one that withdraws every key
-		return nil, errors.New(`no member "keys"`)
-	case len(set.Keys) > keysMost:
-		return nil, fmt.Errorf("more than %d keys", keysMost)
-	}
 	keys := &keySet{byID: map[string][]trusted{}}
-	for _, raw := range set.Keys {
-		// Without its private members: a published secret is no key.
+	for _, raw := range published {
+		if raw, err = publicMembers(raw); err != nil {
+			continue
+		}
 		jwk, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 		if err != nil {
 			continue
@@ -109,6 +105,54 @@ func parseKeySet(body []byte, pinned []string) (*keySet, error) {
 		}
 	}
 	return keys, nil
+}
+
+// rawKeys are the elements of the member "keys". Names are matched exactly, as in claims.
+func rawKeys(body []byte) (all []json.RawMessage, err error) {
+	var keys []byte
+	err = uniqueMembers(body, func(name string, value []byte) error {
+		if name == "keys" {
+			keys = value
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case isNull(keys): // no set at all, and not one that withdraws every key
+		return nil, errors.New(`no member "keys"`)
+	}
+	isArray, err := elements(keys, func(i int, value []byte) error {
+		if i == keysMost {
+			return fmt.Errorf("more than %d keys", keysMost)
+		}
+		all = append(all, value)
+		return nil
+	})
+	if !isArray {
+		return nil, errors.New(`"keys" is no array`)
+	}
+	return all, err
+}
+
+// jwkMembers are what is read of a published key. None is private: a published secret is
+// no key.
+var jwkMembers = []string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "x5u", "x5c", "x5t", "x5t#S256"}
+
+// publicMembers is the key with these members only, so that a decoder that matches names
+// in any case finds no others. It refuses a key in which a name stands twice.
+func publicMembers(raw []byte) ([]byte, error) {
+	kept := map[string]json.RawMessage{}
+	err := uniqueMembers(raw, func(name string, value []byte) error {
+		if slices.Contains(jwkMembers, name) {
+			kept[name] = value
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(kept)
 }
 
 // trustJWK heeds what the key says it is for: "alg", "use" and "key_ops".

@@ -182,6 +182,8 @@ func (m *memory) tries() int {
 
 func (s *memorySub) Wake() <-chan struct{} { return s.wake }
 
+func (s *memorySub) Allow(func(queue.Room) bool) {}
+
 func (s *memorySub) Rouse() {
 	select {
 	case s.wake <- struct{}{}:

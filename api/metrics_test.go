@@ -52,7 +52,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s stands in\n%s", unwanted, text)
 		}
 	}
-	if _, err := newHandler(m, Options{APIKeys: []string{"k"}, Registerer: registry}); err == nil {
+	if _, err := newHandler(m, Options{APIKeys: []string{testKey}, Registerer: registry}); err == nil {
 		t.Error("a second handler on the same registry is no error")
 	}
 }

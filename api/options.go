@@ -17,10 +17,14 @@ type Options struct {
 	// APIKeys are the secrets of backends: each opens every namespace, room and
 	// client. Without any, without a key for tokens and without a key stored in
 	// the database, New fails.
+	// Each must have 16 characters at least: see AllowWeakSecrets.
 	APIKeys []string
 	// JWTSecret verifies HS256, HS384 and HS512 tokens; RFC 7518 wants 32, 48
-	// and 64 bytes or more.
+	// and 64 bytes or more. Fewer than 32 are refused: see AllowWeakSecrets.
 	JWTSecret []byte
+	// AllowWeakSecrets takes shorter keys and secrets all the same. Whoever has a token
+	// of a short secret can find the secret by trying, and then makes tokens.
+	AllowWeakSecrets bool
 	// JWTPublicKey verifies RS256, ES256 or EdDSA tokens, whichever its type is
 	// for: PEM, one block or several, each a public key or a certificate.
 	JWTPublicKey []byte
@@ -96,6 +100,28 @@ func (o Options) takesTokens() bool {
 	return len(o.JWTSecret) > 0 || len(o.JWTPublicKey) > 0 || o.JWKSURL != ""
 }
 
+// The least lengths of what must not be guessed: 32 bytes is what RFC 7518, section 3.2,
+// wants of a key for HS256, and 16 random characters are at least 64 bits.
+const minAPIKey, minSecret = 16, 32
+
+// CheckSecrets reports which API key or secret New would refuse for its length.
+func (o Options) CheckSecrets() error {
+	if o.AllowWeakSecrets {
+		return nil
+	}
+	const way = "make a longer one, such as  openssl rand -hex 32  prints, or take it all the same with --allow-weak-secrets (AllowWeakSecrets)"
+	var short []error
+	for i, key := range o.APIKeys {
+		if len(key) < minAPIKey {
+			short = append(short, fmt.Errorf("API key %d of %d has %d characters, fewer than %d: %s", i+1, len(o.APIKeys), len(key), minAPIKey, way))
+		}
+	}
+	if n := len(o.JWTSecret); n > 0 && n < minSecret {
+		short = append(short, fmt.Errorf("the JWT secret has %d bytes, fewer than %d: %s", n, minSecret, way))
+	}
+	return errors.Join(short...)
+}
+
 func (o Options) check() error {
 	switch {
 	case slices.Contains(o.APIKeys, ""):
@@ -118,5 +144,5 @@ func (o Options) check() error {
 			}
 		}
 	}
-	return errors.Join(o.CheckTokens(), o.Limits.check())
+	return errors.Join(o.CheckTokens(), o.CheckSecrets(), o.Limits.check())
 }

@@ -1,5 +1,7 @@
 package api
 
+import "strings"
+
 // opens is matches for what a pattern gives access to: "*" must not open the
 // rooms that other clients alone are in, which begin with "@".
 func opens(pattern, room string) bool {
@@ -9,30 +11,27 @@ func opens(pattern, room string) bool {
 	return matches(pattern, room)
 }
 
-// matches reports whether s is pattern, where "*" stands for any run of bytes,
-// none included. It goes back to the last star only: an earlier one need not
-// take more once a later one was reached, so the time is at most
-// len(pattern) * len(s).
+// matches reports whether s is pattern, where "*" stands for any run of bytes, none
+// included. Each piece between two stars is taken where it comes first: an earlier place
+// leaves all others to what follows. So the time grows with len(pattern) + len(s).
 func matches(pattern, s string) bool {
-	p, i := 0, 0
-	star, from := -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			from++
-			p, i = star+1, from
-		default:
+	first, rest, stars := strings.Cut(pattern, "*")
+	if !stars {
+		return pattern == s
+	}
+	s, found := strings.CutPrefix(s, first)
+	if !found {
+		return false
+	}
+	for {
+		piece, after, more := strings.Cut(rest, "*")
+		if !more {
+			return strings.HasSuffix(s, piece)
+		}
+		i := strings.Index(s, piece)
+		if i < 0 {
 			return false
 		}
+		s, rest = s[i+len(piece):], after
 	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }

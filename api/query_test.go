@@ -131,7 +131,7 @@ func TestContractListsParameters(t *testing.T) {
 			}
 		}
 	}
-	h, err := newHandler(&memory{}, Options{APIKeys: []string{"k"}})
+	h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}})
 	if err != nil {
 		t.Fatal(err)
 	}

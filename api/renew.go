@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/culvertmq/culvert/queue"
@@ -14,6 +15,9 @@ import (
 type renewal struct {
 	Expires time.Time `json:"expires"`
 	Rooms   []string  `json:"rooms"`
+	// Algorithm and Proof are of the token, see proof.
+	Algorithm string `json:"algorithm"`
+	Proof     []byte `json:"proof"`
 }
 
 const (
@@ -27,7 +31,9 @@ func (h *Handler) renew(c *call) error {
 	if c.who.backend {
 		return refuse(forbidden, "", "an API key does not expire: only a token can be renewed")
 	}
-	body, err := json.Marshal(renewal{c.who.expires, c.who.rooms})
+	r := renewal{Expires: c.who.expires, Rooms: c.who.rooms, Algorithm: c.who.verified.algorithm}
+	r.Proof = h.keys.tokens.proof(c.who.verified.key, c.ns, c.who.client, &r)
+	body, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
@@ -61,7 +67,7 @@ func (s *stream) listen(events []*queue.Event) []*queue.Event {
 // renew gives the stream the life of the newer token, if that allows what the
 // stream reads.
 func (s *stream) renew(r renewal) {
-	if s.who.backend {
+	if s.who.backend || !s.h.keys.tokens.proves(s.ns, s.who.client, &r) {
 		return
 	}
 	who := s.who
@@ -70,6 +76,9 @@ func (s *stream) renew(r renewal) {
 		if !who.mayRead(room) {
 			return
 		}
+	}
+	if !slices.Equal(s.who.rooms, who.rooms) {
+		s.sub.Allow(who.mayKeep())
 	}
 	s.who = who
 	s.plan()

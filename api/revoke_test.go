@@ -1,12 +1,14 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -70,4 +72,31 @@ func TestRevokingAClient(t *testing.T) {
 	if got := b.get("/v1/default/events?wait=0", later).page().data(); len(got) != 1 || got[0] != "2" {
 		t.Errorf("alice got %v", got)
 	}
+}
+
+// Deleting a namespace does not undo what was revoked in it: the same token is refused
+// in the next namespace of that name, however long the tokens of its issuer live.
+func TestDeletingANamespaceKeepsItsRevocations(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := siteOf(t, live{openQueue(t, dsn)}), siteOf(t, live{openQueue(t, dsn)})
+	old := bearerOf(rawToken(t, plainHeader, fmt.Sprintf(
+		`{"sub":"mallory","exp":%d,"iat":%d,"ns":"tenant","emit":"*"}`, time.Now().Add(time.Hour).Unix(), time.Now().Add(-time.Minute).Unix())))
+	const event = `{"room":"r","event":"e"}`
+	a.post("/v1/tenant/emit", event, old).is(201)
+	a.call("POST", "/v1/tenant/clients/mallory/revoke", "").is(204)
+	a.call("DELETE", "/v1/tenant", "").is(204)
+	a.post("/v1/tenant/emit", event, old).problem(401, "unauthorized", "")
+	a.post("/v1/tenant/emit", event).is(201)                                             // makes the namespace anew
+	until(t, func() bool { return b.post("/v1/tenant/emit", event, old).status == 401 }) // it hears within a second
+	// An instance that starts after the namespace is gone knows as well.
+	a.call("DELETE", "/v1/tenant", "").is(204)
+	c := siteOf(t, live{openQueue(t, dsn)})
+	c.post("/v1/tenant/emit", event, old).problem(401, "unauthorized", "")
+	c.post("/v1/tenant/emit", event, issuedFor(t, "tenant", "bob")).is(201)
+}
+
+// issuedFor is a token for one namespace, in which it may emit everywhere.
+func issuedFor(t testing.TB, ns, sub string) option {
+	t.Helper()
+	return bearerOf(token(t, sub, "ns:"+ns, "emit:*"))
 }

@@ -11,7 +11,7 @@ import (
 
 // rooms is the part of the queue that knows who is where.
 type rooms interface {
-	Join(ctx context.Context, ns queue.Namespace, r queue.Room, c queue.Client, maxRooms int) (queue.Cursor, error)
+	JoinAs(ctx context.Context, ns queue.Namespace, r queue.Room, c queue.Client, j queue.Joining) (queue.Cursor, error)
 	Leave(ctx context.Context, ns queue.Namespace, r queue.Room, c queue.Client) (queue.Cursor, error)
 	Members(ctx context.Context, ns queue.Namespace, r queue.Room, after queue.Client, limit int) ([]queue.Member, error)
 	Rooms(ctx context.Context, ns queue.Namespace, after queue.Room, limit int) ([]queue.RoomState, error)
@@ -26,7 +26,9 @@ func (h *Handler) join(c *call) error {
 	if !room.Reserved() && !c.who.mayRead(room) {
 		return refuse(forbidden, "room", "the token does not allow joining room "+strconv.Quote(room.String()))
 	}
-	cursor, err := h.queue.Join(c.r.Context(), c.ns, room, client, cmp.Or(h.queue.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms))
+	cursor, err := h.queue.JoinAs(c.r.Context(), c.ns, room, client, queue.Joining{
+		Own: !c.who.backend, MaxRooms: cmp.Or(h.queue.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms),
+	})
 	if err != nil {
 		return err
 	}

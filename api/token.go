@@ -67,6 +67,11 @@ func SignToken(secret []byte, c Claims) (string, error) {
 			return "", fmt.Errorf("sign token: %w", err)
 		}
 	}
+	for name, list := range map[string]List{"ns": c.Namespaces, "rooms": c.Rooms, "emit": c.Emit} {
+		if err := list.check(name); err != nil {
+			return "", fmt.Errorf("sign token: %w", err)
+		}
+	}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(secret)
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
@@ -85,6 +90,7 @@ type caller struct {
 	expires                 time.Time // zero: never
 	issued                  time.Time // of a token, if it says so; to the second
 	namespaces, rooms, emit []string
+	verified                verification // of a token
 }
 
 // mayUse reports whether the namespace is the caller's.
@@ -103,6 +109,16 @@ func (c *caller) mayUse(ns string) bool {
 // mayRead reports whether the caller may read the room.
 func (c *caller) mayRead(r queue.Room) bool {
 	return r == queue.Everyone || r == c.client.OwnRoom() || c.mayList(r)
+}
+
+// mayKeep tells for which rooms memberships hold that the caller's client made by its own
+// token; nil: for all, as far as a backend is concerned.
+func (c *caller) mayKeep() func(queue.Room) bool {
+	if c.backend {
+		return nil
+	}
+	who := *c // the stream's caller changes
+	return who.mayRead
 }
 
 // mayList reports whether the caller may see who is in the room. That everybody

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -15,6 +16,7 @@ type verifier struct {
 	parser *jwt.Parser
 	leeway time.Duration // for nbf and iat
 	local  []trusted
+	rules  string // what tokens must have beside a good signature
 	remote *keyServer // nil without a JWKS URL
 }
 
@@ -38,7 +40,7 @@ func newVerifier(o Options) (*verifier, error) {
 	if o.JWTIssuer != "" {
 		rules = append(rules, jwt.WithIssuer(o.JWTIssuer))
 	}
-	v := &verifier{parser: jwt.NewParser(rules...), leeway: o.JWTLeeway, local: local}
+	v := &verifier{parser: jwt.NewParser(rules...), leeway: o.JWTLeeway, local: local, rules: fmt.Sprintf("%q %q", o.JWTAudience, o.JWTIssuer)}
 	if o.JWKSURL != "" {
 		v.remote = openKeyServer(o.JWKSURL, o.pinned(), o.Logger)
 	}
@@ -63,9 +65,18 @@ const (
 
 // caller checks a token. Its signature comes first: of a bad one nothing is told.
 func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
-	var c Claims
-	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keys(ctx, t) })
+	if !strictHeader(token) {
+		return caller{}, badToken(notOurs)
+	}
+	var c readClaims
+	var set []jwt.VerificationKey
+	parsed, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (_ any, err error) {
+		set, err = v.keys(ctx, t)
+		return jwt.VerificationKeySet{Keys: set}, err
+	})
 	switch {
+	case c.fault != nil && (err == nil || errors.Is(err, jwt.ErrTokenInvalidClaims)):
+		return caller{}, badToken(c.faultText())
 	case err == nil:
 	case ctx.Err() != nil:
 		return caller{}, ctx.Err()
@@ -84,11 +95,13 @@ func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
 	case c.neverValid():
 		return caller{}, badToken(neverValid)
 	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
-		return caller{}, v.tooEarly(&c)
+		return caller{}, v.tooEarly(&c.Claims)
 	case err != nil:
 		return caller{}, badToken(notForUs)
 	}
-	return c.caller()
+	who, err := c.caller()
+	who.verified = verification{parsed.Method.Alg(), keyOf(parsed, set)}
+	return who, err
 }
 
 // longestEarly bounds the Retry-After of a token that is not valid yet.
@@ -131,7 +144,7 @@ var errUnverifiable = errors.New("no key fits the token")
 // keys finds the keys a token may be signed with. Its kid, when the key server
 // knows it, decides alone; a token that names none of its keys is for the keys
 // configured here, and one without a name for all of its algorithm.
-func (v *verifier) keys(ctx context.Context, t *jwt.Token) (any, error) {
+func (v *verifier) keys(ctx context.Context, t *jwt.Token) ([]jwt.VerificationKey, error) {
 	if _, critical := t.Header["crit"]; critical {
 		return nil, errUnverifiable // RFC 7515, 4.1.11: refuse what is not understood
 	}
@@ -157,5 +170,5 @@ func (v *verifier) keys(ctx context.Context, t *jwt.Token) (any, error) {
 	if len(set) == 0 {
 		return nil, errUnverifiable
 	}
-	return jwt.VerificationKeySet{Keys: set}, nil
+	return set, nil
 }

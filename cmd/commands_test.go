@@ -81,7 +81,7 @@ func testCurl(t *testing.T, s *program) {
 }
 
 func TestConfigCheck(t *testing.T) {
-	const secret = "hunter2"
+	const secret = "hunter2hunter2hunter2hunter2hunter2"
 	file := write(t, "jwt-secret: "+secret+"\nheartbeat: 5\n")
 	out := must(t, "", []string{"DATABASE_URL=postgres://u:" + secret + "@h/d", "PORT=99"}, "config", "check", "--config", file, "--api-keys="+secret, "--data=/x", "--jwt-public-key="+publicPEM, "--jwt-audience=me")
 	for _, want := range []string{

@@ -20,16 +20,18 @@ type Config struct {
 	Data              string // folder of the private Postgres and of generated secrets
 	Migrate           bool   // apply migrations at start
 
-	APIKeys       []string
-	JWTSecret     string
-	JWTPublicKey  string // PEM
-	JWKSURL       string
-	JWTAlgorithms []string // empty: those the keys are for
-	JWTAudience   []string // empty: any
-	JWTIssuer     string   // empty: any
-	JWTLeeway     time.Duration
-	CORSOrigins   []string
-	Demo          bool // a chat at /demo/, with tokens for everybody
+	APIKeys   []string
+	JWTSecret string
+	// AllowWeakSecrets takes short API keys and a short JWTSecret.
+	AllowWeakSecrets bool
+	JWTPublicKey     string // PEM
+	JWKSURL          string
+	JWTAlgorithms    []string // empty: those the keys are for
+	JWTAudience      []string // empty: any
+	JWTIssuer        string   // empty: any
+	JWTLeeway        time.Duration
+	CORSOrigins      []string
+	Demo             bool // a chat at /demo/, with tokens for everybody
 
 	Heartbeat time.Duration // silence on a stream before a heartbeat frame
 	MaxAge    time.Duration // life of a stream before the client is asked to come back
@@ -73,8 +75,11 @@ func (c *Config) takesTokens() bool {
 // options are the settings that concern the API.
 func (c *Config) options() api.Options {
 	return api.Options{
-		APIKeys:       c.APIKeys,
-		JWTSecret:     []byte(c.JWTSecret),
+		APIKeys:   c.APIKeys,
+		JWTSecret: []byte(c.JWTSecret),
+
+		AllowWeakSecrets: c.AllowWeakSecrets,
+
 		JWTPublicKey:  []byte(c.JWTPublicKey),
 		JWKSURL:       c.JWKSURL,
 		JWTAlgorithms: c.JWTAlgorithms,

@@ -34,9 +34,9 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("without a database: %d, %s", code, stderr)
 	}
 	data := t.TempDir()
-	s := start(t, append(env, "CULVERT_API_KEYS=configured-key"), serveArgs(data, "--migrate=false", "--log-format=json")...)
+	s := start(t, append(env, "CULVERT_API_KEYS=the-configured-key"), serveArgs(data, "--migrate=false", "--log-format=json")...)
 	s.stderr.await(t, `(?m)^ready http://`)
-	if entries, err := os.ReadDir(data); err != nil || len(entries) != 0 || strings.Contains(s.stderr.String(), "configured-key") {
+	if entries, err := os.ReadDir(data); err != nil || len(entries) != 0 || strings.Contains(s.stderr.String(), "the-configured-key") {
 		t.Errorf("a server with database and key leaves %v, %v and says\n%s", entries, err, s.stderr)
 	}
 }
@@ -64,7 +64,7 @@ func TestWaitsForDatabase(t *testing.T) {
 	if err := pg.StopImmediate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, []string{"DATABASE_URL=" + pg.DSN(), "CULVERT_API_KEYS=configured-key"}, serveArgs(t.TempDir())...)
+	s := start(t, []string{"DATABASE_URL=" + pg.DSN(), "CULVERT_API_KEYS=the-configured-key"}, serveArgs(t.TempDir())...)
 	s.stderr.await(t, "does not answer yet, waiting up to 30s")
 	if err := pg.StartAgain(t.Context()); err != nil {
 		t.Fatal(err)

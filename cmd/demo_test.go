@@ -172,7 +172,7 @@ func TestNoDemo(t *testing.T) {
 	}
 	s.cancel()
 	s.wait(t)
-	for flag, want := range map[string]string{"--api-keys=k": "--jwt-secret", "--jwt-algorithms=HS512": "HS256"} {
+	for flag, want := range map[string]string{"--api-keys=the-key-of-the-demo": "--jwt-secret", "--jwt-algorithms=HS512": "HS256"} {
 		args := serveArgs(data, "--demo", flag)
 		if strings.Contains(flag, "algorithms") {
 			args = append(args, "--jwt-secret=0123456789abcdef0123456789abcdef")

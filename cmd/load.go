@@ -168,6 +168,9 @@ func (l *loaded) check() error {
 			faults = append(faults, err.Error())
 		}
 	}
+	if err := l.options().CheckSecrets(); err != nil {
+		faults = append(faults, err.Error())
+	}
 	return join(faults)
 }
 

@@ -94,7 +94,7 @@ func TestSecretSources(t *testing.T) {
 		})
 	}
 	keys := write(t, "first,second\nthird\n")
-	l, err := loadWith(t, []string{"CULVERT_API_KEYS_FILE=" + keys, "CULVERT_JWT_SECRET_FILE=" + write(t, " s p a c e \n")})
+	l, err := loadWith(t, []string{"CULVERT_ALLOW_WEAK_SECRETS=true", "CULVERT_API_KEYS_FILE=" + keys, "CULVERT_JWT_SECRET_FILE=" + write(t, " s p a c e \n")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +115,7 @@ data: /tmp/data
 migrate: false
 api-keys: [a, b]
 jwt-secret: s
+allow-weak-secrets: true
 jwt-public-key: |
   -----BEGIN PUBLIC KEY-----
   MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=

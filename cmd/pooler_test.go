@@ -13,7 +13,7 @@ import (
 func TestServeThroughATransactionPooler(t *testing.T) {
 	dsn := pgtest.Database(t)
 	pooled := pgtest.Pooled(t, dsn)
-	env := []string{"DATABASE_URL=" + pooled, "CULVERT_API_KEYS=configured-key"}
+	env := []string{"DATABASE_URL=" + pooled, "CULVERT_API_KEYS=the-configured-key"}
 	for _, args := range [][]string{serveArgs(t.TempDir()), {"migrate", "up"}} {
 		if code, _, stderr := run(t, "", env, args...); code != exitFailure || !strings.Contains(stderr, "--listen-database-url") || strings.Contains(stderr, "ready") {
 			t.Errorf("%s without a schema: %d, %s", args[0], code, stderr)
@@ -25,7 +25,7 @@ func TestServeThroughATransactionPooler(t *testing.T) {
 	s := start(t, env, serveArgs(t.TempDir(), "--log-format=text")...)
 	url := s.stderr.await(t, `(?m)^ready (http://\S+)$`)
 	s.stderr.await(t, "notifications do not arrive.*--listen-database-url.*--poll-only")
-	client := []string{"CULVERT_URL=" + url, "CULVERT_TOKEN=configured-key"}
+	client := []string{"CULVERT_URL=" + url, "CULVERT_TOKEN=the-configured-key"}
 	listener := start(t, client, "listen", "--client", "alice")
 	for listener.stdout.String() == "" {
 		must(t, "", client, "emit", "--room", "@alice", "--event", "greeting", `"5 €"`)

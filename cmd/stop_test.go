@@ -129,7 +129,7 @@ func TestStopWhileStarting(t *testing.T) {
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, []string{"DATABASE_URL=postgres://u:hunter2@" + address + "/d", "CULVERT_API_KEYS=configured-key"}, serveArgs(t.TempDir())...)
+	s := start(t, []string{"DATABASE_URL=postgres://u:hunter2@" + address + "/d", "CULVERT_API_KEYS=the-configured-key"}, serveArgs(t.TempDir())...)
 	s.stderr.await(t, "does not answer yet")
 	s.cancel()
 	if code := s.wait(t); code != exitOK || strings.Contains(s.stderr.String(), "hunter2") {

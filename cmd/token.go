@@ -47,7 +47,7 @@ can emit nothing. In patterns * stands for any run of characters.`,
 	flags.StringSliceVar(&f.aud, "aud", nil, "audience it is for (default: the first of --jwt-audience)")
 	flags.StringVar(&f.iss, "iss", "", "issuer it names (default: --jwt-issuer)")
 	flags.DurationVar(&f.ttl, "ttl", time.Hour, "how long it is valid")
-	addSettings(c, "jwt-secret", "jwt-audience", "jwt-issuer", "data")
+	addSettings(c, "jwt-secret", "jwt-audience", "jwt-issuer", "allow-weak-secrets", "data")
 	return c
 }
 

@@ -101,7 +101,7 @@ func applyFunctions(ctx context.Context, db *sql.DB, newest int64) error {
 		`SET LOCAL standard_conforming_strings = on`,
 		`SET LOCAL search_path = pg_catalog, pg_temp`,
 		// One instance at a time; those that start together all come here.
-		`SELECT pg_advisory_xact_lock(1668639862, 5)`,
+		`LOCK TABLE culvert.functions IN SHARE UPDATE EXCLUSIVE MODE`,
 		fmt.Sprintf(dropFunctionsSQL, quote(strings.Join(public, ","))),
 		text,
 		closeFunctionsSQL,

@@ -15,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"github.com/culvertmq/culvert/internal/postgres"
 )
@@ -31,8 +30,8 @@ type State struct {
 }
 
 // Up applies what is pending. Instances that
-// start together wait for one another on a session lock, so dsn must be a direct
-// connection, not a transaction pooler. It blocks until ctx ends at the most.
+// start together wait for one another, and what runs may need settings of its session:
+// dsn must be a direct connection, not a transaction pooler. It blocks until ctx ends at the most.
 func Up(ctx context.Context, dsn string) error {
 	db, server, err := open(ctx, dsn)
 	if err != nil {
@@ -49,6 +48,11 @@ func Up(ctx context.Context, dsn string) error {
 	if err != nil {
 		return err
 	}
+	lock, err := lockMigrations(ctx, db)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	defer lock.Close()
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
@@ -97,7 +101,7 @@ func Status(ctx context.Context, dsn string) ([]State, error) {
 
 const versionTable = "culvert.migrations"
 
-// errPooled: the lock that instances share is a session's, and there is none.
+// errPooled: behind a pooler the settings of a session are not one's own.
 var errPooled = errors.New("this connection leads through a transaction pooler, on which migrations cannot wait for one another: " +
 	"give a direct connection with --listen-database-url")
 
@@ -123,13 +127,7 @@ func open(ctx context.Context, dsn string) (*sql.DB, postgres.Server, error) {
 }
 
 func provider(db *sql.DB) (*goose.Provider, error) {
-	// Another instance may be migrating a large database: wait for up to 10 minutes.
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
-	if err != nil {
-		return nil, err
-	}
-	return goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithSessionLocker(locker), goose.WithTableName(versionTable))
+	return goose.NewProvider(goose.DialectPostgres, db, files, goose.WithTableName(versionTable))
 }
 
 // appliedAt reads goose's version table; none at all means nothing is applied.

@@ -46,3 +46,41 @@ func createSchema(ctx context.Context, db *sql.DB) error {
 	}
 	return nil
 }
+
+// migrationLock is held by a transaction of its own while an instance migrates.
+type migrationLock struct{ *sql.Conn }
+
+// lockMigrations waits until no other instance migrates, which may take long in a large
+// database. goose would take an advisory lock, which any role that may connect could hold.
+// Close releases the lock.
+func lockMigrations(ctx context.Context, db *sql.DB) (*migrationLock, error) {
+	_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS culvert.migration_lock ()`)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P07") {
+		err = nil // another instance made it at the same moment
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make culvert.migration_lock: %w", err)
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, stmt := range []string{
+		`BEGIN ISOLATION LEVEL READ COMMITTED`,
+		`SET LOCAL idle_in_transaction_session_timeout = 0`, // it is idle while others work
+		`SET LOCAL lock_timeout = 0`,
+		`LOCK TABLE culvert.migration_lock IN SHARE UPDATE EXCLUSIVE MODE`,
+	} {
+		if _, err := conn.ExecContext(ctx, stmt); err != nil {
+			return nil, errors.Join(fmt.Errorf("lock culvert.migration_lock: %w", err), (&migrationLock{conn}).Close())
+		}
+	}
+	return &migrationLock{conn}, nil
+}
+
+// Close ends the transaction, also where the caller's context has ended.
+func (l *migrationLock) Close() error {
+	_, err := l.ExecContext(context.Background(), `ROLLBACK`)
+	return errors.Join(err, l.Conn.Close())
+}

@@ -105,7 +105,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	tx := must[interface {
 		Rollback(context.Context) error
 	}](t)(conn.Begin(t.Context()))
-	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1668639862, 1)`); err != nil {
+	if _, err := conn.Exec(t.Context(), `LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
 	// The appender holds one emit of four at the most and the queue another.

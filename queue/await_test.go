@@ -107,7 +107,7 @@ func TestAwaitSurvives(t *testing.T) {
 	wait = awaiting(t, a, to, time.Minute)
 	// The log is another one from here on; what the tail has not read by then it
 	// never gets, and starts over.
-	sql(t, dsn, `BEGIN; SELECT pg_advisory_xact_lock(1668639862, 1); UPDATE culvert.log SET database = 0;
+	sql(t, dsn, `BEGIN; LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE; UPDATE culvert.log SET database = 0;
 		INSERT INTO culvert.replies ("offset", party, is_binary, data) SELECT "offset", 'bob', false, '2' FROM culvert.asks ORDER BY 1 DESC LIMIT 1;
 		UPDATE culvert.asks SET counted = wanted; COMMIT`)
 	same(t, "after the tail started over", wait(), "bob:2")

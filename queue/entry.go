@@ -21,11 +21,13 @@ const (
 type entry struct {
 	Client string `json:"client"`
 	Room   string `json:"room"`
+	// Own: the client joined by its own token.
+	Own bool `json:"own,omitempty"`
 }
 
 // entry is the event of a change, as the follower would read it.
 func (c *change) entry(log string, at time.Time) *Event {
-	data, err := json.Marshal(entry{c.client.name, c.room.name})
+	data, err := json.Marshal(entry{c.client.name, c.room.name, c.own})
 	if err != nil {
 		panic(err) // two strings
 	}
@@ -91,19 +93,27 @@ func (t *tail) move(s *Subscription, e *Event) {
 	_ = json.Unmarshal([]byte(e.Data), &m) // enter could
 	switch e.Name {
 	case entryJoin:
-		seat := s.take(stay{Room{m.Room}, e.Offset, MaxOffset})
+		room := Room{m.Room}
+		s.end(room, e.Offset) // a backend's membership takes the place of the client's own
+		seat := s.take(stay{room: room, since: e.Offset, until: MaxOffset, lapsed: m.Own && !s.in.allows(room)})
 		seat.tail.add(s)
 		s.seats = append(s.seats, seat)
 	case entryLeave:
-		for i := range s.seats {
-			seat := &s.seats[i]
-			if seat.room.name == m.Room && seat.until == MaxOffset && s.adHoc == (seat.tail == nil) {
-				seat.until, seat.gone = e.Offset, time.Now().Add(s.memory())
-			}
-		}
+		s.end(Room{m.Room}, e.Offset)
 	case entryForget:
 		s.ended = ErrForgotten
 		notify(s.wake)
+	}
+}
+
+// end ends the seat of the client's membership in a room. The rooms of an ad hoc
+// subscription have nothing to do with memberships.
+func (s *Subscription) end(r Room, at Offset) {
+	for i := range s.seats {
+		seat := &s.seats[i]
+		if seat.room == r && seat.until == MaxOffset && (!s.adHoc || seat.tail == nil) {
+			seat.until, seat.gone = at, time.Now().Add(s.memory())
+		}
 	}
 }
 

@@ -114,7 +114,7 @@ func (t *tail) fling(events []*Event) {
 					t.dropped.Inc() // whether it is excepted is not known
 					continue
 				}
-				if _, again := given[s]; again || !s.isIn(r, e.after) || s.isInAny(e.Except, e.after) {
+				if _, again := given[s]; again || !s.reads(r, e.after) || s.isInAny(e.Except, e.after) {
 					continue
 				}
 				if given != nil {
@@ -146,6 +146,13 @@ func (e *Event) in(r Room) *Event {
 func (s *Subscription) isIn(r Room, at Offset) bool {
 	return slices.ContainsFunc(s.seats, func(seat seat) bool {
 		return seat.room == r && seat.holds(at) && (seat.since == 0 || s.known != unread)
+	})
+}
+
+// reads is isIn for what the subscription receives.
+func (s *Subscription) reads(r Room, at Offset) bool {
+	return slices.ContainsFunc(s.seats, func(seat seat) bool {
+		return seat.tail != nil && seat.room == r && seat.holds(at) && (seat.since == 0 || s.known != unread)
 	})
 }
 

@@ -157,7 +157,7 @@ func TestSQLKeysThatAreStillStaged(t *testing.T) {
 	q := open(t, dsn)
 	conn, other := connect(t, dsn), connect(t, dsn)
 	block := must[pgx.Tx](t)(other.Begin(t.Context()))
-	if _, err := block.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1668639862, 1)`); err != nil {
+	if _, err := block.Exec(t.Context(), `LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
 	tx := must[pgx.Tx](t)(conn.Begin(t.Context()))

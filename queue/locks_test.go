@@ -40,22 +40,22 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 		},
 		"forget": {
 			hold:  `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'b' FOR UPDATE`,
-			run:   `SELECT culvert.move('{forget,forget}', '{1,1}', '{z,b}', '{"",""}', '{0,0}', ` + generation + `)`,
+			run:   `SELECT culvert.move('{forget,forget}', '{1,1}', '{z,b}', '{"",""}', '{0,0}', '{f,f}', ` + generation + `)`,
 			later: `SELECT FROM culvert.clients WHERE namespace_id = 1 AND name = 'z' FOR UPDATE`,
 		},
 		"join of new clients": {
 			hold:  `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new b', 0)`,
-			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{new z,new b}', '{r,r}', '{0,0}', ` + generation + `)`,
+			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{new z,new b}', '{r,r}', '{0,0}', '{f,f}', ` + generation + `)`,
 			later: `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new z', 0)`,
 		},
 		"join of new rooms": {
 			hold:  `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, 'b')`,
-			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{b,b}', '{z,b}', '{0,0}', ` + generation + `)`,
+			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{b,b}', '{z,b}', '{0,0}', '{f,f}', ` + generation + `)`,
 			later: `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, 'z')`,
 		},
 		"join of a new client into a new room": {
 			hold:  `INSERT INTO culvert.clients (namespace_id, name, cursor) VALUES (1, 'new b', 0)`,
-			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{b,new b}', '{z,z}', '{0,0}', ` + generation + `)`,
+			run:   `SELECT culvert.move('{join,join}', '{1,1}', '{b,new b}', '{z,z}', '{0,0}', '{f,f}', ` + generation + `)`,
 			later: `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, 'z')`,
 		},
 		"staged events for new rooms": {
@@ -100,7 +100,7 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 		"prune and stays that are over": {
 			prepare: `DO $$ BEGIN
 				PERFORM setval('culvert.offsets', 100); -- sequences are not rolled back
-				PERFORM culvert.move('{join,leave}', '{1,1}', '{gone,gone}', '{r,r}', '{0,0}', ` + generation + `);
+				PERFORM culvert.move('{join,leave}', '{1,1}', '{gone,gone}', '{r,r}', '{0,0}', '{f,f}', ` + generation + `);
 				UPDATE culvert.clients SET cursor = 1000000 WHERE name = 'gone';
 				PERFORM culvert.roll('0', 1);
 			END $$`,

@@ -4,16 +4,31 @@ import (
 	"context"
 )
 
+// Joining is what is true of one Join.
+type Joining struct {
+	// Own: the client joins by its own token. The membership then holds while the token
+	// it comes with allows the room (Interest.May); one that a backend makes holds until it is
+	// taken, and takes the place of the client's own.
+	Own bool
+	// MaxRooms bounds the rooms the client may be in; 0 does not.
+	MaxRooms int
+}
+
 // Join puts a client into a room: events after the returned position are for it.
 // It is committed when Join returns, and holds on open streams of every instance.
 // A client that is in the room already stays in it from where it was. maxRooms
-// bounds the rooms a client may be in; 0 does not. Errors: ErrTooManyRooms,
+// bounds the rooms a client may be in; 0 does not. It is a backend's word: see Joining. Errors: ErrTooManyRooms,
 // ErrOverloaded, ErrUnavailable, ErrClosed, an *InvalidError for a reserved room.
 func (q *Queue) Join(ctx context.Context, ns Namespace, r Room, c Client, maxRooms int) (Cursor, error) {
+	return q.JoinAs(ctx, ns, r, c, Joining{MaxRooms: maxRooms})
+}
+
+// JoinAs is Join on somebody's word. Errors as for Join.
+func (q *Queue) JoinAs(ctx context.Context, ns Namespace, r Room, c Client, j Joining) (Cursor, error) {
 	if err := r.joinable(); err != nil {
 		return Cursor{}, err
 	}
-	m := &change{op: entryJoin, ns: ns, client: c, room: r, maxRooms: maxRooms}
+	m := &change{op: entryJoin, ns: ns, client: c, room: r, maxRooms: j.MaxRooms, own: j.Own}
 	if err := q.mover.do(ctx, m); err != nil {
 		return Cursor{}, err
 	}

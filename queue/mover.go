@@ -34,6 +34,7 @@ type change struct {
 	client   Client
 	room     Room
 	maxRooms int
+	own      bool // by the client's own token
 
 	settled  *lineage // on this server nothing that was emitted from SQL before is left to come; nil: it may
 	parted   int      // how often part had it
@@ -242,7 +243,7 @@ func (m *mover) close(ctx context.Context) error {
 
 const moveSQL = `
 SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), generation
-  FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6)`
+  FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::boolean[], $7)`
 
 // move enters a batch into the log, once more when its ids were outdated, and errMoved when
 // what is staged there has to be looked at, too.
@@ -270,11 +271,13 @@ func (m *mover) move(ctx context.Context, batch []*change, l *lineage) error {
 func (m *mover) moveOnce(ctx context.Context, batch []*change, l *lineage) (now int64, err error) {
 	n := len(batch)
 	op, ns, client, room, most := make([]string, n), make([]int32, n), make([]string, n), make([]string, n), make([]int, n)
+	own := make([]bool, n)
 	for i, c := range batch {
 		id, err := m.q.ids.namespace(ctx, c.ns)
 		if err != nil {
 			return 0, unavailable(context.WithoutCancel(ctx), "move", err)
 		}
+		own[i] = c.own
 		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, reservedPrefix), id, c.client.name, c.room.name, c.maxRooms
 	}
 	var (
@@ -285,7 +288,7 @@ func (m *mover) moveOnce(ctx context.Context, batch []*change, l *lineage) (now 
 		moved      []bool
 	)
 	err = repeat(ctx, func() error {
-		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, l.generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
+		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, own, l.generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
 	})
 	if err != nil {
 		m.q.follower.lookAt(MaxOffset) // it may be entered all the same

@@ -87,9 +87,12 @@ func ParseRoom(s string) (Room, error) {
 	return Room{s}, nil
 }
 
-// ParseClient accepts 1-128 bytes of UTF-8 without control characters, but not "."
-// and "..". The error is an *InvalidError.
+// ParseClient accepts 1-128 bytes of UTF-8 without control characters, but not ".",
+// ".." and "me". The error is an *InvalidError.
 func ParseClient(s string) (Client, error) {
+	if s == "me" { // in a path it would be somebody else
+		return Client{}, invalid("client", `must not be "me", which stands for the caller in addresses`)
+	}
 	if err := checkSegment("client", s, MaxClient); err != nil {
 		return Client{}, err
 	}

@@ -27,7 +27,7 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 		lock string
 		call func() error
 	}{
-		"emits": {`SELECT pg_advisory_xact_lock(1668639862, 1)`, func() error {
+		"emits": {`LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE`, func() error {
 			_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")})
 			return err
 		}},

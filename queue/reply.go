@@ -18,7 +18,8 @@ type Reply struct {
 	// From is the client that replies; zero: a backend, which counts as one party.
 	From Client
 	Data Data
-	// May reports whether From may read a room it is not in; nil: it may not.
+	// May reports whether From may read a room it is not in, or is in by its own token
+	// (see Joining); nil: it may not read what it is not in.
 	May func(Room) bool
 }
 
@@ -48,15 +49,15 @@ func (q *Queue) Reply(ctx context.Context, r Reply) (again bool, err error) {
 
 const mayReplySQL = `
 WITH mine AS (
-     SELECT unnest(ARRAY['*', '@' || $3::text]) AS name
+     SELECT unnest(ARRAY['*', '@' || $3::text]) AS name, false AS own
       UNION
-     SELECT r.name
+     SELECT r.name, m.own
        FROM culvert.clients c
        JOIN culvert.memberships m ON m.client_id = c.id AND m.since < $2 AND (m.until IS NULL OR $2 <= m.until)
        JOIN culvert.rooms r ON r.id = m.room_id
       WHERE c.namespace_id = $1 AND c.name = $3)
 SELECT a.rooms,
-       EXISTS (SELECT FROM mine WHERE mine.name = ANY (a.rooms)),
+       EXISTS (SELECT FROM mine WHERE mine.name = ANY (a.rooms) AND NOT (mine.own AND $5)),
        EXISTS (SELECT FROM mine WHERE mine.name = ANY (a.except_))
   FROM culvert.asks a
  WHERE culvert.check_ids($4) AND a."offset" = $2 AND a.namespace_id = $1`
@@ -72,7 +73,7 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 			return err
 		}
 		return q.db.read.use(ctx, r.Namespace, r.From, quick, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name, l.generation).Scan(&rooms, &addressed, &excepted)
+			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name, l.generation, r.May != nil).Scan(&rooms, &addressed, &excepted)
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

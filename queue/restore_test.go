@@ -335,6 +335,10 @@ func TestPointInTimeRecoveryTwice(t *testing.T) {
 func TestALaggingStandbyIsPromoted(t *testing.T) {
 	var offsets given
 	primary := server(t, nil)
+	// Whoever finds the log in another place waits for the gate below.
+	sql(t, primary.DSN(), `CREATE FUNCTION public.gate() RETURNS trigger LANGUAGE plpgsql AS
+		'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END'`,
+		`CREATE TRIGGER gate BEFORE UPDATE ON culvert.log FOR EACH ROW EXECUTE FUNCTION public.gate()`)
 	standby := pgtest.BaseBackup(t, primary)
 	standby.Write(t, "standby.signal", "")
 	second := standby.Start(t)
@@ -346,7 +350,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := connect(t, second.DSN())
-	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock(1668639862, 1)`); err != nil { // no append comes first
+	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock(77)`); err != nil { // no append comes first
 		t.Fatal(err)
 	}
 	stop(t, primary)
@@ -360,7 +364,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 		}
 	}
 	for _, statement := range []string{
-		`SELECT pg_promote()`, `SELECT culvert.emit(room => 'r', event => 'e', data => '"from SQL"')`, `SELECT pg_advisory_unlock(1668639862, 1)`,
+		`SELECT pg_promote()`, `SELECT culvert.emit(room => 'r', event => 'e', data => '"from SQL"')`, `SELECT pg_advisory_unlock(77)`,
 	} {
 		if _, err := conn.Exec(t.Context(), statement); err != nil {
 			t.Fatal(statement, err)

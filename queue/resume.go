@@ -22,7 +22,7 @@ type resumption struct {
 // snapshot. A stay that ended before the start is of no use.
 const resumeSQL = `
 SELECT l.id, greatest(l.floor, n.floor), greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $3)),
-       c.cursor, r.name, m.since, m.until
+       c.cursor, r.name, m.since, m.until, m.own
   FROM culvert.log l
   LEFT JOIN culvert.namespaces n ON n.id = $1
   LEFT JOIN culvert.clients c ON c.namespace_id = $1 AND c.name = $2
@@ -99,10 +99,12 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 		var (
 			room         *string
 			since, until *Offset
+			own          *bool
 		)
-		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until, &own}, func() error {
 			if room != nil {
-				found.stays = append(found.stays, stay{Room{*room}, *since, *cmp.Or(until, &forevermore)})
+				r := Room{*room}
+				found.stays = append(found.stays, stay{r, *since, *cmp.Or(until, &forevermore), *own && !in.allows(r)})
 			}
 			return nil
 		})

@@ -10,21 +10,18 @@ import (
 )
 
 const revokeSQL = `
-INSERT INTO culvert.revocations AS r (namespace_id, client, at)
-SELECT n.id, $2, clock_timestamp()
-  FROM culvert.namespaces n
- WHERE n.name = $1
-ON CONFLICT (namespace_id, client) DO UPDATE
+INSERT INTO culvert.revoked_clients AS r (namespace, client, at)
+VALUES ($1, $2, clock_timestamp())
+ON CONFLICT (namespace, client) DO UPDATE
    SET at = excluded.at`
 
 // Revoke has every instance refuse the tokens of a client that were issued up to
 // now, and end what is open with them, within a second. The client's cursor and rooms
-// stay: with a newer token it goes on. Errors: ErrUnavailable.
+// stay: with a newer token it goes on. It holds for the namespace's name, also when
+// the namespace is deleted and made again, and for ever: nobody knows how long the
+// tokens live that it refuses. Errors: ErrUnavailable.
 func (r *Registry) Revoke(ctx context.Context, ns Namespace, c Client) error {
 	return r.change(ctx, "revoke", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT culvert.make_namespace($1)`, ns.name); err != nil {
-			return unavailable(ctx, "revoke", err)
-		}
 		_, err := tx.Exec(ctx, revokeSQL, ns.name, c.name)
 		return unavailable(ctx, "revoke", err)
 	})
@@ -39,9 +36,8 @@ func (r *Registry) RevokedAt(ns Namespace, c Client) time.Time {
 func (r *Registry) Revocations() int { return len(r.now.Load().revoked) }
 
 const revocationsSQL = `
-SELECT n.name, r.client, r.at
-  FROM culvert.revocations r
-  JOIN culvert.namespaces n ON n.id = r.namespace_id AND n.name IS NOT NULL`
+SELECT r.namespace, r.client, r.at
+  FROM culvert.revoked_clients r`
 
 func loadRevocations(ctx context.Context, db *pgxpool.Pool) (map[clientKey]time.Time, error) {
 	rows, err := db.Query(ctx, revocationsSQL)

@@ -7,6 +7,9 @@ import "time"
 type stay struct {
 	room         Room
 	since, until Offset
+	// lapsed: the client made the membership by its own token, and the one it comes with
+	// now does not allow the room.
+	lapsed bool
 }
 
 // forever is a stay without a beginning or an end.
@@ -26,7 +29,7 @@ func (s *Subscription) memory() time.Duration { return s.q.o.Poll + volatilePati
 
 // seat is a stay of a subscription. Without a tail it is not read, and only decides
 // about Except: an ad hoc subscription reads the rooms it names, whatever rooms its
-// client is in.
+// client is in, and what has lapsed is not for the client.
 type seat struct {
 	stay
 	tail *roomTail
@@ -53,7 +56,7 @@ func (s *Subscription) seatsOf(stays []stay) []seat {
 
 // take makes a seat of a stay of the client.
 func (s *Subscription) take(st stay) seat {
-	if s.adHoc {
+	if s.adHoc || st.lapsed {
 		return seat{stay: st}
 	}
 	return seat{stay: st, tail: s.q.tail.room(s.key(st.room))}

@@ -15,12 +15,18 @@ type Interest struct {
 	// stored. None: the client's own room, Everyone, and the rooms it is in, as
 	// they change.
 	Rooms []Room
+	// May reports whether the client's token allows it to read a room: memberships that
+	// it made by its own token hold only where it does. nil: everywhere. It must not block.
+	May func(Room) bool
 	// After is the position to go on from; zero: the stored cursor, and the head
 	// for a client never seen.
 	After Cursor
 	// Earliest starts at the oldest retained event when After is zero.
 	Earliest bool
 }
+
+// allows reports whether the client may read a room it is in by its own token.
+func (in *Interest) allows(r Room) bool { return in.May == nil || in.May(r) }
 
 // Subscription is a cursor and the stays of a client in rooms. One goroutine at a
 // time uses it.
@@ -93,6 +99,18 @@ func (s *Subscription) Wake() <-chan struct{} { return s.wake }
 
 // Rouse makes Wake receive. Any goroutine may call it, at any time.
 func (s *Subscription) Rouse() { notify(s.wake) }
+
+// Allow replaces the Interest's May: the client has another token. What the next Poll
+// returns is by it.
+func (s *Subscription) Allow(may func(Room) bool) {
+	t := s.q.tail
+	t.mu.Lock()
+	s.in.May = may
+	s.known, s.missed = unread, true // the memberships are asked for again
+	t.mu.Unlock()
+	s.ahead = nil
+	notify(s.wake)
+}
 
 // Cursor is the position up to which Poll has returned everything.
 func (s *Subscription) Cursor() Cursor { return s.cursor }

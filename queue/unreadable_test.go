@@ -40,7 +40,7 @@ func store(t testing.TB, dsn, values string) queue.Offset {
 	t.Helper()
 	var offset queue.Offset
 	err := connect(t, dsn).QueryRow(t.Context(), `
-		WITH lock AS MATERIALIZED (SELECT pg_advisory_xact_lock(1668639862, 1)),
+		WITH lock AS MATERIALIZED (SELECT culvert.lock_log()),
 		     row (event, sender, except_, data, is_binary, at, room) AS (SELECT `+values+` FROM lock),
 		     stored AS (
 		INSERT INTO culvert.events ("offset", room_id, event, sender, except_, data, is_binary, at)

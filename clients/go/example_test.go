@@ -20,7 +20,7 @@ func Example() {
 	url, stop := server(ctx)
 	defer stop()
 
-	kitchen, err := client.Dial(ctx, url, client.Options{Token: "the-key", Client: "kitchen"})
+	kitchen, err := client.Dial(ctx, url, client.Options{Token: "the-key-of-the-example", Client: "kitchen"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func Example() {
 	done := make(chan error)
 	go func() { done <- kitchen.Listen(ctx) }()
 
-	alice, err := client.Dial(ctx, url, client.Options{Token: "the-key", Client: "alice"})
+	alice, err := client.Dial(ctx, url, client.Options{Token: "the-key-of-the-example", Client: "alice"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func server(ctx context.Context) (url string, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	h, err := api.New(q, api.Options{APIKeys: []string{"the-key"}})
+	h, err := api.New(q, api.Options{APIKeys: []string{"the-key-of-the-example"}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	testKey = "backend-key"
+	testKey = "the-key-of-backends"
 	// patience is how long a test waits for something that must happen.
 	patience = 30 * time.Second
 )

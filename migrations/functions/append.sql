@@ -1,14 +1,18 @@
 -- append: the only way into the log.
 
--- Advisory locks are (1668639862, n): the class spells "culv". n = 1 is the append
--- lock, held to the end of the transaction by whoever moves the counter; 2 keeps
--- instances from pruning at the same time, 3 from ending leases, 4 is for volatile
--- events, 5 for replacing these functions; for 16 to 31 see culvert.emit.
+-- The append lock is the table culvert.append_lock, locked to the end of the transaction by
+-- whoever moves the counter; culvert.volatile_lock is the same for volatile events, and
+-- culvert.functions for replacing these functions. Of culvert.turns row 2 keeps instances from pruning
+-- at the same time, 3 from ending leases; for 16 to 31 see culvert.emit. None is an advisory
+-- lock: any role that may connect could hold those.
+--
+-- The mode is SHARE UPDATE EXCLUSIVE, which excludes itself. A stronger one would wait for
+-- ROW EXCLUSIVE, and that a role with no right on the table gets by PREPARE of an INSERT.
 --
 -- Every transaction takes its locks in one order, so that no two wait for each other
 -- (docs/decisions/020-locks.md says why, and who takes what):
 --
---   1. the advisory locks 2 and 3, and rows of namespaces
+--   1. rows 2 and 3 of culvert.turns, and rows of namespaces
 --   2. the append lock
 --   3. the row of the log, and then the slices: their rows and tables
 --   4. rows of clients, by (namespace_id, name COLLATE "C")
@@ -195,7 +199,7 @@ BEGIN
             quote_ident(current_user), quote_ident(current_database());
     END IF;
     PERFORM culvert.durable();
-    PERFORM pg_advisory_xact_lock(1668639862, 1);
+    LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT * INTO l FROM culvert.log;
     IF culvert.recognised(l.started, l.database, l.self) IS NOT TRUE THEN
         PERFORM culvert.recognise();

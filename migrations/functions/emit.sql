@@ -34,6 +34,33 @@ BEGIN
 END
 $$;
 
+-- check_grant raises unless the caller of emit may emit into a namespace, and as a sender
+-- where there is one. While culvert.emit_grants is empty everybody may who may call
+-- emit. The owner of Culvert's schema and superusers always may. Inside of emit
+-- current_user is the owner; the caller is who it was set to by SET ROLE, or who logged in.
+CREATE OR REPLACE FUNCTION culvert.check_grant(namespace text, sender text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    caller name := coalesce(nullif(current_setting('role', true), 'none'), session_user);
+BEGIN
+    IF NOT EXISTS (SELECT FROM culvert.emit_grants) OR pg_has_role(caller, current_user, 'USAGE') THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (
+       SELECT FROM culvert.emit_grants g
+         LEFT JOIN pg_roles r ON r.rolname = g.role
+        WHERE (g.role = 'public' OR r.oid IS NOT NULL AND pg_has_role(caller, r.oid, 'USAGE'))
+          AND culvert.matches(ARRAY[g.namespace], namespace)
+          AND (sender IS NULL OR g.any_sender)) THEN
+        RAISE EXCEPTION 'culvert.emit: role % may not emit into namespace %', quote_ident(caller),
+            namespace || CASE WHEN sender IS NULL THEN '' ELSE ' with a sender' END
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'The owner of schema culvert allows it by a row in culvert.emit_grants.';
+    END IF;
+END
+$$;
+
 -- content_hash identifies what an event with a key says, whether it comes by SQL or by
 -- HTTP: (*Emit).hash in queue/ makes the same of the same. Rooms are sets. data is the
 -- text of a jsonb, in which only the zeros at the end of fractions have to go: to
@@ -70,12 +97,13 @@ END;
 -- the first one then counts.
 --
 -- It runs with its owner's rights: GRANT USAGE ON SCHEMA culvert and EXECUTE on
--- this function are all an application's role needs.
+-- this function are all an application's role needs, and a row in culvert.emit_grants
+-- once there are any.
 --
 -- The NOTIFY only makes delivery prompt; instances also look by themselves.
 -- Postgres lets one notifying transaction commit at a time, so of those that run
--- at once only some notify: the try-locks, 16 of them so that one long
--- transaction does not keep all the others from it. A transaction to be prepared
+-- at once only some notify: those that get the row of culvert.turns they try for, 16
+-- of them so that one long transaction does not keep all the others from it. A transaction to be prepared
 -- (two-phase commit) may not notify at all: SET LOCAL culvert.notify = off.
 CREATE OR REPLACE FUNCTION culvert.emit(
     namespace    text DEFAULT 'default',
@@ -101,6 +129,7 @@ BEGIN
         RAISE EXCEPTION 'culvert.emit: namespace must be 1-63 of a-z, 0-9 and "-", not beginning with "-"'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    PERFORM culvert.check_grant(namespace, sender);
     IF room IS NOT NULL AND rooms IS NOT NULL THEN
         RAISE EXCEPTION 'culvert.emit: give room or rooms, not both' USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -129,6 +158,10 @@ BEGIN
     END IF;
     IF sender IS NOT NULL THEN
         PERFORM culvert.check_names('sender', ARRAY[sender], 128);
+        IF sender = 'me' THEN
+            RAISE EXCEPTION 'culvert.emit: sender must not be "me", which stands for the caller in addresses'
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
     END IF;
     IF octet_length(json) > 262144 THEN
         RAISE EXCEPTION 'culvert.emit: data is % bytes long, the limit is 262144', octet_length(json)
@@ -164,9 +197,11 @@ BEGIN
 
     INSERT INTO culvert.staged (namespace, rooms, except_, event, data, sender, key, hash)
     VALUES (namespace, target, except_rooms, event, json, sender, key, body);
-    IF coalesce(current_setting('culvert.notify', true), '') <> 'off'
-       AND pg_try_advisory_xact_lock(1668639862, 16 + pg_backend_pid() % 16) THEN
-        PERFORM pg_notify('culvert', 'staged');
+    IF coalesce(current_setting('culvert.notify', true), '') <> 'off' THEN
+        PERFORM FROM culvert.turns t WHERE t.n = 16 + pg_backend_pid() % 16 FOR UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            PERFORM pg_notify('culvert', 'staged');
+        END IF;
     END IF;
     RETURN true;
 END

@@ -11,6 +11,10 @@
 -- many with those it left that are still kept (0: any number).
 -- moved[i] tells which ones were entered into the log.
 --
+-- own[i] says that a client joins by its own token. Such a membership holds while the
+-- client's token allows the room; one that a backend made wins over it and takes its place
+-- from there on, as a join of its own.
+--
 -- When generation is not the log's any more, ns may be wrong: nothing is changed,
 -- as in append.
 CREATE OR REPLACE FUNCTION culvert.move(
@@ -19,6 +23,7 @@ CREATE OR REPLACE FUNCTION culvert.move(
     client    text[],
     room      text[],
     max_rooms integer[],
+    own       boolean[],
     INOUT generation bigint,
     OUT log   text,
     OUT prev  bigint,
@@ -33,6 +38,7 @@ DECLARE
     c bigint;
     r bigint;
     p bigint;
+    held  boolean; -- by the client's own token
     known bigint[]; -- clients of the batch that are stored
     told boolean := false;
 BEGIN
@@ -90,28 +96,31 @@ BEGIN
             SELECT k.id INTO r FROM culvert.rooms k WHERE k.namespace_id = ns[i] AND k.name = room[i];
         END IF;
 
-        SELECT m.since INTO p FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
+        SELECT m.since, m.own INTO p, held FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
         -- Before the change, so that it finds the rooms of a client about to be forgotten.
         IF op[i] = 'forget' OR (op[i] = 'leave' AND p IS NOT NULL) THEN
             told := culvert.announce_move(c, r, 'culvert:leave') OR told;
         END IF;
         CASE op[i]
         WHEN 'join' THEN
-            IF p IS NOT NULL THEN
+            IF p IS NOT NULL AND (own[i] OR NOT held) THEN
                 holds[i] := p;
                 CONTINUE;
             END IF;
             -- Every read of the client looks at the rooms it left, too, until retention or its
             -- acknowledgements have passed them: there may be nine of them for each it may be in.
-            IF max_rooms[i] > 0 AND (
+            IF p IS NULL AND max_rooms[i] > 0 AND (
                SELECT count(*) FILTER (WHERE m.until IS NULL) >= max_rooms[i] OR count(*) >= 10 * max_rooms[i]
                  FROM culvert.memberships m
                 WHERE m.client_id = c) THEN
                 holds[i] := -1;
                 CONTINUE;
             END IF;
-            INSERT INTO culvert.memberships (client_id, room_id, since) VALUES (c, r, head + 1);
-            told := culvert.announce_move(c, r, 'culvert:join') OR told;
+            UPDATE culvert.memberships m SET until = head + 1 WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
+            INSERT INTO culvert.memberships (client_id, room_id, since, own) VALUES (c, r, head + 1, own[i]);
+            IF p IS NULL THEN
+                told := culvert.announce_move(c, r, 'culvert:join') OR told;
+            END IF;
         WHEN 'leave' THEN
             IF p IS NULL THEN
                 SELECT coalesce(max(m.until), head) INTO p FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r;
@@ -129,7 +138,8 @@ BEGIN
         moved[i] := true;
         INSERT INTO culvert.events ("offset", room_id, at, event, data)
         VALUES (head, culvert.room_id(ns[i], E'\x01members'), at, 'culvert:' || op[i],
-                '{"client":' || to_json(client[i])::text || ',"room":' || to_json(room[i])::text || '}');
+                '{"client":' || to_json(client[i])::text || ',"room":' || to_json(room[i])::text
+                || CASE WHEN own[i] THEN ',"own":true}' ELSE '}' END);
     END LOOP;
     IF head > prev AND true = ANY (moved) THEN
         PERFORM setval('culvert.offsets', head);

@@ -39,7 +39,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM pg_advisory_xact_lock(1668639862, 1);
+    LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE;
     UPDATE culvert.namespaces n
        SET name = NULL, deleted_at = clock_timestamp(), retention = NULL, dedup = NULL, presence = NULL
      WHERE n.name = name_;
@@ -66,7 +66,7 @@ BEGIN
     IF dead IS NULL THEN
         RETURN false;
     END IF;
-    PERFORM pg_advisory_xact_lock(1668639862, 2); -- prune and expire update rooms, too
+    PERFORM FROM culvert.turns t WHERE t.n = 2 FOR UPDATE; -- prune and expire update rooms, too
     -- Acknowledgements, leases and runs of handlers that began before the deletion may
     -- still hold rows: what they could hold is locked in the one order before it goes.
     SELECT array_agg(d.id) INTO ids
@@ -107,7 +107,8 @@ DECLARE
     due     record;
     raised  integer := 0;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(1668639862, 2) THEN
+    PERFORM FROM culvert.turns t WHERE t.n = 2 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
         RETURN 0;
     END IF;
     SELECT greatest(keep, max(n.retention)) INTO longest FROM culvert.namespaces n;

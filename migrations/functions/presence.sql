@@ -105,7 +105,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ids bigint[];
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(1668639862, 3) THEN
+    PERFORM FROM culvert.turns t WHERE t.n = 3 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
         RETURN 0;
     END IF;
     SELECT array_agg(DISTINCT l.client_id) INTO ids FROM culvert.leases l WHERE l.until <= clock_timestamp();

@@ -114,7 +114,8 @@ DECLARE
     empty integer[];
     due   boolean;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(1668639862, 2) THEN
+    PERFORM FROM culvert.turns t WHERE t.n = 2 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     SELECT coalesce(array_agg(e.n), '{}') INTO empty
@@ -174,7 +175,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     slice integer;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(1668639862, 2) THEN -- prune and expire update rooms, too
+    PERFORM FROM culvert.turns t WHERE t.n = 2 FOR UPDATE SKIP LOCKED; -- prune and expire update rooms, too
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     SELECT s.n INTO slice FROM culvert.slices s WHERE s.closed_at IS NOT NULL AND NOT s.counted ORDER BY s.n LIMIT 1;

@@ -15,7 +15,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    PERFORM pg_advisory_xact_lock(1668639862, 4);
+    LOCK TABLE culvert.volatile_lock IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT l.id, o.last_value INTO log, "position" FROM culvert.log l, culvert.offsets o;
     INSERT INTO culvert.volatile (id, at, instance, log, "position", namespace, rooms, except_, event, data, is_binary, sender)
     SELECT nextval('culvert.volatile_ids'), clock_timestamp(), instance, log, "position", v.namespace, NULLIF(v.rooms, '')::text[],

@@ -1,0 +1,138 @@
+package api
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// rawToken signs a header and claims as they are written here.
+func rawToken(t testing.TB, header, claims string) string {
+	t.Helper()
+	signed := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
+	signature, err := jwt.SigningMethodHS256.Sign(signed, testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+const plainHeader = `{"alg":"HS256","typ":"JWT"}`
+
+// The names of claims are exact, each stands once, and all text is Unicode: whoever makes
+// tokens and whoever reads them must not understand different things.
+func TestClaimsAreReadStrictly(t *testing.T) {
+	s := siteOf(t, &memory{})
+	now := time.Now().Unix()
+	past, future := fmt.Sprint(now-60), fmt.Sprint(now+3600)
+	const detail = "the token's claims cannot be taken"
+	for name, c := range map[string]struct{ claims, want string }{
+		"EXP after an expired exp":   {`{"sub":"a","exp":` + past + `,"EXP":` + future + `}`, hasExpired},
+		"only EXP":                   {`{"sub":"a","EXP":` + future + `}`, "must have"},
+		"SUB":                        {`{"SUB":"a","exp":` + future + `}`, "no client name"},
+		"exp twice":                  {`{"sub":"a","exp":` + past + `,"exp":` + future + `}`, `"exp" stands twice`},
+		"exp twice, once escaped":    {`{"sub":"a","exp":` + past + `,"\u0065xp":` + future + `}`, `"exp" stands twice`},
+		"ns twice":                   {`{"sub":"a","exp":` + future + `,"ns":"x","ns":"default"}`, `"ns" stands twice`},
+		"sub twice":                  {`{"sub":"a","sub":"b","exp":` + future + `}`, `"sub" stands twice`},
+		"a claim of others twice":    {`{"sub":"a","exp":` + future + `,"x":1,"x":2}`, `"x" stands twice`},
+		"sub is no UTF-8":            {"{\"sub\":\"a\xff\",\"exp\":" + future + "}", detail},
+		"sub has half a pair":        {`{"sub":"a\ud800","exp":` + future + `}`, detail},
+		"sub has the other half":     {`{"sub":"a\udc00","exp":` + future + `}`, detail},
+		"rooms have half a pair":     {`{"sub":"a","exp":` + future + `,"rooms":["\ud800"]}`, detail},
+		"exp is a string":            {`{"sub":"a","exp":"` + future + `"}`, `"exp" must be a number`},
+		"nbf is a string":            {`{"sub":"a","exp":` + future + `,"nbf":"` + past + `"}`, `"nbf" must be a number`},
+		"iat is a string":            {`{"sub":"a","exp":` + future + `,"iat":"` + past + `"}`, `"iat" must be a number`},
+		"exp is true":                {`{"sub":"a","exp":true}`, `"exp" must be a number`},
+		"exp in milliseconds":        {`{"sub":"a","exp":` + future + `000}`, "year 9999"},
+		"exp beyond all numbers":     {`{"sub":"a","exp":1e400}`, `"exp" must be a number`},
+		"ns is a number":             {`{"sub":"a","exp":` + future + `,"ns":1}`, `"ns" must be a string or an array`},
+		"rooms have a number":        {`{"sub":"a","exp":` + future + `,"rooms":["a",1]}`, "rooms must be a string"},
+		"claims are an array":        {`[]`, "no JSON object"},
+		"too many patterns":          {`{"sub":"a","exp":` + future + `,"rooms":["a"` + strings.Repeat(`,"a"`, maxPatterns) + `]}`, "257 entries, the limit is 256"},
+		"a pattern that is too long": {`{"sub":"a","exp":` + future + `,"emit":"` + strings.Repeat("a", 257) + `"}`, "entry of 257 bytes, the limit is 256"},
+	} {
+		r := s.get("/v1/default/events?wait=0", bearerOf(rawToken(t, plainHeader, c.claims)))
+		if r.status != 401 || !strings.Contains(fmt.Sprint(r.json()["detail"]), c.want) {
+			t.Errorf("%s: %d %s, want %q", name, r.status, r.body, c.want)
+		}
+	}
+	for name, claims := range map[string]string{
+		"fraction":        `{"sub":"a","exp":` + future + `.5}`,
+		"null is absent":  `{"sub":"a","exp":` + future + `,"nbf":null,"rooms":null,"ns":null}`,
+		"others' claims":  `{"sub":"a","exp":` + future + `,"NS":"x","Exp":1,"x":{"exp":1,"exp":2}}`,
+		"a pair":          `{"sub":"\ud83d\ude00","exp":` + future + `}`,
+		"most patterns":   `{"sub":"a","exp":` + future + `,"rooms":["a"` + strings.Repeat(`,"a"`, maxPatterns-1) + `]}`,
+		"longest pattern": `{"sub":"a","exp":` + future + `,"emit":["` + strings.Repeat("a", 256) + `"]}`,
+	} {
+		if r := s.get("/v1/default/events?wait=0", bearerOf(rawToken(t, plainHeader, claims))); r.status != 200 {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+}
+
+// A name that is written differently opens no other namespace.
+func TestNamespacesOfATokenAreNamedExactly(t *testing.T) {
+	s := siteOf(t, &memory{})
+	future := fmt.Sprint(time.Now().Unix() + 3600)
+	for _, name := range []string{"NS", "Ns", "nſ"} {
+		token := rawToken(t, plainHeader, `{"sub":"a","exp":`+future+`,"ns":"mine","`+name+`":"others"}`)
+		s.get("/v1/others/events?wait=0", bearerOf(token)).problem(404, "not-found", "")
+		s.get("/v1/mine/events?wait=0", bearerOf(token)).is(200)
+	}
+}
+
+func TestHeadersOfTokensAreReadStrictly(t *testing.T) {
+	s := siteOf(t, &memory{})
+	claims := `{"sub":"a","exp":` + fmt.Sprint(time.Now().Unix()+3600) + `}`
+	for name, header := range map[string]string{
+		"alg twice":          `{"alg":"none","alg":"HS256"}`,
+		"kid twice":          `{"alg":"HS256","kid":"a","kid":"b"}`,
+		"crit hidden":        `{"alg":"HS256","crit":["exp"],"crit":null}`,
+		"kid is half a pair": `{"alg":"HS256","kid":"\ud800"}`,
+		"kid is no UTF-8":    "{\"alg\":\"HS256\",\"kid\":\"\xff\"}",
+		"ALG":                `{"ALG":"HS256"}`,
+		"no object":          `"HS256"`,
+		"an array":           `[]`,
+	} {
+		r := s.get("/v1/default/events?wait=0", bearerOf(rawToken(t, header, claims)))
+		if r.status != 401 || r.json()["detail"] != notOurs {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+	}
+	s.get("/v1/default/events?wait=0", bearerOf(rawToken(t, plainHeader, claims))).is(200)
+}
+
+// Published keys are read as strictly: "KID" is no name of a key.
+func TestKeysAreReadStrictly(t *testing.T) {
+	good, err := json.Marshal(ring()["ES256"].named("good").jwk(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := string(good[:len(good)-1])
+	for name, c := range map[string]struct {
+		set  string
+		keys int // -1: an error
+	}{
+		"good":               {`{"keys":[` + key + `}]}`, 1},
+		"KEYS":               {`{"KEYS":[` + key + `}]}`, -1},
+		"keys twice":         {`{"keys":[],"keys":[` + key + `}]}`, -1},
+		"keys is an object":  {`{"keys":{}}`, -1},
+		"keys is null":       {`{"keys":null}`, -1},
+		"kid twice":          {`{"keys":[` + key + `,"kid":"other"}]}`, 0},
+		"half a pair":        {`{"keys":[` + key + `}],"x":"\ud800"}`, -1},
+		"KID, which is none": {`{"keys":[` + key + `,"KID":"other","Use":"enc"}]}`, 1},
+	} {
+		set, err := parseKeySet([]byte(c.set), algorithms)
+		switch {
+		case c.keys < 0 && err == nil:
+			t.Errorf("%s is taken", name)
+		case c.keys >= 0 && (err != nil || len(set.all) != c.keys || c.keys == 1 && !set.has("good")):
+			t.Errorf("%s: %v %v", name, set, err)
+		}
+	}
+}

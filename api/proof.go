@@ -1,0 +1,75 @@
+package api
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// verification is what a token was verified with.
+type verification struct {
+	algorithm string
+	key       jwt.VerificationKey
+}
+
+// keyOf is the key of the set that a parsed token was verified with.
+func keyOf(t *jwt.Token, set []jwt.VerificationKey) jwt.VerificationKey {
+	if len(set) == 1 {
+		return set[0]
+	}
+	signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
+	for _, key := range set {
+		if t.Method.Verify(signed, t.Signature, key) == nil {
+			return key
+		}
+	}
+	return nil
+}
+
+// Instances that share a database need not trust the same issuers. So a renewal says which
+// key its token was verified with, by a code made with that key over what it changes; an
+// instance that would not have taken the token does not take the renewal. The token itself
+// would prove as much, but would then be stored, for everybody who reads the table or a backup of it.
+
+// proof is that code. Audience and issuer are part of it: a token that is good enough for
+// one instance need not be for another with the same key.
+func (v *verifier) proof(key jwt.VerificationKey, ns queue.Namespace, client queue.Client, r *renewal) []byte {
+	secret, ok := key.([]byte)
+	if !ok {
+		der, err := x509.MarshalPKIXPublicKey(key)
+		if err != nil {
+			return nil
+		}
+		secret = der
+	}
+	said, err := json.Marshal([]any{"culvert renewal", v.rules, ns.String(), client.String(), r.Expires.Unix(), r.Rooms, r.Algorithm})
+	if err != nil {
+		return nil
+	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write(said)
+	return mac.Sum(nil)
+}
+
+// proves reports whether a key that this instance trusts verified the token of a renewal.
+func (v *verifier) proves(ns queue.Namespace, client queue.Client, r *renewal) bool {
+	if v == nil || r.Proof == nil {
+		return false
+	}
+	keys := slices.Clone(v.local)
+	if v.remote != nil {
+		if known := v.remote.known(); known != nil {
+			keys = append(keys, known.all...)
+		}
+	}
+	return slices.ContainsFunc(keys, func(k trusted) bool {
+		return slices.Contains(k.algorithms, r.Algorithm) && hmac.Equal(v.proof(k.key, ns, client, r), r.Proof)
+	})
+}
