@@ -153,3 +153,21 @@ func TestBatchIsBoundedByRooms(t *testing.T) {
 		t.Errorf("a batch of 10,000 rooms: %v", err)
 	}
 }
+
+// As many emits by themselves, to as many rooms, as an upload may bring at once are stored, though
+// together they are more than the queue gives to one caller.
+func TestAppendEachOfManyRooms(t *testing.T) {
+	q := open(t, pgtest.Database(t), func(o *queue.Options) { o.QueueBytes = 16 << 20 })
+	emits := make([]queue.Emit, 400)
+	for i := range emits {
+		emits[i] = toMany(100)
+		emits[i].Data = data("%d", i)
+	}
+	last := queue.Offset(0)
+	for i, r := range q.AppendEach(t.Context(), emits) {
+		if r.Err != nil || r.Cursor.Offset <= last {
+			t.Fatalf("emit %d: %+v after %d", i, r, last)
+		}
+		last = r.Cursor.Offset
+	}
+}

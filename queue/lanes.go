@@ -86,7 +86,7 @@ func (l *lane[T]) served(in *lane[T], bytes int) {
 func (q *lanes[T]) take(most load) (taken []T, all load) {
 	for {
 		value, l, ok := q.next()
-		if !ok || len(taken) > 0 && !(all.plus(l).within(most, 1) && all.rooms+l.rooms <= most.rooms) {
+		if sum := all.plus(l); !ok || len(taken) > 0 && (!sum.within(most, 1) || sum.rooms > most.rooms) {
 			return taken, all
 		}
 		q.pop()

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
@@ -373,4 +376,41 @@ func TestOldAsksAreForgotten(t *testing.T) {
 		err := conn.QueryRow(t.Context(), `SELECT array_agg("offset" ORDER BY 1), (SELECT count(*) FROM culvert.replies) FROM culvert.asks`).Scan(&left, &replies)
 		return err == nil && slices.Equal(left, []int64{1000, 1001}) && replies == 0
 	})
+}
+
+// Replies that wait for Postgres are bounded by their bytes.
+func TestRepliesThatWaitAreBoundedByBytes(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.QueueBytes = 8 << 20 })
+	to := ask(t, q, "asked", 1000)
+	tx := must[pgx.Tx](t)(connect(t, dsn).Begin(t.Context()))
+	if _, err := tx.Exec(t.Context(), `SELECT FROM culvert.asks WHERE "offset" = $1 FOR UPDATE`, to); err != nil {
+		t.Fatal(err)
+	}
+	const n = 40 // 10 MiB, which are held three times
+	results := make(chan error, n)
+	large := data(`"%s"`, strings.Repeat("x", queue.MaxData-2))
+	send := func(i int, d queue.Data) {
+		_, err := q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client(fmt.Sprint("c", i)), Data: d, May: func(queue.Room) bool { return true }})
+		results <- err
+	}
+	for i := range n {
+		go send(i, large)
+	}
+	for range n - 11 { // at most 10 of them fit
+		if err := receive(t, results); !errors.Is(err, queue.ErrOverloaded) {
+			t.Fatalf("a reply that is too much is answered with %v", err)
+		}
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 11 {
+		if err := receive(t, results); err != nil && !errors.Is(err, queue.ErrOverloaded) {
+			t.Error(err)
+		}
+	}
+	if send(n, data("1")); <-results != nil {
+		t.Error("after those that waited a reply is refused")
+	}
 }

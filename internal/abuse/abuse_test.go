@@ -318,7 +318,7 @@ func (v *victim) unharmed(t *testing.T, calm, attacked latencies) {
 	if n := len(attacked.failed); n > 0 {
 		t.Errorf("%d of the victim's %d calls failed, the first with: %v", n, len(attacked.took), attacked.failed[0])
 	}
-	limit := max(noise, 5*calm.percentile(99))
+	limit := max(min(slack, 3)*noise, 5*calm.percentile(99))
 	if slowest := attacked.slowest(); slowest > limit {
 		t.Errorf("the victim's slowest %s took %v; with a p99 of %v without the attacker, %v is the limit", v.name, slowest, calm.percentile(99), limit)
 	}
