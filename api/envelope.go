@@ -78,6 +78,7 @@ func (e *envelope) emit(c *call) (queue.Emit, error) {
 	m := queue.Emit{Namespace: c.ns, From: c.who.client}
 	if !c.who.backend {
 		m.KeyOwner = c.who.client
+		m.Lists = c.who.maySee
 	}
 	if e.events != nil {
 		return m, refuse(malformed, "events", "events cannot stand inside an event")

@@ -136,6 +136,9 @@ func (c *caller) mayList(r queue.Room) bool {
 	return false
 }
 
+// maySee is mayList for what a client also knows of itself.
+func (c *caller) maySee(r queue.Room) bool { return r == c.client.OwnRoom() || c.mayList(r) }
+
 // mayEmit reports whether the caller may emit to the room.
 func (c *caller) mayEmit(r queue.Room) bool {
 	if c.backend {

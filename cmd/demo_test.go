@@ -83,10 +83,19 @@ func ask(t *testing.T, method, url, body string, header ...string) (int, http.He
 
 // testDemoToken: a visitor reaches the rooms of the chat and nothing else.
 func testDemoToken(t *testing.T, s *program) {
-	status, header, body := ask(t, "POST", s.url+"/demo/token", `{"name":"Zoë X","device":"abcdefgh1"}`)
+	status, header, body := ask(t, "POST", s.url+"/demo/token", `{"name":"Zoë X","secret":"abcdefghijklmnopqrst1"}`)
 	var got struct{ Token, Client string }
-	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || got.Client != "Zoë X#abcdefgh1" || header.Get("Cache-Control") != "no-store" {
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || got.Client != "Zoë X#938795c756d6f807" || header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("%d %s", status, body)
+	}
+	// What everybody sees of a client gives nobody its token.
+	_, shown, _ := strings.Cut(got.Client, "#")
+	for _, secret := range []string{shown, shown + shown} {
+		var other struct{ Client string }
+		_, _, body := ask(t, "POST", s.url+"/demo/token", `{"name":"Zoë X","secret":"`+secret+`"}`)
+		if err := json.Unmarshal([]byte(body), &other); err != nil || other.Client == got.Client {
+			t.Errorf("%s: %s", secret, body)
+		}
 	}
 	for _, c := range []struct {
 		method, path, body string
@@ -94,7 +103,7 @@ func testDemoToken(t *testing.T, s *program) {
 	}{
 		{"POST", "/v1/demo/emit", `{"room":"chat-lobby","event":"message"}`, 201},
 		{"POST", "/v1/demo/emit", `{"room":"lobby","event":"message"}`, 403},
-		{"POST", "/v1/demo/emit", `{"room":"@Ann#abcdefgh1","event":"message"}`, 403},
+		{"POST", "/v1/demo/emit", `{"room":"@Ann#938795c756d6f807","event":"message"}`, 403},
 		{"POST", "/v1/demo/emit", `{"event":"message"}`, 403},
 		{"PUT", "/v1/demo/rooms/chat-lobby/clients/me", "", 200},
 		{"PUT", "/v1/demo/rooms/lobby/clients/me", "", 403},
@@ -110,23 +119,26 @@ func testDemoToken(t *testing.T, s *program) {
 }
 
 func testDemoRequests(t *testing.T, s *program) {
-	const good = `{"name":"Ann","device":"abcdefgh1"}`
+	const good = `{"name":"Ann","secret":"abcdefghijklmnopqrst1"}`
 	for _, c := range []struct {
 		body   string
 		header []string
 		want   int
 	}{
-		{`{"name":"Ann","device":"abcdefgh1","ttl":1}`, nil, 200},
-		{`{"name":"","device":"abcdefgh1"}`, nil, 422},
-		{`{"name":" Ann","device":"abcdefgh1"}`, nil, 422},
-		{`{"name":"@Ann","device":"abcdefgh1"}`, nil, 422},
-		{`{"name":"Ann#bob","device":"abcdefgh1"}`, nil, 422},
-		{`{"name":"A\u200bnn","device":"abcdefgh1"}`, nil, 422},
-		{`{"name":"` + strings.Repeat("ü", 25) + `","device":"abcdefgh1"}`, nil, 422},
-		{`{"name":"Ann","device":"a#b"}`, nil, 422},
-		{`{"name":"Ann","device":"abcdefgh1","ttl":-1}`, nil, 422},
+		{`{"name":"Ann","secret":"abcdefghijklmnopqrst1","ttl":1}`, nil, 200},
+		{`{"name":"","secret":"abcdefghijklmnopqrst1"}`, nil, 422},
+		{`{"name":" Ann","secret":"abcdefghijklmnopqrst1"}`, nil, 422},
+		{`{"name":"@Ann","secret":"abcdefghijklmnopqrst1"}`, nil, 422},
+		{`{"name":"Ann#bob","secret":"abcdefghijklmnopqrst1"}`, nil, 422},
+		{`{"name":"A\u200bnn","secret":"abcdefghijklmnopqrst1"}`, nil, 422},
+		{`{"name":"` + strings.Repeat("ü", 25) + `","secret":"abcdefghijklmnopqrst1"}`, nil, 422},
+		{`{"name":"Ann","secret":"abcdefghijklmnopqrs"}`, nil, 422},
+		{`{"name":"Ann","secret":"abcdefghijklmnopqrst1","ttl":-1}`, nil, 422},
 		{`{"name":"` + strings.Repeat("a", 2000) + `"}`, nil, 400},
 		{`[]`, nil, 400},
+		{`{"NAME":"Ann","secret":"abcdefghijklmnopqrst1"}`, nil, 400},
+		{`{"name":"Ann","device":"938795c756d6f807"}`, nil, 400},
+		{`{"name":"Ann","secret":"938795c756d6f807"}`, nil, 422}, // what everybody sees of her
 		{good, []string{"Content-Type", "text/plain"}, 415},
 		{good, []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://elsewhere.example"}, 403},
 	} {
@@ -166,7 +178,7 @@ func TestNoDemo(t *testing.T) {
 	data := dataFolder(t)
 	s := serve(t, data)
 	for _, path := range []string{"/demo/", "/demo/token", "/demo/chat.js"} {
-		if status, _, _ := ask(t, "POST", s.url+path, `{"name":"Ann","device":"abcdefgh1"}`); status != 404 {
+		if status, _, _ := ask(t, "POST", s.url+path, `{"name":"Ann","secret":"abcdefghijklmnopqrst1"}`); status != 404 {
 			t.Errorf("%s: %d", path, status)
 		}
 	}

@@ -25,10 +25,15 @@ UPDATE culvert.namespaces n
 -- Functions refer to the columns. An older program makes its own again.
 -- +goose StatementBegin
 DO $$
+DECLARE
+    functions text := (
+        SELECT string_agg(p.oid::regprocedure::text, ', ')
+          FROM pg_proc p
+         WHERE p.pronamespace = 'culvert'::regnamespace);
 BEGIN
-    EXECUTE (SELECT 'DROP FUNCTION ' || string_agg(p.oid::regprocedure::text, ', ')
-               FROM pg_proc p
-              WHERE p.pronamespace = 'culvert'::regnamespace);
+    IF functions IS NOT NULL THEN
+        EXECUTE 'DROP FUNCTION ' || functions;
+    END IF;
 END
 $$;
 -- +goose StatementEnd

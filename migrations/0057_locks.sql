@@ -19,10 +19,15 @@ REVOKE ALL ON culvert.append_lock, culvert.volatile_lock, culvert.turns FROM PUB
 -- Functions refer to the tables. An older program makes its own again.
 -- +goose StatementBegin
 DO $$
+DECLARE
+    functions text := (
+        SELECT string_agg(p.oid::regprocedure::text, ', ')
+          FROM pg_proc p
+         WHERE p.pronamespace = 'culvert'::regnamespace);
 BEGIN
-    EXECUTE (SELECT 'DROP FUNCTION ' || string_agg(p.oid::regprocedure::text, ', ')
-               FROM pg_proc p
-              WHERE p.pronamespace = 'culvert'::regnamespace);
+    IF functions IS NOT NULL THEN
+        EXECUTE 'DROP FUNCTION ' || functions;
+    END IF;
 END
 $$;
 -- +goose StatementEnd

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,9 +57,45 @@ const expectedSQL = `
 SELECT culvert.expected($1, $2, $3, $4)
  WHERE culvert.check_ids($5)`
 
+// nobody is a party that cannot reply: where only it is expected, the replies are never
+// complete.
+const nobody = "\x01"
+
+// listed are those of the rooms that the asker may see the members of.
+func (e *Emit) listed(rooms []Room) []Room {
+	if e.Lists == nil {
+		return rooms
+	}
+	return slices.DeleteFunc(slices.Clone(rooms), func(r Room) bool { return !e.Lists(r) })
+}
+
+// unseen completes what is expected where the asker may not see who is in some of the rooms. A
+// client's own room tells by its name who is in it, and its reply is expected, online or not;
+// of the others nobody's is. What is left, if anything, says when the replies are complete.
+func (e *Emit) unseen(expected []string) []string {
+	if e.Lists == nil {
+		return expected
+	}
+	hidden := false
+	for _, r := range e.rooms() {
+		if e.Lists(r) {
+			continue
+		}
+		hidden = true
+		if own, ok := strings.CutPrefix(r.name, "@"); ok && !slices.Contains(expected, own) {
+			expected = append(expected, own)
+		}
+	}
+	if hidden && len(expected) == 0 {
+		return []string{nobody}
+	}
+	return expected
+}
+
 // expect finds out who is to reply, for the asks that give no count. It is done
-// before the append, whose lock everybody waits for, and once for all asks that
-// are for the same clients.
+// before the append, whose lock everybody waits for, and once for all asks that are for the
+// same clients. Rooms whose members the asker may not see have no part in it, neither those of
+// the event nor those it excepts: whether the replies are complete would tell who is in them.
 func (q *Queue) expect(caller context.Context, units ...*unit) error {
 	asks := audiences(units)
 	if len(asks) == 0 {
@@ -155,8 +192,12 @@ func (q *Queue) expectOnce(ctx context.Context, l *lineage, asks []*audience) er
 			if err != nil {
 				return err
 			}
-			b.Queue(expectedSQL, ns, e.Event.name, roomNames(e.rooms()), roomNames(e.Except), l.generation).
-				QueryRow(func(row pgx.Row) error { return row.Scan(&a.parties) })
+			b.Queue(expectedSQL, ns, e.Event.name, roomNames(e.listed(e.rooms())), roomNames(e.listed(e.Except)), l.generation).
+				QueryRow(func(row pgx.Row) error {
+					err := row.Scan(&a.parties)
+					a.parties = e.unseen(a.parties)
+					return err
+				})
 		}
 		var took time.Duration
 		err := q.db.read.use(ctx, asks[0].emit.Namespace, asks[0].emit.From, long, func(db *pgxpool.Pool) error {

@@ -13,7 +13,7 @@ import (
 
 // ask asks for a token from an address.
 func ask(h http.Handler, remote string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", Prefix+"token", strings.NewReader(`{"name":"Ann","device":"abcdefgh1"}`))
+	r := httptest.NewRequest("POST", Prefix+"token", strings.NewReader(`{"name":"Ann","secret":"abcdefghijklmnopqrst1"}`))
 	r.Header.Set("Content-Type", "application/json")
 	r.RemoteAddr = remote
 	w := httptest.NewRecorder()

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -22,19 +25,43 @@ const (
 	maxName  = 24 // characters
 )
 
-// request asks for a token. The client is of both: two people may choose one name,
-// and must not take each other's messages.
+// request asks for a token. Two people may choose one name, and must not take each
+// other's messages, or send them: the name is a label, and the client is of both.
 type request struct {
-	Name   string `json:"name"`
-	Device string `json:"device"`
+	Name string `json:"name"`
+	// Secret is the browser's own, and is never shown: what shows is made of it.
+	Secret string `json:"secret"`
 	// TTL in seconds asks for a shorter life, to watch a token being renewed.
 	TTL float64 `json:"ttl"`
 }
 
-var devices = regexp.MustCompile(`^[a-z0-9]{8,32}$`)
+var secrets = regexp.MustCompile(`^[a-z0-9]{20,64}$`)
 
-// client is who the token is for.
-func (q *request) client() string { return q.Name + "#" + q.Device }
+// client is who the token is for. Everybody sees it beside what its owner sends, so it must
+// not be what a token is given for.
+func (q *request) client() string {
+	sum := sha256.Sum256([]byte("culvert demo " + q.Secret))
+	return q.Name + "#" + hex.EncodeToString(sum[:8])
+}
+
+// read takes a request's JSON. Names of members are exact: two programs on the way must
+// not see two people in it.
+func (q *request) read(body []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return err
+	}
+	for name, value := range members {
+		to, known := map[string]any{"name": &q.Name, "secret": &q.Secret, "ttl": &q.TTL}[name]
+		if !known {
+			return errors.New("unknown member " + name)
+		}
+		if err := json.Unmarshal(value, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // fault says what is wrong with the request, and with which field; empty when nothing is.
 func (q *request) fault() (field, detail string) {
@@ -45,8 +72,8 @@ func (q *request) fault() (field, detail string) {
 		return "name", "name must be of printable characters other than #"
 	case strings.HasPrefix(q.Name, "@"):
 		return "name", "name must not begin with @"
-	case !devices.MatchString(q.Device):
-		return "device", "device must be 8 to 32 lower-case letters and digits"
+	case !secrets.MatchString(q.Secret):
+		return "secret", "secret must be 20 to 64 lower-case letters and digits, made at random and kept in the browser"
 	case q.TTL < 0:
 		return "ttl", "ttl must be seconds"
 	}
@@ -71,8 +98,8 @@ func issue(sign Signer) http.HandlerFunc {
 		}
 		var q request
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		if err != nil || json.Unmarshal(body, &q) != nil {
-			refuse(w, http.StatusBadRequest, "malformed", "", `want {"name":"…","device":"…"}`)
+		if err != nil || q.read(body) != nil {
+			refuse(w, http.StatusBadRequest, "malformed", "", `want {"name":"…","secret":"…"}`)
 			return
 		}
 		if field, fault := q.fault(); fault != "" {

@@ -13,7 +13,7 @@ after(() => browser?.close())
 /** Runs f while so many ask for tokens that there are none for anybody else. */
 async function crowded(f) {
   const ask = async () => (await fetch(new URL('token', url), {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ name: 'Mob', device: 'mob00001' }),
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ name: 'Mob', secret: 'mob0123456789abcdefgh' }),
   })).status
   let stop = false
   let empty

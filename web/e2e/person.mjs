@@ -148,7 +148,7 @@ export async function intrude(room, event) {
     assert.ok(answer.ok, `${path}: ${answer.status}`)
     return answer.json()
   }
-  const { token } = await post('token', { name: 'Mallory', device: 'mallory1' })
+  const { token } = await post('token', { name: 'Mallory', secret: 'mallorys0123456789abcdef' })
   await post('../v1/demo/emit', { room: `chat-${room}`, ...event }, token)
 }
 

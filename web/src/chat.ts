@@ -1,6 +1,6 @@
 import { connect, idbOutbox, type OutboxStore, type Socket } from '@culvert/client'
 import { byId } from './dom.js'
-import { clientOf, type Identity } from './identity.js'
+import { type Identity } from './identity.js'
 import { Log } from './log.js'
 import { Messages } from './messages.js'
 import * as network from './network.js'
@@ -26,7 +26,7 @@ export class Chat {
   #ticks: Ticks
 
   constructor(who: Identity) {
-    this.#me = clientOf(who)
+    this.#me = who.client
     this.#server = new Server(who, () => this.#status?.count(this.#server))
     this.#outbox = idbOutbox(`culvert-demo:${this.#me}`).then((store) => watched(store, () => void this.#countWaiting()))
     this.socket = connect(base, {

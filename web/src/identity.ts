@@ -1,7 +1,13 @@
-/** Who this browser is: the name that was chosen, and what tells it from others of that name. */
-export interface Identity {
+/** What this browser asks for tokens with: the name that was chosen, and a secret of its own. */
+export interface Asker {
   name: string
-  device: string
+  /** Whoever has it is this client: it is sent to the server and to nobody else. */
+  secret: string
+}
+
+/** Who this browser is. The server makes the client of the name and the secret. */
+export interface Identity extends Asker {
+  client: string
 }
 
 const key = 'culvert-demo:identity'
@@ -10,23 +16,21 @@ const key = 'culvert-demo:identity'
 export function known(): Identity | undefined {
   try {
     const who = JSON.parse(localStorage.getItem(key)!)
-    return who.name && who.device ? who : undefined
+    return who.name && who.secret && who.client ? who : undefined
   } catch {
     return undefined
   }
 }
 
-/** Takes a name. Another device is another client: it has its own place in the log. */
-export function choose(name: string): Identity {
-  const device = Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => (b % 36).toString(36)).join('')
-  const who = { name, device }
-  localStorage.setItem(key, JSON.stringify(who))
-  return who
+/** Takes a name. Another secret is another client: it has its own place in the log. */
+export function choose(name: string): Asker {
+  const random = crypto.getRandomValues(new Uint8Array(16))
+  return { name, secret: Array.from(random, (b) => b.toString(16).padStart(2, '0')).join('') }
 }
 
-export const forget = (): void => localStorage.removeItem(key)
+export const keep = (who: Identity): void => localStorage.setItem(key, JSON.stringify(who))
 
-export const clientOf = (who: Identity): string => `${who.name}#${who.device}`
+export const forget = (): void => localStorage.removeItem(key)
 
 /** The name to show for a client. */
 export const nameOf = (client: string | null): string => client?.split('#')[0] || 'somebody'

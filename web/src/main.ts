@@ -1,6 +1,6 @@
 import { Chat } from './chat.js'
 import { byId } from './dom.js'
-import { choose, forget, known, nameOf } from './identity.js'
+import { choose, forget, keep, known, nameOf } from './identity.js'
 import { tidy } from './rooms.js'
 import { Server } from './server.js'
 
@@ -61,8 +61,10 @@ entry.addEventListener('submit', async (e) => {
   const fault = byId('fault')
   fault.textContent = ''
   const who = choose(name.value.trim())
+  const server = new Server(who, () => {})
   try {
-    await new Server(who, () => {}).token() // the server says what is wrong with a name
+    await server.token() // the server says what is wrong with a name
+    keep({ ...who, client: server.client })
     open()
   } catch (error) {
     forget()

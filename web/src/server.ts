@@ -1,4 +1,4 @@
-import { clientOf, type Identity } from './identity.js'
+import { type Asker } from './identity.js'
 import { gate } from './network.js'
 
 export const namespace = 'demo'
@@ -26,9 +26,11 @@ export class Server {
   tokens = 0
   /** Why there is none; empty when there is. */
   refused = ''
+  /** Whom the last token was for. */
+  client = ''
   #token: Promise<string> | undefined
 
-  constructor(private who: Identity, private turned: () => void) {}
+  constructor(private who: Asker, private turned: () => void) {}
 
   /** A new token; the library asks when it needs one. */
   token(): Promise<string> {
@@ -56,7 +58,7 @@ export class Server {
 
   /** The rooms this client is in. */
   async rooms(): Promise<string[]> {
-    return (await this.#get(`clients/${encodeURIComponent(clientOf(this.who))}`)).rooms
+    return (await this.#get('clients/me')).rooms
   }
 
   async #get(path: string): Promise<any> {
@@ -77,11 +79,14 @@ export class Server {
     const answer = await gate(new URL('token', location.href), {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ ...this.who, ttl }),
+      body: JSON.stringify({ name: this.who.name, secret: this.who.secret, ttl }),
     })
     const body = await answer.json().catch(() => ({})) // what answers may not be the server
     this.refused = answer.ok && body.token ? '' : (body.detail ?? `HTTP status ${answer.status}`)
-    if (!this.refused) this.tokens++
+    if (!this.refused) {
+      this.tokens++
+      this.client = body.client
+    }
     this.turned()
     if (this.refused) throw new Error(this.refused)
     return body.token

@@ -1,0 +1,51 @@
+package api
+
+import "testing"
+
+// Whether the replies are complete says nothing about who is in a room whose members the
+// asker may not see: it is the same with bob in staff and without him.
+func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
+	s := newSite(t)
+	alice := bearerOf(token(t, "alice", "emit:*", "rooms:lobby"))
+	bob := s.stream("/v1/default/events?client=bob")
+	bob.expect("culvert:hello")
+	s.call("PUT", seatPath("lobby", "bob"), "").is(200)
+	asks := map[string]string{
+		"excepted":  `{"room":"lobby","except":["staff"],"event":"ask","reply":{"timeout":0.3}}`,
+		"addressed": `{"room":"staff","event":"ask","reply":{"timeout":0.3}}`,
+		"own room":  `{"room":"@bob","except":["staff"],"event":"ask","reply":{"timeout":0.3}}`,
+		"everyone":  `{"room":"*","except":["staff"],"event":"ask","reply":{"timeout":0.3}}`,
+		"of nobody": `{"room":"@nobody","event":"ask","reply":{"timeout":0.3}}`,
+		"two rooms": `{"rooms":["staff","elsewhere"],"event":"ask","reply":{"timeout":0.3}}`,
+	}
+	told := func() map[string]string {
+		t.Helper()
+		got := map[string]string{}
+		for name, ask := range asks {
+			got[name] = s.post("/v1/default/emit?wait=5", ask, alice).is(201).outcome()
+		}
+		return got
+	}
+	without := told()
+	s.call("PUT", seatPath("staff", "bob"), "").is(200)
+	for name, got := range told() {
+		if want := `{"replies":[],"complete":false}`; got != want || without[name] != want {
+			t.Errorf("%s: %s with bob in staff, %s without", name, got, without[name])
+		}
+	}
+	// With the right nothing has changed.
+	may := bearerOf(token(t, "alice", "emit:*", "rooms:lobby", "rooms:staff"))
+	if got := s.post("/v1/default/emit?wait=5", asks["excepted"], may).is(201).outcome(); got != `{"replies":[],"complete":true}` {
+		t.Errorf("with the right: %s", got)
+	}
+	// One who is asked by name completes the replies by replying.
+	held := s.waiting("/v1/default/emit?wait=20", `{"room":"@bob","event":"by name","reply":{"timeout":20}}`, alice)
+	f := bob.expect("ask")
+	for f.event == "ask" {
+		f = bob.next()
+	}
+	s.post("/v1/default/reply?client=bob", `{"offset":`+jsonText(decode(t, f.data)["offset"])+`,"data":1}`).is(201)
+	if got := (<-held).is(201).outcome(); got != `{"replies":[{"from":"bob","data":1}],"complete":true}` {
+		t.Errorf("by name: %s", got)
+	}
+}
