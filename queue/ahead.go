@@ -21,7 +21,7 @@ func (s *Subscription) readAhead(ctx context.Context, l *lineage, stays []stay, 
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer close(a.done)
-		a.page, a.err = s.q.readPage(ctx, l, s.in.Namespace, s.ns.id, stays, after, head, limit)
+		a.page, a.err = s.q.readPage(ctx, l, s.in, s.ns.id, stays, after, head, limit)
 	}()
 	s.ahead = a
 }
@@ -37,10 +37,11 @@ func (s *Subscription) page(ctx context.Context, l *lineage, stays []stay, head 
 			if a.err == nil && a.page.lineage == l {
 				return a.page, a.head, nil
 			}
+			a.page.release(s.in.Memory)
 		case <-ctx.Done():
 			return page{}, 0, ctx.Err()
 		}
 	}
-	p, err := s.q.readPage(ctx, l, s.in.Namespace, s.ns.id, stays, s.cursor.Offset, head, limit)
+	p, err := s.q.readPage(ctx, l, s.in, s.ns.id, stays, s.cursor.Offset, head, limit)
 	return p, head, err
 }

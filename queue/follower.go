@@ -120,7 +120,7 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	rows, err := f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), followPage, maxBatch)
 	var p page
 	if err == nil {
-		p, err = scanPage(rows)
+		p, err = scanPage(rows, nil)
 	}
 	switch {
 	case isOutdated(err):

@@ -15,14 +15,16 @@ type page struct {
 	floor  Offset // every offset up to it is gone from the log
 	pruned Offset // of these, the last one of the rooms asked for
 	events []*Event
-	bytes  int // of their data
+	bytes  int  // of their data
+	taken  int  // of the reader's memory
+	cut    bool // there was no memory for more events
 	// counter is the newest position of the log.
 	counter Offset
 	lineage *lineage // of the ids it was read with; culvert.follow's has none
 }
 
 // full reports whether there may be more than was read.
-func (p page) full(limit int) bool { return len(p.events) == limit || p.bytes >= maxBatch }
+func (p page) full(limit int) bool { return p.cut || len(p.events) == limit || p.bytes >= maxBatch }
 
 const pageSQL = `
 SELECT *
@@ -30,7 +32,8 @@ SELECT *
 
 // readPage reads the events of stays after an offset up to another, at most limit.
 // ErrDeleted says that the namespace's id is outdated; an error for isOutdated that all ids are.
-func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
+// ErrNoMemory says that in.Memory does not have enough for one event.
+func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
 	names, since, until := make([]string, len(stays)), make([]int64, len(stays)), make([]int64, len(stays))
@@ -42,12 +45,12 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns in
 	if err != nil {
 		return page{}, unavailable(caller, "read a page", err)
 	}
-	p, err := scanPage(rows)
+	p, err := scanPage(rows, in.Memory)
 	if err != nil {
 		return page{}, unavailable(caller, "read a page", err)
 	}
 	if p.log == "" {
-		q.ids.forget(in, ns)
+		q.ids.forget(in.Namespace, ns)
 		return page{}, ErrDeleted
 	}
 	p.lineage = l
@@ -58,16 +61,22 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Namespace, ns in
 
 // scanPage reads the rows both statements give. Their columns are NULL where a row
 // has nothing to say: culvert.page begins with a row that has no event, culvert.follow
-// has one only when there are no events.
-func scanPage(rows pgx.Rows) (page, error) {
+// has one only when there are no events. The events are charged to memory, unless it is
+// nil, as they come.
+func scanPage(rows pgx.Rows, memory Memory) (p page, err error) {
 	defer rows.Close()
-	var p page
+	defer func() {
+		if err != nil {
+			p.release(memory)
+			p = page{}
+		}
+	}()
 	var r pageRow
 	var namespace string // of a page, which is all of one
 	var block []Event    // fewer, larger pieces are less work for the collector
 	for rows.Next() {
 		if err := rows.Scan(&r.log, &r.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &r.pruned, &r.replyUntil, &r.counter); err != nil {
-			return page{}, err
+			return p, err
 		}
 		if r.floor.Valid {
 			p.log, p.floor, p.pruned = again(p.log, r.log), Offset(r.floor.Int64), Offset(r.pruned.Int64)
@@ -76,6 +85,13 @@ func scanPage(rows pgx.Rows) (page, error) {
 		if !r.offset.Valid {
 			namespace = string(r.place)
 			continue
+		}
+		if !p.charge(memory, sizeOf(len(r.data))) {
+			if p.cut = true; len(p.events) == 0 {
+				return p, ErrNoMemory
+			}
+			rows.Close()
+			break
 		}
 		if len(block) == 0 {
 			block = make([]Event, 32)

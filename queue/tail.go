@@ -42,7 +42,10 @@ type roomTail struct {
 // twice: as it came and in its encoded form.
 const eventOverhead = 512
 
-func (e *Event) size() int { return 2*len(e.Data) + eventOverhead }
+func (e *Event) size() int { return sizeOf(len(e.Data)) }
+
+// sizeOf is the memory that an event with so many bytes of data takes.
+func sizeOf(data int) int { return 2*data + eventOverhead }
 
 func newTail(l *lineage, head Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
 	return &tail{
