@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,6 +22,7 @@ type call struct {
 	w     http.ResponseWriter // knows the status for metrics
 	r     *http.Request
 	ctl   *http.ResponseController
+	visit *visit
 	who   caller
 	ns    queue.Namespace
 	query query
@@ -66,6 +68,9 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 				return err
 			}
 		}
+		if err := h.enterUnderWay(c); err != nil {
+			return err
+		}
 		if err := c.withoutBody(ec.Path()); err != nil {
 			return err
 		}
@@ -89,6 +94,9 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 		if err := c.query.check(c.r.Method, ec.Path()); err != nil {
 			return err
 		}
+		if err := h.enterUnderWay(c); err != nil {
+			return err
+		}
 		if err := c.withoutBody(ec.Path()); err != nil {
 			return err
 		}
@@ -101,11 +109,12 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 // read is not refused before it is clear who may learn of that.
 func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	r, w := ec.Request(), ec.Response()
-	// The writer below Echo's: Echo's own Flush swallows errors.
-	c = &call{w: w, r: r, ctl: http.NewResponseController(w.Writer), path: ec}
-	if r.ContentLength != 0 {
-		_ = c.ctl.SetReadDeadline(time.Now().Add(h.o.bodyTimeout)) // where it is not supported, the server has its own
+	v, ok := w.Writer.(*visit)
+	if !ok {
+		return nil, nil, errors.New("a middleware hides the writer of the visit")
 	}
+	// The server's controller: Echo's own Flush swallows errors.
+	c = &call{w: w, r: r, ctl: v.ctl, visit: v, path: ec}
 	if r.URL.RawQuery != "" {
 		var values url.Values
 		values, badQuery = url.ParseQuery(r.URL.RawQuery)

@@ -6,10 +6,8 @@ import (
 	"time"
 )
 
-// answer writes a whole response. The deadline is for a client that does not
-// read; its error is the client's loss alone.
-func answer(w http.ResponseWriter, timeout time.Duration, status int, mediaType string, body []byte) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout))
+// answer writes a whole response. An error is the client's loss alone.
+func answer(w http.ResponseWriter, status int, mediaType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", mediaType)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -19,8 +17,19 @@ func answer(w http.ResponseWriter, timeout time.Duration, status int, mediaType 
 
 // reply answers a call with JSON.
 func (h *Handler) reply(c *call, status int, body []byte) error {
-	answer(c.w, h.o.WriteTimeout, status, "application/json", body)
+	if err := c.holdAnswer(len(body)); err != nil {
+		return err
+	}
+	answer(c.w, status, "application/json", body)
 	return nil
+}
+
+// holdAnswer charges what an answer takes until it is written.
+func (c *call) holdAnswer(n int) error {
+	if n <= freeBytes {
+		return nil
+	}
+	return c.visit.account.take(n)
 }
 
 // outlet writes to a client that may be slow or gone. Every write has the timeout, or up
@@ -34,13 +43,10 @@ type outlet struct {
 	armed   time.Time // the deadline counts from here
 }
 
-// outlet is for a body whose headers are out: below Echo's writer, which only counts.
+// outlet is for a body whose headers are out: below the visit's writer, which has
+// deadlines of its own.
 func (h *Handler) outlet(c *call) outlet {
-	w := c.w
-	if outer, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
-		w = outer.Unwrap()
-	}
-	return outlet{w: w, ctl: c.ctl, timeout: h.o.WriteTimeout, http2: c.r.ProtoMajor >= 2}
+	return outlet{w: c.visit.ResponseWriter, ctl: c.ctl, timeout: h.o.WriteTimeout, http2: c.r.ProtoMajor >= 2}
 }
 
 // write hands b to the server, which may keep some of it until flush.

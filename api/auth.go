@@ -39,9 +39,10 @@ func (a *authority) identify(r *http.Request, query url.Values) (caller, error) 
 		return caller{}, refuse(unauthorized, "", "send Authorization: Bearer T, or ?access_token=T")
 	}
 	if a.isKey(token) {
-		return caller{backend: true}, nil
+		return caller{backend: true, key: keyOf(token)}, nil
 	}
 	if who, ok := storedKey(a.stored, token); ok {
+		who.key = keyOf(token)
 		return who, nil
 	}
 	if a.tokens == nil {

@@ -87,18 +87,18 @@ const noBodyText = "this route takes no body: leave it out, or send {}"
 var bodies buffers
 
 // readJSON reads a body that is one JSON value into buf.
-func readJSON(r *http.Request, buf *[]byte) error {
-	if err := readRaw(r, buf); err != nil {
+func (c *call) readJSON(buf *[]byte) error {
+	if err := c.readRaw(buf); err != nil {
 		return err
 	}
 	return checkJSON(*buf)
 }
 
-func readRaw(r *http.Request, buf *[]byte) error {
-	if r.ContentLength > maxBody {
+func (c *call) readRaw(buf *[]byte) error {
+	if c.r.ContentLength > maxBody {
 		return errBodyTooLarge
 	}
-	return readBody(r.Body, r.ContentLength, buf)
+	return readBody(c.r.Body, c.r.ContentLength, buf, c.visit.account.cover)
 }
 
 func checkJSON(raw []byte) error {
@@ -121,9 +121,9 @@ var (
 	errEndedEarly   = refuse(incomplete, "", "the body ended early, or is not framed as HTTP says")
 )
 
-// readBody reads at most maxBody bytes into buf, which starts small: a length
-// that is only announced costs no memory.
-func readBody(r io.Reader, length int64, buf *[]byte) error {
+// readBody reads at most maxBody bytes into buf, which grows with what has come: a length
+// that is only announced costs no memory. cover is told how much it is, and may refuse it.
+func readBody(r io.Reader, length int64, buf *[]byte, cover func(n int) error) error {
 	for {
 		b := *buf
 		if len(b) == cap(b) {
@@ -132,6 +132,9 @@ func readBody(r io.Reader, length int64, buf *[]byte) error {
 		}
 		n, err := r.Read(b[len(b):cap(b)])
 		*buf = b[:len(b)+n]
+		if err := cover(len(*buf)); err != nil {
+			return err
+		}
 		switch {
 		case len(*buf) > maxBody:
 			return errBodyTooLarge
@@ -145,16 +148,12 @@ func readBody(r io.Reader, length int64, buf *[]byte) error {
 	}
 }
 
-// grown is b with more room: little at first, then for the announced length and
-// a byte more, so that the end is seen without growing again.
+// grown is b with twice the room, or less: for the announced length and a byte more, so
+// that the end is seen without growing again.
 func grown(b []byte, length int64) []byte {
-	const little = 16 << 10
 	size := max(1024, 2*cap(b))
 	if length >= 0 {
-		size = int(length) + 1
-		if cap(b) < little {
-			size = min(size, little)
-		}
+		size = min(size, int(length)+1)
 	}
 	return append(make([]byte, 0, max(size, len(b)+1)), b...)
 }

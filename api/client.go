@@ -29,7 +29,7 @@ func (h *Handler) ack(c *call) error {
 	}
 	body := bodies.get()
 	defer bodies.put(body)
-	if err := readJSON(c.r, body); err != nil {
+	if err := c.readJSON(body); err != nil {
 		return err
 	}
 	cursor, err := ackBody(*body)

@@ -3,6 +3,7 @@
 // New makes an http.Handler of a queue; any server can mount it. A request
 // passes these places in this order:
 //
+//	visit     times for body and answer, who shows no credentials  visit.go
 //	observe   request id, panic, error -> problem+json, metrics   observe.go
 //	CORS      preflights end here                                 cors.go
 //	admit     credentials, namespace, client, request rate        admit.go
@@ -16,7 +17,9 @@
 // greeting and parting.
 //
 // Who a token is from is decided by verifier.go with the keys of trusted.go and
-// keyserver.go; what it may is in token.go. limits.go says how much.
+// keyserver.go; what it may is in token.go. limits.go says how much; account.go counts what
+// is under way, and anonymous.go those who show no good credentials. listener.go knows
+// connections, for what cannot be seen of a request.
 //
 // Every byte of a stream is made in frame.go, every error becomes a status in
 // fault.go. Echo is known to handler.go, observe.go, admit.go and cors.go alone.

@@ -61,7 +61,7 @@ func (h *Handler) store(c *call) error {
 	}
 	body := bodies.get() // what is decoded shares none of it
 	defer bodies.put(body)
-	if err := readJSON(c.r, body); err != nil {
+	if err := c.readJSON(body); err != nil {
 		return err
 	}
 	var e envelope

@@ -17,7 +17,7 @@ const eventsRoute = "/v1/:ns/events"
 // reader is the part of the queue that delivers.
 type reader interface {
 	Subscribe(ctx context.Context, in queue.Interest) (subscription, error)
-	History(ctx context.Context, ns queue.Namespace, r queue.Room, viewer queue.Client, after queue.Cursor, limit int) (queue.Batch, error)
+	HistoryOf(ctx context.Context, in queue.Interest, limit int) (queue.Batch, error)
 	Head() queue.Cursor
 }
 
@@ -73,7 +73,7 @@ func (h *Handler) events(c *call) error {
 
 // receipt reads the parameters.
 func (h *Handler) receipt(c *call) (q receipt, err error) {
-	q.interest = queue.Interest{Namespace: c.ns, Client: c.who.client, May: c.who.mayKeep()}
+	q.interest = queue.Interest{Namespace: c.ns, Client: c.who.client, May: c.who.mayKeep(), Memory: &c.visit.account}
 	if q.limit, err = c.query.limit(); err != nil {
 		return q, err
 	}

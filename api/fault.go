@@ -30,6 +30,7 @@ var faults = []struct {
 	{queue.ErrNoAsk, notFound, ""},
 	{queue.ErrReplyClosed, replyClosed, ""},
 	{queue.ErrOverloaded, overloaded, ""},
+	{queue.ErrNoMemory, tooManyRequests, ""},
 	{queue.ErrUnavailable, unavailable, ""},
 	{queue.ErrClosed, draining, ""},
 	{echo.ErrNotFound, notFound, ""},

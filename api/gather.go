@@ -16,6 +16,8 @@ const (
 	maxLine     = queue.MaxData + 64<<10 // data and its envelope
 	gatherLines = maxBatch
 	gatherBytes = 1 << 20
+	// uploadBuffer is read at a time.
+	uploadBuffer = 64 << 10
 )
 
 var errLineTooLarge = refuse(tooLarge, "", "the line is over 320 KiB")
@@ -34,9 +36,10 @@ type lines struct {
 	r      *bufio.Reader
 	number int
 	buf    []byte
+	cover  func(n int) error // is told of the length of a line so far, and may refuse it; nil: nobody is
 }
 
-func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, 64<<10)} }
+func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, uploadBuffer)} }
 
 // next returns the next line; its text is valid until the following call. The
 // last line needs no newline, but a broken connection's last piece is no line.
@@ -49,6 +52,11 @@ func (l *lines) next() (line, error) {
 			l.buf = l.buf[:0]
 		} else {
 			l.buf = append(l.buf, part...)
+		}
+		if l.cover != nil {
+			if err := l.cover(len(l.buf)); err != nil {
+				return line{}, err
+			}
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
@@ -82,9 +90,9 @@ func newGather() *gather {
 	return &gather{ready: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// fill reads until the body's end or stop. Every line waits for admit, whose
-// error ends the reading before that line.
-func (g *gather) fill(l *lines, admit func(stop <-chan struct{}) error) {
+// fill reads until the body's end or stop. Every line waits for admit, which is told its
+// length, and whose error ends the reading before that line.
+func (g *gather) fill(l *lines, admit func(bytes int, stop <-chan struct{}) error) {
 	for {
 		next, err := l.next()
 		if err != nil {
@@ -94,7 +102,7 @@ func (g *gather) fill(l *lines, admit func(stop <-chan struct{}) error) {
 		if next.err == nil && isBlank(next.text) {
 			continue
 		}
-		if err := admit(g.done); err != nil {
+		if err := admit(len(next.text), g.done); err != nil {
 			g.end(err, next.number-1)
 			return
 		}

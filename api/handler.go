@@ -21,9 +21,12 @@ type Handler struct {
 	echo     *echo.Echo
 	sessions sessions
 	limits   limiter
-	metrics  *metrics
-	log      *slog.Logger
-	random   func() float64 // for jitter; tests replace it
+	underWay underWay
+	// anonymous are the requests without good credentials, strangers the connections.
+	anonymous, strangers anonymous
+	metrics              *metrics
+	log                  *slog.Logger
+	random               func() float64 // for jitter; tests replace it
 }
 
 // store is what the handlers need of a *queue.Queue; each part is declared
@@ -80,6 +83,7 @@ func newHandler(s store, o Options) (*Handler, error) {
 		o: o, queue: s, keys: keys, echo: echo.New(),
 		metrics: m, log: o.Logger, random: rand.Float64,
 	}
+	h.strangers.least = strangerTime
 	h.echo.Use(h.observe)
 	if cors := h.cors(); cors != nil {
 		h.echo.Use(cors)
@@ -120,23 +124,38 @@ func (h *Handler) routes() {
 	e.POST("/v1/:ns/clients/:client/revoke", h.admit(h.revoke))
 }
 
-// ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.echo.ServeHTTP(w, r) }
+const (
+	// maxStreams of a connection of HTTP/2 are open at once: what RFC 9113 (section 6.5.2)
+	// asks for at the least, since each begins before anybody can say who it is from.
+	maxStreams = 100
+	// receiveBuffer is what net/http keeps of a stream's body that is not read yet.
+	receiveBuffer = 256 << 10
+)
 
 // ConfigureServer sets what a server of this handler needs: a limit on the time
-// for headers, none on the time for responses (every write has its own), and
-// HTTP/2 without TLS beside HTTP/1.1, for the proxies that speak it. Handler is
-// set when it is nil.
+// for headers, none on the time for bodies and responses (the handler gives each its
+// own), and HTTP/2 without TLS beside HTTP/1.1, for the proxies that speak it, with
+// bounds on what a connection may hold. Handler is set when it is nil. See Listener, too.
 func (h *Handler) ConfigureServer(s *http.Server) {
 	s.ReadHeaderTimeout = 5 * time.Second
 	s.ReadTimeout = 0 // would end streams: net/http watches for a lost client by reading
 	s.WriteTimeout = 0
 	s.IdleTimeout = 2 * time.Minute
 	s.MaxHeaderBytes = 64 << 10
+	s.DisableGeneralOptionsHandler = true // it reads bodies without a limit on the time
 	s.Protocols = new(http.Protocols)
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetHTTP2(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
+	if s.ConnContext == nil {
+		s.ConnContext = withConnection
+	}
+	s.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams:          maxStreams,
+		MaxReceiveBufferPerStream:     receiveBuffer,
+		MaxReceiveBufferPerConnection: 1 << 20,
+		WriteByteTimeout:              h.o.WriteTimeout,
+	}
 	if s.ErrorLog == nil {
 		s.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
 	}

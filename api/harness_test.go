@@ -71,6 +71,7 @@ func siteOf(t testing.TB, s store, change ...func(*Options)) *site {
 	}
 	server := httptest.NewUnstartedServer(h)
 	h.ConfigureServer(server.Config)
+	server.Listener = h.Listener(server.Listener)
 	server.Start()
 	st := &site{t: t, url: server.URL, h: h, server: server, client: server.Client()}
 	t.Cleanup(func() {

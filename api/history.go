@@ -28,9 +28,11 @@ func (h *Handler) history(c *call) error {
 	if !c.who.mayRead(room) {
 		return refuse(forbidden, "room", "the token does not allow reading room "+strconv.Quote(room.String()))
 	}
-	b, err := h.queue.History(c.r.Context(), c.ns, room, c.who.client, after, limit)
+	b, err := h.queue.HistoryOf(c.r.Context(), queue.Interest{
+		Namespace: c.ns, Client: c.who.client, Rooms: []queue.Room{room}, After: after, Memory: &c.visit.account,
+	}, limit)
 	if err != nil {
-		return err
+		return c.visit.account.explain(err)
 	}
 	p := page{batch: b}
 	header := c.w.Header()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,15 +25,38 @@ type Limits struct {
 	// pause: 10s when it is 0.
 	Burst time.Duration
 	// NamespaceConnections and ClientConnections are streams, held long polls,
-	// emits that wait for replies and NDJSON uploads open at once.
-	NamespaceConnections, ClientConnections int
+	// emits that wait for replies and NDJSON uploads open at once; Connections are
+	// those of all namespaces together.
+	Connections, NamespaceConnections, ClientConnections int
+	// ClientRequests, NamespaceRequests and Requests are all other requests under way
+	// at once: of a client, of a namespace, of all. An API key may have half of its
+	// namespace's, whoever it acts for.
+	Requests, NamespaceRequests, ClientRequests int
+	// ClientBytes, NamespaceBytes and Bytes are what requests and connections may hold
+	// of the server's memory, counted like Requests: twice the body that has arrived
+	// (an NDJSON upload's until it is stored), and of an answer twice the data of the
+	// events that were read from Postgres for it, and 512 bytes an event.
+	Bytes, NamespaceBytes, ClientBytes int
+	// AnonymousAddress and Anonymous are requests under way without good credentials, and,
+	// counted for themselves, connections on which none have come yet: from one address
+	// (IPv6: network of 64 bits), and of all. Over it, the one that has lasted longest is
+	// cut off, a connection not before it is 10 s old; nobody is refused.
+	AnonymousAddress, Anonymous int
+}
+
+// counts are the limits that are numbers of something.
+func (l Limits) counts() []int {
+	return []int{
+		l.Connections, l.NamespaceConnections, l.ClientConnections, l.Requests, l.NamespaceRequests, l.ClientRequests,
+		l.Bytes, l.NamespaceBytes, l.ClientBytes, l.AnonymousAddress, l.Anonymous,
+	}
 }
 
 const defaultBurst = 10 * time.Second
 
 func (l Limits) check() error {
 	switch {
-	case l.NamespaceRate < 0, l.ClientRate < 0, l.RequestRate < 0, l.NamespaceConnections < 0, l.ClientConnections < 0:
+	case l.NamespaceRate < 0, l.ClientRate < 0, l.RequestRate < 0, slices.Min(l.counts()) < 0:
 		return errors.New("limits must not be negative")
 	case l.Burst < 0 || l.Burst > time.Hour:
 		return fmt.Errorf("the burst must be from 0 to %v", time.Hour)
@@ -105,7 +129,10 @@ func (h *Handler) connect(c *call) (release func(), err error) {
 	s := &h.limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var all party
 	switch {
+	case l.Connections > 0 && s.connections[all] >= l.Connections:
+		return nil, refuse(overloaded, "", "this instance has as many streams, long polls, waiting emits and uploads open as it may")
 	case l.NamespaceConnections > 0 && s.connections[ns] >= l.NamespaceConnections:
 		return nil, refuse(tooManyConnections, "", "the namespace has as many streams, long polls, waiting emits and uploads open as it may")
 	case client != ns && l.ClientConnections > 0 && s.connections[client] >= l.ClientConnections:
@@ -114,13 +141,16 @@ func (h *Handler) connect(c *call) (release func(), err error) {
 	if s.connections == nil {
 		s.connections = map[party]int{}
 	}
+	s.connections[all]++
 	s.connections[ns]++
 	if client != ns {
 		s.connections[client]++
 	}
+	c.visit.account.asConnection()
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.leave(all)
 		s.leave(ns)
 		if client != ns {
 			s.leave(client)

@@ -8,42 +8,51 @@ import (
 	"time"
 )
 
-// How much of a body is read that nobody wants, and for how long.
+// How much of a body is read that nobody wants. It may take as long as one that is wanted.
 const (
 	lingerBytes   = 256 << 20
-	lingerTime    = 30 * time.Second
 	lingerSilence = 5 * time.Second
 	lingerDrain   = time.Second // once the server ends
+	lingerBuffer  = 8 << 10
 )
 
-// linger sends the answer of a refused request and reads what is left of its body. A
-// connection that is closed with bytes unread is reset, and the reset may reach the
-// client, which is still sending, before it has read the answer (RFC 9112, section
-// 9.6). HTTP/2 resets the stream instead, with NO_ERROR. Clients must not drop the answer
-// for that (RFC 9113, section 8.1), but curl 7.88 does.
-func (h *Handler) linger(r *http.Request, w http.ResponseWriter, status int) {
+// linger sends the answer of a request whose body was not read to its end, and reads what
+// is left of it. A connection that is closed with bytes unread is reset, and the reset may
+// reach the client, which is still sending, before it has read the answer (RFC 9112,
+// section 9.6). HTTP/2 resets the stream instead, with NO_ERROR. Clients must not drop the
+// answer for that (RFC 9113, section 8.1), but curl 7.88 does.
+func (h *Handler) linger(v *visit) {
+	defer func() {
+		if !v.body.over {
+			v.readWithin(-time.Second) // net/http would go on
+		}
+	}()
 	// Nothing more comes of a body that has stopped arriving, nor from who waits for
 	// "100 Continue" and gets a refusal.
-	if status == http.StatusRequestTimeout || r.ContentLength == 0 || r.ContentLength > 0 && r.Header.Get("Expect") != "" {
+	if v.status == http.StatusRequestTimeout || v.r.ContentLength > 0 && v.r.Header.Get("Expect") != "" {
 		return
 	}
-	ctl := http.NewResponseController(w)
-	if ctl.Flush() != nil {
+	v.arm()
+	if v.ctl.Flush() != nil {
 		return // the client is gone
 	}
-	patience := func(d time.Duration) { _ = ctl.SetReadDeadline(time.Now().Add(d)) }
-	if err := h.discard(r.Body, patience, lingerSilence); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
-		h.hangUp(r, ctl, false)
+	if time.Since(v.began) >= h.o.bodyTimeout {
+		return // net/http has read until then before it sent the answer
+	}
+	err := h.discard(v.body, v.readWithin, lingerSilence)
+	if err != nil && !v.body.over && !errors.Is(err, os.ErrDeadlineExceeded) {
+		h.hangUp(v.r, v.ctl, false)
 	}
 }
 
 // discard reads a body to its end or to the bounds, and only a little more of it once the
-// server drains. patience sets how long the next read may take.
+// server drains. patience sets how long the next read may take, and ends the reading when
+// it is negative.
 func (h *Handler) discard(body io.Reader, patience func(time.Duration), silence time.Duration) error {
 	buf := chunks.get()
 	defer chunks.put(buf)
-	*buf = append(*buf, make([]byte, 32<<10)...)
-	end, draining := time.Now().Add(lingerTime), false
+	*buf = append(*buf, make([]byte, lingerBuffer)...)
+	end, draining := time.Now().Add(h.o.bodyTimeout), false
 	for left := lingerBytes; left > 0; {
 		if !draining && h.sessions.isDraining() {
 			draining = true

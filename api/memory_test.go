@@ -96,10 +96,10 @@ func (m *memory) ClientState(context.Context, queue.Namespace, queue.Client) (qu
 	return m.state, m.stateErr
 }
 
-func (m *memory) History(_ context.Context, _ queue.Namespace, _ queue.Room, _ queue.Client, after queue.Cursor, limit int) (queue.Batch, error) {
+func (m *memory) HistoryOf(_ context.Context, in queue.Interest, limit int) (queue.Batch, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.after(after.Offset, limit), m.historyErr
+	return m.after(in.After.Offset, limit), m.historyErr
 }
 
 func (m *memory) Settings(queue.Namespace) queue.NamespaceSettings { return queue.NamespaceSettings{} }

@@ -29,6 +29,13 @@ func (h *Handler) emitLines(c *call) error {
 		return err
 	}
 	defer release()
+	buffered := uploadBuffer
+	if c.r.ProtoMajor >= 2 {
+		buffered += receiveBuffer
+	}
+	if err := c.visit.account.take(buffered); err != nil {
+		return err
+	}
 	if err := c.ctl.EnableFullDuplex(); err != nil {
 		return err // a middleware hides net/http's writer
 	}
@@ -44,15 +51,16 @@ func (h *Handler) emitLines(c *call) error {
 
 	u := &upload{h: h, c: c, out: h.outlet(c), body: &watched{ctl: c.ctl, body: c.r.Body}}
 	u.ctx = context.WithoutCancel(c.r.Context())
-	_ = c.ctl.SetReadDeadline(time.Time{}) // the watch takes its place
+	c.visit.readWithin(0) // the watch takes its place
 	g := newGather()
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		g.fill(newLines(u.body), u.afford)
+		g.fill(u.lines(g.done), u.afford)
 	}()
 	u.run(n, g)
 	g.stop()
+	c.visit.ended = true
 	silence := -time.Second // wakes the reader, whatever it waits for
 	if u.said {
 		// The client may still be sending. It must be able to read the last line (see linger).
@@ -139,11 +147,28 @@ func (u *upload) run(n *session, g *gather) {
 	}
 }
 
-// afford waits until one more event is within the limits: a sender that is not
-// read slows down. It gives up when that takes as long as a stall may, or the client left.
-func (u *upload) afford(stop <-chan struct{}) error {
+// lines are those of the body. The memory for a long one is charged as it grows.
+func (u *upload) lines(stop <-chan struct{}) *lines {
+	l := newLines(u.body)
+	l.cover = func(n int) error {
+		return u.patiently(stop, func() error { return u.c.visit.account.cover(n) })
+	}
+	return l
+}
+
+// afford waits until one more event, of so many bytes, is within the limits.
+func (u *upload) afford(bytes int, stop <-chan struct{}) error {
+	if err := u.patiently(stop, func() error { return u.h.spend(u.c, 1, 0) }); err != nil {
+		return err
+	}
+	return u.patiently(stop, func() error { return u.c.visit.account.take(bodyCost * bytes) })
+}
+
+// patiently tries again for as long as a stall may take, so that a sender that is over a
+// limit slows down.
+func (u *upload) patiently(stop <-chan struct{}, try func() error) error {
 	for end := time.Now().Add(uploadStall); ; {
-		err := u.h.spend(u.c, 1, 0)
+		err := try()
 		var p *problem
 		if !errors.As(err, &p) || time.Now().Add(p.after).After(end) {
 			return err
@@ -187,6 +212,7 @@ func (u *upload) store(lines []line) bool {
 	if len(lines) == 0 {
 		return true
 	}
+	defer u.release(lines)
 	var emits, volatile []queue.Emit
 	before := 0 // emits before the first volatile event
 	for i := range lines {
@@ -221,6 +247,15 @@ func (u *upload) store(lines []line) bool {
 	}
 	b, more := u.answer(lines, results, flung)
 	return u.out.send(b) == nil && more
+}
+
+// release gives back what afford took.
+func (u *upload) release(lines []line) {
+	n := 0
+	for _, l := range lines {
+		n += len(l.text)
+	}
+	u.c.visit.account.Give(bodyCost * n)
 }
 
 // answer is a result line for each line, up to one that ends the upload. flung is

@@ -34,9 +34,6 @@ func (h *Handler) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if h.log.Enabled(r.Context(), slog.LevelDebug) {
 			h.log.LogAttrs(r.Context(), slog.LevelDebug, "request", requestAttrs(c, id, time.Since(start))...)
 		}
-		if err != nil {
-			h.linger(r, w, w.Status)
-		}
 		return nil
 	}
 }
@@ -62,6 +59,9 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 		// The client is gone, and no fault of anyone's; or whoever runs this
 		// handler gave the request up, and must not seem to have answered 200.
 		panic(http.ErrAbortHandler)
+	}
+	if v, ok := w.Writer.(*visit); ok && v.broken {
+		panic(http.ErrAbortHandler) // so is an answer that could not be written
 	}
 	p := faultOf(err)
 	h.metrics.problem(p.kind)
@@ -89,7 +89,7 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 			header.Set("Connection", "close") // the rest of the body is not worth reading
 		}
 	}
-	answer(w, h.o.WriteTimeout, p.status, "application/problem+json", p.appendJSON(nil, 0))
+	answer(w, p.status, "application/problem+json", p.appendJSON(nil, 0))
 }
 
 // retryAfter is in whole seconds: when it is known, rounded up, else with jitter.

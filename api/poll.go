@@ -29,7 +29,7 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 			return h.replyBatchOf(c, n, b) // there was nothing any more
 		}
 		if err != nil {
-			return err
+			return c.visit.account.explain(err)
 		}
 		b.Volatile = withoutSignals(b.Volatile)
 		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.reason() != "" {
@@ -100,6 +100,9 @@ func (p page) each(f func([]byte) error) error {
 func (h *Handler) writePage(c *call, p page) error {
 	length := 0
 	_ = p.each(func(b []byte) error { length += len(b); return nil })
+	if err := c.holdAnswer(min(length, chunkSize)); err != nil {
+		return err
+	}
 	header := c.w.Header()
 	header.Set("Content-Type", mediaJSON)
 	header.Set("Content-Length", strconv.Itoa(length))

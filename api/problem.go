@@ -59,10 +59,12 @@ var (
 		"The client or its namespace sends more than it may. Nothing was done; try again after Retry-After seconds, when there is room for this request. A batch counts as many events as it has."}
 	tooManyConnections = &kind{"too-many-connections", 429, "Too many connections", 5,
 		"The client or its namespace has as many streams, long polls and NDJSON uploads open on this instance as it may. Close one, or try again after Retry-After seconds."}
+	tooManyRequests = &kind{"too-many-requests", 429, "Too many requests under way", 1,
+		"The client, the API key or the namespace has as many requests under way on this instance, or as many bytes in them, as it may. Nothing was done; read the answers that are there, and try again after Retry-After seconds."}
 	internal = &kind{"internal", 500, "Internal error", 0,
 		"Something unexpected went wrong. The server's log tells what, under the request id of the answer."}
 	overloaded = &kind{"overloaded", 503, "Overloaded", 1,
-		"Too many emits are waiting for Postgres. Nothing was stored; try again after Retry-After seconds."}
+		"Too many emits are waiting for Postgres, or this instance has as many requests under way, or as many bytes in them, as it may. Nothing was stored; try again after Retry-After seconds."}
 	unavailable = &kind{"unavailable", 503, "Postgres is unavailable", 2,
 		"Postgres cannot be reached or cannot write. An emit may or may not have been stored: repeat it with an idempotency key. Try again after Retry-After seconds."}
 	keysUnavailable = &kind{"keys-unavailable", 503, "Keys of tokens are unavailable", 5,
@@ -75,7 +77,7 @@ var (
 var kinds = []*kind{
 	malformed, incomplete, badParameter, tooDeep, unauthorized, notYetValid, forbidden, notFound, methodNotAllowed,
 	timedOut, beyondHead, otherLog, keyReused, replyClosed, tooLarge, unsupported, invalid, tooManyRooms,
-	rateLimited, tooManyConnections, internal, overloaded, unavailable, keysUnavailable, draining,
+	rateLimited, tooManyConnections, tooManyRequests, internal, overloaded, unavailable, keysUnavailable, draining,
 }
 
 // problem is one answer of a kind. As an error it is what handlers return.

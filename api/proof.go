@@ -19,8 +19,8 @@ type verification struct {
 	key       jwt.VerificationKey
 }
 
-// keyOf is the key of the set that a parsed token was verified with.
-func keyOf(t *jwt.Token, set []jwt.VerificationKey) jwt.VerificationKey {
+// verifiedBy is the key of the set that a parsed token was verified with.
+func verifiedBy(t *jwt.Token, set []jwt.VerificationKey) jwt.VerificationKey {
 	if len(set) == 1 {
 		return set[0]
 	}

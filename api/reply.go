@@ -19,7 +19,7 @@ func (h *Handler) takeReply(c *call) error {
 	}
 	body := bodies.get() // what is decoded shares none of it
 	defer bodies.put(body)
-	if err := readJSON(c.r, body); err != nil {
+	if err := c.readJSON(body); err != nil {
 		return err
 	}
 	r, err := replyBody(*body)

@@ -18,7 +18,7 @@ func readSettings(c *call, body *[]byte) error {
 	if err != nil && c.r.ContentLength > 0 {
 		return err
 	}
-	if err := readRaw(c.r, body); err != nil {
+	if err := c.readRaw(body); err != nil {
 		return err
 	}
 	if len(*body) == 0 {

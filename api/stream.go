@@ -39,6 +39,7 @@ type stream struct {
 	settling int  // so many pauses are still to be ended soon
 	pausing  bool // something other than a heartbeat was written last
 
+	memory *account // what batches are charged to
 	ns     queue.Namespace
 	who    caller
 	reads  []queue.Room // of an ad hoc subscription
@@ -68,7 +69,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	s := &stream{h: h, sub: sub, out: h.outlet(c), ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
+	s := &stream{h: h, sub: sub, out: h.outlet(c), memory: &c.visit.account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
 	s.oldest = s.last.Add(h.age())
 	s.timer = time.AfterFunc(h.o.Heartbeat, func() {
 		s.rung.Store(true)
@@ -187,6 +188,7 @@ func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 		return false, err
 	case err == nil:
 		s.retry = 0
+		defer s.memory.Give(b.Taken)
 		b.Volatile = s.listen(b.Volatile)
 		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 {
 			return b.More, s.write(b)

@@ -85,6 +85,7 @@ type caller struct {
 	// when it is a stored one that has some, everywhere otherwise.
 	backend bool
 	grant   *queue.Grant // of a stored key
+	key     keyID        // of a backend
 	// client it is, or acts for; zero for a backend that names none.
 	client                  queue.Client
 	expires                 time.Time // zero: never

@@ -100,7 +100,7 @@ func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
 		return caller{}, badToken(notForUs)
 	}
 	who, err := c.caller()
-	who.verified = verification{parsed.Method.Alg(), keyOf(parsed, set)}
+	who.verified = verification{parsed.Method.Alg(), verifiedBy(parsed, set)}
 	return who, err
 }
 

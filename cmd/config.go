@@ -44,6 +44,12 @@ type Config struct {
 	RateRequests                                  int64 // other requests of a client a second
 	RateBurst                                     time.Duration
 	MaxConnectionsNamespace, MaxConnectionsClient int
+	MaxConnectionsInstance                        int
+	MaxRequests                                   int // under way, without those that are connections
+	MaxRequestsNamespace, MaxRequestsClient       int
+	MaxMemory                                     int // MiB of bodies and answers
+	MaxMemoryNamespace, MaxMemoryClient           int
+	MaxAnonymous, MaxAnonymousAddress             int // requests and connections without credentials
 
 	Retention       time.Duration // age of events kept
 	RetentionEvents int64         // number of events kept; 0: any
@@ -98,6 +104,15 @@ func (c *Config) options() api.Options {
 			Burst:                c.RateBurst,
 			NamespaceConnections: c.MaxConnectionsNamespace,
 			ClientConnections:    c.MaxConnectionsClient,
+			Connections:          c.MaxConnectionsInstance,
+			Requests:             c.MaxRequests,
+			NamespaceRequests:    c.MaxRequestsNamespace,
+			ClientRequests:       c.MaxRequestsClient,
+			Bytes:                c.MaxMemory << 20,
+			NamespaceBytes:       c.MaxMemoryNamespace << 20,
+			ClientBytes:          c.MaxMemoryClient << 20,
+			Anonymous:            c.MaxAnonymous,
+			AnonymousAddress:     c.MaxAnonymousAddress,
 		},
 	}
 }

@@ -26,6 +26,8 @@ const (
 	maxLeeway    = time.Minute
 	minBurst     = 100 * time.Millisecond
 	maxBurst     = time.Hour
+	minMemory    = 4 // MiB; a body takes 2
+	maxMemory    = 1 << 20
 )
 
 func setText(field func(*Config) *string) func(*Config, string) error {
@@ -70,6 +72,18 @@ func setNumber[T int | int64](field func(*Config) *T, low, high int64) func(*Con
 			return fmt.Errorf("must be a whole number from %d to %d", low, high)
 		}
 		*field(c) = T(n)
+		return nil
+	}
+}
+
+// setMiB reads a size: 0, or enough for the largest body and page.
+func setMiB(field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n != 0 && n < minMemory || n > maxMemory {
+			return fmt.Errorf("must be 0 for no limit, or a whole number of MiB from %d to %d", minMemory, maxMemory)
+		}
+		*field(c) = n
 		return nil
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/culvertmq/culvert/api"
 	"github.com/culvertmq/culvert/internal/localpg"
@@ -61,12 +62,16 @@ func openPort(setting, address string) (net.Listener, error) {
 	return l, nil
 }
 
+// adminTimeout is for a request to the admin listener, and for its answer.
+const adminTimeout = 30 * time.Second
+
 // start begins to answer.
 func (s *server) start(admin http.Handler) {
 	s.apiHTTP = s.httpServer(s.handler)
-	s.serveOn(s.apiHTTP, s.api)
+	s.serveOn(s.apiHTTP, s.handler.Listener(s.api))
 	if s.admin != nil {
 		s.adminHTTP = s.httpServer(admin)
+		s.adminHTTP.ReadTimeout, s.adminHTTP.WriteTimeout = adminTimeout, adminTimeout // nothing there lasts
 		s.serveOn(s.adminHTTP, s.admin)
 	}
 }

@@ -37,6 +37,7 @@ func (s *Subscription) page(ctx context.Context, l *lineage, stays []stay, head 
 			if a.err == nil && a.page.lineage == l {
 				return a.page, a.head, nil
 			}
+			a.page.release(s.in.Memory)
 		case <-ctx.Done():
 			return page{}, 0, ctx.Err()
 		}

@@ -33,21 +33,30 @@ SELECT *
   FROM culvert.bodies($1, $2, $3)`
 
 // fill gives the bare events of a page their data. When their slice has gone since the page
-// was read, the page ends before them; the next one tells of the gap.
+// was read, the page ends before them; the next one tells of the gap. So it does where there is
+// no memory for more. Errors: ErrNoMemory, for none at all.
 func (q *Queue) fill(ctx context.Context, l *lineage, in Interest, p *page) error {
 	if len(p.bare) == 0 {
 		return nil
 	}
 	return q.db.read.use(ctx, in.Namespace, in.Client, long, func(db *pgxpool.Pool) error {
-		err := p.fill(ctx, db, l, false)
+		before := p.taken
+		err := p.fill(ctx, db, l, in.Memory, false)
 		if isDamaged(err) {
-			err = p.fill(ctx, db, l, true)
+			if n := p.taken - before; n > 0 {
+				in.Memory.Give(n)
+				p.taken = before
+			}
+			err = p.fill(ctx, db, l, in.Memory, true)
+		}
+		if err == nil && p.cut && len(p.events) == 0 {
+			err = ErrNoMemory
 		}
 		return err
 	})
 }
 
-func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage, careful bool) error {
+func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage, memory Memory, careful bool) error {
 	offsets := make([]int64, len(p.bare))
 	for i, e := range p.bare {
 		offsets[i] = int64(e.Offset)
@@ -67,6 +76,8 @@ func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage, careful b
 		switch {
 		case damage != nil:
 			e.fault = fmt.Errorf("%w: %s", errDamaged, *damage)
+		case data != nil && !p.charge(memory, sizeOf(len(data))-sizeOf(0)):
+			p.cut, gone = true, true
 		case data != nil:
 			e.Data, e.Except = string(data), exceptOf(except)
 			p.bytes += len(data) // as Postgres counted it

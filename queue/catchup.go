@@ -48,7 +48,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 // batch is a page as an answer. head is how far it was read.
 func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
 	s.run = p.lineage.open()
-	b := Batch{Gap: gapBefore(s.cursor, p, s.q.tail.headOf(p.lineage)), Events: p.events, Cursor: s.cursor, More: p.full(limit)}
+	b := Batch{Gap: gapBefore(s.cursor, p, s.q.tail.headOf(p.lineage)), Events: p.events, Cursor: s.cursor, More: p.full(limit), Taken: p.taken}
 	if b.Gap != nil {
 		b.Cursor = b.Gap.To
 		if b.Gap.Reason != GapPruned {

@@ -13,6 +13,8 @@ var (
 	ErrUnavailable = errors.New("postgres is unavailable")
 	// ErrOverloaded: the appender's queue is full. Nothing was stored.
 	ErrOverloaded = errors.New("too many emits are waiting")
+	// ErrNoMemory: Interest.Memory has no room for even one more event.
+	ErrNoMemory = errors.New("the reader has no memory left for events")
 	// ErrClosed: the queue is closing or closed. Nothing was stored.
 	ErrClosed = errors.New("queue is closed")
 	// ErrBeyondHead: an ack names a position after the log's newest event.

@@ -119,7 +119,7 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	defer cancel()
 	l := f.q.lineage.Load()
 	at := f.q.tail.position()
-	p, err := scanCarefully(func(careful bool) (pgx.Rows, error) {
+	p, err := scanCarefully(nil, func(careful bool) (pgx.Rows, error) {
 		return f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), followPage, maxBatch, careful)
 	})
 	switch {

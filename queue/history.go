@@ -11,10 +11,16 @@ import (
 // backend, who sees all). It has at most limit events and about 4 MiB. Errors:
 // ErrUnavailable.
 func (q *Queue) History(ctx context.Context, ns Namespace, r Room, viewer Client, after Cursor, limit int) (Batch, error) {
+	return q.HistoryOf(ctx, Interest{Namespace: ns, Client: viewer, Rooms: []Room{r}, After: after}, limit)
+}
+
+// HistoryOf is History of the one room in.Rooms names, with in.Memory. Errors:
+// ErrUnavailable, ErrNoMemory.
+func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (Batch, error) {
 	for {
 		var b Batch
 		err := q.withIDs(ctx, func(l *lineage) (err error) {
-			b, err = q.history(ctx, l, Interest{Namespace: ns, Client: viewer, Rooms: []Room{r}, After: after}, limit)
+			b, err = q.history(ctx, l, in, limit)
 			return err
 		})
 		if !errors.Is(err, ErrDeleted) {
@@ -44,6 +50,7 @@ func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int)
 		b := s.batch(p, head, limit)
 		same = same && !slices.ContainsFunc(b.Events, excepting)
 		if err := s.except(ctx, &b); err != nil {
+			b.release(in.Memory)
 			return Batch{Cursor: s.cursor}, err
 		}
 		same = same && !slices.ContainsFunc(b.Events, (*Event).unreadable)
@@ -53,9 +60,10 @@ func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int)
 			// position the caller named and without a gap, is the same until
 			// retention gets there: nothing is ever stored between two offsets
 			// that can be seen.
-			b.Final = same && b.More && b.Gap == nil && !in.After.IsZero()
+			b.Final = same && b.More && !p.cut && b.Gap == nil && !in.After.IsZero()
 			return b, nil
 		}
+		b.release(in.Memory)
 	}
 }
 

@@ -20,13 +20,15 @@ type page struct {
 	events []*Event
 	bytes  int      // of their data
 	bare   []*Event // those among them whose data stands elsewhere; see bodies.go
+	taken  int      // of the reader's memory
+	cut    bool     // there was no memory for more events
 	// counter is the newest position of the log.
 	counter Offset
 	lineage *lineage // of the ids it was read with; culvert.follow's has none
 }
 
 // full reports whether there may be more than was read.
-func (p page) full(limit int) bool { return len(p.events) == limit || p.bytes >= maxBatch }
+func (p page) full(limit int) bool { return p.cut || len(p.events) == limit || p.bytes >= maxBatch }
 
 const pageSQL = `
 SELECT *
@@ -34,6 +36,7 @@ SELECT *
 
 // readPage reads the events of stays after an offset up to another, at most limit.
 // ErrDeleted says that the namespace's id is outdated; an error for isOutdated that all ids are.
+// ErrNoMemory says that in.Memory does not have enough for one event.
 func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
@@ -46,7 +49,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 	err := q.db.read.use(ctx, in.Namespace, in.Client, long, func(db *pgxpool.Pool) (err error) {
 		start := time.Now()
 		defer func() { took = time.Since(start) }()
-		p, err = scanCarefully(func(careful bool) (pgx.Rows, error) {
+		p, err = scanCarefully(in.Memory, func(careful bool) (pgx.Rows, error) {
 			return db.Query(ctx, pageSQL, l.generation, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch, careful)
 		})
 		return err
@@ -60,6 +63,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 	}
 	p.lineage = l
 	if err := q.fill(ctx, l, in, &p); err != nil {
+		p.release(in.Memory)
 		return page{}, unavailable(caller, "read a page", err)
 	}
 	q.metrics.pageRead(len(p.events), took)
@@ -69,11 +73,11 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 
 // scanCarefully is scanPage of a statement that is repeated when Postgres cannot read all of
 // its rows: being careful, it finds out which ones, and their events are unreadable.
-func scanCarefully(query func(careful bool) (pgx.Rows, error)) (p page, err error) {
+func scanCarefully(memory Memory, query func(careful bool) (pgx.Rows, error)) (p page, err error) {
 	for _, careful := range []bool{false, true} {
 		var rows pgx.Rows
 		if rows, err = query(careful); err == nil {
-			p, err = scanPage(rows)
+			p, err = scanPage(rows, memory)
 		}
 		if !isDamaged(err) {
 			return p, err
@@ -84,16 +88,22 @@ func scanCarefully(query func(careful bool) (pgx.Rows, error)) (p page, err erro
 
 // scanPage reads the rows both statements give. Their columns are NULL where a row
 // has nothing to say: culvert.page begins with a row that has no event, culvert.follow
-// has one only when there are no events.
-func scanPage(rows pgx.Rows) (page, error) {
+// has one only when there are no events. The events are charged to memory, unless it is
+// nil, as they come.
+func scanPage(rows pgx.Rows, memory Memory) (p page, err error) {
 	defer rows.Close()
-	var p page
+	defer func() {
+		if err != nil {
+			p.release(memory)
+			p = page{}
+		}
+	}()
 	var r pageRow
 	var namespace string // of a page, which is all of one
 	var block []Event    // fewer, larger pieces are less work for the collector
 	for rows.Next() {
 		if err := rows.Scan(&r.log, &r.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &r.pruned, &r.replyUntil, &r.counter); err != nil {
-			return page{}, err
+			return p, err
 		}
 		if r.floor.Valid {
 			p.log, p.floor, p.pruned = again(p.log, r.log), Offset(r.floor.Int64), Offset(r.pruned.Int64)
@@ -102,6 +112,13 @@ func scanPage(rows pgx.Rows) (page, error) {
 		if !r.offset.Valid {
 			namespace = string(r.place)
 			continue
+		}
+		if !p.charge(memory, sizeOf(len(r.data))) {
+			if p.cut = true; len(p.events) == 0 {
+				return p, ErrNoMemory
+			}
+			rows.Close()
+			break
 		}
 		if len(block) == 0 {
 			block = make([]Event, 32)

@@ -23,6 +23,9 @@ type Interest struct {
 	After Cursor
 	// Earliest starts at the oldest retained event when After is zero.
 	Earliest bool
+	// Memory is charged with the events that are read from Postgres for this reader
+	// alone; nil: nothing is. Those of the tail are shared, and charged to nobody.
+	Memory Memory
 }
 
 // allows reports whether the client may read a room it is in by its own token.
@@ -149,6 +152,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (Batch, error) {
 			b.Volatile = s.pending.take()
 			return b, nil
 		}
+		b.release(s.in.Memory)
 	}
 }
 

@@ -44,7 +44,10 @@ type roomTail struct {
 // twice: as it came and in its encoded form.
 const eventOverhead = 512
 
-func (e *Event) size() int { return 2*len(e.Data) + eventOverhead }
+func (e *Event) size() int { return sizeOf(len(e.Data)) }
+
+// sizeOf is the memory that an event with so many bytes of data takes.
+func sizeOf(data int) int { return 2*data + eventOverhead }
 
 // weigh notes what an event costs in a tail, given the one before it. Long data is held
 // once for all rooms of an event; what is encoded of it is counted once it is there.

@@ -1,0 +1,242 @@
+package api
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// underWay waits until a load is as it should be; nil: it is forgotten.
+func (s *site) underWayIs(of holder, is func(l *load) bool) {
+	s.t.Helper()
+	until(s.t, func() bool {
+		s.h.underWay.mu.Lock()
+		defer s.h.underWay.mu.Unlock()
+		return is(s.h.underWay.loads[of])
+	})
+}
+
+func (s *site) idle() {
+	s.t.Helper()
+	until(s.t, func() bool {
+		s.h.underWay.mu.Lock()
+		defer s.h.underWay.mu.Unlock()
+		return len(s.h.underWay.loads) == 0
+	})
+}
+
+// begin sends all of a request but the last bytes of its body.
+func (s *site) begin(path, token, body string, without int) net.Conn {
+	s.t.Helper()
+	c := s.dial()
+	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		path, token, len(body), body[:len(body)-without]); err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+func statusOf(t *testing.T, c net.Conn) int {
+	t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode
+}
+
+func partyOf(t *testing.T, ns, client string) party {
+	t.Helper()
+	var p party
+	var err error
+	if p.ns, err = queue.ParseNamespace(ns); err != nil {
+		t.Fatal(err)
+	}
+	if client != "" {
+		if p.client, err = queue.ParseClient(client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+const smallEmit = `{"event":"e"}`
+
+// TestRequestsUnderWay: of a client, of a namespace, of an instance, until they end.
+func TestRequestsUnderWay(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		limits         Limits
+		token          string // of the one request that is under way, 2 being one too many
+		refused, taken string // who sends another one
+		status         int
+		slug           string
+	}{
+		{"client", Limits{ClientRequests: 1}, "alice", "alice", "bob", 429, "too-many-requests"},
+		{"key", Limits{NamespaceRequests: 2}, testKey, testKey, "bob", 429, "too-many-requests"},
+		{"namespace", Limits{NamespaceRequests: 1}, "alice", "bob", "", 429, "too-many-requests"},
+		{"instance", Limits{Requests: 1}, "alice", "bob", "", 503, "overloaded"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := siteOf(t, &memory{}, limited(c.limits))
+			tokens := map[string]string{"alice": token(t, "alice", "emit:*"), "bob": token(t, "bob", "emit:*"), testKey: testKey}
+			open := s.begin("/v1/default/emit", tokens[c.token], smallEmit, 1)
+			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			r := s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.refused])).problem(c.status, c.slug, "")
+			if r.header.Get("Retry-After") == "" {
+				t.Error("no Retry-After")
+			}
+			if c.taken != "" {
+				s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.taken])).is(201)
+			}
+			if _, err := io.WriteString(open, "}"); err != nil {
+				t.Fatal(err)
+			}
+			if status := statusOf(t, open); status != 201 {
+				t.Errorf("the one under way: %d", status)
+			}
+			s.idle()
+			s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.refused])).is(201)
+			left := s.begin("/v1/default/emit", tokens[c.token], smallEmit, 1)
+			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			_ = left.Close()
+			s.idle()
+		})
+	}
+}
+
+// TestConnectionsAreNotCountedTwice: streams have limits of their own.
+func TestConnectionsAreNotCountedTwice(t *testing.T) {
+	s := siteOf(t, &memory{}, limited(Limits{ClientRequests: 1, ClientConnections: 3, Connections: 3}))
+	alice := bearerOf(token(t, "alice", "emit:*"))
+	for range 3 {
+		s.stream("/v1/default/events", alice).expect("culvert:hello")
+	}
+	s.post("/v1/default/emit", smallEmit, alice).is(201)
+	s.get("/v1/default/events?client=bob").problem(503, "overloaded", "")
+}
+
+// TestBodiesAreCharged as they arrive, whatever length they announce, and until they end.
+func TestBodiesAreCharged(t *testing.T) {
+	for _, c := range []struct {
+		name, slug string
+		limits     Limits
+		status     int
+	}{
+		{"client", "too-many-requests", Limits{ClientBytes: 1 << 20}, 429},
+		{"namespace", "too-many-requests", Limits{NamespaceBytes: 1 << 20}, 429},
+		{"instance", "overloaded", Limits{Bytes: 1 << 20}, 503},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := siteOf(t, &memory{}, limited(c.limits))
+			alice := token(t, "alice", "emit:*")
+			large := `{"event":"e","data":"` + strings.Repeat("x", 200<<10) + `"}`
+			announced := s.begin("/v1/default/emit", alice, large, len(large)-1)
+			first, second := s.begin("/v1/default/emit", alice, large, 1), s.begin("/v1/default/emit", alice, large, 1)
+			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.bytes >= 800<<10 })
+			s.post("/v1/default/emit", large, bearerOf(alice)).problem(c.status, c.slug, "")
+			s.post("/v1/default/emit", smallEmit, bearerOf(alice)).is(201)
+			_ = first.Close()
+			s.underWayIs(holder{}, func(l *load) bool { return l.bytes < 500<<10 })
+			s.post("/v1/default/emit", large, bearerOf(alice), unknownLength).is(201)
+			_, _ = second.Close(), announced.Close()
+			s.idle()
+		})
+	}
+}
+
+// TestPagesAreCharged: a page is as long as there is memory for, and says that there is
+// more. One that nobody reads holds its memory until its write ends.
+func TestPagesAreCharged(t *testing.T) {
+	s := newSite(t, limited(Limits{ClientBytes: 1 << 20}), func(o *Options) { o.WriteTimeout = 300 * time.Millisecond })
+	alice := token(t, "alice", "rooms:*")
+	data := `"` + strings.Repeat("x", 200<<10) + `"`
+	for range 40 {
+		s.emit("r", data)
+	}
+	n, after, pages := 0, "", 0
+	for more := true; more; pages++ {
+		p := s.get("/v1/default/rooms/r/events?limit=1000"+after, bearerOf(alice)).page()
+		if p.More && len(p.Events) != 2 {
+			t.Errorf("%d events of 400 KiB each are in 1 MiB", len(p.Events))
+		}
+		n, more, after = n+len(p.Events), p.More, "&after="+p.Cursor
+	}
+	if n != 40 || pages < 20 {
+		t.Errorf("%d events in %d pages", n, pages)
+	}
+	if p := s.get("/v1/default/events?rooms=r&from=earliest&limit=1000", bearerOf(token(t, "bob", "rooms:*"))).page(); len(p.Events) < 2 {
+		t.Errorf("a poll has %d events", len(p.Events))
+	}
+
+	own := holder{party: partyOf(t, "default", "alice")}
+	c := s.dial()
+	if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	held := 0
+	for range 40 { // pipelined, until what lies between is full
+		fmt.Fprintf(c, "GET /v1/default/rooms/r/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", alice)
+	}
+	s.underWayIs(own, func(l *load) bool {
+		if l != nil {
+			held = max(held, l.bytes)
+		}
+		return held > 800<<10
+	})
+	s.idle() // nobody read: the write has ended
+}
+
+// TestAnUploadNeedsLittle: its length does not matter, and it is charged for what waits.
+func TestAnUploadNeedsLittle(t *testing.T) {
+	s := siteOf(t, &memory{}, limited(Limits{ClientBytes: 4 << 20}))
+	line := `{"event":"e","data":"` + strings.Repeat("x", 10<<10) + "\"}\n"
+	results := s.upload(strings.Repeat(line, 2000), bearerOf(token(t, "alice", "emit:*")))
+	if len(results) != 2000 || strings.Contains(results[1999], "problem") {
+		t.Errorf("%d results, the last is %s", len(results), results[len(results)-1])
+	}
+	s.idle()
+}
+
+// TestAStreamWaitsForMemory: when there is none it neither ends nor loses anything.
+func TestAStreamWaitsForMemory(t *testing.T) {
+	s := newSite(t, limited(Limits{ClientBytes: 1 << 20}))
+	alice := token(t, "alice", "rooms:*", "emit:*")
+	data := `"` + strings.Repeat("x", 200<<10) + `"`
+	large := `{"event":"e","data":` + data + `}`
+	first := s.emit("r", data)
+	for range 400 { // beyond what the tail has
+		s.emit("r", data)
+	}
+	one, two := s.begin("/v1/default/emit", alice, large, 1), s.begin("/v1/default/emit", alice, large, 1)
+	s.underWayIs(holder{party: partyOf(t, "default", "alice")}, func(l *load) bool { return l != nil && l.bytes >= 800<<10 })
+	s.get("/v1/default/events?rooms=r&wait=0&after="+first, bearerOf(alice)).problem(429, "too-many-requests", "")
+	st := s.stream("/v1/default/events?rooms=r&after="+first, bearerOf(alice))
+	st.expect("culvert:hello")
+	if f := st.frame(); f.event != "culvert:heartbeat" {
+		t.Fatalf("%.100v", f)
+	}
+	_, _ = one.Close(), two.Close()
+	for range 400 {
+		st.expect("e")
+	}
+	st.close()
+	s.idle()
+}
+
+// TestAWaitLastsLongerThanABody: the time for a body is no time for what comes after it.
+func TestAWaitLastsLongerThanABody(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.bodyTimeout = 100 * time.Millisecond })
+	start := time.Now()
+	s.post("/v1/default/emit?wait=0.5", `{"room":"r","event":"e","reply":{"timeout":9,"count":1}}`).is(201)
+	if took := time.Since(start); took < 500*time.Millisecond {
+		t.Errorf("waited %v", took)
+	}
+}

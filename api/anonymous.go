@@ -1,0 +1,102 @@
+package api
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// anonymous are requests under way that have shown no good credentials, with those that
+// were refused for there being too many; or connections. They need nothing but a moment.
+// So there is no limit that refuses a newcomer, with whom many may share an address: when
+// there are too many, the one that has lasted longest is cut off.
+type anonymous struct {
+	least time.Duration // that each may last
+
+	mu  sync.Mutex
+	all list.List // of *place, in the order they came
+	of  map[netip.Addr]*list.List
+}
+
+// held is who has a place.
+type held interface {
+	// cutOff must not block.
+	cutOff()
+}
+
+// place is where somebody stands in both lists.
+type place struct {
+	who              held
+	address          netip.Addr
+	since            time.Time
+	inAll, ofAddress *list.Element // nil: it is left
+}
+
+// enter takes somebody in, and cuts off who is one too many.
+func (a *anonymous) enter(who held, remote string, l Limits) *place {
+	p := &place{who: who, address: addressOf(remote), since: time.Now()}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.of == nil {
+		a.of = map[netip.Addr]*list.List{}
+	}
+	own := a.of[p.address]
+	if own == nil {
+		own = list.New()
+		a.of[p.address] = own
+	}
+	p.inAll, p.ofAddress = a.all.PushBack(p), own.PushBack(p)
+	if l.AnonymousAddress > 0 && own.Len() > l.AnonymousAddress && p.address.IsValid() {
+		a.cutOff(own)
+	}
+	if l.Anonymous > 0 && a.all.Len() > l.Anonymous {
+		a.cutOff(&a.all)
+	}
+	return p
+}
+
+// cutOff cuts off the oldest of a list, once it has had its time.
+func (a *anonymous) cutOff(of *list.List) {
+	oldest, ok := of.Front().Value.(*place)
+	if ok && time.Since(oldest.since) >= a.least {
+		oldest.who.cutOff()
+		a.remove(oldest)
+	}
+}
+
+// leave gives up a place. From then on its owner is not cut off. It may be called again.
+func (a *anonymous) leave(p *place) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.remove(p)
+}
+
+func (a *anonymous) remove(p *place) {
+	if p.inAll == nil {
+		return
+	}
+	own := a.of[p.address]
+	a.all.Remove(p.inAll)
+	own.Remove(p.ofAddress)
+	p.inAll, p.ofAddress = nil, nil
+	if own.Len() == 0 {
+		delete(a.of, p.address)
+	}
+}
+
+// addressOf is whose connection it is: an address, or of IPv6 the network that one
+// subscriber has for himself. What a proxy says of its clients is not asked, since
+// anybody could say it.
+func addressOf(remote string) netip.Addr {
+	at, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	address := at.Addr().Unmap()
+	if address.Is6() {
+		network, _ := address.WithZone("").Prefix(64) // 64 is within an IPv6 address
+		return network.Addr()
+	}
+	return address
+}

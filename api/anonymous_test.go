@@ -1,0 +1,214 @@
+package api
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hungUp waits until the server has closed a connection, sending a byte now and then when
+// asked to, and returns what it answered.
+func hungUp(t *testing.T, c net.Conn, trickle bool) string {
+	t.Helper()
+	var answer strings.Builder
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		if trickle {
+			if _, err := c.Write([]byte{'x'}); err != nil {
+				return answer.String()
+			}
+		}
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if _, err := io.Copy(&answer, c); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return answer.String()
+		}
+	}
+	t.Errorf("still open after 10 s; answered %.300q", answer.String())
+	return ""
+}
+
+// TestEveryBodyHasItsTime: on every route, known or not, with credentials or without.
+func TestEveryBodyHasItsTime(t *testing.T) {
+	demo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	s := siteOf(t, &memory{}, func(o *Options) {
+		o.bodyTimeout = 200 * time.Millisecond
+		o.Demo = demo
+		o.CORSOrigins = []string{"https://app.example"}
+	})
+	for _, key := range []string{testKey, "wrong"} {
+		for _, route := range []string{
+			"GET /livez", "GET /readyz", "GET /openapi.yaml", "GET /problems/invalid", "GET /no/such/route", "POST /livez",
+			"OPTIONS /v1/default/emit", "OPTIONS *", "POST /demo/token", "GET /demo/", "POST /v1/default/emit",
+			"PUT /v1/default/emit", "GET /v1/default/no/such", "GET /v1", "PUT /v1/default/rooms/r/clients/c", "GET /v1/default/events?client=c",
+		} {
+			for _, framing := range []string{"Content-Length: 1000", "Content-Length: 1000000", "Transfer-Encoding: chunked"} {
+				t.Run(key+" "+route+" "+framing, func(t *testing.T) {
+					t.Parallel()
+					c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close()
+					fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: POST\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n%s\r\n\r\n", route, key, framing)
+					if framing == "Transfer-Encoding: chunked" {
+						_, _ = io.WriteString(c, "fffff\r\n")
+					}
+					hungUp(t, c, true)
+				})
+			}
+		}
+	}
+}
+
+// TestEveryAnswerHasItsTime: who does not read is cut off, whoever writes the answer.
+func TestEveryAnswerHasItsTime(t *testing.T) {
+	s := siteOf(t, &memory{}, func(o *Options) {
+		o.WriteTimeout = 200 * time.Millisecond
+		o.Demo = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) })
+	})
+	for _, path := range []string{"/openapi.yaml", "/demo/"} {
+		t.Run(path, func(t *testing.T) {
+			c := s.dial()
+			request := []byte(strings.Repeat("GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n", 100))
+			for {
+				if err := c.SetWriteDeadline(time.Now().Add(20 * time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				_, err := c.Write(request)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal("the server waits for a client that does not read")
+				}
+				if err != nil {
+					return // closed
+				}
+			}
+		})
+	}
+}
+
+// TestTheOldestOfTheAnonymousIsCutOff, and nobody is refused for them.
+func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
+	for name, l := range map[string]Limits{"address": {AnonymousAddress: 3}, "all": {Anonymous: 3}} {
+		t.Run(name, func(t *testing.T) {
+			s := siteOf(t, &memory{}, limited(l))
+			begin := func(key string) net.Conn { return s.begin("/v1/default/emit", key, strings.Repeat("x", 1000), 900) }
+			oldest := begin("wrong")
+			s.anonymous(1)
+			begin("wrong")
+			known := begin(testKey)
+			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			begin("wrong")
+			s.anonymous(3)
+			for range 20 {
+				s.get("/livez").is(200)
+				s.get("/no/such/route", bearerOf("wrong")).is(404)
+			}
+			hungUp(t, oldest, false)
+			s.anonymous(2)
+			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			_ = known.Close()
+		})
+	}
+}
+
+// anonymous waits until so many are held.
+func (s *site) anonymous(n int) {
+	s.t.Helper()
+	until(s.t, func() bool {
+		s.h.anonymous.mu.Lock()
+		defer s.h.anonymous.mu.Unlock()
+		return s.h.anonymous.all.Len() == n
+	})
+}
+
+// TestTheOldestStrangerIsCutOff: a connection that says nothing, or nothing good, gives
+// way once it has had its time; one that has shown good credentials does not.
+func TestTheOldestStrangerIsCutOff(t *testing.T) {
+	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
+	s.h.strangers.mu.Lock()
+	s.h.strangers.least = time.Hour
+	s.h.strangers.mu.Unlock()
+	talk := func(c net.Conn, key string) {
+		t.Helper()
+		fmt.Fprintf(c, "GET /v1/default/clients/c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", key)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+	}
+	friend, stranger, mute := s.dial(), s.dial(), s.dial()
+	talk(friend, testKey)
+	talk(stranger, "wrong")
+	others := []net.Conn{s.dial(), s.dial()}
+	talk(others[1], "wrong")
+	talk(stranger, "wrong") // nobody has had the hour
+	s.h.strangers.mu.Lock()
+	s.h.strangers.least = 0
+	s.h.strangers.mu.Unlock()
+	for range 2 {
+		talk(s.dial(), "wrong")
+	}
+	for _, c := range []net.Conn{stranger, mute} {
+		hungUp(t, c, false)
+	}
+	talk(friend, testKey)
+}
+
+// TestAddresses: who counts as one.
+func TestAddresses(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8::1:2:3:4]:80": "2001:db8::", "@": "invalid IP", "": "invalid IP",
+	} {
+		if got := addressOf(remote).String(); got != want {
+			t.Errorf("%s is %s, want %s", remote, got, want)
+		}
+	}
+}
+
+// TestFramedTwice: see RFC 9112, section 6.1. Many pieces or one, the head is recognised.
+func TestFramedTwice(t *testing.T) {
+	s := siteOf(t, &memory{})
+	const head = "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + testKey + "\r\nContent-Type: application/json\r\n"
+	const body = "\r\nd\r\n{\"event\":\"e\"}\r\n0\r\n\r\n"
+	for fields, closed := range map[string]bool{
+		"Transfer-Encoding: chunked\r\n":                                                                    false,
+		"content-length: 13\r\ntransfer-encoding: chunked\r\n":                                              true,
+		"Transfer-Encoding: chunked\r\nX-Long: " + strings.Repeat("y", 9000) + "\r\nContent-Length: 13\r\n": true,
+	} {
+		for _, piece := range []int{1, 7, 1 << 20} {
+			c := s.dial()
+			r := bufio.NewReader(c)
+			for request := range 2 {
+				all := head + fields + body
+				if request == 1 {
+					all = head + "Transfer-Encoding: chunked\r\n" + body
+				}
+				for len(all) > 0 {
+					n := min(piece, len(all))
+					if _, err := io.WriteString(c, all[:n]); err != nil {
+						break
+					}
+					all = all[n:]
+				}
+				res, err := http.ReadResponse(r, nil)
+				if request == 1 && closed {
+					if err == nil {
+						t.Errorf("%.60q in pieces of %d: the connection goes on", fields, piece)
+					}
+					break
+				}
+				if err != nil || res.StatusCode != 201 || res.Close != closed {
+					t.Fatalf("%.60q in pieces of %d, request %d: %v %v", fields, piece, request, res, err)
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+			}
+		}
+	}
+}

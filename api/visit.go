@@ -1,0 +1,177 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// visit is one request from its headers to the last byte of its answer, whatever becomes
+// of it and whatever server the handler is mounted in. It gives each a time for its body
+// and for what is written, and keeps those in bounds that have shown no credentials. It
+// is the writer that everything above it writes to.
+type visit struct {
+	http.ResponseWriter // of the server
+	h                   *Handler
+	r                   *http.Request
+	ctl                 *http.ResponseController
+	began               time.Time
+	status              int
+	armed               time.Time // the time for writing counts from here
+	body                *timedBody
+	broken              bool // a write has failed: the client is gone, or does not read
+	ended               bool // nothing more is to be read of the body, whatever comes
+	account             account
+
+	mu        sync.Mutex
+	cut       bool   // no more time is given
+	anonymous *place // nil: it has none
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := &visit{ResponseWriter: w, h: h, r: r, ctl: http.NewResponseController(w), began: time.Now()}
+	defer v.leave()
+	v.enter()
+	h.echo.ServeHTTP(v, v.r)
+	v.finish()
+}
+
+// enter gives the body its time, and a request that shows no credentials its place
+// among those.
+func (v *visit) enter() {
+	if v.r.ContentLength != 0 {
+		v.readWithin(v.h.o.bodyTimeout)
+		v.body = &timedBody{ReadCloser: v.r.Body, v: v}
+		r := *v.r // the server's own must keep the body that it knows
+		r.Body = v.body
+		v.r = &r
+	}
+	if c := connectionOf(v.r); c != nil && c.framing.twice.Load() {
+		// RFC 9112, section 6.1: somebody on the way may have understood the request
+		// in another way, and taken part of it for the next one.
+		v.Header().Set("Connection", "close")
+	}
+	if !showsCredentials(v.r) {
+		v.asAnonymous()
+	}
+}
+
+// showsCredentials reports whether the route asks for any; whether they are good is
+// seen later.
+func showsCredentials(r *http.Request) bool {
+	path := r.URL.Path
+	return r.Method != http.MethodOptions && (path == namespacesRoute || strings.HasPrefix(path, namespacesRoute+"/"))
+}
+
+// finish sends what the server still keeps of the answer and takes what still comes of
+// the body, so that both count as long as they last.
+func (v *visit) finish() {
+	if v.account.all == nil {
+		v.asAnonymous() // refused: it shows no good credentials, or had no place
+	}
+	if v.r.ProtoMajor >= 2 {
+		v.arm()
+		_ = v.ctl.Flush() // the client's loss
+	}
+	if v.body != nil && !v.body.over && !v.ended {
+		v.h.linger(v)
+	}
+	v.armed = time.Time{}
+	v.arm() // net/http writes the end
+}
+
+// leave gives up the places.
+func (v *visit) leave() {
+	if v.anonymous != nil {
+		v.h.anonymous.leave(v.anonymous)
+	}
+	v.account.close()
+}
+
+// asAnonymous has the visit count among those without credentials.
+func (v *visit) asAnonymous() {
+	if v.anonymous == nil {
+		v.anonymous = v.h.anonymous.enter(v, v.r.RemoteAddr, v.h.o.Limits)
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (v *visit) Unwrap() http.ResponseWriter { return v.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (v *visit) WriteHeader(status int) {
+	v.status = status
+	v.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter: each piece has the time of one write.
+func (v *visit) Write(b []byte) (written int, err error) {
+	for {
+		v.arm()
+		n, err := v.ResponseWriter.Write(b[:min(len(b), chunkSize)])
+		written += n
+		v.broken = v.broken || err != nil
+		if b = b[n:]; err != nil || len(b) == 0 {
+			return written, err
+		}
+	}
+}
+
+// arm sets the deadline for a write. To move it each time would cost more than it is worth.
+func (v *visit) arm() {
+	now := time.Now()
+	if v.r.ProtoMajor == 1 && now.Sub(v.armed) <= v.h.o.WriteTimeout/16 {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.armed = now; !v.cut {
+		_ = v.ctl.SetWriteDeadline(now.Add(v.h.o.WriteTimeout)) // where it is not supported, the server has its own
+	}
+}
+
+// readWithin sets the deadline for what comes of the body; 0: none.
+func (v *visit) readWithin(d time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case v.cut:
+	case d == 0:
+		_ = v.ctl.SetReadDeadline(time.Time{})
+	default:
+		_ = v.ctl.SetReadDeadline(time.Now().Add(d))
+	}
+}
+
+// cutOff implements held: it ends what the visit reads or writes, now and from now on.
+func (v *visit) cutOff() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.cut = true
+	past := time.Unix(1, 0)
+	_ = v.ctl.SetReadDeadline(past)
+	_ = v.ctl.SetWriteDeadline(past)
+}
+
+// timedBody notes that a body has ended, and takes its deadline away: net/http then
+// reads by itself, to notice a lost client, and would take a timeout for one.
+type timedBody struct {
+	io.ReadCloser
+	v    *visit
+	over bool
+}
+
+// Read implements io.Reader.
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	// It is closed when net/http has read it to its end before it sent the answer.
+	if (errors.Is(err, io.EOF) || errors.Is(err, http.ErrBodyReadAfterClose)) && !b.over {
+		b.over = true
+		b.v.readWithin(0)
+	}
+	return n, err
+}
