@@ -75,7 +75,16 @@ func eventName(f *fact) string {
 
 func body(f *fact) string {
 	rooms, _ := json.Marshal(f.rooms)
-	return fmt.Sprintf(`{"rooms":%s,"event":%q,"data":{"name": %q},"key":%q}`, rooms, eventName(f), f.name, "key of "+f.name)
+	return fmt.Sprintf(`{"rooms":%s,"event":%q,"data":{"name": %q,"long":%q},"key":%q}`, rooms, eventName(f), f.name, long(f), "key of "+f.name)
+}
+
+// long is a part of the data of events to several rooms: what is long stands in the row of one
+// room, see docs/decisions/022-bytes.md.
+func long(f *fact) string {
+	if len(f.rooms) == 1 {
+		return ""
+	}
+	return strings.Repeat("long ", 100)
 }
 
 func (e *emitter) single(ctx context.Context) {

@@ -128,8 +128,8 @@ func (p *teller) emit(ctx context.Context, tx interface {
 		text := "key of " + f.name
 		key = &text
 	}
-	_, err := tx.Exec(ctx, `SELECT culvert.emit(rooms => $1::text[], event => $2::text, data => jsonb_build_object('name', $3::text), key => $4::text)`,
-		f.rooms, eventName(f), f.name, key)
+	_, err := tx.Exec(ctx, `SELECT culvert.emit(rooms => $1::text[], event => $2::text, data => jsonb_build_object('name', $3::text, 'long', $5::text), key => $4::text)`,
+		f.rooms, eventName(f), f.name, key, long(f))
 	return err
 }
 

@@ -1,0 +1,51 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// After a move that took too long the next ones are smaller and apart from emits, until all that
+// is staged has been moved; a single event is late only while Postgres is well otherwise.
+func TestMovesThatTakeTooLongAreMadeSmaller(t *testing.T) {
+	late, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+	defer cancel()
+	slow := errors.New("too slow")
+	emits, none := &batch{units: []*unit{{}}}, &batch{}
+	c := mostCarried
+	c.adapt(late, c.of(emits), appended{}, slow)
+	if n := c.of(emits); n != 0 {
+		t.Errorf("after a timeout %d events are moved with emits", n)
+	}
+	for i := range 10 {
+		before := c.of(none)
+		c.adapt(late, before, appended{}, slow)
+		if after := c.of(none); after >= before && before > 1 || after < 1 {
+			t.Errorf("after %d timeouts %d events are moved, %d before", i+2, after, before)
+		}
+	}
+	if c.late > 0 {
+		t.Error("an event is late while Postgres stores nothing")
+	}
+	for range mostLate {
+		c.adapt(context.Background(), c.of(emits), appended{more: true}, nil)
+		c.adapt(late, c.of(none), appended{}, slow)
+	}
+	if c.late != mostLate {
+		t.Errorf("an event was late %d times of %d", c.late, mostLate)
+	}
+	c.adapt(context.Background(), c.of(none), appended{more: true}, nil)
+	if c.late != 0 || c.events != 2 || !c.alone {
+		t.Errorf("after a move in time: %+v", c)
+	}
+	c.adapt(context.Background(), c.of(none), appended{}, nil)
+	if c != mostCarried {
+		t.Errorf("after the last move: %+v", c)
+	}
+	c.adapt(late, 0, appended{}, slow)
+	if c.alone {
+		t.Error("a timeout without a move makes moves smaller")
+	}
+}
