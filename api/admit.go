@@ -23,6 +23,7 @@ type call struct {
 	who   caller
 	ns    queue.Namespace
 	query query
+	quota queue.RoomQuota
 	path  interface{ Param(name string) string }
 }
 
@@ -98,7 +99,7 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	r, w := ec.Request(), ec.Response()
 	// The writer below Echo's: Echo's own Flush swallows errors.
-	c = &call{w: w, r: r, ctl: http.NewResponseController(w.Writer), path: ec}
+	c = &call{quota: h.o.RoomQuota, w: w, r: r, ctl: http.NewResponseController(w.Writer), path: ec}
 	if r.ContentLength != 0 {
 		_ = c.ctl.SetReadDeadline(time.Now().Add(h.o.bodyTimeout)) // where it is not supported, the server has its own
 	}
