@@ -56,8 +56,8 @@ lint: ## check style and the direction of imports
 	fi; \
 	echo "golangci-lint run"; "$$lint" run
 
-.PHONY: vulnerabilities
-vulnerabilities: ## look for known vulnerabilities in what it is built with, or for old dependencies where that cannot be asked
+.PHONY: audit
+audit: ## look for known vulnerabilities in what it is built with, or for old dependencies where that cannot be asked
 	@GO='$(GO)' scripts/vulnerabilities
 
 .PHONY: soak
