@@ -56,6 +56,10 @@ lint: ## check style and the direction of imports
 	fi; \
 	echo "golangci-lint run"; "$$lint" run
 
+.PHONY: audit
+audit: ## look for known vulnerabilities in what it is built with, or for old dependencies where that cannot be asked
+	@GO='$(GO)' scripts/vulnerabilities
+
 .PHONY: soak
 soak: ## play random faults for SOAK_MINUTES (60); one seed again: go test ./internal/stress -run TestSoak -seed N -minutes M
 	@scripts/need postgres

@@ -75,9 +75,10 @@ func (e *envelope) alone() error {
 
 // emit checks the envelope as an event of the caller and its namespace.
 func (e *envelope) emit(c *call) (queue.Emit, error) {
-	m := queue.Emit{Namespace: c.ns, From: c.who.client}
+	m := queue.Emit{Namespace: c.ns, From: c.who.client, Quota: queue.RoomQuota{Namespace: c.quota.Namespace}}
 	if !c.who.backend {
 		m.KeyOwner = c.who.client
+		m.Quota.Client = c.quota.Client
 		m.Lists = c.who.maySee
 	}
 	if e.events != nil {

@@ -27,6 +27,7 @@ var faults = []struct {
 	{queue.ErrNotFound, notFound, ""},
 	{queue.ErrDeleted, notFound, ""},
 	{queue.ErrTooManyRooms, tooManyRooms, "room"},
+	{queue.ErrRoomQuota, roomQuota, "room"},
 	{queue.ErrNoAsk, notFound, ""},
 	{queue.ErrReplyClosed, replyClosed, ""},
 	{queue.ErrOverloaded, overloaded, ""},

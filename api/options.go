@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/culvertmq/culvert/queue"
 )
 
 // Options configure New. Zero fields mean the default given.
@@ -51,6 +53,9 @@ type Options struct {
 	MaxWait time.Duration
 	// MaxRooms bounds the rooms a client may be in: 1000.
 	MaxRooms int
+	// RoomQuota bounds the rooms that a client makes with its token, and that a namespace
+	// has, as far as requests make them. The zero value bounds nothing.
+	RoomQuota queue.RoomQuota
 	// WriteTimeout bounds every single write to a client that does not read: 15s.
 	WriteTimeout time.Duration
 	// CORSOrigins are the origins, such as "https://app.example", whose pages
@@ -130,6 +135,8 @@ func (o Options) check() error {
 		return errors.New("durations must not be negative")
 	case o.MaxRooms < 0:
 		return errors.New("max rooms must not be negative")
+	case o.RoomQuota.Client < 0, o.RoomQuota.Namespace < 0:
+		return errors.New("the quota of rooms must not be negative")
 	case o.MaxWait > maxWait:
 		return fmt.Errorf("max wait must be at most %v", maxWait)
 	}

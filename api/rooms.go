@@ -26,8 +26,12 @@ func (h *Handler) join(c *call) error {
 	if !room.Reserved() && !c.who.mayRead(room) {
 		return refuse(forbidden, "room", "the token does not allow joining room "+strconv.Quote(room.String()))
 	}
+	quota := queue.RoomQuota{Namespace: c.quota.Namespace}
+	if !c.who.backend {
+		quota.Client = c.quota.Client
+	}
 	cursor, err := h.queue.JoinAs(c.r.Context(), c.ns, room, client, queue.Joining{
-		Own: !c.who.backend, MaxRooms: cmp.Or(h.queue.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms),
+		Own: !c.who.backend, Quota: quota, MaxRooms: cmp.Or(h.queue.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms),
 	})
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ type verifier struct {
 	parser *jwt.Parser
 	leeway time.Duration // for nbf and iat
 	local  []trusted
-	rules  string // what tokens must have beside a good signature
+	rules  string     // what tokens must have beside a good signature
 	remote *keyServer // nil without a JWKS URL
 }
 

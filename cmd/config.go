@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/queue"
 )
 
 // Config is everything serve can be told; settings holds the names, defaults
@@ -38,6 +39,8 @@ type Config struct {
 	MaxWait   time.Duration // longest long poll
 
 	MaxRooms int // rooms a client may be in
+	// Rooms that a client may make, and that a namespace may have; 0: any number.
+	MaxRoomsMadeClient, MaxRoomsNamespace int
 
 	// Limits of this instance; 0: none.
 	RateNamespace, RateClient                     int64 // events a second
@@ -97,6 +100,7 @@ func (c *Config) options() api.Options {
 		MaxWait:       c.MaxWait,
 		MaxRooms:      c.MaxRooms,
 		CORSOrigins:   c.CORSOrigins,
+		RoomQuota:     queue.RoomQuota{Client: c.MaxRoomsMadeClient, Namespace: c.MaxRoomsNamespace},
 		Limits: api.Limits{
 			NamespaceRate:        float64(c.RateNamespace),
 			ClientRate:           float64(c.RateClient),

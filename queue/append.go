@@ -13,7 +13,7 @@ import (
 const MaxBatchRooms = 10_000
 
 // Append stores all emits in one transaction or none, and returns when they are
-// committed, one Result each. Errors: an *InvalidError, ErrKeyReused, ErrOverloaded,
+// committed, one Result each. Errors: an *InvalidError, ErrKeyReused, ErrRoomQuota, ErrOverloaded,
 // ErrUnavailable, ErrClosed, ctx's own (the emits may then be stored all the same).
 func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 	if len(emits) == 0 {
@@ -31,6 +31,11 @@ func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 	if u.contradicts() {
 		return nil, ErrKeyReused
 	}
+	for i := range emits {
+		if err := q.claimFor(ctx, &emits[i]); err != nil {
+			return nil, err
+		}
+	}
 	if err := q.expect(ctx, u); err != nil {
 		return nil, err
 	}
@@ -42,7 +47,7 @@ func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 
 // AppendEach stores each emit by itself, in order, and returns one Result each,
 // with Err where one failed. Up to 8 MiB of them cost no more round trips than Append. An emit that
-// is refused for what it is (ErrKeyReused, an *InvalidError, ErrDeleted) leaves the
+// is refused for what it is (ErrKeyReused, ErrRoomQuota, an *InvalidError, ErrDeleted) leaves the
 // others alone; after one that fails otherwise, none that follows is stored, so that
 // who sends again from there on keeps the order and stores nothing twice.
 func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
@@ -52,6 +57,9 @@ func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
 	all := &series{}
 	for i := range emits {
 		if results[i].Err = emits[i].check(); results[i].Err == nil {
+			results[i].Err = q.claimFor(ctx, &emits[i])
+		}
+		if results[i].Err == nil {
 			u := newUnit(emits[i : i+1])
 			u.series = all
 			if len(units) > 0 {

@@ -34,6 +34,8 @@ var (
 	// ErrTooManyRooms: the client is in as many rooms as it may be, or left ten times as
 	// many that are still looked at whenever it reads.
 	ErrTooManyRooms = errors.New("the client is in too many rooms")
+	// ErrRoomQuota: the client has made, or the namespace has, as many rooms as it may.
+	ErrRoomQuota = errors.New("a new room is over the quota of rooms that the client may make, or the namespace may have")
 	// ErrNoAsk: the event wants no reply, or none by this client; or it is gone.
 	ErrNoAsk = errors.New("no such event wants a reply")
 	// ErrReplyClosed: the time for replies is over, or as many as were wanted came.

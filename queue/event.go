@@ -74,6 +74,8 @@ type Emit struct {
 	KeyOwner Client
 	// Reply asks for replies; zero: none are wanted.
 	Reply Ask
+	// Quota bounds the rooms that the emit may make, as rooms of From.
+	Quota RoomQuota
 	// Lists reports whether whoever asks may see who is in a room; nil: everywhere. In the
 	// rooms where not, members are not among those a reply is expected from: see expect.
 	Lists func(Room) bool

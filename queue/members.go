@@ -12,6 +12,8 @@ type Joining struct {
 	Own bool
 	// MaxRooms bounds the rooms the client may be in; 0 does not.
 	MaxRooms int
+	// Quota bounds the rooms that joins may make; those of Own are the client's.
+	Quota RoomQuota
 }
 
 // Join puts a client into a room: events after the returned position are for it.
@@ -26,6 +28,13 @@ func (q *Queue) Join(ctx context.Context, ns Namespace, r Room, c Client, maxRoo
 // JoinAs is Join on somebody's word. Errors as for Join.
 func (q *Queue) JoinAs(ctx context.Context, ns Namespace, r Room, c Client, j Joining) (Cursor, error) {
 	if err := r.joinable(); err != nil {
+		return Cursor{}, err
+	}
+	maker := Client{}
+	if j.Own {
+		maker = c
+	}
+	if err := q.claim(ctx, ns, maker, []Room{r}, j.Quota); err != nil {
 		return Cursor{}, err
 	}
 	m := &change{op: entryJoin, ns: ns, client: c, room: r, maxRooms: j.MaxRooms, own: j.Own}

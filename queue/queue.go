@@ -18,6 +18,7 @@ type Queue struct {
 	o        Options
 	instance string // tells the leases of this process from those of others
 	db       pools
+	counts   roomCounts
 	ids      *directory
 	lineage  atomic.Pointer[lineage]
 	renewing chan struct{} // of capacity 1: see renew

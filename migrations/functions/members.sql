@@ -183,3 +183,37 @@ BEGIN
     RETURN id;
 END
 $$;
+
+-- claim_rooms makes those of the rooms that are not there yet, for a client (or NULL for a
+-- backend), unless the client would then have made more than most. It returns how many it
+-- made, and -1 when it made none for that reason.
+CREATE OR REPLACE FUNCTION culvert.claim_rooms(ids bigint, ns integer, client text, names text[], most integer) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    missing text[];
+    made    integer;
+BEGIN
+    PERFORM culvert.check_ids(ids);
+    SELECT array_agg(DISTINCT w.name COLLATE "C") INTO missing
+      FROM unnest(names) w (name)
+     WHERE NOT EXISTS (SELECT FROM culvert.rooms r WHERE r.namespace_id = ns AND r.name = w.name);
+    IF missing IS NULL THEN
+        RETURN 0;
+    END IF;
+    IF client IS NOT NULL AND most > 0 THEN
+        SELECT count(*) INTO made
+          FROM (SELECT FROM culvert.rooms r WHERE r.namespace_id = ns AND r.maker = client LIMIT most) r;
+        IF made + cardinality(missing) > most THEN
+            RETURN -1;
+        END IF;
+    END IF;
+    INSERT INTO culvert.rooms (namespace_id, name, maker)
+    SELECT ns, w.name, client
+      FROM unnest(missing) w (name)
+     ORDER BY w.name COLLATE "C"
+    ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS made = ROW_COUNT;
+    RETURN made;
+END
+$$;

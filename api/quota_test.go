@@ -1,0 +1,50 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/culvertmq/culvert/queue"
+)
+
+// A room is kept for ever, so a client makes only so many, by whatever request.
+func TestAClientMakesOnlySoManyRooms(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.RoomQuota.Client = 5 })
+	alice := bearerOf(token(t, "alice", "rooms:*", "emit:*"))
+	emit := func(room string) string { return fmt.Sprintf(`{"room":%q,"event":"e"}`, room) }
+	for i := range 3 {
+		s.post("/v1/default/emit", emit(fmt.Sprint("r", i)), alice).is(201)
+	}
+	s.call("PUT", seatPath("joined", "me"), "", alice).is(200)
+	s.post("/v1/default/emit", `{"rooms":["a","b"],"event":"e"}`, alice).problem(409, "room-quota", "room")
+	s.post("/v1/default/emit", emit("last"), alice).is(201)
+	s.post("/v1/default/emit", emit("more"), alice).problem(409, "room-quota", "room")
+	s.call("PUT", seatPath("more", "me"), "", alice).problem(409, "room-quota", "room")
+	lines := s.post("/v1/default/emit", emit("r1")+"\n"+emit("more")+"\n"+emit("r2")+"\n", alice, header("Content-Type", mediaLines)).is(200)
+	if got := strings.Count(lines.body, `"offset"`); got != 2 || strings.Count(lines.body, "room-quota") != 1 {
+		t.Errorf("lines: %s", lines.body)
+	}
+	// Rooms that are there are free, and so is everybody else.
+	s.post("/v1/default/emit", emit("r1"), alice).is(201)
+	s.post("/v1/default/emit", emit("of a backend")).is(201)
+	s.post("/v1/default/emit", emit("of a backend"), alice).is(201)
+	s.post("/v1/default/emit", emit("of bob"), bearerOf(token(t, "bob", "emit:*"))).is(201)
+}
+
+func TestANamespaceHasOnlySoManyRooms(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.RoomQuota = queue.RoomQuota{Namespace: 8} })
+	refused := 0
+	for i := range 12 {
+		r := s.post("/v1/default/emit", fmt.Sprintf(`{"room":"r%d","event":"e"}`, i))
+		if r.status == http.StatusConflict {
+			refused++
+		}
+	}
+	if refused < 4 || refused > 6 { // some are Culvert's own
+		t.Errorf("%d of 12 rooms refused, 8 allowed", refused)
+	}
+	s.post("/v1/default/emit", `{"room":"r0","event":"e"}`).is(201)
+	s.post("/v1/other/emit", `{"room":"r0","event":"e"}`).is(201)
+}

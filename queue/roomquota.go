@@ -1,0 +1,147 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// RoomQuota bounds how many rooms there may be. A room is made by its first event or
+// member and stays. 0: any number.
+type RoomQuota struct {
+	Client    int // made by one client, which the quota is for
+	Namespace int // in a namespace, whoever made them
+}
+
+// roomCounts remembers how many rooms namespaces have: to count them takes long where
+// there are many, so it is done once in countEvery, and what is made meanwhile is added. Rooms
+// that other instances make are seen so much later.
+type roomCounts struct {
+	mu sync.Mutex
+	of map[int32]roomCount
+}
+
+type roomCount struct {
+	rooms int
+	at    time.Time
+}
+
+const countEvery = 10 * time.Second
+
+const countRoomsSQL = `
+SELECT count(*)
+  FROM culvert.rooms
+ WHERE namespace_id = $1 AND culvert.check_ids($2)`
+
+const claimRoomsSQL = `
+SELECT culvert.claim_rooms($1, $2, $3, $4, $5)`
+
+// claim makes the rooms that are not there yet within a quota. For rooms this instance knows
+// it asks nobody. Errors: ErrRoomQuota, ErrUnavailable.
+func (q *Queue) claim(ctx context.Context, ns Namespace, client Client, rooms []Room, quota RoomQuota) error {
+	if quota == (RoomQuota{}) {
+		return nil
+	}
+	full := false
+	err := q.withIDs(ctx, func(l *lineage) error {
+		id, err := q.ids.namespace(ctx, ns)
+		if err != nil {
+			return err
+		}
+		names := q.ids.unknown(id, rooms)
+		if len(names) == 0 {
+			return nil
+		}
+		if full, err = q.counts.full(ctx, q, l, ns, client, id, quota.Namespace, len(names)); err != nil {
+			return err
+		}
+		if full { // of those not known here some may be there all the same
+			return q.db.work.use(ctx, ns, client, quick, func(db *pgxpool.Pool) error {
+				return db.QueryRow(ctx, allThereSQL, id, names, l.generation).Scan(&full)
+			})
+		}
+		var maker *string
+		if client != (Client{}) {
+			maker = &client.name
+		}
+		var made int
+		err = repeat(ctx, func() error {
+			return q.db.work.use(ctx, ns, client, quick, func(db *pgxpool.Pool) error {
+				return db.QueryRow(ctx, claimRoomsSQL, l.generation, id, maker, names, quota.Client).Scan(&made)
+			})
+		})
+		if full = made < 0; err == nil && !full {
+			q.counts.add(id, made)
+		}
+		return err
+	})
+	if err != nil {
+		return unavailable(ctx, "rooms", err)
+	}
+	if full {
+		return ErrRoomQuota
+	}
+	return nil
+}
+
+const allThereSQL = `
+SELECT EXISTS (
+       SELECT FROM unnest($2::text[]) w (name)
+        WHERE NOT EXISTS (SELECT FROM culvert.rooms r WHERE r.namespace_id = $1 AND r.name = w.name))
+  FROM culvert.log
+ WHERE culvert.check_ids($3)`
+
+// claimFor is claim for the rooms of an emit.
+func (q *Queue) claimFor(ctx context.Context, e *Emit) error {
+	return q.claim(ctx, e.Namespace, e.From, e.rooms(), e.Quota)
+}
+
+// full reports whether so many rooms more would be too many for a namespace.
+func (c *roomCounts) full(ctx context.Context, q *Queue, l *lineage, ns Namespace, client Client, id int32, most, more int) (bool, error) {
+	if most == 0 {
+		return false, nil
+	}
+	c.mu.Lock()
+	known, ok := c.of[id]
+	c.mu.Unlock()
+	if !ok || time.Since(known.at) >= countEvery {
+		known.at = time.Now()
+		err := q.db.read.use(ctx, ns, client, long, func(db *pgxpool.Pool) error {
+			return db.QueryRow(ctx, countRoomsSQL, id, l.generation).Scan(&known.rooms)
+		})
+		if err != nil {
+			return false, err
+		}
+		c.mu.Lock()
+		if c.of == nil || len(c.of) >= maxRemembered {
+			c.of = map[int32]roomCount{}
+		}
+		c.of[id] = known
+		c.mu.Unlock()
+	}
+	return known.rooms+more > most, nil
+}
+
+// add counts rooms that were made.
+func (c *roomCounts) add(id int32, made int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.of[id]; ok {
+		known.rooms += made
+		c.of[id] = known
+	}
+}
+
+// unknown are the names of the rooms whose ids are not remembered.
+func (d *directory) unknown(ns int32, rooms []Room) (names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range rooms {
+		if _, ok := d.rooms[roomRef{ns, r.name}]; !ok {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
