@@ -170,7 +170,11 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 			return found
 		}
 		t := &turn{}
-		a.store(ctx, append(a.releaseHeld(ctx, t), a.holdBehind(batch)...), t)
+		if len(batch)+len(a.held) > 0 || !a.carry.alone {
+			a.store(ctx, append(a.releaseHeld(ctx, t), a.holdBehind(batch)...), t)
+		} else {
+			t.more = true
+		}
 		if a.carry.alone && t.more {
 			a.moveAlone(ctx, t)
 		}

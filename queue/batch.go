@@ -37,6 +37,7 @@ type batch struct {
 	until  []int64  // for each of them; see culvert.append
 
 	lineage *lineage // of the ids
+	dry     bool     // it moves no staged events
 }
 
 type place struct {

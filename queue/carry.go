@@ -23,7 +23,7 @@ var mostCarried = carryBounds{events: 1_000, bytes: 2 << 20}
 
 // of is how many events are moved with a batch.
 func (c *carryBounds) of(b *batch) int32 {
-	if c.alone && len(b.units) > 0 {
+	if c.alone && len(b.units) > 0 || b.dry {
 		return 0
 	}
 	return c.events
@@ -71,6 +71,11 @@ func (a *appender) moveAlone(ctx context.Context, t *turn) {
 	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
 	defer cancel()
 	b := &batch{lineage: a.q.lineage.Load()}
+	if !a.carry.well {
+		if _, err := a.append(ctx, &batch{lineage: b.lineage, dry: true}, t); err != nil || !t.more {
+			return
+		}
+	}
 	if _, err := a.append(ctx, b, t); err == nil || a.carry.late < mostLate {
 		return
 	}
