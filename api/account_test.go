@@ -230,13 +230,3 @@ func TestAStreamWaitsForMemory(t *testing.T) {
 	st.close()
 	s.idle()
 }
-
-// TestAWaitLastsLongerThanABody: the time for a body is no time for what comes after it.
-func TestAWaitLastsLongerThanABody(t *testing.T) {
-	s := newSite(t, func(o *Options) { o.bodyTimeout = 100 * time.Millisecond })
-	start := time.Now()
-	s.post("/v1/default/emit?wait=0.5", `{"room":"r","event":"e","reply":{"timeout":9,"count":1}}`).is(201)
-	if took := time.Since(start); took < 500*time.Millisecond {
-		t.Errorf("waited %v", took)
-	}
-}

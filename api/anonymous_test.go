@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -86,6 +87,44 @@ func TestEveryAnswerHasItsTime(t *testing.T) {
 				}
 				if err != nil {
 					return // closed
+				}
+			}
+		})
+	}
+}
+
+// TestEveryAnswerOverHTTP2HasItsTime: a client that lets nothing be sent to it gets its
+// stream reset, with credentials or without.
+func TestEveryAnswerOverHTTP2HasItsTime(t *testing.T) {
+	const headers, reset, settings = 1, 3, 4 // types of frames
+	const endStream, endHeaders = 1, 4       // flags
+	s := siteOf(t, &memory{}, func(o *Options) { o.WriteTimeout = 200 * time.Millisecond })
+	for _, path := range []string{"/openapi.yaml", "/no/such/route", "/v1/default/rooms/r/events"} {
+		t.Run(path, func(t *testing.T) {
+			conn := s.dial()
+			var b []byte
+			frame := func(kind, flags byte, stream uint32, payload string) {
+				b = append(b, 0, byte(len(payload)>>8), byte(len(payload)), kind, flags) //nolint:gosec // payloads here are short
+				b = append(binary.BigEndian.AppendUint32(b, stream), payload...)
+			}
+			text := func(v string) string { return string(rune(len(v))) + v } //nolint:gosec // so are texts
+			b = append(b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"...)
+			frame(settings, 0, 0, "\x00\x04\x00\x00\x00\x00") // SETTINGS_INITIAL_WINDOW_SIZE is 0
+			// Of the static table (RFC 7541, appendix A): GET, http, :authority, :path, authorization.
+			frame(headers, endStream|endHeaders, 1, "\x82\x86\x01"+text("x")+"\x04"+text(path)+"\x0f\x08"+text("Bearer "+testKey))
+			if _, err := conn.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			for r := bufio.NewReader(conn); ; {
+				var head [9]byte
+				if _, err := io.ReadFull(r, head[:]); err != nil {
+					t.Fatalf("no reset: %v", err)
+				}
+				if _, err := r.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2])); err != nil {
+					t.Fatal(err)
+				}
+				if head[3] == reset {
+					return
 				}
 			}
 		})

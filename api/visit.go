@@ -45,7 +45,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (v *visit) enter() {
 	if v.r.ContentLength != 0 {
 		v.readWithin(v.h.o.bodyTimeout)
-		v.body = &timedBody{ReadCloser: v.r.Body, v: v}
+		v.body = &timedBody{ReadCloser: v.r.Body}
 		r := *v.r // the server's own must keep the body that it knows
 		r.Body = v.body
 		v.r = &r
@@ -134,16 +134,12 @@ func (v *visit) arm() {
 	}
 }
 
-// readWithin sets the deadline for what comes of the body; 0: none.
+// readWithin sets the deadline for what comes of the body.
 func (v *visit) readWithin(d time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	switch {
-	case v.cut:
-	case d == 0:
-		_ = v.ctl.SetReadDeadline(time.Time{})
-	default:
-		_ = v.ctl.SetReadDeadline(time.Now().Add(d))
+	if !v.cut {
+		_ = v.ctl.SetReadDeadline(time.Now().Add(d)) // where it is not supported, the server has its own
 	}
 }
 
@@ -157,21 +153,16 @@ func (v *visit) cutOff() {
 	_ = v.ctl.SetWriteDeadline(past)
 }
 
-// timedBody notes that a body has ended, and takes its deadline away: net/http then
-// reads by itself, to notice a lost client, and would take a timeout for one.
+// timedBody notes that a body has ended, or that net/http has read it to its end before it
+// sent the answer, and closed it.
 type timedBody struct {
 	io.ReadCloser
-	v    *visit
 	over bool
 }
 
 // Read implements io.Reader.
 func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	// It is closed when net/http has read it to its end before it sent the answer.
-	if (errors.Is(err, io.EOF) || errors.Is(err, http.ErrBodyReadAfterClose)) && !b.over {
-		b.over = true
-		b.v.readWithin(0)
-	}
+	b.over = b.over || errors.Is(err, io.EOF) || errors.Is(err, http.ErrBodyReadAfterClose)
 	return n, err
 }

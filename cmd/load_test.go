@@ -135,6 +135,15 @@ rate-requests: 7
 rate-burst: 30
 max-connections-namespace: 9
 max-connections-client: 3
+max-connections-instance: 11
+max-requests: 8
+max-requests-namespace: 6
+max-requests-client: 5
+max-memory: 12
+max-memory-namespace: 0
+max-memory-client: 4
+max-anonymous: 21
+max-anonymous-address: 20
 retention: 2h
 retention-events: 1000000
 slice: 30m
@@ -161,7 +170,8 @@ drain: 0s
 		1500 * time.Millisecond, 20 * time.Second, 7 * time.Second, 2 * time.Hour, int64(1_000_000), 30 * time.Minute, int64(50_000_000), time.Hour,
 		true, 50 * time.Millisecond, "DEBUG", "text", time.Duration(0),
 		"s", publicPEM + "\n", "https://issuer.example/keys", "HS256 EdDSA ES256", "culvert other", "https://issuer.example/", 5 * time.Second,
-		api.Limits{NamespaceRate: 1000, RequestRate: 7, Burst: 30 * time.Second, NamespaceConnections: 9, ClientConnections: 3},
+		api.Limits{NamespaceRate: 1000, RequestRate: 7, Burst: 30 * time.Second, Connections: 11, NamespaceConnections: 9, ClientConnections: 3,
+			Requests: 8, NamespaceRequests: 6, ClientRequests: 5, Bytes: 12 << 20, ClientBytes: 4 << 20, Anonymous: 21, AnonymousAddress: 20},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -177,6 +187,7 @@ func TestFaults(t *testing.T) {
 		want      []string
 	}{
 		"number":        {nil, []string{"--retention-events=many"}, []string{"retention-events", `"many"`, "flag --retention-events", "whole number"}},
+		"memory":        {nil, []string{"--max-memory-client=3"}, []string{"max-memory-client", "MiB from 4"}},
 		"seconds":       {[]string{"CULVERT_HEARTBEAT=0"}, nil, []string{"heartbeat", "CULVERT_HEARTBEAT", "from 0.1 to 600"}},
 		"not a number":  {nil, []string{"--max-age=NaN"}, []string{"max-age", "from 1 to 86400"}},
 		"long wait":     {nil, []string{"--max-wait=51"}, []string{"max-wait", "from 1 to 50"}},

@@ -57,9 +57,9 @@ func linger(t *testing.T) {
 
 // TestPagesThatNobodyReads asks for pages of 4 MiB from many connections, and reads none.
 //
-// The bound: the pages of a client hold 32 MiB (--max-memory-client). Beside them there
-// are the page that each of the few read connections is at, 256 requests of 64 KiB, and
-// what the collector has not taken back yet, which is as much again.
+// The bound: the pages of a client hold 32 MiB (--max-memory-client), and 256 requests of
+// 64 KiB are 16 MiB. What the collector has not taken back yet is as much again, and 32 MiB
+// are for what the server does beside.
 func TestPagesThatNobodyReads(t *testing.T) {
 	r := newRig(t)
 	r.fill("thief", "hoard", 32, 250<<10)
@@ -74,12 +74,15 @@ func TestPagesThatNobodyReads(t *testing.T) {
 	attacked := v.during(t, func() {
 		defer r.mob(n, func(c *net.TCPConn) {
 			_ = c.SetReadBuffer(4 << 10)
-			fmt.Fprintf(c, "GET /v1/thief/rooms/hoard/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", token)
+			for range 3 { // the system takes the first, and what it can of the next
+				fmt.Fprintf(c, "GET /v1/thief/rooms/hoard/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", token)
+			}
 		})()
+		linger(t)
 		linger(t)
 	})
 	m.end()
-	m.within(192*mib, 128*mib)
+	m.within(128*mib, 128*mib)
 	v.unharmed(t, calm, attacked)
 	r.serves(token, "/v1/thief/rooms/hoard/events?limit=1")
 }
@@ -120,7 +123,7 @@ func TestBodiesThatLackTheirLastByte(t *testing.T) {
 	r := newRig(t)
 	r.namespace("thief", `{}`)
 	token := r.token("thief", "mallory")
-	n := 200
+	n := 300
 	if *full {
 		n = 1500
 	}
@@ -136,7 +139,7 @@ func TestBodiesThatLackTheirLastByte(t *testing.T) {
 		linger(t)
 	})
 	m.end()
-	m.within(192*mib, 128*mib)
+	m.within(128*mib, 128*mib)
 	v.unharmed(t, calm, attacked)
 	r.serves(token, "/v1/thief/rooms/r/events?limit=1")
 }
