@@ -15,15 +15,4 @@ INSERT INTO culvert.turns SELECT n FROM generate_series(2, 31) n WHERE n IN (2, 
 REVOKE ALL ON culvert.append_lock, culvert.volatile_lock, culvert.turns FROM PUBLIC;
 
 -- +goose Down
-
--- Functions refer to the tables. An older program makes its own again.
--- +goose StatementBegin
-DO $$
-BEGIN
-    EXECUTE (SELECT 'DROP FUNCTION ' || string_agg(p.oid::regprocedure::text, ', ')
-               FROM pg_proc p
-              WHERE p.pronamespace = 'culvert'::regnamespace);
-END
-$$;
--- +goose StatementEnd
 DROP TABLE culvert.append_lock, culvert.volatile_lock, culvert.turns;
