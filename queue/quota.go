@@ -59,7 +59,7 @@ func (q *Queue) claim(ctx context.Context, ns Namespace, client Client, rooms []
 			return q.db.work.QueryRow(ctx, allThereSQL, id, names, l.generation).Scan(&full)
 		}
 		var maker *string
-		if client != (Client{}) {
+		if quota.Client > 0 && client != (Client{}) { // what a backend makes for it is not its own
 			maker = &client.name
 		}
 		var made int
