@@ -26,6 +26,13 @@ func TestAClientMakesOnlySoManyRooms(t *testing.T) {
 	if got := strings.Count(lines.body, `"offset"`); got != 2 || strings.Count(lines.body, "room-quota") != 1 {
 		t.Errorf("lines: %s", lines.body)
 	}
+	// What a backend makes in her name is not hers.
+	s.post("/v1/default/emit?client=carol", emit("for carol")).is(201)
+	carol := bearerOf(token(t, "carol", "emit:*"))
+	for i := range 5 {
+		s.post("/v1/default/emit", emit(fmt.Sprint("c", i)), carol).is(201)
+	}
+	s.post("/v1/default/emit", emit("c6"), carol).problem(409, "room-quota", "room")
 	// Rooms that are there are free, and so is everybody else.
 	s.post("/v1/default/emit", emit("r1"), alice).is(201)
 	s.post("/v1/default/emit", emit("of a backend")).is(201)

@@ -63,7 +63,7 @@ func (q *Queue) claim(ctx context.Context, ns Namespace, client Client, rooms []
 			})
 		}
 		var maker *string
-		if client != (Client{}) {
+		if quota.Client > 0 && client != (Client{}) { // what a backend makes for it is not its own
 			maker = &client.name
 		}
 		var made int

@@ -138,3 +138,27 @@ func TestNobodyIsCalledMe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whoever may create functions in public, which is first in the search path here, does not
+// get them called by Culvert (CVE-2018-1058).
+func TestFunctionsOfOthersAreNotCalled(t *testing.T) {
+	dsn := pgtest.Database(t)
+	sql(t, dsn, `GRANT CREATE ON SCHEMA public TO PUBLIC`,
+		`CREATE TABLE public.taken (who text); GRANT ALL ON public.taken TO PUBLIC`,
+		`CREATE FUNCTION public.cardinality(text[]) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.taken VALUES (current_user); RETURN 1; END $$`,
+		`CREATE FUNCTION public.octet_length(varchar) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.taken VALUES (current_user); RETURN 1; END $$`,
+		`CREATE FUNCTION public.matches(text[], text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.taken VALUES (current_user); RETURN true; END $$`,
+		`DO $do$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $do$`)
+	q := open(t, dsn)
+	appendOne(t, q, emit("r", "1"))
+	sql(t, dsn, `SELECT culvert.emit(rooms => ARRAY['a','b'], event => 'e', key => 'k')`)
+	appendOne(t, q, emit("r", "2"))
+	if _, err := q.Join(t.Context(), ns, room("r"), client("bob"), 0); err != nil {
+		t.Fatal(err)
+	}
+	subscribe(t, q, queue.Interest{Client: client("bob")})
+	var n int
+	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT count(*) FROM public.taken`).Scan(&n); err != nil || n != 0 {
+		t.Errorf("taken %d %v", n, err)
+	}
+}
