@@ -116,14 +116,14 @@ func TestVolatileFlood(t *testing.T) {
 		}}
 	})
 	if !*full {
-		s.server, s.backends = 128*mib, 80*mib // 25 MiB in bodies and in what waits, and 2 MiB in a backend
+		s.server, s.backends = 128*mib, 80*mib // 10 MiB in bodies and in what waits, and 2 MiB in a backend
 	}
 	for range 8 {
 		s.deafReader("attacker", s.token)
 	}
 	body := fmt.Appendf(nil, `{"room":"@mallory","event":"large","data":%s,"volatile":true}`, large(256<<10))
 	var statuses map[int]int
-	s.under(t, func() { statuses = s.crowd(pick(100, 1500), s.token, "/v1/attacker/emit", body) })
+	s.under(t, func() { statuses = s.crowd(pick(40, 1500), s.token, "/v1/attacker/emit", body) })
 	if statuses[http.StatusAccepted] == 0 || statuses[http.StatusInternalServerError] > 0 {
 		t.Errorf("volatile events were answered: %v", statuses)
 	}
@@ -154,7 +154,7 @@ func TestFloodOfReplies(t *testing.T) {
 	if err != nil || status != http.StatusCreated || json.Unmarshal([]byte(text), &asked) != nil {
 		t.Fatalf("ask: %d %s %v", status, text, err)
 	}
-	replies := pick(100, 1000)
+	replies := pick(40, 1000)
 	tokens := make([]string, replies)
 	for i := range tokens {
 		tokens[i] = s.rig.token("attacker", fmt.Sprint("m", i))
