@@ -35,7 +35,7 @@ func (g *registered) floor(ns Namespace, ref namespaceRef) Offset {
 // must not keep all the others from being read: a NULL among patterns is none, and there is
 // no time without an end.
 const settingColumns = `
-       coalesce(least(n.retention, '100 years'), '0'), coalesce(least(n.dedup, '100 years'), '0'),
+       least(coalesce(n.retention, '0'), '100 years'), least(coalesce(n.dedup, '0'), '100 years'),
        coalesce(array_remove(n.public, NULL), '{}'), coalesce(array_remove(n.presence, NULL), '{}'),
        coalesce(nullif(n.emit_rate, 'NaN'), 0), coalesce(nullif(n.client_rate, 'NaN'), 0),
        coalesce(n.max_connections_client, 0), coalesce(n.max_rooms_client, 0)`

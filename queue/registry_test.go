@@ -115,7 +115,7 @@ func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
 		`UPDATE culvert.namespaces SET public = ARRAY['p', NULL], presence = ARRAY[NULL, 'r'], retention = '1000 years', emit_rate = 'NaN', created_at = '-infinity' WHERE name = 'odd'`,
 		`UPDATE culvert.api_keys SET namespaces = ARRAY[NULL::text] WHERE namespaces IS NOT NULL`,
 		`UPDATE culvert.api_keys SET expires_at = 'infinity', created_at = '-infinity', old_hash = hash, old_until = 'infinity' WHERE label = 'lasting'`,
-		`UPDATE culvert.revocations SET at = 'infinity'`,
+		`UPDATE culvert.revoked_clients SET at = 'infinity'`,
 		`INSERT INTO culvert.namespaces (name, emit_rate) VALUES ('later', 7)`,
 		`UPDATE culvert.registry SET version = version + 1`)
 	until(t, "what came later is known", func() bool { return q.Settings(namespace("later")).EmitRate == 7 })

@@ -429,14 +429,15 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 	q := open(t, dsn, quiet, deaf)
 	appendOne(t, q, emit("r", "1"))
 	conn := connect(t, dsn)
-	lock := func(what string) {
+	holder := connect(t, dsn)
+	hold := func(sql string) {
 		t.Helper()
-		if _, err := conn.Exec(t.Context(), `SELECT `+what+`(1668639862, 1)`); err != nil {
+		if _, err := holder.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for round := range 5 { // who comes first to the other server is a matter of chance
-		lock("pg_advisory_lock")
+		hold(`BEGIN; LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE`)
 		joined := make(chan queue.Cursor, 1)
 		go func() {
 			at, err := q.Join(t.Context(), ns, room("r"), client("bob"), 0)
@@ -450,7 +451,7 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 			until(t, call+" waits for the append lock", func() bool {
 				var n int
 				err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-					WHERE l.locktype = 'advisory' AND NOT l.granted AND strpos(a.query, $1) > 0`, call).Scan(&n)
+					WHERE l.relation = 'culvert.append_lock'::regclass AND NOT l.granted AND strpos(a.query, $1) > 0`, call).Scan(&n)
 				return err == nil && n == 1
 			})
 		}
@@ -466,7 +467,7 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 		}()
 		waits("culvert.append")
 		sql(t, dsn, restarted, `INSERT INTO culvert.staged (xid, namespace, rooms, event, data) VALUES ('3', 'default', ARRAY['r'], 'e', '"sql"')`)
-		lock("pg_advisory_unlock")
+		hold(`COMMIT`)
 		at := receive(t, joined)
 		if err := receive(t, emitted); err != nil {
 			t.Fatal(err)

@@ -114,16 +114,16 @@ func TestMembersChangeAfterACommitBefore(t *testing.T) {
 	}
 }
 
-// A transaction with far more bytes than one append moves in its time, for 100 rooms each:
+// A transaction with far more than one append moves in its time, for 100 rooms each:
 // emits of its namespace wait or are refused, those of others hardly notice.
 func TestALargeTransactionHoldsItsOwnNamespaceAlone(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	conn := connect(t, dsn)
 	if _, err := conn.Exec(t.Context(), `
-		SELECT culvert.emit(namespace => 'busy', event => 'e', data => to_jsonb(repeat('x', 16000)),
+		SELECT culvert.emit(namespace => 'busy', event => 'e', data => to_jsonb(repeat('x', 4000)),
 		                    rooms => (SELECT array_agg('r' || r) FROM generate_series(1, 100) r))
-		  FROM generate_series(1, 60)`); err != nil { // 96 MB
+		  FROM generate_series(1, 400)`); err != nil { // 40,000 rows
 		t.Fatal(err)
 	}
 	busy := emit("r1", `"after"`)
@@ -147,8 +147,8 @@ func TestALargeTransactionHoldsItsOwnNamespaceAlone(t *testing.T) {
 	for {
 		select {
 		case at := <-held:
-			b := must[queue.Batch](t)(q.History(t.Context(), busy.Namespace, room("r1"), queue.Client{}, queue.Cursor{}, 100))
-			if len(b.Events) != 61 || b.Events[60].Offset != at {
+			b := must[queue.Batch](t)(q.History(t.Context(), busy.Namespace, room("r1"), queue.Client{}, queue.Cursor{}, 1000))
+			if len(b.Events) != 401 || b.Events[400].Offset != at {
 				t.Errorf("%d events in the room, the emit is at %d", len(b.Events), at)
 			}
 			if free < 3 {
