@@ -34,7 +34,7 @@ func TestCredentials(t *testing.T) {
 		status               int
 	}{
 		"key":                    {"&client=c", "Bearer " + testKey, 200},
-		"other key, other case":  {"&client=c", "bearer another-key", 200},
+		"other key, other case":  {"&client=c", "bearer another-key-of-backends", 200},
 		"key with space":         {"&client=c", "Bearer   " + testKey + " ", 200},
 		"key in query":           {"&client=c&access_token=" + testKey, "", 200},
 		"token":                  {"", "Bearer " + good, 200},

@@ -89,9 +89,9 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 					s.call("PUT", "/v1/"+ns, "").is(201)
 				}
 			}
-			path := strings.NewReplacer(":ns", ns, ":room", "r", ":client", "alice").Replace(r.Path)
+			path := strings.NewReplacer(":ns", ns, ":room", "r", ":client", "bob").Replace(r.Path)
 			if strings.Contains(r.Path, ":client") {
-				s.get("/v1/default/events?client=alice&wait=0").is(200) // it may have been forgotten
+				s.get("/v1/default/events?client=bob&wait=0").is(200) // it may have been forgotten
 			}
 			switch r.Path {
 			case eventsRoute:

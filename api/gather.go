@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"net/http"
 	"sync"
 	"time"
 
@@ -168,8 +167,8 @@ func signal(c chan<- struct{}) {
 // while more of it is wanted: one that passes breaks a body of chunks or of HTTP/2 for
 // good, so that what comes later resets the connection with the answer.
 type watched struct {
-	ctl  *http.ResponseController
-	body io.Reader
+	visit *visit
+	body  io.Reader
 
 	mu    sync.Mutex
 	since time.Time // when the read under way began; zero: there is none
@@ -214,6 +213,6 @@ func (w *watched) patience(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !errors.Is(w.err, io.EOF) {
-		_ = w.ctl.SetReadDeadline(time.Now().Add(d))
+		w.visit.readWithin(d)
 	}
 }

@@ -127,7 +127,7 @@ func (s *site) post2(t *testing.T, path, mediaType, token, length string) *strea
 		if len(v) < 127 {
 			return string([]byte{byte(len(v))}) + v //nolint:gosec // below 127
 		}
-		rest := len(v) - 127 // RFC 7541, section 5.1
+		rest := len(v) - 127                                                  // RFC 7541, section 5.1
 		return string([]byte{127, byte(rest&127 | 128), byte(rest >> 7)}) + v //nolint:gosec // a token has less than 2^14
 	}
 	fields := "\x83\x86\x01" + text("x") + "\x04" + text(path) + "\x0f\x10" + text(mediaType) + "\x0f\x08" + text("Bearer "+token)

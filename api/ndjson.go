@@ -49,9 +49,9 @@ func (h *Handler) emitLines(c *call) error {
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	u := &upload{h: h, c: c, out: h.outlet(c), body: &watched{ctl: c.ctl, body: c.r.Body}}
+	u := &upload{h: h, c: c, out: h.outlet(c), body: &watched{visit: c.visit, body: c.r.Body}}
 	u.ctx = context.WithoutCancel(c.r.Context())
-	c.visit.readWithin(0) // the watch takes its place
+	c.visit.readUntil(time.Time{}) // the watch takes its place
 	g := newGather()
 	read := make(chan struct{})
 	go func() {

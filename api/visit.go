@@ -135,11 +135,14 @@ func (v *visit) arm() {
 }
 
 // readWithin sets the deadline for what comes of the body.
-func (v *visit) readWithin(d time.Duration) {
+func (v *visit) readWithin(d time.Duration) { v.readUntil(time.Now().Add(d)) }
+
+// readUntil is readWithin with a time; zero: there is no deadline.
+func (v *visit) readUntil(t time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.cut {
-		_ = v.ctl.SetReadDeadline(time.Now().Add(d)) // where it is not supported, the server has its own
+		_ = v.ctl.SetReadDeadline(t) // where it is not supported, the server has its own
 	}
 }
 
