@@ -47,7 +47,7 @@ export function createCredentials(
     const rest = nap(clock, enough, signal)
     try {
       token = fixed ? source : await Promise.race([source(), rest.then(() => {
-        throw new Error('the callback does not answer')
+        throw new Error('the callback took over 30 s')
       })])
       if (!token || typeof token !== 'string') {
         token = ''
