@@ -95,7 +95,11 @@ func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
 					if took := time.Since(start); took > 101*time.Millisecond {
 						t.Errorf("the other kind waited %v, want no longer than one read of the flood", took)
 					}
-					drain(ends, 200-(200-turns.waiting()-turns.running[flood]))
+					synctest.Wait()
+					turns.mu.Lock()
+					left := turns.lines[flood].waiting + turns.running[flood]
+					turns.mu.Unlock()
+					drain(ends, left)
 				})
 			})
 		}
