@@ -39,6 +39,7 @@ type reader struct {
 	stored   string // last cursor acknowledged
 	events   []seen // each offset once, in the order of arrival
 	byOffset map[int64]string
+	newest   int64 // of the events
 	gaps     []gap
 	repeats  int
 	cuts     int
@@ -226,7 +227,8 @@ func (r *reader) frame(id, event, data string) error {
 }
 
 // take checks an event against what came before: a repeat must be the same, a
-// new one must be further on.
+// new one must be further on. What a gap told of may come after all to a reader that went
+// back to its stored position: another instance may still have it in memory.
 func (r *reader) take(e seen) error {
 	if before, again := r.byOffset[e.Offset]; again {
 		r.repeats++
@@ -234,9 +236,10 @@ func (r *reader) take(e seen) error {
 			return fault("offset %d was %q and now is %q", e.Offset, before, e.Data.Name)
 		}
 	} else {
-		if n := len(r.events); n > 0 && e.Offset < r.events[n-1].Offset {
-			return fault("offset %d (%s) came first after %d", e.Offset, e.Data.Name, r.events[n-1].Offset)
+		if e.Offset < r.newest && !r.explained(e.Offset) {
+			return fault("offset %d (%s) came first after %d; at %s, gaps %v", e.Offset, e.Data.Name, r.newest, r.position, r.gaps)
 		}
+		r.newest = max(r.newest, e.Offset)
 		r.byOffset[e.Offset] = e.Data.Name
 		r.events = append(r.events, e)
 	}
