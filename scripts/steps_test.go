@@ -59,8 +59,8 @@ func TestSteps(t *testing.T) {
 		last        string // of what is said
 		says        string
 	}{
-		{"all", "all", nil, "", 0, withAll, "the race detector: about 10 minutes\n", ""},
-		{"all in CI", "all", nil, "CI=true", 0, withAll, "the race detector: about 10 minutes\n", ""},
+		{"all", "all", nil, "", 0, withAll, "the race detector: about 13 minutes\n", ""},
+		{"all in CI", "all", nil, "CI=true", 0, withAll, "the race detector: about 13 minutes\n", ""},
 		{"two missing", "all", []string{"squid", "nginx"}, "", 0, withAll,
 			"== NOT RUN: 2 tests or groups of tests, for which there is no tool here:\n   Squid: Test of squid\n   nginx: Test of nginx\n",
 			"going on without it: the clients are not tested behind it"},
