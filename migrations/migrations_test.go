@@ -45,6 +45,31 @@ func TestSeveralAtOnce(t *testing.T) {
 	}
 }
 
+// Postgres names the table or its row type, depending on how far the other instance was.
+func TestSeveralMakeTheLockAtOnce(t *testing.T) {
+	dsn := pgtest.Database(t)
+	if err := migrations.Up(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for range 20 {
+		if _, err := conn.Exec(t.Context(), `DROP TABLE culvert.migration_lock`); err != nil {
+			t.Fatal(err)
+		}
+		g, ctx := errgroup.WithContext(t.Context())
+		for range 8 {
+			g.Go(func() error { return migrations.Up(ctx, dsn) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A role that owns the database needs no other rights.
 func TestAsAnOrdinaryRole(t *testing.T) {
 	dsn := pgtest.Database(t)

@@ -37,14 +37,25 @@ func createSchema(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("role %s may not create a schema in database %s: have an administrator run  CREATE SCHEMA culvert AUTHORIZATION %s  there, or  GRANT CREATE ON DATABASE %s TO %s", name, in, name, in, name)
 	}
 	_, err = db.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS culvert`)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P06") {
-		return nil // another instance made it at the same moment
-	}
-	if err != nil {
+	if err != nil && !madeMeanwhile(err) {
 		return fmt.Errorf("create schema culvert: %w", err)
 	}
 	return nil
+}
+
+// madeMeanwhile tells whether another instance made the same thing at the same moment,
+// which IF NOT EXISTS does not see: depending on how far the other one was, Postgres names
+// the schema, the table, its row type or a row of the catalog.
+func madeMeanwhile(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	switch pg.Code {
+	case "42P06", "42P07", "42710", "23505": // duplicate_schema, _table, _object, unique_violation
+		return true
+	}
+	return false
 }
 
 // migrationLock is held by a transaction of its own while an instance migrates.
@@ -55,11 +66,7 @@ type migrationLock struct{ *sql.Conn }
 // Close releases the lock.
 func lockMigrations(ctx context.Context, db *sql.DB) (*migrationLock, error) {
 	_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS culvert.migration_lock ()`)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P07") {
-		err = nil // another instance made it at the same moment
-	}
-	if err != nil {
+	if err != nil && !madeMeanwhile(err) {
 		return nil, fmt.Errorf("make culvert.migration_lock: %w", err)
 	}
 	conn, err := db.Conn(ctx)
