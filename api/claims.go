@@ -80,7 +80,7 @@ func (c *readClaims) read(name string, value []byte) (err error) {
 	return err
 }
 
-// uniqueMembers calls f for every member of an object in which no name stands twice. It
+// uniqueMembers calls f for every member of an object without duplicate names. It
 // refuses what is no object, and text that is not Unicode anywhere in it.
 func uniqueMembers(raw []byte, f func(name string, value []byte) error) error {
 	if _, err := queue.ParseData(raw); err != nil {
@@ -89,7 +89,7 @@ func uniqueMembers(raw []byte, f func(name string, value []byte) error) error {
 	seen := map[string]struct{}{}
 	isObject, err := members(raw, func(name string, value []byte) error {
 		if _, twice := seen[name]; twice {
-			return fmt.Errorf("the member %q stands twice", clip(name))
+			return fmt.Errorf("duplicate field %q", clip(name))
 		}
 		seen[name] = struct{}{}
 		return f(name, value)

@@ -140,7 +140,7 @@ func rawKeys(body []byte) (all []json.RawMessage, err error) {
 var jwkMembers = []string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "x5u", "x5c", "x5t", "x5t#S256"}
 
 // publicMembers is the key with these members only, so that a decoder that matches names
-// in any case finds no others. It refuses a key in which a name stands twice.
+// in any case finds no others. It refuses a key with duplicate names.
 func publicMembers(raw []byte) ([]byte, error) {
 	kept := map[string]json.RawMessage{}
 	err := uniqueMembers(raw, func(name string, value []byte) error {
