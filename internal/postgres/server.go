@@ -41,8 +41,9 @@ func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	server, err := identify(ctx, conn)
-	if tooShort(err) && pinned {
-		// A version that has this limit, which ends the session before it can be asked.
+	if pinned && (tooShort(err) || err == nil && server.Major >= transactionTimeout) {
+		// A version that has this limit, which is not lifted yet: it may end the session
+		// at any moment, also before it can be asked.
 		_ = conn.Close(ctx)
 		again, _, failed := connect(ctx, c, given, transactionTimeout)
 		if failed != nil {
