@@ -1,7 +1,7 @@
 // Package queue is Culvert's log in Postgres and its delivery.
 //
 // One Postgres database holds one log. Whatever instance an emit reaches,
-// append stores it in a transaction that holds the log's advisory lock, so
+// append stores it in a transaction that holds the append lock, so
 // commit order is offset order and a reader that goes on after an offset never
 // misses one that became visible late.
 //

@@ -144,13 +144,15 @@ func identify(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
 
 var versionPattern = regexp.MustCompile(`^PostgreSQL (\d+)`)
 
+const notLocking = "does not have the locks of tables and the notifications of PostgreSQL, by which events keep their order"
+
 // unfit are servers that speak like PostgreSQL, and what they lack.
 var unfit = []struct{ mark, lacks string }{
-	{"CockroachDB", "answers advisory locks without taking them, so that events would get out of order"},
+	{"CockroachDB", "has no LOCK TABLE, by which events keep their order"},
 	{"-YB-", "(YugabyteDB) has neither NOTIFY nor snapshots that tell which transactions are over, so that events would be skipped"},
-	{"Greenplum", "has no advisory locks across its segments"},
-	{"Materialize", "has no advisory locks"},
-	{"Redshift", "has no advisory locks"},
+	{"Greenplum", notLocking},
+	{"Materialize", notLocking},
+	{"Redshift", notLocking},
 	{"CrateDB", "has no transactions"},
 }
 
