@@ -20,6 +20,7 @@ DECLARE
     last   bigint;
     seen   integer;
     bytes  bigint;
+    careful boolean;
 BEGIN
     moved := 0; more := false; lost := false;
     PERFORM culvert.durable();
@@ -48,47 +49,39 @@ BEGIN
         last := last - 1; -- the last one may have more rooms
     END IF;
     last := coalesce(last, start);
-    BEGIN
-        INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
-        SELECT j.handler, j."offset", j.name, j.at, j.is_binary, j.event, j.sender,
-               CASE WHEN j.data IS NULL THEN b.except_ ELSE j.except_ END, coalesce(j.data, b.data, ''), j.reply_until
-          FROM (SELECT DISTINCT ON (e."offset") h.id AS handler, e.*, r.name
-                  FROM culvert.events e
-                  JOIN culvert.rooms r ON r.id = e.room_id
-                 WHERE e."offset" > start AND e."offset" <= last
-                   AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
-                   AND culvert.handles(h.pattern, e.event)
-                 ORDER BY e."offset", r.name COLLATE "C") j
-          LEFT JOIN LATERAL ( -- long data stands with one of the rooms
-               SELECT f.data, f.except_
-                 FROM culvert.events f
-                WHERE j.data IS NULL AND f."offset" = j."offset" AND f."offset" > start AND f."offset" <= last AND f.data IS NOT NULL
-                ORDER BY f."offset", f.room_id
-                LIMIT 1) b ON true;
-        GET DIAGNOSTICS moved = ROW_COUNT;
-    EXCEPTION WHEN internal_error THEN -- the disk lost a part of some: those become jobs without data, which are parked
-        INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
-        SELECT j.handler, j."offset", j.name, j.at, j.is_binary, j.event, CASE WHEN d.fault IS NULL THEN j.sender END,
-               CASE WHEN d.fault IS NULL THEN CASE WHEN j.data IS NULL THEN b.except_ ELSE j.except_ END END,
-               CASE WHEN d.fault IS NULL THEN coalesce(j.data, b.data, '') ELSE '' END, j.reply_until
-          FROM (SELECT DISTINCT ON (e."offset") h.id AS handler, e.*, r.name
-                  FROM culvert.events e
-                  JOIN culvert.rooms r ON r.id = e.room_id
-                 WHERE e."offset" > start AND e."offset" <= last
-                   AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
-                   AND culvert.handles(h.pattern, e.event)
-                 ORDER BY e."offset", r.name COLLATE "C") j
-          LEFT JOIN LATERAL (
-               SELECT f.room_id, f.data, f.except_
-                 FROM culvert.events f
-                WHERE j.data IS NULL AND f."offset" = j."offset" AND f."offset" > start AND f."offset" <= last AND f.data IS NOT NULL
-                ORDER BY f."offset", f.room_id
-                LIMIT 1) b ON true
-         CROSS JOIN LATERAL (
-               SELECT coalesce(culvert.damage(j."offset", j.room_id),
-                               CASE WHEN b.room_id IS NOT NULL THEN culvert.damage(j."offset", b.room_id) END) AS fault) d;
-        GET DIAGNOSTICS moved = ROW_COUNT;
-    END;
+    -- Once as it is; and where the disk lost a part of some events, carefully: those become
+    -- jobs without data, which are parked.
+    FOREACH careful IN ARRAY ARRAY[false, true] LOOP
+        BEGIN
+            INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
+            SELECT j.handler, j."offset", j.name, j.at, j.is_binary, j.event, CASE WHEN d.fault IS NULL THEN j.sender END,
+                   CASE WHEN d.fault IS NULL THEN CASE WHEN j.data IS NULL THEN b.except_ ELSE j.except_ END END,
+                   CASE WHEN d.fault IS NULL THEN coalesce(j.data, b.data, '') ELSE '' END, j.reply_until
+              FROM (SELECT DISTINCT ON (e."offset") h.id AS handler, e.*, r.name
+                      FROM culvert.events e
+                      JOIN culvert.rooms r ON r.id = e.room_id
+                     WHERE e."offset" > start AND e."offset" <= last
+                       AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
+                       AND culvert.handles(h.pattern, e.event)
+                     ORDER BY e."offset", r.name COLLATE "C") j
+              LEFT JOIN LATERAL ( -- long data stands with one of the rooms
+                   SELECT f.room_id, f.data, f.except_
+                     FROM culvert.events f
+                    WHERE j.data IS NULL AND f."offset" = j."offset" AND f."offset" > start AND f."offset" <= last AND f.data IS NOT NULL
+                    ORDER BY f."offset", f.room_id
+                    LIMIT 1) b ON true
+             CROSS JOIN LATERAL (
+                   SELECT CASE WHEN careful THEN coalesce(
+                               culvert.damage(j."offset", j.room_id),
+                               CASE WHEN b.room_id IS NOT NULL THEN culvert.damage(j."offset", b.room_id) END) END AS fault) d;
+            GET DIAGNOSTICS moved = ROW_COUNT;
+            EXIT;
+        EXCEPTION WHEN internal_error THEN
+            IF careful THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
 
     -- Last, because no slice can be dropped any more: this transaction has them locked.
     SELECT n.pruned INTO gap_to FROM culvert.namespaces n WHERE n.id = h.namespace_id;
