@@ -11,19 +11,4 @@ ALTER TABLE culvert.log
 
 -- +goose Down
 
--- Functions refer to the columns. An older program makes its own again.
--- +goose StatementBegin
-DO $$
-DECLARE
-    functions text := (
-        SELECT string_agg(p.oid::regprocedure::text, ', ')
-          FROM pg_proc p
-         WHERE p.pronamespace = 'culvert'::regnamespace);
-BEGIN
-    IF functions IS NOT NULL THEN
-        EXECUTE 'DROP FUNCTION ' || functions;
-    END IF;
-END
-$$;
--- +goose StatementEnd
 ALTER TABLE culvert.log DROP COLUMN clock_at, DROP COLUMN clock_from, DROP COLUMN clock_slice;
