@@ -55,18 +55,27 @@ func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
 	units := make([]*unit, 0, len(emits))
 	index := make([]int, 0, len(emits)) // of each unit
 	all := &series{}
+	var stopped error // why nothing after an emit is stored that failed before it was queued
 	for i := range emits {
-		if results[i].Err = emits[i].check(); results[i].Err == nil {
-			results[i].Err = q.claimFor(ctx, &emits[i])
+		err := emits[i].check()
+		if err == nil {
+			err = stopped
 		}
-		if results[i].Err == nil {
-			u := newUnit(emits[i : i+1])
-			u.series = all
-			if len(units) > 0 {
-				u.caller = units[0].caller // one lane, which keeps the order
+		if err == nil {
+			if err = q.claimFor(ctx, &emits[i]); err != nil && !isRefusal(err) {
+				stopped = after(err)
 			}
-			units, index = append(units, u), append(index, i)
 		}
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		u := newUnit(emits[i : i+1])
+		u.series = all
+		if len(units) > 0 {
+			u.caller = units[0].caller // one lane, which keeps the order
+		}
+		units, index = append(units, u), append(index, i)
 	}
 	err := q.expect(ctx, units...)
 	for len(units) > 0 {

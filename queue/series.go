@@ -16,13 +16,16 @@ func (s *series) stop(err error) {
 	if s == nil || s.broken != nil || isRefusal(err) {
 		return
 	}
-	s.broken = fmt.Errorf("an earlier emit was not stored: %w", err)
+	s.broken = after(err)
 }
+
+// after is why an emit is not stored that follows one that failed with err.
+func after(err error) error { return fmt.Errorf("an earlier emit was not stored: %w", err) }
 
 // isRefusal reports whether the same emit would fail again, whenever it is sent.
 func isRefusal(err error) bool {
 	var bad *InvalidError
-	return errors.As(err, &bad) || errors.Is(err, ErrKeyReused) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrNotFound)
+	return errors.As(err, &bad) || errors.Is(err, ErrKeyReused) || errors.Is(err, ErrRoomQuota) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrNotFound)
 }
 
 // unbroken refuses the units whose series has stopped, and returns the others.

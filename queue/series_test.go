@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -71,6 +72,35 @@ func TestAppendEachStopsAtTheFirstFailure(t *testing.T) {
 	}
 	if failed < 5 {
 		t.Fatalf("only %d rounds were interrupted", failed)
+	}
+}
+
+// A new room of an emit is made before the emit is queued. Where that fails for a reason that may
+// pass, what follows in the series is not stored either; where it fails for good, it is.
+func TestNoneOfASeriesOvertakesOneWithoutItsRoom(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, func(o *queue.Options) { o.Logger = slog.New(slog.DiscardHandler) })
+	appendOne(t, q, emit("known", "0"))
+	c := connect(t, dsn)
+	sql(t, dsn, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'admin_shutdown'; END $$`,
+		`CREATE TRIGGER refuse BEFORE INSERT ON culvert.rooms FOR EACH ROW WHEN (NEW.name = 'unlucky') EXECUTE FUNCTION refuse()`)
+	series := func(middle string, quota queue.RoomQuota) []queue.Result {
+		emits := []queue.Emit{emit("known", "1"), emit(middle, "2"), emit("known", "3"), emit("known", "4")}
+		for i := range emits {
+			emits[i].Quota = quota
+		}
+		return q.AppendEach(t.Context(), emits)
+	}
+	many := queue.RoomQuota{Namespace: 100}
+	if r := series("unlucky", many); r[0].Err != nil || !errors.Is(r[1].Err, queue.ErrUnavailable) ||
+		!errors.Is(r[2].Err, queue.ErrUnavailable) || !errors.Is(r[3].Err, queue.ErrUnavailable) {
+		t.Errorf("a room could not be made: %v", r)
+	}
+	if n := must[int](t)(count(t, c, `SELECT count(*) FROM culvert.events`)); n != 2 {
+		t.Errorf("%d events are stored, not the one before the series and the first of it", n)
+	}
+	if r := series("new", queue.RoomQuota{Namespace: 1}); r[0].Err != nil || !errors.Is(r[1].Err, queue.ErrRoomQuota) || r[2].Err != nil || r[3].Err != nil {
+		t.Errorf("a room was over the quota: %v", r)
 	}
 }
 
