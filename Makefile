@@ -61,9 +61,10 @@ audit: ## look for known vulnerabilities in what it is built with, or for old de
 	@GO='$(GO)' scripts/vulnerabilities
 
 .PHONY: soak
-soak: ## play random faults for SOAK_MINUTES (60); one seed again: go test ./internal/stress -run TestSoak -seed N -minutes M
+soak: ## play random faults for SOAK_MINUTES (60), then attacks in full; one seed again: go test ./internal/stress -run TestSoak -seed N -minutes M
 	@scripts/need postgres
 	$(GO) test ./internal/stress -run '^TestSoak$$' -v -count 1 -timeout 0 -soak $(SOAK_MINUTES)
+	$(GO) test ./internal/abuse -full -v -count 1 -timeout 0
 
 .PHONY: test-postgres
 test-postgres: ## test on PostgreSQL 14 to 18 and through PgBouncer: a smoke of 2 minutes each (ARGS='--all 14')

@@ -8,8 +8,8 @@
 //     without the attacker.
 //
 // What they share is in abuse_test.go: a rig is a server process with a Postgres of its
-// own, a victim measures, and memory is read from /proc. With the race detector the bounds are
-// wider: it takes several times the memory and the time.
+// own, a victim measures, and memory is read from /proc. They are run alone and without the race
+// detector, which takes several times the memory and the time.
 //
 //	go test ./internal/abuse          small, as in make test
 //	go test ./internal/abuse -full    as large as the machine bears

@@ -69,8 +69,8 @@ func (m *memory) end() {
 // more together, beside the shared buffers.
 func (m *memory) within(server, backends int64) {
 	m.t.Helper()
-	if grown := m.server - m.before; grown > slack*server {
-		m.t.Errorf("the server grew by %d MiB, more than %d", grown/mib, slack*server/mib)
+	if grown := m.server - m.before; grown > server {
+		m.t.Errorf("the server grew by %d MiB, more than %d", grown/mib, server/mib)
 	}
 	if m.backends > backends {
 		m.t.Errorf("the backends of Postgres took %d MiB of their own, more than %d", m.backends/mib, backends/mib)

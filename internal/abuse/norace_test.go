@@ -2,5 +2,4 @@
 
 package abuse
 
-// slack is 1 where the server is as it is delivered.
-const slack = 1
+const raced = false
