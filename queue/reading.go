@@ -1,9 +1,6 @@
 package queue
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // reading is what the tail has for a subscription.
 type reading struct {
@@ -23,23 +20,20 @@ func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok boo
 	if after.Log != t.log || s.run != t.run || after.Offset < t.floor || s.known == unread || s.ended != nil {
 		return r, false
 	}
-	sources := 0
+	runs := s.runs[:0]
 	for i := range s.seats {
 		seat := &s.seats[i]
 		r.over = r.over || seat.over(after.Offset)
 		if seat.tail == nil {
 			continue
 		}
-		n := len(dst)
-		// One more than asked for tells whether there is more; an event in
-		// several of the rooms may take up several places.
-		if dst = seat.tail.between(dst, max(after.Offset, seat.since), seat.until, limit+1); len(dst) > n {
-			sources++
+		if run := seat.tail.between(max(after.Offset, seat.since), seat.until); len(run) > 0 {
+			runs = append(runs, run)
 		}
 	}
-	if sources > 1 {
-		dst = inOrder(dst)
-	}
+	dst = merge(dst, runs, limit+1) // one more than asked for tells whether there is more
+	clear(runs)
+	s.runs = runs[:0]
 	r.events, r.more = cut(dst, limit)
 	if r.upTo = max(t.head, after.Offset); r.more {
 		r.upTo = r.events[len(r.events)-1].Offset
@@ -48,17 +42,17 @@ func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok boo
 	return r, true
 }
 
-// between adds at most limit events after one offset up to another to dst.
-func (r *roomTail) between(dst []*Event, after, upTo Offset, limit int) []*Event {
+// between is the events after one offset up to another. They are the tail's own: valid under its lock.
+func (r *roomTail) between(after, upTo Offset) []*Event {
 	all := r.events.all()
 	if n := len(all); n == 0 || all[n-1].Offset <= after {
-		return dst // what most rooms of a client have, most of the time
+		return nil // what most rooms of a client have, most of the time
 	}
 	all = all[firstAfter(all, after):]
 	if upTo != MaxOffset {
 		all = all[:firstAfter(all, upTo)]
 	}
-	return append(dst, all[:min(len(all), limit)]...)
+	return all
 }
 
 // firstAfter is the index of the first event after an offset.
@@ -67,16 +61,51 @@ func firstAfter(events []*Event, o Offset) int {
 	return i
 }
 
-// inOrder sorts events of several rooms by offset and keeps one of each: the
-// room whose name comes first, so that every transport shows the same one.
-func inOrder(events []*Event) []*Event {
-	slices.SortFunc(events, func(a, b *Event) int {
-		if a.Offset != b.Offset {
-			return int(a.Offset - b.Offset)
+// merge adds the events of several rooms, of which each is in order, to dst, which is
+// empty: at most limit, and no more once maxBatch is exceeded. What it costs grows with these,
+// not with what the rooms have: the tail is locked meanwhile, and whoever has many
+// rooms read at once would hold up all the others. Of an event in several rooms it takes one:
+// the room whose name comes first, so that every transport shows the same one.
+func merge(dst []*Event, runs [][]*Event, limit int) []*Event {
+	if len(runs) == 1 {
+		return append(dst, runs[0][:min(len(runs[0]), limit)]...)
+	}
+	for i := len(runs)/2 - 1; i >= 0; i-- {
+		siftDown(runs, i)
+	}
+	for bytes := 0; len(runs) > 0 && len(dst) < limit && bytes <= maxBatch; siftDown(runs, 0) {
+		next := runs[0][0]
+		if n := len(dst); n == 0 || dst[n-1].Offset != next.Offset {
+			dst = append(dst, next)
+			bytes += len(next.Data)
 		}
-		return strings.Compare(a.Room.name, b.Room.name)
-	})
-	return slices.CompactFunc(events, func(a, b *Event) bool { return a.Offset == b.Offset })
+		if runs[0] = runs[0][1:]; len(runs[0]) == 0 {
+			last := len(runs) - 1
+			runs[0], runs = runs[last], runs[:last]
+		}
+	}
+	return dst
+}
+
+// siftDown restores the heap of runs by their first events below i.
+func siftDown(runs [][]*Event, i int) {
+	for {
+		first := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(runs); child++ {
+			if comesBefore(runs[child][0], runs[first][0]) {
+				first = child
+			}
+		}
+		if first == i {
+			return
+		}
+		runs[i], runs[first] = runs[first], runs[i]
+		i = first
+	}
+}
+
+func comesBefore(a, b *Event) bool {
+	return a.Offset < b.Offset || a.Offset == b.Offset && a.Room.name < b.Room.name
 }
 
 // maxBatch bounds the data of one Batch, in bytes; one event always fits.

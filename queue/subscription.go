@@ -43,6 +43,7 @@ type Subscription struct {
 	run    Offset // the history the cursor is known to be of, or nowhere: see lineage
 	wake   chan struct{}
 	buf    []*Event
+	runs   [][]*Event // of the tail's rooms while it reads; empty otherwise
 	closed bool
 
 	pending pending // volatile events for the next Poll
