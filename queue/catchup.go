@@ -39,9 +39,9 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	if s.pages++; b.More && b.Gap == nil && s.pages > 1 {
 		s.readAhead(ctx, l, stays, b.Cursor.Offset, head.Offset, limit)
 	}
-	s.q.tail.mu.RLock()
-	defer s.q.tail.mu.RUnlock()
-	b.Events = slices.DeleteFunc(b.Events, s.excepted)
+	if slices.ContainsFunc(b.Events, excepting) {
+		b.Events = notExcepted(b.Events, s.q.tail.seatsNow(s))
+	}
 	return b, nil
 }
 

@@ -117,10 +117,27 @@ func (s *Subscription) end(r Room, at Offset) {
 	}
 }
 
-// excepted reports whether the event is not for this subscription's client: it was
-// in one of the rooms the event excepts. The caller holds the tail's lock.
-func (s *Subscription) excepted(e *Event) bool {
-	return slices.ContainsFunc(e.Except, func(r Room) bool {
-		return slices.ContainsFunc(s.seats, func(seat seat) bool { return seat.room == r && seat.covers(e.Offset) })
+// seatsNow is a copy of the seats of a subscription.
+func (t *tail) seatsNow(s *Subscription) []seat {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Clone(s.seats)
+}
+
+// notExcepted takes out the events that are not for a client with these seats: it was in one
+// of the rooms that they except.
+func notExcepted(events []*Event, seats []seat) []*Event {
+	if !slices.ContainsFunc(events, excepting) {
+		return events
+	}
+	// Each of many events may except many rooms, and the client be in as many.
+	in := make(map[Room][]stay, len(seats))
+	for i := range seats {
+		in[seats[i].room] = append(in[seats[i].room], seats[i].stay)
+	}
+	return slices.DeleteFunc(events, func(e *Event) bool {
+		return slices.ContainsFunc(e.Except, func(r Room) bool {
+			return slices.ContainsFunc(in[r], func(st stay) bool { return st.covers(e.Offset) })
+		})
 	})
 }

@@ -82,10 +82,10 @@ func (s *Subscription) except(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return err
 	}
-	s.seats = nil
+	var seats []seat
 	for _, st := range append(r.stays, forever(Everyone), forever(s.in.Client.OwnRoom()), forever(s.in.Rooms[0])) {
-		s.seats = append(s.seats, seat{stay: st})
+		seats = append(seats, seat{stay: st})
 	}
-	b.Events = slices.DeleteFunc(b.Events, s.excepted)
+	b.Events = notExcepted(b.Events, seats)
 	return nil
 }

@@ -7,13 +7,21 @@ type reading struct {
 	events []*Event
 	upTo   Offset // how far that is
 	more   bool
-	over   bool // some seats are over
+	over   bool   // some seats are over
+	seats  []seat // those of the subscription, if some of the events except rooms
 }
 
 // read returns the events of the subscription's seats after its cursor, at most
 // limit and about maxBatch bytes of them. ok is false when the tail does not know:
 // the cursor is older than it or not yet known to be of its history, or the seats are not known.
 func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok bool) {
+	r, ok = t.readAll(s, limit, dst)
+	r.events = notExcepted(r.events, r.seats)
+	return r, ok
+}
+
+// readAll is read with the events that the subscription's client is excepted from.
+func (t *tail) readAll(s *Subscription, limit int, dst []*Event) (r reading, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	after := s.cursor
@@ -31,14 +39,16 @@ func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok boo
 			runs = append(runs, run)
 		}
 	}
-	dst = merge(dst, runs, limit+1) // one more than asked for tells whether there is more
+	dst = mergeRooms(dst, runs, limit+1) // one more than asked for tells whether there is more
 	clear(runs)
 	s.runs = runs[:0]
 	r.events, r.more = cut(dst, limit)
 	if r.upTo = max(t.head, after.Offset); r.more {
 		r.upTo = r.events[len(r.events)-1].Offset
 	}
-	r.events = slices.DeleteFunc(r.events, s.excepted)
+	if slices.ContainsFunc(r.events, excepting) {
+		r.seats = slices.Clone(s.seats) // looked at without the lock: it may take a while
+	}
 	return r, true
 }
 
@@ -61,12 +71,12 @@ func firstAfter(events []*Event, o Offset) int {
 	return i
 }
 
-// merge adds the events of several rooms, of which each is in order, to dst, which is
+// mergeRooms adds the events of several rooms, of which each is in order, to dst, which is
 // empty: at most limit, and no more once maxBatch is exceeded. What it costs grows with these,
 // not with what the rooms have: the tail is locked meanwhile, and whoever has many
 // rooms read at once would hold up all the others. Of an event in several rooms it takes one:
 // the room whose name comes first, so that every transport shows the same one.
-func merge(dst []*Event, runs [][]*Event, limit int) []*Event {
+func mergeRooms(dst []*Event, runs [][]*Event, limit int) []*Event {
 	if len(runs) == 1 {
 		return append(dst, runs[0][:min(len(runs[0]), limit)]...)
 	}

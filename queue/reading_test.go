@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What merge takes is what sorting everything would have in front.
-func TestMergeIsInOrder(t *testing.T) {
+// What mergeRooms takes is what sorting everything would have in front.
+func TestRoomsAreMergedInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var runs [][]*Event
 		var all []*Event
@@ -33,14 +33,14 @@ func TestMergeIsInOrder(t *testing.T) {
 		})
 		all = slices.CompactFunc(all, func(a, b *Event) bool { return a.Offset == b.Offset })
 		want := all[:min(len(all), limit)]
-		if got := merge(nil, runs, limit); !slices.Equal(got, want) {
+		if got := mergeRooms(nil, runs, limit); !slices.Equal(got, want) {
 			t.Fatalf("%v, want %v", got, want)
 		}
 	})
 }
 
 // It takes one event over maxBatch bytes, from which cut knows that there is more.
-func TestMergeEndsAtManyBytes(t *testing.T) {
+func TestMergingEndsAtManyBytes(t *testing.T) {
 	large := strings.Repeat("x", maxBatch/4)
 	var runs [][]*Event
 	for room := range 4 {
@@ -50,7 +50,7 @@ func TestMergeEndsAtManyBytes(t *testing.T) {
 		}
 		runs = append(runs, run)
 	}
-	got := merge(nil, runs, 1000)
+	got := mergeRooms(nil, runs, 1000)
 	kept, more := cut(got, 1000)
 	if len(got) != 5 || len(kept) != 4 || !more {
 		t.Errorf("%d events were taken and %d kept, more is %v", len(got), len(kept), more)
@@ -69,6 +69,29 @@ func BenchmarkTailOfManyRooms(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		copy(runs, rooms)
-		dst = merge(dst[:0], runs, 1001)
+		dst = mergeRooms(dst[:0], runs, 1001)
+	}
+}
+
+// BenchmarkExceptions is a page of 1,000 events of which each excepts 100 rooms, for a client
+// in 1,000 others.
+func BenchmarkExceptions(b *testing.B) {
+	seats := make([]seat, 1000)
+	for i := range seats {
+		seats[i].stay = forever(Room{fmt.Sprint("mine-", i)})
+	}
+	except := make([]Room, 100)
+	for i := range except {
+		except[i] = Room{fmt.Sprint("other-", i)}
+	}
+	events := make([]*Event, 1000)
+	for i := range events {
+		events[i] = &Event{Offset: Offset(i), Except: except}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(notExcepted(events, seats)) != len(events) {
+			b.Fatal("the client is in none of the rooms")
+		}
 	}
 }

@@ -107,19 +107,14 @@ func (t *tail) tidy(s *Subscription, at Offset) {
 	}
 	left := s.seats
 	s.seats = kept
+	still := make(map[*roomTail]bool, len(kept))
+	for _, seat := range kept {
+		still[seat.tail] = true
+	}
 	for _, seat := range left {
-		if seat.tail != nil && !s.sitsIn(seat.tail) {
+		if seat.tail != nil && !still[seat.tail] {
 			delete(seat.tail.subs, s)
 			t.drop(seat.tail)
 		}
 	}
-}
-
-func (s *Subscription) sitsIn(r *roomTail) bool {
-	for _, seat := range s.seats {
-		if seat.tail == r {
-			return true
-		}
-	}
-	return false
 }

@@ -168,3 +168,29 @@ func TestOneWhoWasInManyRoomsHarmsNobody(t *testing.T) {
 	attacked := v.during(t, func() { r.polls("busy", 5, each, "/v1/busy/events?from=earliest&wait=0") })
 	v.unharmed(t, calm, attacked)
 }
+
+// Events may except many rooms, and a client may be in many. To compare each with each took
+// 1.3 s a page, in which nobody on the instance could begin to read, and nothing be delivered.
+func TestExceptionsOfManyRoomsHarmNobody(t *testing.T) {
+	r := newRig(t)
+	each := 4
+	if *full {
+		each = 30
+	}
+	r.namespace("busy", `{"client_rate":100000}`)
+	r.sql(`SELECT culvert.emit(namespace => 'busy', room => 'mine-1', event => 'e', data => '1',
+	                           except_rooms => (SELECT array_agg('other-' || n) FROM generate_series(1, 100) n)) FROM generate_series(1, 1000) i`)
+	r.sql(`SELECT culvert.emit(namespace => 'busy', room => 'mine-' || i, event => 'e', data => '1') FROM generate_series(2, 1000) i`)
+	r.stored()
+	r.sql(`WITH made AS (
+	          INSERT INTO culvert.clients (namespace_id, name, cursor)
+	          SELECT n.id, 'greedy' || i, 0 FROM culvert.namespaces n, generate_series(0, 4) i WHERE n.name = 'busy'
+	          RETURNING id)
+	       INSERT INTO culvert.memberships (client_id, room_id, since)
+	       SELECT m.id, r.id, 0 FROM made m, culvert.rooms r
+	        WHERE r.namespace_id = (SELECT id FROM culvert.namespaces WHERE name = 'busy') AND r.name LIKE 'mine-%'`)
+	v := r.opener("quiet")
+	calm := v.calm(t, 50)
+	attacked := v.during(t, func() { r.polls("busy", 5, each, "/v1/busy/events?from=earliest&wait=0&limit=1000") })
+	v.unharmed(t, calm, attacked)
+}
