@@ -97,7 +97,7 @@ func (t *tail) move(s *Subscription, e *Event) {
 		s.end(room, e.Offset) // a backend's membership takes the place of the client's own
 		seat := s.take(stay{room: room, since: e.Offset, until: MaxOffset, lapsed: m.Own && !s.in.allows(room)})
 		seat.tail.add(s)
-		s.seats = append(s.seats, seat)
+		s.seats = slices.Insert(s.seats, s.seats.firstIn(room), seat)
 	case entryLeave:
 		s.end(Room{m.Room}, e.Offset)
 	case entryForget:
@@ -109,16 +109,16 @@ func (t *tail) move(s *Subscription, e *Event) {
 // end ends the seat of the client's membership in a room. The rooms of an ad hoc
 // subscription have nothing to do with memberships.
 func (s *Subscription) end(r Room, at Offset) {
-	for i := range s.seats {
-		seat := &s.seats[i]
-		if seat.room == r && seat.until == MaxOffset && (!s.adHoc || seat.tail == nil) {
+	in := s.seats.in(r)
+	for i := range in {
+		if seat := &in[i]; seat.until == MaxOffset && (!s.adHoc || seat.tail == nil) {
 			seat.until, seat.gone = at, time.Now().Add(s.memory())
 		}
 	}
 }
 
 // seatsNow is a copy of the seats of a subscription.
-func (t *tail) seatsNow(s *Subscription) []seat {
+func (t *tail) seatsNow(s *Subscription) seats {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return slices.Clone(s.seats)
@@ -126,18 +126,18 @@ func (t *tail) seatsNow(s *Subscription) []seat {
 
 // notExcepted takes out the events that are not for a client with these seats: it was in one
 // of the rooms that they except.
-func notExcepted(events []*Event, seats []seat) []*Event {
+func notExcepted(events []*Event, all seats) []*Event {
 	if !slices.ContainsFunc(events, excepting) {
 		return events
 	}
-	// Each of many events may except many rooms, and the client be in as many.
-	in := make(map[Room][]stay, len(seats))
-	for i := range seats {
-		in[seats[i].room] = append(in[seats[i].room], seats[i].stay)
+	// Each of many events may except many rooms, and the client be in as many: a map pays.
+	in := make(map[Room]seats, len(all))
+	for _, seat := range all {
+		in[seat.room] = append(in[seat.room], seat)
 	}
 	return slices.DeleteFunc(events, func(e *Event) bool {
 		return slices.ContainsFunc(e.Except, func(r Room) bool {
-			return slices.ContainsFunc(in[r], func(st stay) bool { return st.covers(e.Offset) })
+			return slices.ContainsFunc(in[r], func(seat seat) bool { return seat.covers(e.Offset) })
 		})
 	})
 }

@@ -89,39 +89,43 @@ func (p *pending) take() []*Event {
 
 // fling gives volatile events to the subscriptions that are open now, each once.
 func (t *tail) fling(events []*Event) {
+	for _, e := range events {
+		t.flingOne(e) // others get the lock in between
+	}
+}
+
+func (t *tail) flingOne(e *Event) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for _, e := range events {
-		h := &held{bytes: e.size(), all: &t.flying}
-		if e.signal {
-			for s := range t.clients[clientRef{e.Namespace, e.From.name}] {
-				t.hand(s, flying{e, h})
-			}
+	h := &held{bytes: e.size(), all: &t.flying}
+	if e.signal {
+		for s := range t.clients[clientRef{e.Namespace, e.From.name}] {
+			t.hand(s, flying{e, h})
+		}
+		return
+	}
+	var given map[*Subscription]struct{} // those in several of the rooms get it once
+	if len(e.to) > 1 {
+		given = map[*Subscription]struct{}{}
+	}
+	for _, r := range e.to {
+		room := t.rooms[roomKey{e.Namespace, r.name}]
+		if room == nil || len(room.subs) == 0 {
 			continue
 		}
-		var given map[*Subscription]struct{} // those in several of the rooms get it once
-		if len(e.to) > 1 {
-			given = map[*Subscription]struct{}{}
-		}
-		for _, r := range e.to {
-			room := t.rooms[roomKey{e.Namespace, r.name}]
-			if room == nil || len(room.subs) == 0 {
+		as := e.in(r)
+		for s := range room.subs {
+			if s.known == unread && len(e.Except) > 0 {
+				t.dropped.Inc() // whether it is excepted is not known
 				continue
 			}
-			as := e.in(r)
-			for s := range room.subs {
-				if s.known == unread && len(e.Except) > 0 {
-					t.dropped.Inc() // whether it is excepted is not known
-					continue
-				}
-				if _, again := given[s]; again || !s.reads(r, e.after) || s.isInAny(e.Except, e.after) {
-					continue
-				}
-				if given != nil {
-					given[s] = struct{}{}
-				}
-				t.hand(s, flying{as, h})
+			if _, again := given[s]; again || !s.reads(r, e.after) || s.isInAny(e.Except, e.after) {
+				continue
 			}
+			if given != nil {
+				given[s] = struct{}{}
+			}
+			t.hand(s, flying{as, h})
 		}
 	}
 }
@@ -144,15 +148,15 @@ func (e *Event) in(r Room) *Event {
 // isIn reports whether the subscription is in a room at a position, as far as that is known:
 // after the tail started over, its client may have left any that it joined.
 func (s *Subscription) isIn(r Room, at Offset) bool {
-	return slices.ContainsFunc(s.seats, func(seat seat) bool {
-		return seat.room == r && seat.holds(at) && (seat.since == 0 || s.known != unread)
+	return slices.ContainsFunc(s.seats.in(r), func(seat seat) bool {
+		return seat.holds(at) && (seat.since == 0 || s.known != unread)
 	})
 }
 
 // reads is isIn for what the subscription receives.
 func (s *Subscription) reads(r Room, at Offset) bool {
-	return slices.ContainsFunc(s.seats, func(seat seat) bool {
-		return seat.tail != nil && seat.room == r && seat.holds(at) && (seat.since == 0 || s.known != unread)
+	return slices.ContainsFunc(s.seats.in(r), func(seat seat) bool {
+		return seat.tail != nil && seat.holds(at) && (seat.since == 0 || s.known != unread)
 	})
 }
 

@@ -82,10 +82,10 @@ func (s *Subscription) except(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return err
 	}
-	var seats []seat
+	var all seats
 	for _, st := range append(r.stays, forever(Everyone), forever(s.in.Client.OwnRoom()), forever(s.in.Rooms[0])) {
-		seats = append(seats, seat{stay: st})
+		all = append(all, seat{stay: st})
 	}
-	b.Events = notExcepted(b.Events, seats)
+	b.Events = notExcepted(b.Events, all)
 	return nil
 }

@@ -7,8 +7,8 @@ type reading struct {
 	events []*Event
 	upTo   Offset // how far that is
 	more   bool
-	over   bool   // some seats are over
-	seats  []seat // those of the subscription, if some of the events except rooms
+	over   bool  // some seats are over
+	seats  seats // those of the subscription, if some of the events except rooms
 }
 
 // read returns the events of the subscription's seats after its cursor, at most

@@ -76,9 +76,9 @@ func BenchmarkTailOfManyRooms(b *testing.B) {
 // BenchmarkExceptions is a page of 1,000 events of which each excepts 100 rooms, for a client
 // in 1,000 others.
 func BenchmarkExceptions(b *testing.B) {
-	seats := make([]seat, 1000)
-	for i := range seats {
-		seats[i].stay = forever(Room{fmt.Sprint("mine-", i)})
+	all := make(seats, 1000)
+	for i := range all {
+		all[i].stay = forever(Room{fmt.Sprint("mine-", i)})
 	}
 	except := make([]Room, 100)
 	for i := range except {
@@ -90,7 +90,7 @@ func BenchmarkExceptions(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if len(notExcepted(events, seats)) != len(events) {
+		if len(notExcepted(events, all)) != len(events) {
 			b.Fatal("the client is in none of the rooms")
 		}
 	}

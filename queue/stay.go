@@ -1,6 +1,9 @@
 package queue
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // stay is a time in a room, as positions of the log: the events after since up to
 // until are for whoever stays.
@@ -39,19 +42,44 @@ type seat struct {
 // over reports whether nothing more comes for the seat to a reader at a position.
 func (s *seat) over(at Offset) bool { return s.until <= at && !time.Now().Before(s.gone) }
 
+// seats are in the order of their rooms' names, so that those in one room are quickly found: a
+// client may be in many rooms, and events may except many.
+type seats []seat
+
+func (s seats) sort() {
+	slices.SortFunc(s, func(a, b seat) int { return a.room.compare(b.room) })
+}
+
+// in are the seats in a room.
+func (s seats) in(r Room) seats {
+	from := s.firstIn(r)
+	to := from
+	for to < len(s) && s[to].room == r {
+		to++
+	}
+	return s[from:to]
+}
+
+// firstIn is the index of the first seat in a room, or where it would be.
+func (s seats) firstIn(r Room) int {
+	i, _ := slices.BinarySearchFunc(s, r, func(seat seat, r Room) int { return seat.room.compare(r) })
+	return i
+}
+
 // seatsOf are the seats of a subscription whose client stays in rooms.
-func (s *Subscription) seatsOf(stays []stay) []seat {
-	var seats []seat
+func (s *Subscription) seatsOf(stays []stay) seats {
+	var all seats
 	for _, r := range s.in.Rooms {
-		seats = append(seats, seat{stay: forever(r), tail: s.q.tail.room(s.key(r))})
+		all = append(all, seat{stay: forever(r), tail: s.q.tail.room(s.key(r))})
 	}
 	if s.in.Client != (Client{}) {
 		stays = append([]stay{forever(Everyone), forever(s.in.Client.OwnRoom())}, stays...)
 	}
 	for _, st := range stays {
-		seats = append(seats, s.take(st))
+		all = append(all, s.take(st))
 	}
-	return seats
+	all.sort()
+	return all
 }
 
 // take makes a seat of a stay of the client.
@@ -99,7 +127,7 @@ func (t *tail) unseat(s *Subscription) {
 func (t *tail) tidy(s *Subscription, at Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var kept []seat
+	var kept seats
 	for _, seat := range s.seats {
 		if !seat.over(at) {
 			kept = append(kept, seat)

@@ -51,7 +51,7 @@ type Subscription struct {
 	ahead   *ahead  // nil: none
 
 	// The tail's, under its lock.
-	seats   []seat
+	seats   seats
 	known   Offset   // the stays are those up to here
 	missed  bool     // entries, maybe, since Postgres was asked for the stays
 	entries []*Event // about the client, while known is unread

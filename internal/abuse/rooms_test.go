@@ -225,3 +225,30 @@ func (r *rig) awaitCount(c *pgx.Conn, query string, want int) {
 		}
 	}
 }
+
+// Volatile events that except many rooms, for streams of clients in many rooms: who reads or
+// is told of events waits for nobody who compares them.
+func TestVolatileExceptionsHarmNobody(t *testing.T) {
+	s := newScene(t, func(r *rig) *victim { return r.opener("victim") })
+	s.rig.namespace("attacker", `{"client_rate":100000}`)
+	s.sql(`INSERT INTO culvert.rooms (namespace_id, name)
+	       SELECT n.id, 'mine-' || i FROM culvert.namespaces n, generate_series(1, 1000) i WHERE n.name = 'attacker'`)
+	s.sql(`WITH made AS (
+	          INSERT INTO culvert.clients (namespace_id, name, cursor)
+	          SELECT n.id, 'mallory', 0 FROM culvert.namespaces n WHERE n.name = 'attacker'
+	          RETURNING id)
+	       INSERT INTO culvert.memberships (client_id, room_id, since)
+	       SELECT m.id, r.id, 0 FROM made m, culvert.rooms r
+	        WHERE r.namespace_id = (SELECT id FROM culvert.namespaces WHERE name = 'attacker') AND r.name LIKE 'mine-%'`)
+	for range 30 {
+		s.deafReader("attacker", s.token)
+	}
+	others := strings.ReplaceAll(list(100), "room-", "other-")
+	one := fmt.Sprintf(`{"room":"mine-1","except":[%s],"event":"e","data":1,"volatile":true}`, others)
+	body := []byte(`{"events":[` + strings.TrimSuffix(strings.Repeat(one+",", 200), ",") + `]}`)
+	var statuses map[int]int
+	s.under(t, func() { statuses = s.crowd(pick(10, 100), s.token, "/v1/attacker/emit", body) })
+	if statuses[http.StatusAccepted] == 0 {
+		t.Errorf("volatile events were answered: %v", statuses)
+	}
+}
