@@ -281,3 +281,21 @@ func TestDedupWindowOfWhatIsCarried(t *testing.T) {
 		}
 	}
 }
+
+// A revocation never moves back, whichever clock it is made by: what it refused stays refused.
+func TestRevokingAgainSparesNoToken(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	bob := client("bob")
+	if err := q.Revoke(t.Context(), namespace("default"), bob); err != nil {
+		t.Fatal(err)
+	}
+	ahead := time.Now().Add(time.Hour)
+	sql(t, dsn, `UPDATE culvert.revoked_clients SET at = clock_timestamp() + interval '2 hours'`)
+	if err := q.Revoke(t.Context(), namespace("default"), bob); err != nil {
+		t.Fatal(err)
+	}
+	if at := q.RevokedAt(namespace("default"), bob); at.Before(ahead) {
+		t.Errorf("the revocation moved back to %v", at)
+	}
+}
