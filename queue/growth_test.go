@@ -68,7 +68,7 @@ func TestReadsDoNotGrowWithTheStore(t *testing.T) {
 			"rooms":    pages(t, conn, queue.RoomsSQL, 1, "crowd-00000100", 100, generation),
 			"everyone": pages(t, conn, queue.EveryoneSQL, 1, "*", "crowd-00000100", 100, generation),
 			"own room": pages(t, conn, queue.OwnSQL, 1, "@crowd-00000100", "", 100, generation),
-			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn)),
+			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn), []string{"none"}),
 			"dispatch": pages(t, conn, `SELECT culvert.dispatch(h.id, 2000) FROM culvert.handlers h`),
 		}
 	}
@@ -130,7 +130,7 @@ func TestLagIsCapped(t *testing.T) {
 	subscribe(t, q, queue.Interest{Client: away}).Close()
 	lag := func() (int, bool) {
 		t.Helper()
-		s, err := q.ClientState(t.Context(), ns, away)
+		s, err := q.ClientState(t.Context(), ns, away, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestLagIsCapped(t *testing.T) {
 		t.Errorf("lag %d, capped %v", n, capped)
 	}
 	ask := func() int {
-		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn))
+		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn), []string{"none"})
 	}
 	before := ask()
 	fill(queue.MaxLag+1, 8*queue.MaxLag)

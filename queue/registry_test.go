@@ -186,7 +186,7 @@ func TestNamespacesAreIsolated(t *testing.T) {
 	if c := must[queue.Cursor](t)(tailed.Ack(t.Context(), spaces[0], client("bob"), last)); c != last {
 		t.Error(c)
 	}
-	if s := must[queue.ClientState](t)(tailed.ClientState(t.Context(), spaces[1], client("bob"))); s.Cursor == last {
+	if s := must[queue.ClientState](t)(tailed.ClientState(t.Context(), spaces[1], client("bob"), nil)); s.Cursor == last {
 		t.Error("the acknowledgement moved the other namespace's client")
 	}
 }
