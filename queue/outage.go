@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 )
@@ -21,6 +22,7 @@ func (o *outage) note(err error) {
 	case err == nil && o.on:
 		o.on = false
 		o.log.Info(o.what + " are stored again")
+	case errors.Is(err, context.Canceled): // the queue is being closed
 	case errors.Is(err, ErrUnavailable) && !o.on:
 		o.on = true
 		o.log.Error(o.what+" are refused until Postgres can store them", "error", err)
