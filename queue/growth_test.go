@@ -166,3 +166,27 @@ func TestLagIsCapped(t *testing.T) {
 		t.Errorf("%d pages at 9 times the cap, %d at the cap", after, before)
 	}
 }
+
+// What moving an event from SQL costs does not grow with the namespaces there are, in which
+// anybody's events wait meanwhile.
+func TestMovingDoesNotGrowWithNamespaces(t *testing.T) {
+	dsn := pgtest.Database(t)
+	conn := connect(t, dsn)
+	cost := func(prefix string) int {
+		t.Helper()
+		execute(t, conn, fmt.Sprintf(`SELECT culvert.emit(namespace => '%s-' || i, event => 'e') FROM generate_series(1, 20) i`, prefix))
+		n := pages(t, conn, `SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('0', (SELECT last_value FROM culvert.offsets), '1 hour', l.carrying, 1000, 8000000) c`)
+		execute(t, conn, `SELECT setval('culvert.offsets', last_value + 20) FROM culvert.offsets`)
+		return n
+	}
+	cost("warm")
+	before := cost("few")
+	execute(t, conn, `INSERT INTO culvert.namespaces (name) SELECT 'crowd-' || i FROM generate_series(1, 10000) i`)
+	if after := cost("many"); after > 2*before {
+		t.Errorf("20 events take %d pages among few namespaces, %d among many", before, after)
+	}
+	var left int
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.staged`).Scan(&left); err != nil || left > 0 {
+		t.Errorf("%d events were not moved, %v", left, err)
+	}
+}
