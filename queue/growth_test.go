@@ -167,23 +167,48 @@ func TestLagIsCapped(t *testing.T) {
 	}
 }
 
-// What moving an event from SQL costs does not grow with the namespaces there are, in which
-// anybody's events wait meanwhile.
-func TestMovingDoesNotGrowWithNamespaces(t *testing.T) {
+// What moving an event from SQL costs does not grow with the namespaces there are, nor with the
+// rooms of its own: everybody's events wait meanwhile.
+func TestMovingDoesNotGrow(t *testing.T) {
 	dsn := pgtest.Database(t)
 	conn := connect(t, dsn)
-	cost := func(prefix string) int {
+	cost := func(where string) int {
 		t.Helper()
-		execute(t, conn, fmt.Sprintf(`SELECT culvert.emit(namespace => '%s-' || i, event => 'e') FROM generate_series(1, 20) i`, prefix))
+		execute(t, conn, fmt.Sprintf(`SELECT culvert.emit(namespace => %s, room => 'r' || i, event => 'e') FROM generate_series(1, 20) i`, where))
 		n := pages(t, conn, `SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('0', (SELECT last_value FROM culvert.offsets), '1 hour', l.carrying, 1000, 8000000) c`)
 		execute(t, conn, `SELECT setval('culvert.offsets', last_value + 20) FROM culvert.offsets`)
 		return n
 	}
-	cost("warm")
-	before := cost("few")
+	cost(`'warm-' || i`)
+	before := cost(`'few-' || i`)
 	execute(t, conn, `INSERT INTO culvert.namespaces (name) SELECT 'crowd-' || i FROM generate_series(1, 10000) i`)
-	if after := cost("many"); after > 2*before {
+	if after := cost(`'many-' || i`); after > 2*before {
 		t.Errorf("20 events take %d pages among few namespaces, %d among many", before, after)
+	}
+
+	cost(`'default'`)
+	before = cost(`'default'`)
+	execute(t, conn, `SET plan_cache_mode = force_generic_plan`)
+	looks := func() (n int) {
+		for _, look := range []string{
+			fmt.Sprintf(`SELECT culvert.claim_rooms(%d, 1, NULL, '{r1,r2}', 0)`, generationOf(t, conn)),
+			`SELECT culvert.inside(1, '{r1,r2}')`,
+		} {
+			n += pages(t, conn, look)
+		}
+		return n
+	}
+	looks()
+	looked := looks()
+	// Most namespaces have one room; Postgres takes that for the rule.
+	execute(t, conn, `INSERT INTO culvert.rooms (namespace_id, name) SELECT n.id, 'only' FROM culvert.namespaces n`)
+	execute(t, conn, `ANALYZE culvert.rooms`)
+	execute(t, conn, `INSERT INTO culvert.rooms (namespace_id, name) SELECT 1, 'crowd-' || i FROM generate_series(1, 10000) i`)
+	if after := cost(`'default'`); after > 2*before {
+		t.Errorf("20 events take %d pages in a namespace of few rooms, %d in one of many", before, after)
+	}
+	if after := looks(); after > 2*looked {
+		t.Errorf("a look at two rooms takes %d pages in a namespace of few, %d in one of many", looked, after)
 	}
 	var left int
 	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.staged`).Scan(&left); err != nil || left > 0 {
