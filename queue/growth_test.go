@@ -193,6 +193,7 @@ func TestMovingDoesNotGrow(t *testing.T) {
 		for _, look := range []string{
 			fmt.Sprintf(`SELECT culvert.claim_rooms(%d, 1, NULL, '{r1,r2}', 0)`, generationOf(t, conn)),
 			`SELECT culvert.inside(1, '{r1,r2}')`,
+			fmt.Sprintf(`SELECT culvert.page(%d, 1, '{r1,r2}', '{0,0}', '{9e15,9e15}'::numeric[]::bigint[], 0, 9e15::bigint, 10, 1000, false)`, generationOf(t, conn)),
 		} {
 			n += pages(t, conn, look)
 		}
