@@ -32,12 +32,17 @@ func (s *site) idle() {
 	})
 }
 
-// begin sends all of a request but the last bytes of its body.
+// begin sends all of a POST but the last bytes of its body.
 func (s *site) begin(path, token, body string, without int) net.Conn {
 	s.t.Helper()
+	return s.beginAs("POST", path, token, body, without)
+}
+
+func (s *site) beginAs(method, path, token, body string, without int) net.Conn {
+	s.t.Helper()
 	c := s.dial()
-	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		path, token, len(body), body[:len(body)-without]); err != nil {
+	if _, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, token, len(body), body[:len(body)-without]); err != nil {
 		s.t.Fatal(err)
 	}
 	return c

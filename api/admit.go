@@ -53,12 +53,12 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 			return err
 		}
 		if !h.good(c.ns, &c.who) {
-			return badToken("the token was revoked")
+			return h.refuseRevoked(c.ns, &c.who)
 		}
 		if badQuery != nil {
 			return refuse(badParameter, "", badQueryText)
 		}
-		if err := c.query.check(c.r.Method, ec.Path()); err != nil {
+		if err := c.checkAddress(ec.Path()); err != nil {
 			return err
 		}
 		if err := c.actAs(); err != nil {
@@ -92,7 +92,7 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 		case badQuery != nil:
 			return refuse(badParameter, "", badQueryText)
 		}
-		if err := c.query.check(c.r.Method, ec.Path()); err != nil {
+		if err := c.checkAddress(ec.Path()); err != nil {
 			return err
 		}
 		if err := h.enterUnderWay(c); err != nil {
@@ -123,6 +123,14 @@ func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	}
 	c.who, err = h.keys.identify(r, c.query.values)
 	return c, badQuery, err
+}
+
+// checkAddress refuses parameters the route does not take, and what stands twice.
+func (c *call) checkAddress(path string) error {
+	if err := c.query.check(c.r.Method, path); err != nil {
+		return err
+	}
+	return checkHeaders(c.r.Header)
 }
 
 const badQueryText = "the query string is not percent-encoded as it should be"

@@ -29,6 +29,9 @@ func newAuthority(o Options, stored keyring) (authority, error) {
 // when it is wrong.
 func (a *authority) identify(r *http.Request, query url.Values) (caller, error) {
 	token := query.Get("access_token")
+	if len(r.Header["Authorization"]) > 1 {
+		return caller{}, refuse(unauthorized, "", "the Authorization header stands more than once")
+	}
 	if header := r.Header.Get("Authorization"); header != "" {
 		var ok bool
 		if token, ok = bearer(header); !ok {

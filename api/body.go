@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -64,6 +65,11 @@ func (c *call) withoutBody(route string) error {
 		return err
 	case err != nil:
 		return errEndedEarly
+	}
+	if err := c.stillGood(); err != nil {
+		return err
+	}
+	switch {
 	case len(body) == 0:
 		return nil
 	case c.r.Method == http.MethodGet:
@@ -98,7 +104,23 @@ func (c *call) readRaw(buf *[]byte) error {
 	if c.r.ContentLength > maxBody {
 		return errBodyTooLarge
 	}
-	return readBody(c.r.Body, c.r.ContentLength, buf, c.visit.account.cover)
+	if err := readBody(c.r.Body, c.r.ContentLength, buf, c.visit.account.cover); err != nil {
+		return err
+	}
+	return c.stillGood()
+}
+
+// stillGood refuses a request whose credentials have expired or were revoked while its
+// body came, which may take bodyTimeout: it must not do what its sender may not any more.
+func (c *call) stillGood() error {
+	h := c.visit.h
+	switch {
+	case !c.who.expires.IsZero() && !time.Now().Before(c.who.expires):
+		return badToken(hasExpired)
+	case !h.good(c.ns, &c.who):
+		return h.refuseRevoked(c.ns, &c.who)
+	}
+	return nil
 }
 
 func checkJSON(raw []byte) error {

@@ -11,7 +11,7 @@ import (
 // clients is the part of the queue that keeps clients.
 type clients interface {
 	Ack(ctx context.Context, ns queue.Namespace, c queue.Client, cursor queue.Cursor) (queue.Cursor, error)
-	ClientState(ctx context.Context, ns queue.Namespace, c queue.Client) (queue.ClientState, error)
+	ClientState(ctx context.Context, ns queue.Namespace, c queue.Client, may func(queue.Room) bool) (queue.ClientState, error)
 	Forget(ctx context.Context, ns queue.Namespace, c queue.Client) error
 }
 
@@ -97,7 +97,7 @@ func (h *Handler) client(c *call) error {
 	if err != nil {
 		return err
 	}
-	state, err := h.queue.ClientState(c.context(), c.ns, client)
+	state, err := h.queue.ClientState(c.context(), c.ns, client, c.who.mayKeep())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -175,4 +176,34 @@ func TestARenewalByAKeyThatIsNotTrusted(t *testing.T) {
 	if f := stream.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "expired" {
 		t.Errorf("reconnect %s", f.data)
 	}
+}
+
+// A client's lag is of what it would get: it tells a token nothing of a room that it does not
+// allow, nor of events that leave the client out.
+func TestLagIsOfWhatAClientGets(t *testing.T) {
+	s, with, without := staffed(t)
+	s.settle(s.get("/v1/default/events?wait=0&ack=auto", with).is(200))
+	lags := func(want string) {
+		t.Helper()
+		got := ""
+		for _, as := range []option{without, with, bearerOf(testKey)} {
+			got += " " + fmt.Sprint(s.get("/v1/default/clients/alice", as).is(200).json()["lag"])
+		}
+		if got != " "+want {
+			t.Errorf("without and with the right, and the backend:%s, want %s", got, want)
+		}
+	}
+	s.post("/v1/default/emit", `{"room":"staff","event":"e","except":["@alice"]}`).is(201) // the first event that names @alice
+	s.post("/v1/default/emit", `{"event":"e","except":["*"]}`).is(201)
+	lags("0 0 0")
+	s.emit("staff", "1")
+	lags("0 1 1")
+	s.emit("*", "2")
+	s.emit("@alice", "3")
+	lags("2 3 3")
+	s.call("DELETE", seatPath("staff", "me"), "", without).is(200)
+	lags("2 3 3") // what came before she left is still for her
+	s.call("PUT", seatPath("staff", "alice"), "").is(200)
+	s.emit("staff", "4")
+	lags("3 4 4")
 }

@@ -92,7 +92,7 @@ func (m *memory) Ack(_ context.Context, _ queue.Namespace, _ queue.Client, c que
 	return c, m.ackErr
 }
 
-func (m *memory) ClientState(context.Context, queue.Namespace, queue.Client) (queue.ClientState, error) {
+func (m *memory) ClientState(context.Context, queue.Namespace, queue.Client, func(queue.Room) bool) (queue.ClientState, error) {
 	return m.state, m.stateErr
 }
 

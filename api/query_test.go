@@ -145,3 +145,24 @@ func TestContractListsParameters(t *testing.T) {
 		}
 	}
 }
+
+// Of two headers where there is one, what stands before the server may have looked at the
+// other: neither counts.
+func TestRepeatedHeadersAreRefused(t *testing.T) {
+	s := siteOf(t, &memory{})
+	twice := func(name string, values ...string) option {
+		return func(r *http.Request) { r.Header[http.CanonicalHeaderKey(name)] = values }
+	}
+	const event = `{"room":"r","event":"e"}`
+	for _, values := range [][]string{{"Bearer " + testKey, "Bearer bad"}, {"Bearer bad", "Bearer " + testKey}, {"Bearer " + testKey, "Bearer " + testKey}, {"", "Bearer " + testKey}} {
+		for _, path := range []string{"/v1", "/v1/default/rooms"} {
+			s.get(path, twice("Authorization", values...)).problem(401, "unauthorized", "")
+		}
+	}
+	s.post("/v1/default/emit", event, twice("Content-Type", "application/json", "application/x-ndjson")).problem(400, "bad-parameter", "Content-Type")
+	s.post("/v1/default/emit", event, twice("Content-Encoding", "", "gzip")).problem(400, "bad-parameter", "Content-Encoding")
+	s.get("/v1/default/events?wait=0&client=x", twice("Last-Event-ID", "", "log:1")).problem(400, "bad-parameter", "Last-Event-Id")
+	s.get("/v1", twice("Last-Event-ID", "", "log:1")).problem(400, "bad-parameter", "Last-Event-Id")
+	s.post("/v1/default/emit", event, twice("Idempotency-Key", "a", "b")).problem(422, "invalid", "key")
+	s.post("/v1/default/emit", event).is(201)
+}

@@ -25,6 +25,7 @@ func TestDemo(t *testing.T) {
 	t.Run("token", func(t *testing.T) { testDemoToken(t, s) })
 	t.Run("requests", func(t *testing.T) { testDemoRequests(t, s) })
 	t.Run("page", func(t *testing.T) { testDemoPage(t, s) })
+	t.Run("paths", func(t *testing.T) { testDemoPaths(t, s) })
 	t.Run("chat", func(t *testing.T) { testDemoChat(t, s) })
 }
 
@@ -146,6 +147,20 @@ func testDemoRequests(t *testing.T, s *program) {
 		if status != c.want || status != 200 && header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %q: %d %v %s, want %d", c.body, c.header, status, header, body, c.want)
 		}
+	}
+}
+
+// testDemoPaths: a path is never taken for the one it would lead to.
+func testDemoPaths(t *testing.T, s *program) {
+	for _, path := range []string{"/demo/../v1/default/emit", "/demo/%2e%2e/v1/default/emit", "/demo//chat.js", "/demo/./chat.js", "/demo//", "/demo/x/../chat.js"} {
+		for _, method := range []string{"GET", "POST"} {
+			if status, header, _ := ask(t, method, s.url+path, ""); status != 404 || header.Get("Location") != "" {
+				t.Errorf("%s %s: %d to %q", method, path, status, header.Get("Location"))
+			}
+		}
+	}
+	if status, header, _ := ask(t, "GET", s.url+"/demo", ""); status != 307 || header.Get("Location") != "/demo/" {
+		t.Errorf("/demo: %d to %q", status, header.Get("Location"))
 	}
 }
 

@@ -72,7 +72,7 @@ func (p *process) keyCreate(c *cobra.Command, f keyFlags) error {
 	switch {
 	case c.Flags().Changed("namespaces") && len(k.Namespaces) == 0:
 		return usagef(c, "--namespaces names none; leave it out for a key to all of them")
-	case f.ttl < 0:
+	case f.ttl < 0, f.ttl == 0 && c.Flags().Changed("ttl"): // a computed 0 must not last for ever
 		return usagef(c, "--ttl must be longer than 0")
 	case f.ttl > 0:
 		k.ExpiresAt = time.Now().Add(f.ttl)

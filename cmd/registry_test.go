@@ -92,6 +92,8 @@ func testRegistryFaults(t *testing.T, env []string) {
 		{exitFailure, `there is no key "none"`, []string{"key", "rotate", "none"}},
 		{exitUsage, "--namespaces", []string{"key", "create", "--namespaces=Not valid"}},
 		{exitUsage, "--namespaces", []string{"key", "create", "--namespaces="}},
+		{exitUsage, "--ttl", []string{"key", "create", "--ttl=0s"}},
+		{exitUsage, "--ttl", []string{"key", "create", "--ttl=-1s"}},
 		{exitUsage, "--grace", []string{"key", "rotate", "x", "--grace=-1s"}},
 	} {
 		if code, stdout, stderr := run(t, "", env, c.args...); code != c.code || !strings.Contains(stderr, c.want) || stdout != "" {

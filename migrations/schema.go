@@ -10,25 +10,34 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// rightsSQL asks what this role may do about the schema. The functions' answer is NULL
-// while there is none.
+// rightsSQL asks what this role may do about the schema, and who else may do anything: its
+// owner, unless that is this role, one it is a member of, or who could do so anyway. The
+// functions' answer is NULL while there is none.
 const rightsSQL = `
 SELECT current_user, current_database(), to_regnamespace('culvert') IS NOT NULL,
        has_database_privilege(current_database(), 'CREATE'),
        coalesce(has_schema_privilege(to_regnamespace('culvert'), 'USAGE'), false),
-       coalesce(has_schema_privilege(to_regnamespace('culvert'), 'CREATE'), false)`
+       coalesce(has_schema_privilege(to_regnamespace('culvert'), 'CREATE'), false),
+       coalesce((SELECT o.rolname
+                   FROM pg_namespace n
+                   JOIN pg_roles o ON o.oid = n.nspowner AND NOT o.rolsuper
+                   JOIN pg_database d ON d.datname = current_database() AND d.datdba <> o.oid
+                  WHERE n.nspname = 'culvert' AND NOT pg_has_role(o.oid, 'MEMBER')), '')`
 
 // createSchema comes before goose, whose version table lives in the schema. One that
 // an administrator made is used as it is: that takes no right on the database.
 func createSchema(ctx context.Context, db *sql.DB) error {
-	var role, database string
+	var role, database, stranger string
 	var there, mayCreate, mayUse, mayFill bool
-	err := db.QueryRowContext(ctx, rightsSQL).Scan(&role, &database, &there, &mayCreate, &mayUse, &mayFill)
+	err := db.QueryRowContext(ctx, rightsSQL).Scan(&role, &database, &there, &mayCreate, &mayUse, &mayFill, &stranger)
 	if err != nil {
 		return fmt.Errorf("look for schema culvert: %w", err)
 	}
 	name, in := pgx.Identifier{role}.Sanitize(), pgx.Identifier{database}.Sanitize()
 	switch {
+	case stranger != "":
+		owner := pgx.Identifier{stranger}.Sanitize()
+		return fmt.Errorf("the schema culvert of database %s belongs to role %s, who could replace what is in it: have an administrator run  ALTER SCHEMA culvert OWNER TO %s, after a look at what it holds, or  GRANT %s TO %s", in, owner, name, owner, name)
 	case there && (!mayUse || !mayFill):
 		return fmt.Errorf("role %s may not use and fill the schema culvert of database %s: have its owner run  GRANT USAGE, CREATE ON SCHEMA culvert TO %s", name, in, name)
 	case there:

@@ -44,13 +44,18 @@ func TestSchemaMadeByAnAdministrator(t *testing.T) {
 		{"its own", []string{`CREATE SCHEMA culvert AUTHORIZATION modest`}, ""},
 		{"granted", []string{`CREATE SCHEMA culvert`, `GRANT USAGE, CREATE ON SCHEMA culvert TO modest`}, ""},
 		{"not granted", []string{`CREATE SCHEMA culvert`, `GRANT USAGE ON SCHEMA culvert TO modest`}, `GRANT USAGE, CREATE ON SCHEMA culvert TO "modest"`},
+		{"a stranger's", []string{`CREATE SCHEMA culvert AUTHORIZATION squatter`, `GRANT USAGE, CREATE ON SCHEMA culvert TO modest`}, `belongs to role "squatter"`},
+		{"of a role it acts for", []string{`CREATE SCHEMA culvert AUTHORIZATION squatter`, `GRANT squatter TO modest`}, ""},
+		{"of the database's owner", []string{`ALTER DATABASE DB OWNER TO squatter`, `CREATE SCHEMA culvert AUTHORIZATION squatter`, `GRANT USAGE, CREATE ON SCHEMA culvert TO modest`}, ""},
 		{"none", nil, `CREATE SCHEMA culvert AUTHORIZATION "modest"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dsn := pgtest.Database(t)
 			do, as := administrator(t, dsn)
-			do(`CREATE ROLE modest LOGIN`)
-			t.Cleanup(func() { do(`DROP OWNED BY modest CASCADE`, `DROP ROLE modest`) })
+			do(`CREATE ROLE modest LOGIN`, `CREATE ROLE squatter`)
+			t.Cleanup(func() {
+				do(`ALTER DATABASE DB OWNER TO CURRENT_USER`, `DROP OWNED BY modest, squatter CASCADE`, `DROP ROLE modest, squatter`)
+			})
 			do(`REVOKE CREATE, TEMPORARY ON DATABASE DB FROM PUBLIC`)
 			do(test.made...)
 			err := migrations.Up(t.Context(), as("modest"))

@@ -33,7 +33,7 @@ func TestAnAckWhoseCommitFailsIsNotAnswered(t *testing.T) {
 			if c, err := q.Ack(t.Context(), ns, client("bob"), q.Head()); err == nil {
 				t.Errorf("answered with %v", c)
 			}
-			if _, err := q.ClientState(t.Context(), ns, client("bob")); !errors.Is(err, queue.ErrNotFound) {
+			if _, err := q.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, queue.ErrNotFound) {
 				t.Errorf("state: %v", err)
 			}
 		})
@@ -68,7 +68,7 @@ func TestAnAckOfAClientThatIsBeingForgotten(t *testing.T) {
 	if err := receive(t, answered); err != nil {
 		t.Fatal(err)
 	}
-	if s := must[queue.ClientState](t)(q.ClientState(t.Context(), ns, client("bob"))); s.Cursor != q.Head() {
+	if s := must[queue.ClientState](t)(q.ClientState(t.Context(), ns, client("bob"), nil)); s.Cursor != q.Head() {
 		t.Errorf("cursor %v, want %v", s.Cursor, q.Head())
 	}
 }

@@ -41,7 +41,7 @@ const ackPause = 5 * time.Millisecond
 func newAcks(q *Queue) *acks {
 	return &acks{
 		q: q, wake: make(chan struct{}, 1), idle: make(chan struct{}),
-		waiting: map[clientKey]*pendingAck{}, away: outage{log: q.o.Logger, what: "acknowledgements"},
+		waiting: map[clientKey]*pendingAck{}, away: outage{log: q.o.Logger, db: &q.db, what: "acknowledgements"},
 	}
 }
 
@@ -111,7 +111,7 @@ func (a *acks) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	err := a.write(ctx, waiting)
-	a.away.note(err)
+	a.away.note(ctx, err)
 	for _, p := range waiting {
 		p.err = cmp.Or(p.err, err)
 		close(p.done)

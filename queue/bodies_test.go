@@ -87,7 +87,7 @@ func TestEveryRoomHasTheData(t *testing.T) {
 		t.Errorf("who is excepted gets %d events, not 1", len(b.Events))
 	}
 	for name, want := range map[string]int{"excepted": 1, "away": 2} {
-		if state := must[queue.ClientState](t)(late.ClientState(t.Context(), ns, client(name))); state.Lag != want {
+		if state := must[queue.ClientState](t)(late.ClientState(t.Context(), ns, client(name), nil)); state.Lag != want {
 			t.Errorf("%s lags by %d, not by %d", name, state.Lag, want)
 		}
 	}

@@ -45,7 +45,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 				_, awaited := q.Await(ctx, ns, r[0].Cursor.Offset)
 				_, read := q.History(ctx, ns, room("lobby"), who, queue.Cursor{}, 100)
 				_, acked := q.Ack(ctx, ns, who, r[0].Cursor)
-				_, seen := q.ClientState(ctx, ns, who)
+				_, seen := q.ClientState(ctx, ns, who, nil)
 				_, set := q.SetNamespace(ctx, ns, func(*queue.NamespaceSettings) error { return nil })
 				return errors.Join(replied, awaited, read, acked, seen, set, q.Fling(ctx, []queue.Emit{emit("lobby", "2")}))
 			})
@@ -101,7 +101,7 @@ func TestNoConnectionLeft(t *testing.T) {
 		g := errgroup.Group{}
 		for range 3 {
 			g.Go(func() error {
-				_, err := q.ClientState(t.Context(), ns, client("nobody"))
+				_, err := q.ClientState(t.Context(), ns, client("nobody"), nil)
 				if errors.Is(err, queue.ErrNotFound) {
 					return nil
 				}

@@ -131,7 +131,7 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 		if _, err := q.Namespace(t.Context(), tenant); i == 0 && !errors.Is(err, queue.ErrNotFound) {
 			t.Errorf("it is still there: %v", err)
 		}
-		if _, err := q.ClientState(t.Context(), tenant, client("bob")); !errors.Is(err, queue.ErrNotFound) {
+		if _, err := q.ClientState(t.Context(), tenant, client("bob"), nil); !errors.Is(err, queue.ErrNotFound) {
 			t.Errorf("its client is still there: %v", err)
 		}
 		// From before the deletion on, in memory and in Postgres: nothing but what is new.
@@ -196,7 +196,7 @@ func TestJoinWithAStaleDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	join("after")
-	state := must[queue.ClientState](t)(open(t, dsn).ClientState(t.Context(), tenant, bob))
+	state := must[queue.ClientState](t)(open(t, dsn).ClientState(t.Context(), tenant, bob, nil))
 	if len(state.Rooms) != 3 || state.Rooms[2] != room("after") {
 		t.Errorf("rooms %v", state.Rooms)
 	}
@@ -215,7 +215,7 @@ func TestAckWithAStaleDirectory(t *testing.T) {
 	}
 	head := appendOne(t, a, emit("r", "1")).Cursor
 	must[queue.Cursor](t)(stale.Ack(t.Context(), tenant, bob, head))
-	state, err := open(t, dsn).ClientState(t.Context(), tenant, bob)
+	state, err := open(t, dsn).ClientState(t.Context(), tenant, bob, nil)
 	if err != nil || state.Cursor != head {
 		t.Errorf("stored is %v, %v; answered was %v", state.Cursor, err, head)
 	}

@@ -72,7 +72,7 @@ func TestWithoutNamedStatements(t *testing.T) {
 	if _, err := b.Ack(t.Context(), ns, client("bob"), batch.Cursor); err != nil {
 		t.Error(err)
 	}
-	if _, err := b.ClientState(t.Context(), ns, client("bob")); err != nil {
+	if _, err := b.ClientState(t.Context(), ns, client("bob"), nil); err != nil {
 		t.Error(err)
 	}
 }

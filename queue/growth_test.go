@@ -68,7 +68,7 @@ func TestReadsDoNotGrowWithTheStore(t *testing.T) {
 			"rooms":    pages(t, conn, queue.RoomsSQL, 1, "crowd-00000100", 100, generation),
 			"everyone": pages(t, conn, queue.EveryoneSQL, 1, "*", "crowd-00000100", 100, generation),
 			"own room": pages(t, conn, queue.OwnSQL, 1, "@crowd-00000100", "", 100, generation),
-			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn)),
+			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn), []string{"none"}),
 			"dispatch": pages(t, conn, `SELECT culvert.dispatch(h.id, 2000) FROM culvert.handlers h`),
 		}
 	}
@@ -130,7 +130,7 @@ func TestLagIsCapped(t *testing.T) {
 	subscribe(t, q, queue.Interest{Client: away}).Close()
 	lag := func() (int, bool) {
 		t.Helper()
-		s, err := q.ClientState(t.Context(), ns, away)
+		s, err := q.ClientState(t.Context(), ns, away, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,11 +158,61 @@ func TestLagIsCapped(t *testing.T) {
 		t.Errorf("lag %d, capped %v", n, capped)
 	}
 	ask := func() int {
-		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn))
+		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn), []string{"none"})
 	}
 	before := ask()
 	fill(queue.MaxLag+1, 8*queue.MaxLag)
 	if after := ask(); after > 2*before+50 {
 		t.Errorf("%d pages at 9 times the cap, %d at the cap", after, before)
+	}
+}
+
+// What moving an event from SQL costs does not grow with the namespaces there are, nor with the
+// rooms of its own: everybody's events wait meanwhile.
+func TestMovingDoesNotGrow(t *testing.T) {
+	dsn := pgtest.Database(t)
+	conn := connect(t, dsn)
+	cost := func(where string) int {
+		t.Helper()
+		execute(t, conn, fmt.Sprintf(`SELECT culvert.emit(namespace => %s, room => 'r' || i, event => 'e') FROM generate_series(1, 20) i`, where))
+		n := pages(t, conn, `SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('0', (SELECT last_value FROM culvert.offsets), '1 hour', l.carrying, 1000, 8000000) c`)
+		execute(t, conn, `SELECT setval('culvert.offsets', last_value + 20) FROM culvert.offsets`)
+		return n
+	}
+	cost(`'warm-' || i`)
+	before := cost(`'few-' || i`)
+	execute(t, conn, `INSERT INTO culvert.namespaces (name) SELECT 'crowd-' || i FROM generate_series(1, 10000) i`)
+	if after := cost(`'many-' || i`); after > 2*before {
+		t.Errorf("20 events take %d pages among few namespaces, %d among many", before, after)
+	}
+
+	cost(`'default'`)
+	before = cost(`'default'`)
+	execute(t, conn, `SET plan_cache_mode = force_generic_plan`)
+	looks := func() (n int) {
+		for _, look := range []string{
+			fmt.Sprintf(`SELECT culvert.claim_rooms(%d, 1, NULL, '{r1,r2}', 0)`, generationOf(t, conn)),
+			`SELECT culvert.inside(1, '{r1,r2}')`,
+			fmt.Sprintf(`SELECT culvert.page(%d, 1, '{r1,r2}', '{0,0}', '{9e15,9e15}'::numeric[]::bigint[], 0, 9e15::bigint, 10, 1000, false)`, generationOf(t, conn)),
+		} {
+			n += pages(t, conn, look)
+		}
+		return n
+	}
+	looks()
+	looked := looks()
+	// Most namespaces have one room; Postgres takes that for the rule.
+	execute(t, conn, `INSERT INTO culvert.rooms (namespace_id, name) SELECT n.id, 'only' FROM culvert.namespaces n`)
+	execute(t, conn, `ANALYZE culvert.rooms`)
+	execute(t, conn, `INSERT INTO culvert.rooms (namespace_id, name) SELECT 1, 'crowd-' || i FROM generate_series(1, 10000) i`)
+	if after := cost(`'default'`); after > 2*before {
+		t.Errorf("20 events take %d pages in a namespace of few rooms, %d in one of many", before, after)
+	}
+	if after := looks(); after > 2*looked {
+		t.Errorf("a look at two rooms takes %d pages in a namespace of few, %d in one of many", looked, after)
+	}
+	var left int
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.staged`).Scan(&left); err != nil || left > 0 {
+		t.Errorf("%d events were not moved, %v", left, err)
 	}
 }

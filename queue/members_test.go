@@ -56,7 +56,7 @@ func TestAMemberSeesWhatCameWhileItWasOne(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
-	state := must[queue.ClientState](t)(a.ClientState(t.Context(), ns, client("bob")))
+	state := must[queue.ClientState](t)(a.ClientState(t.Context(), ns, client("bob"), nil))
 	if state.Lag != 2 || len(state.Rooms) != 3 || state.Rooms[2] != room("lobby") {
 		t.Errorf("state %+v", state)
 	}
@@ -132,7 +132,7 @@ func TestForgettingEndsWhatIsOpenOnEveryInstance(t *testing.T) {
 	if _, err := s.Next(ctx, 10); !errors.Is(err, queue.ErrForgotten) {
 		t.Errorf("the subscription ended with %v", err)
 	}
-	if _, err := a.ClientState(t.Context(), ns, client("bob")); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := a.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("state: %v", err)
 	}
 	if err := b.Forget(t.Context(), ns, client("bob")); !errors.Is(err, queue.ErrNotFound) {

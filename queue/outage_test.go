@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -109,5 +110,23 @@ func TestAppendsThatFailEarlyAreCounted(t *testing.T) {
 	}
 	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A queue that is closed while it starts says nothing of Postgres, which refused nothing.
+func TestClosingIsNoOutage(t *testing.T) {
+	dsn := pgtest.Database(t)
+	var logged lines
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		q, err := queue.Open(t.Context(), queue.Options{DatabaseURL: dsn, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = q.Close(over) // waits for nothing, as after a failed start
+	}
+	if logged.String() != "" {
+		t.Error(logged.String())
 	}
 }

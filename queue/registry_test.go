@@ -186,7 +186,7 @@ func TestNamespacesAreIsolated(t *testing.T) {
 	if c := must[queue.Cursor](t)(tailed.Ack(t.Context(), spaces[0], client("bob"), last)); c != last {
 		t.Error(c)
 	}
-	if s := must[queue.ClientState](t)(tailed.ClientState(t.Context(), spaces[1], client("bob"))); s.Cursor == last {
+	if s := must[queue.ClientState](t)(tailed.ClientState(t.Context(), spaces[1], client("bob"), nil)); s.Cursor == last {
 		t.Error("the acknowledgement moved the other namespace's client")
 	}
 }
@@ -279,5 +279,23 @@ func TestDedupWindowOfWhatIsCarried(t *testing.T) {
 		if n := events(); n != wanted {
 			t.Errorf("%s: %d events, want %d", space, n, wanted)
 		}
+	}
+}
+
+// A revocation never moves back, whichever clock it is made by: what it refused stays refused.
+func TestRevokingAgainSparesNoToken(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	bob := client("bob")
+	if err := q.Revoke(t.Context(), namespace("default"), bob); err != nil {
+		t.Fatal(err)
+	}
+	ahead := time.Now().Add(time.Hour)
+	sql(t, dsn, `UPDATE culvert.revoked_clients SET at = clock_timestamp() + interval '2 hours'`)
+	if err := q.Revoke(t.Context(), namespace("default"), bob); err != nil {
+		t.Fatal(err)
+	}
+	if at := q.RevokedAt(namespace("default"), bob); at.Before(ahead) {
+		t.Errorf("the revocation moved back to %v", at)
 	}
 }

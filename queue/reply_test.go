@@ -22,7 +22,7 @@ func online(t testing.TB, q *queue.Queue, names ...string) {
 	}
 	until(t, "the clients are online", func() bool {
 		return !slices.ContainsFunc(names, func(name string) bool {
-			s, err := q.ClientState(t.Context(), ns, client(name))
+			s, err := q.ClientState(t.Context(), ns, client(name), nil)
 			return err != nil || !s.Online
 		})
 	})

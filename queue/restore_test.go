@@ -198,7 +198,7 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 	for _, e := range []queue.Emit{public, game} { // they get the ids that q remembers
 		offsets.emit(t, other, e)
 	}
-	if _, err := q.ClientState(t.Context(), bank.Namespace, client("teller")); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := q.ClientState(t.Context(), bank.Namespace, client("teller"), nil); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("a client that is lost: %v", err)
 	}
 	if _, err := q.Join(t.Context(), bank.Namespace, room("r"), client("teller"), 0); err != nil {
@@ -374,7 +374,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 	if got := patient(t, s, 1); got[0] != `"from SQL"` {
 		t.Errorf("got %v", got)
 	}
-	if state, err := q.ClientState(t.Context(), ns, client("bob")); !errors.Is(err, queue.ErrNotFound) {
+	if state, err := q.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("a membership that is lost: %v, %v", state, err)
 	}
 	offsets.emit(t, q, emit("r", "2"))

@@ -210,3 +210,18 @@ func until(t testing.TB, what string, ok func() bool) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// Slices are opened whatever plan Postgres chooses: with statistics of a log of many slices
+// it reads all of pg_class, where names are not those of slices.
+func TestSlicesAreOpenedByAnyPlan(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	for _, off := range []string{"enable_nestloop", "enable_hashjoin", "enable_mergejoin", "enable_indexscan"} {
+		appendOne(t, q, emit("r", "1"))
+		sql(t, dsn, `SET enable_nestloop = off`, `SET `+off+` = off`, `SELECT culvert.roll('0 s', 1)`)
+	}
+	var open int
+	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT slice FROM culvert.log`).Scan(&open); err != nil || open == 0 {
+		t.Errorf("the open slice is %d, %v", open, err)
+	}
+}

@@ -86,10 +86,15 @@ func (q *Queue) claim(ctx context.Context, ns Namespace, client Client, rooms []
 	return nil
 }
 
+// Each room is looked up by its name, which is what LIMIT is for: a join may read all rooms of
+// the namespace.
 const allThereSQL = `
 SELECT EXISTS (
-       SELECT FROM unnest($2::text[]) w (name)
-        WHERE NOT EXISTS (SELECT FROM culvert.rooms r WHERE r.namespace_id = $1 AND r.name = w.name))
+       SELECT
+         FROM unnest($2::text[]) w (name)
+         LEFT JOIN LATERAL (
+              SELECT true AS there FROM culvert.rooms r WHERE r.namespace_id = $1 AND r.name = w.name LIMIT 1) t ON true
+        WHERE t.there IS NULL)
   FROM culvert.log
  WHERE culvert.check_ids($3)`
 

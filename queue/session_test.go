@@ -115,7 +115,7 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 	if err != nil || acked != s.Cursor() {
 		t.Errorf("ack: %v, %v", acked, err)
 	}
-	state, err := q.ClientState(ctx, ns, alice)
+	state, err := q.ClientState(ctx, ns, alice, nil)
 	if err != nil || state.Lag != 0 || time.Since(state.LastSeen).Abs() > time.Minute {
 		t.Errorf("client: %+v, %v", state, err)
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,7 +24,8 @@ type ClientState struct {
 const MaxLag = 10_000
 
 // The rooms of a client and its stays in them are one list; $3 and $4 are the rooms
-// nobody has to join. At most $5 rows are looked at, whatever room they are in: an
+// nobody has to join, and $8 those whose events the client does not get, though it joined them by
+// its own token. At most $5 rows are looked at, whatever room they are in: an
 // event that stands in several of the rooms may make the lag smaller than it is, but
 // it is then told as capped.
 const stateSQL = `
@@ -33,12 +35,12 @@ WITH client AS (
          JOIN culvert.namespaces n ON n.id = c.namespace_id
         WHERE c.namespace_id = $1 AND c.name = $2 AND n.name IS NOT NULL),
      stays AS (
-       SELECT r.id, r.name, m.since, coalesce(m.until, $6) AS until
+       SELECT r.id, r.name, m.since, coalesce(m.until, $6) AS until, m.own AND r.name = ANY ($8) AS lapsed
          FROM client c
          JOIN culvert.memberships m ON m.client_id = c.id
          JOIN culvert.rooms r ON r.id = m.room_id
         UNION ALL
-       SELECT r.id, r.name, 0, $6
+       SELECT r.id, r.name, 0, $6, false
          FROM culvert.rooms r
         WHERE r.namespace_id = $1 AND r.name IN ($3, $4))
 SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
@@ -48,14 +50,16 @@ SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
  CROSS JOIN LATERAL (
        SELECT count(DISTINCT row."offset") FILTER (WHERE NOT row.excepted) AS events, count(*) AS rows
          FROM (SELECT e."offset",
-                      e.except_ IS NOT NULL AND EXISTS (
-                      SELECT
-                        FROM stays x
-                       WHERE x.name = ANY (CASE e.except_
-                                           WHEN '{}' THEN (SELECT g.except_ FROM culvert.events g WHERE g."offset" = e."offset" AND g.data IS NOT NULL LIMIT 1)
-                                           ELSE e.except_
-                                           END)
-                         AND e."offset" > x.since AND e."offset" <= x.until) AS excepted
+                      e.except_ IS NOT NULL AND (
+                      SELECT list.rooms && ARRAY[$3, $4] OR EXISTS (
+                             SELECT
+                               FROM stays x
+                              WHERE x.name = ANY (list.rooms)
+                                AND e."offset" > x.since AND e."offset" <= x.until)
+                        FROM (SELECT CASE e.except_
+                                     WHEN '{}' THEN (SELECT g.except_ FROM culvert.events g WHERE g."offset" = e."offset" AND g.data IS NOT NULL LIMIT 1)
+                                     ELSE e.except_
+                                     END AS rooms) list) AS excepted
                  FROM stays s
                 CROSS JOIN LATERAL (
                       SELECT f."offset", f.except_
@@ -64,11 +68,33 @@ SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
                          AND f."offset" > s.since AND f."offset" <= s.until
                        ORDER BY f."offset"
                        LIMIT $5) e
+                WHERE s.lapsed IS NOT TRUE
                 LIMIT $5) row) behind
  WHERE culvert.check_ids($7)`
 
-// ClientState reads a client. Errors: ErrNotFound, ErrUnavailable.
-func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client) (ClientState, error) {
+const ownRoomsSQL = `
+SELECT DISTINCT r.name
+  FROM culvert.clients c
+  JOIN culvert.memberships m ON m.client_id = c.id AND m.own
+  JOIN culvert.rooms r ON r.id = m.room_id
+ WHERE c.namespace_id = $1 AND c.name = $2 AND culvert.check_ids($3)`
+
+// lapsedRooms are those the client joined by its own token and may not read.
+func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, ns int32, c Client, may func(Room) bool) ([]string, error) {
+	if may == nil {
+		return nil, nil
+	}
+	rows, err := db.Query(ctx, ownRoomsSQL, readMode(db), ns, c.name, l.generation)
+	if err != nil {
+		return nil, err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.DeleteFunc(names, func(name string) bool { return may(Room{name}) }), err
+}
+
+// ClientState reads a client. The lag has the events of rooms that the client joined by
+// its own token only where may says so; nil: everywhere. Errors: ErrNotFound, ErrUnavailable.
+func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client, may func(Room) bool) (ClientState, error) {
 	s := ClientState{Rooms: []Room{Everyone, c.OwnRoom()}}
 	var joined []string
 	err := q.withIDs(ctx, func(l *lineage) error {
@@ -77,7 +103,11 @@ func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client) (Client
 			return err
 		}
 		return q.db.read.use(ctx, ns, c, long, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, stateSQL, readMode(db), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset, l.generation).
+			lapsed, err := q.lapsedRooms(ctx, db, l, id, c, may)
+			if err != nil {
+				return err
+			}
+			return db.QueryRow(ctx, stateSQL, readMode(db), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset, l.generation, lapsed).
 				Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
 		})
 	})

@@ -76,7 +76,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 		if err != nil {
 			// The deadline is ours: it says that Postgres is slow.
 			err = unavailable(context.WithoutCancel(ctx), "append", err)
-			a.failed(err)
+			a.failed(ctx, err)
 			return err
 		}
 		start := time.Now()
@@ -114,7 +114,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 	r, err := a.call(ctx, b)
 	if err != nil {
 		if len(b.units) > 0 || !a.carry.alone {
-			a.failed(err)
+			a.failed(ctx, err)
 		}
 		a.q.follower.lookAt(MaxOffset) // it may be stored all the same
 		if errors.Is(err, errReadOnly) {
@@ -125,7 +125,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 	if r.generation != b.lineage.generation {
 		return r, nil
 	}
-	a.away.note(nil)
+	a.away.note(ctx, nil)
 	a.seen.Store(&horizon{b.lineage, r.seen})
 	a.now = horizon{b.lineage, r.now}
 	t.moved += r.moved
@@ -142,13 +142,13 @@ func (a *appender) renew(ctx context.Context, seen *lineage) error {
 	err := a.q.renew(ctx, seen)
 	if err != nil {
 		err = unavailable(context.WithoutCancel(ctx), "append", err)
-		a.failed(err)
+		a.failed(ctx, err)
 	}
 	return err
 }
 
-func (a *appender) failed(err error) {
-	a.away.note(err)
+func (a *appender) failed(ctx context.Context, err error) {
+	a.away.note(ctx, err)
 	a.q.metrics.appendFailed()
 }
 

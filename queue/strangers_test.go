@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,5 +162,50 @@ func TestFunctionsOfOthersAreNotCalled(t *testing.T) {
 	var n int
 	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT count(*) FROM public.taken`).Scan(&n); err != nil || n != 0 {
 		t.Errorf("taken %d %v", n, err)
+	}
+}
+
+// Postgres lets whoever may use the schema wait for a lock that it would be refused, and
+// everybody waits behind. Nothing can be done about that but to end the session: the log
+// says which.
+func TestTheLogNamesWhoBlocks(t *testing.T) {
+	dsn := pgtest.Database(t)
+	var logged lines
+	q := open(t, dsn, func(o *queue.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+		o.AppendTimeout = 300 * time.Millisecond
+	})
+	ctx := context.WithoutCancel(t.Context())
+	role := fmt.Sprint("blocker_", time.Now().UnixNano())
+	sql(t, dsn, `CREATE ROLE `+role+` LOGIN`, `GRANT USAGE ON SCHEMA culvert TO `+role)
+	t.Cleanup(func() {
+		conn := must[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
+		defer conn.Close(ctx)
+		must[pgconn.CommandTag](t)(conn.Exec(ctx, `DROP OWNED BY `+role+`; DROP ROLE `+role))
+	})
+	login := must[*pgx.ConnConfig](t)(pgx.ParseConfig(dsn))
+	login.User = role
+	holder, waiter := must[*pgx.Conn](t)(pgx.ConnectConfig(ctx, login)), must[*pgx.Conn](t)(pgx.ConnectConfig(ctx, login))
+	execute(t, holder, `BEGIN; PREPARE held AS SELECT FROM culvert.log`) // holds the table's lock without the right to read it
+	waits := make(chan error, 1)
+	go func() {
+		_, err := waiter.Exec(ctx, `CREATE RULE r AS ON INSERT TO culvert.log DO NOTHING`)
+		waits <- err
+	}()
+	t.Cleanup(func() {
+		_ = holder.Close(ctx)
+		var refused *pgconn.PgError
+		if err := <-waits; !errors.As(err, &refused) || refused.Code != "42501" { // insufficient_privilege
+			t.Errorf("the rule: %v", err)
+		}
+		_ = waiter.Close(ctx)
+	})
+	who := fmt.Sprintf("%d (%s)", waiter.PgConn().PID(), role)
+	until(t, "an emit waits behind it", func() bool {
+		_, err := q.Append(ctx, []queue.Emit{emit("r", "1")})
+		return errors.Is(err, queue.ErrUnavailable)
+	})
+	if !strings.Contains(logged.String(), `behind="`+who+`"`) {
+		t.Errorf("%s is not named in\n%s", who, logged.String())
 	}
 }

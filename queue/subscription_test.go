@@ -39,7 +39,7 @@ func TestStoredCursorDecidesWhereAClientGoesOn(t *testing.T) {
 		t.Errorf("after the ack: %v", got)
 	}
 
-	state := must[queue.ClientState](t)(b.ClientState(t.Context(), ns, bob.Client))
+	state := must[queue.ClientState](t)(b.ClientState(t.Context(), ns, bob.Client, nil))
 	if state.Cursor != one.Cursor || state.Lag != 1 || state.LagCapped {
 		t.Errorf("state %+v", state)
 	}

@@ -60,7 +60,19 @@ func New(sign Signer) (http.Handler, error) {
 		}
 		a.serve(w, r)
 	})
-	return mux, nil
+	return asAsked(mux), nil
+}
+
+// asAsked keeps the mux from sending who asks for a path with ".." or "//" in it to where
+// that leads: the server resolves no paths.
+func asAsked(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if clean := path.Clean(r.URL.Path); r.URL.Path != clean && r.URL.Path != clean+"/" {
+			http.NotFound(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func load() (map[string]asset, error) {

@@ -95,8 +95,12 @@ BEGIN
        FROM (SELECT DISTINCT u.namespace COLLATE "C" AS namespace FROM unnest(v) u ORDER BY 1) s;
     INSERT INTO culvert.rooms (namespace_id, name)
     SELECT DISTINCT n.id, r.name COLLATE "C"
-      FROM unnest(v) s JOIN culvert.namespaces n ON n.name = s.namespace, unnest(s.rooms) r(name)
-     WHERE NOT EXISTS (SELECT FROM culvert.rooms k WHERE k.namespace_id = n.id AND k.name = r.name)
+      FROM unnest(v) s
+      JOIN culvert.namespaces n ON n.name = s.namespace
+     CROSS JOIN LATERAL unnest(s.rooms) r (name)
+      LEFT JOIN LATERAL ( -- has LIMIT, see culvert.known: an anti join may read all rooms of the namespace
+           SELECT true AS there FROM culvert.rooms k WHERE k.namespace_id = n.id AND k.name = r.name LIMIT 1) t ON true
+     WHERE t.there IS NULL
      ORDER BY 1, 2
     ON CONFLICT DO NOTHING;
 
@@ -132,7 +136,11 @@ BEGIN
       JOIN culvert.namespaces n ON n.name = s.namespace
      CROSS JOIN LATERAL (
            SELECT octet_length(s.data) + coalesce(octet_length(s.except_::text), 0) <= 256 AS whole,
-                  ARRAY(SELECT k.id FROM culvert.rooms k WHERE k.namespace_id = n.id AND k.name = ANY (s.rooms) ORDER BY 1) AS ids
+                  ARRAY(SELECT DISTINCT k.id
+                          FROM unnest(s.rooms) u (name)
+                         CROSS JOIN LATERAL ( -- each by its name: with ANY all rooms of the namespace may be read for an event
+                               SELECT t.id FROM culvert.rooms t WHERE t.namespace_id = n.id AND t.name = u.name LIMIT 1) k
+                         ORDER BY 1) AS ids
             OFFSET 0) w -- once for an event
      CROSS JOIN LATERAL unnest(w.ids) WITH ORDINALITY r (id, nth);
     INSERT INTO culvert.keys AS k (namespace_id, key, hash, "offset", at)

@@ -197,7 +197,9 @@ BEGIN
     PERFORM culvert.check_ids(ids);
     SELECT array_agg(DISTINCT w.name COLLATE "C") INTO missing
       FROM unnest(names) w (name)
-     WHERE NOT EXISTS (SELECT FROM culvert.rooms r WHERE r.namespace_id = ns AND r.name = w.name);
+      LEFT JOIN LATERAL ( -- has LIMIT, see culvert.known: a join may read all rooms of the namespace
+           SELECT true AS there FROM culvert.rooms r WHERE r.namespace_id = ns AND r.name = w.name LIMIT 1) t ON true
+     WHERE t.there IS NULL;
     IF missing IS NULL THEN
         RETURN 0;
     END IF;

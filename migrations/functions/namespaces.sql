@@ -13,11 +13,12 @@ END
 $$;
 
 -- make_namespace makes a namespace unless there is one of that name. It begins
--- at the head: all that is stored for it comes later.
+-- at the head: all that is stored for it comes later. Its caller may have sorted the names
+-- by another collation, with which they would be compared, and the index is of no use then.
 CREATE OR REPLACE FUNCTION culvert.make_namespace(name_ text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF EXISTS (SELECT FROM culvert.namespaces n WHERE n.name = name_) THEN
+    IF EXISTS (SELECT FROM culvert.namespaces n WHERE n.name = name_ COLLATE "default") THEN
         RETURN false;
     END IF;
     INSERT INTO culvert.namespaces (name, born, floor)

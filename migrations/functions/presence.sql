@@ -24,10 +24,11 @@ BEGIN ATOMIC
       JOIN unnest(rooms) r (name) ON starts_with(r.name, '@') AND o.name = substr(r.name, 2)
     UNION
     SELECT o.name
-      FROM culvert.rooms r
+      FROM unnest(rooms) u (name)
+     CROSS JOIN LATERAL ( -- has LIMIT, see culvert.known
+           SELECT r.id FROM culvert.rooms r WHERE r.namespace_id = ns AND r.name = u.name LIMIT 1) r
       JOIN culvert.memberships m ON m.room_id = r.id AND m.until IS NULL
-      JOIN culvert.online(ns) o ON o.id = m.client_id
-     WHERE r.namespace_id = ns AND r.name = ANY (rooms);
+      JOIN culvert.online(ns) o ON o.id = m.client_id;
 END;
 
 -- is_online tells whether some instance holds a lease for a client.
