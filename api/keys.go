@@ -43,8 +43,7 @@ func (h *Handler) enter(c *call) *session {
 
 // good reports whether a caller's credentials are still good, beside their expiry:
 // a stored key that was neither revoked nor rotated, a client that was not revoked
-// since its token was issued. An issuer's clock may be ahead by the leeway, so a token
-// that says it was issued within that after the revocation may be older than it.
+// since its token was issued.
 func (h *Handler) good(ns queue.Namespace, who *caller) bool {
 	switch {
 	case who.grant != nil:
@@ -53,21 +52,7 @@ func (h *Handler) good(ns queue.Namespace, who *caller) bool {
 		return true
 	}
 	at := h.queue.RevokedAt(ns, who.client)
-	return at.IsZero() || who.issued.After(at.Add(h.o.JWTLeeway))
-}
-
-// refuseRevoked says that the tokens of the client were revoked. So soon after that a
-// newer one would be refused as well, the refusal is temporary: whoever waits and then
-// gets a token has a good one. "iat" is in whole seconds.
-func (h *Handler) refuseRevoked(ns queue.Namespace, who *caller) error {
-	at := h.queue.RevokedAt(ns, who.client)
-	wait := time.Until(at.Add(h.o.JWTLeeway + time.Second))
-	if who.backend || wait <= 0 || !who.issued.After(at) {
-		return badToken("the token was revoked")
-	}
-	p := refuse(notYetValid, "", "the client's tokens were revoked a moment ago, and by how far its issuer's clock may be ahead this one may be older")
-	p.after = min(wait, longestEarly)
-	return p
+	return at.IsZero() || who.issued.After(at)
 }
 
 // endUnheld ends the sessions whose credentials are not good any more.

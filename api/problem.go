@@ -30,7 +30,7 @@ var (
 	unauthorized = &kind{"unauthorized", 401, "Missing or bad credentials", 0,
 		"Send \"Authorization: Bearer T\" (or ?access_token=T) where T is an API key or a JWT that is signed with a key this server trusts, has a \"sub\", has not expired and, where that is configured, names this server in \"aud\" and its issuer in \"iss\"."}
 	notYetValid = &kind{"token-not-yet-valid", 401, "Token is not valid yet", 0,
-		"The signature is good, but the token's \"nbf\" or \"iat\" is further in the future than this server forgives: its clock and the issuer's differ, or the token is for later. Or the client was revoked so shortly before that the token may be older. Try again with the same token after Retry-After seconds."}
+		"The signature is good, but the token's \"nbf\" or \"iat\" is further in the future than this server forgives: its clock and the issuer's differ, or the token is for later. Try again with the same token after Retry-After seconds."}
 	forbidden = &kind{"forbidden", 403, "Not allowed", 0,
 		"The token is valid but does not grant this: its \"rooms\" patterns say what it may read, its \"emit\" patterns where it may emit."}
 	notFound = &kind{"not-found", 404, "Not found", 0,

@@ -11,20 +11,19 @@ import (
 
 const revokeSQL = `
 INSERT INTO culvert.revoked_clients AS r (namespace, client, at)
-VALUES ($1, $2, greatest(clock_timestamp(), $3))
+VALUES ($1, $2, clock_timestamp())
 ON CONFLICT (namespace, client) DO UPDATE
    SET at = greatest(r.at, excluded.at)`
 
 // Revoke has every instance refuse the tokens of a client that were issued up to
-// now, and end what is open with them, within a second. Now is what the later clock
-// says, of this instance, which looked at them, or of Postgres, and never before an
-// earlier revocation: a clock that is behind must spare no token. The client's cursor and rooms
+// now, and end what is open with them, within a second. A clock that was
+// set back spares none that was refused before. The client's cursor and rooms
 // stay: with a newer token it goes on. It holds for the namespace's name, also when
 // the namespace is deleted and made again, and for ever: nobody knows how long the
 // tokens live that it refuses. Errors: ErrUnavailable.
 func (r *Registry) Revoke(ctx context.Context, ns Namespace, c Client) error {
 	return r.change(ctx, "revoke", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, revokeSQL, ns.name, c.name, time.Now())
+		_, err := tx.Exec(ctx, revokeSQL, ns.name, c.name)
 		return unavailable(ctx, "revoke", err)
 	})
 }
