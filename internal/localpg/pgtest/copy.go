@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -47,12 +48,12 @@ func BaseBackup(t testing.TB, server *localpg.Server) *Copy {
 	}
 	_, err = conn.Exec(t.Context(), begin)
 	check(t, err)
-	copyFolder(t, c.data, c.dir+"/data")
+	copyInUse(t, c.data, c.dir+"/data")
 	var label string
 	check(t, conn.QueryRow(t.Context(), end).Scan(&label))
 	// The write-ahead log that was written meanwhile belongs to it.
 	check(t, os.RemoveAll(c.dir+"/data/pg_wal"))
-	copyFolder(t, c.data+"/pg_wal", c.dir+"/data/pg_wal")
+	copyInUse(t, c.data+"/pg_wal", c.dir+"/data/pg_wal")
 	check(t, os.RemoveAll(c.dir+"/data/postmaster.pid"))
 	c.Write(t, "backup_label", label)
 	return c
@@ -124,6 +125,23 @@ func folder(t testing.TB) string {
 func copyFolder(t testing.TB, from, to string) {
 	t.Helper()
 	execProgram(t, "cp", "-a", from, to)
+}
+
+// copyInUse is copyFolder while the server runs, which removes and renames files meanwhile:
+// those are not missed, as PostgreSQL's page on low-level base backups says.
+func copyInUse(t testing.TB, from, to string) {
+	t.Helper()
+	c := exec.Command("cp", "-a", from, to)
+	c.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := c.CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasSuffix(line, ": No such file or directory\n") {
+			t.Fatalf("pgtest: cp: %v: %s", err, out)
+		}
+	}
+	if err != nil && len(out) == 0 {
+		t.Fatalf("pgtest: cp: %v", err)
+	}
 }
 
 func execProgram(t testing.TB, name string, args ...string) {
