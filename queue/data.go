@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/culvertmq/culvert/internal/jsontext"
 )
 
 // Limits on an event's data.
@@ -31,11 +33,13 @@ func ParseData(raw []byte) (Data, error) {
 	if len(raw) == 0 {
 		return Data{}, nil
 	}
-	if !utf8.Valid(raw) {
-		return Data{}, invalid("data", "is not valid UTF-8")
-	}
-	if !json.Valid(raw) {
-		return Data{}, &InvalidError{"data", "is not valid JSON", ErrSyntax}
+	if !jsontext.Valid(raw) {
+		switch {
+		case !utf8.Valid(raw):
+			return Data{}, invalid("data", "is not valid UTF-8")
+		case !json.Valid(raw):
+			return Data{}, &InvalidError{"data", "is not valid JSON", ErrSyntax}
+		} // or nested too deep, which is told below
 	}
 	loose, err := inspect(raw)
 	if err != nil {

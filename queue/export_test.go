@@ -1,10 +1,8 @@
 package queue
 
 import (
-	"bytes"
 	"testing"
 	"time"
-	"unicode/utf8"
 )
 
 // Statements whose cost must not grow with what is stored beside what they ask for.
@@ -25,9 +23,3 @@ func RegistryByNotificationAlone(t *testing.T) {
 
 // ContentHash is what an idempotency key stands for.
 func ContentHash(e Emit) []byte { return e.hash() }
-
-// IsJSONLine is isJSONLine.
-func IsJSONLine(text []byte) bool { return isJSONLine(text) }
-
-// OneLine: valid UTF-8 without the blanks of other lines.
-func OneLine(text []byte) bool { return utf8.Valid(text) && !bytes.ContainsAny(text, "\r\n") }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/culvertmq/culvert/internal/jsontext"
 )
 
 // An event that came into the log by another way than culvert.append and culvert.emit,
@@ -43,7 +45,7 @@ func (e *Event) check(before *Event, data []byte, except []pgtype.Text) error {
 	switch {
 	case e.At.IsZero() || e.At.Year() < 0 || e.At.Year() > 9999:
 		return errTime
-	case !isJSONLine(data):
+	case !jsontext.ValidLine(data):
 		return errData
 	case e.Binary && data[0] != '"':
 		return errBinary

@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -182,26 +181,5 @@ func TestUnreadableVolatileEvents(t *testing.T) {
 	}
 	if got := nextVolatile(t, s, 4); !slices.Equal(got, []string{"0", "1", "2", "3"}) {
 		t.Errorf("received %q", got)
-	}
-}
-
-func FuzzJSONLine(f *testing.F) {
-	for _, s := range []string{`{"a":[1,-0.5e+7,true,false,null,"\u00e9\n\""]}`, `01`, `-`, `1.`, `"\x"`, "\"\x7f\"", `{"a" : 1 , "b":[]}`, `[1,]`, `{}`, "1\n", `"é"`, "\"\xff\""} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		want := json.Valid(text) && queue.OneLine(text)
-		deep := strings.Count(string(text), "[")+strings.Count(string(text), "{") > 900
-		if got := queue.IsJSONLine(text); got != want && (got || !deep) {
-			t.Errorf("%q: %v, want %v", text, got, want)
-		}
-	})
-}
-
-func BenchmarkJSONLine(b *testing.B) {
-	text := []byte(`{"text":"` + strings.Repeat("lorem ipsum ", 80) + `","n":[1,2,3]}`)
-	b.SetBytes(int64(len(text)))
-	for b.Loop() {
-		queue.IsJSONLine(text)
 	}
 }
