@@ -27,7 +27,7 @@ run: ## serve, with the chat at /demo/, on a Postgres of its own (ARGS='--listen
 	@exec scripts/foreground bin/culvert serve --demo $(ARGS)
 
 .PHONY: test
-test: ## run every test, after installing what they need (18 minutes; 30 on a new machine)
+test: ## run every test, after installing what they need (20 minutes; 30 on a new machine)
 	@GO='$(GO)' MAKE='$(MAKE)' scripts/test all
 
 .PHONY: test-go
