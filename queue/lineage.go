@@ -120,8 +120,9 @@ func isOutdated(err error) bool {
 }
 
 // tries bounds how often a statement is repeated with ids looked up again. More than one
-// repeat means that the connections lead to different servers.
-const tries = 3
+// repeat means that namespaces are deleted in quick succession, or that the connections lead
+// to different servers.
+const tries = 10
 
 // withIDs runs f, which looks up ids and uses them in a statement that checks their
 // generation, and again with those of the database that is there now when they turn out to
