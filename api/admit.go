@@ -58,7 +58,7 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		if badQuery != nil {
 			return refuse(badParameter, "", badQueryText)
 		}
-		if err := c.checkAddress(ec.Path()); err != nil {
+		if err := c.checkParameters(ec.Path()); err != nil {
 			return err
 		}
 		if err := c.actAs(); err != nil {
@@ -92,7 +92,7 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 		case badQuery != nil:
 			return refuse(badParameter, "", badQueryText)
 		}
-		if err := c.checkAddress(ec.Path()); err != nil {
+		if err := c.checkParameters(ec.Path()); err != nil {
 			return err
 		}
 		if err := h.enterUnderWay(c); err != nil {
@@ -125,12 +125,27 @@ func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	return c, badQuery, err
 }
 
-// checkAddress refuses parameters the route does not take, and what stands twice.
-func (c *call) checkAddress(path string) error {
+// checkParameters refuses query parameters that the route does not take, and duplicate headers.
+func (c *call) checkParameters(path string) error {
 	if err := c.query.check(c.r.Method, path); err != nil {
 		return err
 	}
 	return checkHeaders(c.r.Header)
+}
+
+// singleHeaders are those of which a request has one value (RFC 9110, section 5.3). Of two, a
+// proxy may have acted on the other one. Two of Authorization or Idempotency-Key are refused
+// where they are read.
+var singleHeaders = []string{"Content-Type", "Content-Encoding", "Last-Event-Id"}
+
+// checkHeaders refuses two values where a field has one.
+func checkHeaders(h http.Header) error {
+	for _, name := range singleHeaders {
+		if len(h[name]) > 1 {
+			return refuse(badParameter, name, "duplicate header")
+		}
+	}
+	return nil
 }
 
 const badQueryText = "the query string is not percent-encoded as it should be"

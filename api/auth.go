@@ -30,7 +30,7 @@ func newAuthority(o Options, stored keyring) (authority, error) {
 func (a *authority) identify(r *http.Request, query url.Values) (caller, error) {
 	token := query.Get("access_token")
 	if len(r.Header["Authorization"]) > 1 {
-		return caller{}, refuse(unauthorized, "", "the Authorization header stands more than once")
+		return caller{}, refuse(unauthorized, "", "duplicate Authorization header")
 	}
 	if header := r.Header.Get("Authorization"); header != "" {
 		var ok bool

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -53,21 +52,6 @@ func (q query) check(method, path string) error {
 			return refuse(badParameter, clip(name), "there is no such query parameter here; this route takes "+strings.Join(taken, ", "))
 		case len(q.values[name]) > 1 && name != "rooms" && name != "_":
 			return repeated(name)
-		}
-	}
-	return nil
-}
-
-// singleHeaders are fields of which a request has one value (RFC 9110, 5.3). Of two, what
-// stands before the server may have looked at the other one. Authorization and
-// Idempotency-Key are refused where they are read.
-var singleHeaders = []string{"Content-Type", "Content-Encoding", "Last-Event-Id"}
-
-// checkHeaders refuses two values where a field has one.
-func checkHeaders(h http.Header) error {
-	for _, name := range singleHeaders {
-		if len(h[name]) > 1 {
-			return refuse(badParameter, name, "the header stands more than once")
 		}
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -218,5 +220,24 @@ func TestAckWithAStaleDirectory(t *testing.T) {
 	state, err := open(t, dsn).ClientState(t.Context(), tenant, bob, nil)
 	if err != nil || state.Cursor != head {
 		t.Errorf("stored is %v, %v; answered was %v", state.Cursor, err, head)
+	}
+}
+
+// Namespaces that are deleted in quick succession make ids outdated again and again, which
+// is no reason to refuse an ack.
+func TestIdsAreLookedUpAgainAsOftenAsNeeded(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	outdated := &pgconn.PgError{Code: "CV001"}
+	for failures, want := range map[int]error{5: nil, 100: outdated} {
+		calls := 0
+		err := q.WithIDs(t.Context(), func() error {
+			if calls++; calls <= failures {
+				return outdated
+			}
+			return nil
+		})
+		if !errors.Is(err, want) || calls > 20 {
+			t.Errorf("ids were outdated %d times: %v after %d calls", failures, err, calls)
+		}
 	}
 }

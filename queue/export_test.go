@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -19,6 +20,11 @@ func RegistryByNotificationAlone(t *testing.T) {
 	old := registryPoll
 	registryPoll = time.Hour
 	t.Cleanup(func() { registryPoll = old })
+}
+
+// WithIDs is withIDs of something that needs no ids.
+func (q *Queue) WithIDs(ctx context.Context, f func() error) error {
+	return q.withIDs(ctx, func(*lineage) error { return f() })
 }
 
 // ContentHash is what an idempotency key stands for.
