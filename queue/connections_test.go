@@ -78,6 +78,51 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// A restart of Postgres ends all its connections. None of them is used for a request that
+// comes once it is up again, however short a time they were idle.
+func TestConnectionsThatEndedAreNotUsed(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, quiet)
+	admin := connect(t, dsn)
+	bob := client("bob")
+	all := map[string]func() error{
+		"append": func() error { _, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")}); return err },
+		"join":   func() error { _, err := q.Join(t.Context(), ns, room("r"), bob, 0); return err },
+		"ack":    func() error { _, err := q.Ack(t.Context(), ns, bob, q.Head()); return err },
+		"state":  func() error { _, err := q.ClientState(t.Context(), ns, bob, nil); return err },
+		"rooms":  func() error { _, err := q.Rooms(t.Context(), ns, queue.Room{}, 10); return err },
+		"history": func() error {
+			_, err := q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 10)
+			return err
+		},
+		"settings": func() error {
+			_, err := q.SetNamespace(t.Context(), ns, func(*queue.NamespaceSettings) error { return nil })
+			return err
+		},
+		"ready": func() error { return q.Ping(t.Context()) },
+	}
+	at := func(name string) error {
+		g := errgroup.Group{}
+		for range 4 { // so that each pool has several that are idle
+			g.Go(all[name])
+		}
+		return g.Wait()
+	}
+	for _, name := range []string{"append", "join", "ack", "state", "rooms", "history", "settings", "ready"} {
+		if err := at(name); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, err := admin.Exec(t.Context(), `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'culvert' AND state = 'idle'`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := at(name); err != nil {
+			t.Errorf("%s after the connections ended: %v", name, err)
+		}
+	}
+}
+
 // When Postgres has no connection left, the error and the log say what to change.
 func TestNoConnectionLeft(t *testing.T) {
 	server := pgtest.NewServer(t, localpg.Options{Settings: map[string]string{"max_connections": "14", "superuser_reserved_connections": "0"}})
