@@ -23,10 +23,11 @@ func readable(conn net.Conn) bool {
 		return true
 	}
 	var peeked error
-	err = raw.Read(func(fd uintptr) bool {
+	// Not raw.Read, which waits for a read that is under way: pgx leaves one behind after a
+	// write that took long.
+	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
-		_, _, peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT) //nolint:gosec // a descriptor fits
-		return true                                                                           // never wait
+		_, _, peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	})
 	return err != nil || !errors.Is(peeked, syscall.EAGAIN)
 }
