@@ -17,7 +17,8 @@ $$;
 CREATE OR REPLACE FUNCTION culvert.make_namespace(name_ text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF EXISTS (SELECT FROM culvert.namespaces n WHERE n.name = name_) THEN
+    -- The caller may pass a name in another order than that of the index, which is then of no use.
+    IF EXISTS (SELECT FROM culvert.namespaces n WHERE n.name = name_ COLLATE "default") THEN
         RETURN false;
     END IF;
     INSERT INTO culvert.namespaces (name, born, floor)
