@@ -1,0 +1,2 @@
+DSN=$(cat /tmp/load/dsn)
+for i in $(seq 40); do psql "$DSN" -Atc "select to_char(clock_timestamp(),'SS.MS'), pid, usename, state, wait_event_type||':'||wait_event, round(extract(epoch from clock_timestamp()-query_start)::numeric,2), left(regexp_replace(query,'\s+',' ','g'),90) from pg_stat_activity where datname='culvert' and state<>'idle' and pid<>pg_backend_pid() and clock_timestamp()-query_start > interval '0.15 s'"; sleep .25; done
