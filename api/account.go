@@ -3,6 +3,8 @@ package api
 import (
 	"crypto/sha256"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +28,37 @@ type holder struct {
 	key keyID
 }
 
-// keyID tells the keys of backends apart; zero: none.
+// everywhere is the caller in all its namespaces together, if they are several: what it may
+// have must not grow with their number. Tokens of other issuers may have the same sub, so
+// the namespaces tell them apart.
+func (c *caller) everywhere() (of holder, several bool) {
+	switch {
+	case len(c.namespaces) == 1, c.namespaces == nil && !c.backend:
+		return holder{}, false
+	case c.backend:
+		return holder{key: c.key}, true
+	}
+	return holder{party{client: c.client}, keyOf(strings.Join(slices.Sorted(slices.Values(c.namespaces)), " "))}, true
+}
+
+// part is how much of the instance's it may have of something: an API key half, a token a
+// quarter.
+func (c *caller) part(all int) int {
+	if c.backend {
+		return (all + 1) / 2
+	}
+	return (all + 3) / 4
+}
+
+// kind is what it shows.
+func (c *caller) kind() string {
+	if c.backend {
+		return "the API key"
+	}
+	return "the token"
+}
+
+// keyID tells the keys of backends apart, or the namespaces of tokens; zero: none.
 type keyID [8]byte
 
 // keyOf names a key without keeping it.
@@ -52,7 +84,19 @@ type share struct {
 	name string // for people
 	full *kind  // what a request is refused with
 	most bound
+	of   bound // what all may hold, of which the holder leaves some to others; zero: it does not
 	load *load
+}
+
+// leaves reports whether a holder with n of at most most leaves enough of all, of which taken are
+// taken, to others. Alone it may have most. The more others have, the less it may have, and
+// something is always left: for one holder more, when all have the same limit and as much of it
+// as they may. Without that two namespaces, which one token can be for, would take everything.
+func leaves(n, most, taken, all int) bool {
+	if most == 0 || most >= all {
+		return true
+	}
+	return float64(n)*float64(all-most) <= float64(most)*float64(all-taken)
 }
 
 // underWay has the loads of all who have requests under way.
@@ -83,6 +127,9 @@ func (a *account) open(all *underWay, shares ...share) error {
 		if l := all.loads[s.holder]; l != nil && s.most.requests > 0 && l.requests >= s.most.requests {
 			return s.refusal("has as many requests under way as it may")
 		}
+		if !leaves(all.requests(s.holder)+1, s.most.requests, all.requests(holder{})+1, s.of.requests) {
+			return s.refusal("has as many requests under way as others leave to it")
+		}
 	}
 	if all.loads == nil {
 		all.loads = map[holder]*load{}
@@ -98,6 +145,14 @@ func (a *account) open(all *underWay, shares ...share) error {
 	}
 	a.all, a.shares, a.counted = all, shares, true
 	return nil
+}
+
+// requests are those of a holder.
+func (u *underWay) requests(h holder) int {
+	if l := u.loads[h]; l != nil {
+		return l.requests
+	}
+	return 0
 }
 
 func (s *share) refusal(why string) *problem {
@@ -135,6 +190,10 @@ func (a *account) take(n int) error {
 		s := &a.shares[i]
 		if s.most.bytes > 0 && s.load.bytes+n > s.most.bytes {
 			a.refusal = s.refusal("has as many bytes in requests under way as it may")
+			return a.refusal
+		}
+		if s.of.bytes > 0 && !leaves(s.load.bytes+n, s.most.bytes, a.all.loads[holder{}].bytes+n, s.of.bytes) {
+			a.refusal = s.refusal("has as many bytes in requests under way as others leave to it")
 			return a.refusal
 		}
 	}
@@ -226,7 +285,12 @@ func (h *Handler) enterUnderWay(c *call) error {
 	if c.ns == (queue.Namespace{}) { // a route of no namespace
 		return c.visit.account.open(&h.underWay, own, instance)
 	}
+	shares := []share{own, instance}
+	if of, several := c.who.everywhere(); several {
+		shares = append(shares, share{holder: of, name: c.who.kind() + " in all its namespaces together", full: tooManyRequests,
+			most: bound{c.who.part(l.Requests), c.who.part(l.Bytes)}})
+	}
 	namespace := share{holder: holder{party: party{ns: c.ns}}, name: "the namespace",
-		full: tooManyRequests, most: bound{l.NamespaceRequests, l.NamespaceBytes}}
-	return c.visit.account.open(&h.underWay, own, namespace, instance)
+		full: tooManyRequests, most: bound{l.NamespaceRequests, l.NamespaceBytes}, of: instance.most}
+	return c.visit.account.open(&h.underWay, append(shares, namespace)...)
 }

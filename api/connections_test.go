@@ -18,7 +18,7 @@ func (s *site) connected(n int) {
 	until(s.t, func() bool {
 		s.h.limits.mu.Lock()
 		defer s.h.limits.mu.Unlock()
-		return s.h.limits.connections[party{ns: ns}] == n
+		return s.h.limits.connections[holder{party: party{ns: ns}}] == n
 	})
 }
 

@@ -26,7 +26,8 @@ type Limits struct {
 	Burst time.Duration
 	// NamespaceConnections and ClientConnections are streams, held long polls,
 	// emits that wait for replies and NDJSON uploads open at once; Connections are
-	// those of all namespaces together.
+	// those of all namespaces together. Here and below a namespace whose limit is lower than
+	// that of all can have the less of it the more the others have, so that some is always left.
 	Connections, NamespaceConnections, ClientConnections int
 	// ClientRequests, NamespaceRequests and Requests are all other requests under way
 	// at once: of a client, of a namespace, of all. An API key may have half of its
@@ -84,7 +85,7 @@ type party struct {
 type limiter struct {
 	mu          sync.Mutex
 	buckets     buckets
-	connections map[party]int
+	connections map[holder]int
 }
 
 // spend takes the tokens of n emitted events, of which some are paid already, or
@@ -125,41 +126,50 @@ func slowDown(wait time.Duration, over string) error {
 // it. A backend that names no client has only the namespace's limit.
 func (h *Handler) connect(c *call) (release func(), err error) {
 	l := h.limitsFor(c.ns)
-	ns, client := party{ns: c.ns}, party{c.ns, c.who.client}
+	ns, client := holder{party: party{ns: c.ns}}, holder{party: party{c.ns, c.who.client}}
+	everywhere, several := c.who.everywhere()
+	most := c.who.part(l.Connections)
 	s := &h.limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all party
+	var all holder
 	switch {
 	case l.Connections > 0 && s.connections[all] >= l.Connections:
 		return nil, refuse(overloaded, "", "this instance has as many streams, long polls, waiting emits and uploads open as it may")
 	case l.NamespaceConnections > 0 && s.connections[ns] >= l.NamespaceConnections:
 		return nil, refuse(tooManyConnections, "", "the namespace has as many streams, long polls, waiting emits and uploads open as it may")
+	case !leaves(s.connections[ns]+1, l.NamespaceConnections, s.connections[all]+1, l.Connections):
+		return nil, refuse(tooManyConnections, "", "the namespace has as many streams, long polls, waiting emits and uploads open as others leave to it")
 	case client != ns && l.ClientConnections > 0 && s.connections[client] >= l.ClientConnections:
 		return nil, refuse(tooManyConnections, "", "the client has as many streams, long polls, waiting emits and uploads open as it may")
+	case several && most > 0 && s.connections[everywhere] >= most:
+		return nil, refuse(tooManyConnections, "", c.who.kind()+" has as many streams, long polls, waiting emits and uploads open in all its namespaces together as it may")
 	}
 	if s.connections == nil {
-		s.connections = map[party]int{}
+		s.connections = map[holder]int{}
 	}
-	s.connections[all]++
-	s.connections[ns]++
+	held := []holder{all, ns}
 	if client != ns {
-		s.connections[client]++
+		held = append(held, client)
+	}
+	if several {
+		held = append(held, everywhere)
+	}
+	for _, of := range held {
+		s.connections[of]++
 	}
 	c.visit.account.asConnection()
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.leave(all)
-		s.leave(ns)
-		if client != ns {
-			s.leave(client)
+		for _, of := range held {
+			s.leave(of)
 		}
 	}, nil
 }
 
 // leave forgets who has no connection left.
-func (s *limiter) leave(p party) {
+func (s *limiter) leave(p holder) {
 	if s.connections[p]--; s.connections[p] <= 0 {
 		delete(s.connections, p)
 	}

@@ -16,7 +16,7 @@ import (
 type appender struct {
 	q    *Queue
 	wake chan struct{}           // something waits, or staged events may
-	seen atomic.Pointer[horizon] // see culvert.append; only run sets it
+	seen atomic.Pointer[carried] // only run sets it
 	pid  atomic.Uint32           // of the server process the last append ran in
 
 	// Only run uses these.
@@ -196,6 +196,24 @@ func (h *horizon) on(l *lineage) int64 {
 		return 0
 	}
 	return int64(h.xid) //nolint:gosec // a transaction id counts up from 0
+}
+
+// carried says which staged events are in the log already, see culvert.append: those of the
+// transactions visible in seen, and those of part up to the id last (0 of none at first). To another server it says
+// nothing, as a horizon.
+type carried struct {
+	of   *lineage
+	seen string // a pg_snapshot
+	part int64
+	last int64
+}
+
+// on is it as culvert.append takes it; nothing on another server than its own.
+func (c *carried) on(l *lineage) carried {
+	if c == nil || c.of == nil || !c.of.sameHistory(l) {
+		return carried{seen: "1:1:"}
+	}
+	return *c
 }
 
 // notify wakes whoever receives from a channel of capacity 1.

@@ -194,15 +194,15 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 }
 
 const appendSQL = `
-SELECT seen::text::bigint, log, prev, base, head, at, moved, more, stored, coalesce(waits, '{}'), now_::text::bigint,
+SELECT seen::text, coalesce(part::text::bigint, 0), coalesce(last, 0), log, prev, base, head, at, moved, more, stored, coalesce(waits, '{}'), now_::text::bigint,
        known, known_offset, known_same, generation
-  FROM culvert.append($1::bigint::text::xid8, $2::bigint[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[],
-       $8::bool[], $9::text[], $10::text[], $11::int[], $12::text[], $13::bytea[], $14::int[], $15,
-       $16::int[], $17::text::json, $18::text[], $19::text[], $20::bigint[]::text[]::xid8[], $21, $22)`
+  FROM culvert.append($1::text::pg_snapshot, $2::bigint::text::xid8, $3, $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
+       $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::bytea[], $16::int[], $17,
+       $18::int[], $19::text::json, $20::text[], $21::text[], $22::bigint[]::text[]::xid8[], $23, $24)`
 
 // appended is what culvert.append answers.
 type appended struct {
-	seen             uint64
+	carried          carried
 	log              string
 	prev, base, head Offset
 	at               time.Time
@@ -237,16 +237,18 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	}
 	defer a.release(conn)
 	a.pid.Store(conn.Conn().PgConn().PID())
-	carried := a.carry.of(b)
+	rows := a.carry.of(b)
+	c := a.seen.Load().on(b.lineage)
 	err = repeat(ctx, func() error {
-		return conn.QueryRow(ctx, appendSQL, a.seen.Load().on(b.lineage),
+		return conn.QueryRow(ctx, appendSQL, c.seen, c.part, c.last,
 			b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
 			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
-			replyMS, asks, b.keyOwn, b.spaces, b.until, carried, a.carry.bytes).
-			Scan(&r.seen, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
+			replyMS, asks, b.keyOwn, b.spaces, b.until, rows, a.carry.bytes).
+			Scan(&r.carried.seen, &r.carried.part, &r.carried.last, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
 				&r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	})
-	a.carry.adapt(ctx, carried, r, err)
+	r.carried.of = b.lineage
+	a.carry.adapt(ctx, rows, r, err)
 	if isReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}

@@ -86,13 +86,13 @@ func (a *appender) moveAlone(ctx context.Context, t *turn) {
 }
 
 const setAsideSQL = `
-SELECT culvert.set_first_aside($1::bigint::text::xid8, 'moving it takes longer than an append may')
+SELECT culvert.set_first_aside($1::text::pg_snapshot, 'moving it takes longer than an append may')
  WHERE culvert.check_ids($2)`
 
 func (a *appender) setAside(ctx context.Context, l *lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
-	_, err := a.q.db.write.Exec(ctx, setAsideSQL, a.seen.Load().on(l), l.generation)
+	_, err := a.q.db.write.Exec(ctx, setAsideSQL, a.seen.Load().on(l).seen, l.generation)
 	if err == nil {
 		a.q.o.Logger.Error("an event emitted from SQL takes longer to be moved into the log than an append may, and was set aside in culvert.unmovable")
 	}

@@ -15,7 +15,7 @@ import (
 
 const (
 	generation = `(SELECT generation FROM culvert.log)`
-	appendNone = `SELECT FROM culvert.append('0', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL, '{}', '{}', '{}', 1000, 1000000)`
+	appendNone = `SELECT FROM culvert.append('1:1:', '0', 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL, '{}', '{}', '{}', 1000, 1000000)`
 )
 
 // A transaction that waits for a lock holds none that comes after it in the one order:
@@ -73,7 +73,7 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 		"events with keys that are known": {
 			prepare: `INSERT INTO culvert.rooms (namespace_id, name) VALUES (1, '*') ON CONFLICT DO NOTHING`,
 			hold:    `SELECT FROM culvert.keys WHERE key = 'b' FOR UPDATE`,
-			run: `SELECT FROM culvert.append('0', ARRAY(SELECT id FROM culvert.rooms, generate_series(1, 2) WHERE name = '*'), '{}', '{}', '{}', '{e,e}', '{1,1}', '{f,f}', '{"",""}', '{"",""}',
+			run: `SELECT FROM culvert.append('1:1:', '0', 0, ARRAY(SELECT id FROM culvert.rooms, generate_series(1, 2) WHERE name = '*'), '{}', '{}', '{}', '{e,e}', '{1,1}', '{f,f}', '{"",""}', '{"",""}',
 			      '{1,1}', '{z,b}', ARRAY['a', 'b']::bytea[], '{1,2}', ` + generation + `, '{}', NULL, '{"",""}', '{default}', '{0}', 1000, 1000000)`,
 			later: `SELECT FROM culvert.keys WHERE key = 'z' FOR UPDATE`,
 		},
@@ -231,7 +231,7 @@ func TestTheLogIsLockedBeforeItsTables(t *testing.T) {
 				`INSERT INTO culvert.staged (namespace, rooms, event, data) VALUES ('default', ARRAY['r'], 'e', '1')`,
 				`INSERT INTO culvert.staged (namespace, rooms, event, data) VALUES ('default', ARRAY['r'], 'e', '1'), ('No Namespace', ARRAY['r'], 'e', '1')`,
 			},
-			`SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('0', 1000, '1 hour', l.carrying, 10, 1000000) c`,
+			`SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('1:1:', '0', 0, 1000, '1 hour', l.carrying, 10, 1000000) c`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -139,10 +139,8 @@ func finish(batch []*change, err error) {
 const stagedSQL = `
 SELECT w.space
   FROM unnest($1::text[]) w (space)
- WHERE EXISTS (
-       SELECT FROM culvert.staged s
-        WHERE s.namespace = w.space AND s.xid >= $2::bigint::text::xid8)
-   AND culvert.check_ids($3)`
+ WHERE culvert.is_staged_before($2::text::pg_snapshot, $3::bigint::text::xid8, $4, w.space, '18446744073709551615')
+   AND culvert.check_ids($5)`
 
 // errMoved says that Postgres is another server than the one that was asked what is staged.
 var errMoved = fmt.Errorf("move: %w: servers change", ErrUnavailable)
@@ -199,7 +197,8 @@ func (m *mover) staged(ctx context.Context, spaces []string) (names []string, of
 	defer cancel()
 	err = m.q.withIDs(ctx, func(l *lineage) error {
 		of = l
-		rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, m.q.appender.seen.Load().on(l), l.generation)
+		c := m.q.appender.seen.Load().on(l)
+		rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, c.seen, c.part, c.last, l.generation)
 		if err == nil {
 			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		}

@@ -126,7 +126,8 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 		return r, nil
 	}
 	a.away.note(ctx, nil)
-	a.seen.Store(&horizon{b.lineage, r.seen})
+	seen := r.carried
+	a.seen.Store(&seen)
 	a.now = horizon{b.lineage, r.now}
 	t.moved += r.moved
 	t.more = r.more
@@ -153,10 +154,8 @@ func (a *appender) failed(ctx context.Context, err error) {
 }
 
 const probeSQL = `
-SELECT EXISTS (
-       SELECT FROM culvert.staged
-        WHERE xid >= $1::bigint::text::xid8)
- WHERE culvert.check_ids($2)`
+SELECT culvert.is_staged($1::text::pg_snapshot, $2::bigint::text::xid8, $3)
+ WHERE culvert.check_ids($4)`
 
 // probe reports whether staged events wait, without taking the append lock.
 func (a *appender) probe(ctx context.Context) bool {
@@ -169,7 +168,8 @@ func (a *appender) probe(ctx context.Context) bool {
 	defer a.release(conn)
 	var waiting bool
 	err = a.q.withIDs(ctx, func(l *lineage) error {
-		return conn.QueryRow(ctx, probeSQL, a.seen.Load().on(l), l.generation).Scan(&waiting)
+		c := a.seen.Load().on(l)
+		return conn.QueryRow(ctx, probeSQL, c.seen, c.part, c.last, l.generation).Scan(&waiting)
 	})
 	return err == nil && waiting
 }

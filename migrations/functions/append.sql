@@ -38,25 +38,30 @@ END;
 -- culvert.weight counts them, but at least one event. What is left of a
 -- transaction (carrying) comes before any other, so that its events stay together. carry
 -- returns how many there were and how many offsets they took (one with a key seen before takes
--- none), whether there may be more, and upto: no visible one of a lower transaction is left.
+-- none), whether there may be more, and upto: no visible one of a lower transaction is left. Of
+-- the transaction part those up to the id last are moved, both before and after the call.
 -- Only carry_all calls it: see staged.sql.
-CREATE OR REPLACE FUNCTION culvert.carry(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
+CREATE OR REPLACE FUNCTION culvert.carry(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
+                              rows_ integer, bytes_ bigint,
                               OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_tidscan = on SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$ -- see culvert.known
+SET enable_tidscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off AS $$ -- see culvert.known
 DECLARE
     v   culvert.staged[];
     new culvert.staged[];
     now timestamptz := clock_timestamp();
     bad text;
-    low  xid8 := seen;
-    high xid8 := '18446744073709551615';
+    late xid8[] := ARRAY(SELECT pg_snapshot_xip(seen));
+    low  xid8 := pg_snapshot_xmax(seen);
+    rest boolean; -- of carrying
     size bigint;
-    part xid8; -- a transaction of which some events are left
+    left_ xid8; -- a transaction of which some events are left
 BEGIN
-    IF EXISTS (SELECT FROM culvert.staged s WHERE s.xid = carrying) THEN
-        low := carrying;
-        high := carrying;
+    rest := EXISTS (SELECT FROM culvert.staged s WHERE s.xid = carrying AND s.id > CASE carrying WHEN part THEN last ELSE 0 END);
+    IF rest THEN
+        late := ARRAY[carrying];
+        low := '18446744073709551615';
     END IF;
     -- By ctid, because there is but one plan for that. Where the statistics of staged were taken
     -- while it was empty, a join is planned for one row, and compares each row with each.
@@ -66,9 +71,25 @@ BEGIN
                SELECT c.ctid
                  FROM (SELECT t.ctid, sum(culvert.weight(t.rooms, t.except_, octet_length(t.data))) OVER (
                               ORDER BY t.xid, t.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-                         FROM (SELECT u.ctid, u.* FROM culvert.staged u
-                                WHERE u.xid >= low AND u.xid <= high
-                                ORDER BY u.xid, u.id LIMIT rows_) t) c
+                         FROM (SELECT w.* -- each part is a walk along the primary key
+                                 FROM unnest(late) x
+                                CROSS JOIN LATERAL (
+                                      SELECT u.ctid, u.* FROM culvert.staged u
+                                       WHERE u.xid = x AND u.id > CASE x WHEN part THEN last ELSE 0 END
+                                       ORDER BY u.id LIMIT rows_) w
+                                UNION ALL
+                               (SELECT u.ctid, u.* FROM culvert.staged u
+                                 WHERE u.xid >= low AND u.xid < part
+                                 ORDER BY u.xid, u.id LIMIT rows_)
+                                UNION ALL
+                               (SELECT u.ctid, u.* FROM culvert.staged u
+                                 WHERE u.xid >= low AND u.xid = part AND u.id > last
+                                 ORDER BY u.id LIMIT rows_)
+                                UNION ALL
+                               (SELECT u.ctid, u.* FROM culvert.staged u
+                                 WHERE u.xid >= low AND u.xid > part
+                                 ORDER BY u.xid, u.id LIMIT rows_)
+                                ORDER BY xid, id LIMIT rows_) t) c
                 WHERE c.before IS NULL OR c.before < bytes_))
         RETURNING s.*)
     SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id), sum(culvert.weight(t.rooms, t.except_, octet_length(t.data)))
@@ -76,16 +97,20 @@ BEGIN
     moved := coalesce(cardinality(v), 0);
     stored := 0;
     more := moved > 0 AND (moved >= rows_ OR size >= bytes_);
+    IF moved > 0 THEN
+        part := (v[moved]).xid;
+        last := (v[moved]).id;
+    END IF;
     IF more THEN
-        upto := (v[moved]).xid;
-        SELECT s.xid INTO part FROM culvert.staged s WHERE s.xid = upto AND s.id > (v[moved]).id LIMIT 1;
+        upto := part;
+        SELECT s.xid INTO left_ FROM culvert.staged s WHERE s.xid = part AND s.id > last LIMIT 1;
     END IF;
-    IF high = carrying THEN
+    IF rest THEN
         more := true; -- of others
-        upto := seen;
+        upto := NULL;
     END IF;
-    IF part IS DISTINCT FROM carrying THEN
-        UPDATE culvert.log l SET carrying = part;
+    IF left_ IS DISTINCT FROM carrying THEN
+        UPDATE culvert.log l SET carrying = left_;
     END IF;
     IF moved = 0 THEN
         RETURN;
@@ -241,11 +266,15 @@ $$;
 -- generation is not the log's any more, they may be wrong by now: nothing is
 -- stored, and the caller looks them up again.
 --
--- seen: staged rows of transactions below it were carried by an earlier append.
--- The caller passes the value it got back last (0 at first), so that looking for
--- staged rows does not walk over the remains of those carried before.
+-- seen: staged rows of transactions visible in it were carried by an earlier append, and those of
+-- part up to the id last.
+-- The caller passes the values it got back last (1:1:, 0 and 0 at first), so that looking for
+-- staged rows does not walk over the remains of those carried before: while any transaction of
+-- the server stays open, they cannot be cleared away. Hence a snapshot, not the oldest open one.
 CREATE OR REPLACE FUNCTION culvert.append(
-    INOUT seen  xid8,
+    INOUT seen  pg_snapshot,
+    INOUT part  xid8,
+    INOUT last  bigint,
     room        bigint[],
     others      text[],     -- array literals, "" for none; empty when no event has several rooms
     size        integer[],  -- how long the data is that the others do not have; 0: they have it
@@ -285,7 +314,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     l culvert.log;
     n integer := coalesce(cardinality(room), 0);
-    xmin xid8;
+    taken pg_snapshot;
     upto xid8;
     carried integer := 0;
 BEGIN
@@ -308,25 +337,23 @@ BEGIN
         base := culvert.next_slice();
     END IF;
 
-    -- Taken before the rows are, so that it is not above one they leave behind.
-    xmin := pg_snapshot_xmin(pg_current_snapshot());
-    IF carry_rows = 0 THEN
-        more := EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen);
-        upto := seen;
-    ELSIF EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= seen) THEN
-        SELECT c.moved, c.stored, c.more, c.upto INTO moved, carried, more, upto
-          FROM culvert.carry_all(seen, base, l.dedup, l.carrying, least(carry_rows, 1000), carry_bytes) c;
-        base := base + carried;
+    -- Taken before the rows are, so that none they leave behind is visible in it.
+    taken := pg_current_snapshot();
+    IF culvert.is_staged(seen, part, last) THEN
+        more := carry_rows = 0;
+        IF NOT more THEN
+            SELECT c.moved, c.stored, c.more, c.upto, c.part, c.last INTO moved, carried, more, upto, part, last
+              FROM culvert.carry_all(seen, part, last, base, l.dedup, l.carrying, least(carry_rows, 1000), carry_bytes) c;
+            base := base + carried;
+        END IF;
     END IF;
     IF more THEN
-        seen := greatest(seen, least(xmin, upto));
+        seen := culvert.seen_up_to(seen, taken, upto);
         SELECT array_agg(w.space) INTO waits
           FROM unnest(spaces, until) w (space, until)
-         WHERE EXISTS (SELECT FROM culvert.staged s
-                        WHERE s.namespace = w.space AND s.xid >= seen
-                          AND s.xid < CASE w.until WHEN '0' THEN now_ ELSE w.until END);
+         WHERE culvert.is_staged_before(seen, part, last, w.space, CASE w.until WHEN '0' THEN now_ ELSE w.until END);
     ELSE
-        seen := xmin;
+        seen := taken;
     END IF;
     IF waits IS NULL AND cardinality(key) > 0 THEN
         SELECT array_agg(k.i), array_agg(s."offset"), array_agg(coalesce(s.hash = k.hash, true))

@@ -1,4 +1,63 @@
--- Staged events that cannot be moved into the log.
+-- Which staged events there are to move, and those that cannot be moved into the log.
+
+-- is_staged says whether events are staged by transactions that are not visible in seen, or by
+-- part beyond the id last: each look is a walk along an index that begins where rows may be alive.
+CREATE OR REPLACE FUNCTION culvert.is_staged(seen pg_snapshot, part xid8, last bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$ -- see culvert.known
+DECLARE
+    top xid8 := pg_snapshot_xmax(seen);
+    late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
+BEGIN
+    RETURN EXISTS (SELECT FROM culvert.staged s WHERE s.xid = part AND s.id > last)
+        OR EXISTS (SELECT FROM culvert.staged s WHERE s.xid = ANY (late))
+        OR EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= top AND s.xid < part)
+        OR EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= top AND s.xid > part);
+END
+$$;
+
+-- is_staged_before says so of the events of one namespace, by transactions below until.
+CREATE OR REPLACE FUNCTION culvert.is_staged_before(seen pg_snapshot, part xid8, last bigint, space text, until xid8) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    top xid8 := pg_snapshot_xmax(seen);
+    late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
+BEGIN
+    RETURN EXISTS (SELECT FROM culvert.staged s WHERE s.namespace = space AND s.xid = part AND s.id > last AND s.xid < until)
+        OR EXISTS (SELECT FROM culvert.staged s WHERE s.namespace = space AND s.xid = ANY (late) AND s.xid < until)
+        OR EXISTS (SELECT FROM culvert.staged s WHERE s.namespace = space AND s.xid >= top AND s.xid < part AND s.xid < until)
+        OR EXISTS (SELECT FROM culvert.staged s WHERE s.namespace = space AND s.xid >= top AND s.xid > part AND s.xid < until);
+END
+$$;
+
+-- seen_up_to is the snapshot in which a transaction is visible that is in seen, or that is
+-- below upto and is in now. upto may be NULL.
+CREATE OR REPLACE FUNCTION culvert.seen_up_to(seen pg_snapshot, now pg_snapshot, upto xid8) RETURNS pg_snapshot
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    top xid8 := greatest(pg_snapshot_xmax(seen), least(upto, pg_snapshot_xmax(now)));
+    open xid8[];
+BEGIN
+    IF upto IS NULL THEN
+        RETURN seen;
+    END IF;
+    open := ARRAY(SELECT x
+                    FROM (SELECT pg_snapshot_xip(seen) UNION SELECT pg_snapshot_xip(now)) s (x)
+                   WHERE x < top AND NOT pg_visible_in_snapshot(x, seen)
+                     AND (x >= upto OR NOT pg_visible_in_snapshot(x, now))
+                   ORDER BY x);
+    RETURN concat_ws(':', coalesce(open[1], top), top, array_to_string(open, ','))::pg_snapshot;
+END
+$$;
+
+-- first_staged is the staged event that is moved next: see culvert.carry.
+CREATE OR REPLACE FUNCTION culvert.first_staged(seen pg_snapshot, carrying xid8, OUT xid xid8, OUT id bigint) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.xid, t.id
+      FROM culvert.staged t
+     WHERE t.xid = carrying OR t.xid >= pg_snapshot_xmin(seen) AND NOT pg_visible_in_snapshot(t.xid, seen)
+     ORDER BY t.xid IS DISTINCT FROM carrying, t.xid, t.id
+     LIMIT 1
+$$;
 
 -- carry_all is culvert.carry, which moves staged events into the log, for any rows. Only
 -- culvert.emit checks what it stages: rows that came by another way, or that a trigger or
@@ -7,7 +66,8 @@
 -- waits for the append lock. Those that cannot be moved alone are set aside in
 -- culvert.unmovable, with what is left of one that the disk has damaged. Other faults of the
 -- server are not theirs.
-CREATE OR REPLACE FUNCTION culvert.carry_all(seen xid8, base bigint, dedup interval, carrying xid8, rows_ integer, bytes_ bigint,
+CREATE OR REPLACE FUNCTION culvert.carry_all(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
+                                  rows_ integer, bytes_ bigint,
                                   OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -16,8 +76,8 @@ DECLARE
     began timestamptz;
 BEGIN
     BEGIN
-        SELECT c.moved, c.stored, c.more, c.upto INTO moved, stored, more, upto
-          FROM culvert.carry(seen, base, dedup, carrying, rows_, bytes_) c;
+        SELECT c.moved, c.stored, c.more, c.upto, c.part, c.last INTO moved, stored, more, upto, part, last
+          FROM culvert.carry(seen, part, last, base, dedup, carrying, rows_, bytes_) c;
         RETURN;
     EXCEPTION
     WHEN unique_violation THEN
@@ -26,28 +86,24 @@ BEGIN
         moved := 0;
         stored := 0;
         more := true;
-        upto := seen;
     END;
     began := clock_timestamp();
     PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- before the tables, as in open_slice
     WHILE more AND moved < rows_ AND (moved = 0 OR clock_timestamp() < began + interval '1 second') LOOP
         SELECT l.carrying INTO carrying FROM culvert.log l;
         BEGIN
-            SELECT * INTO one FROM culvert.carry(seen, base + stored, dedup, carrying, 1, bytes_);
+            SELECT * INTO one FROM culvert.carry(seen, part, last, base + stored, dedup, carrying, 1, bytes_);
             moved := moved + one.moved;
             stored := stored + one.stored;
             more := one.more;
             upto := coalesce(one.upto, upto);
+            part := one.part;
+            last := one.last;
         EXCEPTION
         WHEN unique_violation THEN
             RAISE;
         WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
-            PERFORM culvert.set_aside(s.xid, s.id, SQLERRM)
-               FROM (SELECT t.xid, t.id
-                       FROM culvert.staged t
-                      WHERE t.xid >= seen OR t.xid = carrying
-                      ORDER BY t.xid IS DISTINCT FROM carrying, t.xid, t.id
-                      LIMIT 1) s;
+            PERFORM culvert.set_aside(s.xid, s.id, SQLERRM) FROM culvert.first_staged(seen, carrying) s;
             moved := moved + 1;
         END;
     END LOOP;
@@ -76,18 +132,13 @@ END
 $$;
 
 -- set_first_aside takes the staged row out of the way that would be moved next.
-CREATE OR REPLACE FUNCTION culvert.set_first_aside(seen xid8, error_ text) RETURNS void
+CREATE OR REPLACE FUNCTION culvert.set_first_aside(seen pg_snapshot, error_ text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     l culvert.log;
 BEGIN
     l := culvert.lock_log();
-    PERFORM culvert.set_aside(s.xid, s.id, error_)
-       FROM (SELECT t.xid, t.id
-               FROM culvert.staged t
-              WHERE t.xid >= seen OR t.xid = l.carrying
-              ORDER BY t.xid IS DISTINCT FROM l.carrying, t.xid, t.id
-              LIMIT 1) s;
+    PERFORM culvert.set_aside(s.xid, s.id, error_) FROM culvert.first_staged(seen, l.carrying) s;
 END
 $$;
