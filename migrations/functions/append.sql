@@ -25,162 +25,6 @@
 -- Rows of clients and asks that stay are locked FOR NO KEY UPDATE, which foreign keys
 -- do not wait for. Whoever only clears up takes the rows nobody holds: SKIP LOCKED.
 
--- weight is what an event costs Postgres, in bytes: its data and except_ once, and for each
--- room as much as a row takes the time of.
-CREATE OR REPLACE FUNCTION culvert.weight(rooms text[], except_ text[], data integer) RETURNS bigint
-LANGUAGE sql IMMUTABLE
-BEGIN ATOMIC
-    SELECT data + 1024 * cardinality(rooms)::bigint + 256 * coalesce(cardinality(except_), 0);
-END;
-
--- carry moves staged events that have become visible into the log, after offset base,
--- in the order of their transactions: up to rows_ of them, and about bytes_ bytes as
--- culvert.weight counts them, but at least one event. What is left of a
--- transaction (carrying) comes before any other, so that its events stay together. carry
--- returns how many there were and how many offsets they took (one with a key seen before takes
--- none), whether there may be more, and upto: no visible one of a lower transaction is left. Of
--- the transaction part those up to the id last are moved, both before and after the call.
--- Only carry_all calls it: see staged.sql.
-CREATE OR REPLACE FUNCTION culvert.carry(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
-                              rows_ integer, bytes_ bigint,
-                              OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_tidscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off AS $$ -- see culvert.known
-DECLARE
-    v   culvert.staged[];
-    new culvert.staged[];
-    now timestamptz := clock_timestamp();
-    bad text;
-    late xid8[] := ARRAY(SELECT pg_snapshot_xip(seen));
-    low  xid8 := pg_snapshot_xmax(seen);
-    rest boolean; -- of carrying
-    size bigint;
-    left_ xid8; -- a transaction of which some events are left
-BEGIN
-    rest := EXISTS (SELECT FROM culvert.staged s WHERE s.xid = carrying AND s.id > CASE carrying WHEN part THEN last ELSE 0 END);
-    IF rest THEN
-        late := ARRAY[carrying];
-        low := '18446744073709551615';
-    END IF;
-    -- By ctid, because there is but one plan for that. Where the statistics of staged were taken
-    -- while it was empty, a join is planned for one row, and compares each row with each.
-    WITH taken AS (
-        DELETE FROM culvert.staged s
-         WHERE s.ctid = ANY (ARRAY(
-               SELECT c.ctid
-                 FROM (SELECT t.ctid, sum(culvert.weight(t.rooms, t.except_, octet_length(t.data))) OVER (
-                              ORDER BY t.xid, t.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-                         FROM (SELECT w.* -- each part is a walk along the primary key
-                                 FROM unnest(late) x
-                                CROSS JOIN LATERAL (
-                                      SELECT u.ctid, u.* FROM culvert.staged u
-                                       WHERE u.xid = x AND u.id > CASE x WHEN part THEN last ELSE 0 END
-                                       ORDER BY u.id LIMIT rows_) w
-                                UNION ALL
-                               (SELECT u.ctid, u.* FROM culvert.staged u
-                                 WHERE u.xid >= low AND u.xid < part
-                                 ORDER BY u.xid, u.id LIMIT rows_)
-                                UNION ALL
-                               (SELECT u.ctid, u.* FROM culvert.staged u
-                                 WHERE u.xid >= low AND u.xid = part AND u.id > last
-                                 ORDER BY u.id LIMIT rows_)
-                                UNION ALL
-                               (SELECT u.ctid, u.* FROM culvert.staged u
-                                 WHERE u.xid >= low AND u.xid > part
-                                 ORDER BY u.xid, u.id LIMIT rows_)
-                                ORDER BY xid, id LIMIT rows_) t) c
-                WHERE c.before IS NULL OR c.before < bytes_))
-        RETURNING s.*)
-    SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id), sum(culvert.weight(t.rooms, t.except_, octet_length(t.data)))
-      INTO v, size FROM taken t;
-    moved := coalesce(cardinality(v), 0);
-    stored := 0;
-    more := moved > 0 AND (moved >= rows_ OR size >= bytes_);
-    IF moved > 0 THEN
-        part := (v[moved]).xid;
-        last := (v[moved]).id;
-    END IF;
-    IF more THEN
-        upto := part;
-        SELECT s.xid INTO left_ FROM culvert.staged s WHERE s.xid = part AND s.id > last LIMIT 1;
-    END IF;
-    IF rest THEN
-        more := true; -- of others
-        upto := NULL;
-    END IF;
-    IF left_ IS DISTINCT FROM carrying THEN
-        UPDATE culvert.log l SET carrying = left_;
-    END IF;
-    IF moved = 0 THEN
-        RETURN;
-    END IF;
-
-    PERFORM culvert.make_namespace(s.namespace)
-       FROM (SELECT DISTINCT u.namespace COLLATE "C" AS namespace FROM unnest(v) u ORDER BY 1) s;
-    INSERT INTO culvert.rooms (namespace_id, name)
-    SELECT DISTINCT n.id, r.name COLLATE "C"
-      FROM unnest(v) s
-      JOIN culvert.namespaces n ON n.name = s.namespace
-     CROSS JOIN LATERAL unnest(s.rooms) r (name)
-      LEFT JOIN LATERAL ( -- has LIMIT, see culvert.known: an anti join may read all rooms of the namespace
-           SELECT true AS there FROM culvert.rooms k WHERE k.namespace_id = n.id AND k.name = r.name LIMIT 1) t ON true
-     WHERE t.there IS NULL
-     ORDER BY 1, 2
-    ON CONFLICT DO NOTHING;
-
-    -- The first with a key counts; a later one with other content cannot be
-    -- refused any more, its transaction is committed.
-    SELECT array_agg(s.row ORDER BY (s.row).xid, (s.row).id) FILTER (WHERE s.nth = 1 AND NOT s.known),
-           min((s.row).key) FILTER (WHERE (s.row).hash <> CASE WHEN s.known THEN s.hash ELSE s.first END)
-      INTO new, bad
-      FROM (SELECT t::culvert.staged AS row, k.hash, k.key IS NOT NULL AS known,
-                   CASE WHEN t.key IS NULL THEN 1 ELSE row_number() OVER same END AS nth,
-                   first_value(t.hash) OVER same AS first
-              FROM unnest(v) t
-              JOIN culvert.namespaces n ON n.name = t.namespace
-              LEFT JOIN LATERAL (
-                   SELECT u.key, u.hash, u.at
-                     FROM culvert.keys u
-                    WHERE u.key = t.key AND u.owner = '' AND u.namespace_id + 0 = n.id
-                    LIMIT 1) k
-                ON k.at > now - coalesce(n.dedup, carry.dedup)
-            WINDOW same AS (PARTITION BY t.namespace, t.key ORDER BY t.xid, t.id)) s;
-    IF bad IS NOT NULL THEN
-        RAISE WARNING 'culvert: an event emitted from SQL was dropped: its key "%" was used with another body', bad;
-    END IF;
-
-    -- Without a join of rooms with data, for which a sort would copy the data for each room.
-    INSERT INTO culvert.events ("offset", room_id, at, event, sender, except_, data, elsewhere)
-    SELECT base + s.nth, r.id, now, s.event, s.sender,
-           CASE WHEN w.whole OR r.nth = 1 THEN s.except_ WHEN s.except_ <> '{}' THEN '{}' END,
-           CASE WHEN w.whole OR r.nth = 1 THEN s.data END,
-           CASE WHEN w.whole OR r.nth = 1 THEN NULL ELSE octet_length(s.data) END
-      FROM unnest(new) WITH ORDINALITY
-           s (xid, id, namespace, rooms, except_, event, data, sender, key, hash, nth)
-      JOIN culvert.namespaces n ON n.name = s.namespace
-     CROSS JOIN LATERAL (
-           SELECT octet_length(s.data) + coalesce(octet_length(s.except_::text), 0) <= 256 AS whole,
-                  ARRAY(SELECT DISTINCT k.id
-                          FROM unnest(s.rooms) u (name)
-                         CROSS JOIN LATERAL ( -- each by its name: with ANY all rooms of the namespace may be read for an event
-                               SELECT t.id FROM culvert.rooms t WHERE t.namespace_id = n.id AND t.name = u.name LIMIT 1) k
-                         ORDER BY 1) AS ids
-            OFFSET 0) w -- once for an event
-     CROSS JOIN LATERAL unnest(w.ids) WITH ORDINALITY r (id, nth);
-    INSERT INTO culvert.keys AS k (namespace_id, key, hash, "offset", at)
-    SELECT n.id, s.key, s.hash, base + s.nth, now
-      FROM unnest(new) WITH ORDINALITY
-           s (xid, id, namespace, rooms, except_, event, data, sender, key, hash, nth)
-      JOIN culvert.namespaces n ON n.name = s.namespace
-     WHERE s.key IS NOT NULL
-     ORDER BY n.id, s.key COLLATE "C"
-    ON CONFLICT ON CONSTRAINT keys_pkey DO UPDATE
-       SET hash = excluded.hash, "offset" = excluded."offset", at = excluded.at;
-    stored := coalesce(cardinality(new), 0);
-END
-$$;
-
 -- durable has the transaction it runs in commit to the disk, also where the default of
 -- the database or role is to commit lazily: what is answered as stored is. A default
 -- that only says how far standbys have to be (local, remote_write, remote_apply) stays.
@@ -317,6 +161,8 @@ DECLARE
     taken pg_snapshot;
     upto xid8;
     carried integer := 0;
+    few     integer;
+    fit     integer;
 BEGIN
     l := culvert.lock_log();
     log := l.id;
@@ -333,7 +179,7 @@ BEGIN
         RETURN;
     END IF;
 
-    IF prev + n + 1000 >= (l.slice + 1)::bigint * 1000000000 THEN
+    IF prev + n + 2000 >= (l.slice + 1)::bigint * 1000000000 THEN
         base := culvert.next_slice();
     END IF;
 
@@ -349,9 +195,25 @@ BEGIN
     END IF;
     IF more THEN
         seen := culvert.seen_up_to(seen, taken, upto);
-        SELECT array_agg(w.space) INTO waits
-          FROM unnest(spaces, until) w (space, until)
-         WHERE culvert.is_staged_before(seen, part, last, w.space, CASE w.until WHEN '0' THEN now_ ELSE w.until END);
+        FOR try IN 1..2 LOOP
+            SELECT array_agg(w.space) INTO waits
+              FROM unnest(spaces, until) w (space, until)
+             WHERE culvert.is_staged_before(seen, part, last, w.space, CASE w.until WHEN '0' THEN now_ ELSE w.until END);
+            EXIT WHEN waits IS NULL OR carry_rows = 0 OR try = 2;
+            BEGIN
+                SELECT c.moved, c.stored INTO few, fit
+                  FROM culvert.carry_waiting(seen, part, last, waits, base, l.dedup, least(carry_rows, 1000), carry_bytes) c;
+            EXCEPTION -- see carry_all: what cannot be moved is set aside when its turn comes
+            WHEN unique_violation THEN
+                RAISE;
+            WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
+                EXIT;
+            END;
+            EXIT WHEN few = 0;
+            moved := moved + few;
+            carried := carried + fit;
+            base := base + fit;
+        END LOOP;
     ELSE
         seen := taken;
     END IF;

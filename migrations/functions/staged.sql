@@ -1,4 +1,87 @@
--- Which staged events there are to move, and those that cannot be moved into the log.
+-- How staged events are moved into the log, and those that cannot be. It begins with culvert.append.
+
+-- weight is what an event costs Postgres, in bytes: its data and except_ once, and for each
+-- room as much as a row takes the time of.
+CREATE OR REPLACE FUNCTION culvert.weight(rooms text[], except_ text[], data integer) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+    SELECT data + 1024 * cardinality(rooms)::bigint + 256 * coalesce(cardinality(except_), 0);
+END;
+
+-- store_staged stores events that were taken out of culvert.staged after offset base, in their
+-- order, and returns how many offsets they took.
+CREATE OR REPLACE FUNCTION culvert.store_staged(v culvert.staged[], base bigint, dedup interval) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$ -- see culvert.known
+DECLARE
+    new culvert.staged[];
+    now timestamptz := clock_timestamp();
+    bad text;
+BEGIN
+    PERFORM culvert.make_namespace(s.namespace)
+       FROM (SELECT DISTINCT u.namespace COLLATE "C" AS namespace FROM unnest(v) u ORDER BY 1) s;
+    INSERT INTO culvert.rooms (namespace_id, name)
+    SELECT DISTINCT n.id, r.name COLLATE "C"
+      FROM unnest(v) s
+      JOIN culvert.namespaces n ON n.name = s.namespace
+     CROSS JOIN LATERAL unnest(s.rooms) r (name)
+      LEFT JOIN LATERAL ( -- has LIMIT, see culvert.known: an anti join may read all rooms of the namespace
+           SELECT true AS there FROM culvert.rooms k WHERE k.namespace_id = n.id AND k.name = r.name LIMIT 1) t ON true
+     WHERE t.there IS NULL
+     ORDER BY 1, 2
+    ON CONFLICT DO NOTHING;
+
+    -- The first with a key counts; a later one with other content cannot be
+    -- refused any more, its transaction is committed.
+    SELECT array_agg(s.row ORDER BY (s.row).xid, (s.row).id) FILTER (WHERE s.nth = 1 AND NOT s.known),
+           min((s.row).key) FILTER (WHERE (s.row).hash <> CASE WHEN s.known THEN s.hash ELSE s.first END)
+      INTO new, bad
+      FROM (SELECT t::culvert.staged AS row, k.hash, k.key IS NOT NULL AS known,
+                   CASE WHEN t.key IS NULL THEN 1 ELSE row_number() OVER same END AS nth,
+                   first_value(t.hash) OVER same AS first
+              FROM unnest(v) t
+              JOIN culvert.namespaces n ON n.name = t.namespace
+              LEFT JOIN LATERAL (
+                   SELECT u.key, u.hash, u.at
+                     FROM culvert.keys u
+                    WHERE u.key = t.key AND u.owner = '' AND u.namespace_id + 0 = n.id
+                    LIMIT 1) k
+                ON k.at > now - coalesce(n.dedup, store_staged.dedup)
+            WINDOW same AS (PARTITION BY t.namespace, t.key ORDER BY t.xid, t.id)) s;
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'culvert: an event emitted from SQL was dropped: its key "%" was used with another body', bad;
+    END IF;
+
+    -- Without a join of rooms with data, for which a sort would copy the data for each room.
+    INSERT INTO culvert.events ("offset", room_id, at, event, sender, except_, data, elsewhere)
+    SELECT base + s.nth, r.id, now, s.event, s.sender,
+           CASE WHEN w.whole OR r.nth = 1 THEN s.except_ WHEN s.except_ <> '{}' THEN '{}' END,
+           CASE WHEN w.whole OR r.nth = 1 THEN s.data END,
+           CASE WHEN w.whole OR r.nth = 1 THEN NULL ELSE octet_length(s.data) END
+      FROM unnest(new) WITH ORDINALITY
+           s (xid, id, namespace, rooms, except_, event, data, sender, key, hash, nth)
+      JOIN culvert.namespaces n ON n.name = s.namespace
+     CROSS JOIN LATERAL (
+           SELECT octet_length(s.data) + coalesce(octet_length(s.except_::text), 0) <= 256 AS whole,
+                  ARRAY(SELECT DISTINCT k.id
+                          FROM unnest(s.rooms) u (name)
+                         CROSS JOIN LATERAL ( -- each by its name: with ANY all rooms of the namespace may be read for an event
+                               SELECT t.id FROM culvert.rooms t WHERE t.namespace_id = n.id AND t.name = u.name LIMIT 1) k
+                         ORDER BY 1) AS ids
+            OFFSET 0) w -- once for an event
+     CROSS JOIN LATERAL unnest(w.ids) WITH ORDINALITY r (id, nth);
+    INSERT INTO culvert.keys AS k (namespace_id, key, hash, "offset", at)
+    SELECT n.id, s.key, s.hash, base + s.nth, now
+      FROM unnest(new) WITH ORDINALITY
+           s (xid, id, namespace, rooms, except_, event, data, sender, key, hash, nth)
+      JOIN culvert.namespaces n ON n.name = s.namespace
+     WHERE s.key IS NOT NULL
+     ORDER BY n.id, s.key COLLATE "C"
+    ON CONFLICT ON CONSTRAINT keys_pkey DO UPDATE
+       SET hash = excluded.hash, "offset" = excluded."offset", at = excluded.at;
+    RETURN coalesce(cardinality(new), 0);
+END
+$$;
 
 -- is_staged says whether events are staged by transactions that are not visible in seen, or by
 -- part beyond the id last: each look is a walk along an index that begins where rows may be alive.
@@ -57,6 +140,139 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      WHERE t.xid = carrying OR t.xid >= pg_snapshot_xmin(seen) AND NOT pg_visible_in_snapshot(t.xid, seen)
      ORDER BY t.xid IS DISTINCT FROM carrying, t.xid, t.id
      LIMIT 1
+$$;
+
+-- carry moves staged events that have become visible into the log, after offset base,
+-- in the order of their transactions: up to rows_ of them, and about bytes_ bytes as
+-- culvert.weight counts them, but at least one event. What is left of a
+-- transaction (carrying) comes before any other, so that its events stay together. carry
+-- returns how many there were and how many offsets they took (one with a key seen before takes
+-- none), whether there may be more, and upto: no visible one of a lower transaction is left. Of
+-- the transaction part those up to the id last are moved, both before and after the call.
+-- Only carry_all calls it.
+CREATE OR REPLACE FUNCTION culvert.carry(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
+                              rows_ integer, bytes_ bigint,
+                              OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_tidscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off AS $$ -- see culvert.known
+DECLARE
+    v   culvert.staged[];
+    late xid8[] := ARRAY(SELECT pg_snapshot_xip(seen));
+    low  xid8 := pg_snapshot_xmax(seen);
+    rest boolean; -- of carrying
+    size bigint;
+    left_ xid8; -- a transaction of which some events are left
+BEGIN
+    rest := EXISTS (SELECT FROM culvert.staged s WHERE s.xid = carrying AND s.id > CASE carrying WHEN part THEN last ELSE 0 END);
+    IF rest THEN
+        late := ARRAY[carrying];
+        low := '18446744073709551615';
+    END IF;
+    -- By ctid, because there is but one plan for that. Where the statistics of staged were taken
+    -- while it was empty, a join is planned for one row, and compares each row with each.
+    WITH taken AS (
+        DELETE FROM culvert.staged s
+         WHERE s.ctid = ANY (ARRAY(
+               SELECT c.ctid
+                 FROM (SELECT t.ctid, sum(culvert.weight(t.rooms, t.except_, octet_length(t.data))) OVER (
+                              ORDER BY t.xid, t.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+                         FROM (SELECT w.* -- each part is a walk along the primary key
+                                 FROM unnest(late) x
+                                CROSS JOIN LATERAL (
+                                      SELECT u.ctid, u.* FROM culvert.staged u
+                                       WHERE u.xid = x AND u.id > CASE x WHEN part THEN last ELSE 0 END
+                                       ORDER BY u.id LIMIT rows_) w
+                                UNION ALL
+                               (SELECT u.ctid, u.* FROM culvert.staged u
+                                 WHERE u.xid >= low AND u.xid < part
+                                 ORDER BY u.xid, u.id LIMIT rows_)
+                                UNION ALL
+                               (SELECT u.ctid, u.* FROM culvert.staged u
+                                 WHERE u.xid >= low AND u.xid = part AND u.id > last
+                                 ORDER BY u.id LIMIT rows_)
+                                UNION ALL
+                               (SELECT u.ctid, u.* FROM culvert.staged u
+                                 WHERE u.xid >= low AND u.xid > part
+                                 ORDER BY u.xid, u.id LIMIT rows_)
+                                ORDER BY xid, id LIMIT rows_) t) c
+                WHERE c.before IS NULL OR c.before < bytes_))
+        RETURNING s.*)
+    SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id), sum(culvert.weight(t.rooms, t.except_, octet_length(t.data)))
+      INTO v, size FROM taken t;
+    moved := coalesce(cardinality(v), 0);
+    stored := 0;
+    more := moved > 0 AND (moved >= rows_ OR size >= bytes_);
+    IF moved > 0 THEN
+        part := (v[moved]).xid;
+        last := (v[moved]).id;
+    END IF;
+    IF more THEN
+        upto := part;
+        SELECT s.xid INTO left_ FROM culvert.staged s WHERE s.xid = part AND s.id > last LIMIT 1;
+    END IF;
+    IF rest THEN
+        more := true; -- of others
+        upto := NULL;
+    END IF;
+    IF left_ IS DISTINCT FROM carrying THEN
+        UPDATE culvert.log l SET carrying = left_;
+    END IF;
+    IF moved = 0 THEN
+        RETURN;
+    END IF;
+
+    stored := culvert.store_staged(v, base, dedup);
+END
+$$;
+
+-- carry_waiting is carry for namespaces that wait, before what came earlier to others: whoever emits a
+-- little from SQL does not wait behind somebody who emitted a lot. Of each namespace it takes, in their
+-- order, the events of transactions that fit as a whole; first of those namespaces that wait for few. None
+-- is taken where a part of the transaction carrying is left, which comes first.
+CREATE OR REPLACE FUNCTION culvert.carry_waiting(seen pg_snapshot, part xid8, last bigint, spaces text[], base bigint, dedup interval, rows_ integer, bytes_ bigint,
+                                      OUT moved integer, OUT stored integer)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_tidscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$ -- see culvert.known
+DECLARE
+    v culvert.staged[];
+    carrying xid8 := (SELECT l.carrying FROM culvert.log l);
+    top xid8 := pg_snapshot_xmax(seen);
+    late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
+BEGIN
+    WITH taken AS (
+        DELETE FROM culvert.staged s
+         WHERE s.ctid = ANY (ARRAY(
+               SELECT t.ctid
+                 FROM (SELECT g.ctid, -- g is in groups, of a namespace and a transaction: RANGE counts to the end of one
+                              count(*) OVER fair AS rows, sum(g.weight) OVER fair AS bytes
+                         FROM (SELECT u.ctid, w.space, u.weight,
+                                      count(*) OVER (PARTITION BY w.space ORDER BY u.xid RANGE UNBOUNDED PRECEDING) AS rows
+                                 FROM unnest(spaces) w (space)
+                                CROSS JOIN LATERAL (
+                                      SELECT k.ctid, k.xid, culvert.weight(k.rooms, k.except_, octet_length(k.data)) AS weight
+                                        FROM ((SELECT s.ctid, s.* FROM culvert.staged s -- as in is_staged_before
+                                                WHERE s.namespace = w.space AND s.xid = ANY (late)
+                                                ORDER BY s.xid LIMIT rows_ + 1)
+                                               UNION ALL
+                                              (SELECT s.ctid, s.* FROM culvert.staged s
+                                                WHERE s.namespace = w.space AND s.xid >= top AND s.xid < part
+                                                ORDER BY s.xid LIMIT rows_ + 1)
+                                               UNION ALL
+                                              (SELECT s.ctid, s.* FROM culvert.staged s
+                                                WHERE s.namespace = w.space AND s.xid >= top AND s.xid > part
+                                                ORDER BY s.xid LIMIT rows_ + 1)) k
+                                       ORDER BY k.xid
+                                       LIMIT rows_ + 1) u
+                                WHERE NOT EXISTS (SELECT FROM culvert.staged k WHERE k.namespace = w.space AND k.xid = carrying
+                                                    AND k.id > CASE carrying WHEN part THEN last ELSE 0 END)) g
+                       WINDOW fair AS (ORDER BY g.rows, g.space RANGE UNBOUNDED PRECEDING)) t
+                WHERE t.rows <= rows_ AND t.bytes <= bytes_))
+        RETURNING s.*)
+    SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id) INTO v FROM taken t;
+    moved := coalesce(cardinality(v), 0);
+    stored := CASE WHEN moved > 0 THEN culvert.store_staged(v, base, dedup) ELSE 0 END;
+END
 $$;
 
 -- carry_all is culvert.carry, which moves staged events into the log, for any rows. Only
