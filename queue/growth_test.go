@@ -175,7 +175,7 @@ func TestMovingDoesNotGrow(t *testing.T) {
 	cost := func(where string) int {
 		t.Helper()
 		execute(t, conn, fmt.Sprintf(`SELECT culvert.emit(namespace => %s, room => 'r' || i, event => 'e') FROM generate_series(1, 20) i`, where))
-		n := pages(t, conn, `SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('0', (SELECT last_value FROM culvert.offsets), '1 hour', l.carrying, 1000, 8000000) c`)
+		n := pages(t, conn, `SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('1:1:', '0', 0, (SELECT last_value FROM culvert.offsets), '1 hour', l.carrying, 1000, 8000000) c`)
 		execute(t, conn, `SELECT setval('culvert.offsets', last_value + 20) FROM culvert.offsets`)
 		return n
 	}
