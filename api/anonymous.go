@@ -8,7 +8,7 @@ import (
 )
 
 // anonymous are requests under way that have shown no good credentials, with those that
-// were refused for there being too many; or connections. They need nothing but a moment.
+// were refused for there being too many; or connections of strangers, or idle ones. They need nothing but a moment.
 // So there is no limit that refuses a newcomer, with whom many may share an address: when
 // there are too many, the one that has lasted longest is cut off.
 type anonymous struct {

@@ -200,6 +200,85 @@ func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	talk(friend, testKey)
 }
 
+// TestTheConnectionIdleLongestIsCutOff: credentials keep no connection open on which nothing
+// is under way, of HTTP/1.1 or HTTP/2; one that is in use stays, and one that is used again
+// counts as new.
+func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
+	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
+	idle := func(n int) {
+		t.Helper()
+		until(t, func() bool {
+			s.h.idle.mu.Lock()
+			defer s.h.idle.mu.Unlock()
+			return s.h.idle.all.Len() == n && (n == 0) == (len(s.h.idle.of) == 0)
+		})
+	}
+	talk := func(c net.Conn) {
+		t.Helper()
+		fmt.Fprintf(c, "GET /v1/default/clients/c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", testKey)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+	}
+	stream := s.stream("/v1/default/events?client=a")
+	stream.expect("culvert:hello")
+	var many []net.Conn
+	for i := range 4 { // none has been idle for long
+		many = append(many, s.dial())
+		talk(many[i])
+		idle(i + 1)
+	}
+	for _, c := range many {
+		talk(c)
+		_ = c.Close()
+	}
+	idle(0)
+	s.h.idle.mu.Lock()
+	s.h.idle.least = 0
+	s.h.idle.mu.Unlock()
+	first, second, third := s.dial(), s.dial(), s.dial()
+	talk(first)
+	idle(1)
+	talk(second)
+	idle(2)
+	talk(first) // second is idle longest now
+	idle(2)
+	talk(third)
+	hungUp(t, second, false)
+	idle(2)
+	talk(first)
+	talk(third)
+	idle(2)
+	s.connected(1) // the stream is none of them
+	stream.close()
+	_, _ = first.Close(), third.Close()
+	idle(0)
+
+	two := func() *http.Client {
+		protocols := new(http.Protocols)
+		protocols.SetUnencryptedHTTP2(true)
+		transport := &http.Transport{Protocols: protocols}
+		t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Transport: transport}
+	}
+	for i := range 5 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v1/default/clients/c", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+testKey)
+		res, err := two().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		idle(min(i+1, 2))
+	}
+}
+
 // TestAddresses: who counts as one.
 func TestAddresses(t *testing.T) {
 	for remote, want := range map[string]string{

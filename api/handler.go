@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"time"
 
@@ -22,11 +23,12 @@ type Handler struct {
 	sessions sessions
 	limits   limiter
 	underWay underWay
-	// anonymous are the requests without good credentials, strangers the connections.
-	anonymous, strangers anonymous
-	metrics              *metrics
-	log                  *slog.Logger
-	random               func() float64 // for jitter; tests replace it
+	// anonymous are the requests without good credentials, strangers the connections, and idle
+	// the connections that had some, and have no request under way.
+	anonymous, strangers, idle anonymous
+	metrics                    *metrics
+	log                        *slog.Logger
+	random                     func() float64 // for jitter; tests replace it
 }
 
 // store is what the handlers need of a *queue.Queue; each part is declared
@@ -83,7 +85,7 @@ func newHandler(s store, o Options) (*Handler, error) {
 		o: o, queue: s, keys: keys, echo: echo.New(),
 		metrics: m, log: o.Logger, random: rand.Float64,
 	}
-	h.strangers.least = strangerTime
+	h.strangers.least, h.idle.least = strangerTime, idleTime
 	h.echo.Use(h.observe)
 	if cors := h.cors(); cors != nil {
 		h.echo.Use(cors)
@@ -149,6 +151,13 @@ func (h *Handler) ConfigureServer(s *http.Server) {
 	s.Protocols.SetUnencryptedHTTP2(true)
 	if s.ConnContext == nil {
 		s.ConnContext = withConnection
+	}
+	watched := s.ConnState
+	s.ConnState = func(c net.Conn, state http.ConnState) {
+		watchIdle(c, state)
+		if watched != nil {
+			watched(c, state)
+		}
 	}
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,

@@ -39,9 +39,10 @@ type Limits struct {
 	// events that were read from Postgres for it, and 512 bytes an event.
 	Bytes, NamespaceBytes, ClientBytes int
 	// AnonymousAddress and Anonymous are requests under way without good credentials, and,
-	// counted for themselves, connections on which none have come yet: from one address
-	// (IPv6: network of 64 bits), and of all. Over it, the one that has lasted longest is
-	// cut off, a connection not before it is 10 s old; nobody is refused.
+	// each counted for themselves, connections on which none have come yet, and those that
+	// have no request under way: from one address (IPv6: network of 64 bits), and of all. Over
+	// it, the one that has lasted longest is cut off, a connection not before it has lasted
+	// 10 s without; nobody is refused.
 	AnonymousAddress, Anonymous int
 }
 

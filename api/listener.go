@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -14,9 +15,14 @@ import (
 // when thousands come back through one address at once.
 const strangerTime = 10 * time.Second
 
+// idleTime is how long a connection may have no request under way before it may be cut off
+// for another one: much longer than clients take that poll again, or emit again, all at once
+// after one event. One that is cut off while a request is on its way fails that request.
+const idleTime = 10 * time.Second
+
 // Listener wraps the listener of a server that ConfigureServer has set up. The connections
-// it accepts have bounds until a request with good credentials has come (Limits.Anonymous),
-// and are closed after a request with a Content-Length and a Transfer-Encoding (RFC 9112,
+// it accepts have bounds until a request with good credentials has come, and while they are
+// idle after it (Limits.Anonymous), and are closed after a request with a Content-Length and a Transfer-Encoding (RFC 9112,
 // section 6.1). Without it neither is so, and everything else is.
 func (h *Handler) Listener(l net.Listener) net.Listener { return &listener{l, h} }
 
@@ -43,6 +49,10 @@ type connection struct {
 	framing framing
 	place   *place // among the strangers
 	known   atomic.Bool
+
+	resting sync.Mutex
+	rest    *place // among the idle ones; nil: it is none of them
+	over    bool   // it is none for ever
 }
 
 // Read implements net.Conn.
@@ -55,6 +65,7 @@ func (c *connection) Read(b []byte) (int, error) {
 // Close implements net.Conn.
 func (c *connection) Close() error {
 	c.introduce()
+	c.work(true)
 	return c.Conn.Close()
 }
 
@@ -73,7 +84,42 @@ func (c *connection) introduce() {
 	}
 }
 
-// cutOff implements held.
+// idle has the connection count as idle, once it is none of a stranger's.
+func (c *connection) idle() {
+	if !c.known.Load() {
+		return // it counts already
+	}
+	c.resting.Lock()
+	defer c.resting.Unlock()
+	if c.rest == nil && !c.over {
+		c.rest = c.h.idle.enter(c, c.RemoteAddr().String(), c.h.o.Limits)
+	}
+}
+
+// work ends that; for ever, when the connection ends.
+func (c *connection) work(over bool) {
+	c.resting.Lock()
+	defer c.resting.Unlock()
+	c.over = c.over || over
+	if c.rest != nil {
+		c.h.idle.leave(c.rest)
+		c.rest = nil
+	}
+}
+
+// watchIdle is for http.Server.ConnState.
+func watchIdle(c net.Conn, state http.ConnState) {
+	own, ok := c.(*connection)
+	switch {
+	case !ok || state == http.StateNew:
+	case state == http.StateIdle:
+		own.idle()
+	default:
+		own.work(state != http.StateActive)
+	}
+}
+
+// cutOff implements held. It does not go by Close, which comes from elsewhere then.
 func (c *connection) cutOff() { _ = c.Conn.Close() }
 
 type connectionKey struct{}

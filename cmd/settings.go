@@ -107,7 +107,7 @@ var settings = []setting{
 	{name: "max-memory", def: "512", kind: "MiB", set: setMiB(func(c *Config) *int { return &c.MaxMemory }),
 		help: "the same of all namespaces together"},
 	{name: "max-anonymous-address", def: "512", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxAnonymousAddress }, 0, 1_000_000_000),
-		help: "requests and connections without good credentials at once from one address; over it, the oldest is cut off"},
+		help: "requests and connections without good credentials, and idle connections, at once from one address; over it, the oldest is cut off"},
 	{name: "max-anonymous", def: "4096", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxAnonymous }, 0, 1_000_000_000),
 		help: "the same from all addresses together"},
 	{name: "retention", def: "168h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Retention }, minSlice, 0),
