@@ -78,8 +78,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// A restart of Postgres ends all its connections. None of them is used for a request that
-// comes once it is up again, however short a time they were idle.
+// Postgres ends all its connections when it restarts. A request that comes afterwards uses
+// none of them, however short a time they were idle.
 func TestConnectionsThatEndedAreNotUsed(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)
@@ -101,15 +101,15 @@ func TestConnectionsThatEndedAreNotUsed(t *testing.T) {
 		},
 		"ready": func() error { return q.Ping(t.Context()) },
 	}
-	at := func(name string) error {
+	several := func(name string) error {
 		g := errgroup.Group{}
-		for range 4 { // so that each pool has several that are idle
+		for range 4 { // at once, so that a pool has several idle connections
 			g.Go(all[name])
 		}
 		return g.Wait()
 	}
 	for _, name := range []string{"append", "join", "ack", "state", "rooms", "history", "settings", "ready"} {
-		if err := at(name); err != nil {
+		if err := several(name); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		_, err := admin.Exec(t.Context(), `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -117,7 +117,7 @@ func TestConnectionsThatEndedAreNotUsed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := at(name); err != nil {
+		if err := several(name); err != nil {
 			t.Errorf("%s after the connections ended: %v", name, err)
 		}
 	}

@@ -113,7 +113,7 @@ func newPool(ctx context.Context, c *pgxpool.Config, conns int) (*pgxpool.Pool, 
 	c.MaxConns = int32(conns) //nolint:gosec // checked by Options
 	c.MinConns, c.MinIdleConns = 0, 0
 	c.MaxConnIdleTime = 5 * time.Minute
-	c.ShouldPing = postgres.Doubtful
+	c.ShouldPing = postgres.ShouldPing
 	return pgxpool.NewWithConfig(ctx, c)
 }
 

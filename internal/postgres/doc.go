@@ -7,4 +7,5 @@
 //	config, err := pgxpool.ParseConfig(url)
 //	server, err := postgres.Prepare(ctx, config.ConnConfig)
 //	config.AfterConnect = postgres.Verify
+//	config.ShouldPing = postgres.ShouldPing
 package postgres

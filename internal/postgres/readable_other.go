@@ -4,5 +4,6 @@ package postgres
 
 import "net"
 
-// readable is not to be known here without reading.
+// readable cannot be told here without taking the bytes: a connection that Postgres ended less
+// than a second ago may be used, and the request fails.
 func readable(net.Conn) bool { return false }

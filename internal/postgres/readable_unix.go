@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// readable reports whether bytes, the end or an error of a connection can be read now.
+// readable reports whether a read of the connection would return at once, with bytes, its end
+// or an error. It takes nothing.
 func readable(conn net.Conn) bool {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -23,8 +24,8 @@ func readable(conn net.Conn) bool {
 		return true
 	}
 	var peeked error
-	// Not raw.Read, which waits for a read that is under way: pgx leaves one behind after a
-	// write that took long.
+	// Not raw.Read, which waits until a read in another goroutine returns: pgx leaves one
+	// behind after a write that took long.
 	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

@@ -1,0 +1,16 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// ShouldPing is for pgxpool.Config.ShouldPing: it reports whether a connection from a pool is
+// pinged before it is used. That is one that was idle for over a second, as it is by default,
+// and one that Postgres has closed or written to meanwhile, as it does with all when it stops.
+// It costs a system call, and never blocks.
+func ShouldPing(_ context.Context, p pgxpool.ShouldPingParams) bool {
+	return p.IdleDuration > time.Second || readable(p.Conn.PgConn().Conn())
+}
