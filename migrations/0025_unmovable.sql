@@ -1,4 +1,4 @@
--- Staged events that could not be moved into the log: see functions/staged.sql.
+-- Staged events that could not be moved into the log: see functions/unmovable.sql.
 
 -- +goose Up
 

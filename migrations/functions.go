@@ -26,7 +26,7 @@ var functionFiles embed.FS
 // functionOrder is the order in which the files are read: SQL functions whose body is
 // checked when they are made come before those that use them.
 var functionOrder = []string{
-	"patterns", "presence", "namespaces", "slices", "identity", "emit", "append", "staged",
+	"patterns", "presence", "namespaces", "slices", "identity", "emit", "append", "staged", "unmovable",
 	"acks", "members", "read", "replies", "handlers", "volatile",
 }
 

@@ -1,4 +1,4 @@
--- How staged events are moved into the log, and those that cannot be. It begins with culvert.append.
+-- How staged events are moved into the log. It begins with culvert.append.
 
 -- weight is what an event costs Postgres, in bytes: its data and except_ once, and for each
 -- room as much as a row takes the time of.
@@ -84,31 +84,51 @@ END
 $$;
 
 -- is_staged says whether events are staged by transactions that are not visible in seen, or by
--- part beyond the id last: each look is a walk along an index that begins where rows may be alive.
+-- part beyond the id last: each look is a walk along the primary key that begins where rows may be
+-- alive. ORDER BY keeps it there: to a planner that knows the table as empty, another index is as good.
 CREATE OR REPLACE FUNCTION culvert.is_staged(seen pg_snapshot, part xid8, last bigint) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$ -- see culvert.known
 DECLARE
     top xid8 := pg_snapshot_xmax(seen);
     late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
 BEGIN
-    RETURN EXISTS (SELECT FROM culvert.staged s WHERE s.xid = part AND s.id > last)
-        OR EXISTS (SELECT FROM culvert.staged s WHERE s.xid = ANY (late))
-        OR EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= top AND s.xid < part)
-        OR EXISTS (SELECT FROM culvert.staged s WHERE s.xid >= top AND s.xid > part);
+    RETURN coalesce((SELECT true FROM culvert.staged s WHERE s.xid = part AND s.id > last ORDER BY s.id LIMIT 1),
+        (SELECT true
+           FROM unnest(late) x
+          CROSS JOIN LATERAL (SELECT s.id FROM culvert.staged s WHERE s.xid = x ORDER BY s.id LIMIT 1) s
+          LIMIT 1),
+        (SELECT true FROM culvert.staged s WHERE s.xid >= top AND s.xid < part ORDER BY s.xid, s.id LIMIT 1),
+        (SELECT true FROM culvert.staged s WHERE s.xid >= top AND s.xid > part ORDER BY s.xid, s.id LIMIT 1),
+        false);
 END
 $$;
 
--- is_staged_before says so of the events of one namespace, by transactions below until.
+-- is_staged_before says so of the events of one namespace, by transactions below until. Rows
+-- are compared as a whole, which the index by namespace alone can do.
 CREATE OR REPLACE FUNCTION culvert.is_staged_before(seen pg_snapshot, part xid8, last bigint, space text, until xid8) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     top xid8 := pg_snapshot_xmax(seen);
     late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
+    most CONSTANT bigint := 9223372036854775807; -- as an id
 BEGIN
-    RETURN EXISTS (SELECT FROM culvert.staged s WHERE s.namespace = space AND s.xid = part AND s.id > last AND s.xid < until)
-        OR EXISTS (SELECT FROM culvert.staged s WHERE s.namespace = space AND s.xid = ANY (late) AND s.xid < until)
-        OR EXISTS (SELECT FROM culvert.staged s WHERE s.namespace = space AND s.xid >= top AND s.xid < part AND s.xid < until)
-        OR EXISTS (SELECT FROM culvert.staged s WHERE s.namespace = space AND s.xid >= top AND s.xid > part AND s.xid < until);
+    RETURN coalesce((SELECT part < until FROM culvert.staged s
+                      WHERE (s.namespace, s.xid, s.id) > (space, part, last) AND (s.namespace, s.xid, s.id) <= (space, part, most)
+                      LIMIT 1), false)
+        OR EXISTS (
+           SELECT FROM unnest(late) x
+            CROSS JOIN LATERAL (
+                  SELECT FROM culvert.staged s
+                   WHERE (s.namespace, s.xid, s.id) > (space, x, 0) AND (s.namespace, s.xid, s.id) <= (space, x, most)
+                   LIMIT 1) s
+            WHERE x < until)
+        OR EXISTS (
+           SELECT FROM culvert.staged s
+            WHERE (s.namespace, s.xid, s.id) > (space, top, 0) AND (s.namespace, s.xid, s.id) < (space, least(part, until), 0))
+        OR EXISTS (
+           SELECT FROM culvert.staged s
+            WHERE (s.namespace, s.xid, s.id) > (space, greatest(top, part), CASE WHEN part >= top THEN most ELSE 0 END)
+              AND (s.namespace, s.xid, s.id) < (space, until, 0));
 END
 $$;
 
@@ -164,7 +184,8 @@ DECLARE
     size bigint;
     left_ xid8; -- a transaction of which some events are left
 BEGIN
-    rest := EXISTS (SELECT FROM culvert.staged s WHERE s.xid = carrying AND s.id > CASE carrying WHEN part THEN last ELSE 0 END);
+    SELECT true INTO rest FROM culvert.staged s
+     WHERE s.xid = carrying AND s.id > CASE carrying WHEN part THEN last ELSE 0 END ORDER BY s.id LIMIT 1; -- see is_staged
     IF rest THEN
         late := ARRAY[carrying];
         low := '18446744073709551615';
@@ -209,7 +230,7 @@ BEGIN
     END IF;
     IF more THEN
         upto := part;
-        SELECT s.xid INTO left_ FROM culvert.staged s WHERE s.xid = part AND s.id > last LIMIT 1;
+        SELECT s.xid INTO left_ FROM culvert.staged s WHERE s.xid = part AND s.id > last ORDER BY s.id LIMIT 1;
     END IF;
     IF rest THEN
         more := true; -- of others
@@ -237,6 +258,7 @@ SET enable_tidscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET
 DECLARE
     v culvert.staged[];
     carrying xid8 := (SELECT l.carrying FROM culvert.log l);
+    most CONSTANT bigint := 9223372036854775807; -- as an id
     top xid8 := pg_snapshot_xmax(seen);
     late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
 BEGIN
@@ -251,110 +273,33 @@ BEGIN
                                  FROM unnest(spaces) w (space)
                                 CROSS JOIN LATERAL (
                                       SELECT k.ctid, k.xid, culvert.weight(k.rooms, k.except_, octet_length(k.data)) AS weight
-                                        FROM ((SELECT s.ctid, s.* FROM culvert.staged s -- as in is_staged_before
-                                                WHERE s.namespace = w.space AND s.xid = ANY (late)
-                                                ORDER BY s.xid LIMIT rows_ + 1)
+                                        FROM ((SELECT s.* -- as in is_staged_before
+                                                 FROM unnest(late) x
+                                                CROSS JOIN LATERAL (
+                                                      SELECT s.ctid, s.* FROM culvert.staged s
+                                                       WHERE (s.namespace, s.xid, s.id) > (w.space, x, 0)
+                                                         AND (s.namespace, s.xid, s.id) <= (w.space, x, most)
+                                                       ORDER BY s.namespace, s.xid, s.id LIMIT rows_ + 1) s)
                                                UNION ALL
                                               (SELECT s.ctid, s.* FROM culvert.staged s
-                                                WHERE s.namespace = w.space AND s.xid >= top AND s.xid < part
-                                                ORDER BY s.xid LIMIT rows_ + 1)
+                                                WHERE (s.namespace, s.xid, s.id) > (w.space, top, 0)
+                                                  AND (s.namespace, s.xid, s.id) < (w.space, part, 0)
+                                                ORDER BY s.namespace, s.xid, s.id LIMIT rows_ + 1)
                                                UNION ALL
                                               (SELECT s.ctid, s.* FROM culvert.staged s
-                                                WHERE s.namespace = w.space AND s.xid >= top AND s.xid > part
-                                                ORDER BY s.xid LIMIT rows_ + 1)) k
+                                                WHERE (s.namespace, s.xid, s.id) > (w.space, greatest(top, part), CASE WHEN part >= top THEN most ELSE 0 END)
+                                                  AND (s.namespace, s.xid, s.id) <= (w.space, '18446744073709551615', most)
+                                                ORDER BY s.namespace, s.xid, s.id LIMIT rows_ + 1)) k
                                        ORDER BY k.xid
                                        LIMIT rows_ + 1) u
-                                WHERE NOT EXISTS (SELECT FROM culvert.staged k WHERE k.namespace = w.space AND k.xid = carrying
-                                                    AND k.id > CASE carrying WHEN part THEN last ELSE 0 END)) g
+                                WHERE NOT EXISTS (SELECT FROM culvert.staged k
+                                                   WHERE (k.namespace, k.xid, k.id) > (w.space, carrying, CASE carrying WHEN part THEN last ELSE 0 END)
+                                                     AND (k.namespace, k.xid, k.id) <= (w.space, carrying, most))) g
                        WINDOW fair AS (ORDER BY g.rows, g.space RANGE UNBOUNDED PRECEDING)) t
                 WHERE t.rows <= rows_ AND t.bytes <= bytes_))
         RETURNING s.*)
     SELECT array_agg(t::culvert.staged ORDER BY t.xid, t.id) INTO v FROM taken t;
     moved := coalesce(cardinality(v), 0);
     stored := CASE WHEN moved > 0 THEN culvert.store_staged(v, base, dedup) ELSE 0 END;
-END
-$$;
-
--- carry_all is culvert.carry, which moves staged events into the log, for any rows. Only
--- culvert.emit checks what it stages: rows that came by another way, or that a trigger or
--- constraint of somebody else refuses, must not keep all the others from the log. When the
--- rows cannot be moved together they are moved one by one, for a second at a time, as everybody
--- waits for the append lock. Those that cannot be moved alone are set aside in
--- culvert.unmovable, with what is left of one that the disk has damaged. Other faults of the
--- server are not theirs.
-CREATE OR REPLACE FUNCTION culvert.carry_all(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
-                                  rows_ integer, bytes_ bigint,
-                                  OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    one record;
-    began timestamptz;
-BEGIN
-    BEGIN
-        SELECT c.moved, c.stored, c.more, c.upto, c.part, c.last INTO moved, stored, more, upto, part, last
-          FROM culvert.carry(seen, part, last, base, dedup, carrying, rows_, bytes_) c;
-        RETURN;
-    EXCEPTION
-    WHEN unique_violation THEN
-        RAISE; -- of an offset: the counter is behind the events, which is no row's fault
-    WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
-        moved := 0;
-        stored := 0;
-        more := true;
-    END;
-    began := clock_timestamp();
-    PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- before the tables, as in open_slice
-    WHILE more AND moved < rows_ AND (moved = 0 OR clock_timestamp() < began + interval '1 second') LOOP
-        SELECT l.carrying INTO carrying FROM culvert.log l;
-        BEGIN
-            SELECT * INTO one FROM culvert.carry(seen, part, last, base + stored, dedup, carrying, 1, bytes_);
-            moved := moved + one.moved;
-            stored := stored + one.stored;
-            more := one.more;
-            upto := coalesce(one.upto, upto);
-            part := one.part;
-            last := one.last;
-        EXCEPTION
-        WHEN unique_violation THEN
-            RAISE;
-        WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
-            PERFORM culvert.set_aside(s.xid, s.id, SQLERRM) FROM culvert.first_staged(seen, carrying) s;
-            moved := moved + 1;
-        END;
-    END LOOP;
-END
-$$;
-
--- set_aside takes one staged row out of the way and says so in the logs of Postgres and
--- of the instance that found it.
-CREATE OR REPLACE FUNCTION culvert.set_aside(xid_ xid8, id_ bigint, error_ text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    BEGIN
-        INSERT INTO culvert.unmovable (error, namespace, rooms, except_, event, data, sender, key)
-        SELECT error_, s.namespace, s.rooms, s.except_, s.event, s.data, s.sender, s.key
-          FROM culvert.staged s
-         WHERE s.xid = xid_ AND s.id = id_;
-    EXCEPTION WHEN data_corrupted THEN -- what is long is stored apart from the row, and lost
-        INSERT INTO culvert.unmovable (error, namespace, event, sender, key)
-        SELECT error_, s.namespace, s.event, s.sender, s.key
-          FROM culvert.staged s
-         WHERE s.xid = xid_ AND s.id = id_;
-    END;
-    DELETE FROM culvert.staged s WHERE s.xid = xid_ AND s.id = id_;
-    RAISE WARNING 'culvert: a staged event cannot be moved into the log, and was set aside in culvert.unmovable: %', error_;
-END
-$$;
-
--- set_first_aside takes the staged row out of the way that would be moved next.
-CREATE OR REPLACE FUNCTION culvert.set_first_aside(seen pg_snapshot, error_ text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    l culvert.log;
-BEGIN
-    l := culvert.lock_log();
-    PERFORM culvert.set_aside(s.xid, s.id, error_) FROM culvert.first_staged(seen, l.carrying) s;
 END
 $$;

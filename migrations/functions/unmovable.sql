@@ -1,0 +1,85 @@
+-- How staged events are moved although some of them cannot be. It begins with culvert.append.
+
+-- carry_all is culvert.carry, which moves staged events into the log, for any rows. Only
+-- culvert.emit checks what it stages: rows that came by another way, or that a trigger or
+-- constraint of somebody else refuses, must not keep all the others from the log. When the
+-- rows cannot be moved together they are moved one by one, for a second at a time, as everybody
+-- waits for the append lock. Those that cannot be moved alone are set aside in
+-- culvert.unmovable, with what is left of one that the disk has damaged. Other faults of the
+-- server are not theirs.
+CREATE OR REPLACE FUNCTION culvert.carry_all(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
+                                  rows_ integer, bytes_ bigint,
+                                  OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    one record;
+    began timestamptz;
+BEGIN
+    BEGIN
+        SELECT c.moved, c.stored, c.more, c.upto, c.part, c.last INTO moved, stored, more, upto, part, last
+          FROM culvert.carry(seen, part, last, base, dedup, carrying, rows_, bytes_) c;
+        RETURN;
+    EXCEPTION
+    WHEN unique_violation THEN
+        RAISE; -- of an offset: the counter is behind the events, which is no row's fault
+    WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
+        moved := 0;
+        stored := 0;
+        more := true;
+    END;
+    began := clock_timestamp();
+    PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- before the tables, as in open_slice
+    WHILE more AND moved < rows_ AND (moved = 0 OR clock_timestamp() < began + interval '1 second') LOOP
+        SELECT l.carrying INTO carrying FROM culvert.log l;
+        BEGIN
+            SELECT * INTO one FROM culvert.carry(seen, part, last, base + stored, dedup, carrying, 1, bytes_);
+            moved := moved + one.moved;
+            stored := stored + one.stored;
+            more := one.more;
+            upto := coalesce(one.upto, upto);
+            part := one.part;
+            last := one.last;
+        EXCEPTION
+        WHEN unique_violation THEN
+            RAISE;
+        WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
+            PERFORM culvert.set_aside(s.xid, s.id, SQLERRM) FROM culvert.first_staged(seen, carrying) s;
+            moved := moved + 1;
+        END;
+    END LOOP;
+END
+$$;
+
+-- set_aside takes one staged row out of the way and says so in the logs of Postgres and
+-- of the instance that found it.
+CREATE OR REPLACE FUNCTION culvert.set_aside(xid_ xid8, id_ bigint, error_ text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    BEGIN
+        INSERT INTO culvert.unmovable (error, namespace, rooms, except_, event, data, sender, key)
+        SELECT error_, s.namespace, s.rooms, s.except_, s.event, s.data, s.sender, s.key
+          FROM culvert.staged s
+         WHERE s.xid = xid_ AND s.id = id_;
+    EXCEPTION WHEN data_corrupted THEN -- what is long is stored apart from the row, and lost
+        INSERT INTO culvert.unmovable (error, namespace, event, sender, key)
+        SELECT error_, s.namespace, s.event, s.sender, s.key
+          FROM culvert.staged s
+         WHERE s.xid = xid_ AND s.id = id_;
+    END;
+    DELETE FROM culvert.staged s WHERE s.xid = xid_ AND s.id = id_;
+    RAISE WARNING 'culvert: a staged event cannot be moved into the log, and was set aside in culvert.unmovable: %', error_;
+END
+$$;
+
+-- set_first_aside takes the staged row out of the way that would be moved next.
+CREATE OR REPLACE FUNCTION culvert.set_first_aside(seen pg_snapshot, error_ text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    l culvert.log;
+BEGIN
+    l := culvert.lock_log();
+    PERFORM culvert.set_aside(s.xid, s.id, error_) FROM culvert.first_staged(seen, l.carrying) s;
+END
+$$;
