@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
@@ -180,5 +183,48 @@ func start(t *testing.T, server *localpg.Server) {
 	t.Helper()
 	if err := server.StartAgain(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// While one emits from SQL now and then, an instance that appends without a pause does not read
+// back what it has appended itself: it would fall behind for as long as that goes on.
+func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
+	dsn := pgtest.Database(t)
+	registry := prometheus.NewRegistry()
+	q := open(t, dsn, func(o *queue.Options) { o.Registerer = registry })
+	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("sql")}})
+	done := make(chan struct{})
+	var appending sync.WaitGroup
+	for range 4 {
+		appending.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					batch := make([]queue.Emit, 100)
+					for i := range batch {
+						batch[i] = emit("http", "1")
+					}
+					if _, err := q.Append(t.Context(), batch); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	const n = 30
+	for range n {
+		sql(t, dsn, `SELECT culvert.emit(room => 'sql', event => 'e', data => '1')`)
+		time.Sleep(50 * time.Millisecond)
+	}
+	next(t, s, n)
+	close(done)
+	appending.Wait()
+	stored, followed := counter(t, registry, "culvert_events_stored_total"), counter(t, registry, "culvert_events_followed_total")
+	// One look may be at the end of the log, and see what is just being stored.
+	if followed > stored/4 {
+		t.Errorf("of %.0f events stored here %.0f were read back", stored, followed)
 	}
 }

@@ -51,12 +51,15 @@ func (f *follower) caughtUp() <-chan struct{} {
 }
 
 // answer is catchUp for those who asked before it begins; after a failure they wait on.
-func (f *follower) answer(ctx context.Context) error {
+func (f *follower) answer(ctx context.Context, target Offset) error {
 	f.mu.Lock()
 	asked := f.asked
 	f.asked = nil
 	f.mu.Unlock()
-	err := f.catchUp(ctx)
+	if len(asked) > 0 {
+		target = MaxOffset
+	}
+	err := f.catchUp(ctx, target)
 	if err != nil {
 		f.mu.Lock()
 		f.asked = append(f.asked, asked...)
@@ -76,16 +79,17 @@ func (f *follower) run(ctx context.Context) {
 	defer tick.Stop()
 	away := false
 	for {
+		target := MaxOffset
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.wake:
-			if Offset(f.target.Swap(0)) <= f.q.tail.position().Offset {
+			if target = Offset(f.target.Swap(0)); target <= f.q.tail.position().Offset {
 				continue
 			}
 		case <-tick.C:
 		}
-		err := f.answer(ctx)
+		err := f.answer(ctx, target)
 		if ctx.Err() != nil {
 			return
 		}
@@ -99,11 +103,11 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// catchUp reads until nothing is new.
-func (f *follower) catchUp(ctx context.Context) error {
+// catchUp reads until the tail is at target, or nothing is new.
+func (f *follower) catchUp(ctx context.Context, target Offset) error {
 	for {
 		more, err := f.readOnce(ctx)
-		if err != nil || !more {
+		if err != nil || !more || f.q.tail.position().Offset >= target {
 			return err
 		}
 	}
@@ -111,16 +115,16 @@ func (f *follower) catchUp(ctx context.Context) error {
 
 const followSQL = `
 SELECT *
-  FROM culvert.follow($1, $2, $3, $4, $5)`
+  FROM culvert.follow($1, $2, $3, $4, $5, $6)`
 
-// readOnce reads one page after the tail. more: it was full.
+// readOnce reads one page of what the tail lacks. more: there may be more.
 func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	l := f.q.lineage.Load()
-	at := f.q.tail.position()
+	at, upto := f.q.tail.unreadAfter()
 	p, err := scanCarefully(nil, func(careful bool) (pgx.Rows, error) {
-		return f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), followPage, maxBatch, careful)
+		return f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), int64(upto), followPage, maxBatch, careful)
 	})
 	switch {
 	case isOutdated(err):
@@ -132,21 +136,26 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	case p.floor > at.Offset:
 		return true, f.startOver(ctx, l, at, p)
 	}
-	if len(p.events) == 0 {
-		return false, nil
-	}
-	last := p.events[len(p.events)-1].Offset
-	if more = p.bytes >= maxBatch; len(p.events) == followPage {
-		more = true // and the page may end between two rooms of one event
+	more = p.bytes >= maxBatch || len(p.events) == followPage
+	if len(p.events) == followPage { // it may end between two rooms of one event
+		last := p.events[len(p.events)-1].Offset
 		for p.events[len(p.events)-1].Offset == last {
 			p.events = p.events[:len(p.events)-1]
 		}
-		last = p.events[len(p.events)-1].Offset
 	}
-	f.q.metrics.followed(p.events)
+	head := upto
+	if more || upto == MaxOffset {
+		if len(p.events) == 0 {
+			return false, nil
+		}
+		head = p.events[len(p.events)-1].Offset
+	}
+	if len(p.events) > 0 {
+		f.q.metrics.followed(p.events)
+	}
 	f.q.faults.look(p.events)
-	f.q.tail.merge(l, last, p.events)
-	return more, nil
+	f.q.tail.merge(l, head, p.events)
+	return more || upto < MaxOffset, nil
 }
 
 // startOver is for a tail that no longer continues: retention dropped what comes after
@@ -163,10 +172,14 @@ func (f *follower) startOver(ctx context.Context, l *lineage, at Cursor, p page)
 	return nil
 }
 
-// feed hands the events an append of our own stored to the tail. When something
-// else was stored in between, the follower reads it all instead.
+// feed hands the events an append of our own stored to the tail. What else was stored before
+// them is read.
 func (q *Queue) feed(l *lineage, events []*Event, r appended) {
-	if r.moved > 0 || !q.tail.extend(l, r.prev, r.head, events) {
+	prev := r.prev
+	if r.moved > 0 {
+		prev = r.base
+	}
+	if !q.tail.extend(l, prev, r.head, events) {
 		q.follower.lookAt(r.head)
 	}
 }

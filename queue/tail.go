@@ -23,6 +23,7 @@ type tail struct {
 	floor Offset
 	ring  fifo // all events, oldest first
 	bytes int
+	early early
 	rooms map[roomKey]*roomTail
 	// clients has the subscriptions that entries about a client are for.
 	clients map[clientRef]map[*Subscription]struct{}
@@ -100,16 +101,20 @@ func (t *tail) headOf(l *lineage) Offset {
 	return t.head
 }
 
-// extend adds what came right after prev. It refuses, changing nothing, when the
-// tail does not end at prev: then something is in between, to be read first.
+// extend adds what came right after prev. Where the tail does not reach up to there, something in
+// between is to be read first: then extend keeps the events until that is there, and returns false.
 func (t *tail) extend(l *lineage, prev, head Offset, events []*Event) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.isOf(l) || t.head != prev {
+	if !t.isOf(l) {
 		return false
 	}
-	t.push(events)
-	t.head = head
+	if prev > t.head {
+		t.keepEarly(piece{prev, head, events})
+		return false
+	}
+	t.join(head, events)
+	t.joinEarly()
 	return true
 }
 
@@ -118,7 +123,16 @@ func (t *tail) extend(l *lineage, prev, head Offset, events []*Event) bool {
 func (t *tail) merge(l *lineage, head Offset, events []*Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.isOf(l) || head <= t.head {
+	if !t.isOf(l) {
+		return
+	}
+	t.join(head, events)
+	t.joinEarly()
+}
+
+// join adds all up to head of which the tail has the beginning. The caller holds the lock.
+func (t *tail) join(head Offset, events []*Event) {
+	if head <= t.head {
 		return
 	}
 	t.push(slices.DeleteFunc(events, func(e *Event) bool { return e.Offset <= t.head }))
@@ -136,6 +150,7 @@ func (t *tail) adopt(l *lineage, head Offset) (kept bool) {
 	defer t.mu.Unlock()
 	_, kept = l.place(t.head, head)
 	kept = kept && t.log == l.log && t.head >= l.floor
+	t.early = early{}
 	t.log, t.run = l.log, l.open()
 	if !kept {
 		t.clear(head)
@@ -164,7 +179,7 @@ func (t *tail) clear(head Offset) {
 	for _, e := range t.ring.all() {
 		e.evicted = true
 	}
-	t.ring, t.bytes = fifo{}, 0
+	t.ring, t.bytes, t.early = fifo{}, 0, early{}
 	t.unread()
 	for key, r := range t.rooms {
 		r.events = fifo{}
@@ -211,7 +226,7 @@ func (t *tail) push(events []*Event) {
 }
 
 func (t *tail) trim() {
-	for t.ring.len() > t.maxEvents || t.bytes > t.maxBytes {
+	for t.ring.len()+t.early.events > t.maxEvents || t.bytes+t.early.bytes > t.maxBytes {
 		t.evict()
 	}
 }

@@ -28,10 +28,10 @@ END
 $$;
 
 -- follow returns up to rows_ rows and about bytes_ bytes of all that comes after
--- an offset, at least one row, with NULL for the event when there is none. An
+-- an offset and up to another, at least one row, with NULL for the event when there is none. An
 -- event in several rooms is several rows, of which the first has its data; the limit on
 -- bytes does not split them, the one on rows may.
-CREATE OR REPLACE FUNCTION culvert.follow(ids bigint, after bigint, rows_ integer, bytes_ bigint, careful boolean)
+CREATE OR REPLACE FUNCTION culvert.follow(ids bigint, after bigint, upto bigint, rows_ integer, bytes_ bigint, careful boolean)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
                reply_until timestamptz, counter bigint)
@@ -55,7 +55,7 @@ BEGIN
                   ORDER BY next."offset" RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
              FROM (SELECT *
                      FROM culvert.events
-                    WHERE events."offset" > after
+                    WHERE events."offset" > after AND events."offset" <= upto
                     ORDER BY events."offset", events.room_id
                     LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
      CROSS JOIN LATERAL (SELECT CASE WHEN careful AND e."offset" IS NOT NULL THEN culvert.damage(e."offset", e.room_id) END AS fault) d
