@@ -273,7 +273,7 @@ func (h *Handler) enterUnderWay(c *call) error {
 	if connection := connectionOf(c.r); connection != nil {
 		connection.introduce()
 	}
-	l := h.o.Limits
+	l := *h.o.Limits
 	own := share{holder: holder{party: party{c.ns, c.who.client}}, name: "the client",
 		full: tooManyRequests, most: bound{l.ClientRequests, l.ClientBytes}}
 	if c.who.backend {

@@ -115,7 +115,7 @@ func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 		return nil, nil, errors.New("a middleware hides the writer of the visit")
 	}
 	// The server's controller: Echo's own Flush swallows errors.
-	c = &call{quota: h.o.RoomQuota, w: w, r: r, ctl: v.ctl, visit: v, path: ec}
+	c = &call{quota: *h.o.RoomQuota, w: w, r: r, ctl: v.ctl, visit: v, path: ec}
 	if r.URL.RawQuery != "" {
 		var values url.Values
 		values, badQuery = url.ParseQuery(r.URL.RawQuery)

@@ -46,6 +46,17 @@ type Limits struct {
 	AnonymousAddress, Anonymous int
 }
 
+// DefaultLimits are those of an instance that nobody has set any for.
+func DefaultLimits() Limits {
+	return Limits{
+		NamespaceRate: 100_000, ClientRate: 500, RequestRate: 500, Burst: defaultBurst,
+		Connections: 100_000, NamespaceConnections: 50_000, ClientConnections: 32,
+		Requests: 20_000, NamespaceRequests: 10_000, ClientRequests: 256,
+		Bytes: 512 << 20, NamespaceBytes: 256 << 20, ClientBytes: 32 << 20,
+		AnonymousAddress: 512, Anonymous: 4_096,
+	}
+}
+
 // counts are the limits that are numbers of something.
 func (l Limits) counts() []int {
 	return []int{
@@ -69,7 +80,7 @@ func (l Limits) check() error {
 // limitsFor are the limits of a namespace: its own settings where it has some,
 // the server's elsewhere.
 func (h *Handler) limitsFor(ns queue.Namespace) Limits {
-	l, own := h.o.Limits, h.queue.Settings(ns)
+	l, own := *h.o.Limits, h.queue.Settings(ns)
 	l.NamespaceRate = cmp.Or(own.EmitRate, l.NamespaceRate)
 	l.ClientRate = cmp.Or(own.ClientRate, l.ClientRate)
 	l.ClientConnections = cmp.Or(own.MaxConnectionsClient, l.ClientConnections)

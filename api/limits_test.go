@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/culvertmq/culvert/queue"
 )
 
 // slow is a rate of which the tests see no refill: one in 100 s, 3 at once.
 const slow, three = 0.01, 300 * time.Second
 
-func limited(l Limits) func(*Options) { return func(o *Options) { o.Limits = l } }
+func limited(l Limits) func(*Options) { return func(o *Options) { o.Limits = &l } }
 
 // limitedTo checks a refusal. A missing token is there in 100 s, less what has
 // passed.
@@ -229,4 +231,21 @@ func TestLimitsOfANamespace(t *testing.T) {
 		s.post("/v1/own/emit", `{"event":"e"}`).is(201)
 	}
 	s.post("/v1/own/emit", `{"event":"e"}`).limitedTo(1, "namespace")
+}
+
+// Whoever embeds the API and says nothing about limits has some.
+func TestLimitsThatNobodySet(t *testing.T) {
+	o, err := Options{APIKeys: []string{testKey}}.withDefaults()
+	if err != nil || *o.Limits != DefaultLimits() || o.RoomQuota.Client == 0 || o.RoomQuota.Namespace == 0 {
+		t.Errorf("limits are %+v, %+v, %v", o.Limits, o.RoomQuota, err)
+	}
+	for _, n := range DefaultLimits().counts() {
+		if n == 0 {
+			t.Errorf("a limit is missing: %+v", DefaultLimits())
+		}
+	}
+	o, err = Options{APIKeys: []string{testKey}, Limits: new(Limits), RoomQuota: new(queue.RoomQuota)}.withDefaults()
+	if err != nil || *o.Limits != (Limits{}) || *o.RoomQuota != (queue.RoomQuota{}) {
+		t.Errorf("where none are wanted they are %+v, %+v, %v", o.Limits, o.RoomQuota, err)
+	}
 }

@@ -38,7 +38,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &connection{Conn: inner, h: l.h}
-	c.place = l.h.strangers.enter(c, inner.RemoteAddr().String(), l.h.o.Limits)
+	c.place = l.h.strangers.enter(c, inner.RemoteAddr().String(), *l.h.o.Limits)
 	return c, nil
 }
 
@@ -92,7 +92,7 @@ func (c *connection) idle() {
 	c.resting.Lock()
 	defer c.resting.Unlock()
 	if c.rest == nil && !c.over {
-		c.rest = c.h.idle.enter(c, c.RemoteAddr().String(), c.h.o.Limits)
+		c.rest = c.h.idle.enter(c, c.RemoteAddr().String(), *c.h.o.Limits)
 	}
 }
 

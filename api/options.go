@@ -54,8 +54,8 @@ type Options struct {
 	// MaxRooms bounds the rooms a client may be in: 1000.
 	MaxRooms int
 	// RoomQuota bounds the rooms that a client makes with its token, and that a namespace
-	// has, as far as requests make them. The zero value bounds nothing.
-	RoomQuota queue.RoomQuota
+	// has, as far as requests make them. nil: 10,000 and 1,000,000.
+	RoomQuota *queue.RoomQuota
 	// WriteTimeout bounds every single write to a client that does not read: 15s.
 	WriteTimeout time.Duration
 	// CORSOrigins are the origins, such as "https://app.example", whose pages
@@ -63,9 +63,9 @@ type Options struct {
 	CORSOrigins []string
 	// Demo serves GET and POST below /demo/, without credentials; nil: nobody does.
 	Demo http.Handler
-	// Limits bound what one namespace or client may take of this instance; the
-	// zero value bounds nothing.
-	Limits Limits
+	// Limits bound what one namespace or client may take of this instance. nil: DefaultLimits;
+	// new(Limits) bounds nothing.
+	Limits *Limits
 	// Logger: slog.Default. It never receives tokens, query strings or payloads.
 	Logger *slog.Logger
 	// Registerer receives the metrics; nil keeps none.
@@ -93,6 +93,12 @@ func (o Options) withDefaults() (Options, error) {
 	o.JWTLeeway = max(o.JWTLeeway, 0)
 	if o.MaxRooms == 0 {
 		o.MaxRooms = 1000
+	}
+	if o.Limits == nil {
+		o.Limits = new(DefaultLimits())
+	}
+	if o.RoomQuota == nil {
+		o.RoomQuota = &queue.RoomQuota{Client: 10_000, Namespace: 1_000_000}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

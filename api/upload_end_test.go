@@ -139,7 +139,7 @@ func TestTheLastWordOfAnUploadIsReadable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := siteOf(t, c.store, func(o *Options) { o.Limits = c.limits })
+			s := siteOf(t, c.store, func(o *Options) { o.Limits = &c.limits })
 			life := time.Hour
 			if c.life > 0 {
 				life = c.life

@@ -95,7 +95,7 @@ func (v *visit) leave() {
 // asAnonymous has the visit count among those without credentials.
 func (v *visit) asAnonymous() {
 	if v.anonymous == nil {
-		v.anonymous = v.h.anonymous.enter(v, v.r.RemoteAddr, v.h.o.Limits)
+		v.anonymous = v.h.anonymous.enter(v, v.r.RemoteAddr, *v.h.o.Limits)
 	}
 }
 

@@ -100,8 +100,8 @@ func (c *Config) options() api.Options {
 		MaxWait:       c.MaxWait,
 		MaxRooms:      c.MaxRooms,
 		CORSOrigins:   c.CORSOrigins,
-		RoomQuota:     queue.RoomQuota{Client: c.MaxRoomsMadeClient, Namespace: c.MaxRoomsNamespace},
-		Limits: api.Limits{
+		RoomQuota:     &queue.RoomQuota{Client: c.MaxRoomsMadeClient, Namespace: c.MaxRoomsNamespace},
+		Limits: &api.Limits{
 			NamespaceRate:        float64(c.RateNamespace),
 			ClientRate:           float64(c.RateClient),
 			RequestRate:          float64(c.RateRequests),

@@ -163,7 +163,7 @@ drain: 0s
 		l.Heartbeat, l.MaxAge, l.MaxWait, l.Retention, l.RetentionEvents, l.Slice, l.SliceEvents, l.DedupWindow,
 		l.PollOnly, l.Poll, l.LogLevel.String(), l.LogFormat, l.Drain,
 		l.JWTSecret, l.JWTPublicKey, l.JWKSURL, strings.Join(l.JWTAlgorithms, " "), strings.Join(l.JWTAudience, " "), l.JWTIssuer, l.JWTLeeway,
-		l.options().Limits,
+		*l.options().Limits,
 	}
 	want := []any{
 		"127.0.0.1:9000", "", "host=/run dbname=x", "/tmp/data", false, "a b", "https://a.example http://localhost:3000",
@@ -175,6 +175,17 @@ drain: 0s
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// Whoever embeds the API has the limits that the program has, unless told otherwise.
+func TestDefaultLimitsAreThoseOfTheFlags(t *testing.T) {
+	l, err := loadWith(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := *l.options().Limits, api.DefaultLimits(); got != want {
+		t.Errorf("by flags: %+v; by the API: %+v", got, want)
 	}
 }
 
