@@ -103,12 +103,19 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// catchUp reads until the tail is at target, or nothing is new.
+// catchUp reads until the tail is at target, or has all that was in the log when it began: others
+// may append as fast as it reads.
 func (f *follower) catchUp(ctx context.Context, target Offset) error {
 	for {
-		more, err := f.readOnce(ctx)
-		if err != nil || !more || f.q.tail.position().Offset >= target {
+		counter, more, err := f.readOnce(ctx)
+		if err != nil || !more {
 			return err
+		}
+		if counter > 0 && counter < target {
+			target = counter
+		}
+		if f.q.tail.position().Offset >= target {
+			return nil
 		}
 	}
 }
@@ -117,8 +124,9 @@ const followSQL = `
 SELECT *
   FROM culvert.follow($1, $2, $3, $4, $5, $6)`
 
-// readOnce reads one page of what the tail lacks. more: there may be more.
-func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
+// readOnce reads one page of what the tail lacks. more: there may be more. counter is the highest
+// offset that was given out by then, 0 if that is not known.
+func (f *follower) readOnce(ctx context.Context) (counter Offset, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	l := f.q.lineage.Load()
@@ -128,13 +136,13 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	})
 	switch {
 	case isOutdated(err):
-		return true, f.q.renew(ctx, l)
+		return 0, true, f.q.renew(ctx, l)
 	case err != nil:
-		return false, unavailable(context.WithoutCancel(ctx), "follow", err)
+		return 0, false, unavailable(context.WithoutCancel(ctx), "follow", err)
 	case p.counter < at.Offset:
-		return true, f.q.overtaken(ctx, at.Offset)
+		return 0, true, f.q.overtaken(ctx, at.Offset)
 	case p.floor > at.Offset:
-		return true, f.startOver(ctx, l, at, p)
+		return 0, true, f.startOver(ctx, l, at, p)
 	}
 	more = p.bytes >= maxBatch || len(p.events) == followPage
 	if len(p.events) == followPage { // it may end between two rooms of one event
@@ -146,7 +154,7 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	head := upto
 	if more || upto == MaxOffset {
 		if len(p.events) == 0 {
-			return false, nil
+			return p.counter, false, nil
 		}
 		head = p.events[len(p.events)-1].Offset
 	}
@@ -155,7 +163,7 @@ func (f *follower) readOnce(ctx context.Context) (more bool, err error) {
 	}
 	f.q.faults.look(p.events)
 	f.q.tail.merge(l, head, p.events)
-	return more || upto < MaxOffset, nil
+	return p.counter, more || upto < MaxOffset, nil
 }
 
 // startOver is for a tail that no longer continues: retention dropped what comes after

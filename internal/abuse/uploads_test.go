@@ -12,17 +12,36 @@ import (
 	"time"
 )
 
-// follower is a victim that emits from SQL, and waits until its open stream has the event: this
+// sqlReader is a victim that emits from SQL, and waits until its open stream has the event: the
 // instance has to read it from the log.
-func (r *rig) follower(namespace string) *victim {
-	frames := r.frames(namespace, "victim")
+func (r *rig) sqlReader(namespace string) *victim {
 	session := r.connect()
+	return r.reader("an event from SQL", namespace, func(ctx context.Context, mark string) error {
+		_, err := session.Exec(ctx, `SELECT culvert.emit(namespace => $1, room => '@victim', event => 'e', data => to_jsonb($2::text))`, namespace, mark)
+		return err
+	})
+}
+
+// volatileReader is a victim that emits a volatile event and waits for it, which its instance
+// delivers once it has read the log up to there.
+func (r *rig) volatileReader(namespace string) *victim {
+	token, path := r.token(namespace, "victim"), "/v1/"+namespace+"/emit"
+	return r.reader("a volatile event", namespace, func(ctx context.Context, mark string) error {
+		status, text, err := r.post(ctx, token, path, fmt.Appendf(nil, `{"room":"@victim","event":"e","data":%q,"volatile":true}`, mark))
+		if err == nil && status >= 300 {
+			err = fmt.Errorf("status %d: %s", status, text)
+		}
+		return err
+	})
+}
+
+func (r *rig) reader(of, namespace string, emit func(ctx context.Context, mark string) error) *victim {
+	frames := r.frames(namespace, "victim")
 	n := 0
-	return &victim{name: "delivery of an event from SQL", do: func(ctx context.Context) error {
+	return &victim{name: "delivery of " + of, do: func(ctx context.Context) error {
 		n++
 		mark := fmt.Sprint("mark-", n)
-		_, err := session.Exec(ctx, `SELECT culvert.emit(namespace => $1, room => '@victim', event => 'e', data => to_jsonb($2::text))`, namespace, mark)
-		if err != nil {
+		if err := emit(ctx, mark); err != nil {
 			return err
 		}
 		for {
@@ -65,13 +84,13 @@ func (r *rig) frames(namespace, client string) <-chan string {
 	return lines
 }
 
-// upload sends lines, and returns how many of them were stored.
-func (r *rig) upload(token, path string, lines []byte) (stored int) {
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.url+path, bytes.NewReader(lines))
+// upload sends lines by an API key, and returns how many of them were stored.
+func (r *rig) upload(url string, lines []byte) (stored int) {
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, url, bytes.NewReader(lines))
 	if err != nil {
 		return 0
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", "Bearer "+apiKey)
 	req.Header.Set("Content-Type", "application/x-ndjson")
 	res, err := r.http.Do(req)
 	if err != nil {
@@ -86,27 +105,39 @@ func (r *rig) upload(token, path string, lines []byte) (stored int) {
 	return stored
 }
 
-// An API key uploads without a pause, each line to 100 rooms. What others emit from SQL meanwhile is
-// read from the log, and this instance's own events are not read with it: once they were, and the
-// victim waited for 10 s.
-func TestUploadsToManyRooms(t *testing.T) {
-	s := newScene(t, func(r *rig) *victim { return r.follower("victim") })
-	const uploads = 16
-	n := pick(100, 3000)
+// uploads sends many at once, each line to 100 rooms, and ends when all are stored.
+func (r *rig) uploads(url string, lines int) {
 	line := fmt.Sprintf(`{"rooms":[%s],"event":"e","data":1}`+"\n", list(100))
-	s.under(t, func() {
-		var all sync.WaitGroup
-		for range uploads {
-			all.Go(func() {
-				for left, end := n, time.Now().Add(2*patience); left > 0; { // once the queue is full, the rest is sent again
-					left -= s.upload(apiKey, "/v1/attacker/emit", []byte(strings.Repeat(line, left)))
-					if time.Now().After(end) {
-						t.Errorf("%d of %d lines of an upload were not stored", left, n)
-						return
-					}
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for left, end := lines, time.Now().Add(2*patience); left > 0; { // once the queue is full, the rest is sent again
+				left -= r.upload(url, []byte(strings.Repeat(line, left)))
+				if time.Now().After(end) {
+					r.t.Errorf("%d of %d lines of an upload were not stored", left, lines)
+					return
 				}
-			})
-		}
-		all.Wait()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// An API key uploads without a pause. What others emit from SQL meanwhile is read from the log, and
+// the instance's own events are not read with it: once they were, and the victim waited for 10 s.
+func TestUploadsToManyRooms(t *testing.T) {
+	s := newScene(t, func(r *rig) *victim { return r.sqlReader("victim") })
+	s.under(t, func() { s.uploads(s.url+"/v1/attacker/emit", pick(100, 3000)) })
+}
+
+// The same to another instance. This one reads it all, and delivers volatile events as soon as it
+// has read what came before them: once it waited until nothing more came, and dropped them.
+func TestUploadsElsewhere(t *testing.T) {
+	var elsewhere string
+	s := newScene(t, func(r *rig) *victim {
+		elsewhere = r.url
+		r.serve()
+		return r.volatileReader("victim")
 	})
+	s.under(t, func() { s.uploads(elsewhere+"/v1/attacker/emit", pick(100, 3000)) })
 }
