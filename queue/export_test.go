@@ -29,3 +29,9 @@ func (q *Queue) WithIDs(ctx context.Context, f func() error) error {
 
 // ContentHash is what an idempotency key stands for.
 func ContentHash(e Emit) []byte { return e.hash() }
+
+// CaughtUp returns a channel that is closed once this instance has read all that is in the log now.
+func (q *Queue) CaughtUp() <-chan struct{} { return q.follower.caughtUp() }
+
+// Read is how far this instance has read the log.
+func (q *Queue) Read() Offset { return q.tail.position().Offset }

@@ -228,3 +228,53 @@ func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
 		t.Errorf("of %.0f events stored here %.0f were read back", stored, followed)
 	}
 }
+
+// Who asks for all that is in the log by now does not wait for what is appended after that, also
+// where an instance is behind and others append about as fast as it reads.
+func TestCatchingUpEndsWhileOthersAppend(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a := open(t, dsn)
+	slow := func(o *queue.Options) { o.PollOnly, o.Poll = true, time.Hour } // it reads when asked
+	b := open(t, dsn, slow)
+	batch := make([]queue.Emit, 1_000)
+	for i := range batch {
+		batch[i] = emit("r", "1")
+	}
+	appendAll := func() queue.Offset {
+		return must[[]queue.Result](t)(a.Append(t.Context(), batch))[len(batch)-1].Cursor.Offset
+	}
+	for range 3 {
+		var head queue.Offset
+		for range 30 {
+			head = appendAll()
+		}
+		done := make(chan struct{})
+		var appending sync.WaitGroup
+		for range 3 {
+			appending.Go(func() {
+				for {
+					select {
+					case <-done:
+						return
+					default:
+						appendAll()
+					}
+				}
+			})
+		}
+		time.Sleep(50 * time.Millisecond)
+		asked := b.CaughtUp()
+		head = max(head, a.Read())
+		select {
+		case <-asked:
+		case <-time.After(30 * time.Second):
+			t.Error("it is not told that it has caught up")
+		}
+		read := b.Read()
+		close(done)
+		appending.Wait()
+		if read < head || read > head+2*2_000 { // a page, and what was appended while the question was asked
+			t.Errorf("asked for what is up to %d, it has read up to %d", head, read)
+		}
+	}
+}

@@ -15,33 +15,13 @@ import (
 // sqlReader is a victim that emits from SQL, and waits until its open stream has the event: the
 // instance has to read it from the log.
 func (r *rig) sqlReader(namespace string) *victim {
-	session := r.connect()
-	return r.reader("an event from SQL", namespace, func(ctx context.Context, mark string) error {
-		_, err := session.Exec(ctx, `SELECT culvert.emit(namespace => $1, room => '@victim', event => 'e', data => to_jsonb($2::text))`, namespace, mark)
-		return err
-	})
-}
-
-// volatileReader is a victim that emits a volatile event and waits for it, which its instance
-// delivers once it has read the log up to there.
-func (r *rig) volatileReader(namespace string) *victim {
-	token, path := r.token(namespace, "victim"), "/v1/"+namespace+"/emit"
-	return r.reader("a volatile event", namespace, func(ctx context.Context, mark string) error {
-		status, text, err := r.post(ctx, token, path, fmt.Appendf(nil, `{"room":"@victim","event":"e","data":%q,"volatile":true}`, mark))
-		if err == nil && status >= 300 {
-			err = fmt.Errorf("status %d: %s", status, text)
-		}
-		return err
-	})
-}
-
-func (r *rig) reader(of, namespace string, emit func(ctx context.Context, mark string) error) *victim {
-	frames := r.frames(namespace, "victim")
+	session, frames := r.connect(), r.frames(namespace, "victim")
 	n := 0
-	return &victim{name: "delivery of " + of, do: func(ctx context.Context) error {
+	return &victim{name: "delivery of an event from SQL", do: func(ctx context.Context) error {
 		n++
 		mark := fmt.Sprint("mark-", n)
-		if err := emit(ctx, mark); err != nil {
+		_, err := session.Exec(ctx, `SELECT culvert.emit(namespace => $1, room => '@victim', event => 'e', data => to_jsonb($2::text))`, namespace, mark)
+		if err != nil {
 			return err
 		}
 		for {
@@ -128,16 +108,4 @@ func (r *rig) uploads(url string, lines int) {
 func TestUploadsToManyRooms(t *testing.T) {
 	s := newScene(t, func(r *rig) *victim { return r.sqlReader("victim") })
 	s.under(t, func() { s.uploads(s.url+"/v1/attacker/emit", pick(100, 3000)) })
-}
-
-// The same to another instance. This one reads it all, and delivers volatile events as soon as it
-// has read what came before them: once it waited until nothing more came, and dropped them.
-func TestUploadsElsewhere(t *testing.T) {
-	var elsewhere string
-	s := newScene(t, func(r *rig) *victim {
-		elsewhere = r.url
-		r.serve()
-		return r.volatileReader("victim")
-	})
-	s.under(t, func() { s.uploads(elsewhere+"/v1/attacker/emit", pick(100, 3000)) })
 }
