@@ -35,7 +35,7 @@ func (p *piece) size() (n int) {
 // read later. The caller holds the lock.
 func (t *tail) keepEarly(p piece) {
 	size := p.size()
-	if t.early.events+len(p.events) > t.maxEvents/2 || t.early.bytes+size > t.maxBytes/2 {
+	if len(p.events) == 0 || t.early.events+len(p.events) > t.maxEvents/2 || t.early.bytes+size > t.maxBytes/2 {
 		return
 	}
 	i, _ := slices.BinarySearchFunc(t.early.pieces, p.prev, func(p piece, prev Offset) int { return cmp.Compare(p.prev, prev) })

@@ -75,6 +75,12 @@ func TestWhatCameEarlyIsBounded(t *testing.T) {
 	if at.early.bytes > at.maxBytes/2 || at.bytes+at.early.bytes > at.maxBytes || at.early.events != 2 {
 		t.Errorf("%d events of %d bytes wait, beside %d", at.early.events, at.early.bytes, at.bytes)
 	}
+	for range 100 { // changes of members that change nothing
+		at.extend(l, 200, 200, nil)
+	}
+	if n := len(at.early.pieces); n != 1 {
+		t.Errorf("%d pieces wait", n)
+	}
 	next := &lineage{log: "k", runs: []run{{0, 150}, {1000, MaxOffset}}}
 	at.adopt(next, 150)
 	if _, upto := at.unreadAfter(); upto != MaxOffset || at.early.bytes != 0 {
