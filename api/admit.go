@@ -163,7 +163,7 @@ func (c *call) param(name string) (string, error) {
 	}
 	s, err := url.PathUnescape(s)
 	if err != nil {
-		return "", refuse(badParameter, name, "the path is not percent-encoded as it should be")
+		return "", refuse(badParameter, name, "the path is not percent-encoded correctly")
 	}
 	return s, nil
 }

@@ -18,24 +18,15 @@ func (e *envelope) ask() (queue.Ask, error) {
 		return queue.Ask{}, nil
 	}
 	var timeout, count []byte
-	isObject, err := members(e.reply, func(name string, value []byte) error {
-		to := &timeout
+	err := object(e.reply, "reply", func(name string) *[]byte {
 		switch name {
 		case "timeout":
+			return &timeout
 		case "count":
-			to = &count
-		default:
-			return refuse(malformed, "reply."+clip(name), "there is no such member; names are case-sensitive")
+			return &count
 		}
-		if *to != nil {
-			return refuse(malformed, "reply."+name, "the member stands twice")
-		}
-		*to = value
 		return nil
 	})
-	if !isObject {
-		return queue.Ask{}, refuse(invalid, "reply", "reply must be an object")
-	}
 	if err != nil {
 		return queue.Ask{}, err
 	}

@@ -10,7 +10,7 @@ import (
 func (e *envelope) audience(c *call) ([]queue.Room, error) {
 	switch {
 	case e.room != nil && e.rooms != nil:
-		return nil, refuse(invalid, "rooms", "room and rooms cannot stand together")
+		return nil, refuse(invalid, "rooms", "room and rooms are mutually exclusive")
 	case e.room != nil:
 		s, err := text("room", e.room)
 		if err != nil {

@@ -145,7 +145,7 @@ func checkJSON(raw []byte) error {
 
 var (
 	errBodyTooLarge = refuse(tooLarge, "", "the body is over 1 MiB")
-	errEndedEarly   = refuse(incomplete, "", "the body ended early, or is not framed as HTTP says")
+	errEndedEarly   = refuse(incomplete, "", "the body ended early, or its chunked encoding is invalid")
 )
 
 // readBody reads at most maxBody bytes into buf, which grows with what has come: a length

@@ -46,22 +46,16 @@ func (h *Handler) ack(c *call) error {
 // ackBody reads {"cursor":…}.
 func ackBody(body []byte) (cursor queue.Cursor, err error) {
 	var value []byte
-	isObject, err := members(body, func(name string, v []byte) error {
-		switch {
-		case name != "cursor":
-			return refuse(malformed, clip(name), "there is no such member; names are case-sensitive")
-		case value != nil:
-			return refuse(malformed, name, "the member stands twice")
+	err = object(body, "", func(name string) *[]byte {
+		if name == "cursor" {
+			return &value
 		}
-		value = v
 		return nil
 	})
-	switch {
-	case !isObject:
-		return cursor, refuse(invalid, "", "want a JSON object")
-	case err != nil:
+	if err != nil {
 		return cursor, err
-	case value == nil:
+	}
+	if value == nil {
 		return cursor, refuse(invalid, "cursor", "cursor is missing")
 	}
 	s, err := text("cursor", value)

@@ -90,7 +90,7 @@ func keyHeader(header http.Header) (*queue.Key, error) {
 		k, err := queue.ParseKey(values[0])
 		return &k, err
 	}
-	return nil, refuse(invalid, "key", "Idempotency-Key stands more than once")
+	return nil, refuse(invalid, "key", "duplicate Idempotency-Key header")
 }
 
 // emitOne stores one event and, unless wait is negative, waits for its replies.
@@ -100,7 +100,7 @@ func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key, wait time.Durati
 		return err
 	}
 	if wait >= 0 && m.Reply == (queue.Ask{}) {
-		return refuse(invalid, "wait", "there is nothing to wait for: the event has no reply")
+		return refuse(invalid, "wait", "wait is for events that ask for replies")
 	}
 	if volatile, err := e.isVolatile(); err != nil {
 		return err

@@ -43,31 +43,14 @@ func (e *envelope) member(name string) *[]byte {
 
 // open reads the members of valid JSON. Names are matched exactly.
 func (e *envelope) open(raw []byte) error {
-	isObject, err := members(raw, func(name string, value []byte) error {
-		to := e.member(name)
-		switch {
-		case to == nil:
-			return refuse(malformed, clip(name), "there is no such member; names are case-sensitive")
-		case *to != nil:
-			return refuse(malformed, name, "the member stands twice")
-		}
-		*to = value
-		return nil
-	})
-	if !isObject {
-		return refuse(invalid, "", "want a JSON object")
-	}
-	return err
+	return object(raw, "", e.member)
 }
-
-// clip keeps an unknown name short enough to be repeated in an answer.
-func clip(name string) string { return name[:min(len(name), 64)] }
 
 // alone refuses members beside "events".
 func (e *envelope) alone() error {
 	for _, name := range []string{"room", "rooms", "except", "event", "data", "binary", "key", "volatile", "reply"} {
 		if *e.member(name) != nil {
-			return refuse(invalid, name, name+" belongs into each of the events")
+			return refuse(invalid, name, name+" must be set in each of the events, not beside them")
 		}
 	}
 	return nil
@@ -82,7 +65,7 @@ func (e *envelope) emit(c *call) (queue.Emit, error) {
 		m.Lists = c.who.maySee
 	}
 	if e.events != nil {
-		return m, refuse(malformed, "events", "events cannot stand inside an event")
+		return m, refuse(malformed, "events", "an event cannot contain events")
 	}
 	var err error
 	if m.Event, err = e.name(); err != nil {
@@ -120,7 +103,7 @@ func (e *envelope) payload() (queue.Data, error) {
 		return queue.ParseData(e.data)
 	}
 	if !isNull(e.data) {
-		return queue.Data{}, refuse(invalid, "binary", "data and binary cannot stand together")
+		return queue.Data{}, refuse(invalid, "binary", "data and binary are mutually exclusive")
 	}
 	s, err := text("binary", e.binary)
 	if err != nil {

@@ -24,7 +24,7 @@ func members(raw []byte, f func(name string, value []byte) error) (isObject bool
 		end := stringEnd(raw, i)
 		name, err := text("", raw[i:end])
 		if err != nil {
-			return true, refuse(malformed, "", "the name of a member is not a string of Unicode characters")
+			return true, refuse(malformed, "", "the name of a field is not valid Unicode")
 		}
 		i = space(raw, space(raw, end)+1) // over the colon
 		end = valueEnd(raw, i)
@@ -37,6 +37,37 @@ func members(raw []byte, f func(name string, value []byte) error) (isObject bool
 	}
 	return true, nil
 }
+
+// object reads the fields of the object raw: the value of each goes where slot says. slot returns nil
+// for a name that the object does not have. field is the object's own name, "" for a whole body.
+// Errors: *problem, naming the field. No field comes twice.
+func object(raw []byte, field string, slot func(name string) *[]byte) error {
+	prefix := ""
+	if field != "" {
+		prefix = field + "."
+	}
+	isObject, err := members(raw, func(name string, value []byte) error {
+		to := slot(name)
+		switch {
+		case to == nil:
+			return refuse(malformed, prefix+clip(name), "unknown field; names are case-sensitive")
+		case *to != nil:
+			return refuse(malformed, prefix+name, "duplicate field")
+		}
+		*to = value
+		return nil
+	})
+	switch {
+	case isObject:
+		return err
+	case field == "":
+		return refuse(invalid, "", "want a JSON object")
+	}
+	return refuse(invalid, field, field+" must be an object")
+}
+
+// clip keeps an unknown name short enough to be repeated in an answer.
+func clip(name string) string { return name[:min(len(name), 64)] }
 
 // elements calls f for every element of the array raw, in order. It reports
 // false when raw is no array.

@@ -40,7 +40,7 @@ func newKeyClient() *http.Client {
 		Transport: transport, Timeout: keysTimeout,
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) > keysRedirects || !isKeyServer(r.URL) {
-				return errors.New("it redirects to where keys are not taken from")
+				return errors.New("the JWKS URL redirects to a host that is not allowed")
 			}
 			return nil
 		},

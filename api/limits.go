@@ -129,7 +129,7 @@ func slowDown(wait time.Duration, over string) error {
 	if wait <= 0 {
 		return nil
 	}
-	p := refuse(rateLimited, "", "over the rate of "+over+"; nothing was done")
+	p := refuse(rateLimited, "", "rate limit of "+over+" exceeded; nothing was stored")
 	p.after = wait
 	return p
 }
@@ -147,13 +147,13 @@ func (h *Handler) connect(c *call) (release func(), err error) {
 	var all holder
 	switch {
 	case l.Connections > 0 && s.connections[all] >= l.Connections:
-		return nil, refuse(overloaded, "", "this instance has as many streams, long polls, waiting emits and uploads open as it may")
+		return nil, refuse(overloaded, "", "this instance has too many streams, long polls, waiting emits and uploads open")
 	case l.NamespaceConnections > 0 && s.connections[ns] >= l.NamespaceConnections:
-		return nil, refuse(tooManyConnections, "", "the namespace has as many streams, long polls, waiting emits and uploads open as it may")
+		return nil, refuse(tooManyConnections, "", "the namespace has too many streams, long polls, waiting emits and uploads open")
 	case !leaves(s.connections[ns]+1, l.NamespaceConnections, s.connections[all]+1, l.Connections):
-		return nil, refuse(tooManyConnections, "", "the namespace has as many streams, long polls, waiting emits and uploads open as others leave to it")
+		return nil, refuse(tooManyConnections, "", "the other namespaces leave no room for another stream, long poll, waiting emit or upload of this one")
 	case client != ns && l.ClientConnections > 0 && s.connections[client] >= l.ClientConnections:
-		return nil, refuse(tooManyConnections, "", "the client has as many streams, long polls, waiting emits and uploads open as it may")
+		return nil, refuse(tooManyConnections, "", "the client has too many streams, long polls, waiting emits and uploads open")
 	case several && most > 0 && s.connections[everywhere] >= most:
 		return nil, refuse(tooManyConnections, "", c.who.kind()+" has as many streams, long polls, waiting emits and uploads open in all its namespaces together as it may")
 	}

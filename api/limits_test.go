@@ -25,7 +25,7 @@ func (r result) limitedTo(tokens int, over string) {
 	if _, err := fmt.Sscan(r.header.Get("Retry-After"), &after); err != nil || after > 100*tokens || after < 100*tokens-30 {
 		r.t.Errorf("Retry-After %q for %d tokens", r.header.Get("Retry-After"), tokens)
 	}
-	if !strings.Contains(r.body, "over the rate of the "+over) {
+	if !strings.Contains(r.body, "rate limit of the "+over+" exceeded") {
 		r.t.Errorf("%s, want the %s", r.body, over)
 	}
 }

@@ -20,11 +20,11 @@ type kind struct {
 
 var (
 	malformed = &kind{"malformed", 400, "Malformed request", 0,
-		"The body is not the JSON it should be: bad syntax, something after the value, a member twice or one nobody knows. An unknown member is refused because a misspelled \"room\" would otherwise reach everyone."}
+		"The body is not the JSON it should be: bad syntax, something after the value, a duplicate field or an unknown one. Unknown fields are refused because a misspelled \"room\" would otherwise reach everyone."}
 	incomplete = &kind{"incomplete-body", 400, "Body is incomplete", 0,
-		"The body broke off before its end, or its chunks are not as HTTP has them. Of an NDJSON upload the lines before were answered; send the one that is named, and all after it, again."}
+		"The body ended early, or its chunked encoding is invalid. Of an NDJSON upload the lines before were answered; send the one that is named, and all after it, again."}
 	badParameter = &kind{"bad-parameter", 400, "Bad parameter", 0,
-		"A query parameter, header or cursor cannot be read, is missing or stands twice; \"field\" names it."}
+		"A query parameter, header or cursor cannot be read, is missing or is given twice; \"field\" names it."}
 	tooDeep = &kind{"too-deep", 400, "Nested too deep", 0,
 		"Data may nest arrays and objects 64 deep."}
 	unauthorized = &kind{"unauthorized", 401, "Missing or bad credentials", 0,
@@ -58,7 +58,7 @@ var (
 	roomQuota = &kind{"room-quota", 409, "Too many rooms made", 0,
 		"The room does not exist yet, and the client has made, or the namespace has, as many rooms as it may. Use rooms that are there."}
 	rateLimited = &kind{"rate-limited", 429, "Too many events or requests", 1,
-		"The client or its namespace sends more than it may. Nothing was done; try again after Retry-After seconds, when there is room for this request. A batch counts as many events as it has."}
+		"The client or its namespace exceeded its rate limit. Nothing was stored; try again after Retry-After seconds, when there is room for this request. A batch counts as many events as it has."}
 	tooManyConnections = &kind{"too-many-connections", 429, "Too many connections", 5,
 		"The client or its namespace has as many streams, long polls and NDJSON uploads open on this instance as it may. Close one, or try again after Retry-After seconds."}
 	tooManyRequests = &kind{"too-many-requests", 429, "Too many requests under way", 1,

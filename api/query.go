@@ -58,5 +58,5 @@ func (q query) check(method, path string) error {
 }
 
 func repeated(name string) error {
-	return refuse(badParameter, name, "the parameter stands more than once")
+	return refuse(badParameter, name, "duplicate parameter")
 }

@@ -42,28 +42,19 @@ func (h *Handler) takeReply(c *call) error {
 func replyBody(body []byte) (r queue.Reply, err error) {
 	var offset []byte
 	var e envelope
-	isObject, err := members(body, func(name string, value []byte) error {
-		var to *[]byte
+	err = object(body, "", func(name string) *[]byte {
 		switch name {
 		case "offset":
-			to = &offset
+			return &offset
 		case "data", "binary":
-			to = e.member(name)
-		default:
-			return refuse(malformed, clip(name), "there is no such member; names are case-sensitive")
+			return e.member(name)
 		}
-		if *to != nil {
-			return refuse(malformed, name, "the member stands twice")
-		}
-		*to = value
 		return nil
 	})
-	switch {
-	case !isObject:
-		return r, refuse(invalid, "", "want a JSON object")
-	case err != nil:
+	if err != nil {
 		return r, err
-	case offset == nil:
+	}
+	if offset == nil {
 		return r, refuse(invalid, "offset", "offset is missing")
 	}
 	n, err := strconv.ParseUint(string(offset), 10, 53)

@@ -2,7 +2,9 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,23 +35,23 @@ func readSettings(c *call, body *[]byte) error {
 
 // applySettings changes the settings that body names; null resets one.
 func applySettings(s *queue.NamespaceSettings, body []byte) error {
-	seen := map[string]bool{}
-	isObject, err := members(body, func(name string, value []byte) error {
-		to := settingNamed(s, name)
-		switch {
-		case to == nil:
-			return refuse(malformed, clip(name), "there is no such member; names are case-sensitive")
-		case seen[name]:
-			return refuse(malformed, name, "the member stands twice")
+	values := map[string]*[]byte{}
+	err := object(body, "", func(name string) *[]byte {
+		if settingNamed(s, name) == nil {
+			return nil
 		}
-		seen[name] = true
-		return readSetting(name, value, to)
+		if values[name] == nil {
+			values[name] = new([]byte)
+		}
+		return values[name]
 	})
-	if !isObject {
-		return refuse(invalid, "", "want a JSON object")
-	}
 	if err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if err := readSetting(name, *values[name], settingNamed(s, name)); err != nil {
+			return err
+		}
 	}
 	return s.Check()
 }

@@ -110,7 +110,7 @@ const longestEarly = time.Minute
 // tooEarly refuses a token that becomes valid by itself: the issuer's clock is ahead
 // by more than the leeway, or the token is meant for later.
 func (v *verifier) tooEarly(c *Claims) error {
-	p := refuse(notYetValid, "", "the token is not valid yet: its \"nbf\" or \"iat\" lies in the future of this server's clock")
+	p := refuse(notYetValid, "", "the token is not valid yet: its \"nbf\" or \"iat\" is in the future")
 	for _, at := range []*jwt.NumericDate{c.NotBefore, c.IssuedAt} {
 		if at != nil {
 			p.after = max(p.after, time.Until(at.Add(-v.leeway)))

@@ -22,7 +22,7 @@ func (e *envelope) isVolatile() (bool, error) {
 	case string(e.volatile) != "true":
 		return false, refuse(invalid, "volatile", "volatile must be true or false")
 	case !isNull(e.key):
-		return false, refuse(invalid, "key", "a volatile event is not stored, so nothing can recognise its repeat: leave the key out")
+		return false, refuse(invalid, "key", "a volatile event is not stored, so a repeat cannot be detected: leave the key out")
 	case !isNull(e.reply):
 		return false, refuse(invalid, "reply", "a volatile event has no offset, so nobody can reply to it")
 	}

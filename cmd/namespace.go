@@ -148,7 +148,7 @@ func (p *process) showNamespace(s queue.NamespaceState) {
 func (p *process) namespaceDelete(c *cobra.Command, name string, yes bool) error {
 	if !yes {
 		if !isTerminal(p.stdin) {
-			return usagef(c, "deleting takes away all events, rooms and clients of the namespace: say --yes")
+			return usagef(c, "this deletes all events, rooms and clients of the namespace: add --yes to confirm")
 		}
 		if err := p.confirm(c.Context(), "Delete namespace "+name+" with all its events, rooms and clients?"); err != nil {
 			return err
