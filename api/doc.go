@@ -22,5 +22,6 @@
 // connections, for what cannot be seen of a request.
 //
 // Every byte of a stream is made in frame.go, every error becomes a status in
-// fault.go. Echo is known to handler.go, observe.go, admit.go and cors.go alone.
+// fault.go. Echo is known to the files that route, admit and answer for it: handler.go,
+// admit.go, observe.go, cors.go, probes.go, metrics.go, problem.go and fault.go. Handlers get a *call.
 package api
