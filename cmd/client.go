@@ -5,13 +5,13 @@ import (
 	"errors"
 	"net/http"
 
-	client "github.com/culvertmq/culvert/clients/go"
+	culvert "github.com/culvertmq/culvert/clients/go"
 )
 
 // hopeless reports errors that a person at a terminal has to do something about,
 // though the client could go on: what is at that URL is something else.
 func hopeless(err error) bool {
-	var p *client.Problem
+	var p *culvert.Problem
 	var certificate *tls.CertificateVerificationError
 	if !errors.As(err, &p) {
 		return errors.As(err, &certificate)
@@ -31,7 +31,7 @@ func (e *explained) Unwrap() error { return e.error }
 
 // explain makes the answers of servers fit for a terminal.
 func explain(err error) error {
-	var p *client.Problem
+	var p *culvert.Problem
 	if !errors.As(err, &p) {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	client "github.com/culvertmq/culvert/clients/go"
+	culvert "github.com/culvertmq/culvert/clients/go"
 )
 
 const defaultURL = "http://127.0.0.1:8080"
@@ -51,7 +51,7 @@ func (f *clientFlags) fill(p *process) {
 }
 
 // dial completes the flags and makes a client of them and of the options.
-func (p *process) dial(c *cobra.Command, f clientFlags, o client.Options) (*client.Client, error) {
+func (p *process) dial(c *cobra.Command, f clientFlags, o culvert.Options) (*culvert.Client, error) {
 	f.fill(p)
 	u, err := url.Parse(f.url)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -64,7 +64,7 @@ func (p *process) dial(c *cobra.Command, f clientFlags, o client.Options) (*clie
 		return nil, err
 	}
 	o.Namespace, o.Client = f.namespace, f.client
-	return client.Dial(c.Context(), f.url, o)
+	return culvert.Dial(c.Context(), f.url, o)
 }
 
 // findToken returns the token given or, for a server on this machine, the API

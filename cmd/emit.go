@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	client "github.com/culvertmq/culvert/clients/go"
+	culvert "github.com/culvertmq/culvert/clients/go"
 )
 
 // emitFlags are the flags of emit.
@@ -74,7 +74,7 @@ func (p *process) emit(c *cobra.Command, f emitFlags, args []string) error {
 	case !single && (f.text || f.key != "" || len(f.rooms) > 0 || len(f.except) > 0):
 		return usagef(c, "--room, --except, --key and --text go with --event; lines of a file hold these themselves")
 	}
-	o := client.Options{RetryFor: f.retryFor, GiveUp: hopeless}
+	o := culvert.Options{RetryFor: f.retryFor, GiveUp: hopeless}
 	if f.retryFor <= 0 {
 		o.RetryFor = -1 // 0 would go on for ever
 	}
@@ -93,8 +93,8 @@ func (p *process) emit(c *cobra.Command, f emitFlags, args []string) error {
 }
 
 // emitOne sends the event the flags describe.
-func (p *process) emitOne(c *cobra.Command, cl *client.Client, f emitFlags, args []string) error {
-	m := client.Message{Event: f.event, Key: f.key, Rooms: f.rooms, Except: f.except}
+func (p *process) emitOne(c *cobra.Command, cl *culvert.Client, f emitFlags, args []string) error {
+	m := culvert.Message{Event: f.event, Key: f.key, Rooms: f.rooms, Except: f.except}
 	if len(args) > 0 {
 		data, err := payload(c, args[0], f.text)
 		if err != nil {
@@ -128,7 +128,7 @@ func payload(c *cobra.Command, arg string, text bool) (json.RawMessage, error) {
 }
 
 // emitLines sends the lines of the file or of standard input.
-func (p *process) emitLines(c *cobra.Command, cl *client.Client, f emitFlags) error {
+func (p *process) emitLines(c *cobra.Command, cl *culvert.Client, f emitFlags) error {
 	input := p.stdin
 	if f.file != "" && f.file != "-" {
 		file, err := os.Open(f.file)

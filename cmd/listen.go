@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	client "github.com/culvertmq/culvert/clients/go"
+	culvert "github.com/culvertmq/culvert/clients/go"
 )
 
 // listenFlags are the flags of listen.
@@ -68,9 +68,9 @@ func (p *process) listen(c *cobra.Command, f listenFlags) error {
 	ctx, end := context.WithCancelCause(c.Context())
 	defer end(nil)
 	l := &listener{out: printer{p.stdout, f.json}, left: f.count, end: end, say: p.say, poll: f.poll}
-	o := client.Options{Rooms: f.rooms, After: f.after, Earliest: f.earliest, NoAck: !f.ack}
+	o := culvert.Options{Rooms: f.rooms, After: f.after, Earliest: f.earliest, NoAck: !f.ack}
 	if f.poll {
-		o.Transport = client.Poll
+		o.Transport = culvert.Poll
 	}
 	cl, err := p.dial(c, f.clientFlags, l.options(o))
 	if err != nil {
@@ -82,7 +82,7 @@ func (p *process) listen(c *cobra.Command, f listenFlags) error {
 	err = cl.Listen(ctx)
 	cause := context.Cause(ctx)
 	switch {
-	case err != nil && !errors.Is(err, client.ErrStop):
+	case err != nil && !errors.Is(err, culvert.ErrStop):
 		return explain(err)
 	case c.Context().Err() != nil, errors.Is(cause, errEnough):
 		return nil

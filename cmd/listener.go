@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"sync"
 
-	client "github.com/culvertmq/culvert/clients/go"
+	culvert "github.com/culvertmq/culvert/clients/go"
 )
 
 // listener prints what a client receives and tells a person what happens to the
@@ -25,16 +25,16 @@ type listener struct {
 var errEnough = errors.New("all events asked for have come")
 
 // options has the client tell the listener what happens.
-func (l *listener) options(o client.Options) client.Options {
+func (l *listener) options(o culvert.Options) culvert.Options {
 	o.GiveUp, o.OnConnect, o.OnLost, o.OnGap, o.OnError = hopeless, l.connected, l.away, l.gap, l.refused
 	return o
 }
 
 // print is the handler of all events.
-func (l *listener) print(_ context.Context, e *client.Event) (any, error) {
+func (l *listener) print(_ context.Context, e *culvert.Event) (any, error) {
 	if err := l.out.print(e.Raw); err != nil {
 		l.end(err)
-		return nil, client.ErrStop
+		return nil, culvert.ErrStop
 	}
 	if l.left > 0 {
 		if l.left--; l.left == 0 {
@@ -44,16 +44,16 @@ func (l *listener) print(_ context.Context, e *client.Event) (any, error) {
 	return nil, nil
 }
 
-func (l *listener) connected(t client.Transport) {
+func (l *listener) connected(t culvert.Transport) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lost {
 		l.say("connected again")
 	}
-	if t == client.Poll && !l.poll {
+	if t == culvert.Poll && !l.poll {
 		l.say("a stream does not work here, going on with long polling")
 	}
-	l.lost, l.poll = false, l.poll || t == client.Poll
+	l.lost, l.poll = false, l.poll || t == culvert.Poll
 }
 
 // away tells of a failed connection, once until the next good one.
@@ -66,7 +66,7 @@ func (l *listener) away(err error) {
 	}
 }
 
-func (l *listener) gap(g client.Gap) {
+func (l *listener) gap(g culvert.Gap) {
 	why := "retention has dropped them"
 	switch g.Reason {
 	case "log":
@@ -86,7 +86,7 @@ func (l *listener) gap(g client.Gap) {
 // refused is told of acknowledgements. That the log was replaced since the event
 // is no reason to end: there is nothing to move.
 func (l *listener) refused(err error) {
-	var p *client.Problem
+	var p *culvert.Problem
 	if !errors.As(err, &p) || p.Status != http.StatusConflict {
 		l.end(err)
 		return

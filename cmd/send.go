@@ -11,12 +11,12 @@ import (
 	"net/http"
 	"time"
 
-	client "github.com/culvertmq/culvert/clients/go"
+	culvert "github.com/culvertmq/culvert/clients/go"
 )
 
 // sender stores chunks of lines, one request each, in order.
 type sender struct {
-	client   *client.Client
+	client   *culvert.Client
 	progress *progress
 
 	began                      time.Time
@@ -78,7 +78,7 @@ func (s *sender) attempt(ctx context.Context, lines []line) ([]line, error) {
 		body.Write(l.body)
 		body.WriteByte('\n')
 	}
-	resp, err := s.client.Do(ctx, client.Request{
+	resp, err := s.client.Do(ctx, culvert.Request{
 		Method: http.MethodPost, Path: "/emit", Type: "application/x-ndjson", Body: body.Bytes(),
 	})
 	if err != nil {
@@ -106,8 +106,8 @@ func (s *sender) attempt(ctx context.Context, lines []line) ([]line, error) {
 
 // result is the answer to one line: an offset or a problem.
 type result struct {
-	Duplicate      bool `json:"duplicate"`
-	client.Problem      // its Status is 0 for a success
+	Duplicate       bool `json:"duplicate"`
+	culvert.Problem      // its Status is 0 for a success
 }
 
 // count notes what became of a line. An error means that it was not stored for

@@ -1,4 +1,4 @@
-// Package client is Culvert for Go programs: it gets through whatever proxies are
+// Package culvert is Culvert for Go programs: it gets through whatever proxies are
 // on the way, loses nothing there, and calls handlers for events in order.
 //
 // Dial makes a Client, On and OnAny register handlers, Listen receives until its
@@ -18,4 +18,4 @@
 //
 // What was found out about a server is remembered, by origin, as long as the
 // program runs. The wire is described in docs/protocol.md.
-package client
+package culvert

@@ -1,4 +1,4 @@
-package client_test
+package culvert_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/api"
-	client "github.com/culvertmq/culvert/clients/go"
+	culvert "github.com/culvertmq/culvert/clients/go"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
@@ -20,11 +20,11 @@ func Example() {
 	url, stop := server(ctx)
 	defer stop()
 
-	kitchen, err := client.Dial(ctx, url, client.Options{Token: "the-key-of-the-example", Client: "kitchen"})
+	kitchen, err := culvert.Dial(ctx, url, culvert.Options{Token: "the-key-of-the-example", Client: "kitchen"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	kitchen.On("order", func(_ context.Context, e *client.Event) (any, error) {
+	kitchen.On("order", func(_ context.Context, e *culvert.Event) (any, error) {
 		var dish string
 		if err := e.Decode(&dish); err != nil {
 			return nil, err
@@ -37,12 +37,12 @@ func Example() {
 	done := make(chan error)
 	go func() { done <- kitchen.Listen(ctx) }()
 
-	alice, err := client.Dial(ctx, url, client.Options{Token: "the-key-of-the-example", Client: "alice"})
+	alice, err := culvert.Dial(ctx, url, culvert.Options{Token: "the-key-of-the-example", Client: "alice"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	order := client.Message{Event: "order", Data: "soup", Rooms: []string{"orders"}}
-	replies, err := alice.EmitWithReply(ctx, order, client.Ask{Count: 1, Timeout: time.Minute})
+	order := culvert.Message{Event: "order", Data: "soup", Rooms: []string{"orders"}}
+	replies, err := alice.EmitWithReply(ctx, order, culvert.Ask{Count: 1, Timeout: time.Minute})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package client
+package culvert
 
 // inbox is the position of a client, and the memory that makes of "at least once"
 // no more than once: whatever way an event comes again, its offset was seen.

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	client "github.com/culvertmq/culvert/clients/go"
+	culvert "github.com/culvertmq/culvert/clients/go"
 )
 
 // beTraveller makes the test binary what testdata/client.ts is, with the Go client.
@@ -51,12 +51,12 @@ func (g *goTraveller) travel() error {
 	if g.Forward != nil {
 		way.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: fmt.Sprintf("%s:%d", g.Forward.Host, g.Forward.Port)})
 	}
-	c, err := client.Dial(ctx, g.URL, client.Options{
-		Token: g.Token, Transport: client.Transport(g.Transport), HTTP: &http.Client{Transport: &witness{way, g}},
-		OnConnect: func(t client.Transport) { g.note(&g.saw.Transports, string(t)) },
+	c, err := culvert.Dial(ctx, g.URL, culvert.Options{
+		Token: g.Token, Transport: culvert.Transport(g.Transport), HTTP: &http.Client{Transport: &witness{way, g}},
+		OnConnect: func(t culvert.Transport) { g.note(&g.saw.Transports, string(t)) },
 		OnLost:    func(error) { g.note(&g.saw.Transports, "lost") },
 		OnError:   func(err error) { g.note(&g.saw.Errors, err.Error()) },
-		OnGap:     func(gap client.Gap) { g.note(&g.saw.Errors, fmt.Sprintf("gap %v", gap)) },
+		OnGap:     func(gap culvert.Gap) { g.note(&g.saw.Errors, fmt.Sprintf("gap %v", gap)) },
 	})
 	if err != nil {
 		return err
@@ -80,12 +80,12 @@ func (g *goTraveller) travel() error {
 }
 
 // emit sends one after the other: each is stored before the next is sent.
-func (g *goTraveller) emit(ctx context.Context, c *client.Client) error {
+func (g *goTraveller) emit(ctx context.Context, c *culvert.Client) error {
 	for n := range g.Count {
 		if n == g.Count/2 {
 			time.Sleep(time.Duration(g.Silence) * time.Millisecond)
 		}
-		if _, err := c.Emit(ctx, client.Message{Event: "up", Rooms: []string{g.Room}, Data: n}); err != nil {
+		if _, err := c.Emit(ctx, culvert.Message{Event: "up", Rooms: []string{g.Room}, Data: n}); err != nil {
 			return fmt.Errorf("emit %d: %w", n, err)
 		}
 		time.Sleep(time.Duration(g.Pace) * time.Millisecond)
@@ -93,7 +93,7 @@ func (g *goTraveller) emit(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-func (g *goTraveller) receive(_ context.Context, e *client.Event) (any, error) {
+func (g *goTraveller) receive(_ context.Context, e *culvert.Event) (any, error) {
 	var data struct {
 		N  int
 		At int64
