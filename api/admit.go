@@ -65,7 +65,7 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 			return err
 		}
 		if ec.Path() != emitRoute { // that counts events
-			if err := h.knock(c); err != nil {
+			if err := h.takeRequest(c); err != nil {
 				return err
 			}
 		}

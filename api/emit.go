@@ -56,7 +56,7 @@ func (h *Handler) store(c *call) error {
 		defer release()
 	}
 	// One event before the body is looked at: what is wrong costs as much.
-	if err := h.spend(c, 1, 0); err != nil {
+	if err := h.takeEvents(c, 1, 0); err != nil {
 		return err
 	}
 	body := bodies.get() // what is decoded shares none of it
@@ -108,7 +108,7 @@ func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key, wait time.Durati
 		if key != nil {
 			return refuse(invalid, "key", "a volatile event is not stored: leave Idempotency-Key out")
 		}
-		return h.fling(c, []queue.Emit{m})
+		return h.publishVolatile(c, []queue.Emit{m})
 	}
 	if key != nil {
 		if m.Key != (queue.Key{}) && m.Key != *key {
@@ -152,11 +152,11 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 		if i == maxBatch {
 			return refuse(invalid, "events", "a batch may have at most 1000 events")
 		}
-		m, flung, err := c.item(value)
+		m, isVolatile, err := c.item(value)
 		if err != nil {
 			return inEvent(err, i)
 		}
-		if emits = append(emits, m); flung {
+		if emits = append(emits, m); isVolatile {
 			volatile++
 		}
 		return nil
@@ -169,13 +169,13 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	case len(emits) == 0:
 		return refuse(invalid, "events", "a batch must have at least one event")
 	}
-	if err := h.spend(c, len(emits), 1); err != nil {
+	if err := h.takeEvents(c, len(emits), 1); err != nil {
 		return err
 	}
 	switch volatile {
 	case 0:
 	case len(emits):
-		return h.fling(c, emits)
+		return h.publishVolatile(c, emits)
 	default:
 		return refuse(invalid, "events", "a batch is stored as a whole or not at all: send volatile events in one of their own")
 	}

@@ -9,7 +9,7 @@ func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
 	alice := bearerOf(token(t, "alice", "emit:*", "rooms:lobby"))
 	bob := s.stream("/v1/default/events?client=bob")
 	bob.expect("culvert:hello")
-	s.call("PUT", seatPath("lobby", "bob"), "").is(200)
+	s.call("PUT", membershipPath("lobby", "bob"), "").is(200)
 	asks := map[string]string{
 		"excepted":  `{"room":"lobby","except":["staff"],"event":"ask","reply":{"timeout":0.3}}`,
 		"addressed": `{"room":"staff","event":"ask","reply":{"timeout":0.3}}`,
@@ -27,7 +27,7 @@ func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
 		return got
 	}
 	without := told()
-	s.call("PUT", seatPath("staff", "bob"), "").is(200)
+	s.call("PUT", membershipPath("staff", "bob"), "").is(200)
 	for name, got := range told() {
 		if want := `{"replies":[],"complete":false}`; got != want || without[name] != want {
 			t.Errorf("%s: %s with bob in staff, %s without", name, got, without[name])

@@ -47,8 +47,8 @@ func newStage(t *testing.T) *stage {
 	for _, name := range []string{"alice", "bob", "carol"} {
 		s.who[strings.ToUpper(name)] = bearerOf(token(t, name, "rooms:my room", "rooms:other room", "emit:*"))
 	}
-	for _, seat := range []string{seatPath("my room", "alice"), seatPath("my room", "bob"), seatPath("other room", "bob")} {
-		s.a.call("PUT", seat, "").is(http.StatusOK)
+	for _, path := range []string{membershipPath("my room", "alice"), membershipPath("my room", "bob"), membershipPath("other room", "bob")} {
+		s.a.call("PUT", path, "").is(http.StatusOK)
 	}
 	for _, name := range []string{"alice", "bob", "carol"} {
 		s.streams[name] = s.b.stream("/v1/default/events", s.who[strings.ToUpper(name)])
@@ -161,7 +161,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		st.expect("b")
 	},
 	"Joining": func(s *stage, calls []sheetCall) {
-		s.a.call("DELETE", seatPath("my room", "alice"), "").is(http.StatusOK)
+		s.a.call("DELETE", membershipPath("my room", "alice"), "").is(http.StatusOK)
 		s.run(calls[0]).is(http.StatusOK)
 		s.a.post("/v1/default/emit", `{"room":"my room","event":"x"}`).is(http.StatusCreated)
 		s.reach("my room", "alice", "bob")
@@ -172,7 +172,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		s.reach("my room", "bob")
 	},
 	"Joining and leaving from the server": func(s *stage, calls []sheetCall) {
-		s.a.call("DELETE", seatPath("my room", "bob"), "").is(http.StatusOK)
+		s.a.call("DELETE", membershipPath("my room", "bob"), "").is(http.StatusOK)
 		s.run(calls[0]).is(http.StatusOK)
 		s.a.post("/v1/default/emit", `{"room":"my room","event":"in"}`).is(http.StatusCreated)
 		s.run(calls[1]).is(http.StatusOK)
@@ -204,7 +204,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 	},
 	"Who comes and goes": func(s *stage, calls []sheetCall) {
 		s.run(calls[0]).is(http.StatusOK)
-		s.a.call("DELETE", seatPath("my room", "bob"), "").is(http.StatusOK)
+		s.a.call("DELETE", membershipPath("my room", "bob"), "").is(http.StatusOK)
 		s.streams["alice"].expect("culvert:leave")
 	},
 	"Making one": func(s *stage, calls []sheetCall) {

@@ -17,7 +17,7 @@ func staffed(t *testing.T) (s *site, with, without option) {
 	s = newSite(t)
 	with, without = bearerOf(token(t, "alice", "rooms:staff")), bearerOf(token(t, "alice", "rooms:lobby"))
 	s.get("/v1/default/events?wait=0", with).is(200)
-	s.call("PUT", seatPath("staff", "me"), "", with).is(200)
+	s.call("PUT", membershipPath("staff", "me"), "", with).is(200)
 	return s, with, without
 }
 
@@ -61,14 +61,14 @@ func TestMembershipsOfABackendHold(t *testing.T) {
 			stream := s.stream("/v1/default/events", without)
 			stream.expect("culvert:hello")
 			if first == "alice" {
-				s.call("PUT", seatPath("staff", "alice"), "", with).is(200)
+				s.call("PUT", membershipPath("staff", "alice"), "", with).is(200)
 				s.emit("staff", "1") // her own, and not for a token without the right
 			}
-			at := s.settle(s.call("PUT", seatPath("staff", "alice"), "").is(200))
-			if again := s.settle(s.call("PUT", seatPath("staff", "alice"), "").is(200)); again != at {
+			at := s.settle(s.call("PUT", membershipPath("staff", "alice"), "").is(200))
+			if again := s.settle(s.call("PUT", membershipPath("staff", "alice"), "").is(200)); again != at {
 				t.Errorf("joined at %s, again at %s", at, again)
 			}
-			if again := s.settle(s.call("PUT", seatPath("staff", "alice"), "", with).is(200)); again != at {
+			if again := s.settle(s.call("PUT", membershipPath("staff", "alice"), "", with).is(200)); again != at {
 				t.Errorf("joined at %s, by her own token at %s", at, again)
 			}
 			s.emit("staff", "2")
@@ -79,7 +79,7 @@ func TestMembershipsOfABackendHold(t *testing.T) {
 				t.Errorf("a poll got %v", got)
 			}
 			// One leave ends it, with all that came before.
-			s.settle(s.call("DELETE", seatPath("staff", "alice"), "").is(200))
+			s.settle(s.call("DELETE", membershipPath("staff", "alice"), "").is(200))
 			s.emit("staff", "3")
 			if got := s.get("/v1/default/events?wait=0", with).page().data(); got[len(got)-1] != "2" {
 				t.Errorf("after the leave: %v", got)
@@ -128,7 +128,7 @@ func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 	mayNot, may := s.stream("/v1/default/events", without), s.stream("/v1/default/events", with)
 	mayNot.expect("culvert:hello")
 	may.expect("culvert:hello")
-	s.settle(s.call("PUT", seatPath("staff", "me"), "", with).is(200))
+	s.settle(s.call("PUT", membershipPath("staff", "me"), "", with).is(200))
 	s.emit("staff", "1")
 	s.emit("@alice", "2")
 	if got := may.expect("e").payload(t); got != "1" {
@@ -143,7 +143,7 @@ func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 	if got := mayNot.expect("e").payload(t); got != "4" {
 		t.Errorf("left out: %s", got)
 	}
-	s.settle(s.call("DELETE", seatPath("staff", "me"), "", without).is(200))
+	s.settle(s.call("DELETE", membershipPath("staff", "me"), "", without).is(200))
 	s.post("/v1/default/emit", `{"room":"@alice","event":"e","data":5,"except":["staff"]}`).is(201)
 	if got := mayNot.expect("e").payload(t); got != "5" {
 		t.Errorf("after she left: %s", got)
@@ -201,9 +201,9 @@ func TestLagIsOfWhatAClientGets(t *testing.T) {
 	s.emit("*", "2")
 	s.emit("@alice", "3")
 	lags("2 3 3")
-	s.call("DELETE", seatPath("staff", "me"), "", without).is(200)
+	s.call("DELETE", membershipPath("staff", "me"), "", without).is(200)
 	lags("2 3 3") // what came before she left is still for her
-	s.call("PUT", seatPath("staff", "alice"), "").is(200)
+	s.call("PUT", membershipPath("staff", "alice"), "").is(200)
 	s.emit("staff", "4")
 	lags("3 4 4")
 }

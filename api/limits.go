@@ -100,9 +100,9 @@ type limiter struct {
 	connections map[holder]int
 }
 
-// spend takes the tokens of n emitted events, of which some are paid already, or
+// takeEvents takes the tokens of n emitted events, of which some are paid already, or
 // refuses.
-func (h *Handler) spend(c *call, n, paid int) error {
+func (h *Handler) takeEvents(c *call, n, paid int) error {
 	if n == paid {
 		return nil
 	}
@@ -114,8 +114,8 @@ func (h *Handler) spend(c *call, n, paid int) error {
 	return slowDown(h.limits.take(time.Now(), l.Burst, n, paid, charges...))
 }
 
-// knock takes the token of one request that emits nothing.
-func (h *Handler) knock(c *call) error {
+// takeRequest takes the token of one request that emits nothing.
+func (h *Handler) takeRequest(c *call) error {
 	if c.who.backend {
 		return nil
 	}

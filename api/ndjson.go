@@ -21,7 +21,7 @@ const (
 )
 
 // emitLines serves an NDJSON upload: lines are read while earlier ones are
-// being stored (gather.go), and every line gets a result line in order. The
+// being stored (ndjsonbuffer.go), and every line gets a result line in order. The
 // status is 200 before anything is known, so problems stand in the result lines.
 func (h *Handler) emitLines(c *call) error {
 	release, err := h.connect(c)
@@ -56,7 +56,7 @@ func (h *Handler) emitLines(c *call) error {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		g.fill(u.lines(g.done), u.afford)
+		g.fill(u.lines(g.done), u.waitForTokens)
 	}()
 	u.run(n, g)
 	g.stop()
@@ -156,9 +156,9 @@ func (u *upload) lines(stop <-chan struct{}) *lines {
 	return l
 }
 
-// afford waits until one more event, of so many bytes, is within the limits.
-func (u *upload) afford(bytes int, stop <-chan struct{}) error {
-	if err := u.patiently(stop, func() error { return u.h.spend(u.c, 1, 0) }); err != nil {
+// waitForTokens waits until one more event, of so many bytes, is within the limits.
+func (u *upload) waitForTokens(bytes int, stop <-chan struct{}) error {
+	if err := u.patiently(stop, func() error { return u.h.takeEvents(u.c, 1, 0) }); err != nil {
 		return err
 	}
 	return u.patiently(stop, func() error { return u.c.visit.account.take(bodyCost * bytes) })
@@ -233,11 +233,11 @@ func (u *upload) store(lines []line) bool {
 		}
 		volatile = append(volatile, m)
 	}
-	var flung error
+	var failed error
 	if len(volatile) > 0 {
-		if flung = u.h.queue.Fling(u.ctx, volatile); flung == nil {
+		if failed = u.h.queue.PublishVolatile(u.ctx, volatile); failed == nil {
 			u.h.metrics.volatile.Add(float64(len(volatile)))
-		} else if endsUpload(flung) {
+		} else if endsUpload(failed) {
 			emits = emits[:before] // the answer ends with the first volatile line
 		}
 	}
@@ -245,11 +245,11 @@ func (u *upload) store(lines []line) bool {
 	if len(emits) > 0 {
 		results = u.h.queue.AppendEach(u.ctx, emits)
 	}
-	b, more := u.answer(lines, results, flung)
+	b, more := u.answer(lines, results, failed)
 	return u.out.send(b) == nil && more
 }
 
-// release gives back what afford took.
+// release gives back what waitForTokens took.
 func (u *upload) release(lines []line) {
 	n := 0
 	for _, l := range lines {
@@ -258,16 +258,16 @@ func (u *upload) release(lines []line) {
 	u.c.visit.account.Give(bodyCost * n)
 }
 
-// answer is a result line for each line, up to one that ends the upload. flung is
+// answer is a result line for each line, up to one that ends the upload. failed is
 // what became of the volatile ones.
-func (u *upload) answer(lines []line, results []queue.Result, flung error) (b []byte, more bool) {
+func (u *upload) answer(lines []line, results []queue.Result, failed error) (b []byte, more bool) {
 	for _, l := range lines {
 		err := l.err
 		switch {
 		case err != nil:
 			u.h.metrics.rejected.Inc()
 		case l.volatile:
-			if err = flung; err == nil {
+			if err = failed; err == nil {
 				b = append(b, "{}"...)
 			}
 		default:

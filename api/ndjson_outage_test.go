@@ -87,7 +87,7 @@ type flaky struct {
 	stored   []string
 }
 
-func (f *flaky) Fling(context.Context, []queue.Emit) error { return f.flingErr }
+func (f *flaky) PublishVolatile(context.Context, []queue.Emit) error { return f.flingErr }
 
 func (f *flaky) AppendEach(_ context.Context, emits []queue.Emit) []queue.Result {
 	f.mu.Lock()

@@ -17,11 +17,11 @@ func TestAClientMakesOnlySoManyRooms(t *testing.T) {
 	for i := range 3 {
 		s.post("/v1/default/emit", emit(fmt.Sprint("r", i)), alice).is(201)
 	}
-	s.call("PUT", seatPath("joined", "me"), "", alice).is(200)
+	s.call("PUT", membershipPath("joined", "me"), "", alice).is(200)
 	s.post("/v1/default/emit", `{"rooms":["a","b"],"event":"e"}`, alice).problem(409, "room-quota", "room")
 	s.post("/v1/default/emit", emit("last"), alice).is(201)
 	s.post("/v1/default/emit", emit("more"), alice).problem(409, "room-quota", "room")
-	s.call("PUT", seatPath("more", "me"), "", alice).problem(409, "room-quota", "room")
+	s.call("PUT", membershipPath("more", "me"), "", alice).problem(409, "room-quota", "room")
 	lines := s.post("/v1/default/emit", emit("r1")+"\n"+emit("more")+"\n"+emit("r2")+"\n", alice, header("Content-Type", mediaLines)).is(200)
 	if got := strings.Count(lines.body, `"offset"`); got != 2 || strings.Count(lines.body, "room-quota") != 1 {
 		t.Errorf("lines: %s", lines.body)

@@ -19,7 +19,7 @@ type rooms interface {
 
 // join serves PUT /v1/{ns}/rooms/{room}/clients/{client}.
 func (h *Handler) join(c *call) error {
-	room, client, err := c.seat()
+	room, client, err := c.membership()
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (h *Handler) join(c *call) error {
 // leave serves DELETE /v1/{ns}/rooms/{room}/clients/{client}. Nobody needs a right
 // to get out.
 func (h *Handler) leave(c *call) error {
-	room, client, err := c.seat()
+	room, client, err := c.membership()
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,8 @@ func (h *Handler) leave(c *call) error {
 	return h.replyCursor(c, cursor)
 }
 
-// seat reads whom a change of members is about.
-func (c *call) seat() (room queue.Room, client queue.Client, err error) {
+// membership reads whom a change of members is about.
+func (c *call) membership() (room queue.Room, client queue.Client, err error) {
 	if room, err = c.room(); err != nil {
 		return room, client, err
 	}

@@ -15,7 +15,7 @@ func sites(t testing.TB, change ...func(*Options)) (a, b *site) {
 	return siteOf(t, live{openQueue(t, dsn)}, change...), siteOf(t, live{openQueue(t, dsn)}, change...)
 }
 
-func seatPath(room, client string) string {
+func membershipPath(room, client string) string {
 	return "/v1/default/rooms/" + url.PathEscape(room) + "/clients/" + url.PathEscape(client)
 }
 
@@ -28,12 +28,12 @@ func TestJoinAndLeaveWhileStreamsAreOpen(t *testing.T) {
 	onB.expect("culvert:hello")
 
 	a.emit("lobby", `"before"`)
-	joined := b.call("PUT", seatPath("lobby", "me"), "", alice).is(http.StatusOK).json()["cursor"]
-	if again := a.call("PUT", seatPath("lobby", "alice"), "", alice).is(http.StatusOK).json()["cursor"]; again != joined {
+	joined := b.call("PUT", membershipPath("lobby", "me"), "", alice).is(http.StatusOK).json()["cursor"]
+	if again := a.call("PUT", membershipPath("lobby", "alice"), "", alice).is(http.StatusOK).json()["cursor"]; again != joined {
 		t.Errorf("joined at %v, again at %v", joined, again)
 	}
 	a.emit("lobby", `"member"`)
-	b.call("DELETE", seatPath("lobby", "alice"), "").is(http.StatusOK) // by a backend
+	b.call("DELETE", membershipPath("lobby", "alice"), "").is(http.StatusOK) // by a backend
 	a.emit("lobby", `"after"`)
 	a.emit("*", `"all"`)
 
@@ -53,8 +53,8 @@ func TestJoinAndLeaveWhileStreamsAreOpen(t *testing.T) {
 
 func TestRoomsAndMembersAreListed(t *testing.T) {
 	s := newSite(t)
-	for _, seat := range []string{seatPath("a/b c", "bob"), seatPath("a/b c", "ällice"), seatPath("z", "bob")} {
-		s.call("PUT", seat, "").is(http.StatusOK)
+	for _, path := range []string{membershipPath("a/b c", "bob"), membershipPath("a/b c", "ällice"), membershipPath("z", "bob")} {
+		s.call("PUT", path, "").is(http.StatusOK)
 	}
 	s.emit("z", "1")
 	page := s.get("/v1/default/rooms/a%2Fb%20c/clients?limit=1").is(http.StatusOK).json()
@@ -78,7 +78,7 @@ func TestForgetClosesStreamsOfTheOtherInstance(t *testing.T) {
 	a, b := sites(t)
 	stream := a.stream("/v1/default/events?client=bob")
 	stream.expect("culvert:hello")
-	b.call("PUT", seatPath("lobby", "bob"), "").is(http.StatusOK)
+	b.call("PUT", membershipPath("lobby", "bob"), "").is(http.StatusOK)
 	b.call("DELETE", "/v1/default/clients/bob", "").is(http.StatusNoContent)
 	if f := stream.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "expired" {
 		t.Errorf("reconnect %s", f.data)
@@ -92,22 +92,22 @@ func TestWhoMayDoWhatInRooms(t *testing.T) {
 	s := newSite(t, func(o *Options) { o.MaxRooms = 1 })
 	alice := bearerOf(token(t, "alice", "rooms:room-*"))
 	bare := bearerOf(token(t, "alice"))
-	s.call("PUT", seatPath("room-1", "alice"), "", alice).is(http.StatusOK)
+	s.call("PUT", membershipPath("room-1", "alice"), "", alice).is(http.StatusOK)
 	for _, c := range []struct {
 		method, path string
 		who          option
 		status       int
 		slug, field  string
 	}{
-		{"PUT", seatPath("room-2", "alice"), alice, 422, "too-many-rooms", "room"},
-		{"PUT", seatPath("other", "alice"), alice, 403, "forbidden", "room"},
-		{"PUT", seatPath("room-1", "bob"), alice, 404, "not-found", ""},
-		{"DELETE", seatPath("room-1", "bob"), alice, 404, "not-found", ""},
-		{"PUT", seatPath("*", "alice"), alice, 422, "invalid", "room"},
-		{"PUT", seatPath("@alice", "alice"), alice, 422, "invalid", "room"},
-		{"DELETE", seatPath("@bob", "alice"), alice, 422, "invalid", "room"},
-		{"PUT", seatPath("a\nb", "alice"), alice, 422, "invalid", "room"},
-		{"PUT", seatPath("room-1", "me"), bearerOf(testKey), 400, "bad-parameter", "client"},
+		{"PUT", membershipPath("room-2", "alice"), alice, 422, "too-many-rooms", "room"},
+		{"PUT", membershipPath("other", "alice"), alice, 403, "forbidden", "room"},
+		{"PUT", membershipPath("room-1", "bob"), alice, 404, "not-found", ""},
+		{"DELETE", membershipPath("room-1", "bob"), alice, 404, "not-found", ""},
+		{"PUT", membershipPath("*", "alice"), alice, 422, "invalid", "room"},
+		{"PUT", membershipPath("@alice", "alice"), alice, 422, "invalid", "room"},
+		{"DELETE", membershipPath("@bob", "alice"), alice, 422, "invalid", "room"},
+		{"PUT", membershipPath("a\nb", "alice"), alice, 422, "invalid", "room"},
+		{"PUT", membershipPath("room-1", "me"), bearerOf(testKey), 400, "bad-parameter", "client"},
 		{"GET", "/v1/default/rooms/other/clients", alice, 403, "forbidden", "room"},
 		{"GET", "/v1/default/rooms/*/clients", bare, 403, "forbidden", "room"},
 		{"GET", "/v1/default/rooms/@bob/clients", alice, 403, "forbidden", "room"},
@@ -124,5 +124,5 @@ func TestWhoMayDoWhatInRooms(t *testing.T) {
 		})
 	}
 	// Out is always allowed.
-	s.call("DELETE", seatPath("room-1", "alice"), "", bare).is(http.StatusOK)
+	s.call("DELETE", membershipPath("room-1", "alice"), "", bare).is(http.StatusOK)
 }

@@ -9,7 +9,7 @@ import (
 
 // flinger is the part of the queue that delivers without storing.
 type flinger interface {
-	Fling(ctx context.Context, emits []queue.Emit) error
+	PublishVolatile(ctx context.Context, emits []queue.Emit) error
 	Signal(ctx context.Context, ns queue.Namespace, c queue.Client, name string, data queue.Data) error
 }
 
@@ -29,9 +29,9 @@ func (e *envelope) isVolatile() (bool, error) {
 	return true, nil
 }
 
-// fling serves an emit of volatile events.
-func (h *Handler) fling(c *call, emits []queue.Emit) error {
-	if err := h.queue.Fling(c.r.Context(), emits); err != nil {
+// publishVolatile serves an emit of volatile events.
+func (h *Handler) publishVolatile(c *call, emits []queue.Emit) error {
+	if err := h.queue.PublishVolatile(c.r.Context(), emits); err != nil {
 		return err
 	}
 	h.metrics.volatile.Add(float64(len(emits)))

@@ -108,7 +108,7 @@ func applyFunctions(ctx context.Context, db *sql.DB, newest int64) error {
 		`INSERT INTO culvert.functions (digest) VALUES (` + quote(digest) + `)
 		     ON CONFLICT (one) DO UPDATE SET digest = excluded.digest, applied_at = excluded.applied_at`,
 		`SELECT culvert.open('24 hours') WHERE NOT EXISTS (SELECT FROM culvert.log)`,
-		`SELECT culvert.roll('1 hour', 1000000000) WHERE NOT EXISTS (SELECT FROM culvert.slices WHERE n > 0)`,
+		`SELECT culvert.rotate('1 hour', 1000000000) WHERE NOT EXISTS (SELECT FROM culvert.slices WHERE n > 0)`,
 		`COMMIT`,
 	}, ";\n")
 	return conn.Raw(func(driver any) error {

@@ -58,9 +58,9 @@ func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
 
 // Changes that wait for events from SQL count as waiting.
 func TestChangesBehindSQLCount(t *testing.T) {
-	m := newMover(&Queue{o: Options{QueueEvents: 3}})
+	m := newMembershipWriter(&Queue{o: Options{QueueEvents: 3}})
 	m.behind = 3
-	if err := m.submit(&change{}); !errors.Is(err, ErrOverloaded) {
+	if err := m.submit(&membershipChange{}); !errors.Is(err, ErrOverloaded) {
 		t.Errorf("the fourth change is taken: %v", err)
 	}
 }

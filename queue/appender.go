@@ -15,15 +15,15 @@ import (
 // taken could stage its batch durably and let the holder carry it.
 type appender struct {
 	q    *Queue
-	wake chan struct{}           // something waits, or staged events may
-	seen atomic.Pointer[carried] // only run sets it
-	pid  atomic.Uint32           // of the server process the last append ran in
+	wake chan struct{}             // something waits, or staged events may
+	seen atomic.Pointer[movedUpTo] // only run sets it
+	pid  atomic.Uint32             // of the server process the last append ran in
 
 	// Only run uses these.
-	away  outage
-	carry carryBounds
-	held  []*unit // in order; see hold.go
-	now   horizon // of the last append; see culvert.append
+	away   outage
+	moving moveBounds
+	held   []*unit // in order; see hold.go
+	now    horizon // of the last append; see culvert.append
 
 	mu     sync.Mutex
 	units  lanes[*unit]
@@ -39,7 +39,7 @@ var mostAppended = load{events: 2_000, rooms: 2_000, bytes: 2 << 20}
 
 func newAppender(q *Queue) *appender {
 	return &appender{
-		q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, db: &q.db, what: "emits"}, carry: mostCarried,
+		q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, db: &q.db, what: "emits"}, moving: mostMoved,
 		quota: quota{most: load{events: q.o.QueueEvents, bytes: q.o.QueueBytes}},
 	}
 }
@@ -170,12 +170,12 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 			return found
 		}
 		t := &turn{}
-		if len(batch)+len(a.held) > 0 || !a.carry.alone {
+		if len(batch)+len(a.held) > 0 || !a.moving.alone {
 			a.store(ctx, append(a.releaseHeld(ctx, t), a.holdBehind(batch)...), t)
 		} else {
 			t.more = true
 		}
-		if a.carry.alone && t.more {
+		if a.moving.alone && t.more {
 			a.moveAlone(ctx, t)
 		}
 		found = found || t.moved > 0
@@ -198,10 +198,10 @@ func (h *horizon) on(l *lineage) int64 {
 	return int64(h.xid) //nolint:gosec // a transaction id counts up from 0
 }
 
-// carried says which staged events are in the log already, see culvert.append: those of the
+// movedUpTo says which staged events are in the log already, see culvert.append: those of the
 // transactions visible in seen, and those of part up to the id last (0 of none at first). To another server it says
 // nothing, as a horizon.
-type carried struct {
+type movedUpTo struct {
 	of   *lineage
 	seen string // a pg_snapshot
 	part int64
@@ -209,9 +209,9 @@ type carried struct {
 }
 
 // on is it as culvert.append takes it; nothing on another server than its own.
-func (c *carried) on(l *lineage) carried {
+func (c *movedUpTo) on(l *lineage) movedUpTo {
 	if c == nil || c.of == nil || !c.of.sameHistory(l) {
-		return carried{seen: "1:1:"}
+		return movedUpTo{seen: "1:1:"}
 	}
 	return *c
 }

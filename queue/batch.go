@@ -202,7 +202,7 @@ SELECT seen::text, coalesce(part::text::bigint, 0), coalesce(last, 0), log, prev
 
 // appended is what culvert.append answers.
 type appended struct {
-	carried          carried
+	movedUpTo        movedUpTo
 	log              string
 	prev, base, head Offset
 	at               time.Time
@@ -237,18 +237,18 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	}
 	defer a.release(conn)
 	a.pid.Store(conn.Conn().PgConn().PID())
-	rows := a.carry.of(b)
+	rows := a.moving.of(b)
 	c := a.seen.Load().on(b.lineage)
 	err = repeat(ctx, func() error {
 		return conn.QueryRow(ctx, appendSQL, c.seen, c.part, c.last,
 			b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
 			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
-			replyMS, asks, b.keyOwn, b.spaces, b.until, rows, a.carry.bytes).
-			Scan(&r.carried.seen, &r.carried.part, &r.carried.last, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
+			replyMS, asks, b.keyOwn, b.spaces, b.until, rows, a.moving.bytes).
+			Scan(&r.movedUpTo.seen, &r.movedUpTo.part, &r.movedUpTo.last, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
 				&r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	})
-	r.carried.of = b.lineage
-	a.carry.adapt(ctx, rows, r, err)
+	r.movedUpTo.of = b.lineage
+	a.moving.adapt(ctx, rows, r, err)
 	if isReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}

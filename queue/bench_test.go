@@ -59,7 +59,7 @@ func BenchmarkFling(b *testing.B) {
 	})
 	benchmarkCallers(b, 64, func(n int) {
 		for range n {
-			if err := q.Fling(b.Context(), []queue.Emit{emit("lobby", `{"text":"hello","n":1}`)}); err != nil {
+			if err := q.PublishVolatile(b.Context(), []queue.Emit{emit("lobby", `{"text":"hello","n":1}`)}); err != nil {
 				b.Error(err)
 				return
 			}
@@ -76,7 +76,7 @@ func BenchmarkVolatileLatency(b *testing.B) {
 	q, other := open(b, dsn), open(b, dsn)
 	s := subscribe(b, other, queue.Interest{Rooms: []queue.Room{room("lobby")}})
 	for range b.N {
-		if err := q.Fling(b.Context(), []queue.Emit{emit("lobby", "1")}); err != nil {
+		if err := q.PublishVolatile(b.Context(), []queue.Emit{emit("lobby", "1")}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := s.Next(b.Context(), 1); err != nil {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// catchUp reads one page from Postgres, up to the position the stays are known for.
+// catchUp reads one page from Postgres, up to the position the intervals are known for.
 func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	l := s.q.lineage.Load()
 	if s.ns.generation != l.generation {
@@ -18,17 +18,17 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 		}
 		s.ns, s.of = ns, l
 	}
-	head, stays, ok, err := s.q.tail.staysOf(s, l)
+	head, intervals, ok, err := s.q.tail.intervalsOf(s, l)
 	if err != nil {
 		return Batch{}, err
 	}
 	if !ok { // the next look finds the history that the tail is of
 		return Batch{Cursor: s.cursor, More: true}, nil
 	}
-	if stays == nil {
+	if intervals == nil {
 		return s.reload(ctx)
 	}
-	p, read, err := s.page(ctx, l, stays, head.Offset, limit)
+	p, read, err := s.page(ctx, l, intervals, head.Offset, limit)
 	if isOutdated(err) {
 		return Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
 	}
@@ -37,10 +37,10 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 	}
 	b := s.batch(p, Cursor{head.Log, read}, limit)
 	if s.pages++; b.More && b.Gap == nil && s.pages > 1 {
-		s.readAhead(ctx, l, stays, b.Cursor.Offset, head.Offset, limit)
+		s.readAhead(ctx, l, intervals, b.Cursor.Offset, head.Offset, limit)
 	}
 	if slices.ContainsFunc(b.Events, excepting) {
-		b.Events = notExcepted(b.Events, s.q.tail.seatsNow(s))
+		b.Events = notExcepted(b.Events, s.q.tail.attachmentsNow(s))
 	}
 	return b, nil
 }
@@ -66,7 +66,7 @@ func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
 	return b
 }
 
-// reload asks Postgres for the client's stays once more: the tail started over and
+// reload asks Postgres for the client's intervals once more: the tail started over and
 // may have missed changes. The empty Batch has the caller go on from there.
 func (s *Subscription) reload(ctx context.Context) (Batch, error) {
 	s.q.tail.ask(s)
@@ -81,27 +81,27 @@ func (s *Subscription) reload(ctx context.Context) (Batch, error) {
 		}
 		s.q.presence.stored(s.in.Namespace, s.in.Client)
 	}
-	s.q.tail.sit(s, r.stays, r.known)
+	s.q.tail.attach(s, r.intervals, r.known)
 	return Batch{Cursor: s.cursor, More: true}, nil
 }
 
-// staysOf are the stays the subscription reads, and the position up to which the
-// tail, and so the stays, are known. They are nil when they must be asked for again. ok is
+// intervalsOf are the intervals the subscription reads, and the position up to which the
+// tail, and so the intervals, are known. They are nil when they must be asked for again. ok is
 // false when the tail is of another history than l.
-func (t *tail) staysOf(s *Subscription, l *lineage) (head Cursor, stays []stay, ok bool, err error) {
+func (t *tail) intervalsOf(s *Subscription, l *lineage) (head Cursor, intervals []interval, ok bool, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	head = Cursor{t.log, max(t.head, s.cursor.Offset)}
 	if s.ended != nil || s.known == unread {
 		return head, nil, t.isOf(l), s.ended
 	}
-	stays = make([]stay, 0, len(s.seats))
-	for _, seat := range s.seats {
-		if seat.tail != nil {
-			stays = append(stays, seat.stay)
+	intervals = make([]interval, 0, len(s.attachments))
+	for _, attachment := range s.attachments {
+		if attachment.tail != nil {
+			intervals = append(intervals, attachment.interval)
 		}
 	}
-	return head, stays, t.isOf(l), nil
+	return head, intervals, t.isOf(l), nil
 }
 
 // gapBefore tells what lies between a cursor and the page read after it. head is a position

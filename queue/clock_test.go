@@ -73,7 +73,7 @@ func checkApart(t *testing.T, all []life) {
 // on above all that the one before gave out.
 func TestShortSlicesDoNotOvertakeTheClock(t *testing.T) {
 	dsn := pgtest.Database(t)
-	sql(t, dsn, `SELECT culvert.roll('1 second', 1000)`, restarted, `SELECT culvert.lock_log()`)
+	sql(t, dsn, `SELECT culvert.rotate('1 second', 1000)`, restarted, `SELECT culvert.lock_log()`)
 	checkApart(t, lives(t, dsn, 4, func(t *testing.T, tx pgx.Tx) {
 		var opened, now int
 		if err := tx.QueryRow(t.Context(), `SELECT slice FROM culvert.log`).Scan(&opened); err != nil {
@@ -82,7 +82,7 @@ func TestShortSlicesDoNotOvertakeTheClock(t *testing.T) {
 		restart(t, tx)
 		inTx(t, tx, `SELECT setval('culvert.offsets', last_value + 10) FROM culvert.offsets`)
 		until(t, "the next slice is opened", func() bool {
-			err := tx.QueryRow(t.Context(), `SELECT culvert.roll('1 second', 1000)`).Scan(&now)
+			err := tx.QueryRow(t.Context(), `SELECT culvert.rotate('1 second', 1000)`).Scan(&now)
 			return err != nil || now > opened
 		})
 		restart(t, tx)

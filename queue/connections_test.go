@@ -47,7 +47,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 				_, acked := q.Ack(ctx, ns, who, r[0].Cursor)
 				_, seen := q.ClientState(ctx, ns, who, nil)
 				_, set := q.SetNamespace(ctx, ns, func(*queue.NamespaceSettings) error { return nil })
-				return errors.Join(replied, awaited, read, acked, seen, set, q.Fling(ctx, []queue.Emit{emit("lobby", "2")}))
+				return errors.Join(replied, awaited, read, acked, seen, set, q.PublishVolatile(ctx, []queue.Emit{emit("lobby", "2")}))
 			})
 		}
 		over := make(chan error, 1)

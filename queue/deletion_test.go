@@ -157,7 +157,7 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 	if got := next(t, subscribe(t, open(t, dsn), queue.Interest{Rooms: []queue.Room{room("none")}, Earliest: true}), 0); len(got) != 0 {
 		t.Error(got)
 	}
-	sql(t, dsn, `SELECT culvert.roll('0', 1)`, `SELECT culvert.prune('0', 0)`)
+	sql(t, dsn, `SELECT culvert.rotate('0', 1)`, `SELECT culvert.prune('0', 0)`)
 }
 
 // An instance that follows the log meets the events of a namespace that was

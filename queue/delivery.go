@@ -18,12 +18,12 @@ type delivery struct {
 	empty Cursor
 
 	mu      sync.Mutex
-	waiting []flight
+	waiting []volatileBatch
 	load    load
 }
 
-// flight is volatile events that were emitted together.
-type flight struct {
+// volatileBatch is volatile events that were emitted together.
+type volatileBatch struct {
 	at     Cursor // all that was in the log is at or below it
 	events []*Event
 }
@@ -44,7 +44,7 @@ func (d *delivery) add(at Cursor, events []*Event) {
 		d.q.tail.dropped.Add(float64(len(events)))
 		return
 	}
-	d.waiting = append(d.waiting, flight{at, events})
+	d.waiting = append(d.waiting, volatileBatch{at, events})
 	d.load = d.load.plus(all)
 	notify(d.wake)
 }
@@ -58,22 +58,22 @@ func (d *delivery) run(ctx context.Context) {
 		case <-d.wake:
 		}
 		d.mu.Lock()
-		flights := d.waiting
+		batches := d.waiting
 		d.waiting, d.load = nil, load{}
 		d.mu.Unlock()
-		d.deliver(ctx, flights)
+		d.deliver(ctx, batches)
 	}
 }
 
 // deliver waits at most once: a read of the log that begins now sees all that was
-// committed when any of the flights was emitted, also where their position is that of an append
+// committed when any of the batches was emitted, also where their position is that of an append
 // which is not committed yet, or never will be.
-func (d *delivery) deliver(ctx context.Context, flights []flight) {
+func (d *delivery) deliver(ctx context.Context, batches []volatileBatch) {
 	current := false
-	for i, f := range flights {
+	for i, f := range batches {
 		if !current && !d.q.tail.has(f.at) && f.at != d.empty {
 			if !d.catchUp(ctx) {
-				for _, lost := range flights[i:] {
+				for _, lost := range batches[i:] {
 					d.q.tail.dropped.Add(float64(len(lost.events)))
 				}
 				return
@@ -85,7 +85,7 @@ func (d *delivery) deliver(ctx context.Context, flights []flight) {
 				d.empty = f.at
 			}
 		}
-		d.q.tail.fling(f.events)
+		d.q.tail.publishVolatile(f.events)
 	}
 }
 

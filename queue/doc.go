@@ -18,7 +18,7 @@
 // memory), delivered (returned by Poll), acknowledged (a client's stored cursor
 // passed it), pruned (its slice was dropped; readers that missed it get a Gap).
 //
-// Beside emits, the mover enters joins and leaves into the log (entry.go, stay.go),
+// Beside emits, the membership writer enters joins and leaves into the log (membershipentry.go, interval.go),
 // volatile events pass instances by without it (volatile.go), presence keeps who is
 // online, and the Registry has what operators set.
 //

@@ -146,7 +146,7 @@ func TestSQLEmitByAnApplicationsRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	next(t, s, 1)
-	if exec(`SELECT * FROM culvert.events`) == nil || exec(`SELECT culvert.roll('1 hour', 1)`) == nil {
+	if exec(`SELECT * FROM culvert.events`) == nil || exec(`SELECT culvert.rotate('1 hour', 1)`) == nil {
 		t.Error("the application's role may do more than emit")
 	}
 	if err := errors.Join(exec(`RESET ROLE`), exec(`DROP OWNED BY shop`), exec(`DROP ROLE shop`)); err != nil {

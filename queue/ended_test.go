@@ -49,14 +49,14 @@ func TestTheEndAnswersEverybody(t *testing.T) {
 		answered(t, "an emit", waiting.done, &waiting.err)
 		answered(t, "an emit that is held", held.done, &held.err)
 
-		m := newMover(q)
-		c, back := &change{op: entryJoin, ns: ns, done: make(chan struct{})}, &change{op: entryJoin, ns: ns, done: make(chan struct{})}
+		m := newMembershipWriter(q)
+		c, back := &membershipChange{op: entryJoin, ns: ns, done: make(chan struct{})}, &membershipChange{op: entryJoin, ns: ns, done: make(chan struct{})}
 		if err := m.submit(c); err != nil {
 			t.Fatal(err)
 		}
 		m.behind++
 		m.run(ended)
-		m.comeBack([]*change{back}, q.lineage.Load(), nil)
+		m.comeBack([]*membershipChange{back}, q.lineage.Load(), nil)
 		answered(t, "a join", c.done, &c.err)
 		answered(t, "a join that waited for staged events", back.done, &back.err)
 		if err := m.submit(c); !errors.Is(err, ErrClosed) {

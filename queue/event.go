@@ -28,7 +28,7 @@ type Event struct {
 	// Of a volatile event that is not yet that of one room.
 	to     []Room
 	signal bool
-	after  Offset // it is for the members at this position: see stay.holds
+	after  Offset // it is for the members at this position: see interval.holds
 
 	fault error // why it cannot be read; see unreadable.go
 

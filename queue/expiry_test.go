@@ -31,7 +31,7 @@ func TestRetentionOfANamespace(t *testing.T) {
 		return last
 	}
 	lost := fill("1")
-	sql(t, dsn, `SELECT culvert.roll('0', 1)`)
+	sql(t, dsn, `SELECT culvert.rotate('0', 1)`)
 	fill("2")
 	// The server keeps 168 hours: 2 minutes take it from short alone, 200 hours
 	// also from the namespace without a retention of its own.

@@ -79,7 +79,7 @@ func TestReadsDoNotGrowWithTheStore(t *testing.T) {
 	sql(t, dsn, fmt.Sprintf(crowdSQL, 1_001, 60_000))
 	for range 30 { // each with an event of one of the rooms, so that it cannot be left out
 		appendOne(t, q, emit("lobby", "1"))
-		sql(t, dsn, `SELECT culvert.roll('0', 1)`, `SELECT culvert.count_slice()`, `SELECT culvert.count_slice()`)
+		sql(t, dsn, `SELECT culvert.rotate('0', 1)`, `SELECT culvert.count_slice()`, `SELECT culvert.count_slice()`)
 	}
 	sql(t, dsn, `UPDATE culvert.handlers SET position = (SELECT max("offset") FROM culvert.events)`)
 	for what, pages := range cost() {
@@ -106,7 +106,7 @@ func TestLastEventOfARoomIsKnown(t *testing.T) {
 	}
 	stored := appendOne(t, q, emit("lobby", "1")).Cursor.Offset
 	steps := []string{
-		`SELECT`, `SELECT culvert.roll('0', 1)`, `SELECT culvert.count_slice()`, `SELECT culvert.count_slice()`,
+		`SELECT`, `SELECT culvert.rotate('0', 1)`, `SELECT culvert.count_slice()`, `SELECT culvert.count_slice()`,
 		`SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`,
 	}
 	for _, step := range steps {
@@ -175,7 +175,7 @@ func TestMovingDoesNotGrow(t *testing.T) {
 	cost := func(where string) int {
 		t.Helper()
 		execute(t, conn, fmt.Sprintf(`SELECT culvert.emit(namespace => %s, room => 'r' || i, event => 'e') FROM generate_series(1, 20) i`, where))
-		n := pages(t, conn, `SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('1:1:', '0', 0, (SELECT last_value FROM culvert.offsets), '1 hour', l.carrying, 1000, 8000000) c`)
+		n := pages(t, conn, `SELECT c.* FROM culvert.lock_log() l, culvert.move_staged_all('1:1:', '0', 0, (SELECT last_value FROM culvert.offsets), '1 hour', l.carrying, 1000, 8000000) c`)
 		execute(t, conn, `SELECT setval('culvert.offsets', last_value + 20) FROM culvert.offsets`)
 		return n
 	}
@@ -192,7 +192,7 @@ func TestMovingDoesNotGrow(t *testing.T) {
 	looks := func() (n int) {
 		for _, look := range []string{
 			fmt.Sprintf(`SELECT culvert.claim_rooms(%d, 1, NULL, '{r1,r2}', 0)`, generationOf(t, conn)),
-			`SELECT culvert.inside(1, '{r1,r2}')`,
+			`SELECT culvert.online_in(1, '{r1,r2}')`,
 			fmt.Sprintf(`SELECT culvert.page(%d, 1, '{r1,r2}', '{0,0}', '{9e15,9e15}'::numeric[]::bigint[], 0, 9e15::bigint, 10, 1000, false)`, generationOf(t, conn)),
 		} {
 			n += pages(t, conn, look)

@@ -173,7 +173,7 @@ func TestHandlerIsToldOfAGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	appendOne(t, q, emit("r", "1"))
-	sql(t, dsn, `SELECT culvert.roll('0', 1)`)
+	sql(t, dsn, `SELECT culvert.rotate('0', 1)`)
 	appendOne(t, q, emit("r", "2"))
 	sql(t, dsn, `SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`)
 	registry := prometheus.NewRegistry()
@@ -208,7 +208,7 @@ func TestRetrySurvivesRetention(t *testing.T) {
 	}
 	appendOne(t, q, emit("r", `"kept"`))
 	until(t, "it runs", func() bool { return len(tries) == 1 })
-	sql(t, dsn, `SELECT culvert.roll('0', 1)`, `SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`)
+	sql(t, dsn, `SELECT culvert.rotate('0', 1)`, `SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`)
 	close(pruned)
 	until(t, "it runs again", func() bool { return len(tries) == 2 })
 	receive(t, tries)

@@ -43,7 +43,7 @@ func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int)
 	}
 	for same := true; ; {
 		head := Cursor{l.log, q.tail.headOf(l)} // a later snapshot has everything up to it
-		p, err := q.readPage(ctx, l, in, s.ns.id, []stay{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
+		p, err := q.readPage(ctx, l, in, s.ns.id, []interval{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
 		if err != nil {
 			return Batch{Cursor: s.cursor}, err
 		}
@@ -82,9 +82,9 @@ func (s *Subscription) except(ctx context.Context, b *Batch) error {
 	if err != nil {
 		return err
 	}
-	var all seats
-	for _, st := range append(r.stays, forever(Everyone), forever(s.in.Client.OwnRoom()), forever(s.in.Rooms[0])) {
-		all = append(all, seat{stay: st})
+	var all attachments
+	for _, st := range append(r.intervals, forever(Everyone), forever(s.in.Client.OwnRoom()), forever(s.in.Rooms[0])) {
+		all = append(all, attachment{interval: st})
 	}
 	b.Events = notExcepted(b.Events, all)
 	return nil

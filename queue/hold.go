@@ -212,7 +212,7 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 			b.await(u)
 		}
 		r, err := a.append(ctx, b, t)
-		if err != nil && a.carry.alone && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		if err != nil && a.moving.alone && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return b.spaces, nil // the move is tried again with less
 		}
 		if err != nil || r.generation == b.lineage.generation {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// stay is a time in a room, as positions of the log: the events after since up to
-// until are for whoever stays.
-type stay struct {
+// interval is a time in a room, as positions of the log: the events after since up to
+// until are for the member.
+type interval struct {
 	room         Room
 	since, until Offset
 	// lapsed: the client made the membership by its own token, and the one it comes with
@@ -15,43 +15,43 @@ type stay struct {
 	lapsed bool
 }
 
-// forever is a stay without a beginning or an end.
-func forever(r Room) stay { return stay{room: r, until: MaxOffset} }
+// forever is an interval without a beginning or an end.
+func forever(r Room) interval { return interval{room: r, until: MaxOffset} }
 
-// covers reports whether an event at o falls into the stay.
-func (s stay) covers(o Offset) bool { return s.since < o && o <= s.until }
+// covers reports whether an event at o falls into the interval.
+func (s interval) covers(o Offset) bool { return s.since < o && o <= s.until }
 
-// holds reports whether the stay goes on at a position: a change of members at or below it
+// holds reports whether the interval goes on at a position: a change of members at or below it
 // was made before, and one above it afterwards.
-func (s stay) holds(at Offset) bool { return s.since <= at && at < s.until }
+func (s interval) holds(at Offset) bool { return s.since <= at && at < s.until }
 
-// memory is how long a seat is kept after its end, for volatile events that were emitted
+// memory is how long an attachment is kept after its end, for volatile events that were emitted
 // before it and come later: at the next look for them, where nobody tells of them, and
 // when the log can be followed.
 func (s *Subscription) memory() time.Duration { return s.q.o.Poll + volatilePatience }
 
-// seat is a stay of a subscription. Without a tail it is not read, and only decides
+// attachment is an interval of a subscription. Without a tail it is not read, and only decides
 // about Except: an ad hoc subscription reads the rooms it names, whatever rooms its
 // client is in, and what has lapsed is not for the client.
-type seat struct {
-	stay
+type attachment struct {
+	interval
 	tail *roomTail
 	gone time.Time // when it may be given up, for one that has ended
 }
 
-// over reports whether nothing more comes for the seat to a reader at a position.
-func (s *seat) over(at Offset) bool { return s.until <= at && !time.Now().Before(s.gone) }
+// over reports whether nothing more comes for the attachment to a reader at a position.
+func (s *attachment) over(at Offset) bool { return s.until <= at && !time.Now().Before(s.gone) }
 
-// seats are in the order of their rooms' names, so that those in one room are quickly found: a
+// attachments are in the order of their rooms' names, so that those in one room are quickly found: a
 // client may be in many rooms, and events may except many.
-type seats []seat
+type attachments []attachment
 
-func (s seats) sort() {
-	slices.SortFunc(s, func(a, b seat) int { return a.room.compare(b.room) })
+func (s attachments) sort() {
+	slices.SortFunc(s, func(a, b attachment) int { return a.room.compare(b.room) })
 }
 
-// in are the seats in a room.
-func (s seats) in(r Room) seats {
+// in are the attachments in a room.
+func (s attachments) in(r Room) attachments {
 	from := s.firstIn(r)
 	to := from
 	for to < len(s) && s[to].room == r {
@@ -60,47 +60,47 @@ func (s seats) in(r Room) seats {
 	return s[from:to]
 }
 
-// firstIn is the index of the first seat in a room, or where it would be.
-func (s seats) firstIn(r Room) int {
-	i, _ := slices.BinarySearchFunc(s, r, func(seat seat, r Room) int { return seat.room.compare(r) })
+// firstIn is the index of the first attachment in a room, or where it would be.
+func (s attachments) firstIn(r Room) int {
+	i, _ := slices.BinarySearchFunc(s, r, func(attachment attachment, r Room) int { return attachment.room.compare(r) })
 	return i
 }
 
-// seatsOf are the seats of a subscription whose client stays in rooms.
-func (s *Subscription) seatsOf(stays []stay) seats {
-	var all seats
+// attachmentsOf are the attachments of a subscription whose client is in rooms.
+func (s *Subscription) attachmentsOf(intervals []interval) attachments {
+	var all attachments
 	for _, r := range s.in.Rooms {
-		all = append(all, seat{stay: forever(r), tail: s.q.tail.room(s.key(r))})
+		all = append(all, attachment{interval: forever(r), tail: s.q.tail.room(s.key(r))})
 	}
 	if s.in.Client != (Client{}) {
-		stays = append([]stay{forever(Everyone), forever(s.in.Client.OwnRoom())}, stays...)
+		intervals = append([]interval{forever(Everyone), forever(s.in.Client.OwnRoom())}, intervals...)
 	}
-	for _, st := range stays {
+	for _, st := range intervals {
 		all = append(all, s.take(st))
 	}
 	all.sort()
 	return all
 }
 
-// take makes a seat of a stay of the client.
-func (s *Subscription) take(st stay) seat {
+// take makes an attachment of an interval of the client.
+func (s *Subscription) take(st interval) attachment {
 	if s.adHoc || st.lapsed {
-		return seat{stay: st}
+		return attachment{interval: st}
 	}
-	return seat{stay: st, tail: s.q.tail.room(s.key(st.room))}
+	return attachment{interval: st, tail: s.q.tail.room(s.key(st.room))}
 }
 
 func (s *Subscription) key(r Room) roomKey { return roomKey{s.in.Namespace.name, r.name} }
 
-// sit seats the subscription by what Postgres says of its client up to known, and
-// then by the entries of the log that came since. It replaces the seats it had.
-func (t *tail) sit(s *Subscription, stays []stay, known Offset) {
+// attach gives the subscription its attachments, by what Postgres says of its client up to known, and
+// then by the entries of the log that came since. They replace those it had.
+func (t *tail) attach(s *Subscription, intervals []interval, known Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.unseat(s)
-	s.seats = s.seatsOf(stays)
-	for _, seat := range s.seats {
-		seat.tail.add(s)
+	t.detach(s)
+	s.attachments = s.attachmentsOf(intervals)
+	for _, attachment := range s.attachments {
+		attachment.tail.add(s)
 	}
 	if s.known = known; s.missed {
 		s.known = unread
@@ -112,37 +112,37 @@ func (t *tail) sit(s *Subscription, stays []stay, known Offset) {
 	}
 }
 
-// unseat takes the subscription out of its rooms. The caller holds the lock.
-func (t *tail) unseat(s *Subscription) {
-	for _, seat := range s.seats {
-		if seat.tail != nil {
-			delete(seat.tail.subs, s)
-			t.drop(seat.tail)
+// detach takes the subscription out of its rooms. The caller holds the lock.
+func (t *tail) detach(s *Subscription) {
+	for _, attachment := range s.attachments {
+		if attachment.tail != nil {
+			delete(attachment.tail.subs, s)
+			t.drop(attachment.tail)
 		}
 	}
-	s.seats = nil
+	s.attachments = nil
 }
 
-// tidy gives up the seats that are over at a position.
-func (t *tail) tidy(s *Subscription, at Offset) {
+// trimAttachments gives up the attachments that are over at a position.
+func (t *tail) trimAttachments(s *Subscription, at Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var kept seats
-	for _, seat := range s.seats {
-		if !seat.over(at) {
-			kept = append(kept, seat)
+	var kept attachments
+	for _, attachment := range s.attachments {
+		if !attachment.over(at) {
+			kept = append(kept, attachment)
 		}
 	}
-	left := s.seats
-	s.seats = kept
+	left := s.attachments
+	s.attachments = kept
 	still := make(map[*roomTail]bool, len(kept))
-	for _, seat := range kept {
-		still[seat.tail] = true
+	for _, attachment := range kept {
+		still[attachment.tail] = true
 	}
-	for _, seat := range left {
-		if seat.tail != nil && !still[seat.tail] {
-			delete(seat.tail.subs, s)
-			t.drop(seat.tail)
+	for _, attachment := range left {
+		if attachment.tail != nil && !still[attachment.tail] {
+			delete(attachment.tail.subs, s)
+			t.drop(attachment.tail)
 		}
 	}
 }

@@ -97,12 +97,12 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 			run:   `SELECT culvert.next_slice()`,
 			later: `LOCK TABLE culvert.events`,
 		},
-		"prune and stays that are over": {
+		"prune and intervals that are over": {
 			prepare: `DO $$ BEGIN
 				PERFORM setval('culvert.offsets', 100); -- sequences are not rolled back
 				PERFORM culvert.move('{join,leave}', '{1,1}', '{gone,gone}', '{r,r}', '{0,0}', '{f,f}', ` + generation + `);
 				UPDATE culvert.clients SET cursor = 1000000 WHERE name = 'gone';
-				PERFORM culvert.roll('0', 1);
+				PERFORM culvert.rotate('0', 1);
 			END $$`,
 			hold:  `SELECT FROM culvert.events`,
 			run:   `SELECT culvert.prune('0', 0)`,
@@ -231,7 +231,7 @@ func TestTheLogIsLockedBeforeItsTables(t *testing.T) {
 				`INSERT INTO culvert.staged (namespace, rooms, event, data) VALUES ('default', ARRAY['r'], 'e', '1')`,
 				`INSERT INTO culvert.staged (namespace, rooms, event, data) VALUES ('default', ARRAY['r'], 'e', '1'), ('No Namespace', ARRAY['r'], 'e', '1')`,
 			},
-			`SELECT c.* FROM culvert.lock_log() l, culvert.carry_all('1:1:', '0', 0, 1000, '1 hour', l.carrying, 10, 1000000) c`,
+			`SELECT c.* FROM culvert.lock_log() l, culvert.move_staged_all('1:1:', '0', 0, 1000, '1 hour', l.carrying, 10, 1000000) c`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

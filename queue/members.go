@@ -37,8 +37,8 @@ func (q *Queue) JoinAs(ctx context.Context, ns Namespace, r Room, c Client, j Jo
 	if err := q.claim(ctx, ns, maker, []Room{r}, j.Quota); err != nil {
 		return Cursor{}, err
 	}
-	m := &change{op: entryJoin, ns: ns, client: c, room: r, maxRooms: j.MaxRooms, own: j.Own}
-	if err := q.mover.do(ctx, m); err != nil {
+	m := &membershipChange{op: entryJoin, ns: ns, client: c, room: r, maxRooms: j.MaxRooms, own: j.Own}
+	if err := q.membership.do(ctx, m); err != nil {
 		return Cursor{}, err
 	}
 	if m.position.Offset < 0 {
@@ -54,8 +54,8 @@ func (q *Queue) Leave(ctx context.Context, ns Namespace, r Room, c Client) (Curs
 	if err := r.joinable(); err != nil {
 		return Cursor{}, err
 	}
-	m := &change{op: entryLeave, ns: ns, client: c, room: r}
-	if err := q.mover.do(ctx, m); err != nil {
+	m := &membershipChange{op: entryLeave, ns: ns, client: c, room: r}
+	if err := q.membership.do(ctx, m); err != nil {
 		return Cursor{}, err
 	}
 	return m.position, nil
@@ -64,8 +64,8 @@ func (q *Queue) Leave(ctx context.Context, ns Namespace, r Room, c Client) (Curs
 // Forget drops a client's cursor and rooms and ends its subscriptions on every
 // instance with ErrForgotten. Errors: ErrNotFound, and as for Join.
 func (q *Queue) Forget(ctx context.Context, ns Namespace, c Client) error {
-	m := &change{op: entryForget, ns: ns, client: c}
-	if err := q.mover.do(ctx, m); err != nil {
+	m := &membershipChange{op: entryForget, ns: ns, client: c}
+	if err := q.membership.do(ctx, m); err != nil {
 		return err
 	}
 	if !m.moved {

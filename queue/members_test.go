@@ -37,7 +37,7 @@ func TestAMemberSeesWhatCameWhileItWasOne(t *testing.T) {
 	appendOne(t, a, emit("lobby", `"before"`))
 	joined := join(t, b, "lobby", "bob")
 	if again := join(t, a, "lobby", "bob"); again != joined {
-		t.Errorf("joining again moved the stay from %v to %v", joined, again)
+		t.Errorf("joining again moved the interval from %v to %v", joined, again)
 	}
 	appendOne(t, a, emit("lobby", `"member"`))
 	left := leave(t, a, "lobby", "bob")
@@ -195,7 +195,7 @@ func TestWhoMayNotJoin(t *testing.T) {
 	}
 }
 
-// What retention took from a stay is a gap, what it took from before or after is not.
+// What retention took from an interval is a gap, what it took from before or after is not.
 func TestGapOfAStay(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -207,7 +207,7 @@ func TestGapOfAStay(t *testing.T) {
 	join(t, q, "after", "alice")
 	left := leave(t, q, "during", "bob")
 	appendOne(t, q, emit("during", "3"))
-	sql(t, dsn, `SELECT culvert.roll('0', 1)`, `SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`)
+	sql(t, dsn, `SELECT culvert.rotate('0', 1)`, `SELECT culvert.prune('0', 0)`, `SELECT culvert.prune('0', 0)`)
 	kept := appendOne(t, q, emit("before", "4")).Cursor
 
 	q = open(t, dsn)
@@ -222,11 +222,11 @@ func TestGapOfAStay(t *testing.T) {
 			t.Errorf("bob got %v", b.Events)
 		}
 	}
-	// Once the client has passed it, the stay goes with the next slice.
+	// Once the client has passed it, the interval goes with the next slice.
 	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), kept))
 	open(t, dsn, func(o *queue.Options) { o.Slice, o.Retention, o.SliceEvents = time.Second, time.Second, 1 })
 	conn := connect(t, dsn)
-	until(t, "the stays that are over are gone", func() bool {
+	until(t, "the intervals that are over are gone", func() bool {
 		var over int
 		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.memberships WHERE until IS NOT NULL`).Scan(&over)
 		return err == nil && over == 0
@@ -244,7 +244,7 @@ func TestMembershipUnderChurn(t *testing.T) {
 	start := instances[0].Head()
 	var mu sync.Mutex
 	said := map[int]map[queue.Offset]string{}
-	stays := map[[2]int][][2]queue.Offset{}
+	intervals := map[[2]int][][2]queue.Offset{}
 	for r := range rooms {
 		said[r] = map[queue.Offset]string{}
 	}
@@ -280,7 +280,7 @@ func TestMembershipUnderChurn(t *testing.T) {
 					return
 				}
 				mu.Lock()
-				stays[[2]int{c, r}] = append(stays[[2]int{c, r}], [2]queue.Offset{at.Offset, until.Offset})
+				intervals[[2]int{c, r}] = append(intervals[[2]int{c, r}], [2]queue.Offset{at.Offset, until.Offset})
 				mu.Unlock()
 			}
 		})
@@ -315,8 +315,8 @@ func TestMembershipUnderChurn(t *testing.T) {
 		want := map[queue.Offset]string{}
 		for r := range rooms {
 			for o, text := range said[r] {
-				for _, stay := range stays[[2]int{c, r}] {
-					if stay[0] < o && o <= stay[1] {
+				for _, i := range intervals[[2]int{c, r}] {
+					if i[0] < o && o <= i[1] {
 						want[o] = text
 					}
 				}
@@ -328,10 +328,10 @@ func TestMembershipUnderChurn(t *testing.T) {
 		}
 		total += len(texts)
 		if !slices.Equal(got[c], texts) {
-			t.Errorf("client %d got %d events, its stays explain %d\n got %v\nwant %v", c, len(got[c]), len(texts), got[c], texts)
+			t.Errorf("client %d got %d events, its intervals explain %d\n got %v\nwant %v", c, len(got[c]), len(texts), got[c], texts)
 		}
 	}
 	if total < clients {
-		t.Errorf("only %d events fell into a stay: that shows nothing", total)
+		t.Errorf("only %d events fell into an interval: that shows nothing", total)
 	}
 }

@@ -17,8 +17,8 @@ const (
 	entryForget = "culvert:forget"
 )
 
-// entry is what such an event says.
-type entry struct {
+// membershipEntry is what such an event says.
+type membershipEntry struct {
 	Client string `json:"client"`
 	Room   string `json:"room"`
 	// Own: the client joined by its own token.
@@ -26,8 +26,8 @@ type entry struct {
 }
 
 // entry is the event of a change, as the follower would read it.
-func (c *change) entry(log string, at time.Time) *Event {
-	data, err := json.Marshal(entry{c.client.name, c.room.name, c.own})
+func (c *membershipChange) entry(log string, at time.Time) *Event {
+	data, err := json.Marshal(membershipEntry{c.client.name, c.room.name, c.own})
 	if err != nil {
 		panic(err) // two strings
 	}
@@ -56,7 +56,7 @@ func (t *tail) watch(s *Subscription) {
 	s.known = unread
 }
 
-// ask begins to ask Postgres for the stays of the subscription's client once more.
+// ask begins to ask Postgres for the intervals of the subscription's client once more.
 func (t *tail) ask(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,12 +65,12 @@ func (t *tail) ask(s *Subscription) {
 
 func (s *Subscription) ref() clientRef { return clientRef{s.in.Namespace.name, s.in.Client.name} }
 
-// unread stands for a subscription that does not know its client's stays.
+// unread stands for a subscription that does not know its client's intervals.
 const unread Offset = -1
 
 // enter tells the subscriptions of the client an event of membersRoom is about.
 func (t *tail) enter(e *Event) {
-	var m entry
+	var m membershipEntry
 	if json.Unmarshal([]byte(e.Data), &m) != nil {
 		return // only culvert.move writes there
 	}
@@ -89,15 +89,15 @@ func (t *tail) move(s *Subscription, e *Event) {
 		return
 	}
 	s.known = e.Offset
-	var m entry
+	var m membershipEntry
 	_ = json.Unmarshal([]byte(e.Data), &m) // enter could
 	switch e.Name {
 	case entryJoin:
 		room := Room{m.Room}
 		s.end(room, e.Offset) // a backend's membership takes the place of the client's own
-		seat := s.take(stay{room: room, since: e.Offset, until: MaxOffset, lapsed: m.Own && !s.in.allows(room)})
-		seat.tail.add(s)
-		s.seats = slices.Insert(s.seats, s.seats.firstIn(room), seat)
+		attachment := s.take(interval{room: room, since: e.Offset, until: MaxOffset, lapsed: m.Own && !s.in.allows(room)})
+		attachment.tail.add(s)
+		s.attachments = slices.Insert(s.attachments, s.attachments.firstIn(room), attachment)
 	case entryLeave:
 		s.end(Room{m.Room}, e.Offset)
 	case entryForget:
@@ -106,38 +106,38 @@ func (t *tail) move(s *Subscription, e *Event) {
 	}
 }
 
-// end ends the seat of the client's membership in a room. The rooms of an ad hoc
+// end ends the attachment of the client's membership in a room. The rooms of an ad hoc
 // subscription have nothing to do with memberships.
 func (s *Subscription) end(r Room, at Offset) {
-	in := s.seats.in(r)
+	in := s.attachments.in(r)
 	for i := range in {
-		if seat := &in[i]; seat.until == MaxOffset && (!s.adHoc || seat.tail == nil) {
-			seat.until, seat.gone = at, time.Now().Add(s.memory())
+		if attachment := &in[i]; attachment.until == MaxOffset && (!s.adHoc || attachment.tail == nil) {
+			attachment.until, attachment.gone = at, time.Now().Add(s.memory())
 		}
 	}
 }
 
-// seatsNow is a copy of the seats of a subscription.
-func (t *tail) seatsNow(s *Subscription) seats {
+// attachmentsNow is a copy of the attachments of a subscription.
+func (t *tail) attachmentsNow(s *Subscription) attachments {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return slices.Clone(s.seats)
+	return slices.Clone(s.attachments)
 }
 
-// notExcepted takes out the events that are not for a client with these seats: it was in one
+// notExcepted takes out the events that are not for a client with these attachments: it was in one
 // of the rooms that they except.
-func notExcepted(events []*Event, all seats) []*Event {
+func notExcepted(events []*Event, all attachments) []*Event {
 	if !slices.ContainsFunc(events, excepting) {
 		return events
 	}
 	// Each of many events may except many rooms, and the client be in as many: a map pays.
-	in := make(map[Room]seats, len(all))
-	for _, seat := range all {
-		in[seat.room] = append(in[seat.room], seat)
+	in := make(map[Room]attachments, len(all))
+	for _, attachment := range all {
+		in[attachment.room] = append(in[attachment.room], attachment)
 	}
 	return slices.DeleteFunc(events, func(e *Event) bool {
 		return slices.ContainsFunc(e.Except, func(r Room) bool {
-			return slices.ContainsFunc(in[r], func(seat seat) bool { return seat.covers(e.Offset) })
+			return slices.ContainsFunc(in[r], func(attachment attachment) bool { return attachment.covers(e.Offset) })
 		})
 	})
 }

@@ -13,22 +13,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// mover enters changes of clients and their rooms into the log, those that wait
+// membershipWriter enters changes of clients and their rooms into the log, those that wait
 // together in one transaction, as the appender does with emits.
-type mover struct {
+type membershipWriter struct {
 	q    *Queue
 	wake chan struct{}
 
 	mu      sync.Mutex
-	waiting []*change
+	waiting []*membershipChange
 	behind  int // changes that wait for staged events
 	closed  bool
 	ended   bool          // run is over
 	idle    chan struct{} // closed by run when nothing waits after closed
 }
 
-// change is one of them. Only run writes to it, until done is closed.
-type change struct {
+// membershipChange is one of them. Only run writes to it, until done is closed.
+type membershipChange struct {
 	op       string // the name of its entry
 	ns       Namespace
 	client   Client
@@ -47,12 +47,12 @@ type change struct {
 // maxMoves bounds one transaction: the emits of all instances wait for it.
 const maxMoves = 500
 
-func newMover(q *Queue) *mover {
-	return &mover{q: q, wake: make(chan struct{}, 1), idle: make(chan struct{})}
+func newMembershipWriter(q *Queue) *membershipWriter {
+	return &membershipWriter{q: q, wake: make(chan struct{}, 1), idle: make(chan struct{})}
 }
 
 // do waits until the change is committed.
-func (m *mover) do(ctx context.Context, c *change) error {
+func (m *membershipWriter) do(ctx context.Context, c *membershipChange) error {
 	c.done = make(chan struct{})
 	if err := m.submit(c); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (m *mover) do(ctx context.Context, c *change) error {
 	}
 }
 
-func (m *mover) submit(c *change) error {
+func (m *membershipWriter) submit(c *membershipChange) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -80,7 +80,7 @@ func (m *mover) submit(c *change) error {
 }
 
 // take removes the next changes from the queue.
-func (m *mover) take() (batch []*change, closed bool) {
+func (m *membershipWriter) take() (batch []*membershipChange, closed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := min(len(m.waiting), maxMoves)
@@ -88,8 +88,8 @@ func (m *mover) take() (batch []*change, closed bool) {
 	return batch, m.closed && m.behind == 0
 }
 
-// run is the mover's goroutine.
-func (m *mover) run(ctx context.Context) {
+// run is the membership writer's goroutine.
+func (m *membershipWriter) run(ctx context.Context) {
 	for {
 		batch, closed := m.take()
 		if len(batch) == 0 {
@@ -121,7 +121,7 @@ func (m *mover) run(ctx context.Context) {
 }
 
 // refuse answers what waits when Close does not.
-func (m *mover) refuse() {
+func (m *membershipWriter) refuse() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed, m.ended = true, true
@@ -129,7 +129,7 @@ func (m *mover) refuse() {
 	m.waiting = nil
 }
 
-func finish(batch []*change, err error) {
+func finish(batch []*membershipChange, err error) {
 	for _, c := range batch {
 		c.err = err
 		close(c.done)
@@ -148,8 +148,8 @@ var errMoved = fmt.Errorf("move: %w: servers change", ErrUnavailable)
 // part returns the changes that can be moved now, on one server. The others are in a namespace with staged
 // events: what an application emitted before a change was asked for is to come before it, so
 // they come back when it has.
-func (m *mover) part(ctx context.Context, batch []*change) (now []*change, l *lineage) {
-	spaces := map[string][]*change{}
+func (m *membershipWriter) part(ctx context.Context, batch []*membershipChange) (now []*membershipChange, l *lineage) {
+	spaces := map[string][]*membershipChange{}
 	l = m.q.lineage.Load()
 	for _, c := range batch {
 		c.parted++
@@ -192,7 +192,7 @@ func (m *mover) part(ctx context.Context, batch []*change) (now []*change, l *li
 }
 
 // staged are those of the namespaces that have staged events on the server as it is now.
-func (m *mover) staged(ctx context.Context, spaces []string) (names []string, of *lineage, err error) {
+func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names []string, of *lineage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
 	err = m.q.withIDs(ctx, func(l *lineage) error {
@@ -208,7 +208,7 @@ func (m *mover) staged(ctx context.Context, spaces []string) (names []string, of
 }
 
 // comeBack puts changes that waited to the front.
-func (m *mover) comeBack(changes []*change, of *lineage, err error) {
+func (m *membershipWriter) comeBack(changes []*membershipChange, of *lineage, err error) {
 	m.mu.Lock()
 	m.behind -= len(changes)
 	if m.ended {
@@ -227,7 +227,7 @@ func (m *mover) comeBack(changes []*change, of *lineage, err error) {
 }
 
 // close refuses new changes and waits until the waiting ones are entered.
-func (m *mover) close(ctx context.Context) error {
+func (m *membershipWriter) close(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
@@ -246,7 +246,7 @@ SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), genera
 
 // move enters a batch into the log, once more when its ids were outdated, and errMoved when
 // what is staged there has to be looked at, too.
-func (m *mover) move(ctx context.Context, batch []*change, l *lineage) error {
+func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, l *lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
 	for {
@@ -267,7 +267,7 @@ func (m *mover) move(ctx context.Context, batch []*change, l *lineage) error {
 
 // moveOnce enters a batch and hands its entries to the tail, if the generation
 // of its ids is the log's, which it returns.
-func (m *mover) moveOnce(ctx context.Context, batch []*change, l *lineage) (now int64, err error) {
+func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChange, l *lineage) (now int64, err error) {
 	n := len(batch)
 	op, ns, client, room, most := make([]string, n), make([]int32, n), make([]string, n), make([]string, n), make([]int, n)
 	own := make([]bool, n)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// carryBounds are how much of what is staged one append moves: so many events, and about so
+// moveBounds are how much of what is staged one append moves: so many events, and about so
 // many bytes, see culvert.weight.
-type carryBounds struct {
+type moveBounds struct {
 	events int32
 	bytes  int64
 	// alone: a move took too long. Until moves are as large as they may be again, none is made
@@ -19,10 +19,10 @@ type carryBounds struct {
 	well bool // an append without a move has succeeded since the last one that failed
 }
 
-var mostCarried = carryBounds{events: 1_000, bytes: 2 << 20}
+var mostMoved = moveBounds{events: 1_000, bytes: 2 << 20}
 
 // of is how many events are moved with a batch.
-func (c *carryBounds) of(b *batch) int32 {
+func (c *moveBounds) of(b *batch) int32 {
 	if c.alone && len(b.units) > 0 || b.dry {
 		return 0
 	}
@@ -31,32 +31,32 @@ func (c *carryBounds) of(b *batch) int32 {
 
 // adapt lowers the bounds when an append took too long, and raises them again while there
 // is more to move.
-func (c *carryBounds) adapt(ctx context.Context, carried int32, r appended, err error) {
+func (c *moveBounds) adapt(ctx context.Context, events int32, r appended, err error) {
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		if carried == 1 && c.well {
+		if events == 1 && c.well {
 			c.late++
 		}
 		c.well = false
-		if carried > 0 {
+		if events > 0 {
 			c.events, c.bytes, c.alone = max(1, c.events/4), max(1, c.bytes/4), true
 		}
 	case err != nil:
-	case carried == 0:
+	case events == 0:
 		c.well = true
 		c.alone = r.more
 	case r.more:
-		c.events, c.bytes, c.late = min(mostCarried.events, 2*c.events), min(mostCarried.bytes, 2*c.bytes), 0
-		c.alone = c.alone && c.events < mostCarried.events
+		c.events, c.bytes, c.late = min(mostMoved.events, 2*c.events), min(mostMoved.bytes, 2*c.bytes), 0
+		c.alone = c.alone && c.events < mostMoved.events
 	default:
-		*c = mostCarried
+		*c = mostMoved
 	}
 }
 
 // moveTimeout is how long a move without emits may take: less when others wait for moves
 // that have failed before.
 func (a *appender) moveTimeout() time.Duration {
-	if a.carry.alone {
+	if a.moving.alone {
 		return a.q.o.AppendTimeout / 4
 	}
 	return a.q.o.AppendTimeout
@@ -71,15 +71,15 @@ func (a *appender) moveAlone(ctx context.Context, t *turn) {
 	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
 	defer cancel()
 	b := &batch{lineage: a.q.lineage.Load()}
-	if !a.carry.well {
+	if !a.moving.well {
 		if _, err := a.append(ctx, &batch{lineage: b.lineage, dry: true}, t); err != nil || !t.more {
 			return
 		}
 	}
-	if _, err := a.append(ctx, b, t); err == nil || a.carry.late < mostLate {
+	if _, err := a.append(ctx, b, t); err == nil || a.moving.late < mostLate {
 		return
 	}
-	a.carry.late = 0
+	a.moving.late = 0
 	if err := a.setAside(context.WithoutCancel(ctx), b.lineage); err != nil {
 		a.q.o.Logger.Warn("a staged event takes too long to be moved into the log, and could not be set aside", "error", err)
 	}

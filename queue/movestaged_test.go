@@ -14,7 +14,7 @@ func TestMovesThatTakeTooLongAreMadeSmaller(t *testing.T) {
 	defer cancel()
 	slow := errors.New("too slow")
 	emits, none := &batch{units: []*unit{{}}}, &batch{}
-	c := mostCarried
+	c := mostMoved
 	c.adapt(late, c.of(emits), appended{}, slow)
 	if n := c.of(emits); n != 0 {
 		t.Errorf("after a timeout %d events are moved with emits", n)
@@ -41,7 +41,7 @@ func TestMovesThatTakeTooLongAreMadeSmaller(t *testing.T) {
 		t.Errorf("after a move in time: %+v", c)
 	}
 	c.adapt(context.Background(), c.of(none), appended{}, nil)
-	if c != mostCarried {
+	if c != mostMoved {
 		t.Errorf("after the last move: %+v", c)
 	}
 	c.adapt(late, 0, appended{}, slow)

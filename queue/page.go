@@ -34,14 +34,14 @@ const pageSQL = `
 SELECT *
   FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 
-// readPage reads the events of stays after an offset up to another, at most limit.
+// readPage reads the events of intervals after an offset up to another, at most limit.
 // ErrDeleted says that the namespace's id is outdated; an error for isOutdated that all ids are.
 // ErrNoMemory says that in.Memory does not have enough for one event.
-func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, stays []stay, after, upTo Offset, limit int) (page, error) {
+func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, intervals []interval, after, upTo Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
-	names, since, until := make([]string, len(stays)), make([]int64, len(stays)), make([]int64, len(stays))
-	for i, s := range stays {
+	names, since, until := make([]string, len(intervals)), make([]int64, len(intervals)), make([]int64, len(intervals))
+	for i, s := range intervals {
 		names[i], since[i], until[i] = s.room.name, int64(s.since), int64(s.until)
 	}
 	var p page

@@ -17,12 +17,12 @@ const (
 // pending are volatile events that wait for the next Poll of a subscription.
 type pending struct {
 	mu     sync.Mutex
-	events []flying
+	events []pendingEvent
 	bytes  int
 }
 
-// flying is a volatile event that waits for a reader. What it takes is held once for all of them.
-type flying struct {
+// pendingEvent is a volatile event that waits for a reader. What it takes is held once for all of them.
+type pendingEvent struct {
 	event *Event
 	held  *held
 }
@@ -49,7 +49,7 @@ func (h *held) let() {
 // add reports how many were dropped for it. While all subscriptions hold more than most
 // together, those that have some waiting, whose readers are the slow ones, hold one
 // each; and none while it is twice as much.
-func (p *pending) add(f flying, most int64) (dropped int) {
+func (p *pending) add(f pendingEvent, most int64) (dropped int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := f.held.all.Load()
@@ -87,20 +87,20 @@ func (p *pending) take() []*Event {
 	return events
 }
 
-// fling gives volatile events to the subscriptions that are open now, each once.
-func (t *tail) fling(events []*Event) {
+// publishVolatile gives volatile events to the subscriptions that are open now, each once.
+func (t *tail) publishVolatile(events []*Event) {
 	for _, e := range events {
-		t.flingOne(e) // others get the lock in between
+		t.publishOne(e) // others get the lock in between
 	}
 }
 
-func (t *tail) flingOne(e *Event) {
+func (t *tail) publishOne(e *Event) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	h := &held{bytes: e.size(), all: &t.flying}
 	if e.signal {
 		for s := range t.clients[clientRef{e.Namespace, e.From.name}] {
-			t.hand(s, flying{e, h})
+			t.hand(s, pendingEvent{e, h})
 		}
 		return
 	}
@@ -125,12 +125,12 @@ func (t *tail) flingOne(e *Event) {
 			if given != nil {
 				given[s] = struct{}{}
 			}
-			t.hand(s, flying{as, h})
+			t.hand(s, pendingEvent{as, h})
 		}
 	}
 }
 
-func (t *tail) hand(s *Subscription, f flying) {
+func (t *tail) hand(s *Subscription, f pendingEvent) {
 	if n := s.pending.add(f, int64(t.maxBytes)); n > 0 {
 		t.dropped.Add(float64(n))
 	}
@@ -148,15 +148,15 @@ func (e *Event) in(r Room) *Event {
 // isIn reports whether the subscription is in a room at a position, as far as that is known:
 // after the tail started over, its client may have left any that it joined.
 func (s *Subscription) isIn(r Room, at Offset) bool {
-	return slices.ContainsFunc(s.seats.in(r), func(seat seat) bool {
-		return seat.holds(at) && (seat.since == 0 || s.known != unread)
+	return slices.ContainsFunc(s.attachments.in(r), func(attachment attachment) bool {
+		return attachment.holds(at) && (attachment.since == 0 || s.known != unread)
 	})
 }
 
 // reads is isIn for what the subscription receives.
 func (s *Subscription) reads(r Room, at Offset) bool {
-	return slices.ContainsFunc(s.seats.in(r), func(seat seat) bool {
-		return seat.tail != nil && seat.holds(at) && (seat.since == 0 || s.known != unread)
+	return slices.ContainsFunc(s.attachments.in(r), func(attachment attachment) bool {
+		return attachment.tail != nil && attachment.holds(at) && (attachment.since == 0 || s.known != unread)
 	})
 }
 

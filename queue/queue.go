@@ -15,25 +15,25 @@ import (
 // safe for concurrent use.
 type Queue struct {
 	*Registry
-	o        Options
-	instance string // tells the leases of this process from those of others
-	db       pools
-	counts   roomCounts
-	ids      *directory
-	lineage  atomic.Pointer[lineage]
-	renewing chan struct{} // of capacity 1: see renew
-	tail     *tail
-	appender *appender
-	mover    *mover
-	volatile *volatile
-	follower *follower
-	acks     *acks
-	presence *presence
-	waiters  *waiters
-	handlers *handlers
-	replying gate // replies that wait to be stored
-	metrics  *metrics
-	faults   *faults
+	o          Options
+	instance   string // tells the leases of this process from those of others
+	db         pools
+	counts     roomCounts
+	ids        *directory
+	lineage    atomic.Pointer[lineage]
+	renewing   chan struct{} // of capacity 1: see renew
+	tail       *tail
+	appender   *appender
+	membership *membershipWriter
+	volatile   *volatile
+	follower   *follower
+	acks       *acks
+	presence   *presence
+	waiters    *waiters
+	handlers   *handlers
+	replying   gate // replies that wait to be stored
+	metrics    *metrics
+	faults     *faults
 
 	stop context.CancelFunc // ends the background work
 	done sync.WaitGroup     // of it
@@ -74,7 +74,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.tail.heard = q.heard
 	q.follower = newFollower(q)
 	q.appender = newAppender(q)
-	q.mover = newMover(q)
+	q.membership = newMembershipWriter(q)
 	q.volatile = newVolatile(q)
 	q.volatile.from = q.volatile.newest(ctx)
 	q.acks = newAcks(q)
@@ -89,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	var work context.Context
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
-		q.appender.run, q.mover.run, q.volatile.run, q.volatile.overhear, q.volatile.ready.run, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
+		q.appender.run, q.membership.run, q.volatile.run, q.volatile.receiveVolatile, q.volatile.ready.run, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
 		q.runRetention, q.runRegistry,
 	} {
 		q.done.Go(func() { run(work) })
@@ -118,7 +118,7 @@ func (q *Queue) heard(events []*Event) {
 // calls fail with ErrClosed. It waits for all of it, at most until ctx ends;
 // handlers that still run then have their context ended.
 func (q *Queue) Close(ctx context.Context) error {
-	err := errors.Join(q.handlers.close(ctx), q.mover.close(ctx), q.appender.close(ctx), q.acks.close(ctx))
+	err := errors.Join(q.handlers.close(ctx), q.membership.close(ctx), q.appender.close(ctx), q.acks.close(ctx))
 	q.stop()
 	closed := make(chan struct{})
 	go func() { // a connection to a Postgres that hangs takes its time to close

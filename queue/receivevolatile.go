@@ -9,10 +9,10 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// overhear is the goroutine that takes what other instances handed over: when it
+// receiveVolatile is the goroutine that takes what other instances handed over: when it
 // is told to, and every Poll in case nobody tells. Whoever connects while Postgres
 // was away has missed what was volatile.
-func (v *volatile) overhear(ctx context.Context) {
+func (v *volatile) receiveVolatile(ctx context.Context) {
 	tick := time.NewTicker(v.q.o.Poll)
 	defer tick.Stop()
 	after, of := v.from, v.q.lineage.Load()

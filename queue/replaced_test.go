@@ -103,7 +103,7 @@ func TestRestartsDoNotPileUp(t *testing.T) {
 	sql(t, dsn, restarted, `SELECT culvert.lock_log()`)
 	runs, _ := count()
 	for range 20 {
-		sql(t, dsn, restarted, `SELECT culvert.lock_log()`, `SELECT culvert.roll('1 hour', 1000)`, `SELECT culvert.prune('1 hour', 0)`)
+		sql(t, dsn, restarted, `SELECT culvert.lock_log()`, `SELECT culvert.rotate('1 hour', 1000)`, `SELECT culvert.prune('1 hour', 0)`)
 	}
 	if now, slices := count(); now != runs || slices > 3 {
 		t.Errorf("%d runs, %d before; %d slices", now, runs, slices)
@@ -112,7 +112,7 @@ func TestRestartsDoNotPileUp(t *testing.T) {
 	// With the counter ahead of the clock, as with short slices, each empty slice is dropped at once.
 	for range 5 {
 		sql(t, dsn, `SELECT setval('culvert.offsets', last_value + 50000000000000) FROM culvert.offsets`,
-			restarted, `SELECT culvert.lock_log()`, `SELECT culvert.roll('1 hour', 1000)`, `SELECT culvert.prune('1 hour', 0)`)
+			restarted, `SELECT culvert.lock_log()`, `SELECT culvert.rotate('1 hour', 1000)`, `SELECT culvert.prune('1 hour', 0)`)
 	}
 	if _, slices := count(); slices > 4 {
 		t.Errorf("%d slices", slices)
@@ -132,7 +132,7 @@ func TestARestartDoesNotCountAsEvents(t *testing.T) {
 		sql(t, dsn, restarted)
 	}
 	appendOne(t, q, emit("r", "1"))
-	sql(t, dsn, `SELECT culvert.roll('1 hour', 10)`, `SELECT culvert.roll('0', 10)`)
+	sql(t, dsn, `SELECT culvert.rotate('1 hour', 10)`, `SELECT culvert.rotate('0', 10)`)
 	appendOne(t, q, emit("r", "1"))
 	sql(t, dsn, `SELECT culvert.prune('1 hour', 10)`)
 	var kept, out int

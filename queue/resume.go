@@ -10,16 +10,16 @@ import (
 
 // resumption is where a subscription begins and what it may see.
 type resumption struct {
-	start Cursor
-	stays []stay // of its client
-	known Offset // the stays are those up to here
-	run   Offset // the start is of this history, see lineage; or nowhere
+	start     Cursor
+	intervals []interval // of its client
+	known     Offset     // the intervals are those up to here
+	run       Offset     // the start is of this history, see lineage; or nowhere
 	// stored: Postgres knows the client.
 	stored bool
 }
 
-// resumeSQL reads the client's stays and the position they are known for in one
-// snapshot. A stay that ended before the start is of no use.
+// resumeSQL reads the client's intervals and the position they are known for in one
+// snapshot. An interval that ended before the start is of no use.
 const resumeSQL = `
 SELECT l.id, greatest(l.floor, n.floor), greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $3)),
        c.cursor, r.name, m.since, m.until, m.own
@@ -36,7 +36,7 @@ type snapshot struct {
 	floor, head Offset
 	lineage     *lineage
 	stored      *Offset // nil: a client never seen
-	stays       []stay
+	intervals   []interval
 }
 
 // resume finds where to begin: after the position asked for, else after the stored
@@ -52,7 +52,7 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	if err != nil {
 		return r, err
 	}
-	r = resumption{stays: found.stays, known: found.head, stored: found.stored != nil}
+	r = resumption{intervals: found.intervals, known: found.head, stored: found.stored != nil}
 	switch {
 	case !in.After.IsZero():
 		r.start = in.After
@@ -104,7 +104,7 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until, &own}, func() error {
 			if room != nil {
 				r := Room{*room}
-				found.stays = append(found.stays, stay{r, *since, *cmp.Or(until, &forevermore), *own && !in.allows(r)})
+				found.intervals = append(found.intervals, interval{r, *since, *cmp.Or(until, &forevermore), *own && !in.allows(r)})
 			}
 			return nil
 		})

@@ -34,7 +34,7 @@ func isLocked(err error) bool {
 }
 
 const rollSQL = `
-SELECT culvert.roll($1, $2)`
+SELECT culvert.rotate($1, $2)`
 
 const pruneSQL = `
 SELECT culvert.prune($1, $2)`
@@ -91,7 +91,7 @@ DELETE FROM culvert.audiences u
  USING old
  WHERE u."offset" = old."offset"`
 
-// A stay that is over explains a gap to a client that has not come past it.
+// An interval that is over explains a gap to a client that has not come past it.
 const forgetStaysSQL = `
 WITH old AS MATERIALIZED (
      SELECT m.client_id, m.room_id, m.since
@@ -111,7 +111,7 @@ DELETE FROM culvert.memberships m
 func (q *Queue) retainOnce(ctx context.Context) error {
 	var open int
 	if err := q.db.work.pool.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
-		return unavailable(ctx, "roll", err)
+		return unavailable(ctx, "rotate", err)
 	}
 	var dropped *int
 	if err := q.db.work.pool.QueryRow(ctx, pruneSQL, q.o.Retention, q.o.RetentionEvents).Scan(&dropped); err != nil {

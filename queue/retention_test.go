@@ -27,7 +27,7 @@ func TestGapIsReportedOnlyToWhoLostSomething(t *testing.T) {
 	start := q.Head()
 	appendOne(t, q, emit("busy", "1"))
 	lost := appendOne(t, q, emit("busy", "2")).Cursor
-	sql(t, dsn, `SELECT culvert.roll('0', 1)`)
+	sql(t, dsn, `SELECT culvert.rotate('0', 1)`)
 	kept := appendOne(t, q, emit("busy", "3")).Cursor
 	sql(t, dsn, `SELECT culvert.prune('0', 0)`)
 
@@ -100,7 +100,7 @@ func TestSlicesArePrunedByCount(t *testing.T) {
 		for range 10 {
 			appendOne(t, q, emit("r", "1"))
 		}
-		sql(t, dsn, `SELECT culvert.roll('1 hour', 20)`)
+		sql(t, dsn, `SELECT culvert.rotate('1 hour', 20)`)
 	}
 	conn := connect(t, dsn)
 	until(t, "old slices are gone", func() bool {
@@ -120,7 +120,7 @@ func TestPruningBehindAReaderLetsEmitsThrough(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	appendOne(t, q, emit("r", "1"))
-	sql(t, dsn, `SELECT culvert.roll('0', 1)`)
+	sql(t, dsn, `SELECT culvert.rotate('0', 1)`)
 	reader := connect(t, dsn)
 	if _, err := reader.Exec(t.Context(), `BEGIN; SELECT count(*) FROM culvert.events`); err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestSlicesAreOpenedByAnyPlan(t *testing.T) {
 	q := open(t, dsn)
 	for _, off := range []string{"enable_nestloop", "enable_hashjoin", "enable_mergejoin", "enable_indexscan"} {
 		appendOne(t, q, emit("r", "1"))
-		sql(t, dsn, `SET enable_nestloop = off`, `SET `+off+` = off`, `SELECT culvert.roll('0 s', 1)`)
+		sql(t, dsn, `SET enable_nestloop = off`, `SET `+off+` = off`, `SELECT culvert.rotate('0 s', 1)`)
 	}
 	var open int
 	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT slice FROM culvert.log`).Scan(&open); err != nil || open == 0 {

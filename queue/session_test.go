@@ -136,7 +136,7 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 	}
 	volatile := price
 	volatile.Key, volatile.Data = queue.Key{}, data(`"7 €"`)
-	if err := q.Fling(ctx, []queue.Emit{volatile}); err != nil {
+	if err := q.PublishVolatile(ctx, []queue.Emit{volatile}); err != nil {
 		t.Error("volatile:", err)
 	}
 	rate := 0.1 + 0.2

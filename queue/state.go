@@ -23,7 +23,7 @@ type ClientState struct {
 // MaxLag bounds the count in ClientState, and so what one such question costs.
 const MaxLag = 10_000
 
-// The rooms of a client and its stays in them are one list; $3 and $4 are the rooms
+// The rooms of a client and its intervals in them are one list; $3 and $4 are the rooms
 // nobody has to join, and $8 those whose events the client does not get, though it joined them by
 // its own token. At most $5 rows are looked at, whatever room they are in: an
 // event that stands in several of the rooms may make the lag smaller than it is, but
@@ -34,7 +34,7 @@ WITH client AS (
          FROM culvert.clients c
          JOIN culvert.namespaces n ON n.id = c.namespace_id
         WHERE c.namespace_id = $1 AND c.name = $2 AND n.name IS NOT NULL),
-     stays AS (
+     intervals AS (
        SELECT r.id, r.name, m.since, coalesce(m.until, $6) AS until, m.own AND r.name = ANY ($8) AS lapsed
          FROM client c
          JOIN culvert.memberships m ON m.client_id = c.id
@@ -44,7 +44,7 @@ WITH client AS (
          FROM culvert.rooms r
         WHERE r.namespace_id = $1 AND r.name IN ($3, $4))
 SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
-       ARRAY(SELECT name FROM stays WHERE until = $6 AND name NOT IN ($3, $4) ORDER BY name COLLATE "C"),
+       ARRAY(SELECT name FROM intervals WHERE until = $6 AND name NOT IN ($3, $4) ORDER BY name COLLATE "C"),
        behind.events, behind.rows >= $5
   FROM culvert.log l, client c
  CROSS JOIN LATERAL (
@@ -53,14 +53,14 @@ SELECT l.id, c.cursor, culvert.is_online(c.id), c.seen_at,
                       e.except_ IS NOT NULL AND (
                       SELECT list.rooms && ARRAY[$3, $4] OR EXISTS (
                              SELECT
-                               FROM stays x
+                               FROM intervals x
                               WHERE x.name = ANY (list.rooms)
                                 AND e."offset" > x.since AND e."offset" <= x.until)
                         FROM (SELECT CASE e.except_
                                      WHEN '{}' THEN (SELECT g.except_ FROM culvert.events g WHERE g."offset" = e."offset" AND g.data IS NOT NULL LIMIT 1)
                                      ELSE e.except_
                                      END AS rooms) list) AS excepted
-                 FROM stays s
+                 FROM intervals s
                 CROSS JOIN LATERAL (
                       SELECT f."offset", f.except_
                         FROM culvert.events f

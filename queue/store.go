@@ -113,7 +113,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, error) {
 	r, err := a.call(ctx, b)
 	if err != nil {
-		if len(b.units) > 0 || !a.carry.alone {
+		if len(b.units) > 0 || !a.moving.alone {
 			a.failed(ctx, err)
 		}
 		a.q.follower.lookAt(MaxOffset) // it may be stored all the same
@@ -126,7 +126,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 		return r, nil
 	}
 	a.away.note(ctx, nil)
-	seen := r.carried
+	seen := r.movedUpTo
 	a.seen.Store(&seen)
 	a.now = horizon{b.lineage, r.now}
 	t.moved += r.moved

@@ -67,7 +67,7 @@ func TestStrangersStopNothing(t *testing.T) {
 	if got := patient(t, s, 1); got[0] != "1" {
 		t.Errorf("got %v", got)
 	}
-	if err := q.Fling(ctx, []queue.Emit{emit("*", "2")}); err != nil {
+	if err := q.PublishVolatile(ctx, []queue.Emit{emit("*", "2")}); err != nil {
 		t.Error("volatile events:", err)
 	}
 	if _, err := q.Join(ctx, ns, room("r"), client("bob"), 0); err != nil {
@@ -79,7 +79,7 @@ func TestStrangersStopNothing(t *testing.T) {
 	sql(t, dsn, `INSERT INTO culvert.leases SELECT c.id, 'dead', now() - interval '1 hour' FROM culvert.clients c WHERE c.name = 'bob'`)
 	conn := connect(t, dsn)
 	var ended, pruned *int
-	execute(t, conn, `SELECT culvert.roll('0 s', 1)`)
+	execute(t, conn, `SELECT culvert.rotate('0 s', 1)`)
 	err := conn.QueryRow(ctx, `SELECT culvert.expire_leases(), culvert.prune('0 s', 0)`).Scan(&ended, &pruned)
 	if err != nil || ended == nil || *ended != 1 || pruned == nil {
 		t.Errorf("leases ended %v, slice pruned %v, %v", ended, pruned, err)

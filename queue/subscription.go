@@ -31,7 +31,7 @@ type Interest struct {
 // allows reports whether the client may read a room it is in by its own token.
 func (in *Interest) allows(r Room) bool { return in.May == nil || in.May(r) }
 
-// Subscription is a cursor and the stays of a client in rooms. One goroutine at a
+// Subscription is a cursor and the membership intervals of a client. One goroutine at a
 // time uses it.
 type Subscription struct {
 	q      *Queue
@@ -51,11 +51,11 @@ type Subscription struct {
 	ahead   *ahead  // nil: none
 
 	// The tail's, under its lock.
-	seats   seats
-	known   Offset   // the stays are those up to here
-	missed  bool     // entries, maybe, since Postgres was asked for the stays
-	entries []*Event // about the client, while known is unread
-	ended   error    // why there is nothing more to come
+	attachments attachments
+	known       Offset   // the intervals are those up to here
+	missed      bool     // entries, maybe, since Postgres was asked for the intervals
+	entries     []*Event // about the client, while known is unread
+	ended       error    // why there is nothing more to come
 }
 
 // Subscribe opens a subscription. A position of another log, one that retention has
@@ -79,7 +79,7 @@ func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, erro
 		return nil, err
 	}
 	s.cursor, s.run = r.start, r.run
-	q.tail.sit(s, r.stays, r.known)
+	q.tail.attach(s, r.intervals, r.known)
 	if !s.adHoc {
 		q.presence.enter(in.Namespace, in.Client)
 	}
@@ -172,7 +172,7 @@ func (s *Subscription) pollOnce(ctx context.Context, limit int) (Batch, error) {
 	}
 	s.buf = r.events
 	if r.over {
-		s.q.tail.tidy(s, r.upTo)
+		s.q.tail.trimAttachments(s, r.upTo)
 	}
 	return Batch{Events: r.events, Cursor: Cursor{s.cursor.Log, r.upTo}, More: r.more}, nil
 }

@@ -190,7 +190,7 @@ func (t *tail) clear(head Offset) {
 	t.heard(nil)
 }
 
-// unread has the stays of every client asked for again: what happened in between may be
+// unread has the intervals of every client asked for again: what happened in between may be
 // about them. The caller holds the lock.
 func (t *tail) unread() {
 	for _, subs := range t.clients {
@@ -278,7 +278,7 @@ func (r *roomTail) add(s *Subscription) {
 func (t *tail) leave(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.unseat(s)
+	t.detach(s)
 	s.pending.take()
 	ref := s.ref()
 	if delete(t.clients[ref], s); len(t.clients[ref]) == 0 {

@@ -27,12 +27,12 @@ func TestStaysAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 		s := &Subscription{q: &Queue{tail: at}, in: Interest{Namespace: Namespace{"default"}, Client: Client{"bob"}}}
 		at.watch(s)
 		change(at) // while Postgres is asked
-		at.sit(s, []stay{forever(Room{"left meanwhile"})}, 10)
+		at.attach(s, []interval{forever(Room{"left meanwhile"})}, 10)
 		if s.known != unread {
-			t.Errorf("%s: stays known up to 10 are taken for those of now", name)
+			t.Errorf("%s: intervals known up to 10 are taken for those of now", name)
 		}
 		at.ask(s)
-		if at.sit(s, nil, 50); s.known != 50 {
+		if at.attach(s, nil, 50); s.known != 50 {
 			t.Errorf("%s: after another look they are known up to %d", name, s.known)
 		}
 	}
@@ -45,7 +45,7 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 	after := &lineage{log: "k", runs: []run{{0, 5}, {100, MaxOffset}}}
 	at := testTail(before, 10)
 	s := &Subscription{q: &Queue{tail: at}, cursor: Cursor{"k", 3}}
-	at.sit(s, nil, 10)
+	at.attach(s, nil, 10)
 	at.adopt(after, 120)
 	if head := at.headOf(before); head != 0 {
 		t.Errorf("the head of the history before is told as %d", head)
@@ -53,10 +53,10 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 	if head := at.headOf(after); head != 120 {
 		t.Errorf("the head is told as %d", head)
 	}
-	if _, _, ok, err := at.staysOf(s, before); ok || err != nil {
+	if _, _, ok, err := at.intervalsOf(s, before); ok || err != nil {
 		t.Errorf("the history before can be read up to the head of another: %v", err)
 	}
-	if head, _, ok, err := at.staysOf(s, after); !ok || err != nil || head.Offset != 120 {
+	if head, _, ok, err := at.intervalsOf(s, after); !ok || err != nil || head.Offset != 120 {
 		t.Errorf("read up to %v, %v, %v", head, ok, err)
 	}
 }
@@ -106,7 +106,7 @@ func TestTailCountsDataOnce(t *testing.T) {
 func TestPendingIsBoundedByBytes(t *testing.T) {
 	at := testTail(&lineage{log: "k", runs: []run{{0, MaxOffset}}}, 0)
 	at.maxBytes = 8 << 20
-	event := func(n int) flying { return flying{&Event{}, &held{bytes: n, all: &at.flying}} }
+	event := func(n int) pendingEvent { return pendingEvent{&Event{}, &held{bytes: n, all: &at.flying}} }
 	var slow pending
 	for range 100 {
 		slow.add(event(200<<10), int64(at.maxBytes))

@@ -4,19 +4,19 @@ import "slices"
 
 // reading is what the tail has for a subscription.
 type reading struct {
-	events []*Event
-	upTo   Offset // how far that is
-	more   bool
-	over   bool  // some seats are over
-	seats  seats // those of the subscription, if some of the events except rooms
+	events      []*Event
+	upTo        Offset // how far that is
+	more        bool
+	over        bool        // some attachments are over
+	attachments attachments // those of the subscription, if some of the events except rooms
 }
 
-// read returns the events of the subscription's seats after its cursor, at most
+// read returns the events of the subscription's attachments after its cursor, at most
 // limit and about maxBatch bytes of them. ok is false when the tail does not know:
-// the cursor is older than it or not yet known to be of its history, or the seats are not known.
+// the cursor is older than it or not yet known to be of its history, or the attachments are not known.
 func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok bool) {
 	r, ok = t.readAll(s, limit, dst)
-	r.events = notExcepted(r.events, r.seats)
+	r.events = notExcepted(r.events, r.attachments)
 	return r, ok
 }
 
@@ -29,13 +29,13 @@ func (t *tail) readAll(s *Subscription, limit int, dst []*Event) (r reading, ok 
 		return r, false
 	}
 	runs := s.runs[:0]
-	for i := range s.seats {
-		seat := &s.seats[i]
-		r.over = r.over || seat.over(after.Offset)
-		if seat.tail == nil {
+	for i := range s.attachments {
+		attachment := &s.attachments[i]
+		r.over = r.over || attachment.over(after.Offset)
+		if attachment.tail == nil {
 			continue
 		}
-		if run := seat.tail.between(max(after.Offset, seat.since), seat.until); len(run) > 0 {
+		if run := attachment.tail.between(max(after.Offset, attachment.since), attachment.until); len(run) > 0 {
 			runs = append(runs, run)
 		}
 	}
@@ -47,7 +47,7 @@ func (t *tail) readAll(s *Subscription, limit int, dst []*Event) (r reading, ok 
 		r.upTo = r.events[len(r.events)-1].Offset
 	}
 	if slices.ContainsFunc(r.events, excepting) {
-		r.seats = slices.Clone(s.seats) // looked at without the lock: it may take a while
+		r.attachments = slices.Clone(s.attachments) // looked at without the lock: it may take a while
 	}
 	return r, true
 }

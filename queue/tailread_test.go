@@ -76,9 +76,9 @@ func BenchmarkTailOfManyRooms(b *testing.B) {
 // BenchmarkExceptions is a page of 1,000 events of which each excepts 100 rooms, for a client
 // in 1,000 others.
 func BenchmarkExceptions(b *testing.B) {
-	all := make(seats, 1000)
+	all := make(attachments, 1000)
 	for i := range all {
-		all[i].stay = forever(Room{fmt.Sprint("mine-", i)})
+		all[i].interval = forever(Room{fmt.Sprint("mine-", i)})
 	}
 	except := make([]Room, 100)
 	for i := range except {

@@ -131,7 +131,7 @@ func TestMovingOneByOneLetsOthersIn(t *testing.T) {
 	var moved int
 	var more bool
 	err := connect(t, dsn).QueryRow(t.Context(),
-		`SELECT c.moved, c.more FROM culvert.lock_log() l, culvert.carry_all('1:1:', '0', 0, 1000, '1 hour', l.carrying, 1000, 8000000) c`).Scan(&moved, &more)
+		`SELECT c.moved, c.more FROM culvert.lock_log() l, culvert.move_staged_all('1:1:', '0', 0, 1000, '1 hour', l.carrying, 1000, 8000000) c`).Scan(&moved, &more)
 	if err != nil || moved == 0 || moved >= 50 || !more {
 		t.Errorf("%d of 50 rows are moved at once, more: %v, %v", moved, more, err)
 	}

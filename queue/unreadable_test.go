@@ -175,7 +175,7 @@ func TestUnreadableVolatileEvents(t *testing.T) {
 		sql(t, dsn, `INSERT INTO culvert.volatile (id, at, instance, namespace, rooms, except_, event, data, is_binary)
 			SELECT nextval('culvert.volatile_ids'), now(), 'by force', `+values+`, false`)
 		e := emit("lobby", "%d", i)
-		if err := a.Fling(t.Context(), []queue.Emit{e}); err != nil {
+		if err := a.PublishVolatile(t.Context(), []queue.Emit{e}); err != nil {
 			t.Fatal(err)
 		}
 	}

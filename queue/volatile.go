@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Fling delivers volatile events to the subscriptions that are open now, here and on
+// PublishVolatile delivers volatile events to the subscriptions that are open now, here and on
 // every other instance, and to nobody else: they are never stored, have no offset,
 // and Key and reply mean nothing to them. When it returns, the other instances can
 // read them; every instance delivers them as soon as it knows all changes of members that
-// were answered before Fling was called. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
-func (q *Queue) Fling(ctx context.Context, emits []Emit) error {
+// were answered before PublishVolatile was called. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
+func (q *Queue) PublishVolatile(ctx context.Context, emits []Emit) error {
 	all := make([]*Event, 0, len(emits))
 	for i := range emits {
 		e := &emits[i]
@@ -23,14 +23,14 @@ func (q *Queue) Fling(ctx context.Context, emits []Emit) error {
 			From: e.From, Except: e.Except, to: e.rooms(),
 		})
 	}
-	return q.volatile.fling(ctx, all)
+	return q.volatile.publish(ctx, all)
 }
 
 // Signal tells every open subscription of a client something that is not for the
 // client itself but for who holds the subscription: it comes as a volatile event
-// with a reserved name. Errors as for Fling.
+// with a reserved name. Errors as for PublishVolatile.
 func (q *Queue) Signal(ctx context.Context, ns Namespace, c Client, name string, data Data) error {
-	return q.volatile.fling(ctx, []*Event{{
+	return q.volatile.publish(ctx, []*Event{{
 		Namespace: ns.name, Name: reservedPrefix + name, Data: data.JSON(), From: c, signal: true,
 	}})
 }
@@ -45,13 +45,13 @@ type volatile struct {
 	ready *delivery
 
 	mu      sync.Mutex
-	waiting lanes[*flung]
+	waiting lanes[*publication]
 	quota   quota
 	closed  bool
 }
 
-// flung is some of the events of one call of Fling.
-type flung struct {
+// publication is some of the events of one call of PublishVolatile.
+type publication struct {
 	events []*Event
 	caller caller
 	load   load
@@ -80,8 +80,8 @@ func loadOf(events []*Event) (all load) {
 	return all
 }
 
-func (v *volatile) fling(ctx context.Context, events []*Event) error {
-	var parts []*flung
+func (v *volatile) publish(ctx context.Context, events []*Event) error {
+	var parts []*publication
 	for len(events) > 0 {
 		n, all := 1, loadOf(events[:1])
 		for ; n < len(events); n++ {
@@ -92,7 +92,7 @@ func (v *volatile) fling(ctx context.Context, events []*Event) error {
 			all = next
 		}
 		c := caller{events[0].Namespace, events[0].From.name}
-		parts = append(parts, &flung{events: events[:n], caller: c, load: all, done: make(chan struct{})})
+		parts = append(parts, &publication{events: events[:n], caller: c, load: all, done: make(chan struct{})})
 		events = events[n:]
 	}
 	if err := v.submit(parts); err != nil {
@@ -112,7 +112,7 @@ func (v *volatile) fling(ctx context.Context, events []*Event) error {
 }
 
 // submit queues all parts of one caller, or none.
-func (v *volatile) submit(parts []*flung) error {
+func (v *volatile) submit(parts []*publication) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed {
@@ -134,7 +134,7 @@ func (v *volatile) submit(parts []*flung) error {
 }
 
 // take removes what is handed over next.
-func (v *volatile) take() []*flung {
+func (v *volatile) take() []*publication {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	batch, _ := v.waiting.take(mostAppended)
@@ -187,12 +187,12 @@ func (v *volatile) refuse() {
 	}
 }
 
-const flingSQL = `
+const publishVolatileSQL = `
 SELECT log, "position"
-  FROM culvert.fling($1, $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[])`
+  FROM culvert.publish_volatile($1, $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[])`
 
 // handOver returns the position of the log when it did so.
-func (v *volatile) handOver(ctx context.Context, batch []*flung) (at Cursor, err error) {
+func (v *volatile) handOver(ctx context.Context, batch []*publication) (at Cursor, err error) {
 	ctx, cancel := context.WithTimeout(ctx, v.q.o.AppendTimeout)
 	defer cancel()
 	var namespace, rooms, except, event, data, sender []string
@@ -210,7 +210,7 @@ func (v *volatile) handOver(ctx context.Context, batch []*flung) (at Cursor, err
 			sender = append(sender, e.From.name)
 		}
 	}
-	err = v.q.db.write.QueryRow(ctx, flingSQL, v.q.instance, namespace, rooms, except, event, data, binary, sender).
+	err = v.q.db.write.QueryRow(ctx, publishVolatileSQL, v.q.instance, namespace, rooms, except, event, data, binary, sender).
 		Scan(&at.Log, &at.Offset)
-	return at, unavailable(context.WithoutCancel(ctx), "fling", err)
+	return at, unavailable(context.WithoutCancel(ctx), "publish volatile events", err)
 }

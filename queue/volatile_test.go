@@ -52,7 +52,7 @@ func TestVolatileEventsReachWhoIsConnectedOnEveryInstance(t *testing.T) {
 			fling := func(text string, rooms ...queue.Room) {
 				e := emit("x", "%s", text)
 				e.Rooms, e.Except = rooms, []queue.Room{room("muted")}
-				if err := a.Fling(t.Context(), []queue.Emit{e}); err != nil {
+				if err := a.PublishVolatile(t.Context(), []queue.Emit{e}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -88,7 +88,7 @@ func TestASlowReaderLosesOnlyVolatileEvents(t *testing.T) {
 	s := subscribe(t, q, queue.Interest{Client: client("bob")})
 	const n = 500
 	for i := range n {
-		if err := q.Fling(t.Context(), []queue.Emit{emit("*", "%d", i)}); err != nil {
+		if err := q.PublishVolatile(t.Context(), []queue.Emit{emit("*", "%d", i)}); err != nil {
 			t.Fatal(err)
 		}
 		appendOne(t, q, emit("*", "%d", i))
@@ -149,7 +149,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 			fling := func(q *queue.Queue, r queue.Room, text string) {
 				e := emit("x", "%q", text)
 				e.Rooms = []queue.Room{r}
-				if err := q.Fling(t.Context(), []queue.Emit{e}); err != nil {
+				if err := q.PublishVolatile(t.Context(), []queue.Emit{e}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -192,7 +192,7 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 			fling := func(r queue.Room, text string) {
 				e := emit("x", "%q", text)
 				e.Rooms = []queue.Room{r}
-				if err := on[1].Fling(t.Context(), []queue.Emit{e}); err != nil {
+				if err := on[1].PublishVolatile(t.Context(), []queue.Emit{e}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -226,7 +226,7 @@ func TestVolatileEventsThatAreHeardOfLate(t *testing.T) {
 	a, b := open(t, dsn), open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, 8*time.Second })
 	bob := subscribe(t, b, queue.Interest{Client: client("bob")})
 	join(t, b, "lobby", "bob")
-	if err := a.Fling(t.Context(), []queue.Emit{emit("lobby", "1")}); err != nil {
+	if err := a.PublishVolatile(t.Context(), []queue.Emit{emit("lobby", "1")}); err != nil {
 		t.Fatal(err)
 	}
 	leave(t, b, "lobby", "bob")
@@ -261,11 +261,11 @@ func TestVolatileEventsDoNotWaitForWhatNeverComes(t *testing.T) {
 	s := subscribe(t, b, queue.Interest{Client: client("bob")})
 	appendOne(t, a, emit("x", "0"))
 	for i, stmt := range []string{
-		`SELECT setval('culvert.offsets', last_value + 5) FROM culvert.offsets`, `SELECT culvert.roll('0', 1)`, `SELECT 1`,
+		`SELECT setval('culvert.offsets', last_value + 5) FROM culvert.offsets`, `SELECT culvert.rotate('0', 1)`, `SELECT 1`,
 	} {
 		sql(t, dsn, stmt)
 		for range 2 {
-			if err := a.Fling(t.Context(), []queue.Emit{emit("*", "%d", i)}); err != nil {
+			if err := a.PublishVolatile(t.Context(), []queue.Emit{emit("*", "%d", i)}); err != nil {
 				t.Fatal(err)
 			}
 			if got := nextVolatile(t, s, 1); got[0] != strconv.Itoa(i) {

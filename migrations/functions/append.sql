@@ -78,8 +78,8 @@ BEGIN
     PERFORM culvert.durable();
     LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT * INTO l FROM culvert.log;
-    IF culvert.recognised(l.started, l.database, l.self) IS NOT TRUE THEN
-        PERFORM culvert.recognise();
+    IF culvert.identified(l.started, l.database, l.self) IS NOT TRUE THEN
+        PERFORM culvert.identify();
         SELECT * INTO l FROM culvert.log;
     END IF;
     RETURN l;
@@ -110,10 +110,10 @@ $$;
 -- generation is not the log's any more, they may be wrong by now: nothing is
 -- stored, and the caller looks them up again.
 --
--- seen: staged rows of transactions visible in it were carried by an earlier append, and those of
+-- seen: staged rows of transactions visible in it were moved by an earlier append, and those of
 -- part up to the id last.
 -- The caller passes the values it got back last (1:1:, 0 and 0 at first), so that looking for
--- staged rows does not walk over the remains of those carried before: while any transaction of
+-- staged rows does not walk over the remains of those moved before: while any transaction of
 -- the server stays open, they cannot be cleared away. Hence a snapshot, not the oldest open one.
 CREATE OR REPLACE FUNCTION culvert.append(
     INOUT seen  pg_snapshot,
@@ -138,8 +138,8 @@ CREATE OR REPLACE FUNCTION culvert.append(
     key_owner   text[],     -- a client's name, or "" for the class of backends and SQL
     spaces      text[],     -- the names of the batch's namespaces
     until       xid8[],     -- for each of them
-    carry_rows  integer,    -- bounds of what is moved: see carry; 0 for nothing
-    carry_bytes bigint,
+    move_rows  integer,    -- bounds of what is moved: see move_staged; 0 for nothing
+    move_bytes bigint,
     OUT log     text,
     OUT prev    bigint,     -- the head before
     OUT base    bigint,
@@ -160,7 +160,7 @@ DECLARE
     n integer := coalesce(cardinality(room), 0);
     taken pg_snapshot;
     upto xid8;
-    carried integer := 0;
+    from_sql integer := 0;
     few     integer;
     fit     integer;
 BEGIN
@@ -186,11 +186,11 @@ BEGIN
     -- Taken before the rows are, so that none they leave behind is visible in it.
     taken := pg_current_snapshot();
     IF culvert.is_staged(seen, part, last) THEN
-        more := carry_rows = 0;
+        more := move_rows = 0;
         IF NOT more THEN
-            SELECT c.moved, c.stored, c.more, c.upto, c.part, c.last INTO moved, carried, more, upto, part, last
-              FROM culvert.carry_all(seen, part, last, base, l.dedup, l.carrying, least(carry_rows, 1000), carry_bytes) c;
-            base := base + carried;
+            SELECT c.moved, c.stored, c.more, c.upto, c.part, c.last INTO moved, from_sql, more, upto, part, last
+              FROM culvert.move_staged_all(seen, part, last, base, l.dedup, l.carrying, least(move_rows, 1000), move_bytes) c;
+            base := base + from_sql;
         END IF;
     END IF;
     IF more THEN
@@ -199,11 +199,11 @@ BEGIN
             SELECT array_agg(w.space) INTO waits
               FROM unnest(spaces, until) w (space, until)
              WHERE culvert.is_staged_before(seen, part, last, w.space, CASE w.until WHEN '0' THEN now_ ELSE w.until END);
-            EXIT WHEN waits IS NULL OR carry_rows = 0 OR try = 2;
+            EXIT WHEN waits IS NULL OR move_rows = 0 OR try = 2;
             BEGIN
                 SELECT c.moved, c.stored INTO few, fit
-                  FROM culvert.carry_waiting(seen, part, last, waits, base, l.dedup, least(carry_rows, 1000), carry_bytes) c;
-            EXCEPTION -- see carry_all: what cannot be moved is set aside when its turn comes
+                  FROM culvert.move_staged_waiting(seen, part, last, waits, base, l.dedup, least(move_rows, 1000), move_bytes) c;
+            EXCEPTION -- see move_staged_all: what cannot be moved is set aside when its turn comes
             WHEN unique_violation THEN
                 RAISE;
             WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
@@ -211,7 +211,7 @@ BEGIN
             END;
             EXIT WHEN few = 0;
             moved := moved + few;
-            carried := carried + fit;
+            from_sql := from_sql + fit;
             base := base + fit;
         END LOOP;
     ELSE
@@ -228,7 +228,7 @@ BEGIN
     ELSE
         stored := true;
     END IF;
-    IF n + carried = 0 THEN
+    IF n + from_sql = 0 THEN
         RETURN;
     END IF;
 

@@ -93,7 +93,7 @@ END;
 -- the key was seen before and nothing was staged. A key used before with other
 -- content is an error. Its keys are of the one class that backends share: those of
 -- clients with a token are their own. A key that another transaction uses at the same
--- time, or after the caller's snapshot, is seen when the event is carried into the log:
+-- time, or after the caller's snapshot, is seen when the event is moved into the log:
 -- the first one then counts.
 --
 -- It runs with its owner's rights: GRANT USAGE ON SCHEMA culvert and EXECUTE on

@@ -1,10 +1,10 @@
 -- Which log this is, and how a server that lost some of it is told.
 
--- recognised tells whether the log was at work in this very place before: on this
+-- identified tells whether the log was at work in this very place before: on this
 -- start of the server, in this database, in this table. Any restore, failover,
 -- snapshot put back, copy or upgrade changes one of them, and nothing that a managed
 -- server withholds is asked for.
-CREATE OR REPLACE FUNCTION culvert.recognised(started timestamptz, database oid, self oid) RETURNS boolean
+CREATE OR REPLACE FUNCTION culvert.identified(started timestamptz, database oid, self oid) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN -- not an SQL function, which would be planned again for every statement that asks
     RETURN started = pg_postmaster_start_time()
@@ -21,7 +21,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (
        SELECT FROM culvert.log l
-        WHERE l.generation = known AND culvert.recognised(l.started, l.database, l.self)) THEN
+        WHERE l.generation = known AND culvert.identified(l.started, l.database, l.self)) THEN
         RETURN true;
     END IF;
     RAISE EXCEPTION 'ids of generation % are not those of this database any more', known USING ERRCODE = 'CV001';
@@ -98,11 +98,11 @@ BEGIN
 END
 $$;
 
--- recognise makes a log at home where it is now. Another cluster or database is a copy
+-- identify makes a log at home where it is now. Another cluster or database is a copy
 -- or a dump, which may live beside the original: it is another log from here on. In
 -- any case offsets go on in a new run, and ids are looked up again. The caller holds
 -- the append lock.
-CREATE OR REPLACE FUNCTION culvert.recognise() RETURNS void
+CREATE OR REPLACE FUNCTION culvert.identify() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     old culvert.log;

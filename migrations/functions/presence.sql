@@ -11,8 +11,8 @@ BEGIN ATOMIC
        AND EXISTS (SELECT FROM culvert.leases l WHERE l.client_id = c.id AND l.until > statement_timestamp());
 END;
 
--- inside is the clients online in any of the rooms now.
-CREATE OR REPLACE FUNCTION culvert.inside(ns integer, rooms text[]) RETURNS TABLE (name text)
+-- online_in is the clients online in any of the rooms now.
+CREATE OR REPLACE FUNCTION culvert.online_in(ns integer, rooms text[]) RETURNS TABLE (name text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT o.name

@@ -55,9 +55,9 @@ CREATE OR REPLACE FUNCTION culvert.expected(ns integer, event text, rooms text[]
 LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT coalesce(array_agg(p.party), '{}')
-      FROM ((SELECT i.name AS party FROM culvert.inside(ns, rooms) i
+      FROM ((SELECT i.name AS party FROM culvert.online_in(ns, rooms) i
              EXCEPT
-             SELECT i.name FROM culvert.inside(ns, except_) i)
+             SELECT i.name FROM culvert.online_in(ns, except_) i)
             UNION ALL
             SELECT E'\x01' || h.name
               FROM culvert.handlers h

@@ -78,9 +78,9 @@ BEGIN ATOMIC
       FROM culvert.slices s, culvert.runs r, culvert.offsets o;
 END;
 
--- roll opens the next slice once the open one has events and is as old or as
+-- rotate opens the next slice once the open one has events and is as old or as
 -- full as allowed, and makes the two after it ahead of time. It returns the open slice.
-CREATE OR REPLACE FUNCTION culvert.roll(grain interval, max_events bigint) RETURNS integer
+CREATE OR REPLACE FUNCTION culvert.rotate(grain interval, max_events bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     open culvert.slices;
@@ -147,7 +147,7 @@ BEGIN
               WHERE n.id = t.namespace_id', 'events_' || old.n);
         UPDATE culvert.log SET floor = greatest(floor, old.last);
         DELETE FROM culvert.runs r WHERE r.last < old.last;
-        -- A stay that is over explains a gap to a client that has not come past it.
+        -- An interval that is over explains a gap to a client that has not come past it.
         DELETE FROM culvert.memberships m USING culvert.clients c
          WHERE c.id = m.client_id AND m.until <= least(old.last, c.cursor);
     END IF;

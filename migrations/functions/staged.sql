@@ -152,7 +152,7 @@ BEGIN
 END
 $$;
 
--- first_staged is the staged event that is moved next: see culvert.carry.
+-- first_staged is the staged event that is moved next: see culvert.move_staged.
 CREATE OR REPLACE FUNCTION culvert.first_staged(seen pg_snapshot, carrying xid8, OUT xid xid8, OUT id bigint) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.xid, t.id
@@ -162,15 +162,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      LIMIT 1
 $$;
 
--- carry moves staged events that have become visible into the log, after offset base,
+-- move_staged moves staged events that have become visible into the log, after offset base,
 -- in the order of their transactions: up to rows_ of them, and about bytes_ bytes as
 -- culvert.weight counts them, but at least one event. What is left of a
--- transaction (carrying) comes before any other, so that its events stay together. carry
+-- transaction (carrying) comes before any other, so that its events stay together. move_staged
 -- returns how many there were and how many offsets they took (one with a key seen before takes
 -- none), whether there may be more, and upto: no visible one of a lower transaction is left. Of
 -- the transaction part those up to the id last are moved, both before and after the call.
--- Only carry_all calls it.
-CREATE OR REPLACE FUNCTION culvert.carry(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
+-- Only move_staged_all calls it.
+CREATE OR REPLACE FUNCTION culvert.move_staged(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
                               rows_ integer, bytes_ bigint,
                               OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -247,11 +247,11 @@ BEGIN
 END
 $$;
 
--- carry_waiting is carry for namespaces that wait, before what came earlier to others: whoever emits a
+-- move_staged_waiting is move_staged for namespaces that wait, before what came earlier to others: whoever emits a
 -- little from SQL does not wait behind somebody who emitted a lot. Of each namespace it takes, in their
 -- order, the events of transactions that fit as a whole; first of those namespaces that wait for few. None
 -- is taken where a part of the transaction carrying is left, which comes first.
-CREATE OR REPLACE FUNCTION culvert.carry_waiting(seen pg_snapshot, part xid8, last bigint, spaces text[], base bigint, dedup interval, rows_ integer, bytes_ bigint,
+CREATE OR REPLACE FUNCTION culvert.move_staged_waiting(seen pg_snapshot, part xid8, last bigint, spaces text[], base bigint, dedup interval, rows_ integer, bytes_ bigint,
                                       OUT moved integer, OUT stored integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET enable_tidscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$ -- see culvert.known

@@ -1,13 +1,13 @@
 -- How staged events are moved although some of them cannot be. It begins with culvert.append.
 
--- carry_all is culvert.carry, which moves staged events into the log, for any rows. Only
+-- move_staged_all is culvert.move_staged, which moves staged events into the log, for any rows. Only
 -- culvert.emit checks what it stages: rows that came by another way, or that a trigger or
 -- constraint of somebody else refuses, must not keep all the others from the log. When the
 -- rows cannot be moved together they are moved one by one, for a second at a time, as everybody
 -- waits for the append lock. Those that cannot be moved alone are set aside in
 -- culvert.unmovable, with what is left of one that the disk has damaged. Other faults of the
 -- server are not theirs.
-CREATE OR REPLACE FUNCTION culvert.carry_all(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
+CREATE OR REPLACE FUNCTION culvert.move_staged_all(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
                                   rows_ integer, bytes_ bigint,
                                   OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -18,7 +18,7 @@ DECLARE
 BEGIN
     BEGIN
         SELECT c.moved, c.stored, c.more, c.upto, c.part, c.last INTO moved, stored, more, upto, part, last
-          FROM culvert.carry(seen, part, last, base, dedup, carrying, rows_, bytes_) c;
+          FROM culvert.move_staged(seen, part, last, base, dedup, carrying, rows_, bytes_) c;
         RETURN;
     EXCEPTION
     WHEN unique_violation THEN
@@ -33,7 +33,7 @@ BEGIN
     WHILE more AND moved < rows_ AND (moved = 0 OR clock_timestamp() < began + interval '1 second') LOOP
         SELECT l.carrying INTO carrying FROM culvert.log l;
         BEGIN
-            SELECT * INTO one FROM culvert.carry(seen, part, last, base + stored, dedup, carrying, 1, bytes_);
+            SELECT * INTO one FROM culvert.move_staged(seen, part, last, base + stored, dedup, carrying, 1, bytes_);
             moved := moved + one.moved;
             stored := stored + one.stored;
             more := one.more;

@@ -1,6 +1,6 @@
 -- Volatile events: how they get from one instance to the others.
 
--- fling hands volatile events to the other instances. The lock makes the order of
+-- publish_volatile hands volatile events to the other instances. The lock makes the order of
 -- ids the order of commits, so that a reader that goes on after an id misses none;
 -- no one waits for a disk while it is held. Array literals stand for lists of rooms;
 -- "" for none.
@@ -8,7 +8,7 @@
 -- It returns the log and its position: at or above every change of members that was
 -- answered before the call, on any instance. An instance delivers the events once it
 -- follows the log that far. The counter may be ahead of what is committed.
-CREATE OR REPLACE FUNCTION culvert.fling(instance text, namespace text[], rooms text[], except_ text[],
+CREATE OR REPLACE FUNCTION culvert.publish_volatile(instance text, namespace text[], rooms text[], except_ text[],
                               event text[], data text[], is_binary boolean[], sender text[],
                               OUT log text, OUT "position" bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
