@@ -59,6 +59,9 @@ func ParseData(raw []byte) (Data, error) {
 	return Data{json: string(raw)}, nil
 }
 
+// MustData is ParseData for constants: it panics where that fails.
+func MustData(s string) Data { return must(ParseData([]byte(s))) }
+
 // ParseBinary checks that text is standard base64 and wraps it as a payload of
 // bytes. Errors as for ParseData, for the field "binary".
 func ParseBinary(text string) (Data, error) {

@@ -120,6 +120,29 @@ func ParseKey(s string) (Key, error) {
 	return Key{s}, nil
 }
 
+// must is for constructors whose argument is a constant of the program.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// MustNamespace is ParseNamespace for constants: it panics where that fails.
+func MustNamespace(s string) Namespace { return must(ParseNamespace(s)) }
+
+// MustRoom is ParseRoom for constants: it panics where that fails.
+func MustRoom(s string) Room { return must(ParseRoom(s)) }
+
+// MustClient is ParseClient for constants: it panics where that fails.
+func MustClient(s string) Client { return must(ParseClient(s)) }
+
+// MustEventName is ParseEventName for constants: it panics where that fails.
+func MustEventName(s string) EventName { return must(ParseEventName(s)) }
+
+// MustKey is ParseKey for constants: it panics where that fails.
+func MustKey(s string) Key { return must(ParseKey(s)) }
+
 // checkSegment is checkName for names that can be a segment of a URL's path.
 // Whoever resolves a URL takes "." and ".." for steps in it, also where they are
 // percent-encoded (WHATWG URL, "single-dot" and "double-dot URL path segment"):

@@ -193,3 +193,28 @@ func FuzzName(f *testing.F) {
 		}
 	})
 }
+
+// Constructors for constants give what the checked ones give, and panic where those fail.
+func TestMustConstructors(t *testing.T) {
+	if MustNamespace("n").String() != "n" || MustRoom("r").String() != "r" || MustClient("c").String() != "c" ||
+		MustEventName("e").String() != "e" || MustKey("k").String() != "k" || MustData(` { "a" : 1 } `).JSON() != `{"a":1}` {
+		t.Error("they differ")
+	}
+	for name, bad := range map[string]func(){
+		"namespace": func() { MustNamespace("A") },
+		"room":      func() { MustRoom("") },
+		"client":    func() { MustClient("me") },
+		"event":     func() { MustEventName("culvert:x") },
+		"key":       func() { MustKey("..") },
+		"data":      func() { MustData("{") },
+	} {
+		func() {
+			defer func() {
+				if err, ok := recover().(*InvalidError); !ok || err.Field != name {
+					t.Errorf("%s: %v", name, err)
+				}
+			}()
+			bad()
+		}()
+	}
+}

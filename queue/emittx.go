@@ -1,0 +1,88 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// EmitTx emits inside the application's own transaction, on a connection to Culvert's database whose
+// role may call culvert.emit. The events are delivered, in their order, once tx has committed, and never if it is
+// rolled back. staged is false for an emit whose Key was used before for the same content: nothing
+// more comes of it.
+//
+// It needs no Queue. It waits for nobody's locks, but for one round trip to Postgres. Keys are of the
+// class that backends share. What SQL cannot say is refused: binary data, Reply and KeyOwner. Quota and
+// Lists are not looked at.
+//
+// Errors: an *InvalidError, before anything is sent; ErrKeyReused and those of Postgres, after which
+// tx can only be rolled back.
+func EmitTx(ctx context.Context, tx pgx.Tx, emits ...Emit) (staged []bool, err error) {
+	if err := checkForSQL(emits); err != nil {
+		return nil, err
+	}
+	staged = make([]bool, len(emits))
+	var b pgx.Batch
+	for i := range emits {
+		b.Queue(emitSQL, emits[i].sqlArguments()...).QueryRow(func(row pgx.Row) error { return row.Scan(&staged[i]) })
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, emitFailed(err)
+	}
+	return staged, nil
+}
+
+// EmitSQLTx is EmitTx for database/sql, with any driver for Postgres. It takes a round trip for each
+// emit. Only with pgx's driver a key that was used for other content is ErrKeyReused.
+func EmitSQLTx(ctx context.Context, tx *sql.Tx, emits ...Emit) (staged []bool, err error) {
+	if err := checkForSQL(emits); err != nil {
+		return nil, err
+	}
+	staged = make([]bool, len(emits))
+	for i := range emits {
+		if err := tx.QueryRowContext(ctx, emitSQL, emits[i].sqlArguments()...).Scan(&staged[i]); err != nil {
+			return nil, emitFailed(err)
+		}
+	}
+	return staged, nil
+}
+
+const emitSQL = `
+SELECT culvert.emit(namespace => $1::text, rooms => $2::text::text[], event => $3::text, data => $4::text::jsonb,
+                    key => NULLIF($5::text, ''), except_rooms => NULLIF($6::text, '')::text[], sender => NULLIF($7::text, ''))`
+
+func (e *Emit) sqlArguments() []any {
+	return []any{e.Namespace.name, arrayLiteral(e.rooms()), e.Event.name, e.Data.JSON(), e.Key.name, arrayLiteral(e.Except), e.From.name}
+}
+
+// checkForSQL refuses what culvert.emit has no parameter for.
+func checkForSQL(emits []Emit) error {
+	for i := range emits {
+		e := &emits[i]
+		switch {
+		case e.Data.binary:
+			return invalid("binary", "cannot be emitted from SQL: emit it as JSON, such as base64 in a string")
+		case e.Reply != Ask{}:
+			return invalid("reply", "cannot be asked for from SQL: use Append")
+		case e.KeyOwner != Client{}:
+			return invalid("key", "cannot be a client's own from SQL: leave KeyOwner empty")
+		}
+		if err := e.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emitFailed is the error of a call of culvert.emit.
+func emitFailed(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "23505" { // unique_violation
+		return fmt.Errorf("emit: %w", errors.Join(ErrKeyReused, err))
+	}
+	return fmt.Errorf("emit: %w", err)
+}
