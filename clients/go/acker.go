@@ -26,9 +26,9 @@ type place struct {
 
 // part is a position that came and waits to be handled.
 type part struct {
-	at   place
-	done bool
-	due  bool // it is that of a stored event
+	at     place
+	done   bool
+	stored bool // it is that of a stored event
 }
 
 // acker acknowledges what was handled, in order: a cursor once everything up to it
@@ -44,7 +44,7 @@ type acker struct {
 	parts   []*part
 	handled place  // everything up to here was
 	pending string // handled and not acknowledged
-	due     bool   // pending is worth a request of its own
+	owed    bool   // pending is worth a request of its own
 	since   time.Time
 }
 
@@ -54,7 +54,7 @@ func newAcker(c *Client, from place) *acker {
 
 // begin takes note of a position that came.
 func (a *acker) begin(at place, due bool) *part {
-	p := &part{at: at, due: due}
+	p := &part{at: at, stored: due}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.parts = append(a.parts, p)
@@ -77,11 +77,11 @@ func (a *acker) finish(p *part) {
 			continue
 		}
 		a.pending = p.at.cursor
-		if p.due && !a.due {
-			a.due, a.since = true, time.Now()
+		if p.stored && !a.owed {
+			a.owed, a.since = true, time.Now()
 		}
 	}
-	if a.due {
+	if a.owed {
 		select {
 		case a.kick <- struct{}{}:
 		default:
@@ -101,7 +101,7 @@ func (a *acker) confirm(cursor string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.pending == cursor {
-		a.pending, a.due = "", false
+		a.pending, a.owed = "", false
 	}
 }
 
@@ -140,7 +140,7 @@ func (a *acker) run(ctx context.Context) {
 func (a *acker) wait() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.due {
+	if !a.owed {
 		return 0
 	}
 	if a.polls.Load() {
@@ -166,7 +166,7 @@ func (a *acker) flush(ctx context.Context) {
 // and forgotten.
 func (a *acker) post(ctx context.Context) error {
 	a.mu.Lock()
-	cursor, due := a.pending, a.due
+	cursor, due := a.pending, a.owed
 	a.mu.Unlock()
 	if !due {
 		return nil

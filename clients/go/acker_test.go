@@ -30,11 +30,11 @@ func TestAckOrder(t *testing.T) {
 		}
 	}
 	a.confirm("k:2") // overtaken
-	if a.carry() != "k:4" || !a.due {
+	if a.carry() != "k:4" || !a.owed {
 		t.Error("the newest position was forgotten")
 	}
 	a.confirm("k:4")
-	if a.carry() != "" || a.due {
+	if a.carry() != "" || a.owed {
 		t.Error("acknowledges what is acknowledged")
 	}
 }
@@ -91,7 +91,7 @@ func TestShortPollsCarry(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	})
-	saveVerdict(url, verdict{transport: Poll, again: time.Now().Add(time.Hour)})
+	saveVerdict(url, verdict{transport: Poll, retryStreamAt: time.Now().Add(time.Hour)})
 	connected := make(chan Transport, 10)
 	c := dial(t, url, Options{Client: "alice", OnConnect: func(transport Transport) { connected <- transport }})
 	all := newReceived(6)

@@ -9,7 +9,7 @@
 // handler was cut short comes again to the next process; within a process no event
 // is handled twice. An event that comes again is told apart by its offset.
 //
-// How events come is decided by the ladder (ladder.go says what is tried, ending.go
+// How events come is decided by the ladder (ladder.go says what is tried, transitions.go
 // what follows):
 //
 //	stream --nothing, bursts, silence, refusal--> long poll --same age--> shorter

@@ -11,9 +11,9 @@ func (l *ladder) page(e ending, age time.Duration) {
 	if e.empty && wait > 0 && age >= wait*9/10 {
 		l.fail = 0
 	}
-	if l.doubt && l.forced == Auto {
-		l.doubt = false
-		if l.hasty > 0 && l.hasty < l.patience() {
+	if l.unconfirmed && l.forced == Auto {
+		l.unconfirmed = false
+		if l.timedOutAfter > 0 && l.timedOutAfter < l.patience() {
 			// The way is only slow, and the stream was not given the time it takes.
 			l.mode, l.delay = Stream, 0
 			return
@@ -61,15 +61,15 @@ func (l *ladder) pollFailed(e ending, age time.Duration) {
 		}
 		l.fail, l.delay = 0, 0
 		l.shorten(age)
-		if !l.doubt {
+		if !l.unconfirmed {
 			l.remember()
 		}
 		return
 	}
 	l.missed++
 	switch {
-	case l.doubt:
-		l.mode, l.doubt = Stream, false
+	case l.unconfirmed:
+		l.mode, l.unconfirmed = Stream, false
 		l.fault(0)
 	case l.missed > 1 || l.broken >= bearable:
 		l.fault(0)

@@ -54,15 +54,15 @@ type ladder struct {
 	delay    time.Duration // until the next attempt
 	up       bool          // the last attempt worked, or the next may still
 
-	mode  Transport
-	wait  time.Duration
-	limit int
-	life  time.Duration // a stream may last so long; 0: as long as it likes
-	again time.Time     // the stream is tried again
-	round int           // so often in vain
-	doubt bool          // the fall to polling is not confirmed
-	hasty time.Duration // the patience it was made with, when that ran out
-	least time.Duration // of patience
+	mode          Transport
+	wait          time.Duration
+	limit         int
+	life          time.Duration // a stream may last so long; 0: as long as it likes
+	retryStreamAt time.Time     // the stream is tried again
+	round         int           // so often in vain
+	unconfirmed   bool          // the fall to polling is not confirmed
+	timedOutAfter time.Duration // the patience it was made with, when that ran out
+	least         time.Duration // of patience
 
 	probe bool // the next poll is not held: is there a way at all?
 	rtt   time.Duration
@@ -104,8 +104,8 @@ func newLadder(now func() time.Time, random func() float64, known verdict, save 
 		mode: Stream, wait: longestWait, limit: fullPage, retry: time.Second, probe: true, least: helloTime,
 	}
 	if known.transport != "" {
-		l.mode, l.wait, l.again, l.round = known.transport, known.wait, known.again, known.round
-		if now().Before(known.again) {
+		l.mode, l.wait, l.retryStreamAt, l.round = known.transport, known.wait, known.retryStreamAt, known.round
+		if now().Before(known.retryStreamAt) {
 			l.life = known.life
 		}
 	}
@@ -117,7 +117,7 @@ func (l *ladder) begin() plan {
 	l.began = l.now()
 	l.since, l.heard = l.began, l.began
 	l.answered, l.open, l.deaf = false, false, false
-	l.trial = l.forced == Auto && l.mode == Poll && !l.doubt && !l.began.Before(l.again)
+	l.trial = l.forced == Auto && l.mode == Poll && !l.unconfirmed && !l.began.Before(l.retryStreamAt)
 	transport := l.mode
 	switch {
 	case l.forced != Auto:
@@ -179,7 +179,7 @@ func (l *ladder) hello(g greeting) {
 	l.aged, l.young, l.old = false, 0, 0
 	l.note(g.at)
 	l.hear(false)
-	l.doubt = false
+	l.unconfirmed = false
 	if l.mode == Poll {
 		l.wait, l.limit, l.fail = longestWait, fullPage, 0
 	}
@@ -267,6 +267,6 @@ func (l *ladder) wake(moved bool) {
 	l.delay = 0
 	l.probe = true
 	if moved {
-		l.again = time.Time{}
+		l.retryStreamAt = time.Time{}
 	}
 }

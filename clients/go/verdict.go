@@ -8,11 +8,11 @@ import (
 // verdict is what was found out about the way to one server. The zero verdict is
 // that nothing is wrong with it.
 type verdict struct {
-	transport Transport
-	wait      time.Duration // a long poll may last so long; 0: not at all
-	life      time.Duration // a stream may last so long; 0: as long as it likes
-	again     time.Time     // when to doubt it
-	round     int           // how often that was in vain
+	transport     Transport
+	wait          time.Duration // a long poll may last so long; 0: not at all
+	life          time.Duration // a stream may last so long; 0: as long as it likes
+	retryStreamAt time.Time     // when to doubt it
+	round         int           // how often that was in vain
 }
 
 // verdicts keeps them for all clients of the program, by origin.

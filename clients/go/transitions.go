@@ -142,12 +142,12 @@ func (l *ladder) streamCut(age time.Duration) {
 	}
 	l.delay = 0
 	l.life = age * 85 / 100
-	l.again = l.now().Add(time.Hour)
+	l.retryStreamAt = l.now().Add(time.Hour)
 	l.remember()
 }
 
 // fall goes down to polling.
-func (l *ladder) fall(hasty time.Duration) {
+func (l *ladder) fall(timedOutAfter time.Duration) {
 	if l.forced != Auto {
 		l.fault(0)
 	} else {
@@ -164,12 +164,12 @@ func (l *ladder) fall(hasty time.Duration) {
 		l.postpone()
 		return
 	}
-	l.mode, l.doubt, l.hasty = Poll, true, hasty
+	l.mode, l.unconfirmed, l.timedOutAfter = Poll, true, timedOutAfter
 }
 
 // postpone has the stream tried again later: a minute, two, four, up to an hour.
 func (l *ladder) postpone() {
-	l.again = l.now().Add(min(time.Minute<<min(l.round, 10), time.Hour))
+	l.retryStreamAt = l.now().Add(min(time.Minute<<min(l.round, 10), time.Hour))
 	l.round++
 	l.remember()
 }
@@ -187,5 +187,5 @@ func (l *ladder) remember() {
 		l.save(verdict{})
 		return
 	}
-	l.save(verdict{l.mode, l.wait, l.life, l.again, l.round})
+	l.save(verdict{l.mode, l.wait, l.life, l.retryStreamAt, l.round})
 }
