@@ -195,3 +195,22 @@ func TestTheListOfNamespacesIsPaged(t *testing.T) {
 	s.get("/v1?limit=0").problem(400, "bad-parameter", "limit")
 	s.get("/v1?after=A").problem(422, "invalid", "after")
 }
+
+// The description has the settings that there are, in what is sent and in what is answered.
+func TestTheContractHasEverySetting(t *testing.T) {
+	doc, err := contract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for schema, others := range map[string]int{"NamespaceSettings": 0, "Namespace": 2} { // its name, and when it was made
+		properties := doc.Components.Schemas[schema].Value.Properties
+		for _, s := range queue.AllSettings() {
+			if properties[s.Name] == nil {
+				t.Errorf("%s has no %s", schema, s.Name)
+			}
+		}
+		if n := len(properties) - others; n != len(queue.AllSettings()) {
+			t.Errorf("%s has %d settings, want %d", schema, n, len(queue.AllSettings()))
+		}
+	}
+}

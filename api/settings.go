@@ -2,9 +2,7 @@ package api
 
 import (
 	"encoding/json"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 
@@ -37,7 +35,7 @@ func readSettings(c *call, body *[]byte) error {
 func applySettings(s *queue.NamespaceSettings, body []byte) error {
 	values := map[string]*[]byte{}
 	err := object(body, "", func(name string) *[]byte {
-		if settingNamed(s, name) == nil {
+		if _, known := queue.SettingNamed(name); !known {
 			return nil
 		}
 		if values[name] == nil {
@@ -48,35 +46,14 @@ func applySettings(s *queue.NamespaceSettings, body []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if err := readSetting(name, *values[name], settingNamed(s, name)); err != nil {
-			return err
+	for _, setting := range queue.AllSettings() {
+		if value := values[setting.Name]; value != nil {
+			if err := readSetting(setting.Name, *value, setting.Of(s)); err != nil {
+				return err
+			}
 		}
 	}
 	return s.Check()
-}
-
-// settingNamed is where a setting goes; nil for an unknown one.
-func settingNamed(s *queue.NamespaceSettings, name string) any {
-	switch name {
-	case "retention":
-		return &s.Retention
-	case "dedup":
-		return &s.Dedup
-	case "public":
-		return &s.Public
-	case "presence":
-		return &s.Presence
-	case "emit_rate":
-		return &s.EmitRate
-	case "client_rate":
-		return &s.ClientRate
-	case "max_connections_client":
-		return &s.MaxConnectionsClient
-	case "max_rooms_client":
-		return &s.MaxRoomsClient
-	}
-	return nil
 }
 
 func readSetting(name string, value []byte, to any) error {
@@ -120,11 +97,9 @@ func readSetting(name string, value []byte, to any) error {
 func appendNamespace(b []byte, s queue.NamespaceState) []byte {
 	b = appendString(append(b, `{"namespace":`...), s.Namespace.String())
 	b = appendTime(append(b, `,"created_at":`...), s.CreatedAt)
-	for _, name := range []string{
-		"retention", "dedup", "public", "presence", "emit_rate", "client_rate", "max_connections_client", "max_rooms_client",
-	} {
-		b = append(append(append(b, `,"`...), name...), `":`...)
-		switch v := settingNamed(&s.Settings, name).(type) {
+	for _, setting := range queue.AllSettings() {
+		b = append(append(append(b, `,"`...), setting.Name...), `":`...)
+		switch v := setting.Of(&s.Settings).(type) {
 		case *[]string:
 			b = appendStrings(b, *v)
 		case *time.Duration:

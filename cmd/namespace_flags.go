@@ -17,24 +17,23 @@ const defaultText = "default"
 // namespaceFlags are the settings of a namespace as text.
 type namespaceFlags struct{ text map[string]*string }
 
-// namespaceSettings are the flags, named like the members over HTTP with - for _.
-var namespaceSettings = []struct{ name, kind, help string }{
-	{"retention", "duration", "how long its events are kept"},
-	{"dedup", "duration", "how long its idempotency keys are remembered"},
-	{"public", "patterns", "rooms whose full pages of history any cache may keep and show to anybody"},
-	{"presence", "patterns", "rooms that are told who comes and goes"},
-	{"emit-rate", "number", "events a second emitted to the namespace"},
-	{"client-rate", "number", "events a second emitted by each client"},
-	{"max-connections-client", "number", "streams and long polls of a client"},
-	{"max-rooms-client", "number", "rooms a client may be a member of"},
-}
-
 func (f *namespaceFlags) addTo(c *cobra.Command) *cobra.Command {
 	f.text = map[string]*string{}
-	for _, s := range namespaceSettings {
-		f.text[s.name] = c.Flags().String(s.name, "", fmt.Sprintf("`%s`: %s; %q leaves it to the server", s.kind, s.help, defaultText))
+	for _, s := range queue.AllSettings() {
+		f.text[s.Flag()] = c.Flags().String(s.Flag(), "", fmt.Sprintf("`%s`: %s; %q leaves it to the server", kindOf(s), s.Help, defaultText))
 	}
 	return c
+}
+
+// kindOf is what a setting's flag takes.
+func kindOf(s queue.Setting) string {
+	switch s.Of(&queue.NamespaceSettings{}).(type) {
+	case *time.Duration:
+		return "duration"
+	case *[]string:
+		return "patterns"
+	}
+	return "number"
 }
 
 // given reports whether any of the flags is.
@@ -49,31 +48,22 @@ func (f *namespaceFlags) given(c *cobra.Command) bool {
 
 // apply changes the settings whose flags are given.
 func (f *namespaceFlags) apply(c *cobra.Command, s *queue.NamespaceSettings) error {
-	for _, setting := range namespaceSettings {
-		if !c.Flags().Changed(setting.name) {
+	for _, setting := range queue.AllSettings() {
+		if !c.Flags().Changed(setting.Flag()) {
 			continue
 		}
-		text := *f.text[setting.name]
+		text := *f.text[setting.Flag()]
 		if text == defaultText {
 			text = ""
 		}
-		if err := readSetting(settingNamed(s, setting.name), text); err != nil {
-			return usagef(c, "--%s: %w", setting.name, err)
+		if err := readSetting(setting.Of(s), text); err != nil {
+			return usagef(c, "--%s: %w", setting.Flag(), err)
 		}
 	}
 	if err := s.Check(); err != nil {
 		return usagef(c, "%w", err)
 	}
 	return nil
-}
-
-// settingNamed is where a setting goes.
-func settingNamed(s *queue.NamespaceSettings, name string) any {
-	return map[string]any{
-		"retention": &s.Retention, "dedup": &s.Dedup, "public": &s.Public, "presence": &s.Presence,
-		"emit-rate": &s.EmitRate, "client-rate": &s.ClientRate,
-		"max-connections-client": &s.MaxConnectionsClient, "max-rooms-client": &s.MaxRoomsClient,
-	}[name]
 }
 
 func readSetting(to any, text string) (err error) {
@@ -104,9 +94,9 @@ func readSetting(to any, text string) (err error) {
 
 // settingTexts are the settings by name; empty for what is left to the server.
 func settingTexts(s *queue.NamespaceSettings) (pairs [][2]string) {
-	for _, setting := range namespaceSettings {
+	for _, setting := range queue.AllSettings() {
 		text := ""
-		switch v := settingNamed(s, setting.name).(type) {
+		switch v := setting.Of(s).(type) {
 		case *[]string:
 			text = printable(strings.Join(*v, ","))
 		case *time.Duration:
@@ -119,7 +109,7 @@ func settingTexts(s *queue.NamespaceSettings) (pairs [][2]string) {
 		if text == "0" || text == "0s" {
 			text = ""
 		}
-		pairs = append(pairs, [2]string{setting.name, text})
+		pairs = append(pairs, [2]string{setting.Flag(), text})
 	}
 	return pairs
 }

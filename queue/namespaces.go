@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,26 +36,41 @@ func (g *registered) floor(ns Namespace, ref namespaceRef) Offset {
 // settingColumns are the settings as NamespaceSettings has them. What somebody stored by hand
 // must not keep all the others from being read: a NULL among patterns is none, and there is
 // no time without an end.
-const settingColumns = `
-       least(coalesce(n.retention, '0'), '100 years'), least(coalesce(n.dedup, '0'), '100 years'),
-       coalesce(array_remove(n.public, NULL), '{}'), coalesce(array_remove(n.presence, NULL), '{}'),
-       coalesce(nullif(n.emit_rate, 'NaN'), 0), coalesce(nullif(n.client_rate, 'NaN'), 0),
-       coalesce(n.max_connections_client, 0), coalesce(n.max_rooms_client, 0)`
-
-// fields are where the columns go.
-func (s *NamespaceSettings) fields() []any {
-	return []any{
-		&s.Retention, &s.Dedup, &s.Public, &s.Presence, &s.EmitRate, &s.ClientRate,
-		&s.MaxConnectionsClient, &s.MaxRoomsClient,
+var settingColumns = everySetting(func(column string, of any) string {
+	switch of.(type) {
+	case *time.Duration:
+		return `least(coalesce(` + column + `, '0'), '100 years')`
+	case *[]string:
+		return `coalesce(array_remove(` + column + `, NULL), '{}')`
+	case *float64:
+		return `coalesce(nullif(` + column + `, 'NaN'), 0)`
+	default:
+		return `coalesce(` + column + `, 0)`
 	}
+})
+
+// everySetting joins what expression makes of each column of n, in the order of the settings.
+func everySetting(expression func(column string, of any) string) string {
+	var all []string
+	for _, s := range settings {
+		all = append(all, expression("n."+s.Name, s.Of(&NamespaceSettings{})))
+	}
+	return strings.Join(all, ", ")
 }
 
-const spacesSQL = `
-SELECT n.id, coalesce(n.name, ''), n.floor,` + settingColumns + `
+// fields are where the columns go.
+func (s *NamespaceSettings) fields() (all []any) {
+	for _, setting := range settings {
+		all = append(all, setting.Of(s))
+	}
+	return all
+}
+
+var spacesSQL = `
+SELECT n.id, coalesce(n.name, ''), n.floor, ` + settingColumns + `
   FROM culvert.namespaces n
  WHERE n.name IS NULL OR n.floor > n.born
-    OR num_nonnulls(n.retention, n.dedup, n.public, n.presence, n.emit_rate, n.client_rate,
-       n.max_connections_client, n.max_rooms_client) > 0`
+    OR num_nonnulls(` + everySetting(func(column string, _ any) string { return column }) + `) > 0`
 
 // loadSpaces reads the namespaces that are not as they were made.
 func (g *registered) loadSpaces(ctx context.Context, db *pgxpool.Pool) error {
@@ -77,8 +94,8 @@ func (g *registered) loadSpaces(ctx context.Context, db *pgxpool.Pool) error {
 	return rows.Err()
 }
 
-const namespacesSQL = `
-SELECT n.name, n.created_at,` + settingColumns + `
+var namespacesSQL = `
+SELECT n.name, n.created_at, ` + settingColumns + `
   FROM culvert.namespaces n
  WHERE n.name IS NOT NULL AND ($1::text IS NULL OR n.name = $1)
  ORDER BY n.name`
@@ -100,8 +117,8 @@ func (r *Registry) Namespace(ctx context.Context, ns Namespace) (NamespaceState,
 	return all[0], nil
 }
 
-const namespacesAfterSQL = `
-SELECT n.name, n.created_at,` + settingColumns + `
+var namespacesAfterSQL = `
+SELECT n.name, n.created_at, ` + settingColumns + `
   FROM culvert.namespaces n
  WHERE n.name COLLATE "C" > $1 AND ($2::text[] IS NULL OR n.name = ANY ($2))
  ORDER BY n.name COLLATE "C"
@@ -137,24 +154,40 @@ func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]Namespa
 	return all, unavailable(ctx, "namespaces", err)
 }
 
-const storeSettingsSQL = `
-UPDATE culvert.namespaces
-   SET retention = nullif($2::interval, '0'), dedup = nullif($3::interval, '0'),
-       public = nullif($4::text[], '{}'), presence = nullif($5::text[], '{}'),
-       emit_rate = nullif($6::double precision, 0), client_rate = nullif($7::double precision, 0),
-       max_connections_client = nullif($8::int, 0), max_rooms_client = nullif($9::int, 0)
- WHERE name = $1`
+// storeSettingsSQL stores them; what is zero is left to the server. $1 is the namespace's name.
+var storeSettingsSQL = func() string {
+	var set []string
+	for i, s := range settings {
+		value := fmt.Sprintf("$%d", i+2)
+		switch s.Of(&NamespaceSettings{}).(type) {
+		case *time.Duration:
+			value += "::interval, '0'"
+		case *[]string:
+			value += "::text[], '{}'"
+		case *float64:
+			value += "::double precision, 0"
+		default:
+			value += "::int, 0"
+		}
+		set = append(set, s.Name+" = nullif("+value+")")
+	}
+	return "UPDATE culvert.namespaces SET " + strings.Join(set, ", ") + " WHERE name = $1"
+}()
 
 func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns Namespace) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, storeSettingsSQL, ns.name, s.Retention, s.Dedup, notNil(s.Public), notNil(s.Presence),
-		s.EmitRate, s.ClientRate, s.MaxConnectionsClient, s.MaxRoomsClient)
+	arguments := []any{ns.name}
+	for _, of := range s.fields() {
+		if patterns, ok := of.(*[]string); ok {
+			of = append([]string{}, *patterns...) // not NULL
+		}
+		arguments = append(arguments, of)
+	}
+	_, err := tx.Exec(ctx, storeSettingsSQL, arguments...)
 	return unavailable(ctx, "store settings", err)
 }
-
-func notNil(patterns []string) []string { return append([]string{}, patterns...) }
 
 // PutNamespace makes the namespace if there is none and gives it these settings
 // and no others. Errors: *InvalidError, ErrUnavailable.
@@ -168,8 +201,8 @@ func (r *Registry) PutNamespace(ctx context.Context, ns Namespace, s NamespaceSe
 	return made, err
 }
 
-const lockNamespaceSQL = `
-SELECT n.created_at,` + settingColumns + `
+var lockNamespaceSQL = `
+SELECT n.created_at, ` + settingColumns + `
   FROM culvert.namespaces n
  WHERE n.name = $1
    FOR NO KEY UPDATE`

@@ -3,6 +3,8 @@ package queue
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -31,6 +33,45 @@ type NamespaceSettings struct {
 	MaxRoomsClient int
 }
 
+// Setting is one thing that may be set for a namespace.
+type Setting struct {
+	// Name is what it is called on the wire and as a column of culvert.namespaces.
+	Name string
+	// Help says what it is, for people.
+	Help string
+	// Of is where a namespace has it: a *time.Duration, *[]string (patterns), *float64 (events a
+	// second) or *int (a number of something).
+	Of func(*NamespaceSettings) any
+}
+
+// settings says what a namespace setting is. All that stores, reads, checks and shows settings goes by
+// it; beside it there are the columns, and the schema in openapi.yaml, which a test compares.
+var settings = []Setting{
+	{"retention", "how long its events are kept", func(s *NamespaceSettings) any { return &s.Retention }},
+	{"dedup", "how long its idempotency keys are remembered", func(s *NamespaceSettings) any { return &s.Dedup }},
+	{"public", "rooms whose full pages of history any cache may keep and show to anybody", func(s *NamespaceSettings) any { return &s.Public }},
+	{"presence", "rooms that are told who comes and goes", func(s *NamespaceSettings) any { return &s.Presence }},
+	{"emit_rate", "events a second emitted to the namespace", func(s *NamespaceSettings) any { return &s.EmitRate }},
+	{"client_rate", "events a second emitted by each client", func(s *NamespaceSettings) any { return &s.ClientRate }},
+	{"max_connections_client", "streams and long polls of a client", func(s *NamespaceSettings) any { return &s.MaxConnectionsClient }},
+	{"max_rooms_client", "rooms a client may be a member of", func(s *NamespaceSettings) any { return &s.MaxRoomsClient }},
+}
+
+// AllSettings are the settings a namespace may have, in the order in which they are shown.
+func AllSettings() []Setting { return slices.Clone(settings) }
+
+// SettingNamed is the setting of that name on the wire.
+func SettingNamed(name string) (s Setting, ok bool) {
+	i := slices.IndexFunc(settings, func(s Setting) bool { return s.Name == name })
+	if i < 0 {
+		return s, false
+	}
+	return settings[i], true
+}
+
+// Flag is the name of the setting's flag.
+func (s Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
+
 // Bounds of settings.
 const (
 	minSetting   = time.Second
@@ -44,34 +85,32 @@ const (
 // Check tells what cannot be set. The error is an *InvalidError whose field is
 // the setting's name as on the wire.
 func (s NamespaceSettings) Check() error {
-	for _, d := range []struct {
-		field string
-		v     time.Duration
-	}{{"retention", s.Retention}, {"dedup", s.Dedup}} {
-		if d.v != 0 && (d.v < minSetting || d.v > maxSetting) {
-			return invalid(d.field, "must be from 1 second to 100 years; "+resetSetting)
+	for _, setting := range settings {
+		if err := setting.check(&s); err != nil {
+			return err
 		}
 	}
-	for _, r := range []struct {
-		field string
-		v     float64
-	}{{"emit_rate", s.EmitRate}, {"client_rate", s.ClientRate}} {
-		if !(r.v >= 0 && r.v <= maxRate) || r.v != 0 && r.v < 0.001 || math.IsNaN(r.v) {
-			return invalid(r.field, "must be events a second from 0.001 to 1000000000; "+resetSetting)
+	return nil
+}
+
+func (s Setting) check(of *NamespaceSettings) error {
+	switch v := s.Of(of).(type) {
+	case *time.Duration:
+		if *v != 0 && (*v < minSetting || *v > maxSetting) {
+			return invalid(s.Name, "must be from 1 second to 100 years; "+resetSetting)
 		}
-	}
-	for _, n := range []struct {
-		field string
-		v     int
-	}{{"max_connections_client", s.MaxConnectionsClient}, {"max_rooms_client", s.MaxRoomsClient}} {
-		if n.v < 0 || n.v > maxCount {
-			return invalidf(n.field, "must be from 1 to %d; %s", maxCount, resetSetting)
+	case *float64:
+		if !(*v >= 0 && *v <= maxRate) || *v != 0 && *v < 0.001 || math.IsNaN(*v) {
+			return invalid(s.Name, "must be events a second from 0.001 to 1000000000; "+resetSetting)
 		}
+	case *int:
+		if *v < 0 || *v > maxCount {
+			return invalidf(s.Name, "must be from 1 to %d; %s", maxCount, resetSetting)
+		}
+	case *[]string:
+		return checkPatterns(s.Name, *v)
 	}
-	if err := checkPatterns("public", s.Public); err != nil {
-		return err
-	}
-	return checkPatterns("presence", s.Presence)
+	return nil
 }
 
 func checkPatterns(field string, patterns []string) error {
