@@ -45,6 +45,9 @@ func appendField(b []byte, name string, value []byte) []byte {
 // scratch holds the JSON of an event while its frame is made.
 var scratch buffers
 
+// framed stands for eventFrame, see queue.Event.Wire.
+type framed struct{}
+
 // eventFrame is the one encoder of events: what queue.Event.Wire keeps.
 func eventFrame(e *queue.Event) []byte {
 	buf := scratch.get()
@@ -63,7 +66,7 @@ var dataLine = []byte("\ndata: ")
 // eventJSON is the JSON inside an event's frame. The first data line is the
 // only one, since no line before it can hold a line break.
 func eventJSON(e *queue.Event) []byte {
-	frame := e.Wire(eventFrame)
+	frame := e.Wire(framed{}, eventFrame)
 	i := bytes.Index(frame, dataLine) + len(dataLine)
 	return frame[i : len(frame)-2]
 }

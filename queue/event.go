@@ -38,8 +38,9 @@ type Event struct {
 	evicted bool
 	tail    *tail
 
-	once sync.Once
-	wire []byte
+	once    sync.Once
+	wireKey any // whose wire is
+	wire    []byte
 }
 
 // Volatile reports whether the event was never stored: it has no offset.
@@ -48,13 +49,17 @@ func (e *Event) Volatile() bool { return e.Offset == 0 }
 // Cursor is the position right after this event.
 func (e *Event) Cursor() Cursor { return Cursor{e.Log, e.Offset} }
 
-// Wire returns encode's result for this event, computed once however many
-// subscriptions ask: a process uses one encoder. The bytes must not be changed.
-func (e *Event) Wire(encode func(*Event) []byte) []byte {
+// Wire returns encode's result for this event, computed once however many subscriptions ask with the
+// same key, which stands for the encoder. For one encoder alone it is kept: with another key it is computed
+// each time. key must be comparable, best of a type of the caller's own; the bytes must not be changed.
+func (e *Event) Wire(key any, encode func(*Event) []byte) []byte {
 	first := false
-	e.once.Do(func() { e.wire, first = encode(e), true })
+	e.once.Do(func() { e.wireKey, e.wire, first = key, encode(e), true })
 	if first && e.tail != nil {
 		e.tail.encoded(e)
+	}
+	if e.wireKey != key {
+		return encode(e)
 	}
 	return e.wire
 }

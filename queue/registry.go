@@ -18,6 +18,7 @@ import (
 type Registry struct {
 	db      *pgxpool.Pool
 	changes *pgxpool.Pool // may wait for locks
+	own     bool          // the connections are its own, not a Queue's
 	wake    chan struct{} // a change was announced
 	now     atomic.Pointer[registered]
 
@@ -68,6 +69,7 @@ func OpenRegistry(ctx context.Context, o Options) (*Registry, error) {
 		return nil, err
 	}
 	r := newRegistry(db, db)
+	r.own = true
 	if err := r.load(ctx); err != nil {
 		db.Close()
 		return nil, err
@@ -75,8 +77,12 @@ func OpenRegistry(ctx context.Context, o Options) (*Registry, error) {
 	return r, nil
 }
 
-// Close closes the connection of a Registry from OpenRegistry.
-func (r *Registry) Close() { r.db.Close() }
+// Close closes the connection of a Registry from OpenRegistry. That of a Queue is closed with the Queue.
+func (r *Registry) Close() {
+	if r.own {
+		r.db.Close()
+	}
+}
 
 // Watch has f called after every change and every half a second, by a goroutine
 // that must not be held up. It is for those who must end what a change or the

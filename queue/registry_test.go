@@ -299,3 +299,13 @@ func TestRevokingAgainSparesNoToken(t *testing.T) {
 		t.Errorf("the revocation moved back to %v", at)
 	}
 }
+
+// The registry of a queue cannot be closed under it.
+func TestARegistryOfAQueueLivesAsLongAsTheQueue(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	q.Registry.Close()
+	if _, err := q.Namespaces(t.Context()); err != nil {
+		t.Errorf("namespaces: %v", err)
+	}
+	appendOne(t, q, emit("r", "1"))
+}

@@ -79,14 +79,14 @@ func TestTailCountsDataOnce(t *testing.T) {
 	}
 	encode := func(e *Event) []byte { return []byte(e.Data) }
 	for _, e := range first[:5] {
-		e.Wire(encode)
-		e.Wire(encode)
+		e.Wire("a", encode)
+		e.Wire("a", encode)
 	}
 	if at.bytes < 600_000 || at.bytes > 650_000 {
 		t.Errorf("encoded for 5 of the rooms it counts %d bytes", at.bytes)
 	}
 	for _, e := range first[5:] {
-		e.Wire(encode)
+		e.Wire("a", encode)
 	}
 	if at.bytes > at.maxBytes {
 		t.Errorf("what is encoded takes the tail to %d bytes", at.bytes)
@@ -139,5 +139,25 @@ func TestPendingIsBoundedByBytes(t *testing.T) {
 	}
 	if all := at.flying.Load(); all != 0 {
 		t.Errorf("%d bytes are left", all)
+	}
+}
+
+// Who encodes events for itself gets its own encoding, and leaves that of others alone.
+func TestAnEncodingIsOfOneEncoder(t *testing.T) {
+	type mine struct{}
+	type theirs struct{}
+	e := &Event{Data: "1"}
+	count := 0
+	encode := func(*Event) []byte { count++; return []byte("theirs") }
+	if got := string(e.Wire(mine{}, func(*Event) []byte { return []byte("mine") })); got != "mine" {
+		t.Errorf("the first encoder gets %s", got)
+	}
+	for range 2 {
+		if got := string(e.Wire(theirs{}, encode)); got != "theirs" {
+			t.Errorf("the second encoder gets %s", got)
+		}
+	}
+	if got := string(e.Wire(mine{}, nil)); got != "mine" || count != 2 {
+		t.Errorf("then the first gets %s, and the second has encoded %d times", got, count)
 	}
 }
