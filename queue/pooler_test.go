@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -116,4 +121,33 @@ func TestAListenURLThatLeadsNowhere(t *testing.T) {
 	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e')`)
 	next(t, s, 1)
+}
+
+// A pooler is recognised also while others keep it busy: with the named statements of direct
+// connections whatever is asked later would fail at random.
+func TestABusyPoolerIsRecognised(t *testing.T) {
+	pooled := pgtest.Pooled(t, pgtest.Database(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	for range 3 {
+		others.Go(func() {
+			conn := must[*pgx.Conn](t)(pgx.Connect(t.Context(), inMode(pooled, "simple_protocol")))
+			defer conn.Close(context.WithoutCancel(ctx))
+			for ctx.Err() == nil {
+				if _, err := conn.Exec(t.Context(), `SELECT 1`); err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(time.Duration(rand.N(2000)) * time.Microsecond)
+			}
+		})
+	}
+	for range 60 {
+		c := must[*pgx.ConnConfig](t)(pgx.ParseConfig(pooled))
+		if server := must[postgres.Server](t)(postgres.Prepare(t.Context(), c)); !server.Transactions {
+			t.Error("a pooler that others use is taken for a direct connection")
+		}
+	}
+	cancel()
+	others.Wait()
 }

@@ -9,11 +9,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// looks is how often sharesSessions looks. Others may use what a busy pooler has just got back, which hides it:
+// of 3 looks all were in vain once in some hundred starts. Each is four round trips.
+const looks = 12
+
 // sharesSessions tells whether a pooler gives each transaction a session of its own.
 // Two connections that are open at once then run on the same server process, or one of
-// them on two, which nothing else explains. A very busy pooler can hide it.
+// them on two, which nothing else explains.
 func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err error) {
-	for range 3 {
+	for range looks {
 		first, err := process(ctx, one, "")
 		if err != nil {
 			return false, err
