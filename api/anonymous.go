@@ -21,8 +21,9 @@ type anonymous struct {
 
 // held is who has a place.
 type held interface {
-	// cutOff must not block.
-	cutOff()
+	// cutOff must not block: nobody comes or leaves meanwhile. What may is returned (or nil),
+	// and called when they can.
+	cutOff() (then func())
 }
 
 // place is where somebody stands in both lists.
@@ -36,6 +37,16 @@ type place struct {
 // enter takes somebody in, and cuts off who is one too many.
 func (a *anonymous) enter(who held, remote string, l Limits) *place {
 	p := &place{who: who, address: addressOf(remote), since: time.Now()}
+	for _, then := range a.add(p, l) {
+		if then != nil {
+			then()
+		}
+	}
+	return p
+}
+
+// add puts a place into the lists, and returns what is left to do for those cut off.
+func (a *anonymous) add(p *place, l Limits) (then [2]func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.of == nil {
@@ -48,21 +59,22 @@ func (a *anonymous) enter(who held, remote string, l Limits) *place {
 	}
 	p.inAll, p.ofAddress = a.all.PushBack(p), own.PushBack(p)
 	if l.AnonymousAddress > 0 && own.Len() > l.AnonymousAddress && p.address.IsValid() {
-		a.cutOff(own)
+		then[0] = a.cutOff(own)
 	}
 	if l.Anonymous > 0 && a.all.Len() > l.Anonymous {
-		a.cutOff(&a.all)
+		then[1] = a.cutOff(&a.all)
 	}
-	return p
+	return then
 }
 
 // cutOff cuts off the oldest of a list, once it has had its time.
-func (a *anonymous) cutOff(of *list.List) {
+func (a *anonymous) cutOff(of *list.List) (then func()) {
 	oldest, ok := of.Front().Value.(*place)
-	if ok && time.Since(oldest.since) >= a.least {
-		oldest.who.cutOff()
-		a.remove(oldest)
+	if !ok || time.Since(oldest.since) < a.least {
+		return nil
 	}
+	a.remove(oldest)
+	return oldest.who.cutOff()
 }
 
 // leave gives up a place. From then on its owner is not cut off. It may be called again.

@@ -120,7 +120,10 @@ func watchIdle(c net.Conn, state http.ConnState) {
 }
 
 // cutOff implements held. It does not go by Close, which comes from elsewhere then.
-func (c *connection) cutOff() { _ = c.Conn.Close() }
+func (c *connection) cutOff() (then func()) {
+	_ = c.Conn.Close()
+	return nil
+}
 
 type connectionKey struct{}
 

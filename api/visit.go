@@ -28,6 +28,7 @@ type visit struct {
 
 	mu        sync.Mutex
 	cut       bool   // no more time is given
+	left      bool   // the server has its writer back, which must not be used any more
 	anonymous *place // nil: it has none
 }
 
@@ -86,6 +87,9 @@ func (v *visit) finish() {
 
 // leave gives up the places.
 func (v *visit) leave() {
+	v.mu.Lock()
+	v.left = true
+	v.mu.Unlock()
 	if v.anonymous != nil {
 		v.h.anonymous.leave(v.anonymous)
 	}
@@ -146,10 +150,17 @@ func (v *visit) readUntil(t time.Time) {
 	}
 }
 
-// cutOff implements held: it ends what the visit reads or writes, now and from now on.
-func (v *visit) cutOff() {
+// cutOff implements held. Over HTTP/2 a deadline is told to the goroutine of the connection,
+// and waits until that one has time.
+func (v *visit) cutOff() (then func()) { return v.end }
+
+// end ends what the visit reads or writes, now and from now on.
+func (v *visit) end() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.left {
+		return
+	}
 	v.cut = true
 	past := time.Unix(1, 0)
 	_ = v.ctl.SetReadDeadline(past)

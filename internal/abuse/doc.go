@@ -4,8 +4,8 @@
 //
 //   - the memory of the server and of the backends of Postgres stays under the bound that
 //     stands, with its reason, in its test;
-//   - the victim is not refused, and its 99th percentile stays within 5 times of what it is
-//     without the attacker.
+//   - the victim is not refused, and its slowest call stays within 5 times of the 99th percentile
+//     without the attacker, or within 2 s where that is less, which a busy machine may add by itself.
 //
 // What they share is in abuse_test.go: a rig is a server process with a Postgres of its
 // own, a victim measures, and memory is read from /proc. They are run alone and without the race
