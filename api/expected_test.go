@@ -10,6 +10,7 @@ func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
 	bob := s.stream("/v1/default/events?client=bob")
 	bob.expect("culvert:hello")
 	s.call("PUT", membershipPath("lobby", "bob"), "").is(200)
+	until(t, func() bool { return s.get("/v1/default/clients/bob").json()["online"] == true }) // else nobody is expected to reply
 	asks := map[string]string{
 		"excepted":  `{"room":"lobby","except":["staff"],"event":"ask","reply":{"timeout":0.3}}`,
 		"addressed": `{"room":"staff","event":"ask","reply":{"timeout":0.3}}`,
