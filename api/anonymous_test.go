@@ -8,10 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -331,55 +329,4 @@ func TestFramedTwice(t *testing.T) {
 			}
 		}
 	}
-}
-
-// slowToEnd is a writer that is told only when the test allows it that its time is over. Its
-// client reads nothing.
-type slowToEnd struct {
-	*httptest.ResponseRecorder
-	writing, ending, ended chan struct{}
-	once                   sync.Once
-}
-
-func (w *slowToEnd) Write([]byte) (int, error) {
-	w.once.Do(func() { close(w.writing) })
-	<-w.ended
-	return 0, os.ErrDeadlineExceeded
-}
-
-// SetWriteDeadline is for http.ResponseController.
-func (w *slowToEnd) SetWriteDeadline(t time.Time) error {
-	if t.Before(time.Now()) {
-		close(w.ending)
-		<-w.ended
-	}
-	return nil
-}
-
-// TestNobodyWaitsForWhoIsCutOff: over HTTP/2 it takes until the goroutine of the connection has
-// time, and meanwhile thousands may come.
-func TestNobodyWaitsForWhoIsCutOff(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 1}))
-	visit := func(w http.ResponseWriter, path string) chan struct{} {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			defer func() { _ = recover() }() // http.ErrAbortHandler, of an answer that is cut off
-			s.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
-		}()
-		return done
-	}
-	first := &slowToEnd{httptest.NewRecorder(), make(chan struct{}), make(chan struct{}), make(chan struct{}), sync.Once{}}
-	firstDone := visit(first, "/openapi.yaml")
-	<-first.writing
-	secondDone := visit(httptest.NewRecorder(), "/livez")
-	<-first.ending // the second one waits for that
-	select {
-	case <-visit(httptest.NewRecorder(), "/livez"):
-	case <-time.After(10 * time.Second):
-		t.Error("a probe waits while another request is being cut off")
-	}
-	close(first.ended)
-	<-firstDone
-	<-secondDone
 }

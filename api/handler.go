@@ -38,7 +38,7 @@ type store interface {
 	reader
 	clients
 	rooms
-	flinger
+	volatilePublisher
 	asker
 	pinger
 	keyring

@@ -7,8 +7,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// flinger is the part of the queue that delivers without storing.
-type flinger interface {
+// volatilePublisher is the part of the queue that delivers without storing.
+type volatilePublisher interface {
 	PublishVolatile(ctx context.Context, emits []queue.Emit) error
 	Signal(ctx context.Context, ns queue.Namespace, c queue.Client, name string, data queue.Data) error
 }

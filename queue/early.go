@@ -57,9 +57,9 @@ func (t *tail) joinEarly() {
 	}
 }
 
-// unreadAfter is the gap that is to be read next: after the tail's position, and up to the
+// toRead is the gap that is to be read next: after the tail's position, and up to the
 // first piece that is there already, MaxOffset if there is none.
-func (t *tail) unreadAfter() (at Cursor, upto Offset) {
+func (t *tail) toRead() (at Cursor, upto Offset) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	upto = MaxOffset

@@ -27,7 +27,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 	}
 	gaps := [][3]Offset{{0, 5, 10}, {10, 12, 13}} // from, to, and where the tail is once it was read
 	for _, g := range gaps {
-		if at, upto := at.unreadAfter(); at.Offset != g[0] || upto != g[1] {
+		if at, upto := at.toRead(); at.Offset != g[0] || upto != g[1] {
 			t.Fatalf("to be read is from %d to %d", at.Offset, upto)
 		}
 		at.merge(l, g[1], numbered(g[0], g[1]-1, "1")) // the last offset belongs to no event
@@ -35,7 +35,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 			t.Fatalf("then the tail ends at %d, want %d", at.head, g[2])
 		}
 	}
-	if _, upto := at.unreadAfter(); upto != MaxOffset || at.early.events != 0 || at.early.bytes != 0 {
+	if _, upto := at.toRead(); upto != MaxOffset || at.early.events != 0 || at.early.bytes != 0 {
 		t.Errorf("left are %d events of %d bytes", at.early.events, at.early.bytes)
 	}
 	var got []string
@@ -83,7 +83,7 @@ func TestWhatCameEarlyIsBounded(t *testing.T) {
 	}
 	next := &lineage{log: "k", runs: []run{{0, 150}, {1000, MaxOffset}}}
 	at.adopt(next, 150)
-	if _, upto := at.unreadAfter(); upto != MaxOffset || at.early.bytes != 0 {
+	if _, upto := at.toRead(); upto != MaxOffset || at.early.bytes != 0 {
 		t.Errorf("in another history the tail has what comes after %d", upto)
 	}
 	if at.extend(l, 1000, 1001, numbered(1000, 1001, "1")); len(at.early.pieces) != 0 {

@@ -186,6 +186,31 @@ func start(t *testing.T, server *localpg.Server) {
 	}
 }
 
+// keepAppending has several append a batch again and again, until stop has returned.
+func keepAppending(t *testing.T, q *queue.Queue, several int, batch []queue.Emit) (stop func()) {
+	done := make(chan struct{})
+	var appending sync.WaitGroup
+	for range several {
+		appending.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := q.Append(t.Context(), batch); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		close(done)
+		appending.Wait()
+	}
+}
+
 // While one emits from SQL now and then, an instance that appends without a pause does not read
 // back what it has appended itself: it would fall behind for as long as that goes on.
 func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
@@ -193,35 +218,18 @@ func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	q := open(t, dsn, func(o *queue.Options) { o.Registerer = registry })
 	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("sql")}})
-	done := make(chan struct{})
-	var appending sync.WaitGroup
-	for range 4 {
-		appending.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-					batch := make([]queue.Emit, 100)
-					for i := range batch {
-						batch[i] = emit("http", "1")
-					}
-					if _, err := q.Append(t.Context(), batch); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			}
-		})
+	batch := make([]queue.Emit, 100)
+	for i := range batch {
+		batch[i] = emit("http", "1")
 	}
+	stop := keepAppending(t, q, 4, batch)
 	const n = 30
 	for range n {
 		sql(t, dsn, `SELECT culvert.emit(room => 'sql', event => 'e', data => '1')`)
 		time.Sleep(50 * time.Millisecond)
 	}
 	next(t, s, n)
-	close(done)
-	appending.Wait()
+	stop()
 	stored, followed := counter(t, registry, "culvert_events_stored_total"), counter(t, registry, "culvert_events_followed_total")
 	// One look may be at the end of the log, and see what is just being stored.
 	if followed > stored/4 {
@@ -248,20 +256,7 @@ func TestCatchingUpEndsWhileOthersAppend(t *testing.T) {
 		for range 30 {
 			head = appendAll()
 		}
-		done := make(chan struct{})
-		var appending sync.WaitGroup
-		for range 3 {
-			appending.Go(func() {
-				for {
-					select {
-					case <-done:
-						return
-					default:
-						appendAll()
-					}
-				}
-			})
-		}
+		stop := keepAppending(t, a, 3, batch)
 		time.Sleep(50 * time.Millisecond)
 		asked := b.CaughtUp()
 		head = max(head, a.Read())
@@ -271,8 +266,7 @@ func TestCatchingUpEndsWhileOthersAppend(t *testing.T) {
 			t.Error("it is not told that it has caught up")
 		}
 		read := b.Read()
-		close(done)
-		appending.Wait()
+		stop()
 		if read < head || read > head+2*2_000 { // a page, and what was appended while the question was asked
 			t.Errorf("asked for what is up to %d, it has read up to %d", head, read)
 		}

@@ -130,7 +130,7 @@ func (f *follower) readOnce(ctx context.Context) (counter Offset, more bool, err
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	l := f.q.lineage.Load()
-	at, upto := f.q.tail.unreadAfter()
+	at, upto := f.q.tail.toRead()
 	p, err := scanCarefully(nil, func(careful bool) (pgx.Rows, error) {
 		return f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), int64(upto), followPage, maxBatch, careful)
 	})

@@ -41,7 +41,7 @@ func (c *membershipChange) entry(log string, at time.Time) *Event {
 type clientRef struct{ namespace, client string }
 
 // watch has entries about the subscription's client reach it from now on. Until it
-// sits, they are kept.
+// is attached, they are kept.
 func (t *tail) watch(s *Subscription) {
 	if s.in.Client == (Client{}) {
 		return
