@@ -39,7 +39,7 @@ var mostAppended = load{events: 2_000, rooms: 2_000, bytes: 2 << 20}
 
 func newAppender(q *Queue) *appender {
 	return &appender{
-		q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, db: &q.db, what: "emits"}, moving: mostMoved,
+		q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, db: &q.db, what: "emits"}, moving: firstMoved,
 		quota: quota{most: load{events: q.o.QueueEvents, bytes: q.o.QueueBytes}},
 	}
 }

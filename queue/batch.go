@@ -194,7 +194,7 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 }
 
 const appendSQL = `
-SELECT seen::text, coalesce(part::text::bigint, 0), coalesce(last, 0), log, prev, base, head, at, moved, more, stored, coalesce(waits, '{}'), now_::text::bigint,
+SELECT seen::text, coalesce(part::text::bigint, 0), coalesce(last, 0), log, prev, base, head, at, moved, more, stored, coalesce(waits, '{}'), now_::text::bigint, move_ms,
        known, known_offset, known_same, generation
   FROM culvert.append($1::text::pg_snapshot, $2::bigint::text::xid8, $3, $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
        $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::bytea[], $16::int[], $17,
@@ -207,6 +207,7 @@ type appended struct {
 	prev, base, head Offset
 	at               time.Time
 	moved            int      // staged events
+	moveMS           float64  // how long moving them took
 	more             bool     // there may be more of them
 	stored           bool     // the batch
 	waits            []string // namespaces with staged events that come before the batch
@@ -244,7 +245,7 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 			b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
 			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
 			replyMS, asks, b.keyOwn, b.spaces, b.until, rows, a.moving.bytes).
-			Scan(&r.movedUpTo.seen, &r.movedUpTo.part, &r.movedUpTo.last, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now,
+			Scan(&r.movedUpTo.seen, &r.movedUpTo.part, &r.movedUpTo.last, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now, &r.moveMS,
 				&r.known, &r.knownOffset, &r.knownSame, &r.generation)
 	})
 	r.movedUpTo.of = b.lineage

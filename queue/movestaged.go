@@ -7,7 +7,8 @@ import (
 )
 
 // moveBounds are how much of what is staged one append moves: so many events, and about so
-// many bytes, see culvert.weight.
+// many bytes, see culvert.weight. What an event costs Postgres depends on more than its bytes, on
+// rooms that have to be made above all, so moves are measured and made larger or smaller.
 type moveBounds struct {
 	events int32
 	bytes  int64
@@ -19,7 +20,13 @@ type moveBounds struct {
 	well bool // an append without a move has succeeded since the last one that failed
 }
 
-var mostMoved = moveBounds{events: 1_000, bytes: 2 << 20}
+var (
+	mostMoved  = moveBounds{events: 1_000, bytes: 2 << 20}
+	firstMoved = moveBounds{events: 125, bytes: 256 << 10} // what it costs is not known yet
+)
+
+// slowMove is how many milliseconds a move may take: emits on every instance wait for it.
+const slowMove = 20
 
 // of is how many events are moved with a batch.
 func (c *moveBounds) of(b *batch) int32 {
@@ -29,8 +36,8 @@ func (c *moveBounds) of(b *batch) int32 {
 	return c.events
 }
 
-// adapt lowers the bounds when an append took too long, and raises them again while there
-// is more to move.
+// adapt lowers the bounds when a move or its append took too long, and raises them
+// with each move that did not, while there is more to move.
 func (c *moveBounds) adapt(ctx context.Context, events int32, r appended, err error) {
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -39,18 +46,31 @@ func (c *moveBounds) adapt(ctx context.Context, events int32, r appended, err er
 		}
 		c.well = false
 		if events > 0 {
-			c.events, c.bytes, c.alone = max(1, c.events/4), max(1, c.bytes/4), true
+			c.scale(0.25)
+			c.alone = true
 		}
 	case err != nil:
 	case events == 0:
 		c.well = true
 		c.alone = r.more
-	case r.more:
-		c.events, c.bytes, c.late = min(mostMoved.events, 2*c.events), min(mostMoved.bytes, 2*c.bytes), 0
-		c.alone = c.alone && c.events < mostMoved.events
 	default:
-		*c = mostMoved
+		c.late = 0
+		switch {
+		case r.moveMS > slowMove:
+			c.scale(max(0.1, slowMove/r.moveMS))
+		case r.moved > 0 && r.moveMS < slowMove/2:
+			c.scale(2)
+		}
+		c.alone = c.alone && r.more && c.events < mostMoved.events
+		if !r.more {
+			c.events, c.bytes = min(c.events, firstMoved.events), min(c.bytes, firstMoved.bytes)
+		}
 	}
+}
+
+func (c *moveBounds) scale(by float64) {
+	c.events = min(mostMoved.events, max(1, int32(by*float64(c.events))))
+	c.bytes = min(mostMoved.bytes, max(1, int64(by*float64(c.bytes))))
 }
 
 // moveTimeout is how long a move without emits may take: less when others wait for moves

@@ -14,7 +14,7 @@ func TestMovesThatTakeTooLongAreMadeSmaller(t *testing.T) {
 	defer cancel()
 	slow := errors.New("too slow")
 	emits, none := &batch{units: []*unit{{}}}, &batch{}
-	c := mostMoved
+	c := firstMoved
 	c.adapt(late, c.of(emits), appended{}, slow)
 	if n := c.of(emits); n != 0 {
 		t.Errorf("after a timeout %d events are moved with emits", n)
@@ -36,16 +36,55 @@ func TestMovesThatTakeTooLongAreMadeSmaller(t *testing.T) {
 	if c.late != mostLate {
 		t.Errorf("an event was late %d times of %d", c.late, mostLate)
 	}
-	c.adapt(context.Background(), c.of(none), appended{more: true}, nil)
+	c.adapt(context.Background(), c.of(none), appended{moved: 1, more: true}, nil)
 	if c.late != 0 || c.events != 2 || !c.alone {
 		t.Errorf("after a move in time: %+v", c)
 	}
-	c.adapt(context.Background(), c.of(none), appended{}, nil)
-	if c != mostMoved {
+	c.adapt(context.Background(), c.of(none), appended{moved: 1}, nil)
+	if c.alone {
 		t.Errorf("after the last move: %+v", c)
+	}
+	for range 30 {
+		c.adapt(context.Background(), c.of(none), appended{moved: 1, more: true}, nil)
+	}
+	if c.events != mostMoved.events || c.bytes != mostMoved.bytes {
+		t.Errorf("after moves that were fast: %+v", c)
+	}
+	c.adapt(context.Background(), c.of(none), appended{moved: 1}, nil)
+	if c != firstMoved {
+		t.Errorf("after all was moved: %+v", c)
 	}
 	c.adapt(late, 0, appended{}, slow)
 	if c.alone {
 		t.Error("a timeout without a move makes moves smaller")
+	}
+}
+
+// The others' emits wait for a move, so it is as large as slowMove has time for.
+func TestMovesAreAsLargeAsThereIsTimeFor(t *testing.T) {
+	c, emits := firstMoved, &batch{units: []*unit{{}}}
+	move := func(ms float64) { // for each event
+		n := c.of(emits)
+		c.adapt(context.Background(), n, appended{moved: int(n), moveMS: ms * float64(n), more: true}, nil)
+	}
+	for range 4 {
+		move(10)
+	}
+	if n := c.of(emits); n < 1 || n > 2 {
+		t.Errorf("%d events are moved in one append where each takes 10 ms", n)
+	}
+	c.adapt(context.Background(), 2, appended{}, nil)
+	if n := c.of(emits); n > 2 {
+		t.Errorf("%d events are moved at once after a while without any", n)
+	}
+	move(1_000)
+	if n := c.of(emits); n != 1 {
+		t.Errorf("%d events are moved in one append where each takes 1 s", n)
+	}
+	for range 12 {
+		move(0.01)
+	}
+	if n := c.of(emits); n != mostMoved.events {
+		t.Errorf("%d events are moved in one append where each takes 10 µs", n)
 	}
 }

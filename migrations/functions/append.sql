@@ -150,6 +150,7 @@ CREATE OR REPLACE FUNCTION culvert.append(
     OUT stored  boolean,    -- the batch is in the log
     OUT waits   text[],
     OUT now_    xid8,       -- what "now" was in until
+    OUT move_ms double precision, -- how long moving them took
     OUT known   integer[],
     OUT known_offset bigint[],
     OUT known_same   boolean[])
@@ -170,6 +171,7 @@ BEGIN
     moved := 0;
     more := false;
     stored := false;
+    move_ms := 0;
     now_ := pg_snapshot_xmax(pg_current_snapshot());
     SELECT o.last_value INTO prev FROM culvert.offsets o;
     base := prev;
@@ -217,6 +219,7 @@ BEGIN
     ELSE
         seen := taken;
     END IF;
+    move_ms := 1000 * extract(epoch FROM clock_timestamp() - at);
     IF waits IS NULL AND cardinality(key) > 0 THEN
         SELECT array_agg(k.i), array_agg(s."offset"), array_agg(coalesce(s.hash = k.hash, true))
           INTO known, known_offset, known_same
