@@ -136,7 +136,7 @@ func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pen
 			p.err = unavailable(context.WithoutCancel(ctx), "ack", err)
 			continue
 		}
-		row := clientRow{ns, key.client.name}
+		row := clientRow{ns, key.client.String()}
 		b.rows = append(b.rows, row)
 		byRow[row] = p
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // APIKey is a stored API key, without its secret: only a digest is kept of that.
@@ -76,7 +78,7 @@ func randomHex(bytes int) string {
 func namesOf(all []Namespace) []string {
 	var names []string
 	for _, ns := range all {
-		names = append(names, ns.name)
+		names = append(names, ns.String())
 	}
 	return names
 }
@@ -160,7 +162,7 @@ func readKeys(ctx context.Context, db *pgxpool.Pool) ([]storedKey, error) {
 			k.Namespaces = []Namespace{} // none is not all
 		}
 		for _, name := range names {
-			k.Namespaces = append(k.Namespaces, Namespace{name})
+			k.Namespaces = append(k.Namespaces, StoredNamespace(trusted.Of(name)))
 		}
 		k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.oldUntil = moment(created), moment(expires), moment(revoked), moment(oldUntil)
 		return k, err

@@ -82,7 +82,7 @@ func (e *Emit) unseen(expected []string) []string {
 			continue
 		}
 		hidden = true
-		if own, ok := strings.CutPrefix(r.name, "@"); ok && !slices.Contains(expected, own) {
+		if own, ok := strings.CutPrefix(r.String(), "@"); ok && !slices.Contains(expected, own) {
 			expected = append(expected, own)
 		}
 	}
@@ -167,10 +167,10 @@ func audiences(units []*unit) (all []*audience) {
 // event's name is in it because handlers are chosen by it. No name has a control character.
 func (e *Emit) audience() string {
 	var b strings.Builder
-	b.WriteString(e.Namespace.name + "\n" + e.Event.name + "\n")
+	b.WriteString(e.Namespace.String() + "\n" + e.Event.String() + "\n")
 	for _, rooms := range [][]Room{e.rooms(), e.Except} {
 		for _, r := range unique(rooms) {
-			b.WriteString(r.name + "\n")
+			b.WriteString(r.String() + "\n")
 		}
 		b.WriteByte('\n')
 	}
@@ -192,7 +192,7 @@ func (q *Queue) expectOnce(ctx context.Context, l *lineage, asks []*audience) er
 			if err != nil {
 				return err
 			}
-			b.Queue(expectedSQL, ns, e.Event.name, roomNames(e.listed(e.rooms())), roomNames(e.listed(e.Except)), l.generation).
+			b.Queue(expectedSQL, ns, e.Event.String(), roomNames(e.listed(e.rooms())), roomNames(e.listed(e.Except)), l.generation).
 				QueryRow(func(row pgx.Row) error {
 					err := row.Scan(&a.parties)
 					a.parties = e.unseen(a.parties)
@@ -220,7 +220,7 @@ func (q *Queue) expectOnce(ctx context.Context, l *lineage, asks []*audience) er
 func roomNames(rooms []Room) []string {
 	names := make([]string, len(rooms))
 	for i, r := range rooms {
-		names[i] = r.name
+		names[i] = r.String()
 	}
 	return names
 }
@@ -258,7 +258,7 @@ func newAskRow(u *unit, i int, pos, ns int32) askRow {
 	e := &u.emits[i]
 	row := askRow{Pos: pos, NS: ns, Rooms: roomNames(e.rooms()), Except: roomNames(e.Except), MS: e.Reply.milliseconds(), Wanted: e.Reply.Count}
 	if e.From != (Client{}) {
-		row.Sender = &e.From.name
+		row.Sender = new(e.From.String())
 	}
 	if e.Reply.Count == 0 {
 		row.from = u.expected[i]

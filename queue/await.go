@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // Replies are what came to an event that wants some, in the order they came.
@@ -169,5 +171,5 @@ func partyClient(party string) Client {
 	if strings.HasPrefix(party, handlerParty) {
 		return Client{}
 	}
-	return Client{party}
+	return StoredClient(trusted.Of(party))
 }

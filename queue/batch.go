@@ -134,7 +134,7 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 			}
 			namespaces[e.Namespace] = ns
 			for _, r := range e.rooms() {
-				ids[roomRef{ns, r.name}] = 0
+				ids[roomRef{ns, r.String()}] = 0
 			}
 		}
 	}
@@ -163,8 +163,8 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 		}
 		first[ref] = i
 		b.keyNS = append(b.keyNS, ns)
-		b.key = append(b.key, e.Key.name)
-		b.keyOwn = append(b.keyOwn, e.KeyOwner.name)
+		b.key = append(b.key, e.Key.String())
+		b.keyOwn = append(b.keyOwn, e.KeyOwner.String())
 		b.keyHash = append(b.keyHash, u.hashes[i])
 		b.keyPos = append(b.keyPos, int32(len(b.events)+1)) //nolint:gosec // at most as many as a batch has
 	}
@@ -175,21 +175,21 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 	}
 	rooms := e.rooms()
 	if len(rooms) == 1 {
-		b.room = append(b.room, ids[roomRef{ns, rooms[0].name}])
+		b.room = append(b.room, ids[roomRef{ns, rooms[0].String()}])
 	} else {
 		all := make([]int64, len(rooms))
 		for i, r := range rooms {
-			all[i] = ids[roomRef{ns, r.name}]
+			all[i] = ids[roomRef{ns, r.String()}]
 		}
 		slices.Sort(all)
 		b.room = append(b.room, all[0])
 		b.copies.add(len(b.events), all[1:], e.Data.JSON(), except)
 	}
-	b.event = append(b.event, e.Event.name)
+	b.event = append(b.event, e.Event.String())
 	b.data = append(b.data, e.Data.JSON())
-	b.sender = append(b.sender, e.From.name)
+	b.sender = append(b.sender, e.From.String())
 	b.except = append(b.except, except)
-	b.binary = append(b.binary, e.Data.binary)
+	b.binary = append(b.binary, e.Data.Binary())
 	b.replyMS = append(b.replyMS, e.Reply.milliseconds())
 }
 
@@ -310,7 +310,7 @@ func arrayLiteral(rooms []Room) string {
 	for i, r := range rooms {
 		b.WriteByte("{,"[min(i, 1)])
 		b.WriteByte('"')
-		b.WriteString(quoteElement.Replace(r.name))
+		b.WriteString(quoteElement.Replace(r.String()))
 		b.WriteByte('"')
 	}
 	b.WriteByte('}')

@@ -19,11 +19,11 @@ func (e *Emit) hash() []byte {
 	h := sha256.New()
 	part(h, roomSet(e.rooms()))
 	part(h, roomSet(e.Except))
-	part(h, e.Event.name)
-	part(h, e.From.name)
+	part(h, e.Event.String())
+	part(h, e.From.String())
 	part(h, canonical(e.Data.JSON()))
 	special := ""
-	if e.Data.binary {
+	if e.Data.Binary() {
 		special = "binary"
 	}
 	if e.Reply.wanted() {
@@ -41,9 +41,9 @@ func part(h hash.Hash, s string) {
 func roomSet(rooms []Room) string {
 	var b strings.Builder
 	for _, r := range unique(rooms) {
-		b.WriteString(strconv.Itoa(len(r.name)))
+		b.WriteString(strconv.Itoa(len(r.String())))
 		b.WriteByte(':')
-		b.WriteString(r.name)
+		b.WriteString(r.String())
 	}
 	return b.String()
 }

@@ -85,6 +85,9 @@ func (d Data) JSON() string {
 	return d.json
 }
 
+// Len is the length of the JSON in bytes.
+func (d Data) Len() int { return len(d.json) }
+
 // Binary reports whether the JSON is a string of base64 bytes.
 func (d Data) Binary() bool { return d.binary }
 

@@ -97,10 +97,10 @@ func (d *directory) lookup(ctx context.Context, ns Namespace) (namespaceRef, err
 	}
 	ref.generation = generation
 	for { // again when it is deleted between the two statements
-		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.name, generation); err != nil {
+		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.String(), generation); err != nil {
 			return ref, unavailable(ctx, "namespace", err)
 		}
-		err := d.db.QueryRow(ctx, findNamespaceSQL, ns.name, generation).Scan(&ref.id, &ref.floor)
+		err := d.db.QueryRow(ctx, findNamespaceSQL, ns.String(), generation).Scan(&ref.id, &ref.floor)
 		if err == nil {
 			break
 		}
@@ -131,7 +131,7 @@ SELECT n.id, n.floor
 // error for isOutdated is as for namespace.
 func (d *directory) again(ctx context.Context, ns Namespace, ref namespaceRef, restored Offset) (namespaceRef, error) {
 	ref.generation = d.current()
-	err := d.db.QueryRow(ctx, findAgainSQL, ns.name, ref.id, ref.generation, int64(restored)).Scan(&ref.id, &ref.floor)
+	err := d.db.QueryRow(ctx, findAgainSQL, ns.String(), ref.id, ref.generation, int64(restored)).Scan(&ref.id, &ref.floor)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ref, ErrDeleted
 	}

@@ -56,7 +56,7 @@ SELECT culvert.emit(namespace => $1::text, rooms => $2::text::text[], event => $
                     key => NULLIF($5::text, ''), except_rooms => NULLIF($6::text, '')::text[], sender => NULLIF($7::text, ''))`
 
 func (e *Emit) sqlArguments() []any {
-	return []any{e.Namespace.name, arrayLiteral(e.rooms()), e.Event.name, e.Data.JSON(), e.Key.name, arrayLiteral(e.Except), e.From.name}
+	return []any{e.Namespace.String(), arrayLiteral(e.rooms()), e.Event.String(), e.Data.JSON(), e.Key.String(), arrayLiteral(e.Except), e.From.String()}
 }
 
 // checkForSQL refuses what culvert.emit has no parameter for.
@@ -64,7 +64,7 @@ func checkForSQL(emits []Emit) error {
 	for i := range emits {
 		e := &emits[i]
 		switch {
-		case e.Data.binary:
+		case e.Data.Binary():
 			return invalid("binary", "cannot be emitted from SQL: emit it as JSON, such as base64 in a string")
 		case e.Reply != Ask{}:
 			return invalid("reply", "cannot be asked for from SQL: use Append")

@@ -165,7 +165,7 @@ func (h *handler) registerAgain(ctx context.Context, r *registration) error {
 // decides about waking.
 func (h *handler) covers(e *Event) bool {
 	prefix, _, _ := strings.Cut(h.pattern, "*")
-	return e.Namespace == h.ns.name && strings.HasPrefix(e.Name, prefix)
+	return e.Namespace == h.ns.String() && strings.HasPrefix(e.Name, prefix)
 }
 
-func (h *handler) label() string { return fmt.Sprintf("%s/%s", h.ns.name, h.name) }
+func (h *handler) label() string { return fmt.Sprintf("%s/%s", h.ns.String(), h.name) }

@@ -45,8 +45,8 @@ func (u *unit) namespaces(yield func(Namespace) bool) {
 // await has the batch wait for staged events that come before a unit of it.
 func (b *batch) await(u *unit) {
 	for ns := range u.namespaces {
-		if !slices.Contains(b.spaces, ns.name) {
-			b.spaces = append(b.spaces, ns.name)
+		if !slices.Contains(b.spaces, ns.String()) {
+			b.spaces = append(b.spaces, ns.String())
 			b.until = append(b.until, u.until.on(b.lineage))
 		}
 	}
@@ -99,7 +99,7 @@ func (a *appender) hold(units []*unit, waits []string) (others []*unit) {
 	for _, u := range units {
 		waiting := h.has(u)
 		for ns := range u.namespaces {
-			waiting = waiting || slices.Contains(waits, ns.name)
+			waiting = waiting || slices.Contains(waits, ns.String())
 		}
 		if !waiting {
 			others = append(others, u)
@@ -186,7 +186,7 @@ func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 			if _, again := first[ns]; !again {
 				first[ns] = u.until
 			}
-			waiting = waiting || slices.Contains(waits, ns.name) || first[ns] != u.until
+			waiting = waiting || slices.Contains(waits, ns.String()) || first[ns] != u.until
 		}
 		switch {
 		case !waiting:
@@ -230,7 +230,7 @@ func (a *appender) afterStaged(ctx context.Context, ns Namespace) error {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	u := newUnit(nil)
-	u.barrier, u.caller = []Namespace{ns}, caller{space: ns.name}
+	u.barrier, u.caller = []Namespace{ns}, caller{space: ns.String()}
 	if err := a.submit(u); err != nil {
 		return err
 	}

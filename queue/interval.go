@@ -90,7 +90,7 @@ func (s *Subscription) take(st interval) attachment {
 	return attachment{interval: st, tail: s.q.tail.room(s.key(st.room))}
 }
 
-func (s *Subscription) key(r Room) roomKey { return roomKey{s.in.Namespace.name, r.name} }
+func (s *Subscription) key(r Room) roomKey { return roomKey{s.in.Namespace.String(), r.String()} }
 
 // attach gives the subscription its attachments, by what Postgres says of its client up to known, and
 // then by the entries of the log that came since. They replace those it had.

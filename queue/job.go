@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // job is one event that a handler runs here.
@@ -67,12 +69,14 @@ func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over ti
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*job, error) {
-		e := &Event{Namespace: h.ns.name}
+		e := &Event{Namespace: h.ns.String()}
 		j := &job{event: e, over: over}
+		var room, from trusted.Text
 		var except []pgtype.Text
 		var at, until pgtype.Timestamptz
-		err := row.Scan(&e.Log, &e.Offset, &e.Room.name, &at, &e.Binary, &e.Name, &e.From.name,
+		err := row.Scan(&e.Log, &e.Offset, &room, &at, &e.Binary, &e.Name, &from,
 			&except, &e.Data, &until, &j.claim, &j.tries)
+		e.Room, e.From = StoredRoom(room), StoredClient(from)
 		e.At, e.ReplyUntil, e.Except = at.Time, until.Time, exceptOf(except)
 		e.fault = e.check(nil, []byte(e.Data), except)
 		return j, err

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // membersRoom is where each namespace's log has the entries about its clients. No
@@ -27,12 +29,12 @@ type membershipEntry struct {
 
 // entry is the event of a change, as the follower would read it.
 func (c *membershipChange) entry(log string, at time.Time) *Event {
-	data, err := json.Marshal(membershipEntry{c.client.name, c.room.name, c.own})
+	data, err := json.Marshal(membershipEntry{c.client.String(), c.room.String(), c.own})
 	if err != nil {
 		panic(err) // two strings
 	}
 	return &Event{
-		Log: log, Offset: c.position.Offset, Namespace: c.ns.name, Room: Room{membersRoom},
+		Log: log, Offset: c.position.Offset, Namespace: c.ns.String(), Room: StoredRoom(trusted.Of(membersRoom)),
 		Name: c.op, Data: string(data), At: at,
 	}
 }
@@ -63,7 +65,9 @@ func (t *tail) ask(s *Subscription) {
 	s.missed = false
 }
 
-func (s *Subscription) ref() clientRef { return clientRef{s.in.Namespace.name, s.in.Client.name} }
+func (s *Subscription) ref() clientRef {
+	return clientRef{s.in.Namespace.String(), s.in.Client.String()}
+}
 
 // unread stands for a subscription that does not know its client's intervals.
 const unread Offset = -1
@@ -93,13 +97,13 @@ func (t *tail) move(s *Subscription, e *Event) {
 	_ = json.Unmarshal([]byte(e.Data), &m) // enter could
 	switch e.Name {
 	case entryJoin:
-		room := Room{m.Room}
+		room := StoredRoom(trusted.Of(m.Room))
 		s.end(room, e.Offset) // a backend's membership takes the place of the client's own
 		attachment := s.take(interval{room: room, since: e.Offset, until: MaxOffset, lapsed: m.Own && !s.in.allows(room)})
 		attachment.tail.add(s)
 		s.attachments = slices.Insert(s.attachments, s.attachments.firstIn(room), attachment)
 	case entryLeave:
-		s.end(Room{m.Room}, e.Offset)
+		s.end(StoredRoom(trusted.Of(m.Room)), e.Offset)
 	case entryForget:
 		s.ended = ErrForgotten
 		notify(s.wake)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // membershipWriter enters changes of clients and their rooms into the log, those that wait
@@ -156,7 +158,7 @@ func (m *membershipWriter) part(ctx context.Context, batch []*membershipChange) 
 		if c.settled != nil && c.settled.sameHistory(l) {
 			now = append(now, c)
 		} else {
-			spaces[c.ns.name] = append(spaces[c.ns.name], c)
+			spaces[c.ns.String()] = append(spaces[c.ns.String()], c)
 		}
 	}
 	if len(spaces) == 0 {
@@ -176,12 +178,12 @@ func (m *membershipWriter) part(ctx context.Context, batch []*membershipChange) 
 		m.behind += len(changes)
 		m.mu.Unlock()
 		m.q.done.Go(func() {
-			err := m.q.appender.afterStaged(ctx, Namespace{name})
+			err := m.q.appender.afterStaged(ctx, StoredNamespace(trusted.Of(name)))
 			m.comeBack(changes, of, err)
 		})
 	}
 	for _, c := range batch {
-		if slices.Contains(spaces[c.ns.name], c) {
+		if slices.Contains(spaces[c.ns.String()], c) {
 			now = append(now, c)
 		}
 	}
@@ -277,7 +279,7 @@ func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChan
 			return 0, unavailable(context.WithoutCancel(ctx), "move", err)
 		}
 		own[i] = c.own
-		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, reservedPrefix), id, c.client.name, c.room.name, c.maxRooms
+		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, reservedPrefix), id, c.client.String(), c.room.String(), c.maxRooms
 	}
 	var (
 		log        string

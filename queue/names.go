@@ -3,6 +3,8 @@ package queue
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // Limits on names, in bytes of UTF-8.
@@ -55,6 +57,15 @@ func (e EventName) String() string { return e.name }
 
 // String returns the key.
 func (k Key) String() string { return k.name }
+
+// StoredNamespace is a namespace that was checked before it was stored.
+func StoredNamespace(name trusted.Text) Namespace { return Namespace{name.String()} }
+
+// StoredRoom is a room that was checked before it was stored, or one of Culvert's own.
+func StoredRoom(name trusted.Text) Room { return Room{name.String()} }
+
+// StoredClient is a client that was checked before it was stored.
+func StoredClient(name trusted.Text) Client { return Client{name.String()} }
 
 // OwnRoom is the room only this client is in.
 func (c Client) OwnRoom() Room { return Room{"@" + c.name} }

@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // NamespaceState is a namespace as it is stored.
@@ -22,12 +24,12 @@ type NamespaceState struct {
 // Settings are those of a namespace as this instance knows them; all zero for
 // one that has none or is not there. It never blocks.
 func (r *Registry) Settings(ns Namespace) NamespaceSettings {
-	return r.now.Load().byName[ns.name].settings
+	return r.now.Load().byName[ns.String()].settings
 }
 
 // floor is the position up to which nothing of the namespace is to be seen.
 func (g *registered) floor(ns Namespace, ref namespaceRef) Offset {
-	if s, ok := g.byName[ns.name]; ok && s.id == ref.id {
+	if s, ok := g.byName[ns.String()]; ok && s.id == ref.id {
 		return max(s.floor, ref.floor)
 	}
 	return ref.floor
@@ -107,7 +109,7 @@ func (r *Registry) Namespaces(ctx context.Context) ([]NamespaceState, error) {
 
 // Namespace reads one namespace. Errors: ErrNotFound, ErrUnavailable.
 func (r *Registry) Namespace(ctx context.Context, ns Namespace) (NamespaceState, error) {
-	all, err := r.readNamespaces(ctx, &ns.name)
+	all, err := r.readNamespaces(ctx, new(ns.String()))
 	if err == nil && len(all) == 0 {
 		err = ErrNotFound
 	}
@@ -130,9 +132,9 @@ SELECT n.name, n.created_at, ` + settingColumns + `
 func (r *Registry) NamespacesAfter(ctx context.Context, after Namespace, only []Namespace, limit int) ([]NamespaceState, error) {
 	var names []string // nil: all
 	for _, ns := range only {
-		names = append(names, ns.name)
+		names = append(names, ns.String())
 	}
-	rows, err := r.db.Query(ctx, namespacesAfterSQL, after.name, names, limit)
+	rows, err := r.db.Query(ctx, namespacesAfterSQL, after.String(), names, limit)
 	return collectNamespaces(ctx, rows, err)
 }
 
@@ -146,9 +148,10 @@ func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]Namespa
 		return nil, unavailable(ctx, "namespaces", err)
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s NamespaceState, err error) {
+		var name trusted.Text
 		var created pgtype.Timestamptz
-		err = row.Scan(append([]any{&s.Namespace.name, &created}, s.Settings.fields()...)...)
-		s.CreatedAt = moment(created)
+		err = row.Scan(append([]any{&name, &created}, s.Settings.fields()...)...)
+		s.Namespace, s.CreatedAt = StoredNamespace(name), moment(created)
 		return s, err
 	})
 	return all, unavailable(ctx, "namespaces", err)
@@ -178,7 +181,7 @@ func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns Namespace) 
 	if err := s.Check(); err != nil {
 		return err
 	}
-	arguments := []any{ns.name}
+	arguments := []any{ns.String()}
 	for _, of := range s.fields() {
 		if patterns, ok := of.(*[]string); ok {
 			of = append([]string{}, *patterns...) // not NULL
@@ -193,7 +196,7 @@ func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns Namespace) 
 // and no others. Errors: *InvalidError, ErrUnavailable.
 func (r *Registry) PutNamespace(ctx context.Context, ns Namespace, s NamespaceSettings) (made bool, err error) {
 	err = r.change(ctx, "put namespace", func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT culvert.make_namespace($1)`, ns.name).Scan(&made); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT culvert.make_namespace($1)`, ns.String()).Scan(&made); err != nil {
 			return unavailable(ctx, "put namespace", err)
 		}
 		return s.store(ctx, tx, ns)
@@ -214,7 +217,7 @@ func (r *Registry) SetNamespace(ctx context.Context, ns Namespace, edit func(*Na
 	state := NamespaceState{Namespace: ns}
 	err := r.change(ctx, "set namespace", func(tx pgx.Tx) error {
 		var created pgtype.Timestamptz
-		err := tx.QueryRow(ctx, lockNamespaceSQL, ns.name).Scan(append([]any{&created}, state.Settings.fields()...)...)
+		err := tx.QueryRow(ctx, lockNamespaceSQL, ns.String()).Scan(append([]any{&created}, state.Settings.fields()...)...)
 		state.CreatedAt = moment(created)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrNotFound
@@ -237,7 +240,7 @@ func (r *Registry) SetNamespace(ctx context.Context, ns Namespace, edit func(*Na
 // ErrNotFound, ErrUnavailable.
 func (r *Registry) DeleteNamespace(ctx context.Context, ns Namespace) error {
 	var found bool
-	if err := r.changes.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.name).Scan(&found); err != nil {
+	if err := r.changes.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.String()).Scan(&found); err != nil {
 		return unavailable(ctx, "delete namespace", err)
 	}
 	if !found {

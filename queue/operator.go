@@ -88,7 +88,7 @@ func (o *Operator) Parked(ctx context.Context, ns Namespace, name string, limit 
 	if err := o.find(ctx, ns, name); err != nil {
 		return nil, err
 	}
-	rows, err := o.db.Query(ctx, parkedSQL, ns.name, name, limit)
+	rows, err := o.db.Query(ctx, parkedSQL, ns.String(), name, limit)
 	if err != nil {
 		return nil, unavailable(ctx, "parked events", err)
 	}
@@ -135,7 +135,7 @@ func (o *Operator) change(ctx context.Context, sql string, ns Namespace, name st
 	for _, offset := range offsets {
 		only = append(only, int64(offset))
 	}
-	tag, err := o.db.Exec(ctx, sql, ns.name, name, only)
+	tag, err := o.db.Exec(ctx, sql, ns.String(), name, only)
 	return int(tag.RowsAffected()), unavailable(ctx, "parked events", err)
 }
 
@@ -155,7 +155,7 @@ func (o *Operator) Remove(ctx context.Context, ns Namespace, name string) error 
 	if err := o.find(ctx, ns, name); err != nil {
 		return err
 	}
-	tag, err := o.db.Exec(ctx, removeSQL, ns.name, name)
+	tag, err := o.db.Exec(ctx, removeSQL, ns.String(), name)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrHandlerLive
 	}
@@ -168,9 +168,9 @@ SELECT ` + byName + ` IS NOT NULL`
 // find is ErrNoHandler when there is none of that name.
 func (o *Operator) find(ctx context.Context, ns Namespace, name string) error {
 	var found bool
-	err := o.db.QueryRow(ctx, findHandlerSQL, ns.name, name).Scan(&found)
+	err := o.db.QueryRow(ctx, findHandlerSQL, ns.String(), name).Scan(&found)
 	if err == nil && !found {
-		return fmt.Errorf("%s/%s: %w", ns.name, name, ErrNoHandler)
+		return fmt.Errorf("%s/%s: %w", ns.String(), name, ErrNoHandler)
 	}
 	return unavailable(ctx, "handler", err)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // page is what one read of the log returns, in one snapshot.
@@ -42,7 +44,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 	defer cancel()
 	names, since, until := make([]string, len(intervals)), make([]int64, len(intervals)), make([]int64, len(intervals))
 	for i, s := range intervals {
-		names[i], since[i], until[i] = s.room.name, int64(s.since), int64(s.until)
+		names[i], since[i], until[i] = s.room.String(), int64(s.since), int64(s.until)
 	}
 	var p page
 	var took time.Duration
@@ -157,7 +159,7 @@ func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
 		e.Namespace, e.Room, e.Name, e.From = before.Namespace, before.Room, before.Name, before.From
 	}
 	e.Name = again(e.Name, r.event)
-	e.From.name = again(e.From.name, r.sender)
+	e.From = StoredClient(trusted.Of(again(e.From.String(), r.sender)))
 	room := []byte(r.place)
 	if namespace == "" {
 		// What a deleted namespace left behind is in no place: nobody can ask for it.
@@ -167,7 +169,7 @@ func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
 	} else {
 		e.Namespace = namespace
 	}
-	e.Room.name = again(e.Room.name, room)
+	e.Room = StoredRoom(trusted.Of(again(e.Room.String(), room)))
 	e.Except = exceptOf(r.except)
 	if r.at.InfinityModifier != pgtype.Finite {
 		e.At = time.Time{}

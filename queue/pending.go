@@ -99,7 +99,7 @@ func (t *tail) publishOne(e *Event) {
 	defer t.mu.RUnlock()
 	h := &held{bytes: e.size(), all: &t.flying}
 	if e.signal {
-		for s := range t.clients[clientRef{e.Namespace, e.From.name}] {
+		for s := range t.clients[clientRef{e.Namespace, e.From.String()}] {
 			t.hand(s, pendingEvent{e, h})
 		}
 		return
@@ -109,7 +109,7 @@ func (t *tail) publishOne(e *Event) {
 		given = map[*Subscription]struct{}{}
 	}
 	for _, r := range e.to {
-		room := t.rooms[roomKey{e.Namespace, r.name}]
+		room := t.rooms[roomKey{e.Namespace, r.String()}]
 		if room == nil || len(room.subs) == 0 {
 			continue
 		}

@@ -174,7 +174,7 @@ func (p *presence) writeOnce(ctx context.Context, l *lineage, touch map[clientKe
 		if err != nil {
 			return err
 		}
-		row := clientRow{ns, key.client.name}
+		row := clientRow{ns, key.client.String()}
 		rows = append(rows, row)
 		leases[row] = lease
 	}

@@ -30,12 +30,12 @@ const (
 // load of an emit: its data once, and each room.
 func (e *Emit) load() load {
 	rooms := max(1, len(e.Rooms))
-	bytes := emitBytes + len(e.Data.json) + rooms*roomBytes + len(e.Except)*nameBytes
+	bytes := emitBytes + e.Data.Len() + rooms*roomBytes + len(e.Except)*nameBytes
 	for _, r := range e.Rooms {
-		bytes += len(r.name)
+		bytes += len(r.String())
 	}
 	for _, r := range e.Except {
-		bytes += len(r.name)
+		bytes += len(r.String())
 	}
 	return load{1, rooms, bytes}
 }
@@ -43,7 +43,7 @@ func (e *Emit) load() load {
 // caller is whose something is: a client of a namespace, or its backends together.
 type caller struct{ space, client string }
 
-func (e *Emit) caller() caller { return caller{e.Namespace.name, e.From.name} }
+func (e *Emit) caller() caller { return caller{e.Namespace.String(), e.From.String()} }
 
 // quota bounds what all callers hold together, and gives none of them all of it: the less is
 // left, the less one may hold. A client alone gets at most two thirds of it and a

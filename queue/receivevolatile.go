@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // receiveVolatile is the goroutine that takes what other instances handed over: when it
@@ -71,9 +73,11 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 		var at Cursor // of the last one, which is the highest
 		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Event, error) {
 			e := &Event{}
+			var from trusted.Text
 			var rooms, except []pgtype.Text
 			var when pgtype.Timestamptz
-			err := row.Scan(&after, &at.Log, &at.Offset, &when, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &e.From.name)
+			err := row.Scan(&after, &at.Log, &at.Offset, &when, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &from)
+			e.From = StoredClient(from)
 			e.signal = rooms == nil
 			e.At, e.to, e.Except, e.after = when.Time, exceptOf(rooms), exceptOf(except), at.Offset
 			e.Room = Everyone // until it is that of a reader

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // Reply is an answer to an event that wants one.
@@ -26,7 +28,7 @@ type Reply struct {
 // load is what a reply takes until it is stored: its data as it came, as it is sent to
 // Postgres, and in the event that tells of it.
 func (r Reply) load() (caller, load) {
-	return caller{r.Namespace.name, r.From.name}, load{events: 1, bytes: 3*len(r.Data.json) + emitBytes + roomBytes}
+	return caller{r.Namespace.String(), r.From.String()}, load{events: 1, bytes: 3*r.Data.Len() + emitBytes + roomBytes}
 }
 
 const replyEvent = reservedPrefix + "reply"
@@ -44,7 +46,7 @@ func (q *Queue) Reply(ctx context.Context, r Reply) (again bool, err error) {
 	if err := q.mayReply(ctx, r); err != nil {
 		return false, err
 	}
-	return q.reply(ctx, r, r.From.name)
+	return q.reply(ctx, r, r.From.String())
 }
 
 const mayReplySQL = `
@@ -73,7 +75,7 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 			return err
 		}
 		return q.db.read.use(ctx, r.Namespace, r.From, quick, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.name, l.generation, r.May != nil).Scan(&rooms, &addressed, &excepted)
+			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.String(), l.generation, r.May != nil).Scan(&rooms, &addressed, &excepted)
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -91,7 +93,7 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 		}
 	}
 	for _, name := range rooms {
-		if r.May != nil && r.May(Room{name}) {
+		if r.May != nil && r.May(StoredRoom(trusted.Of(name))) {
 			return nil
 		}
 	}
@@ -105,12 +107,12 @@ SELECT culvert.reply($1, $2, $3, $4, $5, $6)`
 func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, err error) {
 	var sender *string
 	if r.From != (Client{}) {
-		sender = &r.From.name
+		sender = new(r.From.String())
 	}
 	var result string
 	err = repeat(ctx, func() error {
 		return q.db.work.use(ctx, r.Namespace, r.From, long, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.binary, replyData(r)).Scan(&result)
+			return db.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.Binary(), replyData(r)).Scan(&result)
 		})
 	})
 	if err != nil {
@@ -139,10 +141,10 @@ func replyData(r Reply) string {
 	} else {
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
-		_ = e.Encode(r.From.name) // a valid string always encodes
-		b.Truncate(b.Len() - 1)   // the newline
+		_ = e.Encode(r.From.String()) // a valid string always encodes
+		b.Truncate(b.Len() - 1)       // the newline
 	}
-	if r.Data.binary {
+	if r.Data.Binary() {
 		b.WriteString(`,"binary":`)
 	} else {
 		b.WriteString(`,"data":`)

@@ -37,8 +37,8 @@ func (b *batch) finish(r appended) []*Event {
 		e := p.emit()
 		for _, room := range e.rooms() {
 			events = append(events, Event{
-				Log: r.log, Offset: r.base + Offset(i) + 1, Namespace: e.Namespace.name, Room: room,
-				Name: e.Event.name, Data: b.data[i], Binary: e.Data.binary, From: e.From, At: r.at, Except: e.Except,
+				Log: r.log, Offset: r.base + Offset(i) + 1, Namespace: e.Namespace.String(), Room: room,
+				Name: e.Event.String(), Data: b.data[i], Binary: e.Data.Binary(), From: e.From, At: r.at, Except: e.Except,
 				ReplyUntil: e.Reply.until(r.at),
 			})
 		}

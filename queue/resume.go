@@ -6,6 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // resumption is where a subscription begins and what it may see.
@@ -92,7 +94,7 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 		from = new(Offset)
 	}
 	err = q.db.read.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
-		rows, err := db.Query(ctx, resumeSQL, readMode(db), id, in.Client.name, int64(at.Offset), from, l.generation)
+		rows, err := db.Query(ctx, resumeSQL, readMode(db), id, in.Client.String(), int64(at.Offset), from, l.generation)
 		if err != nil {
 			return err
 		}
@@ -103,7 +105,7 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 		)
 		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until, &own}, func() error {
 			if room != nil {
-				r := Room{*room}
+				r := StoredRoom(trusted.Of(*room))
 				found.intervals = append(found.intervals, interval{r, *since, *cmp.Or(until, &forevermore), *own && !in.allows(r)})
 			}
 			return nil
@@ -165,7 +167,7 @@ func (q *Queue) makeClient(ctx context.Context, in Interest, start Cursor) error
 		id, err := q.ids.namespace(ctx, in.Namespace)
 		if err == nil {
 			err = q.db.work.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
-				_, err := db.Exec(ctx, makeClientSQL, id, in.Client.name, start.Log, int64(start.Offset), l.generation)
+				_, err := db.Exec(ctx, makeClientSQL, id, in.Client.String(), start.Log, int64(start.Offset), l.generation)
 				return err
 			})
 		}

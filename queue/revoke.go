@@ -7,6 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 const revokeSQL = `
@@ -23,7 +25,7 @@ ON CONFLICT (namespace, client) DO UPDATE
 // tokens live that it refuses. Errors: ErrUnavailable.
 func (r *Registry) Revoke(ctx context.Context, ns Namespace, c Client) error {
 	return r.change(ctx, "revoke", func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, revokeSQL, ns.name, c.name)
+		_, err := tx.Exec(ctx, revokeSQL, ns.String(), c.String())
 		return unavailable(ctx, "revoke", err)
 	})
 }
@@ -46,10 +48,10 @@ func loadRevocations(ctx context.Context, db *pgxpool.Pool) (map[clientKey]time.
 		return nil, err
 	}
 	revoked := map[clientKey]time.Time{}
-	var key clientKey
+	var ns, client trusted.Text
 	var at pgtype.Timestamptz
-	_, err = pgx.ForEachRow(rows, []any{&key.ns.name, &key.client.name, &at}, func() error {
-		revoked[key] = moment(at)
+	_, err = pgx.ForEachRow(rows, []any{&ns, &client, &at}, func() error {
+		revoked[clientKey{StoredNamespace(ns), StoredClient(client)}] = moment(at)
 		return nil
 	})
 	return revoked, err

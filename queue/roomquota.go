@@ -64,7 +64,7 @@ func (q *Queue) claim(ctx context.Context, ns Namespace, client Client, rooms []
 		}
 		var maker *string
 		if quota.Client > 0 && client != (Client{}) { // what a backend makes for it is not its own
-			maker = &client.name
+			maker = new(client.String())
 		}
 		var made int
 		err = repeat(ctx, func() error {
@@ -144,8 +144,8 @@ func (d *directory) unknown(ns int32, rooms []Room) (names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, r := range rooms {
-		if _, ok := d.rooms[roomRef{ns, r.name}]; !ok {
-			names = append(names, r.name)
+		if _, ok := d.rooms[roomRef{ns, r.String()}]; !ok {
+			names = append(names, r.String())
 		}
 	}
 	return names

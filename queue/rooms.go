@@ -5,6 +5,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // Member is a client in a room.
@@ -55,12 +57,14 @@ func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client,
 			return err
 		}
 		return q.db.read.use(ctx, ns, Client{}, long, func(db *pgxpool.Pool) error {
-			rows, err := db.Query(ctx, sql, id, r.name, after.name, limit, l.generation)
+			rows, err := db.Query(ctx, sql, id, r.String(), after.String(), limit, l.generation)
 			if err != nil {
 				return err
 			}
 			members, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (m Member, err error) {
-				err = row.Scan(&m.Client.name, &m.Online, &m.Since.Offset, &m.Since.Log)
+				var name trusted.Text
+				err = row.Scan(&name, &m.Online, &m.Since.Offset, &m.Since.Log)
+				m.Client = StoredClient(name)
 				return m, err
 			})
 			return err
@@ -101,12 +105,14 @@ func (q *Queue) Rooms(ctx context.Context, ns Namespace, after Room, limit int) 
 			return err
 		}
 		return q.db.read.use(ctx, ns, Client{}, long, func(db *pgxpool.Pool) error {
-			rows, err := db.Query(ctx, roomsSQL, readMode(db), id, after.name, limit, l.generation)
+			rows, err := db.Query(ctx, roomsSQL, readMode(db), id, after.String(), limit, l.generation)
 			if err != nil {
 				return err
 			}
 			states, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s RoomState, err error) {
-				err = row.Scan(&s.Room.name, &s.Members, &s.Last)
+				var name trusted.Text
+				err = row.Scan(&name, &s.Members, &s.Last)
+				s.Room = StoredRoom(name)
 				return s, err
 			})
 			return err

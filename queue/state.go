@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // ClientState is what is known of a client.
@@ -84,12 +86,12 @@ func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, n
 	if may == nil {
 		return nil, nil
 	}
-	rows, err := db.Query(ctx, ownRoomsSQL, readMode(db), ns, c.name, l.generation)
+	rows, err := db.Query(ctx, ownRoomsSQL, readMode(db), ns, c.String(), l.generation)
 	if err != nil {
 		return nil, err
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return slices.DeleteFunc(names, func(name string) bool { return may(Room{name}) }), err
+	return slices.DeleteFunc(names, func(name string) bool { return may(StoredRoom(trusted.Of(name))) }), err
 }
 
 // ClientState reads a client. The lag has the events of rooms that the client joined by
@@ -107,7 +109,7 @@ func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client, may fun
 			if err != nil {
 				return err
 			}
-			return db.QueryRow(ctx, stateSQL, readMode(db), id, c.name, Everyone.name, c.OwnRoom().name, MaxLag+1, MaxOffset, l.generation, lapsed).
+			return db.QueryRow(ctx, stateSQL, readMode(db), id, c.String(), Everyone.String(), c.OwnRoom().String(), MaxLag+1, MaxOffset, l.generation, lapsed).
 				Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
 		})
 	})
@@ -118,7 +120,7 @@ func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client, may fun
 		return ClientState{}, unavailable(ctx, "client", err)
 	}
 	for _, name := range joined {
-		s.Rooms = append(s.Rooms, Room{name})
+		s.Rooms = append(s.Rooms, StoredRoom(trusted.Of(name)))
 	}
 	s.Lag = min(s.Lag, MaxLag)
 	return s, nil

@@ -204,7 +204,7 @@ func (t *tail) push(events []*Event) {
 	woken := map[*roomTail]struct{}{}
 	var before *Event
 	for i, e := range events {
-		r := t.room(roomKey{e.Namespace, e.Room.name})
+		r := t.room(roomKey{e.Namespace, e.Room.String()})
 		several := before != nil && before.Offset == e.Offset || i+1 < len(events) && events[i+1].Offset == e.Offset
 		e.weigh(t, before, several)
 		before = e
@@ -214,7 +214,7 @@ func (t *tail) push(events []*Event) {
 		if len(r.subs) > 0 {
 			woken[r] = struct{}{}
 		}
-		if e.Room.name == membersRoom && e.fault == nil {
+		if e.Room.String() == membersRoom && e.fault == nil {
 			t.enter(e)
 		}
 	}
@@ -236,7 +236,7 @@ func (t *tail) evict() {
 	t.floor = e.Offset
 	t.bytes -= e.cost
 	e.evicted = true
-	r := t.rooms[roomKey{e.Namespace, e.Room.name}]
+	r := t.rooms[roomKey{e.Namespace, e.Room.String()}]
 	r.events.pop() // the oldest of all is the oldest of its room
 	t.drop(r)
 }

@@ -115,7 +115,7 @@ func siftDown(runs [][]*Event, i int) {
 }
 
 func comesBefore(a, b *Event) bool {
-	return a.Offset < b.Offset || a.Offset == b.Offset && a.Room.name < b.Room.name
+	return a.Offset < b.Offset || a.Offset == b.Offset && a.Room.String() < b.Room.String()
 }
 
 // maxBatch bounds the data of one Batch, in bytes; one event always fits.

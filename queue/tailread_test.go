@@ -29,7 +29,7 @@ func TestRoomsAreMergedInOrder(t *testing.T) {
 		runs = rapid.Permutation(runs).Draw(t, "runs")
 		limit := rapid.IntRange(1, 50).Draw(t, "limit")
 		slices.SortFunc(all, func(a, b *Event) int {
-			return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Room.name, b.Room.name))
+			return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Room.String(), b.Room.String()))
 		})
 		all = slices.CompactFunc(all, func(a, b *Event) bool { return a.Offset == b.Offset })
 		want := all[:min(len(all), limit)]

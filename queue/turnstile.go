@@ -22,7 +22,7 @@ func (s shared) use(ctx context.Context, ns Namespace, c Client, k kind, f func(
 	if by, ok := ctx.Value(forKey{}).(Client); ok {
 		c = by
 	}
-	done, err := s.turns.take(ctx, ns.name, c.name, k)
+	done, err := s.turns.take(ctx, ns.String(), c.String(), k)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/culvertmq/culvert/internal/jsontext"
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // An event that came into the log by another way than culvert.append and culvert.emit,
@@ -27,13 +28,13 @@ func (e *Event) check(before *Event, data []byte, except []pgtype.Text) error {
 		}
 	}
 	// Rooms that begin with a control character are Culvert's own, and no client's.
-	if (before == nil || before.Room != e.Room || before.fault != nil) && e.Namespace != "" && !strings.HasPrefix(e.Room.name, "\x01") {
-		if err := checkName("room", e.Room.name, MaxRoom); err != nil {
+	if (before == nil || before.Room != e.Room || before.fault != nil) && e.Namespace != "" && !strings.HasPrefix(e.Room.String(), "\x01") {
+		if err := checkName("room", e.Room.String(), MaxRoom); err != nil {
 			return err
 		}
 	}
-	if e.From.name != "" {
-		if err := checkName("sender", e.From.name, MaxClient); err != nil {
+	if e.From.String() != "" {
+		if err := checkName("sender", e.From.String(), MaxClient); err != nil {
 			return err
 		}
 	}
@@ -133,14 +134,14 @@ func (f *faults) tell(e *Event) {
 	f.told[e.Offset] = struct{}{}
 	f.metrics.unreadable.Inc()
 	f.log.Error("an event cannot be read; it is left out, and its readers are told of a gap", "offset", e.Offset,
-		"namespace", e.Namespace, "room", fmt.Sprintf("%q", e.Room.name), "error", e.fault)
+		"namespace", e.Namespace, "room", fmt.Sprintf("%q", e.Room.String()), "error", e.fault)
 }
 
 // exceptOf are the rooms an event excepts; NULL among them becomes a room without a name.
 func exceptOf(names []pgtype.Text) []Room {
 	var rooms []Room
 	for _, name := range names {
-		rooms = append(rooms, Room{name.String})
+		rooms = append(rooms, StoredRoom(trusted.Of(name.String)))
 	}
 	return rooms
 }

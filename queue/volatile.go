@@ -19,7 +19,7 @@ func (q *Queue) PublishVolatile(ctx context.Context, emits []Emit) error {
 			return err
 		}
 		all = append(all, &Event{
-			Namespace: e.Namespace.name, Name: e.Event.name, Data: e.Data.JSON(), Binary: e.Data.binary,
+			Namespace: e.Namespace.String(), Name: e.Event.String(), Data: e.Data.JSON(), Binary: e.Data.Binary(),
 			From: e.From, Except: e.Except, to: e.rooms(),
 		})
 	}
@@ -31,7 +31,7 @@ func (q *Queue) PublishVolatile(ctx context.Context, emits []Emit) error {
 // with a reserved name. Errors as for PublishVolatile.
 func (q *Queue) Signal(ctx context.Context, ns Namespace, c Client, name string, data Data) error {
 	return q.volatile.publish(ctx, []*Event{{
-		Namespace: ns.name, Name: reservedPrefix + name, Data: data.JSON(), From: c, signal: true,
+		Namespace: ns.String(), Name: reservedPrefix + name, Data: data.JSON(), From: c, signal: true,
 	}})
 }
 
@@ -72,7 +72,7 @@ func loadOf(events []*Event) (all load) {
 		l := load{1, len(e.to), e.size() + len(e.to)*nameBytes + len(e.Except)*nameBytes}
 		for _, list := range [][]Room{e.to, e.Except} {
 			for _, r := range list {
-				l.bytes += len(r.name)
+				l.bytes += len(r.String())
 			}
 		}
 		all = all.plus(l)
@@ -91,7 +91,7 @@ func (v *volatile) publish(ctx context.Context, events []*Event) error {
 			}
 			all = next
 		}
-		c := caller{events[0].Namespace, events[0].From.name}
+		c := caller{events[0].Namespace, events[0].From.String()}
 		parts = append(parts, &publication{events: events[:n], caller: c, load: all, done: make(chan struct{})})
 		events = events[n:]
 	}
@@ -207,7 +207,7 @@ func (v *volatile) handOver(ctx context.Context, batch []*publication) (at Curso
 			event = append(event, e.Name)
 			data = append(data, e.Data)
 			binary = append(binary, e.Binary)
-			sender = append(sender, e.From.name)
+			sender = append(sender, e.From.String())
 		}
 	}
 	err = v.q.db.write.QueryRow(ctx, publishVolatileSQL, v.q.instance, namespace, rooms, except, event, data, binary, sender).
