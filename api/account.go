@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 const (
@@ -225,7 +225,7 @@ func (a *account) Give(n int) {
 
 // explain has an error of the queue say whose memory is used up.
 func (a *account) explain(err error) error {
-	if !errors.Is(err, queue.ErrNoMemory) {
+	if !errors.Is(err, event.ErrNoMemory) {
 		return err
 	}
 	a.all.mu.Lock()
@@ -282,7 +282,7 @@ func (h *Handler) enterUnderWay(c *call) error {
 			full: tooManyRequests, most: bound{(l.NamespaceRequests + 1) / 2, (l.NamespaceBytes + 1) / 2}}
 	}
 	instance := share{name: "this instance", full: overloaded, most: bound{l.Requests, l.Bytes}}
-	if c.ns == (queue.Namespace{}) { // a route of no namespace
+	if c.ns == (event.Namespace{}) { // a route of no namespace
 		return c.visit.account.open(&h.underWay, own, instance)
 	}
 	shares := []share{own, instance}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // underWay waits until a load is as it should be; nil: it is forgotten.
@@ -61,11 +61,11 @@ func partyOf(t *testing.T, ns, client string) party {
 	t.Helper()
 	var p party
 	var err error
-	if p.ns, err = queue.ParseNamespace(ns); err != nil {
+	if p.ns, err = event.ParseNamespace(ns); err != nil {
 		t.Fatal(err)
 	}
 	if client != "" {
-		if p.client, err = queue.ParseClient(client); err != nil {
+		if p.client, err = event.ParseClient(client); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -24,9 +25,9 @@ type call struct {
 	ctl   *http.ResponseController
 	visit *visit
 	who   caller
-	ns    queue.Namespace
+	ns    event.Namespace
 	query query
-	quota queue.RoomQuota
+	quota event.RoomQuota
 	path  interface{ Param(name string) string }
 }
 
@@ -49,7 +50,7 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		if !c.who.mayUse(name) {
 			return refuse(notFound, "", nothingHere)
 		}
-		if c.ns, err = queue.ParseNamespace(name); err != nil {
+		if c.ns, err = event.ParseNamespace(name); err != nil {
 			return err
 		}
 		if !h.good(c.ns, &c.who) {
@@ -181,13 +182,13 @@ func (c *call) actAs() error {
 		}
 		return nil
 	}
-	c.who.client, err = queue.ParseClient(name)
+	c.who.client, err = event.ParseClient(name)
 	return err
 }
 
 // needClient refuses a backend that named no client.
 func (c *call) needClient(field, why string) error {
-	if c.who.client == (queue.Client{}) {
+	if c.who.client == (event.Client{}) {
 		return refuse(badParameter, field, why)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -13,9 +14,9 @@ import (
 const defaultAsk = 30 * time.Second
 
 // ask reads "reply": {"timeout": seconds, "count": n}; null asks for nothing.
-func (e *envelope) ask() (queue.Ask, error) {
+func (e *envelope) ask() (event.Ask, error) {
 	if isNull(e.reply) {
-		return queue.Ask{}, nil
+		return event.Ask{}, nil
 	}
 	var timeout, count []byte
 	err := object(e.reply, "reply", func(name string) *[]byte {
@@ -28,19 +29,19 @@ func (e *envelope) ask() (queue.Ask, error) {
 		return nil
 	})
 	if err != nil {
-		return queue.Ask{}, err
+		return event.Ask{}, err
 	}
-	a := queue.Ask{Timeout: defaultAsk}
+	a := event.Ask{Timeout: defaultAsk}
 	if !isNull(timeout) {
 		seconds, err := strconv.ParseFloat(string(timeout), 64)
-		if err != nil || seconds < queue.MinAsk.Seconds() || seconds > queue.MaxAsk.Seconds() {
+		if err != nil || seconds < event.MinAsk.Seconds() || seconds > event.MaxAsk.Seconds() {
 			return a, refuse(invalid, "reply.timeout", "reply.timeout must be a number of seconds from 0.05 to 86400")
 		}
 		a.Timeout = time.Duration(seconds * float64(time.Second))
 	}
 	if !isNull(count) {
 		n, err := strconv.ParseUint(string(count), 10, 16)
-		if err != nil || n < 1 || n > queue.MaxReplies {
+		if err != nil || n < 1 || n > event.MaxReplies {
 			return a, refuse(invalid, "reply.count", "reply.count must be a whole number from 1 to 10000")
 		}
 		a.Count = int(n)
@@ -51,7 +52,7 @@ func (e *envelope) ask() (queue.Ask, error) {
 // asker is the part of the queue that knows of replies.
 type asker interface {
 	Reply(ctx context.Context, r queue.Reply) (again bool, err error)
-	Await(ctx context.Context, ns queue.Namespace, to queue.Offset) (queue.Replies, error)
+	Await(ctx context.Context, ns event.Namespace, to event.Offset) (queue.Replies, error)
 }
 
 // replyWait reads ?wait= of an emit: how long its answer waits for replies;
@@ -69,7 +70,7 @@ func (c *call) replyWait(longest time.Duration) (time.Duration, error) {
 
 // await answers an emit that waits: with what came when that is complete, at the
 // ask's timeout, at the end of the wait, or when the server drains.
-func (h *Handler) await(c *call, wait time.Duration, r queue.Result) error {
+func (h *Handler) await(c *call, wait time.Duration, r event.Result) error {
 	n := h.enter(c)
 	defer n.leave()
 	h.metrics.waits.Inc()

@@ -3,11 +3,11 @@ package api
 import (
 	"strconv"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // audience is whom the event is for: "room", "rooms", or everyone.
-func (e *envelope) audience(c *call) ([]queue.Room, error) {
+func (e *envelope) audience(c *call) ([]event.Room, error) {
 	switch {
 	case e.room != nil && e.rooms != nil:
 		return nil, refuse(invalid, "rooms", "room and rooms are mutually exclusive")
@@ -16,14 +16,14 @@ func (e *envelope) audience(c *call) ([]queue.Room, error) {
 		if err != nil {
 			return nil, err
 		}
-		r, err := queue.ParseRoom(s)
+		r, err := event.ParseRoom(s)
 		if err != nil {
 			return nil, err
 		}
-		return []queue.Room{r}, allowed(c, "room", r)
+		return []event.Room{r}, allowed(c, "room", r)
 	case e.rooms != nil:
-		rooms, err := roomList("rooms", e.rooms, func(s string) (queue.Room, error) {
-			r, err := queue.ParseRoom(s)
+		rooms, err := roomList("rooms", e.rooms, func(s string) (event.Room, error) {
+			r, err := event.ParseRoom(s)
 			if err != nil {
 				return r, err
 			}
@@ -34,11 +34,11 @@ func (e *envelope) audience(c *call) ([]queue.Room, error) {
 		}
 		return rooms, err
 	}
-	return nil, allowed(c, "room", queue.Everyone)
+	return nil, allowed(c, "room", event.Everyone)
 }
 
 // allowed refuses a room the caller may not emit to.
-func allowed(c *call, field string, r queue.Room) error {
+func allowed(c *call, field string, r event.Room) error {
 	if c.who.mayEmit(r) {
 		return nil
 	}
@@ -47,24 +47,24 @@ func allowed(c *call, field string, r queue.Room) error {
 
 // excepted are the rooms whose clients do not get the event. Leaving somebody
 // out needs no right.
-func (e *envelope) excepted(c *call) ([]queue.Room, error) {
+func (e *envelope) excepted(c *call) ([]event.Room, error) {
 	if isNull(e.except) {
 		return nil, nil
 	}
-	return roomList("except", e.except, func(s string) (queue.Room, error) {
+	return roomList("except", e.except, func(s string) (event.Room, error) {
 		if s != "@me" {
-			return queue.ParseRoom(s)
+			return event.ParseRoom(s)
 		}
-		if c.who.client == (queue.Client{}) {
-			return queue.Room{}, refuse(invalid, "except", `"@me" needs a sender: name it with ?client=`)
+		if c.who.client == (event.Client{}) {
+			return event.Room{}, refuse(invalid, "except", `"@me" needs a sender: name it with ?client=`)
 		}
 		return c.who.client.OwnRoom(), nil
 	})
 }
 
 // roomList reads an array of room names.
-func roomList(field string, raw []byte, parse func(string) (queue.Room, error)) ([]queue.Room, error) {
-	var rooms []queue.Room
+func roomList(field string, raw []byte, parse func(string) (event.Room, error)) ([]event.Room, error) {
+	var rooms []event.Room
 	isArray, err := elements(raw, func(i int, value []byte) error {
 		if i == maxRooms {
 			return refuse(invalid, field, field+" may name at most 100 rooms")

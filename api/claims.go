@@ -11,7 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // What a token says decides about rights, so it is read as RFC 7519 means it and not
@@ -83,7 +83,7 @@ func (c *readClaims) read(name string, value []byte) (err error) {
 // uniqueMembers calls f for every member of an object without duplicate names. It
 // refuses what is no object, and text that is not Unicode anywhere in it.
 func uniqueMembers(raw []byte, f func(name string, value []byte) error) error {
-	if _, err := queue.ParseData(raw); err != nil {
+	if _, err := event.ParseData(raw); err != nil {
 		return err
 	}
 	seen := map[string]struct{}{}

@@ -5,14 +5,15 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
 // clients is the part of the queue that keeps clients.
 type clients interface {
-	Ack(ctx context.Context, ns queue.Namespace, c queue.Client, cursor queue.Cursor) (queue.Cursor, error)
-	ClientState(ctx context.Context, ns queue.Namespace, c queue.Client, may func(queue.Room) bool) (queue.ClientState, error)
-	Forget(ctx context.Context, ns queue.Namespace, c queue.Client) error
+	Ack(ctx context.Context, ns event.Namespace, c event.Client, cursor event.Cursor) (event.Cursor, error)
+	ClientState(ctx context.Context, ns event.Namespace, c event.Client, may func(event.Room) bool) (queue.ClientState, error)
+	Forget(ctx context.Context, ns event.Namespace, c event.Client) error
 }
 
 // ack serves POST /v1/{ns}/ack.
@@ -44,7 +45,7 @@ func (h *Handler) ack(c *call) error {
 }
 
 // ackBody reads {"cursor":…}.
-func ackBody(body []byte) (cursor queue.Cursor, err error) {
+func ackBody(body []byte) (cursor event.Cursor, err error) {
 	var value []byte
 	err = object(body, "", func(name string) *[]byte {
 		if name == "cursor" {
@@ -67,15 +68,15 @@ func ackBody(body []byte) (cursor queue.Cursor, err error) {
 
 // client is the one in the path, where "me" is the caller. To a token, all others
 // do not exist.
-func (c *call) client() (queue.Client, error) {
+func (c *call) client() (event.Client, error) {
 	name, err := c.param("client")
 	if err != nil {
-		return queue.Client{}, err
+		return event.Client{}, err
 	}
 	if name == "me" {
 		return c.who.client, c.needClient("client", `"me" needs a client: name it with ?client=`)
 	}
-	client, err := queue.ParseClient(name)
+	client, err := event.ParseClient(name)
 	if err != nil {
 		return client, err
 	}
@@ -130,7 +131,7 @@ func (h *Handler) revoke(c *call) error {
 	return nil
 }
 
-func appendState(b []byte, client queue.Client, s queue.ClientState) []byte {
+func appendState(b []byte, client event.Client, s queue.ClientState) []byte {
 	b = appendClient(append(b, `{"client":`...), client)
 	b = appendCursor(append(b, `,"cursor":`...), s.Cursor)
 	b = append(b, `,"lag":`...)

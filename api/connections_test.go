@@ -5,13 +5,13 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // connected waits until the handler counts this many connections in default.
 func (s *site) connected(n int) {
 	s.t.Helper()
-	ns, err := queue.ParseNamespace("default")
+	ns, err := event.ParseNamespace("default")
 	if err != nil {
 		s.t.Fatal(err)
 	}

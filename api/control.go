@@ -6,13 +6,13 @@ import (
 
 	"github.com/r3labs/sse/v2"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // hello is what a stream begins with.
 type hello struct {
-	client            queue.Client
-	cursor            queue.Cursor
+	client            event.Client
+	cursor            event.Cursor
 	log               string
 	heartbeat, maxAge time.Duration
 	settle            time.Duration // the first pauses are no longer
@@ -44,7 +44,7 @@ func (m hello) frame() []byte {
 	return appendFrame(nil, &f)
 }
 
-func heartbeatFrame(cursor queue.Cursor, at time.Time) []byte {
+func heartbeatFrame(cursor event.Cursor, at time.Time) []byte {
 	b := appendTime([]byte(`{"at":`), at)
 	return appendFrame(nil, &sse.Event{
 		ID: cursor.Append(nil), Event: []byte("culvert:heartbeat"), Data: append(b, '}'),
@@ -53,11 +53,11 @@ func heartbeatFrame(cursor queue.Cursor, at time.Time) []byte {
 
 // gapFrame has no id: a client that loses the connection before the next event
 // learns of the gap again.
-func gapFrame(g *queue.Gap) []byte {
+func gapFrame(g *event.Gap) []byte {
 	return appendFrame(nil, &sse.Event{Event: []byte("culvert:gap"), Data: appendGap(nil, g)})
 }
 
-func appendGap(b []byte, g *queue.Gap) []byte {
+func appendGap(b []byte, g *event.Gap) []byte {
 	b = appendCursor(append(b, `{"from":`...), g.From)
 	b = appendCursor(append(b, `,"to":`...), g.To)
 	b = append(b, `,"reason":`...)

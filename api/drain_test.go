@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 func TestDrain(t *testing.T) {
@@ -52,7 +52,7 @@ func TestDrain(t *testing.T) {
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	var all sessions
-	n := all.enter(t.Context(), queue.Namespace{}, &caller{})
+	n := all.enter(t.Context(), event.Namespace{}, &caller{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := all.wait(ctx); !errors.Is(err, context.Canceled) {
@@ -72,7 +72,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 }
 
 func TestReadyz(t *testing.T) {
-	m := &memory{pingErr: queue.ErrUnavailable}
+	m := &memory{pingErr: event.ErrUnavailable}
 	s := siteOf(t, m)
 	s.get("/readyz").problem(503, "unavailable", "")
 	s.get("/livez").is(200)

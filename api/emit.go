@@ -6,13 +6,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // appender is the part of the queue that stores.
 type appender interface {
-	Append(ctx context.Context, emits []queue.Emit) ([]queue.Result, error)
-	AppendEach(ctx context.Context, emits []queue.Emit) []queue.Result
+	Append(ctx context.Context, emits []event.Emit) ([]event.Result, error)
+	AppendEach(ctx context.Context, emits []event.Emit) []event.Result
 }
 
 const emitRoute = "/v1/:ns/emit"
@@ -81,25 +81,25 @@ func (h *Handler) store(c *call) error {
 }
 
 // keyHeader reads Idempotency-Key; nil when it is absent.
-func keyHeader(header http.Header) (*queue.Key, error) {
+func keyHeader(header http.Header) (*event.Key, error) {
 	values := header["Idempotency-Key"]
 	switch len(values) {
 	case 0:
 		return nil, nil
 	case 1:
-		k, err := queue.ParseKey(values[0])
+		k, err := event.ParseKey(values[0])
 		return &k, err
 	}
 	return nil, refuse(invalid, "key", "duplicate Idempotency-Key header")
 }
 
 // emitOne stores one event and, unless wait is negative, waits for its replies.
-func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key, wait time.Duration) error {
+func (h *Handler) emitOne(c *call, e *envelope, key *event.Key, wait time.Duration) error {
 	m, err := e.emit(c)
 	if err != nil {
 		return err
 	}
-	if wait >= 0 && m.Reply == (queue.Ask{}) {
+	if wait >= 0 && m.Reply == (event.Ask{}) {
 		return refuse(invalid, "wait", "wait is for events that ask for replies")
 	}
 	if volatile, err := e.isVolatile(); err != nil {
@@ -108,15 +108,15 @@ func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key, wait time.Durati
 		if key != nil {
 			return refuse(invalid, "key", "a volatile event is not stored: leave Idempotency-Key out")
 		}
-		return h.publishVolatile(c, []queue.Emit{m})
+		return h.publishVolatile(c, []event.Emit{m})
 	}
 	if key != nil {
-		if m.Key != (queue.Key{}) && m.Key != *key {
+		if m.Key != (event.Key{}) && m.Key != *key {
 			return refuse(invalid, "key", "key and Idempotency-Key differ")
 		}
 		m.Key = *key
 	}
-	results, err := h.queue.Append(c.r.Context(), []queue.Emit{m})
+	results, err := h.queue.Append(c.r.Context(), []event.Emit{m})
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (h *Handler) emitOne(c *call, e *envelope, key *queue.Key, wait time.Durati
 }
 
 // appendResult is the answer to one event.
-func appendResult(b []byte, r queue.Result) []byte {
+func appendResult(b []byte, r event.Result) []byte {
 	b = append(b, `{"offset":`...)
 	b = strconv.AppendInt(b, int64(r.Cursor.Offset), 10)
 	b = appendCursor(append(b, `,"cursor":`...), r.Cursor)
@@ -146,7 +146,7 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	if err := e.alone(); err != nil {
 		return err
 	}
-	var emits []queue.Emit
+	var emits []event.Emit
 	volatile := 0
 	isArray, err := elements(e.events, func(i int, value []byte) error {
 		if i == maxBatch {
@@ -188,7 +188,7 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 }
 
 // item reads one event of several.
-func (c *call) item(raw []byte) (m queue.Emit, volatile bool, err error) {
+func (c *call) item(raw []byte) (m event.Emit, volatile bool, err error) {
 	var e envelope
 	if err := e.open(raw); err != nil {
 		return m, false, err
@@ -202,8 +202,8 @@ func (c *call) item(raw []byte) (m queue.Emit, volatile bool, err error) {
 
 // replyBatch answers with the offsets in the order of the events. The cursor is
 // the furthest of them: a duplicate may lie long before it.
-func (h *Handler) replyBatch(c *call, results []queue.Result) error {
-	var last queue.Cursor
+func (h *Handler) replyBatch(c *call, results []event.Result) error {
+	var last event.Cursor
 	var duplicates []int
 	b := append(make([]byte, 0, 64+20*len(results)), `{"offsets":[`...)
 	for i, r := range results {
@@ -234,7 +234,7 @@ func (h *Handler) replyBatch(c *call, results []queue.Result) error {
 }
 
 // count adds what was stored to the metrics.
-func (h *Handler) count(results []queue.Result) {
+func (h *Handler) count(results []event.Result) {
 	for _, r := range results {
 		switch {
 		case r.Err != nil:

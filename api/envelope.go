@@ -3,7 +3,7 @@ package api
 import (
 	"bytes"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // maxBatch bounds the events of one atomic batch.
@@ -57,8 +57,8 @@ func (e *envelope) alone() error {
 }
 
 // emit checks the envelope as an event of the caller and its namespace.
-func (e *envelope) emit(c *call) (queue.Emit, error) {
-	m := queue.Emit{Namespace: c.ns, From: c.who.client, Quota: queue.RoomQuota{Namespace: c.quota.Namespace}}
+func (e *envelope) emit(c *call) (event.Emit, error) {
+	m := event.Emit{Namespace: c.ns, From: c.who.client, Quota: event.RoomQuota{Namespace: c.quota.Namespace}}
 	if !c.who.backend {
 		m.KeyOwner = c.who.client
 		m.Quota.Client = c.quota.Client
@@ -87,40 +87,40 @@ func (e *envelope) emit(c *call) (queue.Emit, error) {
 	return m, err
 }
 
-func (e *envelope) name() (queue.EventName, error) {
+func (e *envelope) name() (event.EventName, error) {
 	if e.event == nil {
-		return queue.EventName{}, refuse(invalid, "event", "event is missing")
+		return event.EventName{}, refuse(invalid, "event", "event is missing")
 	}
 	s, err := text("event", e.event)
 	if err != nil {
-		return queue.EventName{}, err
+		return event.EventName{}, err
 	}
-	return queue.ParseEventName(s)
+	return event.ParseEventName(s)
 }
 
-func (e *envelope) payload() (queue.Data, error) {
+func (e *envelope) payload() (event.Data, error) {
 	if isNull(e.binary) {
-		return queue.ParseData(e.data)
+		return event.ParseData(e.data)
 	}
 	if !isNull(e.data) {
-		return queue.Data{}, refuse(invalid, "binary", "data and binary are mutually exclusive")
+		return event.Data{}, refuse(invalid, "binary", "data and binary are mutually exclusive")
 	}
 	s, err := text("binary", e.binary)
 	if err != nil {
-		return queue.Data{}, err
+		return event.Data{}, err
 	}
-	return queue.ParseBinary(s)
+	return event.ParseBinary(s)
 }
 
-func (e *envelope) idempotencyKey() (queue.Key, error) {
+func (e *envelope) idempotencyKey() (event.Key, error) {
 	if isNull(e.key) {
-		return queue.Key{}, nil
+		return event.Key{}, nil
 	}
 	s, err := text("key", e.key)
 	if err != nil {
-		return queue.Key{}, err
+		return event.Key{}, err
 	}
-	return queue.ParseKey(s)
+	return event.ParseKey(s)
 }
 
 // isNull: absent or null, which serializers write for absent. Where the

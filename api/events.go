@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -17,24 +18,24 @@ const eventsRoute = "/v1/:ns/events"
 // reader is the part of the queue that delivers.
 type reader interface {
 	Subscribe(ctx context.Context, in queue.Interest) (subscription, error)
-	HistoryOf(ctx context.Context, in queue.Interest, limit int) (queue.Batch, error)
-	Head() queue.Cursor
+	HistoryOf(ctx context.Context, in queue.Interest, limit int) (event.Batch, error)
+	Head() event.Cursor
 }
 
 // subscription is a *queue.Subscription.
 type subscription interface {
-	Poll(ctx context.Context, limit int) (queue.Batch, error)
+	Poll(ctx context.Context, limit int) (event.Batch, error)
 	Wake() <-chan struct{}
 	Rouse()
-	Allow(may func(queue.Room) bool)
-	Cursor() queue.Cursor
+	Allow(may func(event.Room) bool)
+	Cursor() event.Cursor
 	Close()
 }
 
 // receipt is a request for events, understood.
 type receipt struct {
 	interest queue.Interest
-	ack      queue.Cursor // zero: nothing to acknowledge
+	ack      event.Cursor // zero: nothing to acknowledge
 	autoAck  bool         // ack is the position sent; its faults are no errors
 	wait     time.Duration
 	applied  bool // wait comes from Prefer
@@ -103,7 +104,7 @@ func (h *Handler) receipt(c *call) (q receipt, err error) {
 // start is where to begin: the header wins over the parameter, which wins over
 // from=, but all must be right. An empty Last-Event-ID is how an EventSource says
 // that it has none.
-func (c *call) start() (after queue.Cursor, earliest bool, err error) {
+func (c *call) start() (after event.Cursor, earliest bool, err error) {
 	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
 		if after, err = parseCursor("Last-Event-ID", id); err != nil {
 			return after, false, err
@@ -123,7 +124,7 @@ func (c *call) start() (after queue.Cursor, earliest bool, err error) {
 
 // start reads the cursor to start after, by whichever name. What an EventSource adds
 // when it comes back wins over what stood in the URL it was given.
-func (q query) start() (after queue.Cursor, err error) {
+func (q query) start() (after event.Cursor, err error) {
 	for _, name := range startParameters {
 		text, given, err := q.one(name)
 		if err != nil {
@@ -141,7 +142,7 @@ func (q query) start() (after queue.Cursor, err error) {
 	return after, nil
 }
 
-func first(a, b queue.Cursor) queue.Cursor {
+func first(a, b event.Cursor) event.Cursor {
 	if a.IsZero() {
 		return b
 	}
@@ -175,7 +176,7 @@ func (h *Handler) ackFirst(c *call, q receipt) error {
 		return nil
 	}
 	_, err := h.queue.Ack(c.r.Context(), c.ns, c.who.client, q.ack)
-	if q.autoAck && (errors.Is(err, queue.ErrOtherLog) || errors.Is(err, queue.ErrBeyondHead)) {
+	if q.autoAck && (errors.Is(err, event.ErrOtherLog) || errors.Is(err, event.ErrBeyondHead)) {
 		return nil // the answer reports the gap
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
@@ -27,13 +28,13 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	shop, err := queue.ParseNamespace("shop")
+	shop, err := event.ParseNamespace("shop")
 	if err != nil {
 		log.Fatal(err)
 	}
 	// Every order is handled, also one that comes while no instance runs; by one
 	// instance at a time; again when this fails.
-	err = q.Handle(shop, "order.*", func(_ context.Context, e *queue.Event) (any, error) {
+	err = q.Handle(shop, "order.*", func(_ context.Context, e *event.Event) (any, error) {
 		var order struct{ ID int }
 		if err := json.Unmarshal([]byte(e.Data), &order); err != nil {
 			return nil, err

@@ -8,7 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // faults is the one place where an error becomes a status.
@@ -17,23 +17,23 @@ var faults = []struct {
 	kind  *kind
 	field string
 }{
-	{queue.ErrSyntax, malformed, ""},
-	{queue.ErrTooDeep, tooDeep, ""},
-	{queue.ErrTooLarge, tooLarge, ""},
-	{queue.ErrCursor, badParameter, "cursor"},
-	{queue.ErrBeyondHead, beyondHead, "cursor"},
-	{queue.ErrOtherLog, otherLog, "cursor"},
-	{queue.ErrKeyReused, keyReused, "key"},
-	{queue.ErrNotFound, notFound, ""},
-	{queue.ErrDeleted, notFound, ""},
-	{queue.ErrTooManyRooms, tooManyRooms, "room"},
-	{queue.ErrRoomQuota, roomQuota, "room"},
-	{queue.ErrNoAsk, notFound, ""},
-	{queue.ErrReplyClosed, replyClosed, ""},
-	{queue.ErrOverloaded, overloaded, ""},
-	{queue.ErrNoMemory, tooManyRequests, ""},
-	{queue.ErrUnavailable, unavailable, ""},
-	{queue.ErrClosed, draining, ""},
+	{event.ErrSyntax, malformed, ""},
+	{event.ErrTooDeep, tooDeep, ""},
+	{event.ErrTooLarge, tooLarge, ""},
+	{event.ErrCursor, badParameter, "cursor"},
+	{event.ErrBeyondHead, beyondHead, "cursor"},
+	{event.ErrOtherLog, otherLog, "cursor"},
+	{event.ErrKeyReused, keyReused, "key"},
+	{event.ErrNotFound, notFound, ""},
+	{event.ErrDeleted, notFound, ""},
+	{event.ErrTooManyRooms, tooManyRooms, "room"},
+	{event.ErrRoomQuota, roomQuota, "room"},
+	{event.ErrNoAsk, notFound, ""},
+	{event.ErrReplyClosed, replyClosed, ""},
+	{event.ErrOverloaded, overloaded, ""},
+	{event.ErrNoMemory, tooManyRequests, ""},
+	{event.ErrUnavailable, unavailable, ""},
+	{event.ErrClosed, draining, ""},
 	{echo.ErrNotFound, notFound, ""},
 	{echo.ErrMethodNotAllowed, methodNotAllowed, ""},
 	{os.ErrDeadlineExceeded, timedOut, ""}, // a body that stopped arriving
@@ -50,7 +50,7 @@ func faultOf(err error) *problem {
 	if errors.As(err, &p) {
 		return p
 	}
-	var bad *queue.InvalidError
+	var bad *event.InvalidError
 	isField := errors.As(err, &bad)
 	for _, f := range faults {
 		if !errors.Is(err, f.err) {
@@ -77,9 +77,9 @@ func faultOf(err error) *problem {
 // inField names the field as the caller knows it, where the queue's own name
 // for it is another.
 func inField(err error, field string) error {
-	var bad *queue.InvalidError
+	var bad *event.InvalidError
 	if errors.As(err, &bad) {
-		return &queue.InvalidError{Field: field, Reason: bad.Reason, Err: bad.Err}
+		return &event.InvalidError{Field: field, Reason: bad.Reason, Err: bad.Err}
 	}
 	var p *problem
 	if errors.As(err, &p) {

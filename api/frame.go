@@ -7,7 +7,7 @@ import (
 
 	"github.com/r3labs/sse/v2"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // appendFrame makes all bytes of every stream (HTML, 9.2.5). The space after
@@ -49,7 +49,7 @@ var scratch buffers
 type framed struct{}
 
 // eventFrame is the one encoder of events: what queue.Event.Wire keeps.
-func eventFrame(e *queue.Event) []byte {
+func eventFrame(e *event.Event) []byte {
 	buf := scratch.get()
 	defer scratch.put(buf)
 	*buf = appendEvent(*buf, e)
@@ -65,7 +65,7 @@ var dataLine = []byte("\ndata: ")
 
 // eventJSON is the JSON inside an event's frame. The first data line is the
 // only one, since no line before it can hold a line break.
-func eventJSON(e *queue.Event) []byte {
+func eventJSON(e *event.Event) []byte {
 	frame := e.Wire(framed{}, eventFrame)
 	i := bytes.Index(frame, dataLine) + len(dataLine)
 	return frame[i : len(frame)-2]
@@ -73,7 +73,7 @@ func eventJSON(e *queue.Event) []byte {
 
 // appendEvent adds an event's JSON; the order of its members is part of the
 // protocol's examples.
-func appendEvent(b []byte, e *queue.Event) []byte {
+func appendEvent(b []byte, e *event.Event) []byte {
 	b = append(b, '{')
 	if !e.Volatile() {
 		b = append(b, `"offset":`...)
@@ -101,15 +101,15 @@ func appendEvent(b []byte, e *queue.Event) []byte {
 	return append(b, '}')
 }
 
-func appendClient(b []byte, c queue.Client) []byte {
-	if c == (queue.Client{}) {
+func appendClient(b []byte, c event.Client) []byte {
+	if c == (event.Client{}) {
 		return append(b, "null"...)
 	}
 	return appendString(b, c.String())
 }
 
 // appendCursor adds a cursor as a JSON string; its characters need no escape.
-func appendCursor(b []byte, c queue.Cursor) []byte {
+func appendCursor(b []byte, c event.Cursor) []byte {
 	if c.IsZero() {
 		return append(b, "null"...)
 	}

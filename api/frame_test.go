@@ -12,27 +12,27 @@ import (
 	"github.com/r3labs/sse/v2"
 	"pgregory.net/rapid"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
-func mustRoom(s string) queue.Room {
-	r, err := queue.ParseRoom(s)
+func mustRoom(s string) event.Room {
+	r, err := event.ParseRoom(s)
 	if err != nil {
 		panic(err)
 	}
 	return r
 }
 
-func mustClient(s string) queue.Client {
-	c, err := queue.ParseClient(s)
+func mustClient(s string) event.Client {
+	c, err := event.ParseClient(s)
 	if err != nil {
 		panic(err)
 	}
 	return c
 }
 
-func cursorOf(s string) queue.Cursor {
-	c, err := queue.ParseCursor(s)
+func cursorOf(s string) event.Cursor {
+	c, err := event.ParseCursor(s)
 	if err != nil {
 		panic(err)
 	}
@@ -42,8 +42,8 @@ func cursorOf(s string) queue.Cursor {
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 123_999_999, time.FixedZone("", 3600))
 
 func TestGoldenFrames(t *testing.T) {
-	event := func(room, name, data string, change func(*queue.Event)) []byte {
-		e := &queue.Event{Log: "k3f9", Offset: 4711, Namespace: "default", Room: mustRoom(room), Name: name, Data: data, At: noon}
+	framed := func(room, name, data string, change func(*event.Event)) []byte {
+		e := &event.Event{Log: "k3f9", Offset: 4711, Namespace: "default", Room: mustRoom(room), Name: name, Data: data, At: noon}
 		if change != nil {
 			change(e)
 		}
@@ -52,13 +52,13 @@ func TestGoldenFrames(t *testing.T) {
 	frames := [][]byte{
 		hello{client: mustClient("alice"), cursor: cursorOf("k3f9:4711"), log: "k3f9", heartbeat: 15 * time.Second, maxAge: 3300 * time.Second, retry: 1234 * time.Millisecond, id: true, settle: time.Second, at: noon}.frame(),
 		hello{cursor: cursorOf("k3f9:0"), log: "k3f9", heartbeat: 1500 * time.Millisecond, maxAge: time.Minute, retry: time.Second, settle: 500 * time.Millisecond, at: noon}.frame(),
-		event("lobby", "chat message", `{"text":"hi"}`, func(e *queue.Event) { e.From = mustClient("alice") }),
-		event("*", "e", "null", nil),
-		event(`octo-org/"repo"\ü`, " leads with a space, ends with one ", `"line\nbreak"`, func(e *queue.Event) { e.From = mustClient(`<"\>`) }),
-		event("@bob", "question", `"?"`, func(e *queue.Event) { e.ReplyUntil = noon.Add(30 * time.Second) }),
-		event("@bob", "bytes", `"AAECAw=="`, func(e *queue.Event) { e.Binary = true }),
-		gapFrame(&queue.Gap{From: cursorOf("k3f9:1"), To: cursorOf("k3f9:4000"), Reason: queue.GapPruned}),
-		gapFrame(&queue.Gap{From: cursorOf("old1:99"), To: cursorOf("k3f9:0"), Reason: queue.GapLog}),
+		framed("lobby", "chat message", `{"text":"hi"}`, func(e *event.Event) { e.From = mustClient("alice") }),
+		framed("*", "e", "null", nil),
+		framed(`octo-org/"repo"\ü`, " leads with a space, ends with one ", `"line\nbreak"`, func(e *event.Event) { e.From = mustClient(`<"\>`) }),
+		framed("@bob", "question", `"?"`, func(e *event.Event) { e.ReplyUntil = noon.Add(30 * time.Second) }),
+		framed("@bob", "bytes", `"AAECAw=="`, func(e *event.Event) { e.Binary = true }),
+		gapFrame(&event.Gap{From: cursorOf("k3f9:1"), To: cursorOf("k3f9:4000"), Reason: event.GapPruned}),
+		gapFrame(&event.Gap{From: cursorOf("old1:99"), To: cursorOf("k3f9:0"), Reason: event.GapLog}),
 		heartbeatFrame(cursorOf("k3f9:4712"), noon),
 		reconnectFrame(reasonMaxAge, 500*time.Millisecond),
 		reconnectFrame(reasonDrain, 2750*time.Millisecond),
@@ -93,7 +93,7 @@ func TestForgedFrameIsImpossible(t *testing.T) {
 				t.Skip("the text held a colon")
 			}
 		}
-		e := &queue.Event{Log: "k3f9", Offset: 4711, Room: queue.Everyone, Name: name, Data: string(data), At: noon}
+		e := &event.Event{Log: "k3f9", Offset: 4711, Room: event.Everyone, Name: name, Data: string(data), At: noon}
 		stream := string(eventFrame(e)) + string(heartbeatFrame(cursorOf("k3f9:4712"), noon))
 
 		frames := parseSSE(stream)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // fuzzSite is a handler without Postgres and without a network.
@@ -205,7 +205,7 @@ func FuzzNames(f *testing.F) {
 		r.URL = u
 		r.Header.Set("Authorization", "Bearer "+testKey)
 		w := serve(t, h, r)
-		_, err = queue.ParseClient(name)
+		_, err = event.ParseClient(name)
 		switch {
 		case name == "me" || name == "":
 		case err != nil:

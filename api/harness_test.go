@@ -15,6 +15,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -272,7 +273,7 @@ func (s *site) emit(room, data string, options ...option) string {
 func (s *site) settle(r result) string {
 	s.t.Helper()
 	cursor, _ := r.json()["cursor"].(string)
-	c, err := queue.ParseCursor(cursor)
+	c, err := event.ParseCursor(cursor)
 	if err != nil {
 		s.t.Fatalf("%v: %s", err, r.body)
 	}

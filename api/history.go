@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -29,7 +30,7 @@ func (h *Handler) history(c *call) error {
 		return refuse(forbidden, "room", "the token does not allow reading room "+strconv.Quote(room.String()))
 	}
 	b, err := h.queue.HistoryOf(c.r.Context(), queue.Interest{
-		Namespace: c.ns, Client: c.who.client, Rooms: []queue.Room{room}, After: after, Memory: &c.visit.account,
+		Namespace: c.ns, Client: c.who.client, Rooms: []event.Room{room}, After: after, Memory: &c.visit.account,
 	}, limit)
 	if err != nil {
 		return c.visit.account.explain(err)
@@ -55,7 +56,7 @@ func (h *Handler) history(c *call) error {
 // isPublic reports whether any cache may keep a final page of the room and show
 // it to anybody. Besides what the namespace says, the URL must have nothing in it
 // that is about the caller: caches keep the URL, too.
-func (h *Handler) isPublic(c *call, room queue.Room) bool {
+func (h *Handler) isPublic(c *call, room event.Room) bool {
 	for name := range c.query.values {
 		if name != "after" && name != "limit" {
 			return false

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"unicode/utf8"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // The walkers below take JSON that json.Valid has accepted. They exist because
@@ -101,7 +101,7 @@ func text(field string, raw []byte) (string, error) {
 	if !escaped {
 		return string(raw[1 : len(raw)-1]), nil
 	}
-	if _, err := queue.ParseData(raw); err != nil {
+	if _, err := event.ParseData(raw); err != nil {
 		return "", inField(err, field)
 	}
 	var s string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -12,8 +13,8 @@ type keyring interface {
 	Grant(token string) (queue.Grant, bool)
 	Holds(g queue.Grant) bool
 	HasKeys() bool
-	Revoke(ctx context.Context, ns queue.Namespace, c queue.Client) error
-	RevokedAt(ns queue.Namespace, c queue.Client) time.Time
+	Revoke(ctx context.Context, ns event.Namespace, c event.Client) error
+	RevokedAt(ns event.Namespace, c event.Client) time.Time
 	Revocations() int
 	Watch(f func())
 }
@@ -44,7 +45,7 @@ func (h *Handler) enter(c *call) *session {
 // good reports whether a caller's credentials are still good, beside their expiry:
 // a stored key that was neither revoked nor rotated, a client that was not revoked
 // since its token was issued.
-func (h *Handler) good(ns queue.Namespace, who *caller) bool {
+func (h *Handler) good(ns event.Namespace, who *caller) bool {
 	switch {
 	case who.grant != nil:
 		return h.queue.Holds(*who.grant)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -32,12 +33,12 @@ func storedToken(t *testing.T, admin *queue.Queue, k queue.APIKey, sites ...*sit
 
 func TestStoredKeyOpensItsNamespaces(t *testing.T) {
 	a, b, admin := twoSites(t)
-	shop, err := queue.ParseNamespace("shop")
+	shop, err := event.ParseNamespace("shop")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, all := storedToken(t, admin, queue.APIKey{}, a, b)
-	_, one := storedToken(t, admin, queue.APIKey{Namespaces: []queue.Namespace{shop}}, a, b)
+	_, one := storedToken(t, admin, queue.APIKey{Namespaces: []event.Namespace{shop}}, a, b)
 	for _, s := range []*site{a, b} {
 		for _, ns := range []string{"shop", "default"} {
 			s.post("/v1/"+ns+"/emit", `{"event":"e"}`, bearerOf(all)).is(201)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // Limits are what one instance takes from a namespace and from each of its
@@ -79,7 +79,7 @@ func (l Limits) check() error {
 
 // limitsFor are the limits of a namespace: its own settings where it has some,
 // the server's elsewhere.
-func (h *Handler) limitsFor(ns queue.Namespace) Limits {
+func (h *Handler) limitsFor(ns event.Namespace) Limits {
 	l, own := *h.o.Limits, h.queue.Settings(ns)
 	l.NamespaceRate = cmp.Or(own.EmitRate, l.NamespaceRate)
 	l.ClientRate = cmp.Or(own.ClientRate, l.ClientRate)
@@ -89,8 +89,8 @@ func (h *Handler) limitsFor(ns queue.Namespace) Limits {
 
 // party is who a limit is counted for: a client, or with none its namespace.
 type party struct {
-	ns     queue.Namespace
-	client queue.Client
+	ns     event.Namespace
+	client event.Client
 }
 
 // limiter keeps count. Its clock is the caller's.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // slow is a rate of which the tests see no refill: one in 100 s, 3 at once.
@@ -244,8 +244,8 @@ func TestLimitsThatNobodySet(t *testing.T) {
 			t.Errorf("a limit is missing: %+v", DefaultLimits())
 		}
 	}
-	o, err = Options{APIKeys: []string{testKey}, Limits: new(Limits), RoomQuota: new(queue.RoomQuota)}.withDefaults()
-	if err != nil || *o.Limits != (Limits{}) || *o.RoomQuota != (queue.RoomQuota{}) {
+	o, err = Options{APIKeys: []string{testKey}, Limits: new(Limits), RoomQuota: new(event.RoomQuota)}.withDefaults()
+	if err != nil || *o.Limits != (Limits{}) || *o.RoomQuota != (event.RoomQuota{}) {
 		t.Errorf("where none are wanted they are %+v, %+v, %v", o.Limits, o.RoomQuota, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -15,16 +16,16 @@ type memory struct {
 	store // what no test of this kind asks for panics
 
 	mu     sync.Mutex
-	events []*queue.Event
+	events []*event.Event
 	subs   map[*memorySub]bool
 
 	// Errors to answer with, and what to do meanwhile.
 	appendErr, pollErr, subscribeErr, ackErr, stateErr, historyErr, pingErr, awaitErr error
 
 	onAppend func(ctx context.Context)
-	gap      *queue.Gap // for the next Poll
+	gap      *event.Gap // for the next Poll
 	state    queue.ClientState
-	acked    []queue.Cursor
+	acked    []event.Cursor
 	polls    int
 }
 
@@ -39,34 +40,34 @@ func (m *memory) set(change func()) {
 	}
 }
 
-func (m *memory) Append(ctx context.Context, emits []queue.Emit) ([]queue.Result, error) {
+func (m *memory) Append(ctx context.Context, emits []event.Emit) ([]event.Result, error) {
 	if m.onAppend != nil {
 		m.onAppend(ctx)
 	}
-	var results []queue.Result
+	var results []event.Result
 	var err error
 	m.set(func() {
 		if err = m.appendErr; err != nil {
 			return
 		}
 		for _, e := range emits {
-			room := queue.Everyone
+			room := event.Everyone
 			if len(e.Rooms) > 0 {
 				room = e.Rooms[0]
 			}
-			m.events = append(m.events, &queue.Event{
-				Log: memoryLog, Offset: queue.Offset(len(m.events) + 1), Namespace: e.Namespace.String(),
+			m.events = append(m.events, &event.Event{
+				Log: memoryLog, Offset: event.Offset(len(m.events) + 1), Namespace: e.Namespace.String(),
 				Room: room, Name: e.Event.String(), Data: e.Data.JSON(), Binary: e.Data.Binary(),
 				From: e.From, At: time.Now(), Except: e.Except,
 			})
-			results = append(results, queue.Result{Cursor: m.events[len(m.events)-1].Cursor()})
+			results = append(results, event.Result{Cursor: m.events[len(m.events)-1].Cursor()})
 		}
 	})
 	return results, err
 }
 
-func (m *memory) AppendEach(ctx context.Context, emits []queue.Emit) []queue.Result {
-	results := make([]queue.Result, len(emits))
+func (m *memory) AppendEach(ctx context.Context, emits []event.Emit) []event.Result {
+	results := make([]event.Result, len(emits))
 	for i := range emits {
 		if r, err := m.Append(ctx, emits[i:i+1]); err != nil {
 			results[i].Err = err
@@ -77,13 +78,13 @@ func (m *memory) AppendEach(ctx context.Context, emits []queue.Emit) []queue.Res
 	return results
 }
 
-func (m *memory) Head() queue.Cursor {
+func (m *memory) Head() event.Cursor {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return queue.Cursor{Log: memoryLog, Offset: queue.Offset(len(m.events))}
+	return event.Cursor{Log: memoryLog, Offset: event.Offset(len(m.events))}
 }
 
-func (m *memory) Ack(_ context.Context, _ queue.Namespace, _ queue.Client, c queue.Cursor) (queue.Cursor, error) {
+func (m *memory) Ack(_ context.Context, _ event.Namespace, _ event.Client, c event.Cursor) (event.Cursor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ackErr == nil {
@@ -92,17 +93,17 @@ func (m *memory) Ack(_ context.Context, _ queue.Namespace, _ queue.Client, c que
 	return c, m.ackErr
 }
 
-func (m *memory) ClientState(context.Context, queue.Namespace, queue.Client, func(queue.Room) bool) (queue.ClientState, error) {
+func (m *memory) ClientState(context.Context, event.Namespace, event.Client, func(event.Room) bool) (queue.ClientState, error) {
 	return m.state, m.stateErr
 }
 
-func (m *memory) HistoryOf(_ context.Context, in queue.Interest, limit int) (queue.Batch, error) {
+func (m *memory) HistoryOf(_ context.Context, in queue.Interest, limit int) (event.Batch, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.after(in.After.Offset, limit), m.historyErr
 }
 
-func (m *memory) Settings(queue.Namespace) queue.NamespaceSettings { return queue.NamespaceSettings{} }
+func (m *memory) Settings(event.Namespace) queue.NamespaceSettings { return queue.NamespaceSettings{} }
 
 func (m *memory) Grant(string) (queue.Grant, bool) { return queue.Grant{}, false }
 
@@ -112,26 +113,26 @@ func (m *memory) HasKeys() bool { return false }
 
 func (m *memory) Watch(func()) {}
 
-func (m *memory) RevokedAt(queue.Namespace, queue.Client) time.Time { return time.Time{} }
+func (m *memory) RevokedAt(event.Namespace, event.Client) time.Time { return time.Time{} }
 
 func (m *memory) Revocations() int { return 0 }
 
-func (m *memory) Reply(context.Context, queue.Reply) (bool, error) { return false, queue.ErrNoAsk }
+func (m *memory) Reply(context.Context, queue.Reply) (bool, error) { return false, event.ErrNoAsk }
 
 // Await waits like the real one, and nobody ever replies.
-func (m *memory) Await(ctx context.Context, _ queue.Namespace, _ queue.Offset) (queue.Replies, error) {
+func (m *memory) Await(ctx context.Context, _ event.Namespace, _ event.Offset) (queue.Replies, error) {
 	<-ctx.Done()
 	return queue.Replies{}, m.awaitErr
 }
 
 func (m *memory) Ping(context.Context) error { return m.pingErr }
 
-func (m *memory) after(offset queue.Offset, limit int) queue.Batch {
+func (m *memory) after(offset event.Offset, limit int) event.Batch {
 	all := m.events[min(int(offset), len(m.events)):]
 	n := min(limit, len(all))
-	return queue.Batch{
+	return event.Batch{
 		Events: slices.Clone(all[:n]), More: n < len(all),
-		Cursor: queue.Cursor{Log: memoryLog, Offset: offset + queue.Offset(n)},
+		Cursor: event.Cursor{Log: memoryLog, Offset: offset + event.Offset(n)},
 	}
 }
 
@@ -141,7 +142,7 @@ func (m *memory) Subscribe(_ context.Context, in queue.Interest) (subscription, 
 	if m.subscribeErr != nil {
 		return nil, m.subscribeErr
 	}
-	s := &memorySub{m: m, wake: make(chan struct{}, 1), at: queue.Cursor{Log: memoryLog, Offset: queue.Offset(len(m.events))}}
+	s := &memorySub{m: m, wake: make(chan struct{}, 1), at: event.Cursor{Log: memoryLog, Offset: event.Offset(len(m.events))}}
 	if !in.After.IsZero() {
 		s.at = in.After
 	} else if in.Earliest {
@@ -156,16 +157,16 @@ func (m *memory) Subscribe(_ context.Context, in queue.Interest) (subscription, 
 
 type memorySub struct {
 	m    *memory
-	at   queue.Cursor
+	at   event.Cursor
 	wake chan struct{}
 }
 
-func (s *memorySub) Poll(_ context.Context, limit int) (queue.Batch, error) {
+func (s *memorySub) Poll(_ context.Context, limit int) (event.Batch, error) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	s.m.polls++
 	if s.m.pollErr != nil {
-		return queue.Batch{Cursor: s.at}, s.m.pollErr
+		return event.Batch{Cursor: s.at}, s.m.pollErr
 	}
 	b := s.m.after(s.at.Offset, limit)
 	b.Gap, s.m.gap = s.m.gap, nil
@@ -182,7 +183,7 @@ func (m *memory) tries() int {
 
 func (s *memorySub) Wake() <-chan struct{} { return s.wake }
 
-func (s *memorySub) Allow(func(queue.Room) bool) {}
+func (s *memorySub) Allow(func(event.Room) bool) {}
 
 func (s *memorySub) Rouse() {
 	select {
@@ -191,7 +192,7 @@ func (s *memorySub) Rouse() {
 	}
 }
 
-func (s *memorySub) Cursor() queue.Cursor { return s.at }
+func (s *memorySub) Cursor() event.Cursor { return s.at }
 
 func (s *memorySub) Close() {
 	s.m.mu.Lock()

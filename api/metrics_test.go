@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 func TestMetrics(t *testing.T) {
@@ -24,7 +24,7 @@ func TestMetrics(t *testing.T) {
 	s.get("/v1/default/rooms/r/events").is(200)
 	s.post("/v1/default/emit", `{}`).is(422)
 	s.get("/nowhere").is(404)
-	m.set(func() { m.appendErr = queue.ErrOverloaded })
+	m.set(func() { m.appendErr = event.ErrOverloaded })
 	s.post("/v1/default/emit", `{"event":"e"}`).is(503)
 
 	text := s.scrape(registry)

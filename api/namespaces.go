@@ -4,17 +4,18 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
 // registrar is the part of the queue that keeps namespaces.
 type registrar interface {
-	Settings(ns queue.Namespace) queue.NamespaceSettings
-	NamespacesAfter(ctx context.Context, after queue.Namespace, only []queue.Namespace, limit int) ([]queue.NamespaceState, error)
-	Namespace(ctx context.Context, ns queue.Namespace) (queue.NamespaceState, error)
-	PutNamespace(ctx context.Context, ns queue.Namespace, s queue.NamespaceSettings) (made bool, err error)
-	SetNamespace(ctx context.Context, ns queue.Namespace, edit func(*queue.NamespaceSettings) error) (queue.NamespaceState, error)
-	DeleteNamespace(ctx context.Context, ns queue.Namespace) error
+	Settings(ns event.Namespace) queue.NamespaceSettings
+	NamespacesAfter(ctx context.Context, after event.Namespace, only []event.Namespace, limit int) ([]queue.NamespaceState, error)
+	Namespace(ctx context.Context, ns event.Namespace) (queue.NamespaceState, error)
+	PutNamespace(ctx context.Context, ns event.Namespace, s queue.NamespaceSettings) (made bool, err error)
+	SetNamespace(ctx context.Context, ns event.Namespace, edit func(*queue.NamespaceSettings) error) (queue.NamespaceState, error)
+	DeleteNamespace(ctx context.Context, ns event.Namespace) error
 }
 
 const (
@@ -28,15 +29,15 @@ func (h *Handler) namespaces(c *call) error {
 	if err != nil {
 		return err
 	}
-	var after queue.Namespace
+	var after event.Namespace
 	if name, given, err := c.query.one("after"); err != nil {
 		return err
 	} else if given {
-		if after, err = queue.ParseNamespace(name); err != nil {
+		if after, err = event.ParseNamespace(name); err != nil {
 			return inField(err, "after")
 		}
 	}
-	var only []queue.Namespace // nil: all
+	var only []event.Namespace // nil: all
 	if c.who.grant != nil {
 		only = c.who.grant.Namespaces
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -38,8 +39,8 @@ func TestNamespacesOverHTTP(t *testing.T) {
 	if got := names(b); fmt.Sprint(got) != "[bare default tenant]" {
 		t.Errorf("namespaces %v", got)
 	}
-	bare, _ := queue.ParseNamespace("bare")
-	_, one := storedToken(t, admin, queue.APIKey{Namespaces: []queue.Namespace{bare}}, a)
+	bare, _ := event.ParseNamespace("bare")
+	_, one := storedToken(t, admin, queue.APIKey{Namespaces: []event.Namespace{bare}}, a)
 	if got := names(a, bearerOf(one)); fmt.Sprint(got) != "[bare]" {
 		t.Errorf("a limited key sees %v", got)
 	}

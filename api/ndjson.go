@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 const (
@@ -213,14 +213,14 @@ func (u *upload) store(lines []line) bool {
 		return true
 	}
 	defer u.release(lines)
-	var emits, volatile []queue.Emit
+	var emits, volatile []event.Emit
 	before := 0 // emits before the first volatile event
 	for i := range lines {
 		l := &lines[i]
 		if l.err != nil {
 			continue
 		}
-		var m queue.Emit
+		var m event.Emit
 		if m, l.volatile, l.err = u.parse(l.text); l.err != nil {
 			continue
 		}
@@ -241,7 +241,7 @@ func (u *upload) store(lines []line) bool {
 			emits = emits[:before] // the answer ends with the first volatile line
 		}
 	}
-	var results []queue.Result
+	var results []event.Result
 	if len(emits) > 0 {
 		results = u.h.queue.AppendEach(u.ctx, emits)
 	}
@@ -260,7 +260,7 @@ func (u *upload) release(lines []line) {
 
 // answer is a result line for each line, up to one that ends the upload. failed is
 // what became of the volatile ones.
-func (u *upload) answer(lines []line, results []queue.Result, failed error) (b []byte, more bool) {
+func (u *upload) answer(lines []line, results []event.Result, failed error) (b []byte, more bool) {
 	for _, l := range lines {
 		err := l.err
 		switch {
@@ -309,7 +309,7 @@ func (u *upload) fault(l line, err error) *problem {
 	return p
 }
 
-func (u *upload) parse(text []byte) (m queue.Emit, volatile bool, err error) {
+func (u *upload) parse(text []byte) (m event.Emit, volatile bool, err error) {
 	if err := checkJSON(text); err != nil {
 		return m, false, err
 	}

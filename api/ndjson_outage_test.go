@@ -16,8 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
-	"github.com/culvertmq/culvert/queue"
 )
 
 // TestAnInterruptedUploadStoresNoLaterLine terminates the appender's backend while lines
@@ -52,7 +52,7 @@ func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 		answered := make(chan []string, 1)
 		go func() { answered <- s.upload(body.String()) }()
 		until(t, func() bool {
-			return len(answered) > 0 || s.h.queue.Head().Offset > start+queue.Offset(100*round) && kill()
+			return len(answered) > 0 || s.h.queue.Head().Offset > start+event.Offset(100*round) && kill()
 		})
 		results := <-answered
 		stored := 0
@@ -87,15 +87,15 @@ type flaky struct {
 	stored   []string
 }
 
-func (f *flaky) PublishVolatile(context.Context, []queue.Emit) error { return f.flingErr }
+func (f *flaky) PublishVolatile(context.Context, []event.Emit) error { return f.flingErr }
 
-func (f *flaky) AppendEach(_ context.Context, emits []queue.Emit) []queue.Result {
+func (f *flaky) AppendEach(_ context.Context, emits []event.Emit) []event.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	results := make([]queue.Result, len(emits))
+	results := make([]event.Result, len(emits))
 	for i, e := range emits {
 		f.stored = append(f.stored, e.Data.JSON())
-		results[i].Cursor = queue.Cursor{Log: memoryLog, Offset: queue.Offset(i + 1)}
+		results[i].Cursor = event.Cursor{Log: memoryLog, Offset: event.Offset(i + 1)}
 	}
 	return results
 }
@@ -103,7 +103,7 @@ func (f *flaky) AppendEach(_ context.Context, emits []queue.Emit) []queue.Result
 // TestAVolatileLineThatFailsEndsAnUpload: it is answered in its place, and no line
 // after it is stored.
 func TestAVolatileLineThatFailsEndsAnUpload(t *testing.T) {
-	f := &flaky{flingErr: fmt.Errorf("fling: %w", queue.ErrUnavailable)}
+	f := &flaky{flingErr: fmt.Errorf("fling: %w", event.ErrUnavailable)}
 	s := siteOf(t, f)
 	results := s.upload(`{"event":"e","data":1}` + "\n" + `{"event":"v","volatile":true}` + "\n" + `{"event":"e","data":2}` + "\n")
 	f.mu.Lock()
@@ -181,7 +181,7 @@ func (s *safeBuffer) String() string {
 // TestTheLastWordOfAnUploadIsRead is a client that sends all its lines before it looks
 // at the answer, which ended long before.
 func TestTheLastWordOfAnUploadIsRead(t *testing.T) {
-	s := siteOf(t, &memory{appendErr: queue.ErrOverloaded})
+	s := siteOf(t, &memory{appendErr: event.ErrOverloaded})
 	for range 20 {
 		conn := s.dial()
 		const size = 32 << 20

@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // upload sends lines all at once and returns the result lines.
@@ -148,7 +148,7 @@ func TestUploadOfManyLines(t *testing.T) {
 
 func TestUploadEndsWhereStoringDoes(t *testing.T) {
 	for err, slug := range map[error]string{
-		queue.ErrUnavailable: "unavailable", queue.ErrClosed: "draining", queue.ErrOverloaded: "overloaded", errors.New("secret"): "internal",
+		event.ErrUnavailable: "unavailable", event.ErrClosed: "draining", event.ErrOverloaded: "overloaded", errors.New("secret"): "internal",
 	} {
 		m := &memory{appendErr: err}
 		s := siteOf(t, m)

@@ -7,12 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // Bounds on an upload's memory.
 const (
-	maxLine     = queue.MaxData + 64<<10 // data and its envelope
+	maxLine     = event.MaxData + 64<<10 // data and its envelope
 	gatherLines = maxBatch
 	gatherBytes = 1 << 20
 	// uploadBuffer is read at a time.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // Options configure New. Zero fields mean the default given.
@@ -55,7 +55,7 @@ type Options struct {
 	MaxRooms int
 	// RoomQuota bounds the rooms that a client makes with its token, and that a namespace
 	// has, as far as requests make them. nil: 10,000 and 1,000,000.
-	RoomQuota *queue.RoomQuota
+	RoomQuota *event.RoomQuota
 	// WriteTimeout bounds every single write to a client that does not read: 15s.
 	WriteTimeout time.Duration
 	// CORSOrigins are the origins, such as "https://app.example", whose pages
@@ -98,7 +98,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Limits = new(DefaultLimits())
 	}
 	if o.RoomQuota == nil {
-		o.RoomQuota = &queue.RoomQuota{Client: 10_000, Namespace: 1_000_000}
+		o.RoomQuota = &event.RoomQuota{Client: 10_000, Namespace: 1_000_000}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

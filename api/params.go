@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // query is a request's query string.
@@ -27,16 +27,16 @@ func (q query) one(name string) (value string, given bool, err error) {
 }
 
 // cursor reads a parameter that is a cursor; zero when it is absent.
-func (q query) cursor(name string) (queue.Cursor, error) {
+func (q query) cursor(name string) (event.Cursor, error) {
 	text, given, err := q.one(name)
 	if err != nil || !given {
-		return queue.Cursor{}, err
+		return event.Cursor{}, err
 	}
 	return parseCursor(name, text)
 }
 
-func parseCursor(field, text string) (queue.Cursor, error) {
-	c, err := queue.ParseCursor(text)
+func parseCursor(field, text string) (event.Cursor, error) {
+	c, err := event.ParseCursor(text)
 	if err != nil {
 		return c, refuse(badParameter, field, err.Error())
 	}
@@ -123,7 +123,7 @@ const maxRooms = 100
 // rooms reads an ad hoc subscription's rooms. Given once, the parameter is a
 // comma-separated list; given several times, each value is one name, so that a
 // name with a comma can be said (alone: by saying it twice).
-func (q query) rooms() ([]queue.Room, error) {
+func (q query) rooms() ([]event.Room, error) {
 	names := q.values["rooms"]
 	if len(names) == 1 {
 		names = strings.Split(names[0], ",")
@@ -131,9 +131,9 @@ func (q query) rooms() ([]queue.Room, error) {
 	if len(names) > maxRooms {
 		return nil, refuse(badParameter, "rooms", "at most 100 rooms")
 	}
-	var rooms []queue.Room
+	var rooms []event.Room
 	for _, name := range names {
-		r, err := queue.ParseRoom(name)
+		r, err := event.ParseRoom(name)
 		if err != nil {
 			return nil, inField(err, "rooms")
 		}

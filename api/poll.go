@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // poll serves a long poll: what there is, or after a wait nothing.
@@ -25,7 +25,7 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 	for {
 		// The request's context, not the session's: a drain wants an answer.
 		b, err := sub.Poll(c.r.Context(), q.limit)
-		if errors.Is(err, queue.ErrForgotten) || errors.Is(err, queue.ErrDeleted) {
+		if errors.Is(err, event.ErrForgotten) || errors.Is(err, event.ErrDeleted) {
 			return h.replyBatchOf(c, n, b) // there was nothing any more
 		}
 		if err != nil {
@@ -47,7 +47,7 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 	}
 }
 
-func (h *Handler) replyBatchOf(c *call, n *session, b queue.Batch) error {
+func (h *Handler) replyBatchOf(c *call, n *session, b event.Batch) error {
 	p := page{batch: b}
 	if n.drained() {
 		p.retry = h.jitter(500*time.Millisecond, 3*time.Second)
@@ -58,7 +58,7 @@ func (h *Handler) replyBatchOf(c *call, n *session, b queue.Batch) error {
 
 // page is a batch as JSON, assembled from the frames' parts.
 type page struct {
-	batch queue.Batch
+	batch event.Batch
 	retry time.Duration // 0: none
 }
 

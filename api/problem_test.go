@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // TestProblems sends one request for every row of the error table, and more
@@ -247,10 +247,10 @@ func TestFaultsOfTheQueue(t *testing.T) {
 		status int
 		slug   string
 	}{
-		{queue.ErrUnavailable, 503, "unavailable"},
-		{fmt.Errorf("append: %w", queue.ErrUnavailable), 503, "unavailable"},
-		{queue.ErrOverloaded, 503, "overloaded"},
-		{queue.ErrClosed, 503, "draining"},
+		{event.ErrUnavailable, 503, "unavailable"},
+		{fmt.Errorf("append: %w", event.ErrUnavailable), 503, "unavailable"},
+		{event.ErrOverloaded, 503, "overloaded"},
+		{event.ErrClosed, 503, "draining"},
 		{errors.New("connect to postgres://user:secret@host failed"), 500, "internal"},
 	} {
 		m.set(func() {
@@ -275,7 +275,7 @@ func TestFaultsOfTheQueue(t *testing.T) {
 			}
 		}
 	}
-	m.set(func() { m.subscribeErr, m.pollErr = nil, queue.ErrUnavailable })
+	m.set(func() { m.subscribeErr, m.pollErr = nil, event.ErrUnavailable })
 	s.get("/v1/default/events?client=c").problem(503, "unavailable", "")
 }
 

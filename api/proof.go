@@ -10,7 +10,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // verification is what a token was verified with.
@@ -40,7 +40,7 @@ func verifiedBy(t *jwt.Token, set []jwt.VerificationKey) jwt.VerificationKey {
 
 // proof is that code. Audience and issuer are part of it: a token that is good enough for
 // one instance need not be for another with the same key.
-func (v *verifier) proof(key jwt.VerificationKey, ns queue.Namespace, client queue.Client, r *renewal) []byte {
+func (v *verifier) proof(key jwt.VerificationKey, ns event.Namespace, client event.Client, r *renewal) []byte {
 	secret, ok := key.([]byte)
 	if !ok {
 		der, err := x509.MarshalPKIXPublicKey(key)
@@ -59,7 +59,7 @@ func (v *verifier) proof(key jwt.VerificationKey, ns queue.Namespace, client que
 }
 
 // proves reports whether a key that this instance trusts verified the token of a renewal.
-func (v *verifier) proves(ns queue.Namespace, client queue.Client, r *renewal) bool {
+func (v *verifier) proves(ns event.Namespace, client event.Client, r *renewal) bool {
 	if v == nil || r.Proof == nil {
 		return false
 	}

@@ -6,12 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // A room is kept for ever, so a client makes only so many, by whatever request.
 func TestAClientMakesOnlySoManyRooms(t *testing.T) {
-	s := newSite(t, func(o *Options) { o.RoomQuota = &queue.RoomQuota{Client: 5} })
+	s := newSite(t, func(o *Options) { o.RoomQuota = &event.RoomQuota{Client: 5} })
 	alice := bearerOf(token(t, "alice", "rooms:*", "emit:*"))
 	emit := func(room string) string { return fmt.Sprintf(`{"room":%q,"event":"e"}`, room) }
 	for i := range 3 {
@@ -41,7 +41,7 @@ func TestAClientMakesOnlySoManyRooms(t *testing.T) {
 }
 
 func TestANamespaceHasOnlySoManyRooms(t *testing.T) {
-	s := newSite(t, func(o *Options) { o.RoomQuota = &queue.RoomQuota{Namespace: 8} })
+	s := newSite(t, func(o *Options) { o.RoomQuota = &event.RoomQuota{Namespace: 8} })
 	refused := 0
 	for i := range 12 {
 		r := s.post("/v1/default/emit", fmt.Sprintf(`{"room":"r%d","event":"e"}`, i))

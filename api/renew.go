@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // renewal is what a newer token changes on the open streams of its client. It
@@ -37,7 +37,7 @@ func (h *Handler) renew(c *call) error {
 	if err != nil {
 		return err
 	}
-	data, err := queue.ParseData(body)
+	data, err := event.ParseData(body)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (h *Handler) renew(c *call) error {
 }
 
 // listen takes the signals out of volatile events and follows them.
-func (s *stream) listen(events []*queue.Event) []*queue.Event {
+func (s *stream) listen(events []*event.Event) []*event.Event {
 	kept := events[:0]
 	for _, e := range events {
 		switch e.Name {
@@ -85,6 +85,6 @@ func (s *stream) renew(r renewal) {
 }
 
 // withoutSignals is for a long poll: the next one comes with the newer token anyway.
-func withoutSignals(events []*queue.Event) []*queue.Event {
+func withoutSignals(events []*event.Event) []*event.Event {
 	return (&stream{who: caller{backend: true}}).listen(events)
 }

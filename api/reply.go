@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -61,7 +62,7 @@ func replyBody(body []byte) (r queue.Reply, err error) {
 	if err != nil {
 		return r, refuse(invalid, "offset", "offset must be a whole number below 2^53")
 	}
-	r.To = queue.Offset(n)
+	r.To = event.Offset(n)
 	r.Data, err = e.payload()
 	return r, err
 }

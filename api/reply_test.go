@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // waiting starts a call that lasts and returns once the server holds it.
@@ -175,6 +175,6 @@ func TestWaitingEmitEnds(t *testing.T) {
 }
 
 func TestWaitWithoutPostgres(t *testing.T) {
-	s := siteOf(t, &memory{awaitErr: queue.ErrUnavailable})
+	s := siteOf(t, &memory{awaitErr: event.ErrUnavailable})
 	s.post("/v1/default/emit?wait=0", `{"event":"q","reply":{}}`).problem(503, "unavailable", "")
 }

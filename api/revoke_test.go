@@ -8,8 +8,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
-	"github.com/culvertmq/culvert/queue"
 )
 
 func issuedAt(t testing.TB, sub string, at time.Time) option {
@@ -66,7 +66,7 @@ func TestRevokingAClient(t *testing.T) {
 		t.Errorf("the backend got %s", got)
 	}
 	// "iat" is in whole seconds: one of the second of the revocation may be older.
-	at := a.h.queue.RevokedAt(parse(t, queue.ParseNamespace, "default"), parse(t, queue.ParseClient, "alice"))
+	at := a.h.queue.RevokedAt(parse(t, event.ParseNamespace, "default"), parse(t, event.ParseClient, "alice"))
 	later := issuedAt(t, "alice", at.Add(time.Second))
 	until(t, func() bool { return time.Now().After(at.Add(time.Second)) }) // or it is not valid yet
 	if got := b.get("/v1/default/events?wait=0", later).page().data(); len(got) != 1 || got[0] != "2" {

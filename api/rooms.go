@@ -6,15 +6,16 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
 // rooms is the part of the queue that knows who is where.
 type rooms interface {
-	JoinAs(ctx context.Context, ns queue.Namespace, r queue.Room, c queue.Client, j queue.Joining) (queue.Cursor, error)
-	Leave(ctx context.Context, ns queue.Namespace, r queue.Room, c queue.Client) (queue.Cursor, error)
-	Members(ctx context.Context, ns queue.Namespace, r queue.Room, after queue.Client, limit int) ([]queue.Member, error)
-	Rooms(ctx context.Context, ns queue.Namespace, after queue.Room, limit int) ([]queue.RoomState, error)
+	JoinAs(ctx context.Context, ns event.Namespace, r event.Room, c event.Client, j queue.Joining) (event.Cursor, error)
+	Leave(ctx context.Context, ns event.Namespace, r event.Room, c event.Client) (event.Cursor, error)
+	Members(ctx context.Context, ns event.Namespace, r event.Room, after event.Client, limit int) ([]queue.Member, error)
+	Rooms(ctx context.Context, ns event.Namespace, after event.Room, limit int) ([]queue.RoomState, error)
 }
 
 // join serves PUT /v1/{ns}/rooms/{room}/clients/{client}.
@@ -26,7 +27,7 @@ func (h *Handler) join(c *call) error {
 	if !room.Reserved() && !c.who.mayRead(room) {
 		return refuse(forbidden, "room", "the token does not allow joining room "+strconv.Quote(room.String()))
 	}
-	quota := queue.RoomQuota{Namespace: c.quota.Namespace}
+	quota := event.RoomQuota{Namespace: c.quota.Namespace}
 	if !c.who.backend {
 		quota.Client = c.quota.Client
 	}
@@ -54,7 +55,7 @@ func (h *Handler) leave(c *call) error {
 }
 
 // membership reads whom a change of members is about.
-func (c *call) membership() (room queue.Room, client queue.Client, err error) {
+func (c *call) membership() (room event.Room, client event.Client, err error) {
 	if room, err = c.room(); err != nil {
 		return room, client, err
 	}
@@ -63,15 +64,15 @@ func (c *call) membership() (room queue.Room, client queue.Client, err error) {
 }
 
 // room is the one in the path.
-func (c *call) room() (queue.Room, error) {
+func (c *call) room() (event.Room, error) {
 	name, err := c.param("room")
 	if err != nil {
-		return queue.Room{}, err
+		return event.Room{}, err
 	}
-	return queue.ParseRoom(name)
+	return event.ParseRoom(name)
 }
 
-func (h *Handler) replyCursor(c *call, cursor queue.Cursor) error {
+func (h *Handler) replyCursor(c *call, cursor event.Cursor) error {
 	return h.reply(c, http.StatusOK, append(appendCursor([]byte(`{"cursor":`), cursor), '}'))
 }
 
@@ -88,11 +89,11 @@ func (h *Handler) members(c *call) error {
 	if err != nil {
 		return err
 	}
-	var after queue.Client
+	var after event.Client
 	if name, given, err := c.query.one("after"); err != nil {
 		return err
 	} else if given {
-		if after, err = queue.ParseClient(name); err != nil {
+		if after, err = event.ParseClient(name); err != nil {
 			return inField(err, "after")
 		}
 	}
@@ -120,11 +121,11 @@ func (h *Handler) listRooms(c *call) error {
 	if err != nil {
 		return err
 	}
-	var after queue.Room
+	var after event.Room
 	if name, given, err := c.query.one("after"); err != nil {
 		return err
 	} else if given {
-		if after, err = queue.ParseRoom(name); err != nil {
+		if after, err = event.ParseRoom(name); err != nil {
 			return inField(err, "after")
 		}
 	}

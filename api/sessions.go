@@ -5,7 +5,7 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // ended is the cause a session's context ends with when it is us who end it: the
@@ -30,12 +30,12 @@ type session struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	all    *sessions
-	ns     queue.Namespace
+	ns     event.Namespace
 	who    caller // whose credentials must go on being good
 }
 
 // enter opens a session of a caller, who must leave it.
-func (s *sessions) enter(ctx context.Context, ns queue.Namespace, who *caller) *session {
+func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *caller) *session {
 	ctx, cancel := context.WithCancelCause(ctx)
 	n := &session{ctx, cancel, s, ns, *who}
 	s.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 const (
@@ -40,9 +40,9 @@ type stream struct {
 	pausing  bool // something other than a heartbeat was written last
 
 	memory *account // what batches are charged to
-	ns     queue.Namespace
+	ns     event.Namespace
 	who    caller
-	reads  []queue.Room // of an ad hoc subscription
+	reads  []event.Room // of an ad hoc subscription
 	oldest time.Time    // when its age ends it
 	ends   time.Time    // when it ends by itself
 	reason string       // and why
@@ -92,10 +92,10 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 			var err error
 			more, err = s.deliver(n, due)
 			switch {
-			case errors.Is(err, queue.ErrClosed):
+			case errors.Is(err, event.ErrClosed):
 				s.part(reasonDrain)
 				return nil
-			case errors.Is(err, queue.ErrForgotten), errors.Is(err, queue.ErrDeleted):
+			case errors.Is(err, event.ErrForgotten), errors.Is(err, event.ErrDeleted):
 				s.part(reasonExpired)
 				return nil
 			case err != nil:
@@ -184,7 +184,7 @@ func (s *stream) beat() error {
 func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 	b, err := s.sub.Poll(ctx, streamLimit)
 	switch {
-	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrForgotten), errors.Is(err, queue.ErrDeleted):
+	case errors.Is(err, event.ErrClosed), errors.Is(err, event.ErrForgotten), errors.Is(err, event.ErrDeleted):
 		return false, err
 	case err == nil:
 		s.retry = 0
@@ -222,7 +222,7 @@ func (s *stream) pause(err error) {
 
 // write sends a batch in chunks, so that many small frames cost one write and a
 // slow client's deadline counts for a bounded piece.
-func (s *stream) write(b queue.Batch) error {
+func (s *stream) write(b event.Batch) error {
 	defer s.interrupt()
 	if b.Gap != nil {
 		if err := s.out.write(gapFrame(b.Gap)); err != nil {

@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // recorder is a connection without a network, so that time can be faked. A
@@ -131,12 +131,12 @@ const sseType = "text/event-stream"
 
 func (b *bench) emit(data string) {
 	b.t.Helper()
-	e, _ := queue.ParseEventName("e")
-	d, err := queue.ParseData([]byte(data))
+	e, _ := event.ParseEventName("e")
+	d, err := event.ParseData([]byte(data))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if _, err := b.m.Append(b.t.Context(), []queue.Emit{{Event: e, Data: d}}); err != nil {
+	if _, err := b.m.Append(b.t.Context(), []event.Emit{{Event: e, Data: d}}); err != nil {
 		b.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -351,7 +351,7 @@ func TestPollEndsAfterItsWait(t *testing.T) {
 func TestAStreamOutlivesPostgres(t *testing.T) {
 	m := &memory{}
 	inBubble(t, m, "", "", sseType, func(b *bench) {
-		m.set(func() { m.pollErr = fmt.Errorf("read: %w", queue.ErrUnavailable) })
+		m.set(func() { m.pollErr = fmt.Errorf("read: %w", event.ErrUnavailable) })
 		synctest.Wait()
 		before := m.tries()
 		time.Sleep(32 * time.Second)
@@ -380,7 +380,7 @@ func TestAStreamOutlivesPostgres(t *testing.T) {
 func TestAClosedQueueEndsAStream(t *testing.T) {
 	m := &memory{}
 	inBubble(t, m, "", "", sseType, func(b *bench) {
-		m.set(func() { m.pollErr = queue.ErrClosed })
+		m.set(func() { m.pollErr = event.ErrClosed })
 		if !b.ended() || !strings.Contains(b.w.last().data, `"drain"`) {
 			t.Errorf("frames %v", b.w.seen())
 		}
@@ -392,8 +392,8 @@ func TestASlowOrLostClientEndsAStream(t *testing.T) {
 		b.w.mu.Lock()
 		b.w.stalled = true
 		b.w.mu.Unlock()
-		e, _ := queue.ParseEventName("e")
-		if _, err := b.m.Append(t.Context(), []queue.Emit{{Event: e}}); err != nil {
+		e, _ := event.ParseEventName("e")
+		if _, err := b.m.Append(t.Context(), []event.Emit{{Event: e}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(15*time.Second + time.Millisecond)
@@ -421,11 +421,11 @@ func TestASlowOrLostClientEndsAStream(t *testing.T) {
 func TestManyEventsAreOneWrite(t *testing.T) {
 	m := &memory{}
 	inBubble(t, m, "", "", sseType, func(b *bench) {
-		e, _ := queue.ParseEventName("e")
-		big, _ := queue.ParseData([]byte(`"` + strings.Repeat("x", 100<<10) + `"`))
-		emits := make([]queue.Emit, 500)
+		e, _ := event.ParseEventName("e")
+		big, _ := event.ParseData([]byte(`"` + strings.Repeat("x", 100<<10) + `"`))
+		emits := make([]event.Emit, 500)
 		for i := range emits {
-			emits[i] = queue.Emit{Event: e}
+			emits[i] = event.Emit{Event: e}
 		}
 		emits[250].Data = big
 		before := b.w.flushes
@@ -452,7 +452,7 @@ func TestGapWithoutEvents(t *testing.T) {
 	m := &memory{}
 	inBubble(t, m, "", "", sseType, func(b *bench) {
 		m.set(func() {
-			m.gap = &queue.Gap{From: cursorOf("m3m0:0"), To: cursorOf("m3m0:5"), Reason: queue.GapPruned}
+			m.gap = &event.Gap{From: cursorOf("m3m0:0"), To: cursorOf("m3m0:5"), Reason: event.GapPruned}
 		})
 		b.sees("hello", "gap")
 		if b.w.flushes != 2 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -53,7 +54,7 @@ func SignToken(secret []byte, c Claims) (string, error) {
 	if len(secret) == 0 {
 		return "", errors.New("sign token: no secret")
 	}
-	if _, err := queue.ParseClient(c.Subject); err != nil {
+	if _, err := event.ParseClient(c.Subject); err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}
 	if c.ExpiresAt == nil {
@@ -63,7 +64,7 @@ func SignToken(secret []byte, c Claims) (string, error) {
 		return "", errors.New("sign token: it would never be valid: ExpiresAt is not after NotBefore and IssuedAt")
 	}
 	for _, n := range c.Namespaces {
-		if _, err := queue.ParseNamespace(n); err != nil {
+		if _, err := event.ParseNamespace(n); err != nil {
 			return "", fmt.Errorf("sign token: %w", err)
 		}
 	}
@@ -87,7 +88,7 @@ type caller struct {
 	grant   *queue.Grant // of a stored key
 	key     keyID        // of a backend
 	// client it is, or acts for; zero for a backend that names none.
-	client                  queue.Client
+	client                  event.Client
 	expires                 time.Time // zero: never
 	issued                  time.Time // of a token, if it says so; to the second
 	namespaces, rooms, emit []string
@@ -108,13 +109,13 @@ func (c *caller) mayUse(ns string) bool {
 }
 
 // mayRead reports whether the caller may read the room.
-func (c *caller) mayRead(r queue.Room) bool {
-	return r == queue.Everyone || r == c.client.OwnRoom() || c.mayList(r)
+func (c *caller) mayRead(r event.Room) bool {
+	return r == event.Everyone || r == c.client.OwnRoom() || c.mayList(r)
 }
 
 // mayKeep tells for which rooms memberships hold that the caller's client made by its own
 // token; nil: for all, as far as a backend is concerned.
-func (c *caller) mayKeep() func(queue.Room) bool {
+func (c *caller) mayKeep() func(event.Room) bool {
 	if c.backend {
 		return nil
 	}
@@ -124,7 +125,7 @@ func (c *caller) mayKeep() func(queue.Room) bool {
 
 // mayList reports whether the caller may see who is in the room. That everybody
 // reads "*" does not show everybody to everybody.
-func (c *caller) mayList(r queue.Room) bool {
+func (c *caller) mayList(r event.Room) bool {
 	if c.backend {
 		return true
 	}
@@ -138,10 +139,10 @@ func (c *caller) mayList(r queue.Room) bool {
 }
 
 // maySee is mayList for what a client also knows of itself.
-func (c *caller) maySee(r queue.Room) bool { return r == c.client.OwnRoom() || c.mayList(r) }
+func (c *caller) maySee(r event.Room) bool { return r == c.client.OwnRoom() || c.mayList(r) }
 
 // mayEmit reports whether the caller may emit to the room.
-func (c *caller) mayEmit(r queue.Room) bool {
+func (c *caller) mayEmit(r event.Room) bool {
 	if c.backend {
 		return true
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // upload1 sends the headers of an upload over HTTP/1.1, and a part of its body.
@@ -99,7 +99,7 @@ func checkBroken(t *testing.T, body string) {
 // TestARefusedUploadIsNoRequestAfterwards: what a client sends of an upload after the
 // server gave it up is not taken for its next request.
 func TestARefusedUploadIsNoRequestAfterwards(t *testing.T) {
-	s := siteOf(t, &memory{appendErr: queue.ErrUnavailable})
+	s := siteOf(t, &memory{appendErr: event.ErrUnavailable})
 	for name, length := range map[string]string{"chunked": chunkedBody, "length": "Content-Length: 1000000"} {
 		t.Run(name, func(t *testing.T) {
 			body := twoLines
@@ -132,7 +132,7 @@ func TestTheLastWordOfAnUploadIsReadable(t *testing.T) {
 		prepare func(h *Handler)
 		slug    string
 	}{
-		"unavailable": {store: &memory{appendErr: queue.ErrUnavailable}, slug: "unavailable"},
+		"unavailable": {store: &memory{appendErr: event.ErrUnavailable}, slug: "unavailable"},
 		"rate":        {store: &memory{}, limits: Limits{ClientRate: 0.001, Burst: time.Second}, slug: "rate-limited"},
 		"expiry":      {store: &memory{}, life: 3 * time.Second, slug: "unauthorized"},
 		"drain":       {store: &memory{}, prepare: (*Handler).Drain, slug: "draining"},

@@ -8,7 +8,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // verifier turns tokens into callers.
@@ -122,7 +122,7 @@ func (v *verifier) tooEarly(c *Claims) error {
 
 // caller is who the claims speak of.
 func (c *Claims) caller() (caller, error) {
-	client, err := queue.ParseClient(c.Subject)
+	client, err := event.ParseClient(c.Subject)
 	if err != nil {
 		return caller{}, badToken(`the token's "sub" is no client name: ` + err.Error())
 	}

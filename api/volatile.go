@@ -4,13 +4,13 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // volatilePublisher is the part of the queue that delivers without storing.
 type volatilePublisher interface {
-	PublishVolatile(ctx context.Context, emits []queue.Emit) error
-	Signal(ctx context.Context, ns queue.Namespace, c queue.Client, name string, data queue.Data) error
+	PublishVolatile(ctx context.Context, emits []event.Emit) error
+	Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error
 }
 
 // isVolatile reads "volatile", and refuses what means nothing to an event that is
@@ -30,7 +30,7 @@ func (e *envelope) isVolatile() (bool, error) {
 }
 
 // publishVolatile serves an emit of volatile events.
-func (h *Handler) publishVolatile(c *call, emits []queue.Emit) error {
+func (h *Handler) publishVolatile(c *call, emits []event.Emit) error {
 	if err := h.queue.PublishVolatile(c.r.Context(), emits); err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 const benchEvent = `{"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345}}`
@@ -76,7 +76,7 @@ func (b *bench) batches(ctx context.Context) (err error) {
 		return err
 	}
 	direct, err := rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) {
-		emits := make([]queue.Emit, size)
+		emits := make([]event.Emit, size)
 		for i := range emits {
 			emits[i] = emit
 		}
@@ -103,20 +103,20 @@ func (b *bench) batches(ctx context.Context) (err error) {
 }
 
 // whenRoom counts what was stored; a full queue is no failure of the ceiling.
-func whenRoom(results []queue.Result, err error) (int, error) {
-	if errors.Is(err, queue.ErrOverloaded) {
+func whenRoom(results []event.Result, err error) (int, error) {
+	if errors.Is(err, event.ErrOverloaded) {
 		return 0, nil
 	}
 	return len(results), err
 }
 
-func benchEmit(room string) (e queue.Emit, err error) {
+func benchEmit(room string) (e event.Emit, err error) {
 	var parts [4]error
-	e.Namespace, parts[0] = queue.ParseNamespace("default")
-	var r queue.Room
-	r, parts[1] = queue.ParseRoom(room)
-	e.Rooms = []queue.Room{r}
-	e.Event, parts[2] = queue.ParseEventName("chat message")
-	e.Data, parts[3] = queue.ParseData([]byte(`{"text":"hello from the other side","n":12345}`))
+	e.Namespace, parts[0] = event.ParseNamespace("default")
+	var r event.Room
+	r, parts[1] = event.ParseRoom(room)
+	e.Rooms = []event.Room{r}
+	e.Event, parts[2] = event.ParseEventName("chat message")
+	e.Data, parts[3] = event.ParseData([]byte(`{"text":"hello from the other side","n":12345}`))
 	return e, errors.Join(parts[:]...)
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -43,7 +44,7 @@ func (b *bench) fanOut(ctx context.Context) (err error) {
 			if err != nil {
 				return err
 			}
-			_, err = in.queue.Append(ctx, []queue.Emit{e})
+			_, err = in.queue.Append(ctx, []event.Emit{e})
 			return err
 		}
 	}
@@ -80,19 +81,19 @@ func roomOf(i int) string { return "r" + strconv.Itoa(i%benchStreams) }
 
 // seat puts client n into rooms n to n+9.
 func seat(ctx context.Context, q *queue.Queue) error {
-	ns, err := queue.ParseNamespace("default")
+	ns, err := event.ParseNamespace("default")
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range benchStreams {
 		g.Go(func() error {
-			client, err := queue.ParseClient("c" + strconv.Itoa(i))
+			client, err := event.ParseClient("c" + strconv.Itoa(i))
 			if err != nil {
 				return err
 			}
 			for j := range 10 {
-				room, err := queue.ParseRoom(roomOf(i + j))
+				room, err := event.ParseRoom(roomOf(i + j))
 				if err != nil {
 					return err
 				}

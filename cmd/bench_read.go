@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -59,7 +60,7 @@ func fill(ctx context.Context, q *queue.Queue, events int) error {
 	}
 	for left := events; left > 0; {
 		n := min(left, 1000)
-		if _, err := q.Append(ctx, slices.Repeat([]queue.Emit{emit}, n)); err != nil {
+		if _, err := q.Append(ctx, slices.Repeat([]event.Emit{emit}, n)); err != nil {
 			return err
 		}
 		left -= n

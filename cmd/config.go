@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/api"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/event"
 )
 
 // Config is everything serve can be told; settings holds the names, defaults
@@ -100,7 +100,7 @@ func (c *Config) options() api.Options {
 		MaxWait:       c.MaxWait,
 		MaxRooms:      c.MaxRooms,
 		CORSOrigins:   c.CORSOrigins,
-		RoomQuota:     &queue.RoomQuota{Client: c.MaxRoomsMadeClient, Namespace: c.MaxRoomsNamespace},
+		RoomQuota:     &event.RoomQuota{Client: c.MaxRoomsMadeClient, Namespace: c.MaxRoomsNamespace},
 		Limits: &api.Limits{
 			NamespaceRate:        float64(c.RateNamespace),
 			ClientRate:           float64(c.RateClient),

@@ -13,6 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/web"
 )
@@ -41,7 +42,7 @@ func demo(ctx context.Context, cfg *Config, q *queue.Queue, log *slog.Logger) (h
 	if !isLoopback(cfg.Listen) {
 		log.Warn("--demo gives a token for the namespace demo to everybody who reaches this server, and the address is not a loopback one", "listen", cfg.Listen)
 	}
-	ns, err := queue.ParseNamespace(demoNamespace)
+	ns, err := event.ParseNamespace(demoNamespace)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func testEmitLines(t *testing.T, env []string) {
 		}
 	}
 	for i, line := range strings.Split(strings.TrimSpace(must(t, "", env, "listen", "--rooms=lines", "--from-earliest", "--json", "--count=1200")), "\n") {
-		var e event
+		var e printedEvent
 		if err := json.Unmarshal([]byte(line), &e); err != nil || string(e.Data) != fmt.Sprint(i) {
 			t.Fatalf("event %d is %s", i, line)
 		}
@@ -105,7 +105,7 @@ func testWebhooks(t *testing.T, env []string) {
 	}
 	rooms := map[string]bool{}
 	for _, line := range lines {
-		var e event
+		var e printedEvent
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func testWebhooks(t *testing.T, env []string) {
 	for _, transport := range []string{"--poll=false", "--poll"} {
 		got := strings.Split(strings.TrimSpace(must(t, "", env, append(listen, transport)...)), "\n")
 		for i, line := range got {
-			var sent, received event
+			var sent, received printedEvent
 			if json.Unmarshal([]byte(lines[i]), &sent) != nil || json.Unmarshal([]byte(line), &received) != nil ||
 				sent.Room != received.Room || sent.Event != received.Event || !sameJSON(t, sent.Data, received.Data) {
 				t.Fatalf("event %d came as %.200s, was %.200s", i, line, lines[i])

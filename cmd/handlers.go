@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -127,7 +128,7 @@ func (p *process) listHandlers(c *cobra.Command, o *queue.Operator) error {
 }
 
 func (p *process) parked(c *cobra.Command, o *queue.Operator, f handlersFlags, name string) error {
-	ns, err := queue.ParseNamespace(f.namespace)
+	ns, err := event.ParseNamespace(f.namespace)
 	if err != nil {
 		return err
 	}
@@ -146,22 +147,22 @@ func (p *process) parked(c *cobra.Command, o *queue.Operator, f handlersFlags, n
 
 // change retries or drops the parked events the arguments name.
 func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what string,
-	do func(*queue.Operator, context.Context, queue.Namespace, string, ...queue.Offset) (int, error),
+	do func(*queue.Operator, context.Context, event.Namespace, string, ...event.Offset) (int, error),
 ) error {
 	if len(args) < 1 || (len(args) == 1) != f.all {
 		return usagef(c, "want the handler's name, and either offsets or --all")
 	}
-	ns, err := queue.ParseNamespace(f.namespace)
+	ns, err := event.ParseNamespace(f.namespace)
 	if err != nil {
 		return err
 	}
-	var offsets []queue.Offset
+	var offsets []event.Offset
 	for _, arg := range args[1:] {
 		n, err := strconv.ParseUint(arg, 10, 53)
 		if err != nil {
 			return usagef(c, "%q is no offset", arg)
 		}
-		offsets = append(offsets, queue.Offset(n))
+		offsets = append(offsets, event.Offset(n))
 	}
 	return p.operate(c, func(c *cobra.Command, o *queue.Operator) error {
 		n, err := do(o, c.Context(), ns, args[0], offsets...)
@@ -176,7 +177,7 @@ func (p *process) dropHandler(c *cobra.Command, f handlersFlags, args []string) 
 	if len(args) != 1 || f.all {
 		return usagef(c, "want the handler's name alone with --handler")
 	}
-	ns, err := queue.ParseNamespace(f.namespace)
+	ns, err := event.ParseNamespace(f.namespace)
 	if err != nil {
 		return err
 	}

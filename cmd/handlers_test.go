@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -23,17 +24,17 @@ func TestHandlersCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ns, err := queue.ParseNamespace("default")
+	ns, err := event.ParseNamespace("default")
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, err := queue.ParseEventName("mail")
+	name, err := event.ParseEventName("mail")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var mended atomic.Bool
-	sent := make(chan queue.Offset, 10)
-	err = q.Handle(ns, "mail", func(_ context.Context, e *queue.Event) (any, error) {
+	sent := make(chan event.Offset, 10)
+	err = q.Handle(ns, "mail", func(_ context.Context, e *event.Event) (any, error) {
 		if !mended.Load() {
 			return nil, errors.New("no \x1b[31mroute")
 		}
@@ -43,9 +44,9 @@ func TestHandlersCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var offsets []queue.Offset
+	var offsets []event.Offset
 	for range 3 {
-		r, err := q.Append(t.Context(), []queue.Emit{{Namespace: ns, Event: name}})
+		r, err := q.Append(t.Context(), []event.Emit{{Namespace: ns, Event: name}})
 		if err != nil {
 			t.Fatal(err)
 		}

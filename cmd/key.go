@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -63,7 +64,7 @@ Of --listen-database-url and --database-url the first one given is used.`,
 func (p *process) keyCreate(c *cobra.Command, f keyFlags) error {
 	k := queue.APIKey{Label: f.label}
 	for _, name := range f.namespaces {
-		ns, err := queue.ParseNamespace(name)
+		ns, err := event.ParseNamespace(name)
 		if err != nil {
 			return usagef(c, "--namespaces: %w", err)
 		}

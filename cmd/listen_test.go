@@ -18,7 +18,7 @@ func testAck(t *testing.T, env []string, transport string) {
 		out := must(t, "", env, append([]string{"listen", "--json", transport, "--client", client}, args...)...)
 		var data []string
 		for line := range strings.Lines(out) {
-			var e event
+			var e printedEvent
 			if err := json.Unmarshal([]byte(line), &e); err != nil {
 				t.Fatal(err)
 			}
@@ -31,7 +31,7 @@ func testAck(t *testing.T, env []string, transport string) {
 	}
 	// The other events of this server are for everyone, hence the start here.
 	first := must(t, "", env, "listen", "--json", "--rooms=@"+client, "--from-earliest", "--count=1")
-	var e event
+	var e printedEvent
 	if err := json.Unmarshal([]byte(first), &e); err != nil {
 		t.Fatal(err)
 	}

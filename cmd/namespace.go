@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -61,8 +62,8 @@ Of --listen-database-url and --database-url the first one given is used.`,
 	return c
 }
 
-func (p *process) withNamespace(c *cobra.Command, name string, f func(*queue.Registry, queue.Namespace) error) error {
-	ns, err := queue.ParseNamespace(name)
+func (p *process) withNamespace(c *cobra.Command, name string, f func(*queue.Registry, event.Namespace) error) error {
+	ns, err := event.ParseNamespace(name)
 	if err != nil {
 		return usagef(c, "%w", err)
 	}
@@ -74,8 +75,8 @@ func (p *process) namespaceCreate(c *cobra.Command, name string, f *namespaceFla
 	if err := f.apply(c, &settings); err != nil {
 		return err
 	}
-	return p.withNamespace(c, name, func(r *queue.Registry, ns queue.Namespace) error {
-		if _, err := r.Namespace(c.Context(), ns); !errors.Is(err, queue.ErrNotFound) {
+	return p.withNamespace(c, name, func(r *queue.Registry, ns event.Namespace) error {
+		if _, err := r.Namespace(c.Context(), ns); !errors.Is(err, event.ErrNotFound) {
 			if err == nil {
 				err = fmt.Errorf("namespace %q is there already; 'culvert namespace set' changes it", name)
 			}
@@ -93,7 +94,7 @@ func (p *process) namespaceSet(c *cobra.Command, name string, f *namespaceFlags)
 	if !f.given(c) {
 		return usagef(c, "name at least one setting")
 	}
-	return p.withNamespace(c, name, func(r *queue.Registry, ns queue.Namespace) error {
+	return p.withNamespace(c, name, func(r *queue.Registry, ns event.Namespace) error {
 		s, err := r.SetNamespace(c.Context(), ns, func(s *queue.NamespaceSettings) error { return f.apply(c, s) })
 		if err == nil {
 			p.showNamespace(s)
@@ -124,7 +125,7 @@ func (p *process) namespaceList(c *cobra.Command) error {
 }
 
 func (p *process) namespaceShow(c *cobra.Command, name string) error {
-	return p.withNamespace(c, name, func(r *queue.Registry, ns queue.Namespace) error {
+	return p.withNamespace(c, name, func(r *queue.Registry, ns event.Namespace) error {
 		s, err := r.Namespace(c.Context(), ns)
 		if err == nil {
 			p.showNamespace(s)
@@ -154,7 +155,7 @@ func (p *process) namespaceDelete(c *cobra.Command, name string, yes bool) error
 			return err
 		}
 	}
-	return p.withNamespace(c, name, func(r *queue.Registry, ns queue.Namespace) error {
+	return p.withNamespace(c, name, func(r *queue.Registry, ns event.Namespace) error {
 		err := r.DeleteNamespace(c.Context(), ns)
 		if err == nil {
 			p.say("namespace %s was deleted", name)

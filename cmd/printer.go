@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// event is the part of an event that listen shows.
-type event struct {
+// printedEvent is the part of an printedEvent that listen shows.
+type printedEvent struct {
 	Offset int64           `json:"offset"`
 	Room   string          `json:"room"`
 	Event  string          `json:"event"`
@@ -29,7 +29,7 @@ type printer struct {
 func (p printer) print(raw []byte) error {
 	text := string(raw)
 	if !p.json {
-		var e event
+		var e printedEvent
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (p printer) print(raw []byte) error {
 // String is the event as a person reads it, such as
 //
 //	2026-11-23T05:40:00.123Z 4711 lobby "chat message" alice {"text":"hi"}
-func (e event) String() string {
+func (e printedEvent) String() string {
 	data := string(e.Data)
 	if e.Binary != "" {
 		data = "base64:" + e.Binary

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -26,7 +27,7 @@ func (p *process) withRegistry(c *cobra.Command, what string, f func(*queue.Regi
 	}
 	defer r.Close()
 	err = f(r)
-	if errors.Is(err, queue.ErrNotFound) {
+	if errors.Is(err, event.ErrNotFound) {
 		return fmt.Errorf("there is no %s", what)
 	}
 	return err

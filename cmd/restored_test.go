@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -24,11 +25,11 @@ func TestRestoredCommand(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	ns, _ := queue.ParseNamespace("default")
-	name, _ := queue.ParseEventName("e")
-	emit := func() queue.Cursor {
+	ns, _ := event.ParseNamespace("default")
+	name, _ := event.ParseEventName("e")
+	emit := func() event.Cursor {
 		t.Helper()
-		r, err := q.Append(t.Context(), []queue.Emit{{Namespace: ns, Event: name}})
+		r, err := q.Append(t.Context(), []event.Emit{{Namespace: ns, Event: name}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,43 +6,45 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // Ack moves the client's stored cursor forward, never back, and returns the one
 // stored after the call. It is committed when it returns. A position that was given out
 // by a history the log lost is beyond the head of this one, whatever the numbers say.
 // Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
-func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
+func (q *Queue) Ack(ctx context.Context, ns event.Namespace, c event.Client, cursor event.Cursor) (event.Cursor, error) {
 	l := q.lineage.Load()
 	if l.runOf(cursor, q.tail.headOf(l)) == nowhere {
 		now, head, err := q.headNow(ctx, ns, c)
 		switch {
 		case err != nil:
-			return Cursor{}, err
+			return event.Cursor{}, err
 		case cursor.Log != now.log:
-			return Cursor{}, ErrOtherLog
+			return event.Cursor{}, event.ErrOtherLog
 		case now.runOf(cursor, head) == nowhere:
-			return Cursor{}, ErrBeyondHead
+			return event.Cursor{}, event.ErrBeyondHead
 		}
 		l = now
 	}
 	p, err := q.acks.add(clientKey{ns, c}, l, cursor.Offset)
 	if err != nil {
-		return Cursor{}, err
+		return event.Cursor{}, err
 	}
 	select {
 	case <-p.done:
 		return p.stored, p.err
 	case <-ctx.Done():
-		return Cursor{}, ctx.Err()
+		return event.Cursor{}, ctx.Err()
 	}
 }
 
-func (a *acks) add(key clientKey, of *lineage, cursor Offset) (*pendingAck, error) {
+func (a *acks) add(key clientKey, of *lineage, cursor event.Offset) (*pendingAck, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return nil, ErrClosed
+		return nil, event.ErrClosed
 	}
 	p, next := a.waiting[key], &pendingAck{done: make(chan struct{}), cursor: cursor, of: of}
 	switch {
@@ -88,7 +90,7 @@ func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]
 	if err != nil || len(b.rows) == 0 {
 		return err
 	}
-	var stored []Offset
+	var stored []event.Offset
 	err = repeat(ctx, func() error {
 		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, l.generation).Scan(&stored)
 	})
@@ -103,7 +105,7 @@ func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]
 		return err
 	}
 	for i, p := range b.acks {
-		p.stored = Cursor{l.log, stored[i]}
+		p.stored = event.Cursor{Log: l.log, Offset: stored[i]}
 		a.q.metrics.ackLag.Observe(a.q.tail.behind(p.cursor, start).Seconds())
 	}
 	return nil
@@ -154,13 +156,13 @@ func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pen
 // since Ack looked: then what came after the restart is nothing this client has seen.
 func (p *pendingAck) refused(l *lineage) error {
 	if p.of.log != l.log {
-		return ErrOtherLog
+		return event.ErrOtherLog
 	}
 	if p.of.sameHistory(l) {
 		return nil
 	}
 	if _, known := l.place(p.cursor, l.open()); !known {
-		return ErrBeyondHead
+		return event.ErrBeyondHead
 	}
 	return nil
 }

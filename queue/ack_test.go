@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
@@ -33,7 +34,7 @@ func TestAnAckWhoseCommitFailsIsNotAnswered(t *testing.T) {
 			if c, err := q.Ack(t.Context(), ns, client("bob"), q.Head()); err == nil {
 				t.Errorf("answered with %v", c)
 			}
-			if _, err := q.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, queue.ErrNotFound) {
+			if _, err := q.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
 				t.Errorf("state: %v", err)
 			}
 		})
@@ -46,7 +47,7 @@ func TestAnAckOfAClientThatIsBeingForgotten(t *testing.T) {
 	q := open(t, dsn)
 	at := appendOne(t, q, emit("r", "1")).Cursor
 	until(t, "this instance has got there", func() bool { return q.Head() == at }) // it is stored a little earlier
-	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
+	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	conn := connect(t, dsn)
 	if _, err := conn.Exec(t.Context(), `BEGIN; DELETE FROM culvert.clients`); err != nil {
 		t.Fatal(err)
@@ -89,23 +90,23 @@ func TestAStoredCursorNeverGoesBack(t *testing.T) {
 	}
 	instances := []*queue.Queue{open(t, dsn, quiet), open(t, through, quiet)}
 	const clients, events = 400, 2_000
-	emits := make([]queue.Emit, events)
+	emits := make([]event.Emit, events)
 	for i := range emits {
 		emits[i] = emit("r", "1")
 	}
-	last := must[[]queue.Result](t)(instances[0].Append(t.Context(), emits))[events-1].Cursor
+	last := must[[]event.Result](t)(instances[0].Append(t.Context(), emits))[events-1].Cursor
 
 	ctx, stop := context.WithTimeout(t.Context(), 6*time.Second)
 	defer stop()
 	var acking, faults sync.WaitGroup
 	var answers, failures atomic.Int64
-	answered := make([]queue.Offset, clients)
+	answered := make([]event.Offset, clients)
 	for c := range clients {
 		acking.Go(func() {
 			for best := &answered[c]; ctx.Err() == nil; {
-				at := *best + queue.Offset(rand.N(12)) - 6 // now and then one that is overtaken
+				at := *best + event.Offset(rand.N(12)) - 6 // now and then one that is overtaken
 				at = min(max(at, 1), last.Offset)
-				got, err := instances[rand.N(2)].Ack(ctx, ns, client(fmt.Sprint("client ", c)), queue.Cursor{Log: last.Log, Offset: at})
+				got, err := instances[rand.N(2)].Ack(ctx, ns, client(fmt.Sprint("client ", c)), event.Cursor{Log: last.Log, Offset: at})
 				if err != nil {
 					failures.Add(1)
 					continue
@@ -151,9 +152,9 @@ func TestAStoredCursorNeverGoesBack(t *testing.T) {
 	t.Logf("%d answers, %d failures", answers.Load(), failures.Load())
 
 	rows := must[pgx.Rows](t)(connect(t, dsn).Query(t.Context(), `SELECT substr(name, 8)::int, cursor FROM culvert.clients`))
-	stored := make([]queue.Offset, clients)
+	stored := make([]event.Offset, clients)
 	var c int
-	var at queue.Offset
+	var at event.Offset
 	if _, err := pgx.ForEachRow(rows, []any{&c, &at}, func() error { stored[c] = at; return nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -15,7 +16,7 @@ func TestAckLag(t *testing.T) {
 	first := appendOne(t, q, emit("r", "1")).Cursor
 	last := appendOne(t, q, emit("r", "2")).Cursor
 	until(t, "the tail has both", func() bool { return q.Head().Offset >= last.Offset })
-	for _, cursor := range []queue.Cursor{first, last} {
+	for _, cursor := range []event.Cursor{first, last} {
 		if _, err := q.Ack(t.Context(), ns, client(cursor.String()), cursor); err != nil {
 			t.Fatal(err)
 		}

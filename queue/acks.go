@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // acks writes stored cursors, many at a time: acknowledgements that arrive within
@@ -23,15 +25,15 @@ type acks struct {
 }
 
 type clientKey struct {
-	ns     Namespace
-	client Client
+	ns     event.Namespace
+	client event.Client
 }
 
 // pendingAck is shared by the requests that acknowledge for one client.
 type pendingAck struct {
-	cursor Offset
-	of     *lineage // that has the cursor
-	stored Cursor   // set once it is committed
+	cursor event.Offset
+	of     *lineage     // that has the cursor
+	stored event.Cursor // set once it is committed
 	err    error
 	done   chan struct{}
 }
@@ -87,7 +89,7 @@ func (a *acks) refuse() {
 	defer a.mu.Unlock()
 	a.closed = true
 	for _, p := range a.waiting {
-		p.err = ErrClosed
+		p.err = event.ErrClosed
 		close(p.done)
 	}
 	clear(a.waiting)

@@ -3,32 +3,34 @@ package queue
 import (
 	"errors"
 	"testing"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // Two acknowledgements of one client that wait together, of which one is of a history that
 // the log lost: the other one counts, whichever came first.
 func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
-	before := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
-	now := &lineage{log: "k", runs: []run{{0, 5}, {100, MaxOffset}}}
-	copied := &lineage{log: "c", runs: []run{{0, MaxOffset}}}
+	before := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
+	now := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
+	copied := &lineage{log: "c", runs: []run{{0, event.MaxOffset}}}
 	type ack struct {
 		of     *lineage
-		cursor Offset
+		cursor event.Offset
 		err    error
 	}
 	for name, acks := range map[string][2]ack{
-		"lost, then kept":       {{before, 8, ErrBeyondHead}, {now, 4, nil}},
-		"kept, then lost":       {{now, 4, nil}, {before, 8, ErrBeyondHead}},
-		"lost, then newer":      {{before, 8, ErrBeyondHead}, {now, 101, nil}},
-		"newer, then lost":      {{now, 101, nil}, {before, 8, ErrBeyondHead}},
+		"lost, then kept":       {{before, 8, event.ErrBeyondHead}, {now, 4, nil}},
+		"kept, then lost":       {{now, 4, nil}, {before, 8, event.ErrBeyondHead}},
+		"lost, then newer":      {{before, 8, event.ErrBeyondHead}, {now, 101, nil}},
+		"newer, then lost":      {{now, 101, nil}, {before, 8, event.ErrBeyondHead}},
 		"both are kept":         {{before, 3, nil}, {now, 5, nil}},
 		"both, the other way":   {{now, 5, nil}, {before, 3, nil}},
-		"another log":           {{before, 8, ErrOtherLog}, {copied, 1, nil}},
+		"another log":           {{before, 8, event.ErrOtherLog}, {copied, 1, nil}},
 		"one history, backward": {{now, 5, nil}, {now, 4, nil}},
 	} {
 		a := newAcks(&Queue{})
-		key := clientKey{Namespace{"default"}, Client{"bob"}}
-		var want Offset
+		key := clientKey{event.MustNamespace("default"), event.MustClient("bob")}
+		var want event.Offset
 		for i, k := range acks {
 			p, err := a.add(key, k.of, k.cursor)
 			if p != nil && i == 0 {
@@ -60,7 +62,7 @@ func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
 func TestChangesBehindSQLCount(t *testing.T) {
 	m := newMembershipWriter(&Queue{o: Options{QueueEvents: 3}})
 	m.behind = 3
-	if err := m.submit(&membershipChange{}); !errors.Is(err, ErrOverloaded) {
+	if err := m.submit(&membershipChange{}); !errors.Is(err, event.ErrOverloaded) {
 		t.Errorf("the fourth change is taken: %v", err)
 	}
 }

@@ -1,12 +1,16 @@
 package queue
 
-import "context"
+import (
+	"context"
+
+	"github.com/culvertmq/culvert/event"
+)
 
 // ahead is a page read while the one before it is delivered, so that Postgres and the
 // reader work at the same time. Only a subscription that has far to go has one: from
 // its second page on.
 type ahead struct {
-	after, head Offset
+	after, head event.Offset
 	limit       int
 	page        page
 	err         error
@@ -16,7 +20,7 @@ type ahead struct {
 // readAhead starts to read what comes after a position. The read outlives the caller's
 // context and Close of the subscription, by one page at the most: to cancel it would
 // cost its connection. Closing the pool waits for it.
-func (s *Subscription) readAhead(ctx context.Context, l *lineage, intervals []interval, after, head Offset, limit int) {
+func (s *Subscription) readAhead(ctx context.Context, l *lineage, intervals []interval, after, head event.Offset, limit int) {
 	a := &ahead{after: after, head: head, limit: limit, done: make(chan struct{})}
 	ctx = context.WithoutCancel(ctx)
 	go func() {
@@ -28,7 +32,7 @@ func (s *Subscription) readAhead(ctx context.Context, l *lineage, intervals []in
 
 // page reads what comes after the cursor up to head: what was read ahead when that is
 // it. It returns how far was read.
-func (s *Subscription) page(ctx context.Context, l *lineage, intervals []interval, head Offset, limit int) (page, Offset, error) {
+func (s *Subscription) page(ctx context.Context, l *lineage, intervals []interval, head event.Offset, limit int) (page, event.Offset, error) {
 	a := s.ahead
 	s.ahead = nil
 	if a != nil && a.after == s.cursor.Offset && a.limit == limit {

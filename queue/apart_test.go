@@ -3,6 +3,8 @@ package queue
 import (
 	"fmt"
 	"testing"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // What follows a repeated key in its series must not be stored before it.
@@ -13,7 +15,11 @@ func TestApartKeepsTheOrderOfASeries(t *testing.T) {
 		in  *series
 		key string
 	}{{mine, "a"}, {mine, ""}, {others, "b"}, {mine, "a"}, {mine, ""}, {mine, "c"}, {others, "d"}, {nil, "c"}, {nil, "a"}, {others, ""}} {
-		u := newUnit([]Emit{{Key: Key{c.key}}})
+		var e event.Emit
+		if c.key != "" {
+			e.Key = event.MustKey(c.key)
+		}
+		u := newUnit([]event.Emit{e})
 		u.series = c.in
 		units = append(units, u)
 	}

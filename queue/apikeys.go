@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -18,7 +19,7 @@ import (
 type APIKey struct {
 	ID         string // public, short
 	Label      string
-	Namespaces []Namespace // nil: all
+	Namespaces []event.Namespace // nil: all
 	CreatedAt  time.Time
 	ExpiresAt  time.Time // zero: never
 	RevokedAt  time.Time // zero: not revoked
@@ -36,12 +37,12 @@ const (
 func (r *Registry) CreateKey(ctx context.Context, k APIKey) (APIKey, string, error) {
 	switch {
 	case k.Namespaces != nil && len(k.Namespaces) == 0, len(k.Namespaces) > maxKeyNamespaces:
-		return k, "", invalidf("namespaces", "must be 1 to %d, or all", maxKeyNamespaces)
+		return k, "", event.Invalidf("namespaces", "must be 1 to %d, or all", maxKeyNamespaces)
 	case !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(time.Now()):
-		return k, "", invalid("expires_at", "is in the past")
+		return k, "", event.Invalid("expires_at", "is in the past")
 	}
 	if k.Label != "" {
-		if err := checkName("label", k.Label, MaxLabel); err != nil {
+		if err := event.CheckName("label", k.Label, MaxLabel); err != nil {
 			return k, "", err
 		}
 	}
@@ -75,7 +76,7 @@ func randomHex(bytes int) string {
 	return hex.EncodeToString(b)
 }
 
-func namesOf(all []Namespace) []string {
+func namesOf(all []event.Namespace) []string {
 	var names []string
 	for _, ns := range all {
 		names = append(names, ns.String())
@@ -124,7 +125,7 @@ func (r *Registry) changeKey(ctx context.Context, what, sql string, args ...any)
 	return r.change(ctx, what, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, sql, args...)
 		if err == nil && tag.RowsAffected() == 0 {
-			return ErrNotFound
+			return event.ErrNotFound
 		}
 		return unavailable(ctx, what, err)
 	})
@@ -159,10 +160,10 @@ func readKeys(ctx context.Context, db *pgxpool.Pool) ([]storedKey, error) {
 		var created, expires, revoked, oldUntil pgtype.Timestamptz
 		err = row.Scan(&k.ID, &k.Label, &names, &created, &expires, &revoked, &k.hash, &k.oldHash, &oldUntil)
 		if names != nil {
-			k.Namespaces = []Namespace{} // none is not all
+			k.Namespaces = []event.Namespace{} // none is not all
 		}
 		for _, name := range names {
-			k.Namespaces = append(k.Namespaces, StoredNamespace(trusted.Of(name)))
+			k.Namespaces = append(k.Namespaces, event.StoredNamespace(trusted.Of(name)))
 		}
 		k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.oldUntil = moment(created), moment(expires), moment(revoked), moment(oldUntil)
 		return k, err

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -16,7 +17,7 @@ func TestStoredKeys(t *testing.T) {
 	if q.HasKeys() {
 		t.Error("there are keys")
 	}
-	k, token, err := q.CreateKey(t.Context(), queue.APIKey{Label: "shop", Namespaces: []queue.Namespace{namespace("shop")}})
+	k, token, err := q.CreateKey(t.Context(), queue.APIKey{Label: "shop", Namespaces: []event.Namespace{namespace("shop")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +60,10 @@ func TestKeyRotation(t *testing.T) {
 	if err := q.RevokeKey(t.Context(), k.ID); err != nil || opens(third) || q.Holds(g) || q.HasKeys() {
 		t.Errorf("a revoked key opens %v, %v", opens(third), err)
 	}
-	if _, err := q.RotateKey(t.Context(), k.ID, 0); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := q.RotateKey(t.Context(), k.ID, 0); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("rotated a revoked key: %v", err)
 	}
-	if err := q.RevokeKey(t.Context(), "nobody"); !errors.Is(err, queue.ErrNotFound) {
+	if err := q.RevokeKey(t.Context(), "nobody"); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("revoked nobody: %v", err)
 	}
 	if all := must[[]queue.APIKey](t)(q.Keys(t.Context())); len(all) != 1 || all[0].RevokedAt.IsZero() {
@@ -73,10 +74,10 @@ func TestKeyRotation(t *testing.T) {
 func TestKeyExpiry(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	var bad *queue.InvalidError
+	var bad *event.InvalidError
 	for field, k := range map[string]queue.APIKey{
 		"expires_at": {ExpiresAt: time.Now().Add(-time.Second)},
-		"namespaces": {Namespaces: []queue.Namespace{}},
+		"namespaces": {Namespaces: []event.Namespace{}},
 		"label":      {Label: "a\nb"},
 	} {
 		if _, _, err := q.CreateKey(t.Context(), k); !errors.As(err, &bad) || bad.Field != field {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // MaxBatchRooms bounds the rooms that the emits of one Append are addressed to in all. They are
@@ -15,21 +17,21 @@ const MaxBatchRooms = 10_000
 // Append stores all emits in one transaction or none, and returns when they are
 // committed, one Result each. Errors: an *InvalidError, ErrKeyReused, ErrRoomQuota, ErrOverloaded,
 // ErrUnavailable, ErrClosed, ctx's own (the emits may then be stored all the same).
-func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
+func (q *Queue) Append(ctx context.Context, emits []event.Emit) ([]event.Result, error) {
 	if len(emits) == 0 {
 		return nil, nil
 	}
 	for i := range emits {
-		if err := emits[i].check(); err != nil {
+		if err := emits[i].Check(); err != nil {
 			return nil, err
 		}
 	}
 	u := newUnit(emits)
 	if u.load.rooms > MaxBatchRooms {
-		return nil, invalidf("events", "address %d rooms in all, the limit is %d: send several batches", u.load.rooms, MaxBatchRooms)
+		return nil, event.Invalidf("events", "address %d rooms in all, the limit is %d: send several batches", u.load.rooms, MaxBatchRooms)
 	}
 	if u.contradicts() {
-		return nil, ErrKeyReused
+		return nil, event.ErrKeyReused
 	}
 	for i := range emits {
 		if err := q.claimFor(ctx, &emits[i]); err != nil {
@@ -50,14 +52,14 @@ func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 // is refused for what it is (ErrKeyReused, ErrRoomQuota, an *InvalidError, ErrDeleted) leaves the
 // others alone; after one that fails otherwise, none that follows is stored, so that
 // who sends again from there on keeps the order and stores nothing twice.
-func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
-	results := make([]Result, len(emits))
+func (q *Queue) AppendEach(ctx context.Context, emits []event.Emit) []event.Result {
+	results := make([]event.Result, len(emits))
 	units := make([]*unit, 0, len(emits))
 	index := make([]int, 0, len(emits)) // of each unit
 	all := &series{}
 	var stopped error // why nothing after an emit is stored that failed before it was queued
 	for i := range emits {
-		err := emits[i].check()
+		err := emits[i].Check()
 		if err == nil {
 			err = stopped
 		}
@@ -122,34 +124,19 @@ func atOnce(units []*unit) int {
 	return len(units)
 }
 
-// check refuses what the types of the fields leave open.
-func (e *Emit) check() error {
-	switch {
-	case e.Namespace == Namespace{}:
-		return invalid("namespace", "must not be empty")
-	case e.Event == EventName{}:
-		return invalid("event", "must not be empty")
-	case len(e.Rooms) > MaxRooms:
-		return invalidf("rooms", "has %d rooms, the limit is %d", len(e.Rooms), MaxRooms)
-	case len(e.Except) > MaxRooms:
-		return invalidf("except", "has %d rooms, the limit is %d", len(e.Except), MaxRooms)
-	}
-	return e.Reply.check()
-}
-
 // unit is what is stored or refused as one. The appender alone writes to it
 // until done is closed, so a caller that stops waiting leaves it be.
 type unit struct {
-	emits    []Emit
+	emits    []event.Emit
 	load     load
 	hashes   [][]byte    // of the emits that have a key
 	expected []*audience // who is to reply, of the emits that ask without a count
-	results  []Result
+	results  []event.Result
 	err      error
 	done     chan struct{}
-	series   *series     // of AppendEach; nil for a unit on its own
-	caller   caller      // whose it is
-	barrier  []Namespace // of a unit without emits: those it waits for, see hold.go
+	series   *series           // of AppendEach; nil for a unit on its own
+	caller   caller            // whose it is
+	barrier  []event.Namespace // of a unit without emits: those it waits for, see hold.go
 
 	// until is set while the unit waits for events from SQL that were committed before it
 	// came: those of transactions below it. giveUp is when it has waited long enough.
@@ -158,24 +145,24 @@ type unit struct {
 	held   bool
 }
 
-func newUnit(emits []Emit) *unit {
-	u := &unit{emits: emits, results: make([]Result, len(emits)), done: make(chan struct{})}
+func newUnit(emits []event.Emit) *unit {
+	u := &unit{emits: emits, results: make([]event.Result, len(emits)), done: make(chan struct{})}
 	if len(emits) > 0 {
-		u.caller = emits[0].caller()
+		u.caller = callerOf(&emits[0])
 	}
 	for i := range emits {
-		u.load = u.load.plus(emits[i].load())
-		if emits[i].Key != (Key{}) {
+		u.load = u.load.plus(loadOfEmit(&emits[i]))
+		if emits[i].Key != (event.Key{}) {
 			if u.hashes == nil {
 				u.hashes = make([][]byte, len(emits))
 			}
-			u.hashes[i] = emits[i].hash()
+			u.hashes[i] = emits[i].Hash()
 		}
 	}
 	return u
 }
 
-func (u *unit) wait(ctx context.Context) ([]Result, error) {
+func (u *unit) wait(ctx context.Context) ([]event.Result, error) {
 	select {
 	case <-u.done:
 		return u.results, u.err
@@ -194,7 +181,7 @@ func (u *unit) endsQueue() bool { return len(u.emits)+len(u.barrier) == 0 }
 
 // settled reports whether keys have decided about all of the unit.
 func (u *unit) settled() bool {
-	return len(u.results) > 0 && !slices.ContainsFunc(u.results, func(r Result) bool { return !r.Duplicate })
+	return len(u.results) > 0 && !slices.ContainsFunc(u.results, func(r event.Result) bool { return !r.Duplicate })
 }
 
 // contradicts reports whether one key stands in the unit with two contents.
@@ -204,22 +191,11 @@ func (u *unit) contradicts() bool {
 	}
 	seen := map[keyRef][]byte{}
 	for i, h := range u.hashes {
-		ref := u.emits[i].keyRef()
+		ref := keyRefOf(&u.emits[i])
 		if other, again := seen[ref]; h != nil && again && !bytes.Equal(other, h) {
 			return true
 		}
 		seen[ref] = h
 	}
 	return false
-}
-
-// rooms it is addressed to, each once.
-func (e *Emit) rooms() []Room {
-	switch len(e.Rooms) {
-	case 0:
-		return []Room{Everyone}
-	case 1:
-		return e.Rooms
-	}
-	return unique(e.Rooms)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -16,7 +17,7 @@ import (
 func TestEventsReachBothInstancesInOrder(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
-	in := queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("lobby")}}
+	in := queue.Interest{Client: client("bob"), Rooms: []event.Room{room("lobby")}}
 	subs := []*queue.Subscription{subscribe(t, a, in), subscribe(t, b, in)}
 	var want []string
 	for i := range 50 {
@@ -34,7 +35,7 @@ func TestEventsReachBothInstancesInOrder(t *testing.T) {
 func TestEmitFromSQL(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("orders")}})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("orders")}})
 	conn := connect(t, dsn)
 	for i, end := range []string{"COMMIT", "ROLLBACK", "COMMIT"} {
 		for _, sql := range []string{
@@ -55,7 +56,7 @@ func TestEmitFromSQL(t *testing.T) {
 func TestKeys(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	keyed := func(k, d string) queue.Emit {
+	keyed := func(k, d string) event.Emit {
 		e := emit("lobby", "%s", d)
 		e.Key = key(k)
 		return e
@@ -65,18 +66,18 @@ func TestKeys(t *testing.T) {
 	if again.Cursor != first.Cursor || !again.Duplicate || first.Duplicate {
 		t.Errorf("first %+v, again %+v", first, again)
 	}
-	if _, err := q.Append(t.Context(), []queue.Emit{emit("lobby", "0"), keyed("k", "2")}); !errors.Is(err, queue.ErrKeyReused) {
+	if _, err := q.Append(t.Context(), []event.Emit{emit("lobby", "0"), keyed("k", "2")}); !errors.Is(err, event.ErrKeyReused) {
 		t.Errorf("another body: %v, want ErrKeyReused", err)
 	}
-	if _, err := q.Append(t.Context(), []queue.Emit{keyed("n", "1"), keyed("n", "2")}); !errors.Is(err, queue.ErrKeyReused) {
+	if _, err := q.Append(t.Context(), []event.Emit{keyed("n", "1"), keyed("n", "2")}); !errors.Is(err, event.ErrKeyReused) {
 		t.Errorf("two bodies in one batch: %v, want ErrKeyReused", err)
 	}
-	batch := must[[]queue.Result](t)(q.Append(t.Context(), []queue.Emit{keyed("k", "1"), keyed("m", "3"), keyed("m", "3"), emit("lobby", "4")}))
+	batch := must[[]event.Result](t)(q.Append(t.Context(), []event.Emit{keyed("k", "1"), keyed("m", "3"), keyed("m", "3"), emit("lobby", "4")}))
 	if !batch[0].Duplicate || batch[0].Cursor != first.Cursor || batch[1].Duplicate || !batch[2].Duplicate ||
 		batch[2].Cursor != batch[1].Cursor || batch[3].Cursor.Offset != batch[1].Cursor.Offset+1 {
 		t.Errorf("batch %+v", batch)
 	}
-	history := must[queue.Batch](t)(q.History(t.Context(), ns, room("lobby"), queue.Client{}, queue.Cursor{}, 100))
+	history := must[event.Batch](t)(q.History(t.Context(), ns, room("lobby"), event.Client{}, event.Cursor{}, 100))
 	var got []string
 	for _, e := range history.Events {
 		got = append(got, e.Data)
@@ -90,9 +91,9 @@ func TestAppendEachRefusesOneAlone(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	a, b := emit("lobby", "1"), emit("lobby", "2")
 	a.Key, b.Key = key("same"), key("same")
-	r := q.AppendEach(t.Context(), []queue.Emit{a, b, {}, emit("lobby", "3"), a})
-	var invalid *queue.InvalidError
-	if r[0].Err != nil || !errors.Is(r[1].Err, queue.ErrKeyReused) || !errors.As(r[2].Err, &invalid) ||
+	r := q.AppendEach(t.Context(), []event.Emit{a, b, {}, emit("lobby", "3"), a})
+	var invalid *event.InvalidError
+	if r[0].Err != nil || !errors.Is(r[1].Err, event.ErrKeyReused) || !errors.As(r[2].Err, &invalid) ||
 		r[3].Err != nil || !r[4].Duplicate || r[4].Cursor != r[0].Cursor {
 		t.Errorf("results %+v", r)
 	}
@@ -112,11 +113,11 @@ func TestFullQueueRefuses(t *testing.T) {
 	results := make(chan error, 3)
 	for range 3 {
 		go func() {
-			_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1"), emit("r", "2"), emit("r", "3"), emit("r", "4")})
+			_, err := q.Append(t.Context(), []event.Emit{emit("r", "1"), emit("r", "2"), emit("r", "3"), emit("r", "4")})
 			results <- err
 		}()
 	}
-	if err := <-results; !errors.Is(err, queue.ErrOverloaded) {
+	if err := <-results; !errors.Is(err, event.ErrOverloaded) {
 		t.Errorf("more than fits: %v, want ErrOverloaded", err)
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
@@ -126,11 +127,11 @@ func TestFullQueueRefuses(t *testing.T) {
 	for range 2 {
 		if err := <-results; err == nil {
 			stored += 4
-		} else if !errors.Is(err, queue.ErrOverloaded) {
+		} else if !errors.Is(err, event.ErrOverloaded) {
 			t.Error(err)
 		}
 	}
-	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 100))
+	b := must[event.Batch](t)(q.History(t.Context(), ns, room("r"), event.Client{}, event.Cursor{}, 100))
 	if len(b.Events) != stored || stored == 0 {
 		t.Errorf("%d events stored, %d were confirmed", len(b.Events), stored)
 	}
@@ -139,7 +140,7 @@ func TestFullQueueRefuses(t *testing.T) {
 // A batch of many rooms takes the time of its rows, not more, and none of its memory.
 func TestBatchIsBoundedByRooms(t *testing.T) {
 	q := open(t, pgtest.Database(t))
-	emits := make([]queue.Emit, 101)
+	emits := make([]event.Emit, 101)
 	for i := range emits {
 		emits[i] = toMany(100)
 		emits[i].Data = data("1")
@@ -158,12 +159,12 @@ func TestBatchIsBoundedByRooms(t *testing.T) {
 // together they are more than the queue gives to one caller.
 func TestAppendEachOfManyRooms(t *testing.T) {
 	q := open(t, pgtest.Database(t), func(o *queue.Options) { o.QueueBytes = 16 << 20 })
-	emits := make([]queue.Emit, 400)
+	emits := make([]event.Emit, 400)
 	for i := range emits {
 		emits[i] = toMany(100)
 		emits[i].Data = data("%d", i)
 	}
-	last := queue.Offset(0)
+	last := event.Offset(0)
 	for i, r := range q.AppendEach(t.Context(), emits) {
 		if r.Err != nil || r.Cursor.Offset <= last {
 			t.Fatalf("emit %d: %+v after %d", i, r, last)

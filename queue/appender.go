@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // appender stores what waits, one append at a time: emits that arrive while a
@@ -53,10 +55,10 @@ func (a *appender) submit(units ...*unit) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return ErrClosed
+		return event.ErrClosed
 	}
 	if len(units) > 0 && !a.quota.take(units[0].caller, all) {
-		return ErrOverloaded
+		return event.ErrOverloaded
 	}
 	for _, u := range units {
 		a.units.push(u.caller, u, u.load)
@@ -158,7 +160,7 @@ func (a *appender) refuse() {
 	a.held, a.quota = nil, quota{most: a.quota.most}
 	a.mu.Unlock()
 	for _, u := range units {
-		u.refuse(ErrClosed)
+		u.refuse(event.ErrClosed)
 	}
 }
 

@@ -9,49 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
 )
-
-// Ask says that an event wants replies.
-type Ask struct {
-	// Timeout is how long replies are taken, MinAsk to MaxAsk; zero: none are wanted.
-	Timeout time.Duration
-	// Count makes the first so many replies the only ones, at most MaxReplies.
-	// 0: everybody the event is for may reply, and one is expected from each
-	// client that was online in its rooms when it was emitted, the sender
-	// included unless it is excepted.
-	Count int
-}
-
-// Limits of an Ask.
-const (
-	MinAsk     = 50 * time.Millisecond
-	MaxAsk     = 24 * time.Hour
-	MaxReplies = 10_000
-)
-
-func (a Ask) wanted() bool { return a != Ask{} }
-
-// milliseconds is the Timeout; it fits since MaxAsk does.
-func (a Ask) milliseconds() int32 { return int32(a.Timeout.Milliseconds()) } //nolint:gosec // checked
-
-func (a Ask) until(at time.Time) time.Time {
-	if !a.wanted() {
-		return time.Time{}
-	}
-	return at.Add(time.Duration(a.milliseconds()) * time.Millisecond)
-}
-
-func (a Ask) check() error {
-	switch {
-	case !a.wanted():
-		return nil
-	case a.Timeout < MinAsk || a.Timeout > MaxAsk:
-		return invalid("reply.timeout", "must be 0.05 to 86400 seconds")
-	case a.Count < 0 || a.Count > MaxReplies:
-		return invalidf("reply.count", "must be 1 to %d", MaxReplies)
-	}
-	return nil
-}
 
 const expectedSQL = `
 SELECT culvert.expected($1, $2, $3, $4)
@@ -62,22 +22,22 @@ SELECT culvert.expected($1, $2, $3, $4)
 const nobody = "\x01"
 
 // listed are those of the rooms that the asker may see the members of.
-func (e *Emit) listed(rooms []Room) []Room {
+func listed(e *event.Emit, rooms []event.Room) []event.Room {
 	if e.Lists == nil {
 		return rooms
 	}
-	return slices.DeleteFunc(slices.Clone(rooms), func(r Room) bool { return !e.Lists(r) })
+	return slices.DeleteFunc(slices.Clone(rooms), func(r event.Room) bool { return !e.Lists(r) })
 }
 
 // unseen completes what is expected where the asker may not see who is in some of the rooms. A
 // client's own room tells by its name who is in it, and its reply is expected, online or not;
 // of the others nobody's is. What is left, if anything, says when the replies are complete.
-func (e *Emit) unseen(expected []string) []string {
+func unseen(e *event.Emit, expected []string) []string {
 	if e.Lists == nil {
 		return expected
 	}
 	hidden := false
-	for _, r := range e.rooms() {
+	for _, r := range e.Addressed() {
 		if e.Lists(r) {
 			continue
 		}
@@ -123,7 +83,7 @@ func (q *Queue) expect(caller context.Context, units ...*unit) error {
 
 // audience is who is to reply to some asks of one call, which are for the same clients.
 type audience struct {
-	emit    *Emit // the first of them
+	emit    *event.Emit // the first of them
 	parties []string
 	asks    []askAt
 }
@@ -146,10 +106,10 @@ func audiences(units []*unit) (all []*audience) {
 	for _, u := range units {
 		for i := range u.emits {
 			e := &u.emits[i]
-			if !e.Reply.wanted() || e.Reply.Count > 0 {
+			if !e.Reply.Wanted() || e.Reply.Count > 0 {
 				continue
 			}
-			key := e.audience()
+			key := audienceOf(e)
 			a := known[key]
 			if a == nil {
 				if a = (&audience{emit: e}); known == nil {
@@ -165,11 +125,11 @@ func audiences(units []*unit) (all []*audience) {
 
 // audience is a text that is the same for emits whose asks are for the same parties. The
 // event's name is in it because handlers are chosen by it. No name has a control character.
-func (e *Emit) audience() string {
+func audienceOf(e *event.Emit) string {
 	var b strings.Builder
 	b.WriteString(e.Namespace.String() + "\n" + e.Event.String() + "\n")
-	for _, rooms := range [][]Room{e.rooms(), e.Except} {
-		for _, r := range unique(rooms) {
+	for _, rooms := range [][]event.Room{e.Addressed(), e.Except} {
+		for _, r := range event.UniqueRooms(rooms) {
 			b.WriteString(r.String() + "\n")
 		}
 		b.WriteByte('\n')
@@ -192,10 +152,10 @@ func (q *Queue) expectOnce(ctx context.Context, l *lineage, asks []*audience) er
 			if err != nil {
 				return err
 			}
-			b.Queue(expectedSQL, ns, e.Event.String(), roomNames(e.listed(e.rooms())), roomNames(e.listed(e.Except)), l.generation).
+			b.Queue(expectedSQL, ns, e.Event.String(), roomNames(listed(e, e.Addressed())), roomNames(listed(e, e.Except)), l.generation).
 				QueryRow(func(row pgx.Row) error {
 					err := row.Scan(&a.parties)
-					a.parties = e.unseen(a.parties)
+					a.parties = unseen(e, a.parties)
 					return err
 				})
 		}
@@ -217,7 +177,7 @@ func (q *Queue) expectOnce(ctx context.Context, l *lineage, asks []*audience) er
 	return nil
 }
 
-func roomNames(rooms []Room) []string {
+func roomNames(rooms []event.Room) []string {
 	names := make([]string, len(rooms))
 	for i, r := range rooms {
 		names[i] = r.String()
@@ -256,8 +216,8 @@ type askRow struct {
 
 func newAskRow(u *unit, i int, pos, ns int32) askRow {
 	e := &u.emits[i]
-	row := askRow{Pos: pos, NS: ns, Rooms: roomNames(e.rooms()), Except: roomNames(e.Except), MS: e.Reply.milliseconds(), Wanted: e.Reply.Count}
-	if e.From != (Client{}) {
+	row := askRow{Pos: pos, NS: ns, Rooms: roomNames(e.Addressed()), Except: roomNames(e.Except), MS: e.Reply.Milliseconds(), Wanted: e.Reply.Count}
+	if e.From != (event.Client{}) {
 		row.Sender = new(e.From.String())
 	}
 	if e.Reply.Count == 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -24,8 +25,8 @@ type Replies struct {
 
 // Answer is one reply.
 type Answer struct {
-	From Client // zero: a backend
-	Data Data
+	From event.Client // zero: a backend
+	Data event.Data
 }
 
 // MaxReplyBytes bounds the data Await returns; at least one answer always fits.
@@ -35,7 +36,7 @@ const MaxReplyBytes = 4 << 20
 // over or until ctx ends, and returns those that are stored then, whatever
 // instance took them. It goes on while Postgres is away for a moment. Errors:
 // ErrNoAsk, ErrUnavailable.
-func (q *Queue) Await(ctx context.Context, ns Namespace, to Offset) (Replies, error) {
+func (q *Queue) Await(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
 	wake, leave := q.waiters.join(to)
 	defer leave()
 	pause := firstPause
@@ -44,7 +45,7 @@ func (q *Queue) Await(ctx context.Context, ns Namespace, to Offset) (Replies, er
 		switch {
 		case ctx.Err() != nil:
 			continue
-		case errors.Is(err, ErrUnavailable):
+		case errors.Is(err, event.ErrUnavailable):
 			left, pause = pause, min(2*pause, maxPause)
 		case err != nil:
 			return Replies{}, err
@@ -70,7 +71,7 @@ SELECT a.counted >= a.wanted, a.until - clock_timestamp()
   FROM culvert.asks a
  WHERE culvert.check_ids($3) AND a."offset" = $2 AND a.namespace_id = $1`
 
-func (q *Queue) askState(caller context.Context, ns Namespace, to Offset) (done bool, left time.Duration, err error) {
+func (q *Queue) askState(caller context.Context, ns event.Namespace, to event.Offset) (done bool, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
 	err = q.withIDs(ctx, func(l *lineage) error {
@@ -78,12 +79,12 @@ func (q *Queue) askState(caller context.Context, ns Namespace, to Offset) (done 
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, ns, Client{}, quick, func(db *pgxpool.Pool) error {
+		return q.db.read.use(ctx, ns, event.Client{}, quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, askStateSQL, id, int64(to), l.generation).Scan(&done, &left)
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return false, 0, ErrNoAsk
+		return false, 0, event.ErrNoAsk
 	}
 	return done, left, unavailable(caller, "replies", err)
 }
@@ -93,12 +94,12 @@ func (q *Queue) askState(caller context.Context, ns Namespace, to Offset) (done 
 const lastLook = 3 * time.Second
 
 // replies reads what is stored, whether or not ctx has ended.
-func (q *Queue) replies(ctx context.Context, ns Namespace, to Offset) (Replies, error) {
+func (q *Queue) replies(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
 	for pause := firstPause; ; pause *= 2 {
 		r, err := q.readReplies(ctx, ns, to)
-		if !errors.Is(err, ErrUnavailable) {
+		if !errors.Is(err, event.ErrUnavailable) {
 			return r, err
 		}
 		select {
@@ -121,18 +122,18 @@ SELECT a.counted >= a.wanted, coalesce(r.total, 0), r.party, r.is_binary, r.data
  WHERE culvert.check_ids($4) AND a."offset" = $2 AND a.namespace_id = $1
  ORDER BY r.nth`
 
-func (q *Queue) readReplies(ctx context.Context, ns Namespace, to Offset) (r Replies, err error) {
+func (q *Queue) readReplies(ctx context.Context, ns event.Namespace, to event.Offset) (r Replies, err error) {
 	err = q.withIDs(ctx, func(l *lineage) (err error) {
 		r, err = q.readRepliesOnce(ctx, l, ns, to)
 		return err
 	})
-	if errors.Is(err, ErrNoAsk) {
+	if errors.Is(err, event.ErrNoAsk) {
 		return Replies{}, err
 	}
 	return r, unavailable(context.WithoutCancel(ctx), "replies", err)
 }
 
-func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns Namespace, to Offset) (Replies, error) {
+func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns event.Namespace, to event.Offset) (Replies, error) {
 	id, err := q.ids.namespace(ctx, ns)
 	if err != nil {
 		return Replies{}, err
@@ -140,7 +141,7 @@ func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns Namespace, t
 	var r Replies
 	var total int
 	var tag pgconn.CommandTag
-	err = q.db.read.use(ctx, ns, Client{}, long, func(db *pgxpool.Pool) error {
+	err = q.db.read.use(ctx, ns, event.Client{}, long, func(db *pgxpool.Pool) error {
 		rows, err := db.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes, l.generation)
 		if err != nil {
 			return err
@@ -149,7 +150,7 @@ func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns Namespace, t
 		var binary *bool
 		tag, err = pgx.ForEachRow(rows, []any{&r.Complete, &total, &party, &binary, &data}, func() error {
 			if party != nil {
-				r.Answers = append(r.Answers, Answer{From: partyClient(*party), Data: Data{*data, *binary}})
+				r.Answers = append(r.Answers, Answer{From: partyClient(*party), Data: event.StoredData(trusted.Of(*data), *binary)})
 			}
 			return nil
 		})
@@ -159,7 +160,7 @@ func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns Namespace, t
 	case err != nil:
 		return Replies{}, err
 	case tag.RowsAffected() == 0:
-		return Replies{}, ErrNoAsk
+		return Replies{}, event.ErrNoAsk
 	}
 	r.Cut = len(r.Answers) < total
 	return r, nil
@@ -167,9 +168,9 @@ func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns Namespace, t
 
 // partyClient is the client a party of culvert.replies is; zero for a backend
 // and for a handler.
-func partyClient(party string) Client {
+func partyClient(party string) event.Client {
 	if strings.HasPrefix(party, handlerParty) {
-		return Client{}
+		return event.Client{}
 	}
-	return StoredClient(trusted.Of(party))
+	return event.StoredClient(trusted.Of(party))
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
@@ -16,7 +17,7 @@ import (
 // awaiting starts Await; the result waits for it. It returns what came as
 // "from:data" in order, with "..." unless it is complete, and "(wait over)" when
 // nothing else ended the wait.
-func awaiting(t testing.TB, q *queue.Queue, to queue.Offset, wait time.Duration) func() []string {
+func awaiting(t testing.TB, q *queue.Queue, to event.Offset, wait time.Duration) func() []string {
 	t.Helper()
 	type outcome struct {
 		r    queue.Replies
@@ -28,7 +29,7 @@ func awaiting(t testing.TB, q *queue.Queue, to queue.Offset, wait time.Duration)
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		defer cancel()
 		r, err := q.Await(ctx, ns, to)
-		c <- outcome{r, err, ctx.Err() != nil}
+		c <- outcome{r: r, err: err, over: ctx.Err() != nil}
 	}()
 	return func() []string {
 		t.Helper()
@@ -57,7 +58,7 @@ func TestPartialAtTheTimeout(t *testing.T) {
 	wait := awaiting(t, q, to, long)
 	answered(t, q, to, "bob", "1")
 	same(t, "at the ask's timeout", wait(), "bob:1", "...")
-	if _, err := answer(t, q, to, "carol", "1"); !errors.Is(err, queue.ErrReplyClosed) {
+	if _, err := answer(t, q, to, "carol", "1"); !errors.Is(err, event.ErrReplyClosed) {
 		t.Errorf("after the timeout: %v", err)
 	}
 	if again, err := answer(t, q, to, "bob", "1"); !again || err != nil {
@@ -100,7 +101,7 @@ func TestAwaitSurvives(t *testing.T) {
 	same(t, "after a crash", wait(), "bob:1")
 
 	until(t, "emits are taken again", func() bool {
-		_, err := a.Append(t.Context(), []queue.Emit{emit("r", "1")})
+		_, err := a.Append(t.Context(), []event.Emit{emit("r", "1")})
 		return err == nil
 	})
 	to = ask(t, a, "*", 1)

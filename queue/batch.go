@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // batch is the arguments of one culvert.append. An event stands in them once; pos
@@ -45,16 +47,16 @@ type place struct {
 	index int
 }
 
-func (p place) emit() *Emit { return &p.unit.emits[p.index] }
+func (p place) emit() *event.Emit { return &p.unit.emits[p.index] }
 
 // keyRef is what one key stands for.
 type keyRef struct {
-	ns    Namespace
-	owner Client
-	key   Key
+	ns    event.Namespace
+	owner event.Client
+	key   event.Key
 }
 
-func (e *Emit) keyRef() keyRef { return keyRef{e.Namespace, e.KeyOwner, e.Key} }
+func keyRefOf(e *event.Emit) keyRef { return keyRef{e.Namespace, e.KeyOwner, e.Key} }
 
 // apart splits off the units that have a key in common with an earlier one: what
 // becomes of the earlier one decides about them. A series keeps its order: what
@@ -68,7 +70,7 @@ func apart(units []*unit) (now, later []*unit) {
 	for _, u := range units {
 		wait := u.series != nil && waiting[u.series] || u.endsQueue() && len(later) > 0
 		for i := range u.hashes {
-			wait = wait || taken[u.emits[i].keyRef()]
+			wait = wait || taken[keyRefOf(&u.emits[i])]
 		}
 		if until != nil {
 			for ns := range u.namespaces {
@@ -98,7 +100,7 @@ func apart(units []*unit) (now, later []*unit) {
 		}
 		for i := range u.emits {
 			if u.hashes[i] != nil {
-				taken[u.emits[i].keyRef()] = true
+				taken[keyRefOf(&u.emits[i])] = true
 			}
 		}
 		now = append(now, u)
@@ -107,11 +109,11 @@ func apart(units []*unit) (now, later []*unit) {
 }
 
 // untils is a map for apart when some unit has waited for staged events; hardly ever one has.
-func untils(units []*unit) map[Namespace]horizon {
+func untils(units []*unit) map[event.Namespace]horizon {
 	if !slices.ContainsFunc(units, func(u *unit) bool { return u.until.of != nil }) {
 		return nil
 	}
-	return map[Namespace]horizon{}
+	return map[event.Namespace]horizon{}
 }
 
 // build lays the batch out for Postgres, with the ids of its rooms. It says with which
@@ -119,7 +121,7 @@ func untils(units []*unit) map[Namespace]horizon {
 func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 	b := &batch{lineage: a.q.lineage.Load()} // before the first look-up
 	ids := map[roomRef]int64{}
-	namespaces := map[Namespace]int32{}
+	namespaces := map[event.Namespace]int32{}
 	for _, u := range units {
 		if u.isDone() { // refused or settled by its keys
 			continue
@@ -133,7 +135,7 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 				return b, err
 			}
 			namespaces[e.Namespace] = ns
-			for _, r := range e.rooms() {
+			for _, r := range e.Addressed() {
 				ids[roomRef{ns, r.String()}] = 0
 			}
 		}
@@ -157,7 +159,7 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[keyRef]int) {
 	e := &u.emits[i]
 	if u.hashes != nil && u.hashes[i] != nil {
-		ref := e.keyRef()
+		ref := keyRefOf(e)
 		if _, again := first[ref]; again {
 			return // finish gives it the first one's offset
 		}
@@ -170,10 +172,10 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 	}
 	b.events = append(b.events, place{u, i})
 	except := arrayLiteral(e.Except)
-	if e.Reply.wanted() {
+	if e.Reply.Wanted() {
 		b.asks = append(b.asks, newAskRow(u, i, int32(len(b.events)), ns)) //nolint:gosec // as above
 	}
-	rooms := e.rooms()
+	rooms := e.Addressed()
 	if len(rooms) == 1 {
 		b.room = append(b.room, ids[roomRef{ns, rooms[0].String()}])
 	} else {
@@ -190,7 +192,7 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 	b.sender = append(b.sender, e.From.String())
 	b.except = append(b.except, except)
 	b.binary = append(b.binary, e.Data.Binary())
-	b.replyMS = append(b.replyMS, e.Reply.milliseconds())
+	b.replyMS = append(b.replyMS, e.Reply.Milliseconds())
 }
 
 const appendSQL = `
@@ -204,7 +206,7 @@ SELECT seen::text, coalesce(part::text::bigint, 0), coalesce(last, 0), log, prev
 type appended struct {
 	movedUpTo        movedUpTo
 	log              string
-	prev, base, head Offset
+	prev, base, head event.Offset
 	at               time.Time
 	moved            int      // staged events
 	moveMS           float64  // how long moving them took
@@ -213,14 +215,14 @@ type appended struct {
 	waits            []string // namespaces with staged events that come before the batch
 	now              uint64   // events of transactions below it do
 	known            []int32
-	knownOffset      []Offset
+	knownOffset      []event.Offset
 	knownSame        []bool
 	generation       int64 // if not the batch's, nothing was stored
 }
 
 // errReadOnly: connected to a server that became a standby; the pool must look
 // for the primary again.
-var errReadOnly = fmt.Errorf("%w: read-only", ErrUnavailable)
+var errReadOnly = fmt.Errorf("%w: read-only", event.ErrUnavailable)
 
 func isReadOnly(err error) bool {
 	var pg *pgconn.PgError
@@ -302,7 +304,7 @@ func (c *copies) add(pos int, rooms []int64, data, except string) {
 }
 
 // arrayLiteral is the text form of a text[]; "" for none.
-func arrayLiteral(rooms []Room) string {
+func arrayLiteral(rooms []event.Room) string {
 	if len(rooms) == 0 {
 		return ""
 	}

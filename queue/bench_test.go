@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -17,7 +18,7 @@ func BenchmarkAppend(b *testing.B) {
 	q := open(b, pgtest.Database(b))
 	benchmarkCallers(b, 64, func(n int) {
 		for range n {
-			if _, err := q.Append(b.Context(), []queue.Emit{emit("lobby", `{"text":"hello","n":1}`)}); err != nil {
+			if _, err := q.Append(b.Context(), []event.Emit{emit("lobby", `{"text":"hello","n":1}`)}); err != nil {
 				b.Error(err)
 				return
 			}
@@ -34,7 +35,7 @@ func BenchmarkAppendWithKeys(b *testing.B) {
 		for range n {
 			e := emit("lobby", `{"text":"hello","n":1}`)
 			e.Key = key(strconv.FormatInt(keys.Add(1), 10))
-			if _, err := q.Append(b.Context(), []queue.Emit{e}); err != nil {
+			if _, err := q.Append(b.Context(), []event.Emit{e}); err != nil {
 				b.Error(err)
 				return
 			}
@@ -47,7 +48,7 @@ func BenchmarkAppendWithKeys(b *testing.B) {
 func BenchmarkFling(b *testing.B) {
 	dsn := pgtest.Database(b)
 	q, other := open(b, dsn), open(b, dsn)
-	s := subscribe(b, other, queue.Interest{Rooms: []queue.Room{room("lobby")}})
+	s := subscribe(b, other, queue.Interest{Rooms: []event.Room{room("lobby")}})
 	ctx, stop := context.WithCancel(b.Context())
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -59,7 +60,7 @@ func BenchmarkFling(b *testing.B) {
 	})
 	benchmarkCallers(b, 64, func(n int) {
 		for range n {
-			if err := q.PublishVolatile(b.Context(), []queue.Emit{emit("lobby", `{"text":"hello","n":1}`)}); err != nil {
+			if err := q.PublishVolatile(b.Context(), []event.Emit{emit("lobby", `{"text":"hello","n":1}`)}); err != nil {
 				b.Error(err)
 				return
 			}
@@ -74,9 +75,9 @@ func BenchmarkFling(b *testing.B) {
 func BenchmarkVolatileLatency(b *testing.B) {
 	dsn := pgtest.Database(b)
 	q, other := open(b, dsn), open(b, dsn)
-	s := subscribe(b, other, queue.Interest{Rooms: []queue.Room{room("lobby")}})
+	s := subscribe(b, other, queue.Interest{Rooms: []event.Room{room("lobby")}})
 	for range b.N {
-		if err := q.PublishVolatile(b.Context(), []queue.Emit{emit("lobby", "1")}); err != nil {
+		if err := q.PublishVolatile(b.Context(), []event.Emit{emit("lobby", "1")}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := s.Next(b.Context(), 1); err != nil {

@@ -8,6 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // The data of an event to several rooms stands with one of them, unless it is short: see
@@ -17,14 +19,14 @@ var errNoData = errors.New("data is missing")
 
 // borrow gives an event whose row has no data that of the row before, if that is of the same
 // event. Otherwise it is bare until it is filled.
-func (e *Event) borrow(before *Event) {
+func borrow(e, before *event.Event) {
 	if before == nil || before.Offset != e.Offset {
-		e.fault = errNoData
+		e.Fault = errNoData
 		return
 	}
-	e.Data, e.Except, e.fault = before.Data, before.Except, before.fault
-	if e.fault == nil {
-		e.fault = e.check(before, []byte(`""`), nil) // its room; the rest was checked before
+	e.Data, e.Except, e.Fault = before.Data, before.Except, before.Fault
+	if e.Fault == nil {
+		e.Fault = checkEvent(e, before, []byte(`""`), nil) // its room; the rest was checked before
 	}
 }
 
@@ -50,7 +52,7 @@ func (q *Queue) fill(ctx context.Context, l *lineage, in Interest, p *page) erro
 			err = p.fill(ctx, db, l, in.Memory, true)
 		}
 		if err == nil && p.cut && len(p.events) == 0 {
-			err = ErrNoMemory
+			err = event.ErrNoMemory
 		}
 		return err
 	})
@@ -65,7 +67,7 @@ func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage, memory Me
 	if err != nil {
 		return err
 	}
-	var offset, floor Offset
+	var offset, floor event.Offset
 	var data pgtype.DriverBytes
 	var except []pgtype.Text
 	var damage *string
@@ -75,13 +77,13 @@ func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage, memory Me
 		n++
 		switch {
 		case damage != nil:
-			e.fault = fmt.Errorf("%w: %s", errDamaged, *damage)
+			e.Fault = fmt.Errorf("%w: %s", errDamaged, *damage)
 		case data != nil && !p.charge(memory, sizeOf(len(data))-sizeOf(0)):
 			p.cut, gone = true, true
 		case data != nil:
 			e.Data, e.Except = string(data), exceptOf(except)
 			p.bytes += len(data) // as Postgres counted it
-			if e.fault = e.check(nil, data, except); e.fault != nil {
+			if e.Fault = checkEvent(e, nil, data, except); e.Fault != nil {
 				e.Data = ""
 			}
 		case offset <= floor:
@@ -98,7 +100,7 @@ func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage, memory Me
 // endBefore cuts the page before the first event with a fault, and has its reader go on there.
 func (p *page) endBefore(fault error) {
 	for i, e := range p.events {
-		if errors.Is(e.fault, fault) {
+		if errors.Is(e.Fault, fault) {
 			p.events, p.bytes = p.events[:i], max(p.bytes, maxBatch)
 			return
 		}

@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
 
 // toMany is an event to n rooms, "many-0" and so on, with long data.
-func toMany(n int) queue.Emit {
+func toMany(n int) event.Emit {
 	e := emit("many-0", `"%s"`, strings.Repeat("x", 20_000))
 	for i := 1; i < n; i++ {
 		e.Rooms = append(e.Rooms, room(fmt.Sprint("many-", i)))
@@ -24,8 +25,8 @@ func TestDataStandsOnceForAllRooms(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	long := toMany(50)
-	long.Except = []queue.Room{room("elsewhere")}
-	stored := []queue.Result{appendOne(t, q, long), appendOne(t, q, emit("plain", "1"))}
+	long.Except = []event.Room{room("elsewhere")}
+	stored := []event.Result{appendOne(t, q, long), appendOne(t, q, emit("plain", "1"))}
 	sql(t, dsn, `SELECT culvert.emit(rooms => ARRAY(SELECT 'many-' || i FROM generate_series(0, 49) i), event => 'greeting',
 	     except_rooms => '{elsewhere}', data => to_jsonb(repeat('x', 20000)))`)
 	until(t, "what was staged is in the log", func() bool { return q.Head().Offset >= stored[1].Cursor.Offset+1 })
@@ -43,21 +44,21 @@ func TestDataStandsOnceForAllRooms(t *testing.T) {
 func TestEveryRoomHasTheData(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q, other := open(t, dsn), open(t, dsn)
-	handled := make(chan *queue.Event, 10)
-	if err := other.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+	handled := make(chan *event.Event, 10)
+	if err := other.Handle(ns, "greeting", func(_ context.Context, e *event.Event) (any, error) {
 		handled <- e
 		return nil, nil
 	}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"excepted", "away"} {
-		must[queue.Cursor](t)(q.Join(t.Context(), ns, room("many-9"), client(name), 0))
+		must[event.Cursor](t)(q.Join(t.Context(), ns, room("many-9"), client(name), 0))
 	}
-	must[queue.Cursor](t)(q.Join(t.Context(), ns, room("hush"), client("excepted"), 0))
-	live := subscribe(t, other, queue.Interest{Rooms: []queue.Room{room("many-3"), room("many-7")}})
+	must[event.Cursor](t)(q.Join(t.Context(), ns, room("hush"), client("excepted"), 0))
+	live := subscribe(t, other, queue.Interest{Rooms: []event.Room{room("many-3"), room("many-7")}})
 
 	long := toMany(12)
-	long.Except = []queue.Room{room("hush")}
+	long.Except = []event.Room{room("hush")}
 	want := long.Data.JSON()
 	appendOne(t, q, long)
 	brief := toMany(12)
@@ -70,11 +71,11 @@ func TestEveryRoomHasTheData(t *testing.T) {
 	late := open(t, dsn)
 	for i := range 12 {
 		name := room(fmt.Sprint("many-", i))
-		if b := must[queue.Batch](t)(late.History(t.Context(), ns, name, queue.Client{}, queue.Cursor{}, 10)); len(b.Events) != 2 || b.Events[0].Data != want || b.Events[1].Data != `"brief"` {
+		if b := must[event.Batch](t)(late.History(t.Context(), ns, name, event.Client{}, event.Cursor{}, 10)); len(b.Events) != 2 || b.Events[0].Data != want || b.Events[1].Data != `"brief"` {
 			t.Errorf("the history of %s has %d events", name, len(b.Events))
 		}
 	}
-	s := subscribe(t, late, queue.Interest{Rooms: []queue.Room{room("many-11"), room("many-2")}, Earliest: true})
+	s := subscribe(t, late, queue.Interest{Rooms: []event.Room{room("many-11"), room("many-2")}, Earliest: true})
 	if got := next(t, s, 2); got[0] != want || got[1] != `"brief"` {
 		t.Errorf("catching up gives %.20q and %.20q", got[0], got[1])
 	}
@@ -83,7 +84,7 @@ func TestEveryRoomHasTheData(t *testing.T) {
 			t.Errorf("a handler gets %.20q, except %v", e.Data, e.Except)
 		}
 	}
-	if b := must[queue.Batch](t)(late.History(t.Context(), ns, room("many-9"), client("excepted"), queue.Cursor{}, 10)); len(b.Events) != 1 {
+	if b := must[event.Batch](t)(late.History(t.Context(), ns, room("many-9"), client("excepted"), event.Cursor{}, 10)); len(b.Events) != 1 {
 		t.Errorf("who is excepted gets %d events, not 1", len(b.Events))
 	}
 	for name, want := range map[string]int{"excepted": 1, "away": 2} {
@@ -101,17 +102,17 @@ func TestDataThatIsGone(t *testing.T) {
 	many := appendOne(t, q, toMany(3)).Cursor.Offset
 	appendOne(t, q, emit("many-2", "1"))
 	sql(t, dsn, `DELETE FROM culvert.events WHERE data IS NOT NULL AND elsewhere IS NULL AND octet_length(data) > 1000`)
-	s := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []queue.Room{room("many-2")}, Earliest: true})
+	s := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []event.Room{room("many-2")}, Earliest: true})
 	if got := toldOf(t, s, 1); len(got) != 2 || got[0] != fmt.Sprint("unreadable to ", many) || got[1] != "1" {
 		t.Errorf("a reader is told %q", got)
 	}
-	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("many-2"), queue.Client{}, queue.Cursor{}, 10))
-	if b.Gap == nil || b.Gap.Reason != queue.GapUnreadable || len(b.Events) != 1 {
+	b := must[event.Batch](t)(q.History(t.Context(), ns, room("many-2"), event.Client{}, event.Cursor{}, 10))
+	if b.Gap == nil || b.Gap.Reason != event.GapUnreadable || len(b.Events) != 1 {
 		t.Errorf("history: gap %v and %d events", b.Gap, len(b.Events))
 	}
 	sql(t, dsn, fmt.Sprintf(`UPDATE culvert.log SET floor = %d`, many), fmt.Sprintf(`UPDATE culvert.rooms SET pruned = %d`, many))
-	b = must[queue.Batch](t)(q.History(t.Context(), ns, room("many-2"), queue.Client{}, queue.Cursor{}, 10))
-	if b.Gap != nil && b.Gap.Reason == queue.GapUnreadable {
+	b = must[event.Batch](t)(q.History(t.Context(), ns, room("many-2"), event.Client{}, event.Cursor{}, 10))
+	if b.Gap != nil && b.Gap.Reason == event.GapUnreadable {
 		t.Errorf("what retention took is told as %v", *b.Gap)
 	}
 }
@@ -121,8 +122,8 @@ func TestHandlerGetsManyLargeEvents(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	const n = 40 // 10 MiB
-	handled := make(chan *queue.Event, n)
-	if err := q.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+	handled := make(chan *event.Event, n)
+	if err := q.Handle(ns, "greeting", func(_ context.Context, e *event.Event) (any, error) {
 		handled <- e
 		return nil, nil
 	}); err != nil {
@@ -133,7 +134,7 @@ func TestHandlerGetsManyLargeEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range n {
-		appendOne(t, q, emit("lobby", `"%s"`, strings.Repeat("x", queue.MaxData-2)))
+		appendOne(t, q, emit("lobby", `"%s"`, strings.Repeat("x", event.MaxData-2)))
 	}
 	var moved int
 	var more bool

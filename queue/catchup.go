@@ -3,39 +3,41 @@ package queue
 import (
 	"context"
 	"slices"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // catchUp reads one page from Postgres, up to the position the intervals are known for.
-func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
+func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, error) {
 	l := s.q.lineage.Load()
 	if s.ns.generation != l.generation {
 		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns, l.after(s.of))
 		if isOutdated(err) {
-			return Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
+			return event.Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
 		}
 		if err != nil {
-			return Batch{}, err
+			return event.Batch{}, err
 		}
 		s.ns, s.of = ns, l
 	}
 	head, intervals, ok, err := s.q.tail.intervalsOf(s, l)
 	if err != nil {
-		return Batch{}, err
+		return event.Batch{}, err
 	}
 	if !ok { // the next look finds the history that the tail is of
-		return Batch{Cursor: s.cursor, More: true}, nil
+		return event.Batch{Cursor: s.cursor, More: true}, nil
 	}
 	if intervals == nil {
 		return s.reload(ctx)
 	}
 	p, read, err := s.page(ctx, l, intervals, head.Offset, limit)
 	if isOutdated(err) {
-		return Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
+		return event.Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
 	}
 	if err != nil {
-		return Batch{}, err
+		return event.Batch{}, err
 	}
-	b := s.batch(p, Cursor{head.Log, read}, limit)
+	b := s.batch(p, event.Cursor{Log: head.Log, Offset: read}, limit)
 	if s.pages++; b.More && b.Gap == nil && s.pages > 1 {
 		s.readAhead(ctx, l, intervals, b.Cursor.Offset, head.Offset, limit)
 	}
@@ -46,12 +48,12 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (Batch, error) {
 }
 
 // batch is a page as an answer. head is how far it was read.
-func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
+func (s *Subscription) batch(p page, head event.Cursor, limit int) event.Batch {
 	s.run = p.lineage.open()
-	b := Batch{Gap: gapBefore(s.cursor, p, s.q.tail.headOf(p.lineage)), Events: p.events, Cursor: s.cursor, More: p.full(limit), Taken: p.taken}
+	b := event.Batch{Gap: gapBefore(s.cursor, p, s.q.tail.headOf(p.lineage)), Events: p.events, Cursor: s.cursor, More: p.full(limit), Taken: p.taken}
 	if b.Gap != nil {
 		b.Cursor = b.Gap.To
-		if b.Gap.Reason != GapPruned {
+		if b.Gap.Reason != event.GapPruned {
 			// The page was read after an offset that means nothing in this log.
 			b.Events, b.More = nil, true
 			return b
@@ -68,30 +70,30 @@ func (s *Subscription) batch(p page, head Cursor, limit int) Batch {
 
 // reload asks Postgres for the client's intervals once more: the tail started over and
 // may have missed changes. The empty Batch has the caller go on from there.
-func (s *Subscription) reload(ctx context.Context) (Batch, error) {
+func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 	s.q.tail.ask(s)
 	r, err := s.q.resume(ctx, s.in, true)
 	if err != nil {
-		return Batch{}, err
+		return event.Batch{}, err
 	}
 	if !r.stored && !s.adHoc && s.run != s.q.lineage.Load().open() {
 		// The database was put back to before the client came: it is new once more.
 		if err := s.q.makeClient(ctx, s.in, s.cursor); err != nil {
-			return Batch{}, err
+			return event.Batch{}, err
 		}
 		s.q.presence.stored(s.in.Namespace, s.in.Client)
 	}
 	s.q.tail.attach(s, r.intervals, r.known)
-	return Batch{Cursor: s.cursor, More: true}, nil
+	return event.Batch{Cursor: s.cursor, More: true}, nil
 }
 
 // intervalsOf are the intervals the subscription reads, and the position up to which the
 // tail, and so the intervals, are known. They are nil when they must be asked for again. ok is
 // false when the tail is of another history than l.
-func (t *tail) intervalsOf(s *Subscription, l *lineage) (head Cursor, intervals []interval, ok bool, err error) {
+func (t *tail) intervalsOf(s *Subscription, l *lineage) (head event.Cursor, intervals []interval, ok bool, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	head = Cursor{t.log, max(t.head, s.cursor.Offset)}
+	head = event.Cursor{Log: t.log, Offset: max(t.head, s.cursor.Offset)}
 	if s.ended != nil || s.known == unread {
 		return head, nil, t.isOf(l), s.ended
 	}
@@ -107,18 +109,18 @@ func (t *tail) intervalsOf(s *Subscription, l *lineage) (head Cursor, intervals 
 // gapBefore tells what lies between a cursor and the page read after it. head is a position
 // whose events have all been committed: whoever comes with one that nobody was ever given
 // goes on there.
-func gapBefore(c Cursor, p page, head Offset) *Gap {
+func gapBefore(c event.Cursor, p page, head event.Offset) *event.Gap {
 	to, known := p.lineage.place(c.Offset, p.counter)
 	switch {
 	case c.Log != p.log:
-		return &Gap{From: c, To: Cursor{p.log, p.floor}, Reason: GapLog}
+		return &event.Gap{From: c, To: event.Cursor{Log: p.log, Offset: p.floor}, Reason: event.GapLog}
 	case !known:
 		if to == p.lineage.open() {
 			to = max(to, head)
 		}
-		return &Gap{From: c, To: Cursor{p.log, to}, Reason: GapRewound}
+		return &event.Gap{From: c, To: event.Cursor{Log: p.log, Offset: to}, Reason: event.GapRewound}
 	case p.pruned > c.Offset:
-		return &Gap{From: c, To: Cursor{p.log, p.pruned}, Reason: GapPruned}
+		return &event.Gap{From: c, To: event.Cursor{Log: p.log, Offset: p.pruned}, Reason: event.GapPruned}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -28,7 +29,7 @@ func TestCloseGivesUpOnAPostgresThatHangs(t *testing.T) {
 	defer wire.Unlock()
 	answered := make(chan error, 1)
 	go func() {
-		_, err := q.Append(context.Background(), []queue.Emit{emit("r", "1")})
+		_, err := q.Append(context.Background(), []event.Emit{emit("r", "1")})
 		answered <- err
 	}()
 	until(t, "the emit is on its way or refused", func() bool {
@@ -67,7 +68,7 @@ func proxy(t *testing.T, dsn string) (through string, wire *sync.RWMutex) {
 	var copies sync.WaitGroup
 	pass := func(to, from net.Conn) {
 		defer to.Close()
-		_, _ = io.Copy(gate{to, wire}, from)
+		_, _ = io.Copy(gate{Conn: to, wire: wire}, from)
 	}
 	copies.Go(func() {
 		for {

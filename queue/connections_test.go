@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
@@ -36,18 +37,18 @@ func TestConnectionsAreBounded(t *testing.T) {
 				defer s.Close()
 				_, joined := q.Join(ctx, ns, room("lobby"), who, 0)
 				e := emit("lobby", "1")
-				e.Reply = queue.Ask{Timeout: time.Minute, Count: 1}
-				r, appended := q.Append(ctx, []queue.Emit{e})
+				e.Reply = event.Ask{Timeout: time.Minute, Count: 1}
+				r, appended := q.Append(ctx, []event.Emit{e})
 				if err := errors.Join(joined, appended); err != nil {
 					return err
 				}
 				_, replied := q.Reply(ctx, queue.Reply{Namespace: ns, To: r[0].Cursor.Offset, From: who, Data: data("1")})
 				_, awaited := q.Await(ctx, ns, r[0].Cursor.Offset)
-				_, read := q.History(ctx, ns, room("lobby"), who, queue.Cursor{}, 100)
+				_, read := q.History(ctx, ns, room("lobby"), who, event.Cursor{}, 100)
 				_, acked := q.Ack(ctx, ns, who, r[0].Cursor)
 				_, seen := q.ClientState(ctx, ns, who, nil)
 				_, set := q.SetNamespace(ctx, ns, func(*queue.NamespaceSettings) error { return nil })
-				return errors.Join(replied, awaited, read, acked, seen, set, q.PublishVolatile(ctx, []queue.Emit{emit("lobby", "2")}))
+				return errors.Join(replied, awaited, read, acked, seen, set, q.PublishVolatile(ctx, []event.Emit{emit("lobby", "2")}))
 			})
 		}
 		over := make(chan error, 1)
@@ -86,13 +87,13 @@ func TestConnectionsThatEndedAreNotUsed(t *testing.T) {
 	admin := connect(t, dsn)
 	bob := client("bob")
 	all := map[string]func() error{
-		"append": func() error { _, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")}); return err },
+		"append": func() error { _, err := q.Append(t.Context(), []event.Emit{emit("r", "1")}); return err },
 		"join":   func() error { _, err := q.Join(t.Context(), ns, room("r"), bob, 0); return err },
 		"ack":    func() error { _, err := q.Ack(t.Context(), ns, bob, q.Head()); return err },
 		"state":  func() error { _, err := q.ClientState(t.Context(), ns, bob, nil); return err },
-		"rooms":  func() error { _, err := q.Rooms(t.Context(), ns, queue.Room{}, 10); return err },
+		"rooms":  func() error { _, err := q.Rooms(t.Context(), ns, event.Room{}, 10); return err },
 		"history": func() error {
-			_, err := q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 10)
+			_, err := q.History(t.Context(), ns, room("r"), event.Client{}, event.Cursor{}, 10)
 			return err
 		},
 		"settings": func() error {
@@ -147,25 +148,25 @@ func TestNoConnectionLeft(t *testing.T) {
 		for range 3 {
 			g.Go(func() error {
 				_, err := q.ClientState(t.Context(), ns, client("nobody"), nil)
-				if errors.Is(err, queue.ErrNotFound) {
+				if errors.Is(err, event.ErrNotFound) {
 					return nil
 				}
 				return err
 			})
 			g.Go(func() error {
-				_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")})
+				_, err := q.Append(t.Context(), []event.Emit{emit("r", "1")})
 				return err
 			})
 		}
 		err = g.Wait()
 	}
-	if !errors.Is(err, queue.ErrUnavailable) || !strings.Contains(err.Error(), "--max-connections") || !strings.Contains(err.Error(), "max_connections of Postgres") {
+	if !errors.Is(err, event.ErrUnavailable) || !strings.Contains(err.Error(), "--max-connections") || !strings.Contains(err.Error(), "max_connections of Postgres") {
 		t.Errorf("the error is %v", err)
 	}
 	if got := log.String(); !strings.Contains(got, "no connection left") || !strings.Contains(got, "max_conns_of_instance=7") || !strings.Contains(got, "max_connections_of_postgres=14") {
 		t.Errorf("the log says\n%s", got)
 	}
-	if _, err := queue.Open(t.Context(), queue.Options{DatabaseURL: server.DSN()}); !errors.Is(err, queue.ErrUnavailable) || !strings.Contains(err.Error(), "--max-connections") {
+	if _, err := queue.Open(t.Context(), queue.Options{DatabaseURL: server.DSN()}); !errors.Is(err, event.ErrUnavailable) || !strings.Contains(err.Error(), "--max-connections") {
 		t.Errorf("another instance: %v", err)
 	}
 	for _, c := range hogs {
@@ -174,7 +175,7 @@ func TestNoConnectionLeft(t *testing.T) {
 		}
 	}
 	until(t, "it works again", func() bool {
-		_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")})
+		_, err := q.Append(t.Context(), []event.Emit{emit("r", "1")})
 		return err == nil
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -57,7 +58,7 @@ func damage(t testing.TB, dsn, table string) {
 }
 
 // slice is the table of an event.
-func slice(t testing.TB, dsn string, o queue.Offset) (table string) {
+func slice(t testing.TB, dsn string, o event.Offset) (table string) {
 	t.Helper()
 	err := connect(t, dsn).QueryRow(t.Context(), `SELECT tableoid::regclass FROM culvert.events WHERE "offset" = $1`, o).Scan(&table)
 	if err != nil {
@@ -76,8 +77,8 @@ func TestDamagedEvents(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	q := open(t, dsn, quiet)
 	behind := open(t, dsn, quiet, deaf, func(o *queue.Options) { o.Registerer = registry })
-	live := subscribe(t, behind, queue.Interest{Rooms: []queue.Room{room("lobby"), room("hall")}})
-	elsewhere := subscribe(t, behind, queue.Interest{Rooms: []queue.Room{room("hall")}})
+	live := subscribe(t, behind, queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}})
+	elsewhere := subscribe(t, behind, queue.Interest{Rooms: []event.Room{room("hall")}})
 	start := q.Head()
 	appendOne(t, q, emit("lobby", "1"))
 	bad := appendOne(t, q, emit("lobby", "%s", lengthy())).Cursor.Offset
@@ -96,22 +97,22 @@ func TestDamagedEvents(t *testing.T) {
 	if n := counter(t, registry, "culvert_events_unreadable_total"); n != 1 {
 		t.Errorf("%v unreadable events are counted, want 1", n)
 	}
-	later := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []queue.Room{room("lobby"), room("hall")}, After: start})
+	later := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}, After: start})
 	if got := toldOf(t, later, 4); !slices.Equal(got, want) {
 		t.Errorf("who comes later gets %q, want %q", got, want)
 	}
-	b, err := q.History(t.Context(), ns, room("lobby"), queue.Client{}, start, 100)
+	b, err := q.History(t.Context(), ns, room("lobby"), event.Client{}, start, 100)
 	if err != nil || len(b.Events) != 1 || b.Gap != nil || !b.More {
 		t.Fatalf("history: %+v, %v", b, err)
 	}
-	b, err = q.History(t.Context(), ns, room("lobby"), queue.Client{}, b.Cursor, 100)
-	if err != nil || len(b.Events) != 1 || b.Gap == nil || b.Gap.Reason != queue.GapUnreadable || b.Gap.To.Offset != bad {
+	b, err = q.History(t.Context(), ns, room("lobby"), event.Client{}, b.Cursor, 100)
+	if err != nil || len(b.Events) != 1 || b.Gap == nil || b.Gap.Reason != event.GapUnreadable || b.Gap.To.Offset != bad {
 		t.Fatalf("history: %+v, %v", b, err)
 	}
 }
 
 // parked waits until an event is parked as one that cannot be read.
-func parked(t testing.TB, dsn, handler string, bad queue.Offset) {
+func parked(t testing.TB, dsn, handler string, bad event.Offset) {
 	t.Helper()
 	o := operator(t, dsn)
 	until(t, "the event is parked", func() bool {
@@ -140,7 +141,7 @@ func TestHandlersParkDamagedJobs(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)
 	handled, failed := make(chan string, 10), make(chan struct{}, 10)
-	err := q.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+	err := q.Handle(ns, "greeting", func(_ context.Context, e *event.Event) (any, error) {
 		if len(e.Data) > 1 {
 			failed <- struct{}{}
 			return nil, errors.New("not yet")

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -50,7 +51,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 			o.AppendTimeout = 30 * time.Second // the machine may be slow
 			o.MaxConns = 24                    // so that more goes on at a time
 		})
-		if err := q.Handle(ns, "greeting", func(context.Context, *queue.Event) (any, error) { return 1, nil },
+		if err := q.Handle(ns, "greeting", func(context.Context, *event.Event) (any, error) { return 1, nil },
 			queue.Concurrency(8), queue.Lease(300*time.Millisecond), queue.Backoff(time.Millisecond, time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
@@ -119,15 +120,15 @@ func (c *crowd) do(what string, goroutines int, f func(q *queue.Queue) error) {
 }
 
 // Names on both sides of ASCII, upper and lower case: collations sort them differently.
-func someone() queue.Client {
+func someone() event.Client {
 	return client(fmt.Sprint([]string{"a", "B", "c-", "Ä", "é", "_"}[rand.N(6)], rand.N(60)))
 }
 
-func somewhere() queue.Room { return room(someone().String() + fmt.Sprint(rand.N(10))) }
+func somewhere() event.Room { return room(someone().String() + fmt.Sprint(rand.N(10))) }
 
 var (
-	tenants   = []queue.Namespace{ns, mustParse(queue.ParseNamespace, "t1"), mustParse(queue.ParseNamespace, "t2")}
-	anyTenant = func() queue.Namespace { return tenants[max(0, rand.N(12)-9)] } // mostly the first one
+	tenants   = []event.Namespace{ns, mustParse(event.ParseNamespace, "t1"), mustParse(event.ParseNamespace, "t2")}
+	anyTenant = func() event.Namespace { return tenants[max(0, rand.N(12)-9)] } // mostly the first one
 )
 
 func (c *crowd) acks() {
@@ -155,7 +156,7 @@ func (c *crowd) members() {
 	})
 	c.do("forgets", 12, func(q *queue.Queue) error {
 		err := q.Forget(c.ctx, anyTenant(), someone())
-		return unless(err, queue.ErrNotFound)
+		return unless(err, event.ErrNotFound)
 	})
 }
 
@@ -170,15 +171,15 @@ func (c *crowd) emits() {
 	var keys atomic.Int64
 	c.do("emits", 15, func(q *queue.Queue) error {
 		// Keys come back after their window, while retention takes them away.
-		several := make([]queue.Emit, 8)
+		several := make([]event.Emit, 8)
 		for i := range several {
-			several[i] = queue.Emit{
+			several[i] = event.Emit{
 				Namespace: ns, Event: greeting, Data: data("1"), Key: key(fmt.Sprint("k", keys.Add(1)%2000)),
-				Rooms: []queue.Room{somewhere(), somewhere(), somewhere()},
+				Rooms: []event.Room{somewhere(), somewhere(), somewhere()},
 			}
 		}
 		_, err := q.Append(c.ctx, several)
-		return unless(err, queue.ErrKeyReused)
+		return unless(err, event.ErrKeyReused)
 	})
 	c.do("emits from SQL", 2, func(*queue.Queue) error {
 		return c.transaction(func(tx pgx.Tx) error {
@@ -226,9 +227,9 @@ func (c *crowd) leases() {
 
 func (c *crowd) replies() {
 	c.do("asks", 3, func(q *queue.Queue) error {
-		got, err := q.Append(c.ctx, []queue.Emit{{
-			Namespace: ns, Event: greeting, Rooms: []queue.Room{queue.Everyone}, Data: data("1"),
-			Reply: queue.Ask{Timeout: queue.MinAsk, Count: 20},
+		got, err := q.Append(c.ctx, []event.Emit{{
+			Namespace: ns, Event: greeting, Rooms: []event.Room{event.Everyone}, Data: data("1"),
+			Reply: event.Ask{Timeout: event.MinAsk, Count: 20},
 		}})
 		if err != nil {
 			return err
@@ -237,7 +238,7 @@ func (c *crowd) replies() {
 		for _, q := range c.instances {
 			all.Go(func() {
 				_, err := q.Reply(c.ctx, queue.Reply{Namespace: ns, To: got[0].Cursor.Offset, From: someone(), Data: data("1")})
-				if err = unless(unless(err, queue.ErrReplyClosed), queue.ErrNoAsk); err != nil && c.ctx.Err() == nil {
+				if err = unless(unless(err, event.ErrReplyClosed), event.ErrNoAsk); err != nil && c.ctx.Err() == nil {
 					c.Errorf("reply: %v", err)
 				}
 			})
@@ -257,14 +258,14 @@ func (c *crowd) operators() {
 			return err
 		}
 		_, err = q.SetNamespace(c.ctx, n, func(s *queue.NamespaceSettings) error { s.EmitRate++; return nil })
-		return unless(err, queue.ErrNotFound)
+		return unless(err, event.ErrNotFound)
 	})
 	c.do("deletions", 2, func(q *queue.Queue) error {
 		select {
 		case <-c.ctx.Done():
 		case <-time.After(200 * time.Millisecond): // so that there is something in it
 		}
-		return unless(q.DeleteNamespace(c.ctx, tenants[1+rand.N(2)]), queue.ErrNotFound)
+		return unless(q.DeleteNamespace(c.ctx, tenants[1+rand.N(2)]), event.ErrNotFound)
 	})
 	c.do("keys", 2, func(q *queue.Queue) error {
 		k, _, err := q.CreateKey(c.ctx, queue.APIKey{Label: "x"})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -38,7 +39,7 @@ func TestDeletionWithAStaleDirectoryUnderLoad(t *testing.T) {
 				before := deletions.Load()
 				e := emit(fmt.Sprintf("r%d", n%3), "%s", data)
 				e.Namespace = tenant
-				if _, err := stale.Append(t.Context(), []queue.Emit{e}); err != nil {
+				if _, err := stale.Append(t.Context(), []event.Emit{e}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -63,9 +64,9 @@ func TestDeletionWithAStaleDirectoryUnderLoad(t *testing.T) {
 	kept := map[string]bool{}
 	reader := open(t, dsn)
 	for i := range 3 {
-		after := queue.Cursor{}
+		after := event.Cursor{}
 		for {
-			b := must[queue.Batch](t)(reader.History(t.Context(), tenant, room(fmt.Sprintf("r%d", i)), queue.Client{}, after, 1000))
+			b := must[event.Batch](t)(reader.History(t.Context(), tenant, room(fmt.Sprintf("r%d", i)), event.Client{}, after, 1000))
 			for _, e := range b.Events {
 				kept[e.Data] = true
 			}
@@ -100,7 +101,7 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 	until(t, "the other tail has it", func() bool { return b.Head() == old })
 	var subs []*queue.Subscription
 	for _, q := range []*queue.Queue{a, b} {
-		for _, in := range []queue.Interest{{Client: client("bob")}, {Rooms: []queue.Room{room("r")}}} {
+		for _, in := range []queue.Interest{{Client: client("bob")}, {Rooms: []event.Room{room("r")}}} {
 			in.Namespace = tenant
 			s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), in))
 			defer s.Close()
@@ -119,7 +120,7 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Errorf("subscription %d is not told", i)
 		}
-		if _, err := s.Next(t.Context(), 10); !errors.Is(err, queue.ErrDeleted) {
+		if _, err := s.Next(t.Context(), 10); !errors.Is(err, event.ErrDeleted) {
 			t.Errorf("subscription %d: %v", i, err)
 		}
 	}
@@ -130,16 +131,16 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 		t.Errorf("%d rows are left, %v", left, err)
 	}
 	for i, q := range []*queue.Queue{a, b} {
-		if _, err := q.Namespace(t.Context(), tenant); i == 0 && !errors.Is(err, queue.ErrNotFound) {
+		if _, err := q.Namespace(t.Context(), tenant); i == 0 && !errors.Is(err, event.ErrNotFound) {
 			t.Errorf("it is still there: %v", err)
 		}
-		if _, err := q.ClientState(t.Context(), tenant, client("bob"), nil); !errors.Is(err, queue.ErrNotFound) {
+		if _, err := q.ClientState(t.Context(), tenant, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
 			t.Errorf("its client is still there: %v", err)
 		}
 		// From before the deletion on, in memory and in Postgres: nothing but what is new.
-		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: tenant, Rooms: []queue.Room{room("r")}, After: start}))
+		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: tenant, Rooms: []event.Room{room("r")}, After: start}))
 		defer s.Close()
-		if b := must[queue.Batch](t)(s.Poll(t.Context(), 10)); len(b.Events) != 0 && i == 0 || b.Gap != nil {
+		if b := must[event.Batch](t)(s.Poll(t.Context(), 10)); len(b.Events) != 0 && i == 0 || b.Gap != nil {
 			t.Errorf("instance %d shows %d old events, gap %v", i, len(b.Events), b.Gap)
 		}
 		e.Data = data(`"new-%d"`, i)
@@ -148,13 +149,13 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 		if r.Duplicate {
 			t.Error("a key of the deleted namespace counts")
 		}
-		h := must[queue.Batch](t)(q.History(t.Context(), tenant, room("r"), queue.Client{}, queue.Cursor{}, 10))
+		h := must[event.Batch](t)(q.History(t.Context(), tenant, room("r"), event.Client{}, event.Cursor{}, 10))
 		if len(h.Events) != i+1 || h.Events[0].Data != `"new-0"` || h.Gap != nil {
 			t.Errorf("instance %d has %d events, gap %v", i, len(h.Events), h.Gap)
 		}
 	}
 	// Slices that hold what is in no room any more are followed and dropped.
-	if got := next(t, subscribe(t, open(t, dsn), queue.Interest{Rooms: []queue.Room{room("none")}, Earliest: true}), 0); len(got) != 0 {
+	if got := next(t, subscribe(t, open(t, dsn), queue.Interest{Rooms: []event.Room{room("none")}, Earliest: true}), 0); len(got) != 0 {
 		t.Error(got)
 	}
 	sql(t, dsn, `SELECT culvert.rotate('0', 1)`, `SELECT culvert.prune('0', 0)`)
@@ -166,7 +167,7 @@ func TestFollowingWhatADeletionLeftBehind(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a := open(t, dsn)
 	behind := open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, time.Hour })
-	s := subscribe(t, behind, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, behind, queue.Interest{Rooms: []event.Room{room("r")}})
 	e := emit("r", "1")
 	e.Namespace = namespace("tenant")
 	appendOne(t, a, e)
@@ -211,12 +212,12 @@ func TestAckWithAStaleDirectory(t *testing.T) {
 	a := open(t, dsn)
 	stale := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
 	tenant, bob := namespace("tenant"), client("bob")
-	must[queue.Cursor](t)(stale.Ack(t.Context(), tenant, bob, stale.Head()))
+	must[event.Cursor](t)(stale.Ack(t.Context(), tenant, bob, stale.Head()))
 	if err := a.DeleteNamespace(t.Context(), tenant); err != nil {
 		t.Fatal(err)
 	}
 	head := appendOne(t, a, emit("r", "1")).Cursor
-	must[queue.Cursor](t)(stale.Ack(t.Context(), tenant, bob, head))
+	must[event.Cursor](t)(stale.Ack(t.Context(), tenant, bob, head))
 	state, err := open(t, dsn).ClientState(t.Context(), tenant, bob, nil)
 	if err != nil || state.Cursor != head {
 		t.Errorf("stored is %v, %v; answered was %v", state.Cursor, err, head)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // delivery gives volatile events to subscriptions in the order they came, each once the
@@ -15,7 +17,7 @@ type delivery struct {
 	wake chan struct{}
 	// empty is a position no event stands at, which the tail has passed all the same: the
 	// end of a slice. Only run uses it.
-	empty Cursor
+	empty event.Cursor
 
 	mu      sync.Mutex
 	waiting []volatileBatch
@@ -24,8 +26,8 @@ type delivery struct {
 
 // volatileBatch is volatile events that were emitted together.
 type volatileBatch struct {
-	at     Cursor // all that was in the log is at or below it
-	events []*Event
+	at     event.Cursor // all that was in the log is at or below it
+	events []*volatileEvent
 }
 
 // volatilePatience is how long volatile events wait for an instance that cannot follow the
@@ -36,7 +38,7 @@ const volatilePatience = 5 * time.Second
 func newDelivery(q *Queue) *delivery { return &delivery{q: q, wake: make(chan struct{}, 1)} }
 
 // add hands over events that were emitted when the log was at a position or below.
-func (d *delivery) add(at Cursor, events []*Event) {
+func (d *delivery) add(at event.Cursor, events []*volatileEvent) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := loadOf(events)
@@ -104,7 +106,7 @@ func (d *delivery) catchUp(ctx context.Context) bool {
 }
 
 // has reports whether the tail has got to a position.
-func (t *tail) has(at Cursor) bool {
+func (t *tail) has(at event.Cursor) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.log == at.Log && t.head >= at.Offset

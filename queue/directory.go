@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // directory remembers the numeric ids of namespaces and rooms, which are true
@@ -19,7 +21,7 @@ type directory struct {
 
 	mu         sync.Mutex
 	generation int64
-	namespaces map[Namespace]namespaceRef
+	namespaces map[event.Namespace]namespaceRef
 	rooms      map[roomRef]int64
 }
 
@@ -27,7 +29,7 @@ type directory struct {
 // generation in which they are true.
 type namespaceRef struct {
 	id         int32
-	floor      Offset
+	floor      event.Offset
 	generation int64
 }
 
@@ -40,7 +42,7 @@ type roomRef struct {
 const maxRemembered = 200_000
 
 func newDirectory(db *pgxpool.Pool) *directory {
-	return &directory{db: db, namespaces: map[Namespace]namespaceRef{}, rooms: map[roomRef]int64{}}
+	return &directory{db: db, namespaces: map[event.Namespace]namespaceRef{}, rooms: map[roomRef]int64{}}
 }
 
 // renew forgets everything unless it is of this generation.
@@ -62,7 +64,7 @@ func (d *directory) current() int64 {
 }
 
 // forget has a namespace looked up again.
-func (d *directory) forget(ns Namespace, id int32) {
+func (d *directory) forget(ns event.Namespace, id int32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.namespaces[ns].id == id {
@@ -82,12 +84,12 @@ SELECT id, floor
 
 // namespace returns the id of ns, creating it on first use. An error for isOutdated says
 // that the server is another one.
-func (d *directory) namespace(ctx context.Context, ns Namespace) (int32, error) {
+func (d *directory) namespace(ctx context.Context, ns event.Namespace) (int32, error) {
 	ref, err := d.lookup(ctx, ns)
 	return ref.id, err
 }
 
-func (d *directory) lookup(ctx context.Context, ns Namespace) (namespaceRef, error) {
+func (d *directory) lookup(ctx context.Context, ns event.Namespace) (namespaceRef, error) {
 	d.mu.Lock()
 	ref, ok := d.namespaces[ns]
 	generation := d.generation
@@ -129,11 +131,11 @@ SELECT n.id, n.floor
 // deleted: then, and when the database does not have it any more, that is ErrDeleted. What was made
 // after a restore, from the position `restored` on, may have its id and be another one. An
 // error for isOutdated is as for namespace.
-func (d *directory) again(ctx context.Context, ns Namespace, ref namespaceRef, restored Offset) (namespaceRef, error) {
+func (d *directory) again(ctx context.Context, ns event.Namespace, ref namespaceRef, restored event.Offset) (namespaceRef, error) {
 	ref.generation = d.current()
 	err := d.db.QueryRow(ctx, findAgainSQL, ns.String(), ref.id, ref.generation, int64(restored)).Scan(&ref.id, &ref.floor)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ref, ErrDeleted
+		return ref, event.ErrDeleted
 	}
 	return ref, unavailable(ctx, "namespace", err)
 }

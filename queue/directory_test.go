@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
@@ -18,11 +19,11 @@ func TestIdsOfAnotherServerAreNotRemembered(t *testing.T) {
 	defer db.Close()
 	d := newDirectory(db)
 	d.renew(1)
-	ns := Namespace{"default"}
+	ns := event.MustNamespace("default")
 	if id, err := d.namespace(t.Context(), ns); !isOutdated(err) {
 		t.Errorf("namespace %d, %v", id, err)
 	}
-	if ref, err := d.again(t.Context(), ns, namespaceRef{id: 1}, MaxOffset); !isOutdated(err) {
+	if ref, err := d.again(t.Context(), ns, namespaceRef{id: 1}, event.MaxOffset); !isOutdated(err) {
 		t.Errorf("namespace %v, %v", ref, err)
 	}
 	if len(d.namespaces) > 0 {

@@ -3,6 +3,8 @@ package queue
 import (
 	"cmp"
 	"slices"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // early is what came before something that is in front of it in the log: what this instance
@@ -16,8 +18,8 @@ type early struct {
 
 // piece is a gapless piece of the log: every event after prev up to head.
 type piece struct {
-	prev, head Offset
-	events     []*Event
+	prev, head event.Offset
+	events     []*event.Event
 }
 
 // size is about what a piece costs in memory.
@@ -38,7 +40,7 @@ func (t *tail) keepEarly(p piece) {
 	if len(p.events) == 0 || t.early.events+len(p.events) > t.maxEvents/2 || t.early.bytes+size > t.maxBytes/2 {
 		return
 	}
-	i, _ := slices.BinarySearchFunc(t.early.pieces, p.prev, func(p piece, prev Offset) int { return cmp.Compare(p.prev, prev) })
+	i, _ := slices.BinarySearchFunc(t.early.pieces, p.prev, func(p piece, prev event.Offset) int { return cmp.Compare(p.prev, prev) })
 	t.early.pieces = slices.Insert(t.early.pieces, i, p)
 	t.early.events += len(p.events)
 	t.early.bytes += size
@@ -59,12 +61,12 @@ func (t *tail) joinEarly() {
 
 // toRead is the gap that is to be read next: after the tail's position, and up to the
 // first piece that is there already, MaxOffset if there is none.
-func (t *tail) toRead() (at Cursor, upto Offset) {
+func (t *tail) toRead() (at event.Cursor, upto event.Offset) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	upto = MaxOffset
+	upto = event.MaxOffset
 	if len(t.early.pieces) > 0 {
 		upto = t.early.pieces[0].prev
 	}
-	return Cursor{t.log, t.head}, upto
+	return event.Cursor{Log: t.log, Offset: t.head}, upto
 }

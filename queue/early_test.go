@@ -5,12 +5,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // numbered are events of the offsets after prev up to head.
-func numbered(prev, head Offset, data string) (events []*Event) {
+func numbered(prev, head event.Offset, data string) (events []*event.Event) {
 	for o := prev + 1; o <= head; o++ {
-		events = append(events, &Event{Log: "k", Offset: o, Namespace: "n", Room: Room{"r"}, Name: "e", Data: data})
+		events = append(events, &event.Event{Log: "k", Offset: o, Namespace: "n", Room: event.MustRoom("r"), Name: "e", Data: data})
 	}
 	return events
 }
@@ -18,14 +20,14 @@ func numbered(prev, head Offset, data string) (events []*Event) {
 // What was appended here beyond a gap is in the tail once the gap was read, in the order of the
 // log, each event once.
 func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
-	l := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
+	l := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
 	at := testTail(l, 0)
-	for _, p := range [][2]Offset{{5, 8}, {12, 13}, {8, 10}} { // an append and a change of members may come in either order
+	for _, p := range [][2]event.Offset{{5, 8}, {12, 13}, {8, 10}} { // an append and a change of members may come in either order
 		if at.extend(l, p[0], p[1], numbered(p[0], p[1], "1")) {
 			t.Fatalf("the tail ends at %d and took what is after %d", at.head, p[0])
 		}
 	}
-	gaps := [][3]Offset{{0, 5, 10}, {10, 12, 13}} // from, to, and where the tail is once it was read
+	gaps := [][3]event.Offset{{0, 5, 10}, {10, 12, 13}} // from, to, and where the tail is once it was read
 	for _, g := range gaps {
 		if at, upto := at.toRead(); at.Offset != g[0] || upto != g[1] {
 			t.Fatalf("to be read is from %d to %d", at.Offset, upto)
@@ -35,12 +37,12 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 			t.Fatalf("then the tail ends at %d, want %d", at.head, g[2])
 		}
 	}
-	if _, upto := at.toRead(); upto != MaxOffset || at.early.events != 0 || at.early.bytes != 0 {
+	if _, upto := at.toRead(); upto != event.MaxOffset || at.early.events != 0 || at.early.bytes != 0 {
 		t.Errorf("left are %d events of %d bytes", at.early.events, at.early.bytes)
 	}
 	var got []string
 	for _, e := range at.ring.all() {
-		got = append(got, strconv.Itoa(int(e.Offset)))
+		got = append(got, strconv.Itoa(int(e.event.Offset)))
 	}
 	if want := strings.Fields("1 2 3 4 6 7 8 9 10 11 13"); !slices.Equal(got, want) {
 		t.Errorf("in the tail are %v", got)
@@ -55,10 +57,10 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 
 // It takes no more memory than the tail has, and nothing that is of another history.
 func TestWhatCameEarlyIsBounded(t *testing.T) {
-	l := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
+	l := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
 	at := testTail(l, 0)
 	at.merge(l, 90, numbered(0, 90, "1"))
-	for prev := Offset(100); prev < 200; prev += 10 {
+	for prev := event.Offset(100); prev < 200; prev += 10 {
 		at.extend(l, prev, prev+10, numbered(prev, prev+10, "1"))
 	}
 	if at.early.events != 50 || at.ring.len() != 50 {
@@ -69,7 +71,7 @@ func TestWhatCameEarlyIsBounded(t *testing.T) {
 		t.Errorf("the tail ends at %d with %d events", at.head, at.ring.len())
 	}
 	long := strings.Repeat("x", 100_000)
-	for prev := Offset(160); prev < 200; prev += 2 {
+	for prev := event.Offset(160); prev < 200; prev += 2 {
 		at.extend(l, prev, prev+2, numbered(prev, prev+2, long))
 	}
 	if at.early.bytes > at.maxBytes/2 || at.bytes+at.early.bytes > at.maxBytes || at.early.events != 2 {
@@ -81,9 +83,9 @@ func TestWhatCameEarlyIsBounded(t *testing.T) {
 	if n := len(at.early.pieces); n != 1 {
 		t.Errorf("%d pieces wait", n)
 	}
-	next := &lineage{log: "k", runs: []run{{0, 150}, {1000, MaxOffset}}}
+	next := &lineage{log: "k", runs: []run{{0, 150}, {1000, event.MaxOffset}}}
 	at.adopt(next, 150)
-	if _, upto := at.toRead(); upto != MaxOffset || at.early.bytes != 0 {
+	if _, upto := at.toRead(); upto != event.MaxOffset || at.early.bytes != 0 {
 		t.Errorf("in another history the tail has what comes after %d", upto)
 	}
 	if at.extend(l, 1000, 1001, numbered(1000, 1001, "1")); len(at.early.pieces) != 0 {

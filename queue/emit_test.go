@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/internal/tool"
 	"github.com/culvertmq/culvert/queue"
@@ -83,7 +84,7 @@ func TestSQLEmitExceptsItsSender(t *testing.T) {
 func TestSQLEmitKeys(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	conn := connect(t, dsn)
 	emit := func(data string) (staged bool, err error) {
 		err = conn.QueryRow(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => $1, key => 'k')`, data).Scan(&staged)
@@ -131,7 +132,7 @@ func TestSQLEmitKeys(t *testing.T) {
 func TestSQLEmitByAnApplicationsRole(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	conn := connect(t, dsn)
 	exec := func(sql string) error { _, err := conn.Exec(t.Context(), sql); return err }
 	if err := errors.Join(exec(`DROP ROLE IF EXISTS shop`), exec(`CREATE ROLE shop`), exec(`SET ROLE shop`)); err != nil {
@@ -159,7 +160,7 @@ func TestSQLEmitByAnApplicationsRole(t *testing.T) {
 func TestSQLEmitInAPreparedTransaction(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	conn := connect(t, dsn)
 	for _, stmt := range []string{
 		`BEGIN`, `SET LOCAL culvert.notify = off`,
@@ -186,8 +187,8 @@ func TestWebhooksComeThroughUnchanged(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	conn := connect(t, dsn)
-	byAppend := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("append")}})
-	bySQL := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("sql")}})
+	byAppend := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("append")}})
+	bySQL := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("sql")}})
 	var want []any
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
@@ -199,8 +200,8 @@ func TestWebhooksComeThroughUnchanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		want = append(want, decode(t, string(line.Data)))
-		d := must[queue.Data](t)(queue.ParseData(line.Data))
-		if _, err := q.Append(t.Context(), []queue.Emit{{Namespace: ns, Rooms: []queue.Room{room("append")}, Event: greeting, Data: d}}); err != nil {
+		d := must[event.Data](t)(event.ParseData(line.Data))
+		if _, err := q.Append(t.Context(), []event.Emit{{Namespace: ns, Rooms: []event.Room{room("append")}, Event: greeting, Data: d}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := conn.Exec(t.Context(), `SELECT culvert.emit(room => 'sql', event => 'webhook', data => $1)`, string(line.Data)); err != nil {

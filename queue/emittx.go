@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // EmitTx emits inside the application's own transaction, on a connection to Culvert's database whose
@@ -21,14 +23,14 @@ import (
 //
 // Errors: an *InvalidError, before anything is sent; ErrKeyReused and those of Postgres, after which
 // tx can only be rolled back.
-func EmitTx(ctx context.Context, tx pgx.Tx, emits ...Emit) (staged []bool, err error) {
+func EmitTx(ctx context.Context, tx pgx.Tx, emits ...event.Emit) (staged []bool, err error) {
 	if err := checkForSQL(emits); err != nil {
 		return nil, err
 	}
 	staged = make([]bool, len(emits))
 	var b pgx.Batch
 	for i := range emits {
-		b.Queue(emitSQL, emits[i].sqlArguments()...).QueryRow(func(row pgx.Row) error { return row.Scan(&staged[i]) })
+		b.Queue(emitSQL, sqlArguments(&emits[i])...).QueryRow(func(row pgx.Row) error { return row.Scan(&staged[i]) })
 	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, emitFailed(err)
@@ -38,13 +40,13 @@ func EmitTx(ctx context.Context, tx pgx.Tx, emits ...Emit) (staged []bool, err e
 
 // EmitSQLTx is EmitTx for database/sql, with any driver for Postgres. It takes a round trip for each
 // emit. Only with pgx's driver a key that was used for other content is ErrKeyReused.
-func EmitSQLTx(ctx context.Context, tx *sql.Tx, emits ...Emit) (staged []bool, err error) {
+func EmitSQLTx(ctx context.Context, tx *sql.Tx, emits ...event.Emit) (staged []bool, err error) {
 	if err := checkForSQL(emits); err != nil {
 		return nil, err
 	}
 	staged = make([]bool, len(emits))
 	for i := range emits {
-		if err := tx.QueryRowContext(ctx, emitSQL, emits[i].sqlArguments()...).Scan(&staged[i]); err != nil {
+		if err := tx.QueryRowContext(ctx, emitSQL, sqlArguments(&emits[i])...).Scan(&staged[i]); err != nil {
 			return nil, emitFailed(err)
 		}
 	}
@@ -55,23 +57,23 @@ const emitSQL = `
 SELECT culvert.emit(namespace => $1::text, rooms => $2::text::text[], event => $3::text, data => $4::text::jsonb,
                     key => NULLIF($5::text, ''), except_rooms => NULLIF($6::text, '')::text[], sender => NULLIF($7::text, ''))`
 
-func (e *Emit) sqlArguments() []any {
-	return []any{e.Namespace.String(), arrayLiteral(e.rooms()), e.Event.String(), e.Data.JSON(), e.Key.String(), arrayLiteral(e.Except), e.From.String()}
+func sqlArguments(e *event.Emit) []any {
+	return []any{e.Namespace.String(), arrayLiteral(e.Addressed()), e.Event.String(), e.Data.JSON(), e.Key.String(), arrayLiteral(e.Except), e.From.String()}
 }
 
 // checkForSQL refuses what culvert.emit has no parameter for.
-func checkForSQL(emits []Emit) error {
+func checkForSQL(emits []event.Emit) error {
 	for i := range emits {
 		e := &emits[i]
 		switch {
 		case e.Data.Binary():
-			return invalid("binary", "cannot be emitted from SQL: emit it as JSON, such as base64 in a string")
-		case e.Reply != Ask{}:
-			return invalid("reply", "cannot be asked for from SQL: use Append")
-		case e.KeyOwner != Client{}:
-			return invalid("key", "cannot be a client's own from SQL: leave KeyOwner empty")
+			return event.Invalid("binary", "cannot be emitted from SQL: emit it as JSON, such as base64 in a string")
+		case e.Reply != event.Ask{}:
+			return event.Invalid("reply", "cannot be asked for from SQL: use Append")
+		case e.KeyOwner != event.Client{}:
+			return event.Invalid("key", "cannot be a client's own from SQL: leave KeyOwner empty")
 		}
-		if err := e.check(); err != nil {
+		if err := e.Check(); err != nil {
 			return err
 		}
 	}
@@ -82,7 +84,7 @@ func checkForSQL(emits []Emit) error {
 func emitFailed(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "23505" { // unique_violation
-		return fmt.Errorf("emit: %w", errors.Join(ErrKeyReused, err))
+		return fmt.Errorf("emit: %w", errors.Join(event.ErrKeyReused, err))
 	}
 	return fmt.Errorf("emit: %w", err)
 }

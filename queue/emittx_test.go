@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -23,30 +24,30 @@ func TestEmitInATransaction(t *testing.T) {
 	t.Cleanup(func() { _ = db.Close() })
 	conn := connect(t, dsn)
 	type transaction struct {
-		emit             func(...queue.Emit) ([]bool, error)
+		emit             func(...event.Emit) ([]bool, error)
 		commit, rollback func() error
 	}
 	for name, begin := range map[string]func() transaction{
 		"pgx": func() transaction {
 			tx := must[pgx.Tx](t)(conn.Begin(t.Context()))
 			return transaction{
-				func(e ...queue.Emit) ([]bool, error) { return queue.EmitTx(t.Context(), tx, e...) },
-				func() error { return tx.Commit(t.Context()) }, func() error { return tx.Rollback(t.Context()) },
+				emit:   func(e ...event.Emit) ([]bool, error) { return queue.EmitTx(t.Context(), tx, e...) },
+				commit: func() error { return tx.Commit(t.Context()) }, rollback: func() error { return tx.Rollback(t.Context()) },
 			}
 		},
 		"database/sql": func() transaction {
 			tx := must[*stdsql.Tx](t)(db.BeginTx(t.Context(), nil))
 			return transaction{
-				func(e ...queue.Emit) ([]bool, error) { return queue.EmitSQLTx(t.Context(), tx, e...) },
-				tx.Commit, tx.Rollback,
+				emit:   func(e ...event.Emit) ([]bool, error) { return queue.EmitSQLTx(t.Context(), tx, e...) },
+				commit: tx.Commit, rollback: tx.Rollback,
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keyed := emit("tx "+name, `{"n": 1.50}`)
-			keyed.Key = mustParse(queue.ParseKey, "key of "+name)
+			keyed.Key = mustParse(event.ParseKey, "key of "+name)
 			keyed.From = client("alice")
-			keyed.Except = []queue.Room{room(`a "quoted\ room`)}
+			keyed.Except = []event.Room{room(`a "quoted\ room`)}
 			s := subscribe(t, q, queue.Interest{Rooms: keyed.Rooms})
 
 			gone := begin()
@@ -62,9 +63,9 @@ func TestEmitInATransaction(t *testing.T) {
 			if err := tx.commit(); err != nil {
 				t.Fatal(err)
 			}
-			b := must[queue.Batch](t)(s.Next(t.Context(), 10))
+			b := must[event.Batch](t)(s.Next(t.Context(), 10))
 			for len(b.Events) < 2 {
-				b.Events = append(b.Events, must[queue.Batch](t)(s.Next(t.Context(), 10)).Events...)
+				b.Events = append(b.Events, must[event.Batch](t)(s.Next(t.Context(), 10)).Events...)
 			}
 			first := b.Events[0]
 			if first.Data != `{"n": 1.50}` || first.From != client("alice") || len(first.Except) != 1 || first.Except[0] != keyed.Except[0] || b.Events[1].Data != "2" {
@@ -72,9 +73,9 @@ func TestEmitInATransaction(t *testing.T) {
 			}
 
 			other := keyed
-			other.Data = mustParse(func(s string) (queue.Data, error) { return queue.ParseData([]byte(s)) }, `{"n":3}`)
+			other.Data = mustParse(func(s string) (event.Data, error) { return event.ParseData([]byte(s)) }, `{"n":3}`)
 			again := begin()
-			if _, err := again.emit(other); !errors.Is(err, queue.ErrKeyReused) {
+			if _, err := again.emit(other); !errors.Is(err, event.ErrKeyReused) {
 				t.Errorf("the key with another body: %v", err)
 			}
 			_ = again.rollback()
@@ -88,12 +89,12 @@ func TestEmitInATransactionRefuses(t *testing.T) {
 	q := open(t, dsn)
 	tx := must[pgx.Tx](t)(connect(t, dsn).Begin(t.Context()))
 	binary, asking, owned, nowhere := emit("r", "1"), emit("r", "1"), emit("r", "1"), emit("r", "1")
-	binary.Data = mustParse(queue.ParseBinary, "AAEC")
-	asking.Reply = queue.Ask{Timeout: time.Second}
-	owned.KeyOwner, owned.Key = client("alice"), mustParse(queue.ParseKey, "k")
-	nowhere.Namespace = queue.Namespace{}
-	for field, e := range map[string]queue.Emit{"binary": binary, "reply": asking, "key": owned, "namespace": nowhere} {
-		var bad *queue.InvalidError
+	binary.Data = mustParse(event.ParseBinary, "AAEC")
+	asking.Reply = event.Ask{Timeout: time.Second}
+	owned.KeyOwner, owned.Key = client("alice"), mustParse(event.ParseKey, "k")
+	nowhere.Namespace = event.Namespace{}
+	for field, e := range map[string]event.Emit{"binary": binary, "reply": asking, "key": owned, "namespace": nowhere} {
+		var bad *event.InvalidError
 		if _, err := queue.EmitTx(t.Context(), tx, emit("r", "1"), e); !errors.As(err, &bad) || bad.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
@@ -102,7 +103,7 @@ func TestEmitInATransactionRefuses(t *testing.T) {
 	if _, err := queue.EmitTx(t.Context(), tx); err != nil {
 		t.Errorf("nothing: %v", err)
 	}
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}

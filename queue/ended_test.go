@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
@@ -36,11 +37,11 @@ func TestTheEndAnswersEverybody(t *testing.T) {
 	}()
 	ended, end := context.WithCancel(t.Context())
 	end()
-	ns := Namespace{"default"}
-	emit := Emit{Namespace: ns, Event: EventName{"e"}, Data: Data{}}
+	ns := event.MustNamespace("default")
+	emit := event.Emit{Namespace: ns, Event: event.MustEventName("e"), Data: event.Data{}}
 	for range 20 { // whether they are looked at once more is a matter of chance
 		a := newAppender(q)
-		held, waiting := newUnit([]Emit{emit}), newUnit([]Emit{emit})
+		held, waiting := newUnit([]event.Emit{emit}), newUnit([]event.Emit{emit})
 		a.keep(held)
 		if err := a.submit(waiting); err != nil {
 			t.Fatal(err)
@@ -59,13 +60,13 @@ func TestTheEndAnswersEverybody(t *testing.T) {
 		m.comeBack([]*membershipChange{back}, q.lineage.Load(), nil)
 		answered(t, "a join", c.done, &c.err)
 		answered(t, "a join that waited for staged events", back.done, &back.err)
-		if err := m.submit(c); !errors.Is(err, ErrClosed) {
+		if err := m.submit(c); !errors.Is(err, event.ErrClosed) {
 			t.Errorf("a join after the end: %v", err)
 		}
 
 		k := newAcks(q)
 		p := &pendingAck{of: q.lineage.Load(), done: make(chan struct{})}
-		k.waiting[clientKey{ns, Client{"bob"}}] = p
+		k.waiting[clientKey{ns, event.MustClient("bob")}] = p
 		notify(k.wake)
 		k.run(ended)
 		answered(t, "an acknowledgement", p.done, &p.err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -20,12 +21,12 @@ func ExampleEmitTx() {
 		if _, err := tx.Exec(ctx, `UPDATE orders SET paid = true WHERE id = 7`); err != nil {
 			return err
 		}
-		_, err := queue.EmitTx(ctx, tx, queue.Emit{
-			Namespace: queue.MustNamespace("shop"),
-			Rooms:     []queue.Room{queue.MustRoom("orders")},
-			Event:     queue.MustEventName("paid"),
-			Data:      queue.MustData(`{"id":7}`),
-			Key:       queue.MustKey("order-7-paid"),
+		_, err := queue.EmitTx(ctx, tx, event.Emit{
+			Namespace: event.MustNamespace("shop"),
+			Rooms:     []event.Room{event.MustRoom("orders")},
+			Event:     event.MustEventName("paid"),
+			Data:      event.MustData(`{"id":7}`),
+			Key:       event.MustKey("order-7-paid"),
 		})
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -15,14 +16,14 @@ func TestRetentionOfANamespace(t *testing.T) {
 	q := open(t, dsn)
 	start := q.Head()
 	short, long := namespace("short"), namespace("long")
-	for space, d := range map[queue.Namespace]time.Duration{short: time.Minute, long: 1000 * time.Hour} {
+	for space, d := range map[event.Namespace]time.Duration{short: time.Minute, long: 1000 * time.Hour} {
 		if _, err := q.PutNamespace(t.Context(), space, queue.NamespaceSettings{Retention: d}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	spaces := []queue.Namespace{ns, short, long}
-	fill := func(data string) (last map[queue.Namespace]queue.Cursor) {
-		last = map[queue.Namespace]queue.Cursor{}
+	spaces := []event.Namespace{ns, short, long}
+	fill := func(data string) (last map[event.Namespace]event.Cursor) {
+		last = map[event.Namespace]event.Cursor{}
 		for _, space := range spaces {
 			e := emit("r", "%s", data)
 			e.Namespace = space
@@ -37,11 +38,11 @@ func TestRetentionOfANamespace(t *testing.T) {
 	// also from the namespace without a retention of its own.
 	for _, step := range []struct {
 		age  string
-		gone map[queue.Namespace]bool
+		gone map[event.Namespace]bool
 	}{
 		{"30 seconds", nil},
-		{"2 minutes", map[queue.Namespace]bool{short: true}},
-		{"200 hours", map[queue.Namespace]bool{short: true, ns: true}},
+		{"2 minutes", map[event.Namespace]bool{short: true}},
+		{"200 hours", map[event.Namespace]bool{short: true, ns: true}},
 	} {
 		sql(t, dsn, `UPDATE culvert.slices SET closed_at = now() - interval '`+step.age+`' WHERE closed_at IS NOT NULL`,
 			`SELECT culvert.prune('168 hours', 0)`, // keeps the slice for the longest
@@ -68,16 +69,16 @@ func TestRetentionOfANamespace(t *testing.T) {
 	}
 }
 
-func checkRetained(t *testing.T, q *queue.Queue, space queue.Namespace, when string, start, lost queue.Cursor, gone bool) {
+func checkRetained(t *testing.T, q *queue.Queue, space event.Namespace, when string, start, lost event.Cursor, gone bool) {
 	t.Helper()
-	b := must[queue.Batch](t)(q.History(t.Context(), space, room("r"), queue.Client{}, start, 10))
+	b := must[event.Batch](t)(q.History(t.Context(), space, room("r"), event.Client{}, start, 10))
 	if (b.Gap != nil) != gone {
 		t.Fatalf("%s, %s: history has gap %v", space, when, b.Gap)
 	}
 	want := 2
 	if gone {
 		want = 1
-		if wanted := (queue.Gap{From: start, To: lost, Reason: queue.GapPruned}); *b.Gap != wanted {
+		if wanted := (event.Gap{From: start, To: lost, Reason: event.GapPruned}); *b.Gap != wanted {
 			t.Errorf("%s, %s: gap %v, want %v", space, when, *b.Gap, wanted)
 		}
 	}
@@ -86,15 +87,15 @@ func checkRetained(t *testing.T, q *queue.Queue, space queue.Namespace, when str
 	}
 	// The tail has all of it: this instance must have heard of the floor.
 	until(t, "a subscription gets what is kept", func() bool {
-		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: space, Rooms: []queue.Room{room("r")}, After: start}))
+		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: space, Rooms: []event.Room{room("r")}, After: start}))
 		defer s.Close()
-		b = must[queue.Batch](t)(s.Poll(t.Context(), 10))
+		b = must[event.Batch](t)(s.Poll(t.Context(), 10))
 		return len(b.Events) == want && (b.Gap != nil) == gone
 	})
 	// Who asks for the oldest there is lost nothing.
-	oldest := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: space, Rooms: []queue.Room{room("r")}, Earliest: true}))
+	oldest := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: space, Rooms: []event.Room{room("r")}, Earliest: true}))
 	defer oldest.Close()
-	if b = must[queue.Batch](t)(oldest.Poll(t.Context(), 10)); len(b.Events) != want || b.Gap != nil {
+	if b = must[event.Batch](t)(oldest.Poll(t.Context(), 10)); len(b.Events) != want || b.Gap != nil {
 		t.Errorf("%s, %s: from the oldest: %d events and gap %v", space, when, len(b.Events), b.Gap)
 	}
 }
@@ -107,29 +108,29 @@ func TestFinalPages(t *testing.T) {
 		appendOne(t, q, emit("r", "1"))
 	}
 	e := emit("r", "2")
-	e.Except = []queue.Room{client("bob").OwnRoom()}
+	e.Except = []event.Room{client("bob").OwnRoom()}
 	excepting := appendOne(t, q, e).Cursor
 	for range 3 {
 		appendOne(t, q, emit("r", "3"))
 	}
-	history := func(viewer queue.Client, after queue.Cursor, limit int) queue.Batch {
-		return must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), viewer, after, limit))
+	history := func(viewer event.Client, after event.Cursor, limit int) event.Batch {
+		return must[event.Batch](t)(q.History(t.Context(), ns, room("r"), viewer, after, limit))
 	}
 	for _, c := range []struct {
 		what   string
-		viewer queue.Client
-		after  queue.Cursor
+		viewer event.Client
+		after  event.Cursor
 		limit  int
 		final  bool
 	}{
-		{"full after a cursor", queue.Client{}, start, 3, true},
+		{"full after a cursor", event.Client{}, start, 3, true},
 		{"the same for a client", client("bob"), start, 3, true},
-		{"from the oldest", queue.Client{}, queue.Cursor{}, 3, false},
-		{"not full", queue.Client{}, excepting, 4, false},
-		{"with an event that excepts somebody", queue.Client{}, start, 4, false},
+		{"from the oldest", event.Client{}, event.Cursor{}, 3, false},
+		{"not full", event.Client{}, excepting, 4, false},
+		{"with an event that excepts somebody", event.Client{}, start, 4, false},
 		{"without the event that was excepted", client("bob"), start, 4, false},
-		{"behind an event that excepts somebody", queue.Client{}, excepting, 3, true},
-		{"another log", queue.Client{}, queue.Cursor{Log: "other", Offset: 1}, 3, false},
+		{"behind an event that excepts somebody", event.Client{}, excepting, 3, true},
+		{"another log", event.Client{}, event.Cursor{Log: "other", Offset: 1}, 3, false},
 	} {
 		if b := history(c.viewer, c.after, c.limit); b.Final != c.final {
 			t.Errorf("%s: final is %v", c.what, b.Final)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // Statements whose cost must not grow with what is stored beside what they ask for.
@@ -27,11 +29,8 @@ func (q *Queue) WithIDs(ctx context.Context, f func() error) error {
 	return q.withIDs(ctx, func(*lineage) error { return f() })
 }
 
-// ContentHash is what an idempotency key stands for.
-func ContentHash(e Emit) []byte { return e.hash() }
-
 // CaughtUp returns a channel that is closed once this instance has read all that is in the log now.
 func (q *Queue) CaughtUp() <-chan struct{} { return q.follower.caughtUp() }
 
 // Read is how far this instance has read the log.
-func (q *Queue) Read() Offset { return q.tail.position().Offset }
+func (q *Queue) Read() event.Offset { return q.tail.position().Offset }

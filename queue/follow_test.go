@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
@@ -19,7 +20,7 @@ import (
 func TestALongTransactionDelaysItsOwnEventsOnly(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	long := connect(t, dsn)
 	if _, err := long.Exec(t.Context(), `BEGIN; SELECT culvert.emit(room => 'r', event => 'e', data => '"long"')`); err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func TestPollOnly(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
 	b := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
-	s := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("r")}})
 	appendOne(t, a, emit("r", "1"))
 	if got := next(t, s, 1); got[0] != "1" {
 		t.Errorf("from the other instance: %v", got)
@@ -61,14 +62,14 @@ func TestWithoutNamedStatements(t *testing.T) {
 	dsn := pgtest.Database(t) + "&default_query_exec_mode=exec"
 	a := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
 	e := emit("r", `{"a":1}`)
-	e.Key, e.Except, e.From = key("k"), []queue.Room{room(`o"d\d`)}, client("alice")
+	e.Key, e.Except, e.From = key("k"), []event.Room{room(`o"d\d`)}, client("alice")
 	appendOne(t, a, e)
 	if r := appendOne(t, a, e); !r.Duplicate {
 		t.Error("not recognised as a repeat")
 	}
 	b := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
-	s := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("r")}, Earliest: true, Client: client("bob")})
-	batch := must[queue.Batch](t)(s.Next(t.Context(), 10))
+	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("r")}, Earliest: true, Client: client("bob")})
+	batch := must[event.Batch](t)(s.Next(t.Context(), 10))
 	if len(batch.Events) != 1 || batch.Events[0].Except[0] != e.Except[0] || batch.Events[0].From != e.From {
 		t.Errorf("got %+v", batch.Events)
 	}
@@ -84,7 +85,7 @@ func TestLostListenConnectionIsMadeAgain(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a := open(t, dsn)
 	b := open(t, dsn, func(o *queue.Options) { o.Poll = time.Hour })
-	s := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("r")}})
 	conn := connect(t, dsn)
 	for i := range 3 {
 		until(t, "both listen", func() bool {
@@ -107,18 +108,18 @@ func TestPostgresAwayAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := open(t, dsn)
-	s := subscribe(t, q, queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, q, queue.Interest{Client: client("bob"), Rooms: []event.Room{room("r")}})
 	appendOne(t, q, emit("r", "1"))
 	next(t, s, 1)
 	for round := range 2 {
 		stop(t, server)
-		if _, err := q.Append(t.Context(), []queue.Emit{emit("r", "9")}); !errors.Is(err, queue.ErrUnavailable) {
+		if _, err := q.Append(t.Context(), []event.Emit{emit("r", "9")}); !errors.Is(err, event.ErrUnavailable) {
 			t.Errorf("append while Postgres is away: %v", err)
 		}
-		if _, err := q.Ack(t.Context(), ns, client("bob"), s.Cursor()); !errors.Is(err, queue.ErrUnavailable) {
+		if _, err := q.Ack(t.Context(), ns, client("bob"), s.Cursor()); !errors.Is(err, event.ErrUnavailable) {
 			t.Errorf("ack while Postgres is away: %v", err)
 		}
-		if err := q.Ping(t.Context()); !errors.Is(err, queue.ErrUnavailable) {
+		if err := q.Ping(t.Context()); !errors.Is(err, event.ErrUnavailable) {
 			t.Errorf("ping while Postgres is away: %v", err)
 		}
 		if b, err := s.Poll(t.Context(), 10); err != nil || len(b.Events) > 0 {
@@ -126,7 +127,7 @@ func TestPostgresAwayAndBack(t *testing.T) {
 		}
 		start(t, server)
 		until(t, "emits are taken again", func() bool {
-			_, err := q.Append(t.Context(), []queue.Emit{emit("r", "2")})
+			_, err := q.Append(t.Context(), []event.Emit{emit("r", "2")})
 			return err == nil
 		})
 		if got := next(t, s, 1); got[0] != "2" {
@@ -145,7 +146,7 @@ func TestCloseIsOrderly(t *testing.T) {
 	results := make(chan error, 100)
 	for range cap(results) {
 		go func() {
-			_, err := q.Append(context.Background(), []queue.Emit{emit("r", "1")})
+			_, err := q.Append(context.Background(), []event.Emit{emit("r", "1")})
 			results <- err
 		}()
 	}
@@ -156,15 +157,15 @@ func TestCloseIsOrderly(t *testing.T) {
 	for range cap(results) {
 		if err := <-results; err == nil {
 			stored++
-		} else if !errors.Is(err, queue.ErrClosed) {
+		} else if !errors.Is(err, event.ErrClosed) {
 			t.Error(err)
 		}
 	}
-	b := must[queue.Batch](t)(open(t, dsn).History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 1000))
+	b := must[event.Batch](t)(open(t, dsn).History(t.Context(), ns, room("r"), event.Client{}, event.Cursor{}, 1000))
 	if len(b.Events) != stored {
 		t.Errorf("%d confirmed, %d stored", stored, len(b.Events))
 	}
-	if _, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")}); !errors.Is(err, queue.ErrClosed) {
+	if _, err := q.Append(t.Context(), []event.Emit{emit("r", "1")}); !errors.Is(err, event.ErrClosed) {
 		t.Errorf("append after close: %v", err)
 	}
 	if _, err := q.Ack(t.Context(), ns, client("bob"), q.Head()); err == nil {
@@ -187,7 +188,7 @@ func start(t *testing.T, server *localpg.Server) {
 }
 
 // keepAppending has several append a batch again and again, until stop has returned.
-func keepAppending(t *testing.T, q *queue.Queue, several int, batch []queue.Emit) (stop func()) {
+func keepAppending(t *testing.T, q *queue.Queue, several int, batch []event.Emit) (stop func()) {
 	done := make(chan struct{})
 	var appending sync.WaitGroup
 	for range several {
@@ -217,8 +218,8 @@ func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
 	dsn := pgtest.Database(t)
 	registry := prometheus.NewRegistry()
 	q := open(t, dsn, func(o *queue.Options) { o.Registerer = registry })
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("sql")}})
-	batch := make([]queue.Emit, 100)
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("sql")}})
+	batch := make([]event.Emit, 100)
 	for i := range batch {
 		batch[i] = emit("http", "1")
 	}
@@ -244,15 +245,15 @@ func TestCatchingUpEndsWhileOthersAppend(t *testing.T) {
 	a := open(t, dsn)
 	slow := func(o *queue.Options) { o.PollOnly, o.Poll = true, time.Hour } // it reads when asked
 	b := open(t, dsn, slow)
-	batch := make([]queue.Emit, 1_000)
+	batch := make([]event.Emit, 1_000)
 	for i := range batch {
 		batch[i] = emit("r", "1")
 	}
-	appendAll := func() queue.Offset {
-		return must[[]queue.Result](t)(a.Append(t.Context(), batch))[len(batch)-1].Cursor.Offset
+	appendAll := func() event.Offset {
+		return must[[]event.Result](t)(a.Append(t.Context(), batch))[len(batch)-1].Cursor.Offset
 	}
 	for range 3 {
-		var head queue.Offset
+		var head event.Offset
 		for range 30 {
 			head = appendAll()
 		}

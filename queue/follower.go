@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // follower keeps the tail up to the log's head: it reads what other instances
@@ -30,8 +32,8 @@ func newFollower(q *Queue) *follower {
 
 // lookAt has the follower read up to head, if the tail is not there yet.
 // MaxOffset makes it look in any case.
-func (f *follower) lookAt(head Offset) {
-	for old := f.target.Load(); Offset(old) < head; old = f.target.Load() {
+func (f *follower) lookAt(head event.Offset) {
+	for old := f.target.Load(); event.Offset(old) < head; old = f.target.Load() {
 		if f.target.CompareAndSwap(old, int64(head)) {
 			break
 		}
@@ -46,18 +48,18 @@ func (f *follower) caughtUp() <-chan struct{} {
 	f.mu.Lock()
 	f.asked = append(f.asked, done)
 	f.mu.Unlock()
-	f.lookAt(MaxOffset)
+	f.lookAt(event.MaxOffset)
 	return done
 }
 
 // answer is catchUp for those who asked before it begins; after a failure they wait on.
-func (f *follower) answer(ctx context.Context, target Offset) error {
+func (f *follower) answer(ctx context.Context, target event.Offset) error {
 	f.mu.Lock()
 	asked := f.asked
 	f.asked = nil
 	f.mu.Unlock()
 	if len(asked) > 0 {
-		target = MaxOffset
+		target = event.MaxOffset
 	}
 	err := f.catchUp(ctx, target)
 	if err != nil {
@@ -79,12 +81,12 @@ func (f *follower) run(ctx context.Context) {
 	defer tick.Stop()
 	away := false
 	for {
-		target := MaxOffset
+		target := event.MaxOffset
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.wake:
-			if target = Offset(f.target.Swap(0)); target <= f.q.tail.position().Offset {
+			if target = event.Offset(f.target.Swap(0)); target <= f.q.tail.position().Offset {
 				continue
 			}
 		case <-tick.C:
@@ -105,7 +107,7 @@ func (f *follower) run(ctx context.Context) {
 
 // catchUp reads until the tail is at target, or has all that was in the log when it began: others
 // may append as fast as it reads.
-func (f *follower) catchUp(ctx context.Context, target Offset) error {
+func (f *follower) catchUp(ctx context.Context, target event.Offset) error {
 	for {
 		counter, more, err := f.readOnce(ctx)
 		if err != nil || !more {
@@ -126,7 +128,7 @@ SELECT *
 
 // readOnce reads one page of what the tail lacks. more: there may be more. counter is the highest
 // offset that was given out by then, 0 if that is not known.
-func (f *follower) readOnce(ctx context.Context) (counter Offset, more bool, err error) {
+func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	l := f.q.lineage.Load()
@@ -152,7 +154,7 @@ func (f *follower) readOnce(ctx context.Context) (counter Offset, more bool, err
 		}
 	}
 	head := upto
-	if more || upto == MaxOffset {
+	if more || upto == event.MaxOffset {
 		if len(p.events) == 0 {
 			return p.counter, false, nil
 		}
@@ -161,19 +163,19 @@ func (f *follower) readOnce(ctx context.Context) (counter Offset, more bool, err
 	if len(p.events) > 0 {
 		f.q.metrics.followed(p.events)
 	}
-	f.q.faults.look(p.events)
+	f.q.faults.look(p.events...)
 	f.q.tail.merge(l, head, p.events)
-	return p.counter, more || upto < MaxOffset, nil
+	return p.counter, more || upto < event.MaxOffset, nil
 }
 
 // startOver is for a tail that no longer continues: retention dropped what comes after
 // its head. Subscriptions then find their gap in Postgres.
-func (f *follower) startOver(ctx context.Context, l *lineage, at Cursor, p page) error {
+func (f *follower) startOver(ctx context.Context, l *lineage, at event.Cursor, p page) error {
 	now, head, err := openLog(ctx, f.q.db, f.q.o.DedupWindow)
 	if err != nil {
 		return err
 	}
-	f.q.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", Cursor{now.log, head}.String(), "floor", p.floor)
+	f.q.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", event.Cursor{Log: now.log, Offset: head}.String(), "floor", p.floor)
 	if now.sameHistory(l) { // else the next page says so
 		f.q.tail.reset(l, head)
 	}
@@ -182,7 +184,7 @@ func (f *follower) startOver(ctx context.Context, l *lineage, at Cursor, p page)
 
 // feed hands the events an append of our own stored to the tail. What else was stored before
 // them is read.
-func (q *Queue) feed(l *lineage, events []*Event, r appended) {
+func (q *Queue) feed(l *lineage, events []*event.Event, r appended) {
 	prev := r.prev
 	if r.moved > 0 {
 		prev = r.base

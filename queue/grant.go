@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"strings"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // tokenPrefix begins the token of a stored key: ck_<id>_<secret>.
@@ -19,9 +21,9 @@ type storedKey struct {
 
 // Grant is what the token of a stored key opens.
 type Grant struct {
-	Key        string      // its id
-	Namespaces []Namespace // nil: all
-	Until      time.Time   // zero: without end
+	Key        string            // its id
+	Namespaces []event.Namespace // nil: all
+	Until      time.Time         // zero: without end
 
 	hash [sha256.Size]byte
 }

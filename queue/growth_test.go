@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -68,7 +69,7 @@ func TestReadsDoNotGrowWithTheStore(t *testing.T) {
 			"rooms":    pages(t, conn, queue.RoomsSQL, 1, "crowd-00000100", 100, generation),
 			"everyone": pages(t, conn, queue.EveryoneSQL, 1, "*", "crowd-00000100", 100, generation),
 			"own room": pages(t, conn, queue.OwnSQL, 1, "@crowd-00000100", "", 100, generation),
-			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn), []string{"none"}),
+			"state":    pages(t, conn, queue.StateSQL, 1, "crowd-00000100", "*", "@crowd-00000100", queue.MaxLag+1, event.MaxOffset, generationOf(t, conn), []string{"none"}),
 			"dispatch": pages(t, conn, `SELECT culvert.dispatch(h.id, 2000) FROM culvert.handlers h`),
 		}
 	}
@@ -95,9 +96,9 @@ func TestReadsDoNotGrowWithTheStore(t *testing.T) {
 func TestLastEventOfARoomIsKnown(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	last := func() queue.Offset {
+	last := func() event.Offset {
 		t.Helper()
-		states, err := q.Rooms(t.Context(), ns, queue.Room{}, 10)
+		states, err := q.Rooms(t.Context(), ns, event.Room{}, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,10 +138,10 @@ func TestLagIsCapped(t *testing.T) {
 		return s.Lag, s.LagCapped
 	}
 	own := emit("@away", "1")
-	own.Rooms = append(own.Rooms, queue.Everyone) // in two of its rooms, and one event
+	own.Rooms = append(own.Rooms, event.Everyone) // in two of its rooms, and one event
 	appendOne(t, q, own)
 	excepted := emit("*", "2")
-	excepted.Except = []queue.Room{room("@away")}
+	excepted.Except = []event.Room{room("@away")}
 	appendOne(t, q, excepted)
 	if n, capped := lag(); n != 1 || capped {
 		t.Errorf("lag %d, capped %v", n, capped)
@@ -158,7 +159,7 @@ func TestLagIsCapped(t *testing.T) {
 		t.Errorf("lag %d, capped %v", n, capped)
 	}
 	ask := func() int {
-		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, queue.MaxOffset, generationOf(t, conn), []string{"none"})
+		return pages(t, conn, queue.StateSQL, 1, "away", "*", "@away", queue.MaxLag+1, event.MaxOffset, generationOf(t, conn), []string{"none"})
 	}
 	before := ask()
 	fill(queue.MaxLag+1, 8*queue.MaxLag)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // HandlerFunc runs for an event. It may run more than once for the same one, also
@@ -17,7 +19,7 @@ import (
 // An error, or a panic, has the event run again later. A reply answers an event
 // that wants one: any value that marshals to JSON, or a Data. nil does not
 // answer; to answer null, return json.RawMessage("null").
-type HandlerFunc func(ctx context.Context, e *Event) (reply any, err error)
+type HandlerFunc func(ctx context.Context, e *event.Event) (reply any, err error)
 
 // HandlerOption changes what Handle does.
 type HandlerOption func(*handler)
@@ -58,7 +60,7 @@ func Lease(d time.Duration) HandlerOption { return func(h *handler) { h.lease = 
 // at a time, and a failed one is overtaken.
 //
 // It runs until Close. Errors: an *InvalidError, ErrUnavailable, ErrClosed.
-func (q *Queue) Handle(ns Namespace, pattern string, f HandlerFunc, options ...HandlerOption) error {
+func (q *Queue) Handle(ns event.Namespace, pattern string, f HandlerFunc, options ...HandlerOption) error {
 	h := newHandler(q, ns, pattern, f)
 	for _, change := range options {
 		change(h)
@@ -68,7 +70,7 @@ func (q *Queue) Handle(ns Namespace, pattern string, f HandlerFunc, options ...H
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), q.o.AppendTimeout)
 	defer cancel()
-	from := MaxOffset
+	from := event.MaxOffset
 	if h.earliest {
 		from = 0
 	}
@@ -80,18 +82,18 @@ func (q *Queue) Handle(ns Namespace, pattern string, f HandlerFunc, options ...H
 
 func (h *handler) check() error {
 	switch {
-	case h.ns == Namespace{}:
-		return invalid("namespace", "must not be empty")
+	case h.ns == event.Namespace{}:
+		return event.Invalid("namespace", "must not be empty")
 	case h.tries < 1:
-		return invalid("tries", "must be at least 1")
+		return event.Invalid("tries", "must be at least 1")
 	case h.slots < 1:
-		return invalid("concurrency", "must be at least 1")
+		return event.Invalid("concurrency", "must be at least 1")
 	case h.lease < 100*time.Millisecond:
-		return invalid("lease", "must be at least 100ms")
+		return event.Invalid("lease", "must be at least 100ms")
 	case h.least <= 0 || h.most < h.least:
-		return invalid("backoff", "must be positive, and at most its upper bound")
+		return event.Invalid("backoff", "must be positive, and at most its upper bound")
 	}
-	return errors.Join(checkName("pattern", h.pattern, MaxEventName), checkSegment("name", h.name, MaxEventName))
+	return errors.Join(event.CheckName("pattern", h.pattern, event.MaxEventName), event.CheckSegment("name", h.name, event.MaxEventName))
 }
 
 const registerSQL = `
@@ -109,7 +111,7 @@ RETURNING h.id`
 // register makes the handler known; one that is not yet begins after the position `from`,
 // or at the head when that is lower. Of instances with different patterns for
 // one name the last one counts, as in a deployment that changes it.
-func (h *handler) register(ctx context.Context, from Offset) error {
+func (h *handler) register(ctx context.Context, from event.Offset) error {
 	for {
 		err := h.q.withIDs(ctx, func(l *lineage) error {
 			ns, err := h.q.ids.namespace(ctx, h.ns)
@@ -163,7 +165,7 @@ func (h *handler) registerAgain(ctx context.Context, r *registration) error {
 
 // covers is cheap and lets some through that the pattern does not cover: it only
 // decides about waking.
-func (h *handler) covers(e *Event) bool {
+func (h *handler) covers(e *event.Event) bool {
 	prefix, _, _ := strings.Cut(h.pattern, "*")
 	return e.Namespace == h.ns.String() && strings.HasPrefix(e.Name, prefix)
 }

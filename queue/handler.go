@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // handler is one registered with this queue. Its events become jobs in Postgres,
@@ -16,7 +18,7 @@ import (
 //	                               └─── failed, or lease over
 type handler struct {
 	q       *Queue
-	ns      Namespace
+	ns      event.Namespace
 	pattern string
 	f       HandlerFunc
 
@@ -31,7 +33,7 @@ type handler struct {
 	stop, abort context.CancelFunc
 
 	mu      sync.Mutex
-	running map[Offset]*job
+	running map[event.Offset]*job
 	away    bool // Postgres was, at the last look
 }
 
@@ -41,11 +43,11 @@ type registration struct {
 	lineage       *lineage
 }
 
-func newHandler(q *Queue, ns Namespace, pattern string, f HandlerFunc) *handler {
+func newHandler(q *Queue, ns event.Namespace, pattern string, f HandlerFunc) *handler {
 	return &handler{
 		q: q, ns: ns, pattern: pattern, f: f, name: pattern,
 		tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second,
-		wake: make(chan struct{}, 1), running: map[Offset]*job{},
+		wake: make(chan struct{}, 1), running: map[event.Offset]*job{},
 	}
 }
 
@@ -155,7 +157,7 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	defer cancel()
 	var moved int
 	var more, lost bool
-	var from, to Cursor
+	var from, to event.Cursor
 	err = h.registered(ctx, func(r *registration) error {
 		return h.q.db.work.pool.QueryRow(ctx, dispatchSQL, r.id, r.lineage.generation, dispatchRows).
 			Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
@@ -167,7 +169,7 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 		from.Log = to.Log
 		h.q.metrics.handlerGaps.WithLabelValues(h.label()).Inc()
 		h.q.o.Logger.Error("events were pruned before a handler got them",
-			"handler", h.label(), "gap", Gap{from, to, GapPruned}.String())
+			"handler", h.label(), "gap", event.Gap{From: from, To: to, Reason: event.GapPruned}.String())
 	}
 	return busy, moved > 0 || more, nil
 }

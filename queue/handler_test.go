@@ -14,15 +14,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
 
 // handle registers a handler that hands every event to the test.
-func handle(t testing.TB, q *queue.Queue, pattern string, options ...queue.HandlerOption) <-chan *queue.Event {
+func handle(t testing.TB, q *queue.Queue, pattern string, options ...queue.HandlerOption) <-chan *event.Event {
 	t.Helper()
-	events := make(chan *queue.Event, 1000)
-	err := q.Handle(ns, pattern, func(_ context.Context, e *queue.Event) (any, error) {
+	events := make(chan *event.Event, 1000)
+	err := q.Handle(ns, pattern, func(_ context.Context, e *event.Event) (any, error) {
 		events <- e
 		return nil, nil
 	}, options...)
@@ -43,9 +44,9 @@ func receive[T any](t testing.TB, c <-chan T) T {
 	}
 }
 
-func named(event, room, format string, args ...any) queue.Emit {
+func named(name, room, format string, args ...any) event.Emit {
 	e := emit(room, format, args...)
-	e.Event = mustParse(queue.ParseEventName, event)
+	e.Event = mustParse(event.ParseEventName, name)
 	return e
 }
 
@@ -69,11 +70,11 @@ func TestHandlerGetsWhatItsPatternCovers(t *testing.T) {
 	replies := handle(t, b, "culvert:*")
 	answered(t, a, ask(t, a, "r", 1), "", `"in the hidden room"`)
 	other := named("order.a_100%", "r", "9")
-	other.Namespace = mustParse(queue.ParseNamespace, "other")
+	other.Namespace = mustParse(event.ParseNamespace, "other")
 	appendOne(t, b, other)
 	question := named("order.x_100%", "r", "1")
 	question.Rooms = append(question.Rooms, room("a"), room("@private"))
-	question.Except, question.From, question.Reply = []queue.Room{room("z")}, client("alice"), queue.Ask{Timeout: time.Minute, Count: 2}
+	question.Except, question.From, question.Reply = []event.Room{room("z")}, client("alice"), event.Ask{Timeout: time.Minute, Count: 2}
 	to := appendOne(t, b, question).Cursor
 	for _, name := range []string{"order.x-100%", "order.x_1000", "Order.x_100%", "aorder.x_100%"} {
 		appendOne(t, a, named(name, "r", "2"))
@@ -134,7 +135,7 @@ func TestHandlersAnswer(t *testing.T) {
 	a, b := open(t, dsn, quiet), open(t, dsn)
 	answering := func(q *queue.Queue, pattern string, reply any, options ...queue.HandlerOption) {
 		t.Helper()
-		err := q.Handle(ns, pattern, func(context.Context, *queue.Event) (any, error) { return reply, nil }, options...)
+		err := q.Handle(ns, pattern, func(context.Context, *event.Event) (any, error) { return reply, nil }, options...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,11 +143,11 @@ func TestHandlersAnswer(t *testing.T) {
 	answering(a, "sum", map[string]int{"sum": 3})
 	answering(b, "s*", json.RawMessage("null"))
 	answering(b, "*", nil, queue.Silent(), queue.Named("audit"))
-	answering(b, "*um", must[queue.Data](t)(queue.ParseBinary("AAEC")))
+	answering(b, "*um", must[event.Data](t)(event.ParseBinary("AAEC")))
 	answering(b, "other", "not asked")
 	online(t, a, "bob")
 	e := named("sum", "@bob", "[1,2]")
-	e.Reply = queue.Ask{Timeout: time.Minute}
+	e.Reply = event.Ask{Timeout: time.Minute}
 	to := appendOne(t, a, e).Cursor.Offset
 	wait := awaiting(t, a, to, long)
 	answered(t, b, to, "bob", `"mine"`)
@@ -155,7 +156,7 @@ func TestHandlersAnswer(t *testing.T) {
 	same(t, "waited", got, `:"AAEC"`, `:null`, `:{"sum":3}`, `bob:"mine"`)
 	// One that cannot be encoded counts as a failure.
 	answering(a, "bad", func() {}, queue.Tries(1))
-	e.Event = mustParse(queue.ParseEventName, "bad")
+	e.Event = mustParse(event.ParseEventName, "bad")
 	appendOne(t, a, e)
 	o := operator(t, dsn)
 	until(t, "it is parked", func() bool {
@@ -195,7 +196,7 @@ func TestRetrySurvivesRetention(t *testing.T) {
 	q := open(t, dsn)
 	tries := make(chan string, 10)
 	pruned := make(chan struct{})
-	err := q.Handle(ns, "*", func(_ context.Context, e *queue.Event) (any, error) {
+	err := q.Handle(ns, "*", func(_ context.Context, e *event.Event) (any, error) {
 		tries <- e.Data
 		if len(tries) == 1 {
 			<-pruned
@@ -219,7 +220,7 @@ func TestRetrySurvivesRetention(t *testing.T) {
 
 func TestHandleRefuses(t *testing.T) {
 	q := open(t, pgtest.Database(t))
-	nothing := func(context.Context, *queue.Event) (any, error) { return nil, nil }
+	nothing := func(context.Context, *event.Event) (any, error) { return nil, nil }
 	for _, c := range []struct {
 		pattern, field string
 		option         queue.HandlerOption
@@ -231,7 +232,7 @@ func TestHandleRefuses(t *testing.T) {
 		if c.pattern == "taken" {
 			handle(t, q, "taken")
 		}
-		var bad *queue.InvalidError
+		var bad *event.InvalidError
 		if err := q.Handle(ns, c.pattern, nothing, c.option); !errors.As(err, &bad) || bad.Field != c.field {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -243,9 +244,9 @@ func TestHandleRefuses(t *testing.T) {
 func TestHandlerOfADeletedNamespaceStartsOver(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q, other := open(t, dsn), open(t, dsn)
-	tenant := mustParse(queue.ParseNamespace, "tenant")
-	events := make(chan *queue.Event, 10)
-	err := q.Handle(tenant, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+	tenant := mustParse(event.ParseNamespace, "tenant")
+	events := make(chan *event.Event, 10)
+	err := q.Handle(tenant, "greeting", func(_ context.Context, e *event.Event) (any, error) {
 		events <- e
 		return nil, nil
 	}, queue.Lease(300*time.Millisecond))

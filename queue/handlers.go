@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // handlers are those registered with this queue. Each has two goroutines: one
@@ -27,11 +29,11 @@ func (hs *handlers) add(h *handler) error {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if hs.closed {
-		return ErrClosed
+		return event.ErrClosed
 	}
 	for _, other := range hs.all {
 		if other.ns == h.ns && other.name == h.name {
-			return invalidf("name", "%q is registered already: give one of them another name", h.name)
+			return event.Invalidf("name", "%q is registered already: give one of them another name", h.name)
 		}
 	}
 	hs.all = append(hs.all, h)
@@ -46,7 +48,7 @@ func (hs *handlers) add(h *handler) error {
 
 // heard wakes the handlers that may have something to do; all of them for nil.
 // It is called under the tail's lock and does not block.
-func (hs *handlers) heard(events []*Event) {
+func (hs *handlers) heard(events []*event.Event) {
 	hs.mu.RLock()
 	defer hs.mu.RUnlock()
 	for _, h := range hs.all {

@@ -4,57 +4,59 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // History reads a page of one room after a cursor, the oldest retained event
 // first when the cursor is zero, without what excepts the viewer (zero: a
 // backend, who sees all). It has at most limit events and about 4 MiB. Errors:
 // ErrUnavailable.
-func (q *Queue) History(ctx context.Context, ns Namespace, r Room, viewer Client, after Cursor, limit int) (Batch, error) {
-	return q.HistoryOf(ctx, Interest{Namespace: ns, Client: viewer, Rooms: []Room{r}, After: after}, limit)
+func (q *Queue) History(ctx context.Context, ns event.Namespace, r event.Room, viewer event.Client, after event.Cursor, limit int) (event.Batch, error) {
+	return q.HistoryOf(ctx, Interest{Namespace: ns, Client: viewer, Rooms: []event.Room{r}, After: after}, limit)
 }
 
 // HistoryOf is History of the one room in.Rooms names, with in.Memory. Errors:
 // ErrUnavailable, ErrNoMemory.
-func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (Batch, error) {
+func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (event.Batch, error) {
 	for {
-		var b Batch
+		var b event.Batch
 		err := q.withIDs(ctx, func(l *lineage) (err error) {
 			b, err = q.history(ctx, l, in, limit)
 			return err
 		})
-		if !errors.Is(err, ErrDeleted) {
+		if !errors.Is(err, event.ErrDeleted) {
 			return b, err
 		}
 		// The namespace's id was outdated, and is forgotten now.
 	}
 }
 
-func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int) (Batch, error) {
+func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int) (event.Batch, error) {
 	s := &Subscription{q: q, adHoc: true, cursor: in.After, in: in}
 	var err error
 	if s.ns, err = q.ids.lookup(ctx, in.Namespace); err != nil {
-		return Batch{}, err
+		return event.Batch{}, err
 	}
 	if in.After.IsZero() {
 		if s.cursor, err = q.earliest(ctx, l, in, s.ns.id); err != nil {
-			return Batch{}, unavailable(ctx, "floor", err)
+			return event.Batch{}, unavailable(ctx, "floor", err)
 		}
 	}
 	for same := true; ; {
-		head := Cursor{l.log, q.tail.headOf(l)} // a later snapshot has everything up to it
-		p, err := q.readPage(ctx, l, in, s.ns.id, []interval{forever(in.Rooms[0])}, s.cursor.Offset, MaxOffset, limit)
+		head := event.Cursor{Log: l.log, Offset: q.tail.headOf(l)} // a later snapshot has everything up to it
+		p, err := q.readPage(ctx, l, in, s.ns.id, []interval{forever(in.Rooms[0])}, s.cursor.Offset, event.MaxOffset, limit)
 		if err != nil {
-			return Batch{Cursor: s.cursor}, err
+			return event.Batch{Cursor: s.cursor}, err
 		}
 		b := s.batch(p, head, limit)
 		same = same && !slices.ContainsFunc(b.Events, excepting)
 		if err := s.except(ctx, &b); err != nil {
-			b.release(in.Memory)
-			return Batch{Cursor: s.cursor}, err
+			giveBack(&b, in.Memory)
+			return event.Batch{Cursor: s.cursor}, err
 		}
-		same = same && !slices.ContainsFunc(b.Events, (*Event).unreadable)
-		b = b.skipUnreadable(s.cursor)
+		same = same && !slices.ContainsFunc(b.Events, (*event.Event).Unreadable)
+		b = skipUnreadable(b, s.cursor)
 		if s.cursor = b.Cursor; len(b.Events) > 0 || b.Gap != nil || !b.More {
 			// A page that leaves off before the end of the room's events, from a
 			// position the caller named and without a gap, is the same until
@@ -63,17 +65,17 @@ func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int)
 			b.Final = same && b.More && !p.cut && b.Gap == nil && !in.After.IsZero()
 			return b, nil
 		}
-		b.release(in.Memory)
+		giveBack(&b, in.Memory)
 	}
 }
 
 // excepting: not everybody sees the event.
-func excepting(e *Event) bool { return len(e.Except) > 0 }
+func excepting(e *event.Event) bool { return len(e.Except) > 0 }
 
 // except takes out what is not for the viewer. Most pages have nothing that could
 // be, and cost no question about the rooms the viewer is in.
-func (s *Subscription) except(ctx context.Context, b *Batch) error {
-	if s.in.Client == (Client{}) || !slices.ContainsFunc(b.Events, excepting) {
+func (s *Subscription) except(ctx context.Context, b *event.Batch) error {
+	if s.in.Client == (event.Client{}) || !slices.ContainsFunc(b.Events, excepting) {
 		return nil
 	}
 	in := s.in
@@ -83,7 +85,7 @@ func (s *Subscription) except(ctx context.Context, b *Batch) error {
 		return err
 	}
 	var all attachments
-	for _, st := range append(r.intervals, forever(Everyone), forever(s.in.Client.OwnRoom()), forever(s.in.Rooms[0])) {
+	for _, st := range append(r.intervals, forever(event.Everyone), forever(s.in.Client.OwnRoom()), forever(s.in.Rooms[0])) {
 		all = append(all, attachment{interval: st})
 	}
 	b.Events = notExcepted(b.Events, all)

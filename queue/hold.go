@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // An event that an application emitted from SQL stands in the log before what is emitted
@@ -26,13 +28,13 @@ func (u *unit) isDone() bool {
 }
 
 // namespaces of the unit, each at least once.
-func (u *unit) namespaces(yield func(Namespace) bool) {
+func (u *unit) namespaces(yield func(event.Namespace) bool) {
 	for _, ns := range u.barrier {
 		if !yield(ns) {
 			return
 		}
 	}
-	last := Namespace{}
+	last := event.Namespace{}
 	for i := range u.emits {
 		if ns := u.emits[i].Namespace; ns != last {
 			if last = ns; !yield(ns) {
@@ -54,7 +56,7 @@ func (b *batch) await(u *unit) {
 
 // behind is what units that are held keep waiting.
 type behind struct {
-	spaces map[Namespace]bool
+	spaces map[event.Namespace]bool
 	series map[*series]bool
 	any    bool
 }
@@ -64,7 +66,7 @@ func (h *behind) add(u *unit) {
 	h.any = true
 	for ns := range u.namespaces {
 		if h.spaces == nil {
-			h.spaces = map[Namespace]bool{}
+			h.spaces = map[event.Namespace]bool{}
 		}
 		h.spaces[ns] = true
 	}
@@ -157,7 +159,7 @@ func (a *appender) count(u *unit, sign int) {
 	}
 }
 
-var errBehindSQL = fmt.Errorf("%w: events that were emitted from SQL before are still being stored", ErrOverloaded)
+var errBehindSQL = fmt.Errorf("%w: events that were emitted from SQL before are still being stored", event.ErrOverloaded)
 
 // releaseHeld moves more of the staged events, sending none of the units along, and returns
 // those that need not wait any longer. Some may have waited too long; they are refused.
@@ -179,7 +181,7 @@ func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 		return nil
 	}
 	var h behind
-	first := map[Namespace]horizon{}
+	first := map[event.Namespace]horizon{}
 	for _, u := range unbroken(held) {
 		waiting := h.has(u)
 		for ns := range u.namespaces {
@@ -226,11 +228,11 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 
 // afterStaged returns once what was emitted from SQL into a namespace, in transactions that
 // were committed before, is in the log.
-func (a *appender) afterStaged(ctx context.Context, ns Namespace) error {
+func (a *appender) afterStaged(ctx context.Context, ns event.Namespace) error {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	u := newUnit(nil)
-	u.barrier, u.caller = []Namespace{ns}, caller{space: ns.String()}
+	u.barrier, u.caller = []event.Namespace{ns}, caller{space: ns.String()}
 	if err := a.submit(u); err != nil {
 		return err
 	}

@@ -3,13 +3,15 @@ package queue
 import (
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // A unit waits for transactions of the server it is on, and no longer than it was going to.
 func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
-	one := &lineage{log: "k", generation: 1, runs: []run{{0, MaxOffset}}}
-	renewed := &lineage{log: "k", generation: 2, runs: []run{{0, MaxOffset}}} // a namespace was deleted
-	other := &lineage{log: "k", generation: 3, runs: []run{{0, 5}, {100, MaxOffset}}}
+	one := &lineage{log: "k", generation: 1, runs: []run{{0, event.MaxOffset}}}
+	renewed := &lineage{log: "k", generation: 2, runs: []run{{0, event.MaxOffset}}} // a namespace was deleted
+	other := &lineage{log: "k", generation: 3, runs: []run{{0, 5}, {100, event.MaxOffset}}}
 	a := &appender{q: &Queue{o: Options{AppendTimeout: time.Hour}}, now: horizon{one, 900}}
 	u := newUnit(nil)
 	a.keep(u)
@@ -26,14 +28,14 @@ func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
 
 // The unit that ends the queue is answered last, also when keys decide about others.
 func TestTheEndOfTheQueueIsLast(t *testing.T) {
-	keyed := func() *unit { return newUnit([]Emit{{Key: Key{"a"}}}) }
+	keyed := func() *unit { return newUnit([]event.Emit{{Key: event.MustKey("a")}}) }
 	first, again, end := keyed(), keyed(), newUnit(nil)
 	if now, later := apart([]*unit{first, again, end}); len(now) != 1 || len(later) != 2 {
 		t.Errorf("%d units come now and %d later, want the first, and the others", len(now), len(later))
 	}
-	free := newUnit([]Emit{{}})
+	free := newUnit([]event.Emit{{}})
 	b := &batch{units: []*unit{first, free, end}, events: []place{{first, 0}, {free, 0}}, keyPos: []int32{1}}
-	rest := b.settleKnown(appended{known: []int32{1}, knownOffset: []Offset{7}, knownSame: []bool{true}})
+	rest := b.settleKnown(appended{known: []int32{1}, knownOffset: []event.Offset{7}, knownSame: []bool{true}})
 	if len(rest) != 2 || !first.isDone() || end.isDone() {
 		t.Errorf("%d units are left; the end is answered: %v", len(rest), end.isDone())
 	}

@@ -3,27 +3,29 @@ package queue
 import (
 	"slices"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // interval is a time in a room, as positions of the log: the events after since up to
 // until are for the member.
 type interval struct {
-	room         Room
-	since, until Offset
+	room         event.Room
+	since, until event.Offset
 	// lapsed: the client made the membership by its own token, and the one it comes with
 	// now does not allow the room.
 	lapsed bool
 }
 
 // forever is an interval without a beginning or an end.
-func forever(r Room) interval { return interval{room: r, until: MaxOffset} }
+func forever(r event.Room) interval { return interval{room: r, until: event.MaxOffset} }
 
 // covers reports whether an event at o falls into the interval.
-func (s interval) covers(o Offset) bool { return s.since < o && o <= s.until }
+func (s interval) covers(o event.Offset) bool { return s.since < o && o <= s.until }
 
 // holds reports whether the interval goes on at a position: a change of members at or below it
 // was made before, and one above it afterwards.
-func (s interval) holds(at Offset) bool { return s.since <= at && at < s.until }
+func (s interval) holds(at event.Offset) bool { return s.since <= at && at < s.until }
 
 // memory is how long an attachment is kept after its end, for volatile events that were emitted
 // before it and come later: at the next look for them, where nobody tells of them, and
@@ -40,18 +42,18 @@ type attachment struct {
 }
 
 // over reports whether nothing more comes for the attachment to a reader at a position.
-func (s *attachment) over(at Offset) bool { return s.until <= at && !time.Now().Before(s.gone) }
+func (s *attachment) over(at event.Offset) bool { return s.until <= at && !time.Now().Before(s.gone) }
 
 // attachments are in the order of their rooms' names, so that those in one room are quickly found: a
 // client may be in many rooms, and events may except many.
 type attachments []attachment
 
 func (s attachments) sort() {
-	slices.SortFunc(s, func(a, b attachment) int { return a.room.compare(b.room) })
+	slices.SortFunc(s, func(a, b attachment) int { return a.room.Compare(b.room) })
 }
 
 // in are the attachments in a room.
-func (s attachments) in(r Room) attachments {
+func (s attachments) in(r event.Room) attachments {
 	from := s.firstIn(r)
 	to := from
 	for to < len(s) && s[to].room == r {
@@ -61,8 +63,8 @@ func (s attachments) in(r Room) attachments {
 }
 
 // firstIn is the index of the first attachment in a room, or where it would be.
-func (s attachments) firstIn(r Room) int {
-	i, _ := slices.BinarySearchFunc(s, r, func(attachment attachment, r Room) int { return attachment.room.compare(r) })
+func (s attachments) firstIn(r event.Room) int {
+	i, _ := slices.BinarySearchFunc(s, r, func(attachment attachment, r event.Room) int { return attachment.room.Compare(r) })
 	return i
 }
 
@@ -72,8 +74,8 @@ func (s *Subscription) attachmentsOf(intervals []interval) attachments {
 	for _, r := range s.in.Rooms {
 		all = append(all, attachment{interval: forever(r), tail: s.q.tail.room(s.key(r))})
 	}
-	if s.in.Client != (Client{}) {
-		intervals = append([]interval{forever(Everyone), forever(s.in.Client.OwnRoom())}, intervals...)
+	if s.in.Client != (event.Client{}) {
+		intervals = append([]interval{forever(event.Everyone), forever(s.in.Client.OwnRoom())}, intervals...)
 	}
 	for _, st := range intervals {
 		all = append(all, s.take(st))
@@ -90,11 +92,11 @@ func (s *Subscription) take(st interval) attachment {
 	return attachment{interval: st, tail: s.q.tail.room(s.key(st.room))}
 }
 
-func (s *Subscription) key(r Room) roomKey { return roomKey{s.in.Namespace.String(), r.String()} }
+func (s *Subscription) key(r event.Room) roomKey { return roomKey{s.in.Namespace.String(), r.String()} }
 
 // attach gives the subscription its attachments, by what Postgres says of its client up to known, and
 // then by the entries of the log that came since. They replace those it had.
-func (t *tail) attach(s *Subscription, intervals []interval, known Offset) {
+func (t *tail) attach(s *Subscription, intervals []interval, known event.Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.detach(s)
@@ -124,7 +126,7 @@ func (t *tail) detach(s *Subscription) {
 }
 
 // trimAttachments gives up the attachments that are over at a position.
-func (t *tail) trimAttachments(s *Subscription, at Offset) {
+func (t *tail) trimAttachments(s *Subscription, at event.Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var kept attachments

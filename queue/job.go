@@ -10,12 +10,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // job is one event that a handler runs here.
 type job struct {
-	event *Event
+	event *event.Event
 	claim int64     // tells this run from any other one
 	tries int       // this one included
 	over  time.Time // of the lease
@@ -69,16 +70,16 @@ func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over ti
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*job, error) {
-		e := &Event{Namespace: h.ns.String()}
+		e := &event.Event{Namespace: h.ns.String()}
 		j := &job{event: e, over: over}
 		var room, from trusted.Text
 		var except []pgtype.Text
 		var at, until pgtype.Timestamptz
 		err := row.Scan(&e.Log, &e.Offset, &room, &at, &e.Binary, &e.Name, &from,
 			&except, &e.Data, &until, &j.claim, &j.tries)
-		e.Room, e.From = StoredRoom(room), StoredClient(from)
+		e.Room, e.From = event.StoredRoom(room), event.StoredClient(from)
 		e.At, e.ReplyUntil, e.Except = at.Time, until.Time, exceptOf(except)
-		e.fault = e.check(nil, []byte(e.Data), except)
+		e.Fault = checkEvent(e, nil, []byte(e.Data), except)
 		return j, err
 	})
 }
@@ -87,7 +88,7 @@ func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over ti
 func (h *handler) start(work context.Context, j *job) {
 	ctx, cancel := context.WithCancelCause(work)
 	j.cancel = cancel
-	j.lease = time.AfterFunc(time.Until(j.over), func() { cancel(ErrLeaseLost) })
+	j.lease = time.AfterFunc(time.Until(j.over), func() { cancel(event.ErrLeaseLost) })
 	h.mu.Lock()
 	h.running[j.event.Offset] = j
 	h.mu.Unlock()
@@ -109,8 +110,8 @@ var errNeverEnded = errors.New("no run ended: the instances died or lost their l
 
 // try runs the function and replies for it.
 func (h *handler) try(ctx context.Context, j *job) error {
-	if j.event.fault != nil {
-		return fmt.Errorf("the event cannot be read: %w", j.event.fault)
+	if j.event.Fault != nil {
+		return fmt.Errorf("the event cannot be read: %w", j.event.Fault)
 	}
 	if j.tries > h.tries {
 		return errNeverEnded
@@ -123,7 +124,7 @@ func (h *handler) try(ctx context.Context, j *job) error {
 }
 
 // call turns a panic into an error.
-func (h *handler) call(ctx context.Context, e *Event) (reply any, err error) {
+func (h *handler) call(ctx context.Context, e *event.Event) (reply any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)

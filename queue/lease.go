@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // liveTime is how long after the last instance of a handler ended asks still
@@ -57,7 +59,7 @@ RETURNING j."offset"`
 func (h *handler) renew(ctx context.Context) error {
 	over := time.Now().Add(h.lease)
 	h.mu.Lock()
-	held := make(map[Offset]*job, len(h.running))
+	held := make(map[event.Offset]*job, len(h.running))
 	offsets, claims := make([]int64, 0, len(h.running)), make([]int64, 0, len(h.running))
 	for offset, j := range h.running {
 		held[offset] = j
@@ -79,14 +81,14 @@ func (h *handler) renew(ctx context.Context) error {
 		return err
 	}
 	for _, offset := range renewed {
-		j := held[Offset(offset)]
-		delete(held, Offset(offset))
+		j := held[event.Offset(offset)]
+		delete(held, event.Offset(offset))
 		if j.lease.Stop() { // else it is over already
 			j.lease.Reset(time.Until(over))
 		}
 	}
 	for _, j := range held {
-		j.cancel(ErrLeaseLost) // no harm to one that has ended meanwhile
+		j.cancel(event.ErrLeaseLost) // no harm to one that has ended meanwhile
 	}
 	return nil
 }
@@ -124,7 +126,7 @@ func (h *handler) live(ctx context.Context) error {
 	}
 	h.q.o.Logger.Warn("the handler or its namespace was dropped while it runs here; it starts over", "handler", h.label())
 	if there {
-		return h.register(ctx, MaxOffset)
+		return h.register(ctx, event.MaxOffset)
 	}
 	return h.register(ctx, 0)
 }

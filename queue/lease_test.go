@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -20,14 +21,14 @@ func TestInstancesShareAHandler(t *testing.T) {
 	dsn := pgtest.Database(t)
 	const events = 300
 	var mu sync.Mutex
-	running, runs, done := map[queue.Offset]bool{}, map[queue.Offset]int{}, map[queue.Offset]int{}
+	running, runs, done := map[event.Offset]bool{}, map[event.Offset]int{}, map[event.Offset]int{}
 	share := make([]int, 3)
 	all := make(chan struct{})
 	var qs []*queue.Queue
 	for i := range share {
 		q := open(t, dsn)
 		qs = append(qs, q)
-		err := q.Handle(ns, "*", func(_ context.Context, e *queue.Event) (any, error) {
+		err := q.Handle(ns, "*", func(_ context.Context, e *event.Event) (any, error) {
 			mu.Lock()
 			if running[e.Offset] {
 				t.Errorf("%d is run twice at a time", e.Offset)
@@ -77,7 +78,7 @@ func TestLostLeaseEndsTheFunction(t *testing.T) {
 	cause := make(chan error, 1)
 	release, another := make(chan struct{}), make(chan struct{})
 	var runs atomic.Int32
-	err := a.Handle(ns, "*", func(ctx context.Context, e *queue.Event) (any, error) {
+	err := a.Handle(ns, "*", func(ctx context.Context, e *event.Event) (any, error) {
 		if e.Data == "2" {
 			close(another)
 			return nil, nil
@@ -99,7 +100,7 @@ func TestLostLeaseEndsTheFunction(t *testing.T) {
 		tag, err := conn.Exec(t.Context(), `UPDATE culvert.handler_jobs SET claim = claim + 1000, due = clock_timestamp() WHERE claim = 1`)
 		return err == nil && tag.RowsAffected() == 1 // as another instance does
 	})
-	if err := receive(t, cause); !errors.Is(err, queue.ErrLeaseLost) {
+	if err := receive(t, cause); !errors.Is(err, event.ErrLeaseLost) {
 		t.Errorf("cause %v", err)
 	}
 	appendOne(t, a, emit("r", "2")) // has it look for what is due
@@ -118,10 +119,10 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	started, ended := make(chan struct{}), make(chan error, 1)
-	err := q.Handle(ns, "*", func(ctx context.Context, _ *queue.Event) (any, error) {
+	err := q.Handle(ns, "*", func(ctx context.Context, _ *event.Event) (any, error) {
 		close(started)
 		// It may still use the queue.
-		_, err := q.Append(ctx, []queue.Emit{emit("r", `"by the handler"`)})
+		_, err := q.Append(ctx, []event.Emit{emit("r", `"by the handler"`)})
 		ended <- err
 		return nil, nil
 	})
@@ -148,7 +149,7 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 	stuck := open(t, dsn)
 	started = make(chan struct{}, 10)
 	cause := make(chan error, 1)
-	err = stuck.Handle(ns, "*", func(ctx context.Context, _ *queue.Event) (any, error) {
+	err = stuck.Handle(ns, "*", func(ctx context.Context, _ *event.Event) (any, error) {
 		started <- struct{}{}
 		<-ctx.Done()
 		cause <- ctx.Err()

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // lineage is what an instance knows of the database it works on: which log that is, which
@@ -15,16 +17,16 @@ import (
 type lineage struct {
 	log        string
 	generation int64
-	floor      Offset
+	floor      event.Offset
 	runs       []run // in order; the last one is open
 }
 
 // run is what the log gave out between two starts of Postgres: the positions from first
 // up to last. Between two runs lies what a server gave out whose data was lost, if anything.
-type run struct{ first, last Offset }
+type run struct{ first, last event.Offset }
 
 // open is the run that goes on: it tells two histories of one log apart.
-func (l *lineage) open() Offset { return l.runs[len(l.runs)-1].first }
+func (l *lineage) open() event.Offset { return l.runs[len(l.runs)-1].first }
 
 // sameHistory reports whether nothing can have been lost from one to the other.
 func (l *lineage) sameHistory(other *lineage) bool {
@@ -38,20 +40,20 @@ func (l *lineage) before(other *lineage) bool {
 }
 
 // after is where the first run begins that the other one does not have; MaxOffset: none.
-func (l *lineage) after(other *lineage) Offset {
+func (l *lineage) after(other *lineage) event.Offset {
 	for _, r := range l.runs {
 		if r.first > other.open() {
 			return r.first
 		}
 	}
-	return MaxOffset
+	return event.MaxOffset
 }
 
 // place reports whether the log has given out a position; counter is its newest one. When
 // a lost history did, `to` is where the rest of this history begins: the end of what is
 // common to both. For one beyond the open run, which nobody was ever given, it is where
 // that run begins.
-func (l *lineage) place(position, counter Offset) (to Offset, known bool) {
+func (l *lineage) place(position, counter event.Offset) (to event.Offset, known bool) {
 	if position <= l.floor {
 		return position, true
 	}
@@ -73,11 +75,11 @@ func (l *lineage) place(position, counter Offset) (to Offset, known bool) {
 }
 
 // nowhere stands for the history of a cursor that has yet to be looked at.
-const nowhere Offset = -1
+const nowhere event.Offset = -1
 
 // runOf is the open run if the cursor is known to be of this history, else nowhere: whether
 // it is must then be asked of Postgres.
-func (l *lineage) runOf(c Cursor, head Offset) Offset {
+func (l *lineage) runOf(c event.Cursor, head event.Offset) event.Offset {
 	if _, known := l.place(c.Offset, head); known && c.Log == l.log {
 		return l.open()
 	}
@@ -89,16 +91,16 @@ SELECT log, head, floor, generation, firsts, lasts
   FROM culvert.open($1)`
 
 // openLog recognises the log and reads what is to be known of it.
-func openLog(ctx context.Context, db pools, dedup time.Duration) (l *lineage, head Offset, err error) {
+func openLog(ctx context.Context, db pools, dedup time.Duration) (l *lineage, head event.Offset, err error) {
 	l = &lineage{}
-	var firsts []Offset
-	var lasts []*Offset
+	var firsts []event.Offset
+	var lasts []*event.Offset
 	err = db.write.QueryRow(ctx, openSQL, dedup).Scan(&l.log, &head, &l.floor, &l.generation, &firsts, &lasts)
 	if err != nil {
 		return nil, 0, missingSchema(ctx, "open the log", err)
 	}
 	for i, first := range firsts {
-		r := run{first, MaxOffset}
+		r := run{first, event.MaxOffset}
 		if lasts[i] != nil {
 			r.last = *lasts[i]
 		}
@@ -176,7 +178,7 @@ func (q *Queue) renew(ctx context.Context, seen *lineage) error {
 
 // adopt has this instance work on a database from now on. Whoever reads the new lineage
 // finds ids and tail to be of it, so it is stored last.
-func (q *Queue) adopt(l *lineage, head Offset) {
+func (q *Queue) adopt(l *lineage, head event.Offset) {
 	old := q.lineage.Load()
 	q.ids.renew(l.generation)
 	if old.sameHistory(l) {
@@ -193,7 +195,7 @@ func (q *Queue) adopt(l *lineage, head Offset) {
 	q.presence.again()
 	notify(q.Registry.wake)
 	q.appender.announce()
-	q.follower.lookAt(MaxOffset)
+	q.follower.lookAt(event.MaxOffset)
 }
 
 const restoredSQL = `
@@ -203,9 +205,9 @@ SELECT log, head, first
 // overtaken is for a tail that is ahead of the log it is the tail of: rows were put back
 // under a running server, which shows in nothing else. What this instance has seen is the
 // proof.
-func (q *Queue) overtaken(ctx context.Context, at Offset) error {
+func (q *Queue) overtaken(ctx context.Context, at event.Offset) error {
 	var log string
-	var head, first Offset
+	var head, first event.Offset
 	if err := q.db.write.QueryRow(ctx, restoredSQL, at).Scan(&log, &head, &first); err != nil {
 		return unavailable(ctx, "restored", err)
 	}

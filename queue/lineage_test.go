@@ -1,25 +1,29 @@
 package queue
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/culvertmq/culvert/event"
+)
 
 func TestPlaceOfAPosition(t *testing.T) {
-	l := &lineage{log: "k", floor: 3, runs: []run{{0, 5}, {100, 120}, {200, MaxOffset}}}
+	l := &lineage{log: "k", floor: 3, runs: []run{{0, 5}, {100, 120}, {200, event.MaxOffset}}}
 	const counter = 210
 	for _, c := range []struct {
-		position, to Offset
+		position, to event.Offset
 		known        bool
 	}{
 		{0, 0, true}, {3, 3, true}, {5, 5, true}, // retention has been there
 		{6, 5, false}, {99, 5, false}, // given out after a backup of 5, if at all
 		{100, 100, true}, {120, 120, true}, {121, 120, false}, {199, 120, false},
 		{200, 200, true}, {210, 210, true},
-		{211, 200, false}, {MaxOffset, 200, false},
+		{211, 200, false}, {event.MaxOffset, 200, false},
 	} {
 		if to, known := l.place(c.position, counter); to != c.to || known != c.known {
 			t.Errorf("%d: %d, %v; want %d, %v", c.position, to, known, c.to, c.known)
 		}
 	}
-	pruned := &lineage{log: "k", floor: 90, runs: []run{{100, 120}, {200, MaxOffset}}}
+	pruned := &lineage{log: "k", floor: 90, runs: []run{{100, 120}, {200, event.MaxOffset}}}
 	if _, known := pruned.place(95, counter); !known {
 		t.Error("a position of runs that retention forgot is a gap of retention")
 	}
@@ -27,9 +31,9 @@ func TestPlaceOfAPosition(t *testing.T) {
 
 // A cursor that was looked at before a restart says nothing about what came after it.
 func TestAckOfAPositionLostMeanwhile(t *testing.T) {
-	old := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
-	now := &lineage{log: "k", runs: []run{{0, 5}, {100, MaxOffset}}}
-	for cursor, want := range map[Offset]bool{5: true, 7: false, 101: false} {
+	old := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
+	now := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
+	for cursor, want := range map[event.Offset]bool{5: true, 7: false, 101: false} {
 		p := &pendingAck{cursor: cursor, of: old}
 		if err := p.refused(now); (err == nil) != want {
 			t.Errorf("%d: %v", cursor, err)

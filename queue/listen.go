@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -125,7 +126,7 @@ func (f *follower) listenOnce(ctx context.Context) (heard bool, err error) {
 		return false, err
 	}
 	// What was appended and staged before LISTEN took effect.
-	f.lookAt(MaxOffset)
+	f.lookAt(event.MaxOffset)
 	f.q.appender.announce()
 	notify(f.q.Registry.wake)
 	for {
@@ -158,7 +159,7 @@ func (f *follower) hear(ctx context.Context, conn *pgx.Conn) error {
 		// often comes sooner than the answer they wait for.
 	default:
 		if head, err := strconv.ParseInt(n.Payload, 10, 64); err == nil {
-			f.lookAt(Offset(head))
+			f.lookAt(event.Offset(head))
 		}
 	}
 	return nil

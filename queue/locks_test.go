@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -152,14 +153,14 @@ func execute(t testing.TB, conn interface {
 func TestForeignKeysHoldNobodyUp(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
-	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
+	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	ask := emit("*", "1")
-	ask.Reply = queue.Ask{Timeout: time.Minute, Count: 1}
+	ask.Reply = event.Ask{Timeout: time.Minute, Count: 1}
 	to := appendOne(t, q, ask).Cursor.Offset
 	holder := connect(t, dsn)
 	execute(t, holder, `BEGIN; SELECT FROM culvert.clients FOR KEY SHARE; SELECT FROM culvert.asks FOR KEY SHARE`)
 	sql(t, dsn, `SET lock_timeout = '10s'; SELECT culvert.lease('i', '{1}', '{bob}', '{1 us}'); SELECT culvert.expire_leases()`)
-	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
+	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	must[bool](t)(q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client("bob"), Data: data("1")}))
 }
 
@@ -198,11 +199,11 @@ func TestWhatGaveWayIsDoneAgain(t *testing.T) {
 			keyed := emit("*", "1")
 			keyed.Key = key("k")
 			asks := emit("*", "1")
-			asks.Reply = queue.Ask{Timeout: time.Minute, Count: 9}
+			asks.Reply = event.Ask{Timeout: time.Minute, Count: 9}
 			to := appendOne(t, q, asks).Cursor.Offset
 			for what, do := range map[string]func() error{
 				"ack":    func() error { _, err := q.Ack(t.Context(), ns, client("bob"), q.Head()); return err },
-				"append": func() error { _, err := q.Append(t.Context(), []queue.Emit{keyed}); return err },
+				"append": func() error { _, err := q.Append(t.Context(), []event.Emit{keyed}); return err },
 				"leave":  func() error { _, err := q.Leave(t.Context(), ns, room("r"), client("bob")); return err },
 				"reply": func() error {
 					_, err := q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client("bob"), Data: data("1")})
@@ -210,7 +211,7 @@ func TestWhatGaveWayIsDoneAgain(t *testing.T) {
 				},
 			} {
 				sql(t, dsn, `SELECT setval('public.tries', 1, false)`)
-				if err := do(); (err == nil) != again || err != nil && !errors.Is(err, queue.ErrUnavailable) {
+				if err := do(); (err == nil) != again || err != nil && !errors.Is(err, event.ErrUnavailable) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}

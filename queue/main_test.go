@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
@@ -67,8 +68,8 @@ func must[T any](t testing.TB) func(T, error) T {
 }
 
 var (
-	ns       = mustParse(queue.ParseNamespace, "default")
-	greeting = mustParse(queue.ParseEventName, "greeting")
+	ns       = mustParse(event.ParseNamespace, "default")
+	greeting = mustParse(event.ParseEventName, "greeting")
 )
 
 func mustParse[T any](parse func(string) (T, error), s string) T {
@@ -79,12 +80,12 @@ func mustParse[T any](parse func(string) (T, error), s string) T {
 	return v
 }
 
-func room(s string) queue.Room     { return mustParse(queue.ParseRoom, s) }
-func client(s string) queue.Client { return mustParse(queue.ParseClient, s) }
-func key(s string) queue.Key       { return mustParse(queue.ParseKey, s) }
+func room(s string) event.Room     { return mustParse(event.ParseRoom, s) }
+func client(s string) event.Client { return mustParse(event.ParseClient, s) }
+func key(s string) event.Key       { return mustParse(event.ParseKey, s) }
 
-func data(format string, args ...any) queue.Data {
-	d, err := queue.ParseData(fmt.Appendf(nil, format, args...))
+func data(format string, args ...any) event.Data {
+	d, err := event.ParseData(fmt.Appendf(nil, format, args...))
 	if err != nil {
 		panic(err)
 	}
@@ -92,13 +93,13 @@ func data(format string, args ...any) queue.Data {
 }
 
 // emit is an emit to one room.
-func emit(r string, format string, args ...any) queue.Emit {
-	return queue.Emit{Namespace: ns, Rooms: []queue.Room{room(r)}, Event: greeting, Data: data(format, args...)}
+func emit(r string, format string, args ...any) event.Emit {
+	return event.Emit{Namespace: ns, Rooms: []event.Room{room(r)}, Event: greeting, Data: data(format, args...)}
 }
 
-func appendOne(t testing.TB, q *queue.Queue, e queue.Emit) queue.Result {
+func appendOne(t testing.TB, q *queue.Queue, e event.Emit) event.Result {
 	t.Helper()
-	r, err := q.Append(t.Context(), []queue.Emit{e})
+	r, err := q.Append(t.Context(), []event.Emit{e})
 	if err != nil {
 		t.Fatal(err)
 	}

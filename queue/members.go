@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // Joining is what is true of one Join.
@@ -13,7 +15,7 @@ type Joining struct {
 	// MaxRooms bounds the rooms the client may be in; 0 does not.
 	MaxRooms int
 	// Quota bounds the rooms that joins may make; those of Own are the client's.
-	Quota RoomQuota
+	Quota event.RoomQuota
 }
 
 // Join puts a client into a room: events after the returned position are for it.
@@ -21,28 +23,28 @@ type Joining struct {
 // A client that is in the room already stays in it from where it was. maxRooms
 // bounds the rooms a client may be in; 0 does not. It is a backend's word: see Joining. Errors: ErrTooManyRooms,
 // ErrOverloaded, ErrUnavailable, ErrClosed, an *InvalidError for a reserved room.
-func (q *Queue) Join(ctx context.Context, ns Namespace, r Room, c Client, maxRooms int) (Cursor, error) {
+func (q *Queue) Join(ctx context.Context, ns event.Namespace, r event.Room, c event.Client, maxRooms int) (event.Cursor, error) {
 	return q.JoinAs(ctx, ns, r, c, Joining{MaxRooms: maxRooms})
 }
 
 // JoinAs is Join on somebody's word. Errors as for Join.
-func (q *Queue) JoinAs(ctx context.Context, ns Namespace, r Room, c Client, j Joining) (Cursor, error) {
-	if err := r.joinable(); err != nil {
-		return Cursor{}, err
+func (q *Queue) JoinAs(ctx context.Context, ns event.Namespace, r event.Room, c event.Client, j Joining) (event.Cursor, error) {
+	if err := joinable(r); err != nil {
+		return event.Cursor{}, err
 	}
-	maker := Client{}
+	maker := event.Client{}
 	if j.Own {
 		maker = c
 	}
-	if err := q.claim(ctx, ns, maker, []Room{r}, j.Quota); err != nil {
-		return Cursor{}, err
+	if err := q.claim(ctx, ns, maker, []event.Room{r}, j.Quota); err != nil {
+		return event.Cursor{}, err
 	}
 	m := &membershipChange{op: entryJoin, ns: ns, client: c, room: r, maxRooms: j.MaxRooms, own: j.Own}
 	if err := q.membership.do(ctx, m); err != nil {
-		return Cursor{}, err
+		return event.Cursor{}, err
 	}
 	if m.position.Offset < 0 {
-		return Cursor{}, ErrTooManyRooms
+		return event.Cursor{}, event.ErrTooManyRooms
 	}
 	return m.position, nil
 }
@@ -50,33 +52,33 @@ func (q *Queue) JoinAs(ctx context.Context, ns Namespace, r Room, c Client, j Jo
 // Leave takes a client out of a room: events up to the returned position are still
 // for it. Leaving again changes nothing and returns the same position, as
 // long as that is remembered. Errors as for Join.
-func (q *Queue) Leave(ctx context.Context, ns Namespace, r Room, c Client) (Cursor, error) {
-	if err := r.joinable(); err != nil {
-		return Cursor{}, err
+func (q *Queue) Leave(ctx context.Context, ns event.Namespace, r event.Room, c event.Client) (event.Cursor, error) {
+	if err := joinable(r); err != nil {
+		return event.Cursor{}, err
 	}
 	m := &membershipChange{op: entryLeave, ns: ns, client: c, room: r}
 	if err := q.membership.do(ctx, m); err != nil {
-		return Cursor{}, err
+		return event.Cursor{}, err
 	}
 	return m.position, nil
 }
 
 // Forget drops a client's cursor and rooms and ends its subscriptions on every
 // instance with ErrForgotten. Errors: ErrNotFound, and as for Join.
-func (q *Queue) Forget(ctx context.Context, ns Namespace, c Client) error {
+func (q *Queue) Forget(ctx context.Context, ns event.Namespace, c event.Client) error {
 	m := &membershipChange{op: entryForget, ns: ns, client: c}
 	if err := q.membership.do(ctx, m); err != nil {
 		return err
 	}
 	if !m.moved {
-		return ErrNotFound
+		return event.ErrNotFound
 	}
 	return nil
 }
 
-func (r Room) joinable() error {
+func joinable(r event.Room) error {
 	if r.Reserved() {
-		return invalid("room", `is reserved: "*" and names beginning with "@" cannot be joined or left`)
+		return event.Invalid("room", `is reserved: "*" and names beginning with "@" cannot be joined or left`)
 	}
 	return nil
 }

@@ -11,18 +11,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
 
-func join(t testing.TB, q *queue.Queue, r, c string) queue.Cursor {
+func join(t testing.TB, q *queue.Queue, r, c string) event.Cursor {
 	t.Helper()
-	return must[queue.Cursor](t)(q.Join(t.Context(), ns, room(r), client(c), 0))
+	return must[event.Cursor](t)(q.Join(t.Context(), ns, room(r), client(c), 0))
 }
 
-func leave(t testing.TB, q *queue.Queue, r, c string) queue.Cursor {
+func leave(t testing.TB, q *queue.Queue, r, c string) event.Cursor {
 	t.Helper()
-	return must[queue.Cursor](t)(q.Leave(t.Context(), ns, room(r), client(c)))
+	return must[event.Cursor](t)(q.Leave(t.Context(), ns, room(r), client(c)))
 }
 
 // A change holds on open subscriptions of every instance, at one position, and
@@ -69,7 +70,7 @@ func TestAClientInSeveralAddressedRoomsGetsTheEventOnce(t *testing.T) {
 		join(t, q, r, "bob")
 	}
 	e := emit("x", "1")
-	e.Rooms = []queue.Room{room("c"), room("b"), queue.Everyone}
+	e.Rooms = []event.Room{room("c"), room("b"), event.Everyone}
 	appendOne(t, q, e)
 	appendOne(t, q, emit("a", "2"))
 	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
@@ -86,11 +87,11 @@ func TestExceptIsAboutTheRoomsOfTheTime(t *testing.T) {
 	start := q.Head()
 	bob := client("bob")
 	live := subscribe(t, q, queue.Interest{Client: bob})
-	adHoc := subscribe(t, q, queue.Interest{Client: bob, Rooms: []queue.Room{room("lobby")}})
+	adHoc := subscribe(t, q, queue.Interest{Client: bob, Rooms: []event.Room{room("lobby")}})
 	join(t, q, "lobby", "bob")
 	say := func(text string) {
 		e := emit("lobby", "%s", text)
-		e.Except = []queue.Room{room("muted")}
+		e.Except = []event.Room{room("muted")}
 		appendOne(t, q, e)
 	}
 	say("1")
@@ -109,7 +110,7 @@ func TestExceptIsAboutTheRoomsOfTheTime(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
-	h := must[queue.Batch](t)(paged.History(t.Context(), ns, room("lobby"), bob, start, 10))
+	h := must[event.Batch](t)(paged.History(t.Context(), ns, room("lobby"), bob, start, 10))
 	var got []string
 	for _, e := range h.Events {
 		got = append(got, e.Data)
@@ -129,16 +130,16 @@ func TestForgettingEndsWhatIsOpenOnEveryInstance(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := s.Next(ctx, 10); !errors.Is(err, queue.ErrForgotten) {
+	if _, err := s.Next(ctx, 10); !errors.Is(err, event.ErrForgotten) {
 		t.Errorf("the subscription ended with %v", err)
 	}
-	if _, err := a.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := a.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("state: %v", err)
 	}
-	if err := b.Forget(t.Context(), ns, client("bob")); !errors.Is(err, queue.ErrNotFound) {
+	if err := b.Forget(t.Context(), ns, client("bob")); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("again: %v", err)
 	}
-	if m := must[[]queue.Member](t)(a.Members(t.Context(), ns, room("lobby"), queue.Client{}, 10)); len(m) != 0 {
+	if m := must[[]queue.Member](t)(a.Members(t.Context(), ns, room("lobby"), event.Client{}, 10)); len(m) != 0 {
 		t.Errorf("members %v", m)
 	}
 	// Whoever comes under the name later is new.
@@ -158,17 +159,17 @@ func TestListsOfRoomsAndMembers(t *testing.T) {
 	last := appendOne(t, q, emit("b", "1")).Cursor
 	subscribe(t, q, queue.Interest{Client: client("bob")})
 	until(t, "bob is online", func() bool {
-		m := must[[]queue.Member](t)(q.Members(t.Context(), ns, room("b"), queue.Client{}, 10))
+		m := must[[]queue.Member](t)(q.Members(t.Context(), ns, room("b"), event.Client{}, 10))
 		return len(m) == 2 && m[0].Client == client("alice") && !m[0].Online && m[1].Client == client("bob") && m[1].Online
 	})
-	if m := must[[]queue.Member](t)(q.Members(t.Context(), ns, room("a"), queue.Client{}, 10)); m[0].Since != since {
+	if m := must[[]queue.Member](t)(q.Members(t.Context(), ns, room("a"), event.Client{}, 10)); m[0].Since != since {
 		t.Errorf("since %v, want %v", m[0].Since, since)
 	}
-	if m := must[[]queue.Member](t)(q.Members(t.Context(), ns, queue.Everyone, client("alice"), 10)); len(m) != 1 || m[0].Client != client("bob") {
+	if m := must[[]queue.Member](t)(q.Members(t.Context(), ns, event.Everyone, client("alice"), 10)); len(m) != 1 || m[0].Client != client("bob") {
 		t.Errorf("everyone after alice: %v", m)
 	}
 	want := []queue.RoomState{{Room: room("a"), Members: 1}, {Room: room("b"), Members: 2, Last: last.Offset}}
-	if got := must[[]queue.RoomState](t)(q.Rooms(t.Context(), ns, queue.Room{}, 10)); !slices.Equal(got, want) {
+	if got := must[[]queue.RoomState](t)(q.Rooms(t.Context(), ns, event.Room{}, 10)); !slices.Equal(got, want) {
 		t.Errorf("rooms %v, want %v", got, want)
 	}
 	if got := must[[]queue.RoomState](t)(q.Rooms(t.Context(), ns, room("a"), 1)); !slices.Equal(got, want[1:]) {
@@ -178,7 +179,7 @@ func TestListsOfRoomsAndMembers(t *testing.T) {
 
 func TestWhoMayNotJoin(t *testing.T) {
 	q := open(t, pgtest.Database(t))
-	var invalid *queue.InvalidError
+	var invalid *event.InvalidError
 	for _, r := range []string{"*", "@bob", "@"} {
 		if _, err := q.Join(t.Context(), ns, room(r), client("bob"), 0); !errors.As(err, &invalid) || invalid.Field != "room" {
 			t.Errorf("join %q: %v", r, err)
@@ -189,7 +190,7 @@ func TestWhoMayNotJoin(t *testing.T) {
 	}
 	for i := range 3 {
 		_, err := q.Join(t.Context(), ns, room(fmt.Sprint("r", i)), client("bob"), 2)
-		if over := i == 2; errors.Is(err, queue.ErrTooManyRooms) != over {
+		if over := i == 2; errors.Is(err, event.ErrTooManyRooms) != over {
 			t.Errorf("room %d of 2: %v", i+1, err)
 		}
 	}
@@ -211,10 +212,10 @@ func TestGapOfAStay(t *testing.T) {
 	kept := appendOne(t, q, emit("before", "4")).Cursor
 
 	q = open(t, dsn)
-	for name, want := range map[string]*queue.Gap{
-		"alice": nil, "bob": {From: start, To: left, Reason: queue.GapPruned},
+	for name, want := range map[string]*event.Gap{
+		"alice": nil, "bob": {From: start, To: left, Reason: event.GapPruned},
 	} {
-		b := must[queue.Batch](t)(subscribe(t, q, queue.Interest{Client: client(name), After: start}).Poll(t.Context(), 10))
+		b := must[event.Batch](t)(subscribe(t, q, queue.Interest{Client: client(name), After: start}).Poll(t.Context(), 10))
 		if (b.Gap == nil) != (want == nil) || want != nil && *b.Gap != *want {
 			t.Errorf("%s: gap %v, want %v", name, b.Gap, want)
 		}
@@ -223,7 +224,7 @@ func TestGapOfAStay(t *testing.T) {
 		}
 	}
 	// Once the client has passed it, the interval goes with the next slice.
-	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), kept))
+	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), kept))
 	open(t, dsn, func(o *queue.Options) { o.Slice, o.Retention, o.SliceEvents = time.Second, time.Second, 1 })
 	conn := connect(t, dsn)
 	until(t, "the intervals that are over are gone", func() bool {
@@ -243,10 +244,10 @@ func TestMembershipUnderChurn(t *testing.T) {
 	const clients, rooms, each = 6, 3, 150
 	start := instances[0].Head()
 	var mu sync.Mutex
-	said := map[int]map[queue.Offset]string{}
-	intervals := map[[2]int][][2]queue.Offset{}
+	said := map[int]map[event.Offset]string{}
+	intervals := map[[2]int][][2]event.Offset{}
 	for r := range rooms {
-		said[r] = map[queue.Offset]string{}
+		said[r] = map[event.Offset]string{}
 	}
 	var work sync.WaitGroup
 	for p := range 3 {
@@ -254,7 +255,7 @@ func TestMembershipUnderChurn(t *testing.T) {
 			for i := range each {
 				r := rand.IntN(rooms)
 				text := fmt.Sprintf(`"%d-%d"`, p, i)
-				got, err := instances[p%2].Append(t.Context(), []queue.Emit{emit(fmt.Sprint("r", r), "%s", text)})
+				got, err := instances[p%2].Append(t.Context(), []event.Emit{emit(fmt.Sprint("r", r), "%s", text)})
 				if err != nil {
 					t.Error(err)
 					return
@@ -280,7 +281,7 @@ func TestMembershipUnderChurn(t *testing.T) {
 					return
 				}
 				mu.Lock()
-				intervals[[2]int{c, r}] = append(intervals[[2]int{c, r}], [2]queue.Offset{at.Offset, until.Offset})
+				intervals[[2]int{c, r}] = append(intervals[[2]int{c, r}], [2]event.Offset{at.Offset, until.Offset})
 				mu.Unlock()
 			}
 		})
@@ -312,7 +313,7 @@ func TestMembershipUnderChurn(t *testing.T) {
 	reading.Wait()
 	total := 0
 	for c := range clients {
-		want := map[queue.Offset]string{}
+		want := map[event.Offset]string{}
 		for r := range rooms {
 			for o, text := range said[r] {
 				for _, i := range intervals[[2]int{c, r}] {

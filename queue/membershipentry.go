@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -28,13 +29,13 @@ type membershipEntry struct {
 }
 
 // entry is the event of a change, as the follower would read it.
-func (c *membershipChange) entry(log string, at time.Time) *Event {
+func (c *membershipChange) entry(log string, at time.Time) *event.Event {
 	data, err := json.Marshal(membershipEntry{c.client.String(), c.room.String(), c.own})
 	if err != nil {
 		panic(err) // two strings
 	}
-	return &Event{
-		Log: log, Offset: c.position.Offset, Namespace: c.ns.String(), Room: StoredRoom(trusted.Of(membersRoom)),
+	return &event.Event{
+		Log: log, Offset: c.position.Offset, Namespace: c.ns.String(), Room: event.StoredRoom(trusted.Of(membersRoom)),
 		Name: c.op, Data: string(data), At: at,
 	}
 }
@@ -45,7 +46,7 @@ type clientRef struct{ namespace, client string }
 // watch has entries about the subscription's client reach it from now on. Until it
 // is attached, they are kept.
 func (t *tail) watch(s *Subscription) {
-	if s.in.Client == (Client{}) {
+	if s.in.Client == (event.Client{}) {
 		return
 	}
 	t.mu.Lock()
@@ -70,10 +71,10 @@ func (s *Subscription) ref() clientRef {
 }
 
 // unread stands for a subscription that does not know its client's intervals.
-const unread Offset = -1
+const unread event.Offset = -1
 
 // enter tells the subscriptions of the client an event of membersRoom is about.
-func (t *tail) enter(e *Event) {
+func (t *tail) enter(e *event.Event) {
 	var m membershipEntry
 	if json.Unmarshal([]byte(e.Data), &m) != nil {
 		return // only culvert.move writes there
@@ -84,7 +85,7 @@ func (t *tail) enter(e *Event) {
 }
 
 // move applies an entry to one subscription, if what it knows does not contain it.
-func (t *tail) move(s *Subscription, e *Event) {
+func (t *tail) move(s *Subscription, e *event.Event) {
 	if s.known == unread {
 		s.entries = append(s.entries, e)
 		return
@@ -97,25 +98,25 @@ func (t *tail) move(s *Subscription, e *Event) {
 	_ = json.Unmarshal([]byte(e.Data), &m) // enter could
 	switch e.Name {
 	case entryJoin:
-		room := StoredRoom(trusted.Of(m.Room))
+		room := event.StoredRoom(trusted.Of(m.Room))
 		s.end(room, e.Offset) // a backend's membership takes the place of the client's own
-		attachment := s.take(interval{room: room, since: e.Offset, until: MaxOffset, lapsed: m.Own && !s.in.allows(room)})
+		attachment := s.take(interval{room: room, since: e.Offset, until: event.MaxOffset, lapsed: m.Own && !s.in.allows(room)})
 		attachment.tail.add(s)
 		s.attachments = slices.Insert(s.attachments, s.attachments.firstIn(room), attachment)
 	case entryLeave:
-		s.end(StoredRoom(trusted.Of(m.Room)), e.Offset)
+		s.end(event.StoredRoom(trusted.Of(m.Room)), e.Offset)
 	case entryForget:
-		s.ended = ErrForgotten
+		s.ended = event.ErrForgotten
 		notify(s.wake)
 	}
 }
 
 // end ends the attachment of the client's membership in a room. The rooms of an ad hoc
 // subscription have nothing to do with memberships.
-func (s *Subscription) end(r Room, at Offset) {
+func (s *Subscription) end(r event.Room, at event.Offset) {
 	in := s.attachments.in(r)
 	for i := range in {
-		if attachment := &in[i]; attachment.until == MaxOffset && (!s.adHoc || attachment.tail == nil) {
+		if attachment := &in[i]; attachment.until == event.MaxOffset && (!s.adHoc || attachment.tail == nil) {
 			attachment.until, attachment.gone = at, time.Now().Add(s.memory())
 		}
 	}
@@ -130,17 +131,17 @@ func (t *tail) attachmentsNow(s *Subscription) attachments {
 
 // notExcepted takes out the events that are not for a client with these attachments: it was in one
 // of the rooms that they except.
-func notExcepted(events []*Event, all attachments) []*Event {
+func notExcepted(events []*event.Event, all attachments) []*event.Event {
 	if !slices.ContainsFunc(events, excepting) {
 		return events
 	}
 	// Each of many events may except many rooms, and the client be in as many: a map pays.
-	in := make(map[Room]attachments, len(all))
+	in := make(map[event.Room]attachments, len(all))
 	for _, attachment := range all {
 		in[attachment.room] = append(in[attachment.room], attachment)
 	}
-	return slices.DeleteFunc(events, func(e *Event) bool {
-		return slices.ContainsFunc(e.Except, func(r Room) bool {
+	return slices.DeleteFunc(events, func(e *event.Event) bool {
+		return slices.ContainsFunc(e.Except, func(r event.Room) bool {
 			return slices.ContainsFunc(in[r], func(attachment attachment) bool { return attachment.covers(e.Offset) })
 		})
 	})

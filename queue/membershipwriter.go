@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -32,16 +33,16 @@ type membershipWriter struct {
 // membershipChange is one of them. Only run writes to it, until done is closed.
 type membershipChange struct {
 	op       string // the name of its entry
-	ns       Namespace
-	client   Client
-	room     Room
+	ns       event.Namespace
+	client   event.Client
+	room     event.Room
 	maxRooms int
 	own      bool // by the client's own token
 
-	settled  *lineage // on this server nothing that was emitted from SQL before is left to come; nil: it may
-	parted   int      // how often part had it
-	position Cursor   // from where it holds
-	moved    bool     // it changed something
+	settled  *lineage     // on this server nothing that was emitted from SQL before is left to come; nil: it may
+	parted   int          // how often part had it
+	position event.Cursor // from where it holds
+	moved    bool         // it changed something
 	err      error
 	done     chan struct{}
 }
@@ -72,9 +73,9 @@ func (m *membershipWriter) submit(c *membershipChange) error {
 	defer m.mu.Unlock()
 	switch {
 	case m.closed:
-		return ErrClosed
+		return event.ErrClosed
 	case len(m.waiting)+m.behind >= m.q.o.QueueEvents:
-		return ErrOverloaded
+		return event.ErrOverloaded
 	}
 	m.waiting = append(m.waiting, c)
 	notify(m.wake)
@@ -127,7 +128,7 @@ func (m *membershipWriter) refuse() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed, m.ended = true, true
-	finish(m.waiting, ErrClosed)
+	finish(m.waiting, event.ErrClosed)
 	m.waiting = nil
 }
 
@@ -145,7 +146,7 @@ SELECT w.space
    AND culvert.check_ids($5)`
 
 // errMoved says that Postgres is another server than the one that was asked what is staged.
-var errMoved = fmt.Errorf("move: %w: servers change", ErrUnavailable)
+var errMoved = fmt.Errorf("move: %w: servers change", event.ErrUnavailable)
 
 // part returns the changes that can be moved now, on one server. The others are in a namespace with staged
 // events: what an application emitted before a change was asked for is to come before it, so
@@ -178,7 +179,7 @@ func (m *membershipWriter) part(ctx context.Context, batch []*membershipChange) 
 		m.behind += len(changes)
 		m.mu.Unlock()
 		m.q.done.Go(func() {
-			err := m.q.appender.afterStaged(ctx, StoredNamespace(trusted.Of(name)))
+			err := m.q.appender.afterStaged(ctx, event.StoredNamespace(trusted.Of(name)))
 			m.comeBack(changes, of, err)
 		})
 	}
@@ -214,7 +215,7 @@ func (m *membershipWriter) comeBack(changes []*membershipChange, of *lineage, er
 	m.mu.Lock()
 	m.behind -= len(changes)
 	if m.ended {
-		err = ErrClosed
+		err = event.ErrClosed
 	}
 	if err != nil {
 		finish(changes, err)
@@ -279,28 +280,28 @@ func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChan
 			return 0, unavailable(context.WithoutCancel(ctx), "move", err)
 		}
 		own[i] = c.own
-		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, reservedPrefix), id, c.client.String(), c.room.String(), c.maxRooms
+		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, event.ReservedPrefix), id, c.client.String(), c.room.String(), c.maxRooms
 	}
 	var (
 		log        string
-		prev, head Offset
+		prev, head event.Offset
 		at         time.Time
-		holds      []Offset
+		holds      []event.Offset
 		moved      []bool
 	)
 	err = repeat(ctx, func() error {
 		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, own, l.generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
 	})
 	if err != nil {
-		m.q.follower.lookAt(MaxOffset) // it may be entered all the same
+		m.q.follower.lookAt(event.MaxOffset) // it may be entered all the same
 		return 0, unavailable(context.WithoutCancel(ctx), "move", err)
 	}
 	if now != l.generation {
 		return now, nil
 	}
-	var entries []*Event
+	var entries []*event.Event
 	for i, c := range batch {
-		c.position, c.moved = Cursor{log, holds[i]}, moved[i]
+		c.position, c.moved = event.Cursor{Log: log, Offset: holds[i]}, moved[i]
 		if moved[i] {
 			entries = append(entries, c.entry(log, at))
 		}

@@ -1,5 +1,7 @@
 package queue
 
+import "github.com/culvertmq/culvert/event"
+
 // Memory is what a reader may have of the server's memory for events that are read from
 // Postgres for it alone. Several goroutines may use it at the same time.
 type Memory interface {
@@ -29,8 +31,8 @@ func (p *page) release(m Memory) {
 	}
 }
 
-// release is that of a batch.
-func (b *Batch) release(m Memory) {
+// giveBack returns what a batch has taken.
+func giveBack(b *event.Batch, m Memory) {
 	if m != nil && b.Taken > 0 {
 		m.Give(b.Taken)
 		b.Taken = 0

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // metrics are kept whether or not somebody collects them. No label grows with
@@ -124,7 +126,7 @@ func (m *metrics) appended(events int, took time.Duration, moved int) {
 	}
 }
 
-func (m *metrics) followed(events []*Event) {
+func (m *metrics) followed(events []*event.Event) {
 	m.followed_.Add(float64(len(events)))
 	m.tailLag.Observe(time.Since(events[0].At).Seconds())
 }

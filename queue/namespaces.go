@@ -11,24 +11,25 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // NamespaceState is a namespace as it is stored.
 type NamespaceState struct {
-	Namespace Namespace
+	Namespace event.Namespace
 	CreatedAt time.Time
 	Settings  NamespaceSettings
 }
 
 // Settings are those of a namespace as this instance knows them; all zero for
 // one that has none or is not there. It never blocks.
-func (r *Registry) Settings(ns Namespace) NamespaceSettings {
+func (r *Registry) Settings(ns event.Namespace) NamespaceSettings {
 	return r.now.Load().byName[ns.String()].settings
 }
 
 // floor is the position up to which nothing of the namespace is to be seen.
-func (g *registered) floor(ns Namespace, ref namespaceRef) Offset {
+func (g *registered) floor(ns event.Namespace, ref namespaceRef) event.Offset {
 	if s, ok := g.byName[ns.String()]; ok && s.id == ref.id {
 		return max(s.floor, ref.floor)
 	}
@@ -108,10 +109,10 @@ func (r *Registry) Namespaces(ctx context.Context) ([]NamespaceState, error) {
 }
 
 // Namespace reads one namespace. Errors: ErrNotFound, ErrUnavailable.
-func (r *Registry) Namespace(ctx context.Context, ns Namespace) (NamespaceState, error) {
+func (r *Registry) Namespace(ctx context.Context, ns event.Namespace) (NamespaceState, error) {
 	all, err := r.readNamespaces(ctx, new(ns.String()))
 	if err == nil && len(all) == 0 {
-		err = ErrNotFound
+		err = event.ErrNotFound
 	}
 	if err != nil {
 		return NamespaceState{}, err
@@ -129,7 +130,7 @@ SELECT n.name, n.created_at, ` + settingColumns + `
 // NamespacesAfter lists up to limit namespaces in the order of their names' bytes,
 // beginning after one; the zero Namespace begins with the first. With only it lists
 // no others than these.
-func (r *Registry) NamespacesAfter(ctx context.Context, after Namespace, only []Namespace, limit int) ([]NamespaceState, error) {
+func (r *Registry) NamespacesAfter(ctx context.Context, after event.Namespace, only []event.Namespace, limit int) ([]NamespaceState, error) {
 	var names []string // nil: all
 	for _, ns := range only {
 		names = append(names, ns.String())
@@ -151,7 +152,7 @@ func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]Namespa
 		var name trusted.Text
 		var created pgtype.Timestamptz
 		err = row.Scan(append([]any{&name, &created}, s.Settings.fields()...)...)
-		s.Namespace, s.CreatedAt = StoredNamespace(name), moment(created)
+		s.Namespace, s.CreatedAt = event.StoredNamespace(name), moment(created)
 		return s, err
 	})
 	return all, unavailable(ctx, "namespaces", err)
@@ -177,7 +178,7 @@ var storeSettingsSQL = func() string {
 	return "UPDATE culvert.namespaces SET " + strings.Join(set, ", ") + " WHERE name = $1"
 }()
 
-func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns Namespace) error {
+func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns event.Namespace) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
@@ -194,7 +195,7 @@ func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns Namespace) 
 
 // PutNamespace makes the namespace if there is none and gives it these settings
 // and no others. Errors: *InvalidError, ErrUnavailable.
-func (r *Registry) PutNamespace(ctx context.Context, ns Namespace, s NamespaceSettings) (made bool, err error) {
+func (r *Registry) PutNamespace(ctx context.Context, ns event.Namespace, s NamespaceSettings) (made bool, err error) {
 	err = r.change(ctx, "put namespace", func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT culvert.make_namespace($1)`, ns.String()).Scan(&made); err != nil {
 			return unavailable(ctx, "put namespace", err)
@@ -213,14 +214,14 @@ SELECT n.created_at, ` + settingColumns + `
 // SetNamespace changes settings of a namespace: edit gets them as they are and
 // nobody else changes them meanwhile. It returns what is stored then. Errors:
 // ErrNotFound, *InvalidError, ErrUnavailable, and edit's own.
-func (r *Registry) SetNamespace(ctx context.Context, ns Namespace, edit func(*NamespaceSettings) error) (NamespaceState, error) {
+func (r *Registry) SetNamespace(ctx context.Context, ns event.Namespace, edit func(*NamespaceSettings) error) (NamespaceState, error) {
 	state := NamespaceState{Namespace: ns}
 	err := r.change(ctx, "set namespace", func(tx pgx.Tx) error {
 		var created pgtype.Timestamptz
 		err := tx.QueryRow(ctx, lockNamespaceSQL, ns.String()).Scan(append([]any{&created}, state.Settings.fields()...)...)
 		state.CreatedAt = moment(created)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrNotFound
+			return event.ErrNotFound
 		}
 		if err != nil {
 			return unavailable(ctx, "set namespace", err)
@@ -238,13 +239,13 @@ func (r *Registry) SetNamespace(ctx context.Context, ns Namespace, edit func(*Na
 // instances within a second, and open subscriptions end with ErrDeleted. A
 // namespace of the same name is another one and begins empty. Errors:
 // ErrNotFound, ErrUnavailable.
-func (r *Registry) DeleteNamespace(ctx context.Context, ns Namespace) error {
+func (r *Registry) DeleteNamespace(ctx context.Context, ns event.Namespace) error {
 	var found bool
 	if err := r.changes.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.String()).Scan(&found); err != nil {
 		return unavailable(ctx, "delete namespace", err)
 	}
 	if !found {
-		return ErrNotFound
+		return event.ErrNotFound
 	}
 	r.changed(ctx)
 	// It is deleted, whatever becomes of the rest: retention sweeps, too.

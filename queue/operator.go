@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // Operator looks after the handlers of a database without taking part in its
@@ -32,9 +34,9 @@ func (o *Operator) Close() { o.db.Close() }
 // HandlerState is what is known of a handler.
 type HandlerState struct {
 	Namespace, Name, Pattern string
-	Live                     bool   // an instance runs it
-	Position                 Offset // everything up to it is being handled, or has been
-	Waiting                  int    // events that run or are to be run, as far as Position
+	Live                     bool         // an instance runs it
+	Position                 event.Offset // everything up to it is being handled, or has been
+	Waiting                  int          // events that run or are to be run, as far as Position
 	Parked                   int
 	Gaps                     int // times that events were pruned before it got them
 }
@@ -60,7 +62,7 @@ func (o *Operator) Handlers(ctx context.Context) ([]HandlerState, error) {
 
 // ParkedEvent is one that a handler has given up on.
 type ParkedEvent struct {
-	Offset      Offset
+	Offset      event.Offset
 	Room, Event string
 	Tries       int
 	Error       string // of the last try
@@ -84,7 +86,7 @@ SELECT j."offset", j.room, j.event, j.tries, j.error, j.parked_at
 
 // Parked lists the oldest parked events of a handler. Errors: ErrNoHandler,
 // ErrUnavailable.
-func (o *Operator) Parked(ctx context.Context, ns Namespace, name string, limit int) ([]ParkedEvent, error) {
+func (o *Operator) Parked(ctx context.Context, ns event.Namespace, name string, limit int) ([]ParkedEvent, error) {
 	if err := o.find(ctx, ns, name); err != nil {
 		return nil, err
 	}
@@ -113,7 +115,7 @@ UPDATE culvert.handler_jobs j
 
 // Retry has parked events run again, with all their tries: those at the offsets,
 // or all when there are none. It returns how many. Errors as for Parked.
-func (o *Operator) Retry(ctx context.Context, ns Namespace, name string, offsets ...Offset) (int, error) {
+func (o *Operator) Retry(ctx context.Context, ns event.Namespace, name string, offsets ...event.Offset) (int, error) {
 	return o.change(ctx, retrySQL, ns, name, offsets)
 }
 
@@ -123,11 +125,11 @@ DELETE FROM culvert.handler_jobs j
  WHERE j.handler_id = parked.handler_id AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
 
 // Drop gives parked events up for good, as Retry has them run again.
-func (o *Operator) Drop(ctx context.Context, ns Namespace, name string, offsets ...Offset) (int, error) {
+func (o *Operator) Drop(ctx context.Context, ns event.Namespace, name string, offsets ...event.Offset) (int, error) {
 	return o.change(ctx, dropSQL, ns, name, offsets)
 }
 
-func (o *Operator) change(ctx context.Context, sql string, ns Namespace, name string, offsets []Offset) (int, error) {
+func (o *Operator) change(ctx context.Context, sql string, ns event.Namespace, name string, offsets []event.Offset) (int, error) {
 	if err := o.find(ctx, ns, name); err != nil {
 		return 0, err
 	}
@@ -151,13 +153,13 @@ DELETE FROM culvert.handlers
 
 // Remove forgets a handler that no instance runs any more, with its position and
 // all its events. Errors: ErrNoHandler, ErrHandlerLive, ErrUnavailable.
-func (o *Operator) Remove(ctx context.Context, ns Namespace, name string) error {
+func (o *Operator) Remove(ctx context.Context, ns event.Namespace, name string) error {
 	if err := o.find(ctx, ns, name); err != nil {
 		return err
 	}
 	tag, err := o.db.Exec(ctx, removeSQL, ns.String(), name)
 	if err == nil && tag.RowsAffected() == 0 {
-		return ErrHandlerLive
+		return event.ErrHandlerLive
 	}
 	return unavailable(ctx, "remove a handler", err)
 }
@@ -166,19 +168,19 @@ const findHandlerSQL = `
 SELECT ` + byName + ` IS NOT NULL`
 
 // find is ErrNoHandler when there is none of that name.
-func (o *Operator) find(ctx context.Context, ns Namespace, name string) error {
+func (o *Operator) find(ctx context.Context, ns event.Namespace, name string) error {
 	var found bool
 	err := o.db.QueryRow(ctx, findHandlerSQL, ns.String(), name).Scan(&found)
 	if err == nil && !found {
-		return fmt.Errorf("%s/%s: %w", ns.String(), name, ErrNoHandler)
+		return fmt.Errorf("%s/%s: %w", ns.String(), name, event.ErrNoHandler)
 	}
 	return unavailable(ctx, "handler", err)
 }
 
 // Restored is what Operator.Restored did.
 type Restored struct {
-	Last  Cursor // the last position the log has kept
-	First Cursor // offsets go on after it
+	Last  event.Cursor // the last position the log has kept
+	First event.Cursor // offsets go on after it
 }
 
 // Restored tells every instance that rows of the log were put back under a running server,

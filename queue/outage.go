@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // outage logs that something is refused because of Postgres, and that it works
@@ -25,7 +27,7 @@ func (o *outage) note(ctx context.Context, err error) {
 		o.on = false
 		o.log.Info(o.what + " are stored again")
 	case errors.Is(err, context.Canceled): // the queue is being closed
-	case errors.Is(err, ErrUnavailable) && !o.on:
+	case errors.Is(err, event.ErrUnavailable) && !o.on:
 		o.on = true
 		o.log.Error(o.what+" are refused until Postgres can store them", append([]any{"error", err}, o.db.blockers(ctx, err)...)...)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -29,7 +30,7 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 		call func() error
 	}{
 		"emits": {`LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE`, func() error {
-			_, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")})
+			_, err := q.Append(t.Context(), []event.Emit{emit("r", "1")})
 			return err
 		}},
 		"acknowledgements": {`LOCK TABLE culvert.clients`, func() error {
@@ -42,7 +43,7 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			if err := try.call(); !errors.Is(err, queue.ErrUnavailable) {
+			if err := try.call(); !errors.Is(err, event.ErrUnavailable) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
@@ -90,17 +91,17 @@ func TestAppendsThatFailEarlyAreCounted(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `BEGIN; LOCK TABLE culvert.rooms, culvert.namespaces`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.Append(t.Context(), []queue.Emit{emit("new", "1")}); !errors.Is(err, queue.ErrUnavailable) {
+	if _, err := q.Append(t.Context(), []event.Emit{emit("new", "1")}); !errors.Is(err, event.ErrUnavailable) {
 		t.Error(err)
 	}
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.Append(t.Context(), []queue.Emit{{Namespace: mustParse(queue.ParseNamespace, "new"), Event: greeting}}); !errors.Is(err, queue.ErrUnavailable) {
+	if _, err := q.Append(t.Context(), []event.Emit{{Namespace: mustParse(event.ParseNamespace, "new"), Event: greeting}}); !errors.Is(err, event.ErrUnavailable) {
 		t.Errorf("new namespace: %v", err)
 	}
-	if _, err := q.Ack(t.Context(), mustParse(queue.ParseNamespace, "new"), client("bob"), q.Head()); !errors.Is(err, queue.ErrUnavailable) {
+	if _, err := q.Ack(t.Context(), mustParse(event.ParseNamespace, "new"), client("bob"), q.Head()); !errors.Is(err, event.ErrUnavailable) {
 		t.Errorf("ack in a new namespace: %v", err)
 	}
 	for _, f := range families {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // handlerParty begins the party that a handler's replies are stored under: no
@@ -18,20 +20,20 @@ const handlerParty = "\x01"
 
 // answer stores what the function returned as its reply. One that comes too late,
 // or a second one by an earlier run, is no error: the event was handled.
-func (h *handler) answer(ctx context.Context, e *Event, reply any) error {
-	d, ok := reply.(Data)
+func (h *handler) answer(ctx context.Context, e *event.Event, reply any) error {
+	d, ok := reply.(event.Data)
 	if !ok {
 		text, err := json.Marshal(reply)
 		if err != nil {
 			return fmt.Errorf("reply: %w", err)
 		}
-		if d, err = ParseData(text); err != nil {
+		if d, err = event.ParseData(text); err != nil {
 			return fmt.Errorf("reply: %w", err)
 		}
 	}
 	r := Reply{Namespace: h.ns, To: e.Offset, Data: d}
 	_, err := h.q.reply(ctx, r, handlerParty+h.name)
-	if errors.Is(err, ErrReplyClosed) || errors.Is(err, ErrNoAsk) {
+	if errors.Is(err, event.ErrReplyClosed) || errors.Is(err, event.ErrNoAsk) {
 		h.q.o.Logger.Debug("a handler's reply is not taken any more", "handler", h.label(), "offset", e.Offset)
 		return nil
 	}
@@ -62,7 +64,7 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 	case failure == nil:
 		result = "done"
 		ours, err = h.store(work, doneSQL, j)
-	case j.tries < h.tries && !j.event.unreadable():
+	case j.tries < h.tries && !j.event.Unreadable():
 		result = "failed"
 		pause := h.backoff(j.tries)
 		log.Warn("handler failed; it is tried again", "error", failure, "in", pause)
@@ -73,7 +75,7 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 		ours, err = h.store(work, parkSQL, j, storable(failure), h.tries)
 	}
 	if err == nil && !ours {
-		result, err = "lost", ErrLeaseLost
+		result, err = "lost", event.ErrLeaseLost
 	}
 	if err != nil {
 		log.Warn("how the handler ended could not be stored; the event is run again", "error", err)
@@ -96,7 +98,7 @@ func (h *handler) store(work context.Context, sql string, j *job, args ...any) (
 		if err == nil {
 			return tag.RowsAffected() > 0, nil
 		}
-		if err = unavailable(context.WithoutCancel(ctx), "settle", err); !errors.Is(err, ErrUnavailable) {
+		if err = unavailable(context.WithoutCancel(ctx), "settle", err); !errors.Is(err, event.ErrUnavailable) {
 			return false, err
 		}
 		select {

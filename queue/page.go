@@ -11,21 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // page is what one read of the log returns, in one snapshot.
 type page struct {
 	log    string
-	floor  Offset // every offset up to it is gone from the log
-	pruned Offset // of these, the last one of the rooms asked for
-	events []*Event
-	bytes  int      // of their data
-	bare   []*Event // those among them whose data stands elsewhere; see bodies.go
-	taken  int      // of the reader's memory
-	cut    bool     // there was no memory for more events
+	floor  event.Offset // every offset up to it is gone from the log
+	pruned event.Offset // of these, the last one of the rooms asked for
+	events []*event.Event
+	bytes  int            // of their data
+	bare   []*event.Event // those among them whose data stands elsewhere; see bodies.go
+	taken  int            // of the reader's memory
+	cut    bool           // there was no memory for more events
 	// counter is the newest position of the log.
-	counter Offset
+	counter event.Offset
 	lineage *lineage // of the ids it was read with; culvert.follow's has none
 }
 
@@ -39,7 +40,7 @@ SELECT *
 // readPage reads the events of intervals after an offset up to another, at most limit.
 // ErrDeleted says that the namespace's id is outdated; an error for isOutdated that all ids are.
 // ErrNoMemory says that in.Memory does not have enough for one event.
-func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, intervals []interval, after, upTo Offset, limit int) (page, error) {
+func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, intervals []interval, after, upTo event.Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, readTimeout)
 	defer cancel()
 	names, since, until := make([]string, len(intervals)), make([]int64, len(intervals)), make([]int64, len(intervals))
@@ -61,7 +62,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 	}
 	if p.log == "" {
 		q.ids.forget(in.Namespace, ns)
-		return page{}, ErrDeleted
+		return page{}, event.ErrDeleted
 	}
 	p.lineage = l
 	if err := q.fill(ctx, l, in, &p); err != nil {
@@ -69,7 +70,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 		return page{}, unavailable(caller, "read a page", err)
 	}
 	q.metrics.pageRead(len(p.events), took)
-	q.faults.look(p.events)
+	q.faults.look(p.events...)
 	return p, nil
 }
 
@@ -101,15 +102,15 @@ func scanPage(rows pgx.Rows, memory Memory) (p page, err error) {
 		}
 	}()
 	var r pageRow
-	var namespace string // of a page, which is all of one
-	var block []Event    // fewer, larger pieces are less work for the collector
+	var namespace string    // of a page, which is all of one
+	var block []event.Event // fewer, larger pieces are less work for the collector
 	for rows.Next() {
 		if err := rows.Scan(&r.log, &r.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &r.pruned, &r.replyUntil, &r.counter); err != nil {
 			return p, err
 		}
 		if r.floor.Valid {
-			p.log, p.floor, p.pruned = again(p.log, r.log), Offset(r.floor.Int64), Offset(r.pruned.Int64)
-			p.counter = Offset(r.counter.Int64)
+			p.log, p.floor, p.pruned = again(p.log, r.log), event.Offset(r.floor.Int64), event.Offset(r.pruned.Int64)
+			p.counter = event.Offset(r.counter.Int64)
 		}
 		if !r.offset.Valid {
 			namespace = string(r.place)
@@ -117,22 +118,22 @@ func scanPage(rows pgx.Rows, memory Memory) (p page, err error) {
 		}
 		if !p.charge(memory, sizeOf(len(r.data))) {
 			if p.cut = true; len(p.events) == 0 {
-				return p, ErrNoMemory
+				return p, event.ErrNoMemory
 			}
 			rows.Close()
 			break
 		}
 		if len(block) == 0 {
-			block = make([]Event, 32)
+			block = make([]event.Event, 32)
 		}
 		e := &block[0]
 		block = block[1:]
-		var before *Event
+		var before *event.Event
 		if n := len(p.events); n > 0 {
 			before = p.events[n-1]
 		}
 		r.decode(e, p.log, namespace, before)
-		if p.events = append(p.events, e); errors.Is(e.fault, errNoData) {
+		if p.events = append(p.events, e); errors.Is(e.Fault, errNoData) {
 			p.bare = append(p.bare, e)
 		}
 		p.bytes += len(r.data) // as Postgres counted it
@@ -153,13 +154,13 @@ type pageRow struct {
 // decode fills in the row's event. Most events have much in common with the one
 // before, which is the cheapest place to have it from. A place is a namespace and a
 // room, or only a room where the namespace is known.
-func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
-	e.Log, e.Offset, e.At, e.Binary, e.Data, e.ReplyUntil = log, Offset(r.offset.Int64), r.at.Time, r.binary.Bool, string(r.data), r.replyUntil.Time
+func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Event) {
+	e.Log, e.Offset, e.At, e.Binary, e.Data, e.ReplyUntil = log, event.Offset(r.offset.Int64), r.at.Time, r.binary.Bool, string(r.data), r.replyUntil.Time
 	if before != nil {
 		e.Namespace, e.Room, e.Name, e.From = before.Namespace, before.Room, before.Name, before.From
 	}
 	e.Name = again(e.Name, r.event)
-	e.From = StoredClient(trusted.Of(again(e.From.String(), r.sender)))
+	e.From = event.StoredClient(trusted.Of(again(e.From.String(), r.sender)))
 	room := []byte(r.place)
 	if namespace == "" {
 		// What a deleted namespace left behind is in no place: nobody can ask for it.
@@ -169,21 +170,21 @@ func (r *pageRow) decode(e *Event, log, namespace string, before *Event) {
 	} else {
 		e.Namespace = namespace
 	}
-	e.Room = StoredRoom(trusted.Of(again(e.Room.String(), room)))
+	e.Room = event.StoredRoom(trusted.Of(again(e.Room.String(), room)))
 	e.Except = exceptOf(r.except)
 	if r.at.InfinityModifier != pgtype.Finite {
 		e.At = time.Time{}
 	}
 	switch {
 	case r.event == nil: // see culvert.damage
-		e.fault = fmt.Errorf("%w: %s", errDamaged, r.data)
+		e.Fault = fmt.Errorf("%w: %s", errDamaged, r.data)
 	case r.data == nil:
-		e.borrow(before)
+		borrow(e, before)
 		return
 	default:
-		e.fault = e.check(before, r.data, r.except)
+		e.Fault = checkEvent(e, before, r.data, r.except)
 	}
-	if e.fault != nil {
+	if e.Fault != nil {
 		e.Data = ""
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -22,8 +23,8 @@ func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
 	var mu sync.Mutex
 	var at []time.Time
 	healed := false
-	done := make(chan *queue.Event, 10)
-	err := q.Handle(ns, "greeting", func(_ context.Context, e *queue.Event) (any, error) {
+	done := make(chan *event.Event, 10)
+	err := q.Handle(ns, "greeting", func(_ context.Context, e *event.Event) (any, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if e.Data == `"good"` || healed {
@@ -73,10 +74,10 @@ func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
 		t.Errorf("retried %+v", e)
 	}
 	until(t, "the metric shows it", func() bool { return gaugeOf(t, registry, "culvert_handler_parked") == 0 })
-	if err := o.Remove(t.Context(), ns, "mailer"); !errors.Is(err, queue.ErrHandlerLive) {
+	if err := o.Remove(t.Context(), ns, "mailer"); !errors.Is(err, event.ErrHandlerLive) {
 		t.Errorf("remove while it is live: %v", err)
 	}
-	if _, err := o.Drop(t.Context(), ns, "nobody"); !errors.Is(err, queue.ErrNoHandler) {
+	if _, err := o.Drop(t.Context(), ns, "nobody"); !errors.Is(err, event.ErrNoHandler) {
 		t.Errorf("drop of nobody's: %v", err)
 	}
 }
@@ -98,7 +99,7 @@ func gaugeOf(t testing.TB, g prometheus.Gatherer, name string) float64 {
 func TestDropParked(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)
-	err := q.Handle(ns, "*", func(context.Context, *queue.Event) (any, error) { return nil, errors.New("no") }, queue.Tries(1))
+	err := q.Handle(ns, "*", func(context.Context, *event.Event) (any, error) { return nil, errors.New("no") }, queue.Tries(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestEventThatKillsIsParked(t *testing.T) {
 	q := open(t, dsn, quiet)
 	o := operator(t, dsn)
 	ran := make(chan struct{}, 100)
-	err := q.Handle(ns, "*", func(context.Context, *queue.Event) (any, error) {
+	err := q.Handle(ns, "*", func(context.Context, *event.Event) (any, error) {
 		ran <- struct{}{}
 		// The instance dies here: nothing is stored, and the lease runs out.
 		conn := connect(t, dsn)

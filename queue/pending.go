@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // maxPending and maxPendingBytes bound the volatile events a subscription holds for a
@@ -23,7 +25,7 @@ type pending struct {
 
 // pendingEvent is a volatile event that waits for a reader. What it takes is held once for all of them.
 type pendingEvent struct {
-	event *Event
+	event *event.Event
 	held  *held
 }
 
@@ -72,13 +74,13 @@ func (p *pending) drop() {
 	p.events = slices.Delete(p.events, 0, 1)
 }
 
-func (p *pending) take() []*Event {
+func (p *pending) take() []*event.Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.events) == 0 {
 		return nil
 	}
-	events := make([]*Event, len(p.events))
+	events := make([]*event.Event, len(p.events))
 	for i, f := range p.events {
 		events[i] = f.event
 		f.held.let()
@@ -88,38 +90,39 @@ func (p *pending) take() []*Event {
 }
 
 // publishVolatile gives volatile events to the subscriptions that are open now, each once.
-func (t *tail) publishVolatile(events []*Event) {
+func (t *tail) publishVolatile(events []*volatileEvent) {
 	for _, e := range events {
 		t.publishOne(e) // others get the lock in between
 	}
 }
 
-func (t *tail) publishOne(e *Event) {
+func (t *tail) publishOne(v *volatileEvent) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	h := &held{bytes: e.size(), all: &t.flying}
-	if e.signal {
+	e := v.event
+	h := &held{bytes: sizeOfEvent(e), all: &t.flying}
+	if v.signal {
 		for s := range t.clients[clientRef{e.Namespace, e.From.String()}] {
 			t.hand(s, pendingEvent{e, h})
 		}
 		return
 	}
 	var given map[*Subscription]struct{} // those in several of the rooms get it once
-	if len(e.to) > 1 {
+	if len(v.to) > 1 {
 		given = map[*Subscription]struct{}{}
 	}
-	for _, r := range e.to {
+	for _, r := range v.to {
 		room := t.rooms[roomKey{e.Namespace, r.String()}]
 		if room == nil || len(room.subs) == 0 {
 			continue
 		}
-		as := e.in(r)
+		as := seenFrom(e, r)
 		for s := range room.subs {
 			if s.known == unread && len(e.Except) > 0 {
 				t.dropped.Inc() // whether it is excepted is not known
 				continue
 			}
-			if _, again := given[s]; again || !s.reads(r, e.after) || s.isInAny(e.Except, e.after) {
+			if _, again := given[s]; again || !s.reads(r, v.after) || s.isInAny(e.Except, v.after) {
 				continue
 			}
 			if given != nil {
@@ -137,9 +140,9 @@ func (t *tail) hand(s *Subscription, f pendingEvent) {
 	notify(s.wake)
 }
 
-// in is a volatile event as a member of one of its rooms sees it.
-func (e *Event) in(r Room) *Event {
-	return &Event{
+// seenFrom is a volatile event as a member of one of its rooms sees it.
+func seenFrom(e *event.Event, r event.Room) *event.Event {
+	return &event.Event{
 		Namespace: e.Namespace, Room: r, Name: e.Name, Data: e.Data, Binary: e.Binary,
 		From: e.From, At: e.At,
 	}
@@ -147,19 +150,19 @@ func (e *Event) in(r Room) *Event {
 
 // isIn reports whether the subscription is in a room at a position, as far as that is known:
 // after the tail started over, its client may have left any that it joined.
-func (s *Subscription) isIn(r Room, at Offset) bool {
+func (s *Subscription) isIn(r event.Room, at event.Offset) bool {
 	return slices.ContainsFunc(s.attachments.in(r), func(attachment attachment) bool {
 		return attachment.holds(at) && (attachment.since == 0 || s.known != unread)
 	})
 }
 
 // reads is isIn for what the subscription receives.
-func (s *Subscription) reads(r Room, at Offset) bool {
+func (s *Subscription) reads(r event.Room, at event.Offset) bool {
 	return slices.ContainsFunc(s.attachments.in(r), func(attachment attachment) bool {
 		return attachment.tail != nil && attachment.holds(at) && (attachment.since == 0 || s.known != unread)
 	})
 }
 
-func (s *Subscription) isInAny(rooms []Room, at Offset) bool {
-	return slices.ContainsFunc(rooms, func(r Room) bool { return s.isIn(r, at) })
+func (s *Subscription) isInAny(rooms []event.Room, at event.Offset) bool {
+	return slices.ContainsFunc(rooms, func(r event.Room) bool { return s.isIn(r, at) })
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
@@ -25,7 +26,7 @@ func TestPgUpgrade(t *testing.T) {
 	last := offsets.emit(t, q, keyed)
 	offsets.emit(t, q, emit("secret", "3"))
 	join(t, q, "r", "bob")
-	must[queue.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
+	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	head := offsets.emit(t, q, emit("r", "4"))
 	if err := q.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -37,10 +38,10 @@ func TestPgUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	q = open(t, upgraded.DSN())
-	for name, after := range map[string]queue.Cursor{"at the head": head, "behind": first} {
-		s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: after})
-		b := must[queue.Batch](t)(s.Next(t.Context(), 10))
-		if want := (queue.Gap{From: after, To: queue.Cursor{Log: q.Head().Log}, Reason: queue.GapLog}); b.Gap == nil || *b.Gap != want {
+	for name, after := range map[string]event.Cursor{"at the head": head, "behind": first} {
+		s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}, After: after})
+		b := must[event.Batch](t)(s.Next(t.Context(), 10))
+		if want := (event.Gap{From: after, To: event.Cursor{Log: q.Head().Log}, Reason: event.GapLog}); b.Gap == nil || *b.Gap != want {
 			t.Fatalf("%s: gap %v, want %v", name, b.Gap, want)
 		}
 		if got := next(t, s, 4); !slices.Equal(got, []string{"1", "2", "4", "5"}) {

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -169,12 +170,12 @@ func unavailable(ctx context.Context, what string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed):
+	case errors.Is(err, event.ErrUnavailable), errors.Is(err, event.ErrClosed):
 		return err
 	case isNoneLeft(err):
-		return fmt.Errorf("%s: %w: %w; raise max_connections of Postgres, or lower --max-connections (Options.MaxConns) of the instances", what, ErrUnavailable, err)
+		return fmt.Errorf("%s: %w: %w; raise max_connections of Postgres, or lower --max-connections (Options.MaxConns) of the instances", what, event.ErrUnavailable, err)
 	case isTransient(err):
-		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+		return fmt.Errorf("%s: %w: %w", what, event.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/migrations"
@@ -53,7 +54,7 @@ func TestThroughPgBouncer(t *testing.T) {
 				t.Errorf("without a direct connection it says\n%s", got)
 			}
 			other := open(t, pooled, func(o *queue.Options) { o.ListenURL = dsn })
-			s := subscribe(t, other, queue.Interest{Rooms: []queue.Room{room("lobby")}})
+			s := subscribe(t, other, queue.Interest{Rooms: []event.Room{room("lobby")}})
 			appendOne(t, alone, emit("lobby", "1"))
 			if got := next(t, s, 1); got[0] != "1" {
 				t.Errorf("received %q", got)
@@ -118,7 +119,7 @@ func TestAListenURLThatLeadsNowhere(t *testing.T) {
 	if got := log.String(); !strings.Contains(got, "cannot listen for notifications") {
 		t.Errorf("it says\n%s", got)
 	}
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e')`)
 	next(t, s, 1)
 }

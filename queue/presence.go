@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // presence keeps who is online. A client is, while any instance holds a lease for it in Postgres, which runs out by itself when
@@ -89,7 +91,7 @@ func (p *presence) flush(ctx context.Context) error {
 	return err
 }
 
-func (p *presence) enter(ns Namespace, client Client) {
+func (p *presence) enter(ns event.Namespace, client event.Client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := clientKey{ns, client}
@@ -102,7 +104,7 @@ func (p *presence) enter(ns Namespace, client Client) {
 	p.renew(key, a, time.Now())
 }
 
-func (p *presence) leave(ns Namespace, client Client) {
+func (p *presence) leave(ns event.Namespace, client event.Client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if a := p.present[clientKey{ns, client}]; a != nil {
@@ -133,7 +135,7 @@ func (p *presence) again() {
 }
 
 // stored has the lease of a client written again, that had no row to be written for.
-func (p *presence) stored(ns Namespace, client Client) {
+func (p *presence) stored(ns event.Namespace, client event.Client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := clientKey{ns, client}

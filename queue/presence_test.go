@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -13,7 +14,7 @@ func told(t testing.TB, s *queue.Subscription, n int) []string {
 	t.Helper()
 	var got []string
 	for len(got) < n {
-		b := must[queue.Batch](t)(s.Next(t.Context(), 1))
+		b := must[event.Batch](t)(s.Next(t.Context(), 1))
 		for _, e := range b.Events {
 			got = append(got, e.Name+" "+e.Data)
 		}
@@ -27,7 +28,7 @@ func TestRoomsThatAskAreToldWhoComesAndGoes(t *testing.T) {
 	sql(t, dsn, `UPDATE culvert.namespaces SET presence = ARRAY['chat-*']`)
 	join(t, a, "chat-1", "bob")
 	join(t, a, "quiet", "bob")
-	watch := subscribe(t, a, queue.Interest{Rooms: []queue.Room{room("chat-1"), room("quiet")}})
+	watch := subscribe(t, a, queue.Interest{Rooms: []event.Room{room("chat-1"), room("quiet")}})
 
 	// Two subscriptions on two instances are one arrival.
 	onA := subscribe(t, a, queue.Interest{Client: client("bob")})
@@ -76,7 +77,7 @@ func TestALongPollingClientDoesNotFlap(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
 	sql(t, dsn, `UPDATE culvert.namespaces SET presence = ARRAY['*']`)
-	watch := subscribe(t, a, queue.Interest{Rooms: []queue.Room{queue.Everyone, room("r")}})
+	watch := subscribe(t, a, queue.Interest{Rooms: []event.Room{event.Everyone, room("r")}})
 	join(t, a, "r", "bob")
 	for i := range 40 {
 		q := []*queue.Queue{a, b}[i%2]
@@ -102,7 +103,7 @@ func TestAJoinBesideAnArrivalIsTold(t *testing.T) {
 	q := open(t, dsn)
 	sql(t, dsn, `UPDATE culvert.namespaces SET presence = ARRAY['*']`)
 	join(t, q, "other", "bob")
-	watch := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("chat")}})
+	watch := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("chat")}})
 	arriving, watching := connect(t, dsn), connect(t, dsn)
 	execute(t, arriving, `BEGIN; SELECT culvert.lease('elsewhere', '{1}', '{bob}', '{30 s}')`)
 	joined := make(chan error, 1)

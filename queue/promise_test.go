@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -29,38 +30,38 @@ type promise struct {
 
 // promises are all of them, in an order in which each one has something to do.
 func promises(t testing.TB, q *queue.Queue) []promise {
-	asked := queue.Emit{
-		Namespace: ns, Event: greeting, Rooms: []queue.Room{queue.Everyone}, Data: data("1"),
-		Reply: queue.Ask{Timeout: time.Minute, Count: 3},
+	asked := event.Emit{
+		Namespace: ns, Event: greeting, Rooms: []event.Room{event.Everyone}, Data: data("1"),
+		Reply: event.Ask{Timeout: time.Minute, Count: 3},
 	}
 	to := appendOne(t, q, asked).Cursor.Offset
 	appendOne(t, q, emit("r", "1"))
 	keyed := emit("r", "1")
 	keyed.Key = key("k")
 	apiKey := queue.APIKey{Label: "x"}
-	other := mustParse(queue.ParseNamespace, "other")
+	other := mustParse(event.ParseNamespace, "other")
 	ctx := t.Context()
 	return []promise{
-		{"append", "keys", "INSERT", func() error { _, err := q.Append(ctx, []queue.Emit{keyed}); return err }},
-		{"ack", "clients", "INSERT", func() error { _, err := q.Ack(ctx, ns, client("bob"), q.Head()); return err }},
-		{"join", "memberships", "INSERT", func() error { _, err := q.Join(ctx, ns, room("r"), client("bob"), 0); return err }},
-		{"leave", "memberships", "UPDATE", func() error { _, err := q.Leave(ctx, ns, room("r"), client("bob")); return err }},
-		{"forget", "clients", "DELETE", func() error { return q.Forget(ctx, ns, client("bob")) }},
-		{"subscribe", "clients", "INSERT", func() error {
+		{what: "append", table: "keys", op: "INSERT", do: func() error { _, err := q.Append(ctx, []event.Emit{keyed}); return err }},
+		{what: "ack", table: "clients", op: "INSERT", do: func() error { _, err := q.Ack(ctx, ns, client("bob"), q.Head()); return err }},
+		{what: "join", table: "memberships", op: "INSERT", do: func() error { _, err := q.Join(ctx, ns, room("r"), client("bob"), 0); return err }},
+		{what: "leave", table: "memberships", op: "UPDATE", do: func() error { _, err := q.Leave(ctx, ns, room("r"), client("bob")); return err }},
+		{what: "forget", table: "clients", op: "DELETE", do: func() error { return q.Forget(ctx, ns, client("bob")) }},
+		{what: "subscribe", table: "clients", op: "INSERT", do: func() error {
 			s, err := q.Subscribe(ctx, queue.Interest{Namespace: ns, Client: client("carol")})
 			if err == nil {
 				s.Close()
 			}
 			return err
 		}},
-		{"reply", "replies", "INSERT", func() error {
+		{what: "reply", table: "replies", op: "INSERT", do: func() error {
 			again, err := q.Reply(ctx, queue.Reply{Namespace: ns, To: to, From: client("bob"), Data: data("1")})
 			if again {
 				t.Error("a reply that was not answered is stored")
 			}
 			return err
 		}},
-		{"create a key", "api_keys", "INSERT", func() error {
+		{what: "create a key", table: "api_keys", op: "INSERT", do: func() error {
 			k, token, err := q.CreateKey(ctx, apiKey)
 			if err == nil {
 				apiKey = k
@@ -69,16 +70,16 @@ func promises(t testing.TB, q *queue.Queue) []promise {
 			}
 			return err
 		}},
-		{"rotate a key", "api_keys", "UPDATE", func() error { _, err := q.RotateKey(ctx, apiKey.ID, 0); return err }},
-		{"revoke a key", "api_keys", "UPDATE", func() error { return q.RevokeKey(ctx, apiKey.ID) }},
-		{"revoke a client", "registry", "UPDATE", func() error { return q.Revoke(ctx, ns, client("bob")) }},
-		{"make a namespace", "registry", "UPDATE", func() error {
+		{what: "rotate a key", table: "api_keys", op: "UPDATE", do: func() error { _, err := q.RotateKey(ctx, apiKey.ID, 0); return err }},
+		{what: "revoke a key", table: "api_keys", op: "UPDATE", do: func() error { return q.RevokeKey(ctx, apiKey.ID) }},
+		{what: "revoke a client", table: "registry", op: "UPDATE", do: func() error { return q.Revoke(ctx, ns, client("bob")) }},
+		{what: "make a namespace", table: "registry", op: "UPDATE", do: func() error {
 			_, err := q.PutNamespace(ctx, other, queue.NamespaceSettings{})
 			return err
 		}},
-		{"delete a namespace", "registry", "UPDATE", func() error { return q.DeleteNamespace(ctx, other) }},
-		{"register a handler", "handlers", "INSERT", func() error {
-			return q.Handle(ns, "*", func(context.Context, *queue.Event) (any, error) { return nil, nil })
+		{what: "delete a namespace", table: "registry", op: "UPDATE", do: func() error { return q.DeleteNamespace(ctx, other) }},
+		{what: "register a handler", table: "handlers", op: "INSERT", do: func() error {
+			return q.Handle(ns, "*", func(context.Context, *event.Event) (any, error) { return nil, nil })
 		}},
 	}
 }
@@ -121,7 +122,7 @@ func TestAnswersAreDurableWhateverTheDefault(t *testing.T) {
 	}
 	q := open(t, dsn)
 	all := promises(t, q)
-	settled := promise{"claim and settle", "handler_jobs", "DELETE", func() error {
+	settled := promise{what: "claim and settle", table: "handler_jobs", op: "DELETE", do: func() error {
 		appendOne(t, q, emit("r", "1"))
 		until(t, "the job is settled", func() bool {
 			var done bool

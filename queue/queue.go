@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // Queue is the log of one database, as one instance sees it. Its methods are
@@ -108,7 +110,7 @@ func missingSchema(ctx context.Context, what string, err error) error {
 
 // heard is told of all that comes into the tail, and with nil that the tail
 // started over.
-func (q *Queue) heard(events []*Event) {
+func (q *Queue) heard(events []*event.Event) {
 	q.waiters.heard(events)
 	q.handlers.heard(events)
 }
@@ -146,10 +148,10 @@ func (q *Queue) Ping(ctx context.Context) error {
 	}
 	if standby {
 		q.db.reset()
-		return fmt.Errorf("ping: %w: the server is a standby", ErrUnavailable)
+		return fmt.Errorf("ping: %w: the server is a standby", event.ErrUnavailable)
 	}
 	return nil
 }
 
 // Head is the newest position this instance knows of. It never blocks.
-func (q *Queue) Head() Cursor { return q.tail.position() }
+func (q *Queue) Head() event.Cursor { return q.tail.position() }

@@ -1,6 +1,10 @@
 package queue
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/culvertmq/culvert/event"
+)
 
 // load is how much of a queue something takes.
 type load struct {
@@ -28,7 +32,7 @@ const (
 )
 
 // load of an emit: its data once, and each room.
-func (e *Emit) load() load {
+func loadOfEmit(e *event.Emit) load {
 	rooms := max(1, len(e.Rooms))
 	bytes := emitBytes + e.Data.Len() + rooms*roomBytes + len(e.Except)*nameBytes
 	for _, r := range e.Rooms {
@@ -43,7 +47,7 @@ func (e *Emit) load() load {
 // caller is whose something is: a client of a namespace, or its backends together.
 type caller struct{ space, client string }
 
-func (e *Emit) caller() caller { return caller{e.Namespace.String(), e.From.String()} }
+func callerOf(e *event.Emit) caller { return caller{e.Namespace.String(), e.From.String()} }
 
 // quota bounds what all callers hold together, and gives none of them all of it: the less is
 // left, the less one may hold. A client alone gets at most two thirds of it and a
@@ -99,7 +103,7 @@ func (g *gate) enter(c caller, l load) (leave func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.quota.take(c, l) {
-		return nil, ErrOverloaded
+		return nil, event.ErrOverloaded
 	}
 	return func() {
 		g.mu.Lock()

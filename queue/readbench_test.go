@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -19,23 +20,23 @@ func BenchmarkCatchUp(b *testing.B) {
 func BenchmarkCatchUpRooms(b *testing.B) {
 	e := emit("lobby", `{"text":"%s"}`, strings.Repeat("hello ", 100))
 	for _, name := range strings.Fields("a b c d e f g h i") {
-		e.Rooms = append([]queue.Room{room(name)}, e.Rooms...)
+		e.Rooms = append([]event.Room{room(name)}, e.Rooms...)
 	}
 	benchmarkCatchUp(b, e, 2_000)
 }
 
-func benchmarkCatchUp(b *testing.B, e queue.Emit, events int) {
+func benchmarkCatchUp(b *testing.B, e event.Emit, events int) {
 	dsn := pgtest.Database(b)
 	q := open(b, dsn)
 	for range events / 100 {
-		if _, err := q.Append(b.Context(), slices.Repeat([]queue.Emit{e}, 100)); err != nil {
+		if _, err := q.Append(b.Context(), slices.Repeat([]event.Emit{e}, 100)); err != nil {
 			b.Fatal(err)
 		}
 	}
 	reader := open(b, dsn) // without a tail of them
 	b.ResetTimer()
 	for range b.N {
-		s := subscribe(b, reader, queue.Interest{Rooms: []queue.Room{room("lobby")}, Earliest: true})
+		s := subscribe(b, reader, queue.Interest{Rooms: []event.Room{room("lobby")}, Earliest: true})
 		for read := 0; read < events; {
 			batch, err := s.Next(b.Context(), 1000)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -70,29 +71,30 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 		if err != nil {
 			return -1
 		}
-		var at Cursor // of the last one, which is the highest
-		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Event, error) {
-			e := &Event{}
+		var at event.Cursor // of the last one, which is the highest
+		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*volatileEvent, error) {
+			v := &volatileEvent{event: &event.Event{}}
+			e := v.event
 			var from trusted.Text
 			var rooms, except []pgtype.Text
 			var when pgtype.Timestamptz
 			err := row.Scan(&after, &at.Log, &at.Offset, &when, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &from)
-			e.From = StoredClient(from)
-			e.signal = rooms == nil
-			e.At, e.to, e.Except, e.after = when.Time, exceptOf(rooms), exceptOf(except), at.Offset
-			e.Room = Everyone // until it is that of a reader
-			e.fault = e.check(nil, []byte(e.Data), append(except, rooms...))
-			return e, err
+			e.From = event.StoredClient(from)
+			v.signal = rooms == nil
+			e.At, v.to, e.Except, v.after = when.Time, exceptOf(rooms), exceptOf(except), at.Offset
+			e.Room = event.Everyone // until it is that of a reader
+			e.Fault = checkEvent(e, nil, []byte(e.Data), append(except, rooms...))
+			return v, err
 		})
 		if err != nil {
 			return -1
 		}
 		n, bytes := len(events), 0
 		for _, e := range events {
-			bytes += len(e.Data)
+			bytes += len(e.event.Data)
+			v.q.faults.look(e.event)
 		}
-		v.q.faults.look(events)
-		if events = slices.DeleteFunc(events, (*Event).unreadable); len(events) > 0 {
+		if events = slices.DeleteFunc(events, func(e *volatileEvent) bool { return e.event.Unreadable() }); len(events) > 0 {
 			v.ready.add(at, events)
 		}
 		if n < atOnce && bytes < maxBatch {

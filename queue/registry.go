@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // Registry is what operators set and every instance must know at once: the
@@ -42,7 +44,7 @@ type registered struct {
 // space is a namespace that is not as it was made.
 type space struct {
 	id       int32
-	floor    Offset // no event is at or below it
+	floor    event.Offset // no event is at or below it
 	settings NamespaceSettings
 }
 
@@ -203,7 +205,7 @@ func (r *Registry) changed(ctx context.Context) {
 // is forgotten by the follower, and the subscriptions of deleted namespaces find out.
 func (q *Queue) registryLoaded(old, now *registered) {
 	if now.generation != q.lineage.Load().generation {
-		q.follower.lookAt(MaxOffset)
+		q.follower.lookAt(event.MaxOffset)
 	}
 	if len(now.gone) > 0 && !maps.Equal(old.gone, now.gone) {
 		q.tail.wakeAll()

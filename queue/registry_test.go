@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
 
-func namespace(s string) queue.Namespace { return mustParse(queue.ParseNamespace, s) }
+func namespace(s string) event.Namespace { return mustParse(event.ParseNamespace, s) }
 
 // listening waits until n instances hear notifications.
 func listening(t *testing.T, dsn string, n int) {
@@ -77,18 +78,18 @@ func TestNamespaceSettingsAreChecked(t *testing.T) {
 		"presence[0]":            {Presence: []string{"a\nb"}},
 		"public":                 {Public: make([]string, 101)},
 	} {
-		var bad *queue.InvalidError
+		var bad *event.InvalidError
 		if _, err := q.PutNamespace(t.Context(), namespace("x"), s); !errors.As(err, &bad) || bad.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	if _, err := q.Namespace(t.Context(), namespace("x")); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := q.Namespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("a namespace refused is there: %v", err)
 	}
-	if _, err := q.SetNamespace(t.Context(), namespace("x"), func(*queue.NamespaceSettings) error { return nil }); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := q.SetNamespace(t.Context(), namespace("x"), func(*queue.NamespaceSettings) error { return nil }); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("set of none: %v", err)
 	}
-	if err := q.DeleteNamespace(t.Context(), namespace("x")); !errors.Is(err, queue.ErrNotFound) {
+	if err := q.DeleteNamespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("deletion of none: %v", err)
 	}
 }
@@ -100,7 +101,7 @@ func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
 	q := open(t, dsn)
 	odd := namespace("odd")
 	must[bool](t)(q.PutNamespace(t.Context(), odd, queue.NamespaceSettings{Public: []string{"p"}, Presence: []string{"r"}}))
-	_, limited, err := q.CreateKey(t.Context(), queue.APIKey{Namespaces: []queue.Namespace{odd}})
+	_, limited, err := q.CreateKey(t.Context(), queue.APIKey{Namespaces: []event.Namespace{odd}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +150,8 @@ func TestNamespacesAreIsolated(t *testing.T) {
 	tailed := open(t, dsn)
 	start := tailed.Head()
 	paged := open(t, dsn, func(o *queue.Options) { o.TailEvents = 1 })
-	spaces := []queue.Namespace{namespace("one"), namespace("two")}
-	var last queue.Cursor
+	spaces := []event.Namespace{namespace("one"), namespace("two")}
+	var last event.Cursor
 	for _, space := range spaces {
 		for _, r := range []string{"r", "*", "@bob"} {
 			e := emit(r, `"%s"`, space)
@@ -166,24 +167,24 @@ func TestNamespacesAreIsolated(t *testing.T) {
 		until(t, "the tail is there", func() bool { return q.Head() == last })
 		for _, space := range spaces {
 			want := []string{`"` + space.String() + `"`}
-			for _, in := range []queue.Interest{{Rooms: []queue.Room{room("r")}}, {Client: client("bob")}} {
+			for _, in := range []queue.Interest{{Rooms: []event.Room{room("r")}}, {Client: client("bob")}} {
 				in.Namespace, in.After = space, start
 				s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), in))
 				got := next(t, s, 1)
-				if in.Client != (queue.Client{}) {
+				if in.Client != (event.Client{}) {
 					want = append(want, want[0])
 				}
 				for len(got) < len(want) {
 					got = append(got, next(t, s, 1)...)
 				}
-				if b := must[queue.Batch](t)(s.Poll(t.Context(), 10)); !slices.Equal(got, want) || len(b.Events) > 0 {
+				if b := must[event.Batch](t)(s.Poll(t.Context(), 10)); !slices.Equal(got, want) || len(b.Events) > 0 {
 					t.Errorf("%s: got %v and %v more, want %v", space, got, len(b.Events), want)
 				}
 				s.Close()
 			}
 		}
 	}
-	if c := must[queue.Cursor](t)(tailed.Ack(t.Context(), spaces[0], client("bob"), last)); c != last {
+	if c := must[event.Cursor](t)(tailed.Ack(t.Context(), spaces[0], client("bob"), last)); c != last {
 		t.Error(c)
 	}
 	if s := must[queue.ClientState](t)(tailed.ClientState(t.Context(), spaces[1], client("bob"), nil)); s.Cursor == last {
@@ -195,23 +196,23 @@ func TestDedupWindowOfANamespace(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, func(o *queue.Options) { o.Slice = time.Second })
 	short, long := namespace("short"), namespace("long")
-	for ns, d := range map[queue.Namespace]time.Duration{short: time.Minute, long: 48 * time.Hour} {
+	for ns, d := range map[event.Namespace]time.Duration{short: time.Minute, long: 48 * time.Hour} {
 		if _, err := q.PutNamespace(t.Context(), ns, queue.NamespaceSettings{Dedup: d}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	conn := connect(t, dsn)
-	sqlEmit := func(ns queue.Namespace) (fresh bool) {
+	sqlEmit := func(ns event.Namespace) (fresh bool) {
 		err := conn.QueryRow(t.Context(), `SELECT culvert.emit(namespace => $1, room => 'sql', event => 'e', key => 'sql')`, ns.String()).Scan(&fresh)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return fresh
 	}
-	emitted := func(ns queue.Namespace) int {
-		return len(must[queue.Batch](t)(q.History(t.Context(), ns, room("sql"), queue.Client{}, queue.Cursor{}, 10)).Events)
+	emitted := func(ns event.Namespace) int {
+		return len(must[event.Batch](t)(q.History(t.Context(), ns, room("sql"), event.Client{}, event.Cursor{}, 10)).Events)
 	}
-	all := []queue.Namespace{ns, short, long}
+	all := []event.Namespace{ns, short, long}
 	for _, ns := range all {
 		e := emit("r", "1")
 		e.Namespace, e.Key = ns, key("k")
@@ -262,7 +263,7 @@ func TestDedupWindowOfWhatIsCarried(t *testing.T) {
 			t.Fatal(err)
 		}
 		events := func() int {
-			return len(must[queue.Batch](t)(q.History(t.Context(), namespace(space), room("r"), queue.Client{}, queue.Cursor{}, 10)).Events)
+			return len(must[event.Batch](t)(q.History(t.Context(), namespace(space), room("r"), event.Client{}, event.Cursor{}, 10)).Events)
 		}
 		sql(t, dsn, call)
 		until(t, "the first is carried", func() bool { return events() == 1 })

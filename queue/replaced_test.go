@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
@@ -56,7 +57,7 @@ func TestARestartHasIdsLookedUpAgain(t *testing.T) {
 	appendOne(t, q, emit("r", "1"))
 	sql(t, dsn, restarted, `UPDATE culvert.rooms SET name = 'other' WHERE name = 'r'`)
 	appendOne(t, q, emit("r", "2"))
-	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 10))
+	b := must[event.Batch](t)(q.History(t.Context(), ns, room("r"), event.Client{}, event.Cursor{}, 10))
 	if len(b.Events) != 1 || b.Events[0].Data != "2" {
 		t.Errorf("room r has %d events", len(b.Events))
 	}
@@ -67,7 +68,7 @@ func TestARestartIsNoGap(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	before := appendOne(t, q, emit("r", "1")).Cursor
-	in := queue.Interest{Rooms: []queue.Room{room("r")}, After: before}
+	in := queue.Interest{Rooms: []event.Room{room("r")}, After: before}
 	running := subscribe(t, q, in)
 	sql(t, dsn, restarted)
 	after := appendOne(t, q, emit("r", "2")).Cursor
@@ -117,7 +118,7 @@ func TestRestartsDoNotPileUp(t *testing.T) {
 	if _, slices := count(); slices > 4 {
 		t.Errorf("%d slices", slices)
 	}
-	b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 10))
+	b := must[event.Batch](t)(q.History(t.Context(), ns, room("r"), event.Client{}, event.Cursor{}, 10))
 	if len(b.Events) != 2 {
 		t.Errorf("%d events are left of 2", len(b.Events))
 	}
@@ -147,8 +148,8 @@ func TestRowsPutBackUnderARunningServer(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	last := appendOne(t, q, emit("r", "1")).Cursor
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: last})
-	lose := func(after queue.Cursor) {
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}, After: last})
+	lose := func(after event.Cursor) {
 		t.Helper()
 		conn := connect(t, dsn)
 		if _, err := conn.Exec(t.Context(), `DELETE FROM culvert.events WHERE "offset" > $1`, after.Offset); err != nil {
@@ -191,7 +192,7 @@ func TestACopiedDatabaseIsAnotherLog(t *testing.T) {
 	}
 	q := open(t, dsn)
 	before := appendOne(t, q, emit("r", "1")).Cursor
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: before})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}, After: before})
 	name := c.Database
 	sql(t, pgtest.Server().DatabaseDSN("postgres"),
 		`ALTER DATABASE `+name+` ALLOW_CONNECTIONS false`,
@@ -199,9 +200,9 @@ func TestACopiedDatabaseIsAnotherLog(t *testing.T) {
 		`ALTER DATABASE `+name+` RENAME TO `+name+`_old`,
 		`CREATE DATABASE `+name+` TEMPLATE `+name+`_old`,
 		`DROP DATABASE `+name+`_old`)
-	var after queue.Cursor
+	var after event.Cursor
 	until(t, "emits are taken again", func() bool {
-		r, err := q.Append(t.Context(), []queue.Emit{emit("r", "2")})
+		r, err := q.Append(t.Context(), []event.Emit{emit("r", "2")})
 		if err == nil {
 			after = r[0].Cursor
 		}
@@ -210,8 +211,8 @@ func TestACopiedDatabaseIsAnotherLog(t *testing.T) {
 	if after.Log == before.Log || after.Offset < before.Offset {
 		t.Errorf("%v after %v", after, before)
 	}
-	b := must[queue.Batch](t)(s.Next(t.Context(), 10))
-	if b.Gap == nil || b.Gap.Reason != queue.GapLog {
+	b := must[event.Batch](t)(s.Next(t.Context(), 10))
+	if b.Gap == nil || b.Gap.Reason != event.GapLog {
 		t.Fatalf("gap %v", b.Gap)
 	}
 	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
@@ -229,7 +230,7 @@ func TestADumpIsRestored(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	last := appendOne(t, q, emit("r", "1")).Cursor
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: last})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}, After: last})
 	dump := filepath.Join(t.TempDir(), "dump.sql")
 	command(t, "pg_dump", "--clean", "--schema=culvert", "--file="+dump, libpq(t, dsn))
 	appendOne(t, q, emit("r", `"lost"`))
@@ -255,9 +256,9 @@ func TestADumpIsRestored(t *testing.T) {
 		t.Fatal(err)
 	}
 	command(t, "psql", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null", "--file="+load, libpq(t, dsn))
-	var after queue.Cursor
+	var after event.Cursor
 	until(t, "emits are taken again", func() bool {
-		r, err := q.Append(t.Context(), []queue.Emit{emit("r", "2")})
+		r, err := q.Append(t.Context(), []event.Emit{emit("r", "2")})
 		if err == nil {
 			after = r[0].Cursor
 		}
@@ -314,8 +315,8 @@ func TestAServerThatWithholdsFunctions(t *testing.T) {
 	stop(t, server)
 	start(t, server)
 	until(t, "emits are taken again", func() bool {
-		r, err := q.Append(t.Context(), []queue.Emit{emit("r", "2")})
-		if err != nil && !errors.Is(err, queue.ErrUnavailable) {
+		r, err := q.Append(t.Context(), []event.Emit{emit("r", "2")})
+		if err != nil && !errors.Is(err, event.ErrUnavailable) {
 			t.Fatal(err)
 		}
 		return err == nil && r[0].Cursor.Log == before.Log
@@ -330,13 +331,13 @@ func TestMembersChangeAfterWhatIsStagedOnAnotherServer(t *testing.T) {
 	appendOne(t, q, emit("r", "1"))
 	for range 5 {
 		sql(t, dsn, restarted, `INSERT INTO culvert.staged (xid, namespace, rooms, event, data) VALUES ('3', 'default', ARRAY['r'], 'e', '"sql"')`)
-		at := must[queue.Cursor](t)(q.Join(t.Context(), ns, room("r"), client("bob"), 0))
+		at := must[event.Cursor](t)(q.Join(t.Context(), ns, room("r"), client("bob"), 0))
 		appendOne(t, q, emit("r", "2"))
-		b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, at, 10))
+		b := must[event.Batch](t)(q.History(t.Context(), ns, room("r"), event.Client{}, at, 10))
 		if len(b.Events) != 1 || b.Events[0].Data != "2" {
 			t.Errorf("bob joined at %v, and gets %v, which was emitted before", at, b.Events[0].Cursor())
 		}
-		must[queue.Cursor](t)(q.Leave(t.Context(), ns, room("r"), client("bob")))
+		must[event.Cursor](t)(q.Leave(t.Context(), ns, room("r"), client("bob")))
 	}
 }
 
@@ -394,7 +395,7 @@ func TestANamespaceWithAnotherIdIsNotDeleted(t *testing.T) {
 		want error
 	}{
 		"another one": {`(SELECT max(first) + 1 FROM culvert.runs)`, nil},
-		"the same":    {`born`, queue.ErrDeleted},
+		"the same":    {`born`, event.ErrDeleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dsn := pgtest.Database(t)
@@ -402,7 +403,7 @@ func TestANamespaceWithAnotherIdIsNotDeleted(t *testing.T) {
 			e := emit("r", "1")
 			e.Namespace = namespace("tenant")
 			appendOne(t, q, e)
-			s, err := q.Subscribe(t.Context(), queue.Interest{Namespace: e.Namespace, Rooms: []queue.Room{room("r")}})
+			s, err := q.Subscribe(t.Context(), queue.Interest{Namespace: e.Namespace, Rooms: []event.Room{room("r")}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -438,7 +439,7 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 	}
 	for round := range 5 { // who comes first to the other server is a matter of chance
 		hold(`BEGIN; LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE`)
-		joined := make(chan queue.Cursor, 1)
+		joined := make(chan event.Cursor, 1)
 		go func() {
 			at, err := q.Join(t.Context(), ns, room("r"), client("bob"), 0)
 			if err != nil {
@@ -462,7 +463,7 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 			e.Rooms = append(e.Rooms, room(fmt.Sprintf("x-%d-%d", round, i)))
 		}
 		go func() {
-			_, err := q.Append(t.Context(), []queue.Emit{e})
+			_, err := q.Append(t.Context(), []event.Emit{e})
 			emitted <- err
 		}()
 		waits("culvert.append")
@@ -473,10 +474,10 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		appendOne(t, q, emit("r", "2"))
-		b := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, at, 10))
+		b := must[event.Batch](t)(q.History(t.Context(), ns, room("r"), event.Client{}, at, 10))
 		if len(b.Events) != 1 || b.Events[0].Data != "2" {
 			t.Errorf("bob joined at %v, and gets %d events, of %q first", at, len(b.Events), b.Events[0].Data)
 		}
-		must[queue.Cursor](t)(q.Leave(t.Context(), ns, room("r"), client("bob")))
+		must[event.Cursor](t)(q.Leave(t.Context(), ns, room("r"), client("bob")))
 	}
 }

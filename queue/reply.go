@@ -10,19 +10,20 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // Reply is an answer to an event that wants one.
 type Reply struct {
-	Namespace Namespace
-	To        Offset
+	Namespace event.Namespace
+	To        event.Offset
 	// From is the client that replies; zero: a backend, which counts as one party.
-	From Client
-	Data Data
+	From event.Client
+	Data event.Data
 	// May reports whether From may read a room it is not in, or is in by its own token
 	// (see Joining); nil: it may not read what it is not in.
-	May func(Room) bool
+	May func(event.Room) bool
 }
 
 // load is what a reply takes until it is stored: its data as it came, as it is sent to
@@ -31,7 +32,7 @@ func (r Reply) load() (caller, load) {
 	return caller{r.Namespace.String(), r.From.String()}, load{events: 1, bytes: 3*r.Data.Len() + emitBytes + roomBytes}
 }
 
-const replyEvent = reservedPrefix + "reply"
+const replyEvent = event.ReservedPrefix + "reply"
 
 // Reply stores a reply and stages the event culvert:reply that tells the
 // emitter, in one transaction that is committed when it returns. again: From
@@ -79,25 +80,25 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrNoAsk
+		return event.ErrNoAsk
 	}
 	if err != nil {
 		return unavailable(ctx, "reply", err)
 	}
-	if r.From != (Client{}) {
+	if r.From != (event.Client{}) {
 		if excepted {
-			return ErrNoAsk
+			return event.ErrNoAsk
 		}
 		if addressed {
 			return nil
 		}
 	}
 	for _, name := range rooms {
-		if r.May != nil && r.May(StoredRoom(trusted.Of(name))) {
+		if r.May != nil && r.May(event.StoredRoom(trusted.Of(name))) {
 			return nil
 		}
 	}
-	return ErrNoAsk
+	return event.ErrNoAsk
 }
 
 const replySQL = `
@@ -106,7 +107,7 @@ SELECT culvert.reply($1, $2, $3, $4, $5, $6)`
 // reply stores the reply of a party that may.
 func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, err error) {
 	var sender *string
-	if r.From != (Client{}) {
+	if r.From != (event.Client{}) {
 		sender = new(r.From.String())
 	}
 	var result string
@@ -120,9 +121,9 @@ func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, e
 	}
 	switch result {
 	case "unknown":
-		return false, ErrNoAsk
+		return false, event.ErrNoAsk
 	case "closed":
-		return false, ErrReplyClosed
+		return false, event.ErrReplyClosed
 	case "again":
 		return true, nil
 	}
@@ -136,7 +137,7 @@ func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, e
 func replyData(r Reply) string {
 	var b bytes.Buffer
 	b.WriteString(`{"to":` + strconv.FormatInt(int64(r.To), 10) + `,"from":`)
-	if r.From == (Client{}) {
+	if r.From == (event.Client{}) {
 		b.WriteString("null")
 	} else {
 		e := json.NewEncoder(&b)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -29,7 +30,7 @@ func online(t testing.TB, q *queue.Queue, names ...string) {
 }
 
 // member makes a client a member of a room after an offset, until another (0: still).
-func member(t testing.TB, dsn, name, room string, since, until queue.Offset) {
+func member(t testing.TB, dsn, name, room string, since, until event.Offset) {
 	t.Helper()
 	conn := connect(t, dsn)
 	for _, sql := range []string{
@@ -52,24 +53,24 @@ func member(t testing.TB, dsn, name, room string, since, until queue.Offset) {
 }
 
 // ask emits to a room, wanting count replies (0: the default).
-func ask(t testing.TB, q *queue.Queue, room string, count int, change ...func(*queue.Emit)) queue.Offset {
+func ask(t testing.TB, q *queue.Queue, room string, count int, change ...func(*event.Emit)) event.Offset {
 	t.Helper()
 	e := emit(room, `"?"`)
-	e.Reply = queue.Ask{Timeout: time.Minute, Count: count}
+	e.Reply = event.Ask{Timeout: time.Minute, Count: count}
 	for _, c := range change {
 		c(&e)
 	}
 	return appendOne(t, q, e).Cursor.Offset
 }
 
-func from(name string) func(*queue.Emit) { return func(e *queue.Emit) { e.From = client(name) } }
+func from(name string) func(*event.Emit) { return func(e *event.Emit) { e.From = client(name) } }
 
-func within(d time.Duration) func(*queue.Emit) {
-	return func(e *queue.Emit) { e.Reply.Timeout = d }
+func within(d time.Duration) func(*event.Emit) {
+	return func(e *event.Emit) { e.Reply.Timeout = d }
 }
 
-func except(rooms ...string) func(*queue.Emit) {
-	return func(e *queue.Emit) {
+func except(rooms ...string) func(*event.Emit) {
+	return func(e *event.Emit) {
 		for _, r := range rooms {
 			e.Except = append(e.Except, room(r))
 		}
@@ -77,18 +78,18 @@ func except(rooms ...string) func(*queue.Emit) {
 }
 
 // answer replies as a client; "" is the backend.
-func answer(t testing.TB, q *queue.Queue, to queue.Offset, name, format string, args ...any) (again bool, err error) {
+func answer(t testing.TB, q *queue.Queue, to event.Offset, name, format string, args ...any) (again bool, err error) {
 	t.Helper()
 	r := queue.Reply{Namespace: ns, To: to, Data: data(format, args...)}
 	if name != "" {
 		r.From = client(name)
 	} else {
-		r.May = func(queue.Room) bool { return true }
+		r.May = func(event.Room) bool { return true }
 	}
 	return q.Reply(t.Context(), r)
 }
 
-func answered(t testing.TB, q *queue.Queue, to queue.Offset, name, format string, args ...any) {
+func answered(t testing.TB, q *queue.Queue, to event.Offset, name, format string, args ...any) {
 	t.Helper()
 	if again, err := answer(t, q, to, name, format, args...); again || err != nil {
 		t.Fatalf("reply by %q: again %v, %v", name, again, err)
@@ -109,16 +110,16 @@ func TestAskOneClient(t *testing.T) {
 	a, b := open(t, dsn), open(t, dsn)
 	online(t, b, "bob")
 	alice := subscribe(t, b, queue.Interest{Client: client("alice")})
-	bob := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("@bob")}})
+	bob := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("@bob")}})
 	to := ask(t, a, "@bob", 0, from("alice"))
-	e := must[queue.Batch](t)(bob.Next(t.Context(), 1)).Events[0]
+	e := must[event.Batch](t)(bob.Next(t.Context(), 1)).Events[0]
 	if e.Offset != to || e.ReplyUntil.Sub(e.At) != time.Minute {
 		t.Errorf("event %+v", e)
 	}
 	wait := awaiting(t, a, to, long)
 	answered(t, b, to, "bob", `{"yes": [1]}`)
 	same(t, "waited", wait(), `bob:{"yes":[1]}`)
-	r := must[queue.Batch](t)(alice.Next(t.Context(), 10)).Events[0]
+	r := must[event.Batch](t)(alice.Next(t.Context(), 10)).Events[0]
 	if want := fmt.Sprintf(`{"to":%d,"from":"bob","data":{"yes":[1]}}`, to); r.Name != "culvert:reply" || r.Data != want || r.From != client("bob") || r.Room != room("@alice") {
 		t.Errorf("alice got %+v, want %s", r, want)
 	}
@@ -165,19 +166,19 @@ func TestAsksForTheSameClientsShareTheirAudience(t *testing.T) {
 	for _, name := range []string{"bob", "carol"} {
 		member(t, dsn, name, "lobby", 0, 0)
 	}
-	var emits []queue.Emit
+	var emits []event.Emit
 	for i := range 90 {
 		e := emit("lobby", "%d", i)
-		e.Reply = queue.Ask{Timeout: time.Minute}
+		e.Reply = event.Ask{Timeout: time.Minute}
 		switch i % 3 {
 		case 1:
-			e.Except = []queue.Room{room("@bob")}
+			e.Except = []event.Room{room("@bob")}
 		case 2:
 			e.Reply.Count = 1
 		}
 		emits = append(emits, e)
 	}
-	results := must[[]queue.Result](t)(q.Append(t.Context(), emits))
+	results := must[[]event.Result](t)(q.Append(t.Context(), emits))
 	for _, r := range q.AppendEach(t.Context(), emits) {
 		if r.Err != nil {
 			t.Fatal(r.Err)
@@ -235,7 +236,7 @@ func TestTheFirstSoManyWin(t *testing.T) {
 	for range cap(results) {
 		if err := <-results; err == nil {
 			won++
-		} else if !errors.Is(err, queue.ErrReplyClosed) {
+		} else if !errors.Is(err, event.ErrReplyClosed) {
 			t.Error(err)
 		}
 	}
@@ -248,35 +249,35 @@ func TestWhoMayReply(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	for _, name := range []string{"bob", "dave", "frank"} {
-		member(t, dsn, name, "lobby", 0, map[string]queue.Offset{"dave": 1}[name])
+		member(t, dsn, name, "lobby", 0, map[string]event.Offset{"dave": 1}[name])
 	}
 	plain := appendOne(t, q, emit("lobby", "1")).Cursor.Offset
 	to := ask(t, q, "lobby", 0, except("@frank"))
 	member(t, dsn, "late", "lobby", to, 0)
 	for name, want := range map[string]error{
-		"bob": nil, "dave": queue.ErrNoAsk, "frank": queue.ErrNoAsk, "late": queue.ErrNoAsk, "stranger": queue.ErrNoAsk, "": nil,
+		"bob": nil, "dave": event.ErrNoAsk, "frank": event.ErrNoAsk, "late": event.ErrNoAsk, "stranger": event.ErrNoAsk, "": nil,
 	} {
 		if _, err := answer(t, q, to, name, "1"); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", name, err, want)
 		}
 	}
-	allowed := queue.Reply{Namespace: ns, To: to, From: client("reader"), May: func(r queue.Room) bool { return r == room("lobby") }}
+	allowed := queue.Reply{Namespace: ns, To: to, From: client("reader"), May: func(r event.Room) bool { return r == room("lobby") }}
 	if _, err := q.Reply(t.Context(), allowed); err != nil {
 		t.Errorf("a client that may read the room: %v", err)
 	}
 	allowed.From = client("frank")
-	if _, err := q.Reply(t.Context(), allowed); !errors.Is(err, queue.ErrNoAsk) {
+	if _, err := q.Reply(t.Context(), allowed); !errors.Is(err, event.ErrNoAsk) {
 		t.Errorf("an excepted client that may read the room: %v", err)
 	}
-	elsewhere := queue.Reply{Namespace: mustParse(queue.ParseNamespace, "other"), To: to, May: func(queue.Room) bool { return true }}
-	if _, err := q.Reply(t.Context(), elsewhere); !errors.Is(err, queue.ErrNoAsk) {
+	elsewhere := queue.Reply{Namespace: mustParse(event.ParseNamespace, "other"), To: to, May: func(event.Room) bool { return true }}
+	if _, err := q.Reply(t.Context(), elsewhere); !errors.Is(err, event.ErrNoAsk) {
 		t.Errorf("from another namespace: %v", err)
 	}
-	for _, to := range []queue.Offset{plain, to + 1000, 0} {
-		if _, err := answer(t, q, to, "bob", "1"); !errors.Is(err, queue.ErrNoAsk) {
+	for _, to := range []event.Offset{plain, to + 1000, 0} {
+		if _, err := answer(t, q, to, "bob", "1"); !errors.Is(err, event.ErrNoAsk) {
 			t.Errorf("to %d, which asked for nothing: %v", to, err)
 		}
-		if _, err := q.Await(t.Context(), ns, to); !errors.Is(err, queue.ErrNoAsk) {
+		if _, err := q.Await(t.Context(), ns, to); !errors.Is(err, event.ErrNoAsk) {
 			t.Errorf("waiting for %d, which asked for nothing: %v", to, err)
 		}
 	}
@@ -284,14 +285,14 @@ func TestWhoMayReply(t *testing.T) {
 
 func TestRepeatedKeyIsTheSameAsk(t *testing.T) {
 	q := open(t, pgtest.Database(t))
-	keyed := func(e *queue.Emit) { e.Key = key("k") }
+	keyed := func(e *event.Emit) { e.Key = key("k") }
 	to := ask(t, q, "*", 1, keyed)
 	if again := ask(t, q, "*", 1, keyed); again != to {
 		t.Errorf("repeated at %d, first at %d", again, to)
 	}
 	e := emit("*", `"?"`)
-	e.Key, e.Reply = key("k"), queue.Ask{Timeout: time.Minute, Count: 2}
-	if _, err := q.Append(t.Context(), []queue.Emit{e}); !errors.Is(err, queue.ErrKeyReused) {
+	e.Key, e.Reply = key("k"), event.Ask{Timeout: time.Minute, Count: 2}
+	if _, err := q.Append(t.Context(), []event.Emit{e}); !errors.Is(err, event.ErrKeyReused) {
 		t.Errorf("with another count: %v", err)
 	}
 }
@@ -312,11 +313,11 @@ func TestHiddenRoomIsHidden(t *testing.T) {
 		if got := next(t, s, 1); got[0] != `"?"` {
 			t.Errorf("%s got %v", name, got)
 		}
-		if more := must[queue.Batch](t)(s.Poll(t.Context(), 10)); len(more.Events) != 0 {
+		if more := must[event.Batch](t)(s.Poll(t.Context(), 10)); len(more.Events) != 0 {
 			t.Errorf("%s got %+v", name, more.Events[0])
 		}
 	}
-	if _, err := queue.ParseRoom("\x01replies"); err == nil {
+	if _, err := event.ParseRoom("\x01replies"); err == nil {
 		t.Error("the hidden room can be named")
 	}
 }
@@ -326,9 +327,9 @@ func TestReplyDataKeepsItsForm(t *testing.T) {
 	q := open(t, dsn)
 	alice := subscribe(t, q, queue.Interest{Client: client("alice")})
 	to := ask(t, q, "nowhere", 0, from("alice"))
-	d := must[queue.Data](t)(queue.ParseBinary("AAECAw=="))
+	d := must[event.Data](t)(event.ParseBinary("AAECAw=="))
 	name := `<"\>&ü`
-	r := queue.Reply{Namespace: ns, To: to, From: client(name), Data: d, May: func(queue.Room) bool { return true }}
+	r := queue.Reply{Namespace: ns, To: to, From: client(name), Data: d, May: func(event.Room) bool { return true }}
 	if _, err := q.Reply(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -346,17 +347,17 @@ func TestReplyDataKeepsItsForm(t *testing.T) {
 func TestAskLimits(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	for _, c := range []struct {
-		ask   queue.Ask
+		ask   event.Ask
 		field string
 	}{
-		{queue.Ask{Timeout: 49 * time.Millisecond}, "reply.timeout"}, {queue.Ask{Timeout: 25 * time.Hour}, "reply.timeout"},
-		{queue.Ask{Count: 1}, "reply.timeout"}, {queue.Ask{Timeout: time.Second, Count: -1}, "reply.count"},
-		{queue.Ask{Timeout: time.Second, Count: 10_001}, "reply.count"},
+		{event.Ask{Timeout: 49 * time.Millisecond}, "reply.timeout"}, {event.Ask{Timeout: 25 * time.Hour}, "reply.timeout"},
+		{event.Ask{Count: 1}, "reply.timeout"}, {event.Ask{Timeout: time.Second, Count: -1}, "reply.count"},
+		{event.Ask{Timeout: time.Second, Count: 10_001}, "reply.count"},
 	} {
 		e := emit("*", "1")
 		e.Reply = c.ask
-		var bad *queue.InvalidError
-		if _, err := q.Append(t.Context(), []queue.Emit{e}); !errors.As(err, &bad) || bad.Field != c.field {
+		var bad *event.InvalidError
+		if _, err := q.Append(t.Context(), []event.Emit{e}); !errors.As(err, &bad) || bad.Field != c.field {
 			t.Errorf("%+v: %v", c.ask, err)
 		}
 	}
@@ -389,16 +390,16 @@ func TestRepliesThatWaitAreBoundedByBytes(t *testing.T) {
 	}
 	const n = 40 // 10 MiB, which are held three times
 	results := make(chan error, n)
-	large := data(`"%s"`, strings.Repeat("x", queue.MaxData-2))
-	send := func(i int, d queue.Data) {
-		_, err := q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client(fmt.Sprint("c", i)), Data: d, May: func(queue.Room) bool { return true }})
+	large := data(`"%s"`, strings.Repeat("x", event.MaxData-2))
+	send := func(i int, d event.Data) {
+		_, err := q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client(fmt.Sprint("c", i)), Data: d, May: func(event.Room) bool { return true }})
 		results <- err
 	}
 	for i := range n {
 		go send(i, large)
 	}
 	for range n - 11 { // at most 10 of them fit
-		if err := receive(t, results); !errors.Is(err, queue.ErrOverloaded) {
+		if err := receive(t, results); !errors.Is(err, event.ErrOverloaded) {
 			t.Fatalf("a reply that is too much is answered with %v", err)
 		}
 	}
@@ -406,7 +407,7 @@ func TestRepliesThatWaitAreBoundedByBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 11 {
-		if err := receive(t, results); err != nil && !errors.Is(err, queue.ErrOverloaded) {
+		if err := receive(t, results); err != nil && !errors.Is(err, event.ErrOverloaded) {
 			t.Error(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
@@ -28,16 +29,16 @@ func server(t *testing.T, settings map[string]string) *localpg.Server {
 // given is every offset that a test was given, in whatever history.
 type given struct {
 	mu  sync.Mutex
-	all map[queue.Offset]string
+	all map[event.Offset]string
 }
 
 // add fails the test when an offset was given to another event before.
-func (g *given) add(t testing.TB, o queue.Offset, data string) {
+func (g *given) add(t testing.TB, o event.Offset, data string) {
 	t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.all == nil {
-		g.all = map[queue.Offset]string{}
+		g.all = map[event.Offset]string{}
 	}
 	if before, again := g.all[o]; again {
 		t.Errorf("offset %d is that of %s and of %s", o, before, data)
@@ -46,12 +47,12 @@ func (g *given) add(t testing.TB, o queue.Offset, data string) {
 }
 
 // emit appends until Postgres takes it, and remembers the offset.
-func (g *given) emit(t testing.TB, q *queue.Queue, e queue.Emit) queue.Cursor {
+func (g *given) emit(t testing.TB, q *queue.Queue, e event.Emit) event.Cursor {
 	t.Helper()
-	var c queue.Cursor
+	var c event.Cursor
 	until(t, "the emit is taken", func() bool {
-		r, err := q.Append(t.Context(), []queue.Emit{e})
-		if err != nil && !errors.Is(err, queue.ErrUnavailable) {
+		r, err := q.Append(t.Context(), []event.Emit{e})
+		if err != nil && !errors.Is(err, event.ErrUnavailable) {
 			t.Fatal(err)
 		}
 		if err == nil {
@@ -65,19 +66,19 @@ func (g *given) emit(t testing.TB, q *queue.Queue, e queue.Emit) queue.Cursor {
 
 // rewound takes the gap that a subscription is to get next; from is zero where it may have
 // moved with the head.
-func rewound(t testing.TB, s *queue.Subscription, from, to queue.Cursor) {
+func rewound(t testing.TB, s *queue.Subscription, from, to event.Cursor) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
 		b, err := s.Next(ctx, 100)
-		if errors.Is(err, queue.ErrUnavailable) {
+		if errors.Is(err, event.ErrUnavailable) {
 			continue // it is asked again, as api does
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := queue.Gap{From: from, To: to, Reason: queue.GapRewound}
+		want := event.Gap{From: from, To: to, Reason: event.GapRewound}
 		if b.Gap != nil && from.IsZero() {
 			want.From = b.Gap.From
 		}
@@ -96,7 +97,7 @@ func patient(t testing.TB, s *queue.Subscription, n int) []string {
 	var got []string
 	for len(got) < n {
 		b, err := s.Next(ctx, 100)
-		if err != nil && !errors.Is(err, queue.ErrUnavailable) {
+		if err != nil && !errors.Is(err, event.ErrUnavailable) {
 			t.Fatalf("after %v: %v", got, err)
 		}
 		if b.Gap != nil {
@@ -121,8 +122,8 @@ func TestABackupPutBackIsToldToWhoWasAhead(t *testing.T) {
 			server := server(t, nil)
 			q := open(t, server.DSN())
 			bob := subscribe(t, q, queue.Interest{Client: client("bob")})
-			r := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
-			var last queue.Cursor
+			r := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
+			var last event.Cursor
 			for i := range 5 {
 				last = offsets.emit(t, q, emit("r", "%d", i))
 			}
@@ -153,14 +154,14 @@ func TestABackupPutBackIsToldToWhoWasAhead(t *testing.T) {
 
 				fresh := open(t, server.DSN()) // an instance that was not there before
 				for name, q := range map[string]*queue.Queue{"running": q, "started": fresh} {
-					late := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: ahead})
+					late := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}, After: ahead})
 					rewound(t, late, ahead, last)
 					next(t, late, 1)
-					h := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, ahead, 10))
-					if h.Gap == nil || h.Gap.Reason != queue.GapRewound || h.Gap.To != last {
+					h := must[event.Batch](t)(q.History(t.Context(), ns, room("r"), event.Client{}, ahead, 10))
+					if h.Gap == nil || h.Gap.Reason != event.GapRewound || h.Gap.To != last {
 						t.Errorf("%s: history after a lost position: gap %v", name, h.Gap)
 					}
-					if _, err := q.Ack(t.Context(), ns, client("bob"), ahead); !errors.Is(err, queue.ErrBeyondHead) {
+					if _, err := q.Ack(t.Context(), ns, client("bob"), ahead); !errors.Is(err, event.ErrBeyondHead) {
 						t.Errorf("%s: a lost position was acknowledged: %v", name, err)
 					}
 				}
@@ -177,9 +178,9 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 	q := open(t, server.DSN())
 	offsets.emit(t, q, emit("r", "0"))
 	copied := pgtest.BaseBackup(t, server)
-	in := func(namespace, r, data string) queue.Emit {
+	in := func(namespace, r, data string) event.Emit {
 		e := emit(r, `"%s"`, data)
-		e.Namespace = mustParse(queue.ParseNamespace, namespace)
+		e.Namespace = mustParse(event.ParseNamespace, namespace)
 		return e
 	}
 	secret, bank := in("default", "board of directors", "secret"), in("bank", "r", "money")
@@ -195,10 +196,10 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 
 	other := open(t, server.DSN())
 	public, game := in("default", "public", "for all"), in("game", "public", "for players")
-	for _, e := range []queue.Emit{public, game} { // they get the ids that q remembers
+	for _, e := range []event.Emit{public, game} { // they get the ids that q remembers
 		offsets.emit(t, other, e)
 	}
-	if _, err := q.ClientState(t.Context(), bank.Namespace, client("teller"), nil); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := q.ClientState(t.Context(), bank.Namespace, client("teller"), nil); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("a client that is lost: %v", err)
 	}
 	if _, err := q.Join(t.Context(), bank.Namespace, room("r"), client("teller"), 0); err != nil {
@@ -210,8 +211,8 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 		t.Error(err)
 	}
 	for _, q := range []*queue.Queue{q, other} {
-		for _, e := range []queue.Emit{public, game, secret, bank} {
-			h := must[queue.Batch](t)(q.History(t.Context(), e.Namespace, e.Rooms[0], queue.Client{}, queue.Cursor{}, 10))
+		for _, e := range []event.Emit{public, game, secret, bank} {
+			h := must[event.Batch](t)(q.History(t.Context(), e.Namespace, e.Rooms[0], event.Client{}, event.Cursor{}, 10))
 			var got []string
 			for _, found := range h.Events {
 				got = append(got, found.Data)
@@ -220,8 +221,8 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 				t.Errorf("%s/%s has %v, want %v", e.Namespace, e.Rooms[0], got, want)
 			}
 		}
-		rooms := must[[]queue.RoomState](t)(q.Rooms(t.Context(), game.Namespace, queue.Room{}, 10))
-		members := must[[]queue.Member](t)(q.Members(t.Context(), game.Namespace, queue.Everyone, queue.Client{}, 10))
+		rooms := must[[]queue.RoomState](t)(q.Rooms(t.Context(), game.Namespace, event.Room{}, 10))
+		members := must[[]queue.Member](t)(q.Members(t.Context(), game.Namespace, event.Everyone, event.Client{}, 10))
 		if len(rooms) != 1 || len(members) != 0 {
 			t.Errorf("game has rooms %v and members %v of others", rooms, members)
 		}
@@ -237,15 +238,15 @@ func TestABackupPutBackUnderLoad(t *testing.T) {
 	offsets.emit(t, instances[0], emit("r", "0"))
 	copied := pgtest.BaseBackup(t, server)
 	readers := []*queue.Subscription{
-		subscribe(t, instances[0], queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("r")}}),
-		subscribe(t, instances[1], queue.Interest{Rooms: []queue.Room{room("r")}}),
+		subscribe(t, instances[0], queue.Interest{Client: client("bob"), Rooms: []event.Room{room("r")}}),
+		subscribe(t, instances[1], queue.Interest{Rooms: []event.Room{room("r")}}),
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var emitting sync.WaitGroup
 	for i, q := range instances {
 		emitting.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
-				if r, err := q.Append(context.WithoutCancel(ctx), []queue.Emit{emit("r", `"%d-%d"`, i, n)}); err == nil {
+				if r, err := q.Append(context.WithoutCancel(ctx), []event.Emit{emit("r", `"%d-%d"`, i, n)}); err == nil {
 					offsets.add(t, r[0].Cursor.Offset, fmt.Sprintf("%d-%d", i, n))
 				}
 			}
@@ -270,14 +271,14 @@ func TestABackupPutBackUnderLoad(t *testing.T) {
 		t.Fatal(stored, err)
 	}
 	for i, s := range readers {
-		got := map[queue.Offset]bool{}
+		got := map[event.Offset]bool{}
 		told := false
 		for s.Cursor() != end {
 			b, err := s.Next(t.Context(), 1000)
-			if err != nil && !errors.Is(err, queue.ErrUnavailable) {
+			if err != nil && !errors.Is(err, event.ErrUnavailable) {
 				t.Fatal(err)
 			}
-			told = told || b.Gap != nil && b.Gap.Reason == queue.GapRewound
+			told = told || b.Gap != nil && b.Gap.Reason == event.GapRewound
 			for _, e := range b.Events {
 				if int(e.Offset) > first {
 					got[e.Offset] = true
@@ -303,7 +304,7 @@ func TestPointInTimeRecoveryTwice(t *testing.T) {
 	q := open(t, server.DSN())
 	base := pgtest.BaseBackup(t, server)
 	last := offsets.emit(t, q, emit("r", "1"))
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: last})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}, After: last})
 	sql(t, server.DSN(), `SELECT pg_create_restore_point('here')`)
 	ahead := offsets.emit(t, q, emit("r", `"lost 0"`))
 	conn := connect(t, server.DSN())
@@ -344,7 +345,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 	second := standby.Start(t)
 	q := open(t, oneOf(t, primary.DSN(), second.DSN()))
 	last := offsets.emit(t, q, emit("r", "1")) // only the primary has it
-	s := subscribe(t, q, queue.Interest{Client: client("bob"), Rooms: []queue.Room{room("r")}, After: last})
+	s := subscribe(t, q, queue.Interest{Client: client("bob"), Rooms: []event.Room{room("r")}, After: last})
 	sql(t, primary.DSN(), `DO $$ BEGIN FOR i IN 1..300 LOOP PERFORM culvert.emit(room => 'x', event => 'e'); COMMIT; END LOOP; END $$`)
 	if _, err := q.Join(t.Context(), ns, room("x"), client("bob"), 0); err != nil {
 		t.Fatal(err)
@@ -355,11 +356,11 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 	}
 	stop(t, primary)
 	for what, call := range map[string]func() error{
-		"emit": func() error { _, err := q.Append(t.Context(), []queue.Emit{emit("r", "9")}); return err },
+		"emit": func() error { _, err := q.Append(t.Context(), []event.Emit{emit("r", "9")}); return err },
 		"ack":  func() error { _, err := q.Ack(t.Context(), ns, client("bob"), last); return err },
 		"ping": func() error { return q.Ping(t.Context()) },
 	} {
-		if err := call(); !errors.Is(err, queue.ErrUnavailable) {
+		if err := call(); !errors.Is(err, event.ErrUnavailable) {
 			t.Errorf("%s at a standby: %v", what, err)
 		}
 	}
@@ -370,11 +371,11 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 			t.Fatal(statement, err)
 		}
 	}
-	rewound(t, s, queue.Cursor{}, queue.Cursor{Log: last.Log})
+	rewound(t, s, event.Cursor{}, event.Cursor{Log: last.Log})
 	if got := patient(t, s, 1); got[0] != `"from SQL"` {
 		t.Errorf("got %v", got)
 	}
-	if state, err := q.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, queue.ErrNotFound) {
+	if state, err := q.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("a membership that is lost: %v, %v", state, err)
 	}
 	offsets.emit(t, q, emit("r", "2"))
@@ -391,7 +392,7 @@ func TestABackupPutBackMixesNoHandlers(t *testing.T) {
 	ran := make(chan string, 100)
 	handle := func(q *queue.Queue, pattern string) {
 		t.Helper()
-		err := q.Handle(ns, pattern, func(_ context.Context, e *queue.Event) (any, error) {
+		err := q.Handle(ns, pattern, func(_ context.Context, e *event.Event) (any, error) {
 			ran <- pattern + " ran " + e.Name + " " + e.Data
 			return nil, nil
 		})
@@ -399,9 +400,9 @@ func TestABackupPutBackMixesNoHandlers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	named := func(event, data string) queue.Emit {
+	named := func(name, data string) event.Emit {
 		e := emit("r", "%s", data)
-		e.Event = mustParse(queue.ParseEventName, event)
+		e.Event = mustParse(event.ParseEventName, name)
 		return e
 	}
 	handle(q, "payment")

@@ -1,5 +1,7 @@
 package queue
 
+import "github.com/culvertmq/culvert/event"
+
 // settleKnown takes out what the keys decided: repeats get the first offset, and
 // a unit with a reused key is refused whole. It returns the units to go on with.
 func (b *batch) settleKnown(r appended) []*unit {
@@ -10,13 +12,13 @@ func (b *batch) settleKnown(r appended) []*unit {
 			refused[p.unit] = true
 			continue
 		}
-		p.unit.results[p.index] = Result{Cursor: Cursor{r.log, r.knownOffset[i]}, Duplicate: true}
+		p.unit.results[p.index] = event.Result{Cursor: event.Cursor{Log: r.log, Offset: r.knownOffset[i]}, Duplicate: true}
 	}
 	var rest []*unit
 	for _, u := range b.units {
 		switch {
 		case refused[u]:
-			u.fail(ErrKeyReused)
+			u.fail(event.ErrKeyReused)
 		case u.settled():
 			close(u.done)
 		default:
@@ -27,23 +29,23 @@ func (b *batch) settleKnown(r appended) []*unit {
 }
 
 // finish fills in the results and returns the events for the tail.
-func (b *batch) finish(r appended) []*Event {
+func (b *batch) finish(r appended) []*event.Event {
 	for i, p := range b.events {
-		p.unit.results[p.index].Cursor = Cursor{r.log, r.base + Offset(i) + 1}
+		p.unit.results[p.index].Cursor = event.Cursor{Log: r.log, Offset: r.base + event.Offset(i) + 1}
 	}
 	b.settleRepeats()
-	events := make([]Event, 0, len(b.events))
+	events := make([]event.Event, 0, len(b.events))
 	for i, p := range b.events {
 		e := p.emit()
-		for _, room := range e.rooms() {
-			events = append(events, Event{
-				Log: r.log, Offset: r.base + Offset(i) + 1, Namespace: e.Namespace.String(), Room: room,
+		for _, room := range e.Addressed() {
+			events = append(events, event.Event{
+				Log: r.log, Offset: r.base + event.Offset(i) + 1, Namespace: e.Namespace.String(), Room: room,
 				Name: e.Event.String(), Data: b.data[i], Binary: e.Data.Binary(), From: e.From, At: r.at, Except: e.Except,
-				ReplyUntil: e.Reply.until(r.at),
+				ReplyUntil: e.Reply.Until(r.at),
 			})
 		}
 	}
-	out := make([]*Event, len(events))
+	out := make([]*event.Event, len(events))
 	for i := range events {
 		out[i] = &events[i]
 	}
@@ -57,14 +59,14 @@ func (b *batch) settleRepeats() {
 		if u.hashes == nil {
 			continue
 		}
-		first := map[keyRef]Cursor{}
+		first := map[keyRef]event.Cursor{}
 		for i := range u.emits {
 			if u.hashes[i] == nil {
 				continue
 			}
-			ref := u.emits[i].keyRef()
+			ref := keyRefOf(&u.emits[i])
 			if c, again := first[ref]; again {
-				u.results[i] = Result{Cursor: c, Duplicate: true}
+				u.results[i] = event.Result{Cursor: c, Duplicate: true}
 			} else {
 				first[ref] = u.results[i].Cursor
 			}

@@ -7,15 +7,16 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // resumption is where a subscription begins and what it may see.
 type resumption struct {
-	start     Cursor
-	intervals []interval // of its client
-	known     Offset     // the intervals are those up to here
-	run       Offset     // the start is of this history, see lineage; or nowhere
+	start     event.Cursor
+	intervals []interval   // of its client
+	known     event.Offset // the intervals are those up to here
+	run       event.Offset // the start is of this history, see lineage; or nowhere
 	// stored: Postgres knows the client.
 	stored bool
 }
@@ -35,9 +36,9 @@ SELECT l.id, greatest(l.floor, n.floor), greatest(l.floor, (SELECT max("offset")
 // snapshot is what resumeSQL found.
 type snapshot struct {
 	log         string
-	floor, head Offset
+	floor, head event.Offset
 	lineage     *lineage
-	stored      *Offset // nil: a client never seen
+	stored      *event.Offset // nil: a client never seen
 	intervals   []interval
 }
 
@@ -46,7 +47,7 @@ type snapshot struct {
 // what comes later is kept for it.
 func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumption, err error) {
 	at := q.tail.position()
-	if in.Client == (Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
+	if in.Client == (event.Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
 		l := q.lineage.Load()
 		return resumption{start: in.After, known: at.Offset, run: l.runOf(in.After, q.tail.headOf(l))}, nil // Postgres has nothing to add
 	}
@@ -59,11 +60,11 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	case !in.After.IsZero():
 		r.start = in.After
 	case in.Earliest:
-		r.start = Cursor{found.log, found.floor}
+		r.start = event.Cursor{Log: found.log, Offset: found.floor}
 	case found.stored != nil:
-		r.start = Cursor{found.log, *found.stored}
+		r.start = event.Cursor{Log: found.log, Offset: *found.stored}
 	default:
-		r.start = Cursor{found.log, found.head}
+		r.start = event.Cursor{Log: found.log, Offset: found.head}
 	}
 	r.run = found.lineage.runOf(r.start, found.head)
 	if r.stored || adHoc {
@@ -86,12 +87,12 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 	if err != nil {
 		return found, err
 	}
-	var from *Offset // the stored cursor
+	var from *event.Offset // the stored cursor
 	switch {
 	case in.After.Log == at.Log && !in.After.IsZero():
 		from = &in.After.Offset
 	case !in.After.IsZero() || in.Earliest:
-		from = new(Offset)
+		from = new(event.Offset)
 	}
 	err = q.db.read.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
 		rows, err := db.Query(ctx, resumeSQL, readMode(db), id, in.Client.String(), int64(at.Offset), from, l.generation)
@@ -100,12 +101,12 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 		}
 		var (
 			room         *string
-			since, until *Offset
+			since, until *event.Offset
 			own          *bool
 		)
 		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until, &own}, func() error {
 			if room != nil {
-				r := StoredRoom(trusted.Of(*room))
+				r := event.StoredRoom(trusted.Of(*room))
 				found.intervals = append(found.intervals, interval{r, *since, *cmp.Or(until, &forevermore), *own && !in.allows(r)})
 			}
 			return nil
@@ -116,7 +117,7 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 	return found, err
 }
 
-var forevermore = MaxOffset
+var forevermore = event.MaxOffset
 
 const earliestSQL = `
 SELECT l.id, greatest(l.floor, n.floor)
@@ -125,7 +126,7 @@ SELECT l.id, greatest(l.floor, n.floor)
  WHERE culvert.check_ids($2)`
 
 // earliest is the position before the oldest retained event of a namespace.
-func (q *Queue) earliest(ctx context.Context, l *lineage, in Interest, ns int32) (c Cursor, err error) {
+func (q *Queue) earliest(ctx context.Context, l *lineage, in Interest, ns int32) (c event.Cursor, err error) {
 	err = q.db.read.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
 		return db.QueryRow(ctx, earliestSQL, ns, l.generation).Scan(&c.Log, &c.Offset)
 	})
@@ -139,7 +140,7 @@ SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset
 
 // headNow is the head as Postgres has it, where Head is this instance's view, and the
 // lineage it is of.
-func (q *Queue) headNow(ctx context.Context, ns Namespace, c Client) (l *lineage, head Offset, err error) {
+func (q *Queue) headNow(ctx context.Context, ns event.Namespace, c event.Client) (l *lineage, head event.Offset, err error) {
 	err = q.withIDs(ctx, func(now *lineage) error {
 		l = now
 		return q.db.read.use(ctx, ns, c, quick, func(db *pgxpool.Pool) error {
@@ -162,7 +163,7 @@ ON CONFLICT DO NOTHING`
 
 // makeClient stores a client seen for the first time. Of two that do so at once
 // either start is right.
-func (q *Queue) makeClient(ctx context.Context, in Interest, start Cursor) error {
+func (q *Queue) makeClient(ctx context.Context, in Interest, start event.Cursor) error {
 	err := q.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, in.Namespace)
 		if err == nil {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // runRetention is a goroutine. Every instance runs it; locks in Postgres let one
@@ -17,7 +19,7 @@ func (q *Queue) runRetention(ctx context.Context) {
 	for {
 		// What keeps a slice from being dropped fills the disk in silence; that
 		// Postgres is away, others say.
-		if err := q.retainOnce(ctx); err != nil && ctx.Err() == nil && (!errors.Is(err, ErrUnavailable) || isLocked(err)) {
+		if err := q.retainOnce(ctx); err != nil && ctx.Err() == nil && (!errors.Is(err, event.ErrUnavailable) || isLocked(err)) {
 			q.o.Logger.Warn("retention", "error", err)
 		}
 		select {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -33,24 +34,24 @@ func TestGapIsReportedOnlyToWhoLostSomething(t *testing.T) {
 
 	// Another instance has nothing of it in its tail.
 	q = open(t, dsn)
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("busy")}, After: start})
-	b := must[queue.Batch](t)(s.Next(t.Context(), 10))
-	want := queue.Gap{From: start, To: lost, Reason: queue.GapPruned}
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("busy")}, After: start})
+	b := must[event.Batch](t)(s.Next(t.Context(), 10))
+	want := event.Gap{From: start, To: lost, Reason: event.GapPruned}
 	if b.Gap == nil || *b.Gap != want || len(b.Events) != 1 || b.Events[0].Cursor() != kept {
 		t.Errorf("got gap %v and %d events, want %v and the one kept", b.Gap, len(b.Events), want)
 	}
 
 	for _, in := range []queue.Interest{
-		{Rooms: []queue.Room{room("quiet")}, After: start},
-		{Rooms: []queue.Room{room("busy")}, After: lost},
-		{Rooms: []queue.Room{room("busy")}, Earliest: true},
+		{Rooms: []event.Room{room("quiet")}, After: start},
+		{Rooms: []event.Room{room("busy")}, After: lost},
+		{Rooms: []event.Room{room("busy")}, Earliest: true},
 	} {
 		s := subscribe(t, q, in)
-		if b := must[queue.Batch](t)(s.Poll(t.Context(), 10)); b.Gap != nil {
+		if b := must[event.Batch](t)(s.Poll(t.Context(), 10)); b.Gap != nil {
 			t.Errorf("%v after %v: gap %v, but nothing was lost", in.Rooms, in.After, *b.Gap)
 		}
 	}
-	h := must[queue.Batch](t)(q.History(t.Context(), ns, room("busy"), queue.Client{}, start, 10))
+	h := must[event.Batch](t)(q.History(t.Context(), ns, room("busy"), event.Client{}, start, 10))
 	if h.Gap == nil || *h.Gap != want {
 		t.Errorf("history: gap %v, want %v", h.Gap, want)
 	}
@@ -59,10 +60,10 @@ func TestGapIsReportedOnlyToWhoLostSomething(t *testing.T) {
 func TestCursorOfAnotherLogGoesOnAtTheOldest(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	appendOne(t, q, emit("r", "1"))
-	foreign := queue.Cursor{Log: "other", Offset: 77}
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: foreign})
-	b := must[queue.Batch](t)(s.Next(t.Context(), 10))
-	if b.Gap == nil || b.Gap.Reason != queue.GapLog || b.Gap.From != foreign || b.Gap.To.Log != q.Head().Log {
+	foreign := event.Cursor{Log: "other", Offset: 77}
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}, After: foreign})
+	b := must[event.Batch](t)(s.Next(t.Context(), 10))
+	if b.Gap == nil || b.Gap.Reason != event.GapLog || b.Gap.From != foreign || b.Gap.To.Log != q.Head().Log {
 		t.Errorf("gap %v", b.Gap)
 	}
 	if got := next(t, s, 1); got[0] != "1" {
@@ -82,7 +83,7 @@ func TestSlicesRollAndArePrunedByAge(t *testing.T) {
 		}
 		return floor >= int64(first.Offset)
 	})
-	h := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, queue.Cursor{}, 10))
+	h := must[event.Batch](t)(q.History(t.Context(), ns, room("r"), event.Client{}, event.Cursor{}, 10))
 	if len(h.Events) != 0 {
 		t.Errorf("%d events are still there", len(h.Events))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -23,7 +24,7 @@ ON CONFLICT (namespace, client) DO UPDATE
 // stay: with a newer token it goes on. It holds for the namespace's name, also when
 // the namespace is deleted and made again, and for ever: nobody knows how long the
 // tokens live that it refuses. Errors: ErrUnavailable.
-func (r *Registry) Revoke(ctx context.Context, ns Namespace, c Client) error {
+func (r *Registry) Revoke(ctx context.Context, ns event.Namespace, c event.Client) error {
 	return r.change(ctx, "revoke", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, revokeSQL, ns.String(), c.String())
 		return unavailable(ctx, "revoke", err)
@@ -31,7 +32,7 @@ func (r *Registry) Revoke(ctx context.Context, ns Namespace, c Client) error {
 }
 
 // RevokedAt is when the client was revoked last; zero: never. It never blocks.
-func (r *Registry) RevokedAt(ns Namespace, c Client) time.Time {
+func (r *Registry) RevokedAt(ns event.Namespace, c event.Client) time.Time {
 	return r.now.Load().revoked[clientKey{ns, c}]
 }
 
@@ -51,7 +52,7 @@ func loadRevocations(ctx context.Context, db *pgxpool.Pool) (map[clientKey]time.
 	var ns, client trusted.Text
 	var at pgtype.Timestamptz
 	_, err = pgx.ForEachRow(rows, []any{&ns, &client, &at}, func() error {
-		revoked[clientKey{StoredNamespace(ns), StoredClient(client)}] = moment(at)
+		revoked[clientKey{event.StoredNamespace(ns), event.StoredClient(client)}] = moment(at)
 		return nil
 	})
 	return revoked, err

@@ -6,14 +6,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-)
 
-// RoomQuota bounds how many rooms there may be. A room is made by its first event or
-// member and stays. 0: any number.
-type RoomQuota struct {
-	Client    int // made by one client, which the quota is for
-	Namespace int // in a namespace, whoever made them
-}
+	"github.com/culvertmq/culvert/event"
+)
 
 // roomCounts remembers how many rooms namespaces have: to count them takes long where
 // there are many, so it is done once in countEvery, and what is made meanwhile is added. Rooms
@@ -40,8 +35,8 @@ SELECT culvert.claim_rooms($1, $2, $3, $4, $5)`
 
 // claim makes the rooms that are not there yet within a quota. For rooms this instance knows
 // it asks nobody. Errors: ErrRoomQuota, ErrUnavailable.
-func (q *Queue) claim(ctx context.Context, ns Namespace, client Client, rooms []Room, quota RoomQuota) error {
-	if quota == (RoomQuota{}) {
+func (q *Queue) claim(ctx context.Context, ns event.Namespace, client event.Client, rooms []event.Room, quota event.RoomQuota) error {
+	if quota == (event.RoomQuota{}) {
 		return nil
 	}
 	full := false
@@ -63,7 +58,7 @@ func (q *Queue) claim(ctx context.Context, ns Namespace, client Client, rooms []
 			})
 		}
 		var maker *string
-		if quota.Client > 0 && client != (Client{}) { // what a backend makes for it is not its own
+		if quota.Client > 0 && client != (event.Client{}) { // what a backend makes for it is not its own
 			maker = new(client.String())
 		}
 		var made int
@@ -81,7 +76,7 @@ func (q *Queue) claim(ctx context.Context, ns Namespace, client Client, rooms []
 		return unavailable(ctx, "rooms", err)
 	}
 	if full {
-		return ErrRoomQuota
+		return event.ErrRoomQuota
 	}
 	return nil
 }
@@ -99,12 +94,12 @@ SELECT EXISTS (
  WHERE culvert.check_ids($3)`
 
 // claimFor is claim for the rooms of an emit.
-func (q *Queue) claimFor(ctx context.Context, e *Emit) error {
-	return q.claim(ctx, e.Namespace, e.From, e.rooms(), e.Quota)
+func (q *Queue) claimFor(ctx context.Context, e *event.Emit) error {
+	return q.claim(ctx, e.Namespace, e.From, e.Addressed(), e.Quota)
 }
 
 // full reports whether so many rooms more would be too many for a namespace.
-func (c *roomCounts) full(ctx context.Context, q *Queue, l *lineage, ns Namespace, client Client, id int32, most, more int) (bool, error) {
+func (c *roomCounts) full(ctx context.Context, q *Queue, l *lineage, ns event.Namespace, client event.Client, id int32, most, more int) (bool, error) {
 	if most == 0 {
 		return false, nil
 	}
@@ -140,7 +135,7 @@ func (c *roomCounts) add(id int32, made int) {
 }
 
 // unknown are the names of the rooms whose ids are not remembered.
-func (d *directory) unknown(ns int32, rooms []Room) (names []string) {
+func (d *directory) unknown(ns int32, rooms []event.Room) (names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, r := range rooms {

@@ -6,14 +6,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // Member is a client in a room.
 type Member struct {
-	Client Client
+	Client event.Client
 	Online bool
-	Since  Cursor // events after it are for the client
+	Since  event.Cursor // events after it are for the client
 }
 
 const membersSQL = `
@@ -42,10 +43,10 @@ SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
 
 // Members lists the clients in a room, at most limit, in the order of their names'
 // bytes and after the given one (zero: from the first). Errors: ErrUnavailable.
-func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client, limit int) ([]Member, error) {
+func (q *Queue) Members(ctx context.Context, ns event.Namespace, r event.Room, after event.Client, limit int) ([]Member, error) {
 	sql := membersSQL
 	switch {
-	case r == Everyone:
+	case r == event.Everyone:
 		sql = everyoneSQL
 	case r.Reserved():
 		sql = ownSQL
@@ -56,7 +57,7 @@ func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client,
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, ns, Client{}, long, func(db *pgxpool.Pool) error {
+		return q.db.read.use(ctx, ns, event.Client{}, long, func(db *pgxpool.Pool) error {
 			rows, err := db.Query(ctx, sql, id, r.String(), after.String(), limit, l.generation)
 			if err != nil {
 				return err
@@ -64,7 +65,7 @@ func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client,
 			members, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (m Member, err error) {
 				var name trusted.Text
 				err = row.Scan(&name, &m.Online, &m.Since.Offset, &m.Since.Log)
-				m.Client = StoredClient(name)
+				m.Client = event.StoredClient(name)
 				return m, err
 			})
 			return err
@@ -75,9 +76,9 @@ func (q *Queue) Members(ctx context.Context, ns Namespace, r Room, after Client,
 
 // RoomState is what is known of a room.
 type RoomState struct {
-	Room    Room
+	Room    event.Room
 	Members int
-	Last    Offset // of its newest event, also when that is pruned; 0: none yet
+	Last    event.Offset // of its newest event, also when that is pruned; 0: none yet
 }
 
 // Rooms of one namespace that begin with a control character are Culvert's own. What
@@ -97,14 +98,14 @@ SELECT r.name,
 
 // Rooms lists the rooms of a namespace, at most limit, in the order of their names'
 // bytes and after the given one (zero: from the first). Errors: ErrUnavailable.
-func (q *Queue) Rooms(ctx context.Context, ns Namespace, after Room, limit int) ([]RoomState, error) {
+func (q *Queue) Rooms(ctx context.Context, ns event.Namespace, after event.Room, limit int) ([]RoomState, error) {
 	var states []RoomState
 	err := q.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, ns, Client{}, long, func(db *pgxpool.Pool) error {
+		return q.db.read.use(ctx, ns, event.Client{}, long, func(db *pgxpool.Pool) error {
 			rows, err := db.Query(ctx, roomsSQL, readMode(db), id, after.String(), limit, l.generation)
 			if err != nil {
 				return err
@@ -112,7 +113,7 @@ func (q *Queue) Rooms(ctx context.Context, ns Namespace, after Room, limit int) 
 			states, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s RoomState, err error) {
 				var name trusted.Text
 				err = row.Scan(&name, &s.Members, &s.Last)
-				s.Room = StoredRoom(name)
+				s.Room = event.StoredRoom(name)
 				return s, err
 			})
 			return err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // series are the units of one AppendEach, which are stored in their order up to the
@@ -24,8 +26,8 @@ func after(err error) error { return fmt.Errorf("an earlier emit was not stored:
 
 // isRefusal reports whether the same emit would fail again, whenever it is sent.
 func isRefusal(err error) bool {
-	var bad *InvalidError
-	return errors.As(err, &bad) || errors.Is(err, ErrKeyReused) || errors.Is(err, ErrRoomQuota) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrNotFound)
+	var bad *event.InvalidError
+	return errors.As(err, &bad) || errors.Is(err, event.ErrKeyReused) || errors.Is(err, event.ErrRoomQuota) || errors.Is(err, event.ErrDeleted) || errors.Is(err, event.ErrNotFound)
 }
 
 // unbroken refuses the units whose series has stopped, and returns the others.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -27,7 +28,7 @@ func TestAppendEachStopsAtTheFirstFailure(t *testing.T) {
 	failed := 0
 	for round := range 25 {
 		r := "r" + strconv.Itoa(round)
-		emits := make([]queue.Emit, 7000) // several appends
+		emits := make([]event.Emit, 7000) // several appends
 		for i := range emits {
 			emits[i] = emit(r, "%d", i)
 			if i%500 >= 498 && round%2 == 1 { // a repeat of its key waits for the first
@@ -36,7 +37,7 @@ func TestAppendEachStopsAtTheFirstFailure(t *testing.T) {
 			}
 		}
 		start := q.Head().Offset
-		answered := make(chan []queue.Result, 1)
+		answered := make(chan []event.Result, 1)
 		go func() { answered <- q.AppendEach(t.Context(), emits) }()
 		until(t, "an append to terminate", func() bool {
 			if q.Head().Offset == start {
@@ -51,7 +52,7 @@ func TestAppendEachStopsAtTheFirstFailure(t *testing.T) {
 			  SELECT count(*) FROM appending WHERE pg_terminate_backend(pid)`)) > 0
 		})
 		results := <-answered
-		first := slices.IndexFunc(results, func(r queue.Result) bool { return r.Err != nil })
+		first := slices.IndexFunc(results, func(r event.Result) bool { return r.Err != nil })
 		if first < 0 {
 			first = len(results)
 		} else {
@@ -84,22 +85,22 @@ func TestNoneOfASeriesOvertakesOneWithoutItsRoom(t *testing.T) {
 	c := connect(t, dsn)
 	sql(t, dsn, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'admin_shutdown'; END $$`,
 		`CREATE TRIGGER refuse BEFORE INSERT ON culvert.rooms FOR EACH ROW WHEN (NEW.name = 'unlucky') EXECUTE FUNCTION refuse()`)
-	series := func(middle string, quota queue.RoomQuota) []queue.Result {
-		emits := []queue.Emit{emit("known", "1"), emit(middle, "2"), emit("known", "3"), emit("known", "4")}
+	series := func(middle string, quota event.RoomQuota) []event.Result {
+		emits := []event.Emit{emit("known", "1"), emit(middle, "2"), emit("known", "3"), emit("known", "4")}
 		for i := range emits {
 			emits[i].Quota = quota
 		}
 		return q.AppendEach(t.Context(), emits)
 	}
-	many := queue.RoomQuota{Namespace: 100}
-	if r := series("unlucky", many); r[0].Err != nil || !errors.Is(r[1].Err, queue.ErrUnavailable) ||
-		!errors.Is(r[2].Err, queue.ErrUnavailable) || !errors.Is(r[3].Err, queue.ErrUnavailable) {
+	many := event.RoomQuota{Namespace: 100}
+	if r := series("unlucky", many); r[0].Err != nil || !errors.Is(r[1].Err, event.ErrUnavailable) ||
+		!errors.Is(r[2].Err, event.ErrUnavailable) || !errors.Is(r[3].Err, event.ErrUnavailable) {
 		t.Errorf("a room could not be made: %v", r)
 	}
 	if n := must[int](t)(count(t, c, `SELECT count(*) FROM culvert.events`)); n != 2 {
 		t.Errorf("%d events are stored, not the one before the series and the first of it", n)
 	}
-	if r := series("new", queue.RoomQuota{Namespace: 1}); r[0].Err != nil || !errors.Is(r[1].Err, queue.ErrRoomQuota) || r[2].Err != nil || r[3].Err != nil {
+	if r := series("new", event.RoomQuota{Namespace: 1}); r[0].Err != nil || !errors.Is(r[1].Err, event.ErrRoomQuota) || r[2].Err != nil || r[3].Err != nil {
 		t.Errorf("a room was over the quota: %v", r)
 	}
 }
@@ -126,9 +127,9 @@ func TestNoneOfASeriesOvertakesOneThatIsHeld(t *testing.T) {
 	gate, conn := connect(t, dsn), connect(t, dsn)
 	must[pgconn.CommandTag](t)(gate.Exec(t.Context(), `SELECT pg_advisory_lock(77)`))
 	bad := emit("r", "1")
-	bad.Event = mustParse(queue.ParseEventName, "bad")
-	answered := make(chan []queue.Result, 1)
-	go func() { answered <- q.AppendEach(t.Context(), []queue.Emit{bad, emit("r", "2"), emit("r", "3")}) }()
+	bad.Event = mustParse(event.ParseEventName, "bad")
+	answered := make(chan []event.Result, 1)
+	go func() { answered <- q.AppendEach(t.Context(), []event.Emit{bad, emit("r", "2"), emit("r", "3")}) }()
 	until(t, "the series to be refused", func() bool {
 		return must[int](t)(count(t, conn, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted`)) == 1
 	})

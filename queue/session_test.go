@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
@@ -84,11 +85,11 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	name := fmt.Sprintf("use-%d", uses.Add(1))
-	lobby, alice, event := room(name), client("alice "+name), mustParse(queue.ParseEventName, name)
-	price := queue.Emit{Namespace: ns, Rooms: []queue.Room{lobby}, Except: []queue.Room{room(`"NULL", \ {}`)}, Event: event, Data: data(`"5 €"`), Key: key(name)}
+	lobby, alice, eventName := room(name), client("alice "+name), mustParse(event.ParseEventName, name)
+	price := event.Emit{Namespace: ns, Rooms: []event.Room{lobby}, Except: []event.Room{room(`"NULL", \ {}`)}, Event: eventName, Data: data(`"5 €"`), Key: key(name)}
 
-	run := make(chan *queue.Event, 10)
-	err := q.Handle(ns, name, func(_ context.Context, e *queue.Event) (any, error) {
+	run := make(chan *event.Event, 10)
+	err := q.Handle(ns, name, func(_ context.Context, e *event.Event) (any, error) {
 		run <- e
 		return json.RawMessage(`"€"`), nil
 	})
@@ -119,13 +120,13 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 	if err != nil || state.Lag != 0 || time.Since(state.LastSeen).Abs() > time.Minute {
 		t.Errorf("client: %+v, %v", state, err)
 	}
-	b, err := q.History(ctx, ns, lobby, queue.Client{}, queue.Cursor{}, 10)
+	b, err := q.History(ctx, ns, lobby, event.Client{}, event.Cursor{}, 10)
 	if err != nil || len(b.Events) != 2 || b.Events[0].Data != `"5 €"` || b.Events[1].From != client("bob") ||
 		b.Events[0].Except[0] != price.Except[0] || time.Since(b.Events[0].At).Abs() > time.Minute {
 		t.Errorf("history: %+v, %v", b, err)
 	}
 	question := price
-	question.Key, question.Reply = queue.Key{}, queue.Ask{Timeout: time.Minute, Count: 2}
+	question.Key, question.Reply = event.Key{}, event.Ask{Timeout: time.Minute, Count: 2}
 	asked := appendOne(t, q, question)
 	receive(t, run)
 	if _, err := q.Reply(ctx, queue.Reply{Namespace: ns, To: asked.Cursor.Offset, From: alice, Data: data(`"ja €"`)}); err != nil {
@@ -135,8 +136,8 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 		t.Errorf("replies: %+v, %v", r, err)
 	}
 	volatile := price
-	volatile.Key, volatile.Data = queue.Key{}, data(`"7 €"`)
-	if err := q.PublishVolatile(ctx, []queue.Emit{volatile}); err != nil {
+	volatile.Key, volatile.Data = event.Key{}, data(`"7 €"`)
+	if err := q.PublishVolatile(ctx, []event.Emit{volatile}); err != nil {
 		t.Error("volatile:", err)
 	}
 	rate := 0.1 + 0.2

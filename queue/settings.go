@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // NamespaceSettings are what may be set for one namespace. A zero field means
@@ -97,15 +99,15 @@ func (s Setting) check(of *NamespaceSettings) error {
 	switch v := s.Of(of).(type) {
 	case *time.Duration:
 		if *v != 0 && (*v < minSetting || *v > maxSetting) {
-			return invalid(s.Name, "must be from 1 second to 100 years; "+resetSetting)
+			return event.Invalid(s.Name, "must be from 1 second to 100 years; "+resetSetting)
 		}
 	case *float64:
 		if !(*v >= 0 && *v <= maxRate) || *v != 0 && *v < 0.001 || math.IsNaN(*v) {
-			return invalid(s.Name, "must be events a second from 0.001 to 1000000000; "+resetSetting)
+			return event.Invalid(s.Name, "must be events a second from 0.001 to 1000000000; "+resetSetting)
 		}
 	case *int:
 		if *v < 0 || *v > maxCount {
-			return invalidf(s.Name, "must be from 1 to %d; %s", maxCount, resetSetting)
+			return event.Invalidf(s.Name, "must be from 1 to %d; %s", maxCount, resetSetting)
 		}
 	case *[]string:
 		return checkPatterns(s.Name, *v)
@@ -115,10 +117,10 @@ func (s Setting) check(of *NamespaceSettings) error {
 
 func checkPatterns(field string, patterns []string) error {
 	if len(patterns) > maxPatterns {
-		return invalidf(field, "may have at most %d patterns", maxPatterns)
+		return event.Invalidf(field, "may have at most %d patterns", maxPatterns)
 	}
 	for i, p := range patterns {
-		if err := checkName(fmt.Sprintf("%s[%d]", field, i), p, MaxRoom); err != nil {
+		if err := event.CheckName(fmt.Sprintf("%s[%d]", field, i), p, event.MaxRoom); err != nil {
 			return err
 		}
 	}

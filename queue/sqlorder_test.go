@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -26,9 +27,9 @@ func stage(t testing.TB, conn *pgx.Conn, args string, n int) {
 // texts reads a whole room.
 func texts(t testing.TB, q *queue.Queue, r string) (got []string) {
 	t.Helper()
-	var at queue.Cursor
+	var at event.Cursor
 	for more := true; more; {
-		b := must[queue.Batch](t)(q.History(t.Context(), ns, room(r), queue.Client{}, at, 1_000))
+		b := must[event.Batch](t)(q.History(t.Context(), ns, room(r), event.Client{}, at, 1_000))
 		for _, e := range b.Events {
 			got = append(got, e.Data)
 		}
@@ -56,7 +57,7 @@ func TestEmitsAfterACommitAreAboveIt(t *testing.T) {
 		results := make(chan error, 2)
 		for _, q := range []*queue.Queue{a, b} {
 			go func() {
-				_, err := q.Append(t.Context(), []queue.Emit{emit("r", `"http"`)})
+				_, err := q.Append(t.Context(), []event.Emit{emit("r", `"http"`)})
 				results <- err
 			}()
 		}
@@ -127,16 +128,16 @@ func TestALargeTransactionHoldsItsOwnNamespaceAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	busy := emit("r1", `"after"`)
-	busy.Namespace = mustParse(queue.ParseNamespace, "busy")
-	held := make(chan queue.Offset, 1)
+	busy.Namespace = mustParse(event.ParseNamespace, "busy")
+	held := make(chan event.Offset, 1)
 	go func() {
 		for {
-			r, err := q.Append(context.WithoutCancel(t.Context()), []queue.Emit{busy})
+			r, err := q.Append(context.WithoutCancel(t.Context()), []event.Emit{busy})
 			switch {
 			case err == nil:
 				held <- r[0].Cursor.Offset
 				return
-			case !errors.Is(err, queue.ErrOverloaded): // waited too long; nothing was stored
+			case !errors.Is(err, event.ErrOverloaded): // waited too long; nothing was stored
 				t.Error(err)
 				close(held)
 				return
@@ -147,7 +148,7 @@ func TestALargeTransactionHoldsItsOwnNamespaceAlone(t *testing.T) {
 	for {
 		select {
 		case at := <-held:
-			b := must[queue.Batch](t)(q.History(t.Context(), busy.Namespace, room("r1"), queue.Client{}, queue.Cursor{}, 1000))
+			b := must[event.Batch](t)(q.History(t.Context(), busy.Namespace, room("r1"), event.Client{}, event.Cursor{}, 1000))
 			if len(b.Events) != 401 || b.Events[400].Offset != at {
 				t.Errorf("%d events in the room, the emit is at %d", len(b.Events), at)
 			}
@@ -177,7 +178,7 @@ func TestEndlessSQLEmitsDoNotStarveAnEmit(t *testing.T) {
 	}()
 	for range 10 {
 		began := time.Now()
-		if _, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")}); err != nil {
+		if _, err := q.Append(t.Context(), []event.Emit{emit("r", "1")}); err != nil {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 	}
@@ -203,7 +204,7 @@ func TestSQLEmitInEveryKindOfTransaction(t *testing.T) {
 	}
 	var want []string
 	for _, level := range []string{"READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"} {
-		s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+		s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 		// Two at once that write nothing of each other's: both commit.
 		exec(conn, `BEGIN ISOLATION LEVEL `+level, `SELECT 1`)
 		exec(other, `BEGIN ISOLATION LEVEL `+level, `SELECT 1`)

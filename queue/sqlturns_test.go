@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -24,12 +25,12 @@ func TestALittleFromSQLDoesNotWaitBehindALot(t *testing.T) {
 		`SELECT culvert.emit(namespace => 'modest', room => 'r', event => 'e', data => to_jsonb(i)) FROM generate_series(1, 300) i`,
 		`SELECT culvert.emit(namespace => 'modest', room => 'r', event => 'e', data => to_jsonb(i)) FROM generate_series(301, 310) i`)
 	e := emit("r", "311")
-	e.Namespace = mustParse(queue.ParseNamespace, "modest")
+	e.Namespace = mustParse(event.ParseNamespace, "modest")
 	appendOne(t, q, e)
 	if left := must[int](t)(count(t, conn, `SELECT count(*) FROM culvert.staged WHERE namespace = 'busy'`)); left < 20_000 {
 		t.Errorf("it waited until only %d events of the other namespace were left", left)
 	}
-	b := must[queue.Batch](t)(q.History(t.Context(), e.Namespace, room("r"), queue.Client{}, queue.Cursor{}, 1000))
+	b := must[event.Batch](t)(q.History(t.Context(), e.Namespace, room("r"), event.Client{}, event.Cursor{}, 1000))
 	var got, want []string
 	for i, e := range b.Events {
 		got, want = append(got, e.Data), append(want, fmt.Sprint(i+1))
@@ -39,9 +40,9 @@ func TestALittleFromSQLDoesNotWaitBehindALot(t *testing.T) {
 	}
 	// Nothing of the rest is lost, or comes twice.
 	busy := emit("r", "30001")
-	busy.Namespace = mustParse(queue.ParseNamespace, "busy")
+	busy.Namespace = mustParse(event.ParseNamespace, "busy")
 	until(t, "the rest is moved", func() bool {
-		_, err := q.Append(t.Context(), []queue.Emit{busy})
+		_, err := q.Append(t.Context(), []event.Emit{busy})
 		return err == nil
 	})
 	if n := must[int](t)(count(t, conn, `SELECT count(DISTINCT e.data::int) FROM culvert.events e JOIN culvert.rooms r ON r.id = e.room_id
@@ -60,7 +61,7 @@ func TestATransactionThatWasMovedInPartGoesOn(t *testing.T) {
 	do(`SELECT culvert.emit(room => 'r', event => 'e', data => '"late"')`)
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => to_jsonb(i)) FROM generate_series(1, 3000) i`)
 	other := emit("r", "1")
-	other.Namespace = mustParse(queue.ParseNamespace, "other")
+	other.Namespace = mustParse(event.ParseNamespace, "other")
 	appendOne(t, q, other) // moves a part
 	do(`COMMIT`)
 	appendOne(t, q, emit("r", "3001"))

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -88,16 +89,16 @@ func TestALargeTransactionIsReadOnce(t *testing.T) {
 func waitUntilMoved(t testing.TB, q *queue.Queue, space string) {
 	t.Helper()
 	e := emit("after", "1")
-	e.Namespace = mustParse(queue.ParseNamespace, space)
+	e.Namespace = mustParse(event.ParseNamespace, space)
 	appendOne(t, q, e)
 }
 
 // textsOf is texts in another namespace.
 func textsOf(t testing.TB, q *queue.Queue, space, r string) (got []string) {
 	t.Helper()
-	var at queue.Cursor
+	var at event.Cursor
 	for more := true; more; {
-		b := must[queue.Batch](t)(q.History(t.Context(), mustParse(queue.ParseNamespace, space), room(r), queue.Client{}, at, 1_000))
+		b := must[event.Batch](t)(q.History(t.Context(), mustParse(event.ParseNamespace, space), room(r), event.Client{}, at, 1_000))
 		for _, e := range b.Events {
 			got = append(got, e.Data)
 		}

@@ -9,15 +9,16 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // ClientState is what is known of a client.
 type ClientState struct {
-	Cursor    Cursor
+	Cursor    event.Cursor
 	Lag       int  // events for it after the cursor, counted up to MaxLag
 	LagCapped bool // there may be more than Lag
-	Rooms     []Room
+	Rooms     []event.Room
 	Online    bool
 	LastSeen  time.Time
 }
@@ -82,7 +83,7 @@ SELECT DISTINCT r.name
  WHERE c.namespace_id = $1 AND c.name = $2 AND culvert.check_ids($3)`
 
 // lapsedRooms are those the client joined by its own token and may not read.
-func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, ns int32, c Client, may func(Room) bool) ([]string, error) {
+func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, ns int32, c event.Client, may func(event.Room) bool) ([]string, error) {
 	if may == nil {
 		return nil, nil
 	}
@@ -91,13 +92,13 @@ func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, n
 		return nil, err
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return slices.DeleteFunc(names, func(name string) bool { return may(StoredRoom(trusted.Of(name))) }), err
+	return slices.DeleteFunc(names, func(name string) bool { return may(event.StoredRoom(trusted.Of(name))) }), err
 }
 
 // ClientState reads a client. The lag has the events of rooms that the client joined by
 // its own token only where may says so; nil: everywhere. Errors: ErrNotFound, ErrUnavailable.
-func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client, may func(Room) bool) (ClientState, error) {
-	s := ClientState{Rooms: []Room{Everyone, c.OwnRoom()}}
+func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Client, may func(event.Room) bool) (ClientState, error) {
+	s := ClientState{Rooms: []event.Room{event.Everyone, c.OwnRoom()}}
 	var joined []string
 	err := q.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, ns)
@@ -109,18 +110,18 @@ func (q *Queue) ClientState(ctx context.Context, ns Namespace, c Client, may fun
 			if err != nil {
 				return err
 			}
-			return db.QueryRow(ctx, stateSQL, readMode(db), id, c.String(), Everyone.String(), c.OwnRoom().String(), MaxLag+1, MaxOffset, l.generation, lapsed).
+			return db.QueryRow(ctx, stateSQL, readMode(db), id, c.String(), event.Everyone.String(), c.OwnRoom().String(), MaxLag+1, event.MaxOffset, l.generation, lapsed).
 				Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ClientState{}, ErrNotFound
+		return ClientState{}, event.ErrNotFound
 	}
 	if err != nil {
 		return ClientState{}, unavailable(ctx, "client", err)
 	}
 	for _, name := range joined {
-		s.Rooms = append(s.Rooms, StoredRoom(trusted.Of(name)))
+		s.Rooms = append(s.Rooms, event.StoredRoom(trusted.Of(name)))
 	}
 	s.Lag = min(s.Lag, MaxLag)
 	return s, nil

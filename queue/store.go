@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // turn is what one turn of the appender did beside answering units.
@@ -24,7 +26,7 @@ func (a *appender) store(ctx context.Context, batch []*unit, t *turn) {
 		err := a.attempt(ctx, now, t)
 		switch {
 		case err == nil:
-		case len(now) > 1 && !errors.Is(err, ErrUnavailable):
+		case len(now) > 1 && !errors.Is(err, event.ErrUnavailable):
 			// One emit that Postgres will not take must not fail the others. One that is
 			// held meanwhile must not be overtaken by them.
 			for i, u := range now {
@@ -116,7 +118,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 		if len(b.units) > 0 || !a.moving.alone {
 			a.failed(ctx, err)
 		}
-		a.q.follower.lookAt(MaxOffset) // it may be stored all the same
+		a.q.follower.lookAt(event.MaxOffset) // it may be stored all the same
 		if errors.Is(err, errReadOnly) {
 			a.q.db.reset()
 		}

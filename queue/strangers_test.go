@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
@@ -67,7 +68,7 @@ func TestStrangersStopNothing(t *testing.T) {
 	if got := patient(t, s, 1); got[0] != "1" {
 		t.Errorf("got %v", got)
 	}
-	if err := q.PublishVolatile(ctx, []queue.Emit{emit("*", "2")}); err != nil {
+	if err := q.PublishVolatile(ctx, []event.Emit{emit("*", "2")}); err != nil {
 		t.Error("volatile events:", err)
 	}
 	if _, err := q.Join(ctx, ns, room("r"), client("bob"), 0); err != nil {
@@ -133,10 +134,10 @@ func TestGrantsOfEmit(t *testing.T) {
 
 // A client called "me" would be the caller in every address.
 func TestNobodyIsCalledMe(t *testing.T) {
-	if _, err := queue.ParseClient("me"); err == nil {
+	if _, err := event.ParseClient("me"); err == nil {
 		t.Error("me is a client's name")
 	}
-	if _, err := queue.ParseClient("Me"); err != nil {
+	if _, err := event.ParseClient("Me"); err != nil {
 		t.Error(err)
 	}
 }
@@ -202,8 +203,8 @@ func TestTheLogNamesWhoBlocks(t *testing.T) {
 	})
 	who := fmt.Sprintf("%d (%s)", waiter.PgConn().PID(), role)
 	until(t, "an emit waits behind it", func() bool {
-		_, err := q.Append(ctx, []queue.Emit{emit("r", "1")})
-		return errors.Is(err, queue.ErrUnavailable)
+		_, err := q.Append(ctx, []event.Emit{emit("r", "1")})
+		return errors.Is(err, event.ErrUnavailable)
 	})
 	if !strings.Contains(logged.String(), `behind="`+who+`"`) {
 		t.Errorf("%s is not named in\n%s", who, logged.String())

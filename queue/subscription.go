@@ -2,25 +2,26 @@ package queue
 
 import (
 	"context"
-	"slices"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // Interest says what a subscription is for.
 type Interest struct {
-	Namespace Namespace
+	Namespace event.Namespace
 	// Client whose stored cursor is the start when After is zero, and whose rooms
 	// decide about Except. Zero: an ad hoc subscription of a backend.
-	Client Client
+	Client event.Client
 	// Rooms makes it ad hoc: just these rooms, and nothing about the client is
 	// stored. None: the client's own room, Everyone, and the rooms it is in, as
 	// they change.
-	Rooms []Room
+	Rooms []event.Room
 	// May reports whether the client's token allows it to read a room: memberships that
 	// it made by its own token hold only where it does. nil: everywhere. It must not block.
-	May func(Room) bool
+	May func(event.Room) bool
 	// After is the position to go on from; zero: the stored cursor, and the head
 	// for a client never seen.
-	After Cursor
+	After event.Cursor
 	// Earliest starts at the oldest retained event when After is zero.
 	Earliest bool
 	// Memory is charged with the events that are read from Postgres for this reader
@@ -29,7 +30,7 @@ type Interest struct {
 }
 
 // allows reports whether the client may read a room it is in by its own token.
-func (in *Interest) allows(r Room) bool { return in.May == nil || in.May(r) }
+func (in *Interest) allows(r event.Room) bool { return in.May == nil || in.May(r) }
 
 // Subscription is a cursor and the membership intervals of a client. One goroutine at a
 // time uses it.
@@ -39,11 +40,11 @@ type Subscription struct {
 	ns     namespaceRef
 	of     *lineage // that ns is of
 	adHoc  bool
-	cursor Cursor
-	run    Offset // the history the cursor is known to be of, or nowhere: see lineage
+	cursor event.Cursor
+	run    event.Offset // the history the cursor is known to be of, or nowhere: see lineage
 	wake   chan struct{}
-	buf    []*Event
-	runs   [][]*Event // of the tail's rooms while it reads; empty otherwise
+	buf    []*event.Event
+	runs   [][]*event.Event // of the tail's rooms while it reads; empty otherwise
 	closed bool
 
 	pending pending // volatile events for the next Poll
@@ -52,17 +53,17 @@ type Subscription struct {
 
 	// The tail's, under its lock.
 	attachments attachments
-	known       Offset   // the intervals are those up to here
-	missed      bool     // entries, maybe, since Postgres was asked for the intervals
-	entries     []*Event // about the client, while known is unread
-	ended       error    // why there is nothing more to come
+	known       event.Offset   // the intervals are those up to here
+	missed      bool           // entries, maybe, since Postgres was asked for the intervals
+	entries     []*event.Event // about the client, while known is unread
+	ended       error          // why there is nothing more to come
 }
 
 // Subscribe opens a subscription. A position of another log, one that retention has
 // passed, and one that this log has not given out are no errors: the first batch carries
 // the Gap. Errors: ErrUnavailable, ErrClosed.
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
-	in.Rooms = unique(in.Rooms)
+	in.Rooms = event.UniqueRooms(in.Rooms)
 	s := &Subscription{q: q, in: in, adHoc: len(in.Rooms) > 0, wake: make(chan struct{}, 1)}
 	err := q.withIDs(ctx, func(l *lineage) (err error) {
 		s.of = l
@@ -106,7 +107,7 @@ func (s *Subscription) Rouse() { notify(s.wake) }
 
 // Allow replaces the Interest's May: the client has another token. What the next Poll
 // returns is by it.
-func (s *Subscription) Allow(may func(Room) bool) {
+func (s *Subscription) Allow(may func(event.Room) bool) {
 	t := s.q.tail
 	t.mu.Lock()
 	s.in.May = may
@@ -117,11 +118,11 @@ func (s *Subscription) Allow(may func(Room) bool) {
 }
 
 // Cursor is the position up to which Poll has returned everything.
-func (s *Subscription) Cursor() Cursor { return s.cursor }
+func (s *Subscription) Cursor() event.Cursor { return s.cursor }
 
 // Next is Poll that waits until there is an event, volatile or not, or a gap. At ctx's end it
 // returns an empty Batch with the current cursor and ctx's error.
-func (s *Subscription) Next(ctx context.Context, limit int) (Batch, error) {
+func (s *Subscription) Next(ctx context.Context, limit int) (event.Batch, error) {
 	for {
 		b, err := s.Poll(ctx, limit)
 		if err != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || b.Gap != nil {
@@ -130,7 +131,7 @@ func (s *Subscription) Next(ctx context.Context, limit int) (Batch, error) {
 		select {
 		case <-s.wake:
 		case <-ctx.Done():
-			return Batch{Cursor: s.cursor}, ctx.Err()
+			return event.Batch{Cursor: s.cursor}, ctx.Err()
 		}
 	}
 }
@@ -140,24 +141,24 @@ func (s *Subscription) Next(ctx context.Context, limit int) (Batch, error) {
 // older than the tail; ErrUnavailable leaves the subscription as it was, to be
 // tried again. ErrForgotten is its end, and so is ErrDeleted. The Batch is valid
 // until the next call.
-func (s *Subscription) Poll(ctx context.Context, limit int) (Batch, error) {
+func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error) {
 	for {
 		b, err := s.pollOnce(ctx, limit)
 		if err != nil {
-			return Batch{Cursor: s.cursor}, err
+			return event.Batch{Cursor: s.cursor}, err
 		}
-		b = b.skipUnreadable(s.cursor)
+		b = skipUnreadable(b, s.cursor)
 		s.cursor = b.Cursor
 		// What was read may all have been excepted.
 		if len(b.Events) > 0 || b.Gap != nil || !b.More {
 			b.Volatile = s.pending.take()
 			return b, nil
 		}
-		b.release(s.in.Memory)
+		giveBack(&b, s.in.Memory)
 	}
 }
 
-func (s *Subscription) pollOnce(ctx context.Context, limit int) (Batch, error) {
+func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, error) {
 	known := s.q.Registry.now.Load()
 	// The id may also be that of another one, in a database that was put back.
 	if _, deleted := known.gone[s.ns.id]; deleted {
@@ -174,12 +175,5 @@ func (s *Subscription) pollOnce(ctx context.Context, limit int) (Batch, error) {
 	if r.over {
 		s.q.tail.trimAttachments(s, r.upTo)
 	}
-	return Batch{Events: r.events, Cursor: Cursor{s.cursor.Log, r.upTo}, More: r.more}, nil
-}
-
-// unique is rooms without repeats, in an order of its own.
-func unique(rooms []Room) []Room {
-	rooms = slices.Clone(rooms)
-	slices.SortFunc(rooms, Room.compare)
-	return slices.Compact(rooms)
+	return event.Batch{Events: r.events, Cursor: event.Cursor{Log: s.cursor.Log, Offset: r.upTo}, More: r.more}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -31,7 +32,7 @@ func TestStoredCursorDecidesWhereAClientGoesOn(t *testing.T) {
 	}
 	s.Close()
 
-	if c := must[queue.Cursor](t)(a.Ack(t.Context(), ns, bob.Client, one.Cursor)); c != one.Cursor {
+	if c := must[event.Cursor](t)(a.Ack(t.Context(), ns, bob.Client, one.Cursor)); c != one.Cursor {
 		t.Errorf("ack stored %v, want %v", c, one.Cursor)
 	}
 	s = subscribe(t, b, bob)
@@ -50,17 +51,17 @@ func TestAckNeverMovesBack(t *testing.T) {
 	q := open(t, dsn)
 	one := appendOne(t, q, emit("r", "1")).Cursor
 	two := appendOne(t, q, emit("r", "2")).Cursor
-	ack := func(c queue.Cursor) (queue.Cursor, error) { return q.Ack(t.Context(), ns, client("bob"), c) }
-	for _, step := range []struct{ ack, want queue.Cursor }{{one, one}, {two, two}, {one, two}} {
-		if got := must[queue.Cursor](t)(ack(step.ack)); got != step.want {
+	ack := func(c event.Cursor) (event.Cursor, error) { return q.Ack(t.Context(), ns, client("bob"), c) }
+	for _, step := range []struct{ ack, want event.Cursor }{{one, one}, {two, two}, {one, two}} {
+		if got := must[event.Cursor](t)(ack(step.ack)); got != step.want {
 			t.Errorf("ack %v stored %v, want %v", step.ack, got, step.want)
 		}
 	}
-	beyond := queue.Cursor{Log: two.Log, Offset: two.Offset + 1}
-	if _, err := ack(beyond); !errors.Is(err, queue.ErrBeyondHead) {
+	beyond := event.Cursor{Log: two.Log, Offset: two.Offset + 1}
+	if _, err := ack(beyond); !errors.Is(err, event.ErrBeyondHead) {
 		t.Errorf("ack beyond the head: %v", err)
 	}
-	if _, err := ack(queue.Cursor{Log: "zzz", Offset: 1}); !errors.Is(err, queue.ErrOtherLog) {
+	if _, err := ack(event.Cursor{Log: "zzz", Offset: 1}); !errors.Is(err, event.ErrOtherLog) {
 		t.Errorf("ack of another log: %v", err)
 	}
 	// An instance whose tail is behind asks Postgres before it refuses.
@@ -78,7 +79,7 @@ func TestTailAndPagesAgree(t *testing.T) {
 	tailed := open(t, dsn)
 	paged := open(t, dsn, func(o *queue.Options) { o.TailEvents = 1 })
 	start := tailed.Head()
-	rooms := []queue.Room{room("b"), room("a"), room("c"), room("ä")}
+	rooms := []event.Room{room("b"), room("a"), room("c"), room("ä")}
 	for i := range 300 {
 		e := emit("x", "%d", i)
 		e.Rooms = nil
@@ -88,7 +89,7 @@ func TestTailAndPagesAgree(t *testing.T) {
 			}
 		}
 		if i%7 == 0 {
-			e.Except = []queue.Room{rooms[i%4]}
+			e.Except = []event.Room{rooms[i%4]}
 		}
 		if i%5 == 0 {
 			e.From = client("alice")
@@ -99,7 +100,7 @@ func TestTailAndPagesAgree(t *testing.T) {
 		{Rooms: rooms, After: start},
 		{Rooms: rooms[:1], After: start},
 		{Rooms: rooms[1:3], Client: client("bob"), After: start},
-		{Rooms: []queue.Room{queue.Everyone}, Client: client("bob"), After: start},
+		{Rooms: []event.Room{event.Everyone}, Client: client("bob"), After: start},
 	} {
 		var stories [2][]string
 		for i, q := range []*queue.Queue{tailed, paged} {
@@ -107,7 +108,7 @@ func TestTailAndPagesAgree(t *testing.T) {
 				s := subscribe(t, q, in)
 				var story []string
 				for more := true; more; {
-					b := must[queue.Batch](t)(s.Poll(t.Context(), limit))
+					b := must[event.Batch](t)(s.Poll(t.Context(), limit))
 					if len(b.Events) > limit {
 						t.Fatalf("%d events, the limit was %d", len(b.Events), limit)
 					}
@@ -133,7 +134,7 @@ func TestExceptLeavesOut(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	alice, bob := subscribe(t, q, queue.Interest{Client: client("alice")}), subscribe(t, q, queue.Interest{Client: client("bob")})
 	e := emit("*", "1")
-	e.Except = []queue.Room{client("alice").OwnRoom()}
+	e.Except = []event.Room{client("alice").OwnRoom()}
 	appendOne(t, q, e)
 	appendOne(t, q, emit("*", "2"))
 	if got := next(t, alice, 1); !slices.Equal(got, []string{"2"}) {
@@ -150,13 +151,13 @@ func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	head := appendOne(t, q, emit("r", "1")).Cursor
 	until(t, "the instance has it", func() bool { return q.Head() == head })
-	invented := queue.Cursor{Log: q.Head().Log, Offset: queue.MaxOffset}
-	want := queue.Gap{From: invented, To: head, Reason: queue.GapRewound}
+	invented := event.Cursor{Log: q.Head().Log, Offset: event.MaxOffset}
+	want := event.Gap{From: invented, To: head, Reason: event.GapRewound}
 	for name, in := range map[string]queue.Interest{
-		"backend": {Rooms: []queue.Room{room("r")}, After: invented}, "client": {Client: client("bob"), After: invented},
+		"backend": {Rooms: []event.Room{room("r")}, After: invented}, "client": {Client: client("bob"), After: invented},
 	} {
 		s := subscribe(t, q, in)
-		b := must[queue.Batch](t)(s.Poll(t.Context(), 10))
+		b := must[event.Batch](t)(s.Poll(t.Context(), 10))
 		if b.Gap == nil || *b.Gap != want || len(b.Events) > 0 {
 			t.Errorf("%s: gap %v, want %v, and %d events", name, b.Gap, want, len(b.Events))
 		}
@@ -170,11 +171,11 @@ func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}
-	h := must[queue.Batch](t)(q.History(t.Context(), ns, room("r"), queue.Client{}, invented, 10))
+	h := must[event.Batch](t)(q.History(t.Context(), ns, room("r"), event.Client{}, invented, 10))
 	if h.Gap == nil || *h.Gap != want {
 		t.Errorf("history: gap %v, want %v", h.Gap, want)
 	}
-	if _, err := q.Ack(t.Context(), ns, client("bob"), invented); !errors.Is(err, queue.ErrBeyondHead) {
+	if _, err := q.Ack(t.Context(), ns, client("bob"), invented); !errors.Is(err, event.ErrBeyondHead) {
 		t.Errorf("ack: %v", err)
 	}
 }
@@ -191,10 +192,10 @@ func TestBatchesAreBoundedInBytes(t *testing.T) {
 		appendOne(t, q, emit("r", "%s", big))
 	}
 	for _, q := range []*queue.Queue{q, paged} {
-		s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}, After: start})
+		s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}, After: start})
 		got, batches := 0, 0
 		for got < n {
-			b := must[queue.Batch](t)(s.Next(t.Context(), 1000))
+			b := must[event.Batch](t)(s.Next(t.Context(), 1000))
 			got += len(b.Events)
 			batches++
 		}

@@ -6,6 +6,9 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // tail holds the recent events of the log in memory, by room, and wakes the
@@ -18,17 +21,17 @@ type tail struct {
 
 	mu    sync.RWMutex
 	log   string
-	run   Offset // the open one of its lineage: nothing of another history gets in
-	head  Offset
-	floor Offset
-	ring  fifo // all events, oldest first
+	run   event.Offset // the open one of its lineage: nothing of another history gets in
+	head  event.Offset
+	floor event.Offset
+	ring  fifo[entry] // all events, oldest first
 	bytes int
 	early early
 	rooms map[roomKey]*roomTail
 	// clients has the subscriptions that entries about a client are for.
 	clients map[clientRef]map[*Subscription]struct{}
 	// heard is told of all that comes, and with nil of a reset; it must not block.
-	heard func([]*Event)
+	heard func([]*event.Event)
 }
 
 type roomKey struct{ namespace, room string }
@@ -37,7 +40,7 @@ type roomKey struct{ namespace, room string }
 // has neither.
 type roomTail struct {
 	key    roomKey
-	events fifo
+	events fifo[*event.Event]
 	subs   map[*Subscription]struct{}
 }
 
@@ -45,37 +48,60 @@ type roomTail struct {
 // twice: as it came and in its encoded form.
 const eventOverhead = 512
 
-func (e *Event) size() int { return sizeOf(len(e.Data)) }
+func sizeOfEvent(e *event.Event) int { return sizeOf(len(e.Data)) }
 
 // sizeOf is the memory that an event with so many bytes of data takes.
 func sizeOf(data int) int { return 2*data + eventOverhead }
 
-// weigh notes what an event costs in a tail, given the one before it. Long data is held
-// once for all rooms of an event; what is encoded of it is counted once it is there.
-func (e *Event) weigh(t *tail, before *Event, several bool) {
-	if e.cost = e.size(); !several || len(e.Data) <= brief {
-		return
-	}
-	e.tail = t
-	e.cost = eventOverhead
-	if before == nil || before.Offset != e.Offset {
-		e.cost += len(e.Data)
-	}
+// entry is an event in the tail, and what it counts for there.
+type entry struct {
+	event *event.Event
+	cost  int
+	later *encoded // nil: cost is all of it
 }
 
-// encoded counts the encoded form of an event that weigh left out.
-func (t *tail) encoded(e *Event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// encoded is the encoded form of an event, which is counted once it is there.
+type encoded struct {
+	tail    *tail
+	bytes   int
+	evicted bool
+}
+
+func (e *encoded) count(bytes int) {
+	e.tail.mu.Lock()
+	defer e.tail.mu.Unlock()
 	if e.evicted {
 		return
 	}
-	e.cost += len(e.wire)
-	t.bytes += len(e.wire)
-	t.trim()
+	e.bytes += bytes
+	e.tail.bytes += bytes
+	e.tail.trim()
 }
 
-func newTail(l *lineage, head Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
+// entry weighs an event, given the one before it. Long data is held once for all rooms of an event;
+// what is encoded of it is counted once it is there.
+func (t *tail) entry(e, before *event.Event, several bool) entry {
+	if !several || len(e.Data) <= brief {
+		return entry{event: e, cost: sizeOfEvent(e)}
+	}
+	n := entry{event: e, cost: eventOverhead, later: &encoded{tail: t}}
+	e.OnEncoded(trusted.CountWith(n.later.count))
+	if before == nil || before.Offset != e.Offset {
+		n.cost += len(e.Data)
+	}
+	return n
+}
+
+// gone is called when the entry leaves the tail, and returns what it counted for.
+func (n entry) gone() int {
+	if n.later == nil {
+		return n.cost
+	}
+	n.later.evicted = true
+	return n.cost + n.later.bytes
+}
+
+func newTail(l *lineage, head event.Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
 	return &tail{
 		maxEvents: maxEvents, maxBytes: maxBytes, dropped: dropped,
 		log: l.log, run: l.open(), head: head, floor: head,
@@ -84,15 +110,15 @@ func newTail(l *lineage, head Offset, maxEvents, maxBytes int, dropped prometheu
 	}
 }
 
-func (t *tail) position() Cursor {
+func (t *tail) position() event.Cursor {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return Cursor{t.log, t.head}
+	return event.Cursor{Log: t.log, Offset: t.head}
 }
 
 // headOf is the head if the tail is of this history, else 0: of two histories the head of
 // one says nothing about the other.
-func (t *tail) headOf(l *lineage) Offset {
+func (t *tail) headOf(l *lineage) event.Offset {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if !t.isOf(l) {
@@ -103,7 +129,7 @@ func (t *tail) headOf(l *lineage) Offset {
 
 // extend adds what came right after prev. Where the tail does not reach up to there, something in
 // between is to be read first: then extend keeps the events until that is there, and returns false.
-func (t *tail) extend(l *lineage, prev, head Offset, events []*Event) bool {
+func (t *tail) extend(l *lineage, prev, head event.Offset, events []*event.Event) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.isOf(l) {
@@ -120,7 +146,7 @@ func (t *tail) extend(l *lineage, prev, head Offset, events []*Event) bool {
 
 // merge adds events read from Postgres after a position the tail had passed or
 // stood at; those it has meanwhile got are left out. head is how far was read.
-func (t *tail) merge(l *lineage, head Offset, events []*Event) {
+func (t *tail) merge(l *lineage, head event.Offset, events []*event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.isOf(l) {
@@ -131,11 +157,11 @@ func (t *tail) merge(l *lineage, head Offset, events []*Event) {
 }
 
 // join adds all up to head of which the tail has the beginning. The caller holds the lock.
-func (t *tail) join(head Offset, events []*Event) {
+func (t *tail) join(head event.Offset, events []*event.Event) {
 	if head <= t.head {
 		return
 	}
-	t.push(slices.DeleteFunc(events, func(e *Event) bool { return e.Offset <= t.head }))
+	t.push(slices.DeleteFunc(events, func(e *event.Event) bool { return e.Offset <= t.head }))
 	t.head = head
 }
 
@@ -145,7 +171,7 @@ func (t *tail) isOf(l *lineage) bool { return t.log == l.log && t.run == l.open(
 // adopt goes on in another history, whose newest event is at head. What the tail has is
 // kept if all of it is of that history, too, which it is when the last of it is: no
 // offset is given out twice. Members may have changed in any case. kept: it was.
-func (t *tail) adopt(l *lineage, head Offset) (kept bool) {
+func (t *tail) adopt(l *lineage, head event.Offset) (kept bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, kept = l.place(t.head, head)
@@ -165,7 +191,7 @@ func (t *tail) adopt(l *lineage, head Offset) (kept bool) {
 }
 
 // reset starts the tail anew, empty, at another position: retention overtook it.
-func (t *tail) reset(l *lineage, head Offset) {
+func (t *tail) reset(l *lineage, head event.Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.isOf(l) && t.head < head {
@@ -174,15 +200,15 @@ func (t *tail) reset(l *lineage, head Offset) {
 }
 
 // clear empties the tail. Everybody is woken to find out. The caller holds the lock.
-func (t *tail) clear(head Offset) {
+func (t *tail) clear(head event.Offset) {
 	t.head, t.floor = head, head
-	for _, e := range t.ring.all() {
-		e.evicted = true
+	for _, n := range t.ring.all() {
+		n.gone()
 	}
-	t.ring, t.bytes, t.early = fifo{}, 0, early{}
+	t.ring, t.bytes, t.early = fifo[entry]{}, 0, early{}
 	t.unread()
 	for key, r := range t.rooms {
-		r.events = fifo{}
+		r.events = fifo[*event.Event]{}
 		if r.wake(); len(r.subs) == 0 {
 			delete(t.rooms, key)
 		}
@@ -200,21 +226,21 @@ func (t *tail) unread() {
 	}
 }
 
-func (t *tail) push(events []*Event) {
+func (t *tail) push(events []*event.Event) {
 	woken := map[*roomTail]struct{}{}
-	var before *Event
+	var before *event.Event
 	for i, e := range events {
 		r := t.room(roomKey{e.Namespace, e.Room.String()})
 		several := before != nil && before.Offset == e.Offset || i+1 < len(events) && events[i+1].Offset == e.Offset
-		e.weigh(t, before, several)
+		n := t.entry(e, before, several)
 		before = e
 		r.events.push(e)
-		t.ring.push(e)
-		t.bytes += e.cost
+		t.ring.push(n)
+		t.bytes += n.cost
 		if len(r.subs) > 0 {
 			woken[r] = struct{}{}
 		}
-		if e.Room.String() == membersRoom && e.fault == nil {
+		if e.Room.String() == membersRoom && e.Fault == nil {
 			t.enter(e)
 		}
 	}
@@ -232,10 +258,10 @@ func (t *tail) trim() {
 }
 
 func (t *tail) evict() {
-	e := t.ring.pop()
+	n := t.ring.pop()
+	t.bytes -= n.gone()
+	e := n.event
 	t.floor = e.Offset
-	t.bytes -= e.cost
-	e.evicted = true
 	r := t.rooms[roomKey{e.Namespace, e.Room.String()}]
 	r.events.pop() // the oldest of all is the oldest of its room
 	t.drop(r)

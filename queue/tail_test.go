@@ -6,28 +6,30 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/culvertmq/culvert/event"
 )
 
-func testTail(l *lineage, head Offset) *tail {
+func testTail(l *lineage, head event.Offset) *tail {
 	t := newTail(l, head, 100, 1<<20, prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"}))
-	t.heard = func([]*Event) {}
+	t.heard = func([]*event.Event) {}
 	return t
 }
 
 // What Postgres said of a client before the log lost its end, or before the tail started
 // over, is asked again: entries about the client may have been missed since.
 func TestStaysAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
-	before := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
-	after := &lineage{log: "k", runs: []run{{0, 5}, {100, MaxOffset}}}
+	before := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
+	after := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
 	for name, change := range map[string]func(*tail){
 		"another history": func(at *tail) { at.adopt(after, 5) },
 		"started over":    func(at *tail) { at.reset(before, 50) },
 	} {
 		at := testTail(before, 10)
-		s := &Subscription{q: &Queue{tail: at}, in: Interest{Namespace: Namespace{"default"}, Client: Client{"bob"}}}
+		s := &Subscription{q: &Queue{tail: at}, in: Interest{Namespace: event.MustNamespace("default"), Client: event.MustClient("bob")}}
 		at.watch(s)
 		change(at) // while Postgres is asked
-		at.attach(s, []interval{forever(Room{"left meanwhile"})}, 10)
+		at.attach(s, []interval{forever(event.MustRoom("left meanwhile"))}, 10)
 		if s.known != unread {
 			t.Errorf("%s: intervals known up to 10 are taken for those of now", name)
 		}
@@ -41,10 +43,10 @@ func TestStaysAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 // Between two histories the tail is of one and what is read of the other: the head of one
 // says nothing about how far the other was read.
 func TestTheHeadIsOfOneHistory(t *testing.T) {
-	before := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
-	after := &lineage{log: "k", runs: []run{{0, 5}, {100, MaxOffset}}}
+	before := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
+	after := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
 	at := testTail(before, 10)
-	s := &Subscription{q: &Queue{tail: at}, cursor: Cursor{"k", 3}}
+	s := &Subscription{q: &Queue{tail: at}, cursor: event.Cursor{Log: "k", Offset: 3}}
 	at.attach(s, nil, 10)
 	at.adopt(after, 120)
 	if head := at.headOf(before); head != 0 {
@@ -63,12 +65,12 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 
 // An event to many rooms counts once with its data, and what is encoded of it as it comes.
 func TestTailCountsDataOnce(t *testing.T) {
-	l := &lineage{log: "k", runs: []run{{0, MaxOffset}}}
+	l := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
 	at := testTail(l, 0)
-	many := func(offset Offset) (events []*Event) {
+	many := func(offset event.Offset) (events []*event.Event) {
 		data := `"` + strings.Repeat("x", 100_000) + `"`
 		for i := range 20 {
-			events = append(events, &Event{Log: "k", Offset: offset, Namespace: "n", Room: Room{strconv.Itoa(i)}, Name: "e", Data: data})
+			events = append(events, &event.Event{Log: "k", Offset: offset, Namespace: "n", Room: event.MustRoom(strconv.Itoa(i)), Name: "e", Data: data})
 		}
 		return events
 	}
@@ -77,7 +79,7 @@ func TestTailCountsDataOnce(t *testing.T) {
 	if at.bytes > 150_000 {
 		t.Errorf("an event of 100 KB to 20 rooms counts %d bytes", at.bytes)
 	}
-	encode := func(e *Event) []byte { return []byte(e.Data) }
+	encode := func(e *event.Event) []byte { return []byte(e.Data) }
 	for _, e := range first[:5] {
 		e.Wire("a", encode)
 		e.Wire("a", encode)
@@ -91,12 +93,12 @@ func TestTailCountsDataOnce(t *testing.T) {
 	if at.bytes > at.maxBytes {
 		t.Errorf("what is encoded takes the tail to %d bytes", at.bytes)
 	}
-	for offset := range Offset(20) {
+	for offset := range event.Offset(20) {
 		for _, e := range many(offset + 2) {
-			at.merge(l, offset+2, []*Event{e})
+			at.merge(l, offset+2, []*event.Event{e})
 		}
 	}
-	at.adopt(&lineage{log: "k", runs: []run{{0, 5}, {1000, MaxOffset}}}, 1000)
+	at.adopt(&lineage{log: "k", runs: []run{{0, 5}, {1000, event.MaxOffset}}}, 1000)
 	if at.bytes != 0 || at.ring.len() != 0 {
 		t.Errorf("empty it counts %d bytes of %d events", at.bytes, at.ring.len())
 	}
@@ -104,9 +106,9 @@ func TestTailCountsDataOnce(t *testing.T) {
 
 // Volatile events wait for slow readers by their bytes: of each some, and of all together.
 func TestPendingIsBoundedByBytes(t *testing.T) {
-	at := testTail(&lineage{log: "k", runs: []run{{0, MaxOffset}}}, 0)
+	at := testTail(&lineage{log: "k", runs: []run{{0, event.MaxOffset}}}, 0)
 	at.maxBytes = 8 << 20
-	event := func(n int) pendingEvent { return pendingEvent{&Event{}, &held{bytes: n, all: &at.flying}} }
+	event := func(n int) pendingEvent { return pendingEvent{&event.Event{}, &held{bytes: n, all: &at.flying}} }
 	var slow pending
 	for range 100 {
 		slow.add(event(200<<10), int64(at.maxBytes))
@@ -146,10 +148,10 @@ func TestPendingIsBoundedByBytes(t *testing.T) {
 func TestAnEncodingIsOfOneEncoder(t *testing.T) {
 	type mine struct{}
 	type theirs struct{}
-	e := &Event{Data: "1"}
+	e := &event.Event{Data: "1"}
 	count := 0
-	encode := func(*Event) []byte { count++; return []byte("theirs") }
-	if got := string(e.Wire(mine{}, func(*Event) []byte { return []byte("mine") })); got != "mine" {
+	encode := func(*event.Event) []byte { count++; return []byte("theirs") }
+	if got := string(e.Wire(mine{}, func(*event.Event) []byte { return []byte("mine") })); got != "mine" {
 		t.Errorf("the first encoder gets %s", got)
 	}
 	for range 2 {

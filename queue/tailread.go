@@ -1,11 +1,15 @@
 package queue
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/culvertmq/culvert/event"
+)
 
 // reading is what the tail has for a subscription.
 type reading struct {
-	events      []*Event
-	upTo        Offset // how far that is
+	events      []*event.Event
+	upTo        event.Offset // how far that is
 	more        bool
 	over        bool        // some attachments are over
 	attachments attachments // those of the subscription, if some of the events except rooms
@@ -14,14 +18,14 @@ type reading struct {
 // read returns the events of the subscription's attachments after its cursor, at most
 // limit and about maxBatch bytes of them. ok is false when the tail does not know:
 // the cursor is older than it or not yet known to be of its history, or the attachments are not known.
-func (t *tail) read(s *Subscription, limit int, dst []*Event) (r reading, ok bool) {
+func (t *tail) read(s *Subscription, limit int, dst []*event.Event) (r reading, ok bool) {
 	r, ok = t.readAll(s, limit, dst)
 	r.events = notExcepted(r.events, r.attachments)
 	return r, ok
 }
 
 // readAll is read with the events that the subscription's client is excepted from.
-func (t *tail) readAll(s *Subscription, limit int, dst []*Event) (r reading, ok bool) {
+func (t *tail) readAll(s *Subscription, limit int, dst []*event.Event) (r reading, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	after := s.cursor
@@ -53,21 +57,21 @@ func (t *tail) readAll(s *Subscription, limit int, dst []*Event) (r reading, ok 
 }
 
 // between is the events after one offset up to another. They are the tail's own: valid under its lock.
-func (r *roomTail) between(after, upTo Offset) []*Event {
+func (r *roomTail) between(after, upTo event.Offset) []*event.Event {
 	all := r.events.all()
 	if n := len(all); n == 0 || all[n-1].Offset <= after {
 		return nil // what most rooms of a client have, most of the time
 	}
 	all = all[firstAfter(all, after):]
-	if upTo != MaxOffset {
+	if upTo != event.MaxOffset {
 		all = all[:firstAfter(all, upTo)]
 	}
 	return all
 }
 
 // firstAfter is the index of the first event after an offset.
-func firstAfter(events []*Event, o Offset) int {
-	i, _ := slices.BinarySearchFunc(events, o+1, func(e *Event, o Offset) int { return int(e.Offset - o) })
+func firstAfter(events []*event.Event, o event.Offset) int {
+	i, _ := slices.BinarySearchFunc(events, o+1, func(e *event.Event, o event.Offset) int { return int(e.Offset - o) })
 	return i
 }
 
@@ -76,7 +80,7 @@ func firstAfter(events []*Event, o Offset) int {
 // not with what the rooms have: the tail is locked meanwhile, and whoever has many
 // rooms read at once would hold up all the others. Of an event in several rooms it takes one:
 // the room whose name comes first, so that every transport shows the same one.
-func mergeRooms(dst []*Event, runs [][]*Event, limit int) []*Event {
+func mergeRooms(dst []*event.Event, runs [][]*event.Event, limit int) []*event.Event {
 	if len(runs) == 1 {
 		return append(dst, runs[0][:min(len(runs[0]), limit)]...)
 	}
@@ -98,7 +102,7 @@ func mergeRooms(dst []*Event, runs [][]*Event, limit int) []*Event {
 }
 
 // siftDown restores the heap of runs by their first events below i.
-func siftDown(runs [][]*Event, i int) {
+func siftDown(runs [][]*event.Event, i int) {
 	for {
 		first := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(runs); child++ {
@@ -114,7 +118,7 @@ func siftDown(runs [][]*Event, i int) {
 	}
 }
 
-func comesBefore(a, b *Event) bool {
+func comesBefore(a, b *event.Event) bool {
 	return a.Offset < b.Offset || a.Offset == b.Offset && a.Room.String() < b.Room.String()
 }
 
@@ -122,7 +126,7 @@ func comesBefore(a, b *Event) bool {
 const maxBatch = 4 << 20
 
 // cut shortens events to limit and to maxBatch bytes.
-func cut(events []*Event, limit int) (kept []*Event, more bool) {
+func cut(events []*event.Event, limit int) (kept []*event.Event, more bool) {
 	bytes := 0
 	for i, e := range events {
 		bytes += len(e.Data)

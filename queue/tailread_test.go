@@ -8,18 +8,20 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // What mergeRooms takes is what sorting everything would have in front.
 func TestRoomsAreMergedInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var runs [][]*Event
-		var all []*Event
+		var runs [][]*event.Event
+		var all []*event.Event
 		for room := range rapid.IntRange(0, 9).Draw(t, "rooms") {
-			var run []*Event
-			for offset := range Offset(40) {
+			var run []*event.Event
+			for offset := range event.Offset(40) {
 				if rapid.IntRange(0, 3).Draw(t, "event") == 0 {
-					run = append(run, &Event{Offset: offset, Room: Room{fmt.Sprint(room)}})
+					run = append(run, &event.Event{Offset: offset, Room: event.MustRoom(fmt.Sprint(room))})
 				}
 			}
 			if len(run) > 0 {
@@ -28,10 +30,10 @@ func TestRoomsAreMergedInOrder(t *testing.T) {
 		}
 		runs = rapid.Permutation(runs).Draw(t, "runs")
 		limit := rapid.IntRange(1, 50).Draw(t, "limit")
-		slices.SortFunc(all, func(a, b *Event) int {
+		slices.SortFunc(all, func(a, b *event.Event) int {
 			return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Room.String(), b.Room.String()))
 		})
-		all = slices.CompactFunc(all, func(a, b *Event) bool { return a.Offset == b.Offset })
+		all = slices.CompactFunc(all, func(a, b *event.Event) bool { return a.Offset == b.Offset })
 		want := all[:min(len(all), limit)]
 		if got := mergeRooms(nil, runs, limit); !slices.Equal(got, want) {
 			t.Fatalf("%v, want %v", got, want)
@@ -42,11 +44,11 @@ func TestRoomsAreMergedInOrder(t *testing.T) {
 // It takes one event over maxBatch bytes, from which cut knows that there is more.
 func TestMergingEndsAtManyBytes(t *testing.T) {
 	large := strings.Repeat("x", maxBatch/4)
-	var runs [][]*Event
+	var runs [][]*event.Event
 	for room := range 4 {
-		var run []*Event
-		for i := range Offset(4) {
-			run = append(run, &Event{Offset: 4*i + Offset(room), Room: Room{fmt.Sprint(room)}, Data: large})
+		var run []*event.Event
+		for i := range event.Offset(4) {
+			run = append(run, &event.Event{Offset: 4*i + event.Offset(room), Room: event.MustRoom(fmt.Sprint(room)), Data: large})
 		}
 		runs = append(runs, run)
 	}
@@ -59,13 +61,13 @@ func TestMergingEndsAtManyBytes(t *testing.T) {
 
 // BenchmarkTailOfManyRooms is the first page of 100 rooms, in which the tail has 20,000 events.
 func BenchmarkTailOfManyRooms(b *testing.B) {
-	rooms := make([][]*Event, 100)
-	for offset := range Offset(20_000) {
+	rooms := make([][]*event.Event, 100)
+	for offset := range event.Offset(20_000) {
 		room := offset % 100
-		rooms[room] = append(rooms[room], &Event{Offset: offset, Room: Room{fmt.Sprint(room)}})
+		rooms[room] = append(rooms[room], &event.Event{Offset: offset, Room: event.MustRoom(fmt.Sprint(room))})
 	}
-	runs := make([][]*Event, len(rooms))
-	var dst []*Event
+	runs := make([][]*event.Event, len(rooms))
+	var dst []*event.Event
 	b.ReportAllocs()
 	for b.Loop() {
 		copy(runs, rooms)
@@ -78,15 +80,15 @@ func BenchmarkTailOfManyRooms(b *testing.B) {
 func BenchmarkExceptions(b *testing.B) {
 	all := make(attachments, 1000)
 	for i := range all {
-		all[i].interval = forever(Room{fmt.Sprint("mine-", i)})
+		all[i].interval = forever(event.MustRoom(fmt.Sprint("mine-", i)))
 	}
-	except := make([]Room, 100)
+	except := make([]event.Room, 100)
 	for i := range except {
-		except[i] = Room{fmt.Sprint("other-", i)}
+		except[i] = event.MustRoom(fmt.Sprint("other-", i))
 	}
-	events := make([]*Event, 1000)
+	events := make([]*event.Event, 1000)
 	for i := range events {
-		events[i] = &Event{Offset: Offset(i), Except: except}
+		events[i] = &event.Event{Offset: event.Offset(i), Except: except}
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // shared is a pool whose connections requests take in turns.
@@ -18,8 +20,8 @@ type shared struct {
 
 // use calls f, which uses one connection of the pool, when it is the caller's turn: that of
 // the client ctx is for (see For), or else of c. Errors: ctx's, and f's.
-func (s shared) use(ctx context.Context, ns Namespace, c Client, k kind, f func(db *pgxpool.Pool) error) error {
-	if by, ok := ctx.Value(forKey{}).(Client); ok {
+func (s shared) use(ctx context.Context, ns event.Namespace, c event.Client, k kind, f func(db *pgxpool.Pool) error) error {
+	if by, ok := ctx.Value(forKey{}).(event.Client); ok {
 		c = by
 	}
 	done, err := s.turns.take(ctx, ns.String(), c.String(), k)
@@ -33,7 +35,9 @@ func (s shared) use(ctx context.Context, ns Namespace, c Client, k kind, f func(
 // For says for which client something is read: the connections to Postgres are shared
 // out fairly among those who wait for one, by namespace and then by client. Without it
 // that is the client of a call that names one; the backends of a namespace count as one client.
-func For(ctx context.Context, c Client) context.Context { return context.WithValue(ctx, forKey{}, c) }
+func For(ctx context.Context, c event.Client) context.Context {
+	return context.WithValue(ctx, forKey{}, c)
+}
 
 type forKey struct{}
 

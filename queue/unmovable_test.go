@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -25,7 +26,7 @@ func TestStagedRowsThatCannotBeMoved(t *testing.T) {
 	}
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)
-	s := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("r")}})
+	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	for _, bad := range rows {
 		sql(t, dsn,
 			`SELECT culvert.emit(room => 'r', event => 'e', data => '1'); SELECT culvert.emit(room => 'r', event => 'e', data => '2');
@@ -92,7 +93,7 @@ func TestARowThatCannotBeMovedAmidALargeTransaction(t *testing.T) {
 		appended := make(chan error, 3)
 		for range cap(appended) {
 			go func() {
-				_, err := q.Append(t.Context(), []queue.Emit{emit("r", `"http"`)})
+				_, err := q.Append(t.Context(), []event.Emit{emit("r", `"http"`)})
 				appended <- err
 			}()
 		}
@@ -187,7 +188,7 @@ func TestAnEventThatTakesTooLongIsSetAside(t *testing.T) {
 				if !emits {
 					continue
 				}
-				if _, err := q.Append(t.Context(), []queue.Emit{emit("r", "1")}); err != nil {
+				if _, err := q.Append(t.Context(), []event.Emit{emit("r", "1")}); err != nil {
 					failed++
 				} else {
 					stored++

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/jsontext"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -21,25 +22,25 @@ import (
 
 // check says what is wrong with an event as it was read; nil: nothing. before is one that
 // has been looked at, or nil.
-func (e *Event) check(before *Event, data []byte, except []pgtype.Text) error {
-	if before == nil || before.Name != e.Name || before.fault != nil {
-		if err := checkName("event", e.Name, MaxEventName); err != nil {
+func checkEvent(e, before *event.Event, data []byte, except []pgtype.Text) error {
+	if before == nil || before.Name != e.Name || before.Fault != nil {
+		if err := event.CheckName("event", e.Name, event.MaxEventName); err != nil {
 			return err
 		}
 	}
 	// Rooms that begin with a control character are Culvert's own, and no client's.
-	if (before == nil || before.Room != e.Room || before.fault != nil) && e.Namespace != "" && !strings.HasPrefix(e.Room.String(), "\x01") {
-		if err := checkName("room", e.Room.String(), MaxRoom); err != nil {
+	if (before == nil || before.Room != e.Room || before.Fault != nil) && e.Namespace != "" && !strings.HasPrefix(e.Room.String(), "\x01") {
+		if err := event.CheckName("room", e.Room.String(), event.MaxRoom); err != nil {
 			return err
 		}
 	}
 	if e.From.String() != "" {
-		if err := checkName("sender", e.From.String(), MaxClient); err != nil {
+		if err := event.CheckName("sender", e.From.String(), event.MaxClient); err != nil {
 			return err
 		}
 	}
 	for _, r := range except {
-		if err := checkName("except", r.String, MaxRoom); err != nil {
+		if err := event.CheckName("except", r.String, event.MaxRoom); err != nil {
 			return err
 		}
 	}
@@ -69,12 +70,10 @@ func isDamaged(err error) bool {
 	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "XX")
 }
 
-func (e *Event) unreadable() bool { return e.fault != nil }
-
 // skipUnreadable takes out what cannot be read, after a position: the events before it
 // come first, then the gap together with what follows it.
-func (b Batch) skipUnreadable(after Cursor) Batch {
-	first := slices.IndexFunc(b.Events, (*Event).unreadable)
+func skipUnreadable(b event.Batch, after event.Cursor) event.Batch {
+	first := slices.IndexFunc(b.Events, (*event.Event).Unreadable)
 	switch {
 	case first < 0:
 		return b
@@ -85,13 +84,13 @@ func (b Batch) skipUnreadable(after Cursor) Batch {
 		b.Events, b.Cursor, b.More = nil, b.Gap.To, true
 		return b
 	}
-	n := slices.IndexFunc(b.Events, func(e *Event) bool { return !e.unreadable() })
+	n := slices.IndexFunc(b.Events, func(e *event.Event) bool { return !e.Unreadable() })
 	if n < 0 {
 		n = len(b.Events)
 	}
-	b.Gap = &Gap{From: after, To: b.Events[n-1].Cursor(), Reason: GapUnreadable}
+	b.Gap = &event.Gap{From: after, To: b.Events[n-1].Cursor(), Reason: event.GapUnreadable}
 	b.Events = b.Events[n:]
-	if next := slices.IndexFunc(b.Events, (*Event).unreadable); next > 0 {
+	if next := slices.IndexFunc(b.Events, (*event.Event).Unreadable); next > 0 {
 		b.Events, b.Cursor, b.More = b.Events[:next], b.Events[next-1].Cursor(), true
 	}
 	return b
@@ -103,26 +102,26 @@ type faults struct {
 	metrics *metrics
 
 	mu   sync.Mutex
-	told map[Offset]struct{}
+	told map[event.Offset]struct{}
 }
 
 // maxTold bounds what is remembered of them.
 const maxTold = 10_000
 
 func newFaults(log *slog.Logger, m *metrics) *faults {
-	return &faults{log: log, metrics: m, told: map[Offset]struct{}{}}
+	return &faults{log: log, metrics: m, told: map[event.Offset]struct{}{}}
 }
 
 // look reports those among the events.
-func (f *faults) look(events []*Event) {
+func (f *faults) look(events ...*event.Event) {
 	for _, e := range events {
-		if e.fault != nil {
+		if e.Fault != nil {
 			f.tell(e)
 		}
 	}
 }
 
-func (f *faults) tell(e *Event) {
+func (f *faults) tell(e *event.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, again := f.told[e.Offset]; again && !e.Volatile() {
@@ -134,14 +133,14 @@ func (f *faults) tell(e *Event) {
 	f.told[e.Offset] = struct{}{}
 	f.metrics.unreadable.Inc()
 	f.log.Error("an event cannot be read; it is left out, and its readers are told of a gap", "offset", e.Offset,
-		"namespace", e.Namespace, "room", fmt.Sprintf("%q", e.Room.String()), "error", e.fault)
+		"namespace", e.Namespace, "room", fmt.Sprintf("%q", e.Room.String()), "error", e.Fault)
 }
 
 // exceptOf are the rooms an event excepts; NULL among them becomes a room without a name.
-func exceptOf(names []pgtype.Text) []Room {
-	var rooms []Room
+func exceptOf(names []pgtype.Text) []event.Room {
+	var rooms []event.Room
 	for _, name := range names {
-		rooms = append(rooms, StoredRoom(trusted.Of(name.String)))
+		rooms = append(rooms, event.StoredRoom(trusted.Of(name.String)))
 	}
 	return rooms
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -35,9 +36,9 @@ var broken = map[string]string{
 }
 
 // store puts a row into the log by force, as its next event.
-func store(t testing.TB, dsn, values string) queue.Offset {
+func store(t testing.TB, dsn, values string) event.Offset {
 	t.Helper()
-	var offset queue.Offset
+	var offset event.Offset
 	err := connect(t, dsn).QueryRow(t.Context(), `
 		WITH lock AS MATERIALIZED (SELECT culvert.lock_log()),
 		     row (event, sender, except_, data, is_binary, at, room) AS (SELECT `+values+` FROM lock),
@@ -87,14 +88,14 @@ func TestUnreadableEvents(t *testing.T) {
 			dsn := pgtest.Database(t)
 			registry := prometheus.NewRegistry()
 			q := open(t, dsn, quiet, func(o *queue.Options) { o.Registerer = registry })
-			live := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("lobby"), room("hall")}})
-			elsewhere := subscribe(t, q, queue.Interest{Rooms: []queue.Room{room("hall")}})
+			live := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}})
+			elsewhere := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("hall")}})
 			handled := handle(t, q, "*")
 			start := q.Head()
 			appendOne(t, q, emit("lobby", "1"))
 			bad := store(t, dsn, values)
 			appendOne(t, q, emit("lobby", "2"))
-			worse := []queue.Offset{store(t, dsn, values), store(t, dsn, values)}
+			worse := []event.Offset{store(t, dsn, values), store(t, dsn, values)}
 			appendOne(t, q, emit("hall", "3"))
 
 			want := []string{"1", fmt.Sprintf("unreadable to %d", bad), "2", fmt.Sprintf("unreadable to %d", worse[1]), "3"}
@@ -104,7 +105,7 @@ func TestUnreadableEvents(t *testing.T) {
 			if got := toldOf(t, elsewhere, 1); !slices.Equal(got, []string{"3"}) {
 				t.Errorf("a stream of another room got %q", got)
 			}
-			later := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []queue.Room{room("lobby"), room("hall")}, After: start})
+			later := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}, After: start})
 			if got := toldOf(t, later, 3); !slices.Equal(got, want) {
 				t.Errorf("who comes later gets %q, want %q", got, want)
 			}
@@ -116,12 +117,12 @@ func TestUnreadableEvents(t *testing.T) {
 			if n := counter(t, registry, "culvert_events_unreadable_total"); n != 3 {
 				t.Errorf("%v unreadable events are counted, want 3", n)
 			}
-			b, err := q.History(t.Context(), ns, room("lobby"), queue.Client{}, start, 100)
+			b, err := q.History(t.Context(), ns, room("lobby"), event.Client{}, start, 100)
 			if err != nil || len(b.Events) != 1 || b.Gap != nil || !b.More || b.Final {
 				t.Fatalf("history: %+v, %v", b, err)
 			}
-			b, err = q.History(t.Context(), ns, room("lobby"), queue.Client{}, b.Cursor, 100)
-			if err != nil || len(b.Events) != 1 || b.Gap == nil || b.Gap.Reason != queue.GapUnreadable || b.Gap.To.Offset != bad {
+			b, err = q.History(t.Context(), ns, room("lobby"), event.Client{}, b.Cursor, 100)
+			if err != nil || len(b.Events) != 1 || b.Gap == nil || b.Gap.Reason != event.GapUnreadable || b.Gap.To.Offset != bad {
 				t.Fatalf("history: %+v, %v", b, err)
 			}
 		})
@@ -165,7 +166,7 @@ func TestHandlersParkTheUnreadable(t *testing.T) {
 func TestUnreadableVolatileEvents(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn, quiet), open(t, dsn, quiet)
-	s := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("lobby")}})
+	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("lobby")}})
 	for i, values := range []string{
 		`'default', ARRAY['lobby', NULL], NULL, 'greeting', '1'`,
 		`'default', ARRAY['lobby'], ARRAY[NULL], 'greeting', '1'`,
@@ -175,7 +176,7 @@ func TestUnreadableVolatileEvents(t *testing.T) {
 		sql(t, dsn, `INSERT INTO culvert.volatile (id, at, instance, namespace, rooms, except_, event, data, is_binary)
 			SELECT nextval('culvert.volatile_ids'), now(), 'by force', `+values+`, false`)
 		e := emit("lobby", "%d", i)
-		if err := a.PublishVolatile(t.Context(), []queue.Emit{e}); err != nil {
+		if err := a.PublishVolatile(t.Context(), []event.Emit{e}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
@@ -31,7 +32,7 @@ func TestUpgradeFromVersion11(t *testing.T) {
 		t.Errorf("of the events before the upgrade came %v", got)
 	}
 	again := emit("lobby", `{"n":2}`)
-	again.Event, again.Key = mustParse(queue.ParseEventName, "chat message"), key("k-2")
+	again.Event, again.Key = mustParse(event.ParseEventName, "chat message"), key("k-2")
 	again.Data = data(`{"n":2}`)
 	sql(t, dsn, `UPDATE culvert.keys SET at = clock_timestamp()`)
 	if r := appendOne(t, q, again); !r.Duplicate || r.Cursor.Offset != 3 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // PublishVolatile delivers volatile events to the subscriptions that are open now, here and on
@@ -11,17 +13,17 @@ import (
 // and Key and reply mean nothing to them. When it returns, the other instances can
 // read them; every instance delivers them as soon as it knows all changes of members that
 // were answered before PublishVolatile was called. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
-func (q *Queue) PublishVolatile(ctx context.Context, emits []Emit) error {
-	all := make([]*Event, 0, len(emits))
+func (q *Queue) PublishVolatile(ctx context.Context, emits []event.Emit) error {
+	all := make([]*volatileEvent, 0, len(emits))
 	for i := range emits {
 		e := &emits[i]
-		if err := e.check(); err != nil {
+		if err := e.Check(); err != nil {
 			return err
 		}
-		all = append(all, &Event{
+		all = append(all, &volatileEvent{to: e.Addressed(), event: &event.Event{
 			Namespace: e.Namespace.String(), Name: e.Event.String(), Data: e.Data.JSON(), Binary: e.Data.Binary(),
-			From: e.From, Except: e.Except, to: e.rooms(),
-		})
+			From: e.From, Except: e.Except,
+		}})
 	}
 	return q.volatile.publish(ctx, all)
 }
@@ -29,10 +31,10 @@ func (q *Queue) PublishVolatile(ctx context.Context, emits []Emit) error {
 // Signal tells every open subscription of a client something that is not for the
 // client itself but for who holds the subscription: it comes as a volatile event
 // with a reserved name. Errors as for PublishVolatile.
-func (q *Queue) Signal(ctx context.Context, ns Namespace, c Client, name string, data Data) error {
-	return q.volatile.publish(ctx, []*Event{{
-		Namespace: ns.String(), Name: reservedPrefix + name, Data: data.JSON(), From: c, signal: true,
-	}})
+func (q *Queue) Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error {
+	return q.volatile.publish(ctx, []*volatileEvent{{signal: true, event: &event.Event{
+		Namespace: ns.String(), Name: event.ReservedPrefix + name, Data: data.JSON(), From: c,
+	}}})
 }
 
 // volatile hands events to the other instances, those that wait together at once,
@@ -50,9 +52,17 @@ type volatile struct {
 	closed  bool
 }
 
+// volatileEvent is a volatile event that is not yet that of one room.
+type volatileEvent struct {
+	event  *event.Event
+	to     []event.Room
+	signal bool
+	after  event.Offset // it is for the members at this position: see interval.holds
+}
+
 // publication is some of the events of one call of PublishVolatile.
 type publication struct {
-	events []*Event
+	events []*volatileEvent
 	caller caller
 	load   load
 	err    error
@@ -67,10 +77,10 @@ func newVolatile(q *Queue) *volatile {
 }
 
 // loadOf is what volatile events take while they wait.
-func loadOf(events []*Event) (all load) {
+func loadOf(events []*volatileEvent) (all load) {
 	for _, e := range events {
-		l := load{1, len(e.to), e.size() + len(e.to)*nameBytes + len(e.Except)*nameBytes}
-		for _, list := range [][]Room{e.to, e.Except} {
+		l := load{1, len(e.to), sizeOfEvent(e.event) + len(e.to)*nameBytes + len(e.event.Except)*nameBytes}
+		for _, list := range [][]event.Room{e.to, e.event.Except} {
 			for _, r := range list {
 				l.bytes += len(r.String())
 			}
@@ -80,7 +90,7 @@ func loadOf(events []*Event) (all load) {
 	return all
 }
 
-func (v *volatile) publish(ctx context.Context, events []*Event) error {
+func (v *volatile) publish(ctx context.Context, events []*volatileEvent) error {
 	var parts []*publication
 	for len(events) > 0 {
 		n, all := 1, loadOf(events[:1])
@@ -91,7 +101,7 @@ func (v *volatile) publish(ctx context.Context, events []*Event) error {
 			}
 			all = next
 		}
-		c := caller{events[0].Namespace, events[0].From.String()}
+		c := caller{events[0].event.Namespace, events[0].event.From.String()}
 		parts = append(parts, &publication{events: events[:n], caller: c, load: all, done: make(chan struct{})})
 		events = events[n:]
 	}
@@ -116,7 +126,7 @@ func (v *volatile) submit(parts []*publication) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed {
-		return ErrClosed
+		return event.ErrClosed
 	}
 	var all load
 	for _, f := range parts {
@@ -124,7 +134,7 @@ func (v *volatile) submit(parts []*publication) error {
 		all = all.plus(f.load)
 	}
 	if len(parts) > 0 && !v.quota.take(parts[0].caller, all) {
-		return ErrOverloaded
+		return event.ErrOverloaded
 	}
 	for _, f := range parts {
 		v.waiting.push(f.caller, f, f.load)
@@ -182,7 +192,7 @@ func (v *volatile) refuse() {
 			return
 		}
 		v.waiting.pop()
-		f.err = ErrClosed
+		f.err = event.ErrClosed
 		close(f.done)
 	}
 }
@@ -192,7 +202,7 @@ SELECT log, "position"
   FROM culvert.publish_volatile($1, $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[])`
 
 // handOver returns the position of the log when it did so.
-func (v *volatile) handOver(ctx context.Context, batch []*publication) (at Cursor, err error) {
+func (v *volatile) handOver(ctx context.Context, batch []*publication) (at event.Cursor, err error) {
 	ctx, cancel := context.WithTimeout(ctx, v.q.o.AppendTimeout)
 	defer cancel()
 	var namespace, rooms, except, event, data, sender []string
@@ -200,9 +210,10 @@ func (v *volatile) handOver(ctx context.Context, batch []*publication) (at Curso
 	now := time.Now()
 	for _, f := range batch {
 		for _, e := range f.events {
+			rooms = append(rooms, arrayLiteral(e.to))
+			e := e.event
 			e.At = now
 			namespace = append(namespace, e.Namespace)
-			rooms = append(rooms, arrayLiteral(e.to))
 			except = append(except, arrayLiteral(e.Except))
 			event = append(event, e.Name)
 			data = append(data, e.Data)

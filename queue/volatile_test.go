@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -48,18 +49,18 @@ func TestVolatileEventsReachWhoIsConnectedOnEveryInstance(t *testing.T) {
 			alice := subscribe(t, a, queue.Interest{Client: client("alice")})
 			carol := subscribe(t, b, queue.Interest{Client: client("carol")})
 			bob := subscribe(t, b, queue.Interest{Client: client("bob")})
-			adHoc := subscribe(t, b, queue.Interest{Rooms: []queue.Room{room("lobby"), queue.Everyone}})
-			fling := func(text string, rooms ...queue.Room) {
+			adHoc := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("lobby"), event.Everyone}})
+			fling := func(text string, rooms ...event.Room) {
 				e := emit("x", "%s", text)
-				e.Rooms, e.Except = rooms, []queue.Room{room("muted")}
-				if err := a.PublishVolatile(t.Context(), []queue.Emit{e}); err != nil {
+				e.Rooms, e.Except = rooms, []event.Room{room("muted")}
+				if err := a.PublishVolatile(t.Context(), []event.Emit{e}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			big := `"` + strings.Repeat("x", 100_000) + `"` // more than a notification can carry
-			fling("1", room("lobby"), queue.Everyone, client("alice").OwnRoom())
+			fling("1", room("lobby"), event.Everyone, client("alice").OwnRoom())
 			fling(big, room("lobby"))
-			fling(`"end"`, queue.Everyone)
+			fling(`"end"`, event.Everyone)
 			for name, c := range map[string]struct {
 				s    *queue.Subscription
 				want []string
@@ -71,10 +72,10 @@ func TestVolatileEventsReachWhoIsConnectedOnEveryInstance(t *testing.T) {
 					t.Errorf("%s got %.60q", name, got)
 				}
 			}
-			if b := must[queue.Batch](t)(bob.Poll(t.Context(), 10)); len(b.Volatile) > 0 {
+			if b := must[event.Batch](t)(bob.Poll(t.Context(), 10)); len(b.Volatile) > 0 {
 				t.Errorf("bob, who is excepted, got %v", b.Volatile)
 			}
-			if now := must[queue.Cursor](t)(a.Ack(t.Context(), ns, client("x"), head)); now != head {
+			if now := must[event.Cursor](t)(a.Ack(t.Context(), ns, client("x"), head)); now != head {
 				t.Errorf("the log moved from %v to %v", head, now)
 			}
 		})
@@ -88,7 +89,7 @@ func TestASlowReaderLosesOnlyVolatileEvents(t *testing.T) {
 	s := subscribe(t, q, queue.Interest{Client: client("bob")})
 	const n = 500
 	for i := range n {
-		if err := q.PublishVolatile(t.Context(), []queue.Emit{emit("*", "%d", i)}); err != nil {
+		if err := q.PublishVolatile(t.Context(), []event.Emit{emit("*", "%d", i)}); err != nil {
 			t.Fatal(err)
 		}
 		appendOne(t, q, emit("*", "%d", i))
@@ -97,7 +98,7 @@ func TestASlowReaderLosesOnlyVolatileEvents(t *testing.T) {
 	var last string
 	held := 0
 	for len(durable) < n {
-		b := must[queue.Batch](t)(s.Next(t.Context(), 100))
+		b := must[event.Batch](t)(s.Next(t.Context(), 100))
 		for _, e := range b.Events {
 			durable = append(durable, e.Data)
 		}
@@ -118,18 +119,18 @@ func TestASignalReachesEverySubscriptionOfTheClient(t *testing.T) {
 	subs := []*queue.Subscription{
 		subscribe(t, a, queue.Interest{Client: bob}),
 		subscribe(t, b, queue.Interest{Client: bob}),
-		subscribe(t, b, queue.Interest{Client: bob, Rooms: []queue.Room{room("r")}}),
+		subscribe(t, b, queue.Interest{Client: bob, Rooms: []event.Room{room("r")}}),
 	}
 	other := subscribe(t, b, queue.Interest{Client: client("alice")})
 	if err := a.Signal(t.Context(), ns, bob, "test", data("1")); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range subs {
-		if e := must[queue.Batch](t)(s.Next(t.Context(), 1)).Volatile; len(e) != 1 || e[0].Name != "culvert:test" || e[0].Data != "1" {
+		if e := must[event.Batch](t)(s.Next(t.Context(), 1)).Volatile; len(e) != 1 || e[0].Name != "culvert:test" || e[0].Data != "1" {
 			t.Errorf("got %v", e)
 		}
 	}
-	if b := must[queue.Batch](t)(other.Poll(t.Context(), 1)); len(b.Volatile) > 0 {
+	if b := must[event.Batch](t)(other.Poll(t.Context(), 1)); len(b.Volatile) > 0 {
 		t.Errorf("alice got %v", b.Volatile)
 	}
 }
@@ -146,10 +147,10 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 			bob := []*queue.Subscription{
 				subscribe(t, on[0], queue.Interest{Client: client("bob")}), subscribe(t, on[1], queue.Interest{Client: client("bob")}),
 			}
-			fling := func(q *queue.Queue, r queue.Room, text string) {
+			fling := func(q *queue.Queue, r event.Room, text string) {
 				e := emit("x", "%q", text)
-				e.Rooms = []queue.Room{r}
-				if err := q.PublishVolatile(t.Context(), []queue.Emit{e}); err != nil {
+				e.Rooms = []event.Room{r}
+				if err := q.PublishVolatile(t.Context(), []event.Emit{e}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -158,7 +159,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 				changes, emits := on[i%2], on[i/2%2]
 				join(t, changes, "lobby", "bob")
 				fling(emits, room("lobby"), "in")
-				fling(emits, queue.Everyone, "mark")
+				fling(emits, event.Everyone, "mark")
 				for _, s := range bob {
 					if !slices.Equal(upToMark(t, s), []string{`"in"`}) {
 						missed++
@@ -166,7 +167,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 				}
 				leave(t, changes, "lobby", "bob")
 				fling(emits, room("lobby"), "out")
-				fling(emits, queue.Everyone, "mark")
+				fling(emits, event.Everyone, "mark")
 				for _, s := range bob {
 					if len(upToMark(t, s)) > 0 {
 						late++
@@ -189,10 +190,10 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 			dsn := pgtest.Database(t)
 			on := []*queue.Queue{open(t, dsn, change), open(t, dsn, change)}
 			bob := subscribe(t, on[0], queue.Interest{Client: client("bob")})
-			fling := func(r queue.Room, text string) {
+			fling := func(r event.Room, text string) {
 				e := emit("x", "%q", text)
-				e.Rooms = []queue.Room{r}
-				if err := on[1].PublishVolatile(t.Context(), []queue.Emit{e}); err != nil {
+				e.Rooms = []event.Room{r}
+				if err := on[1].PublishVolatile(t.Context(), []event.Emit{e}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -209,7 +210,7 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 					leave(t, on[1], "lobby", "bob")
 					fling(room("lobby"), "out")
 				}
-				fling(queue.Everyone, "mark")
+				fling(event.Everyone, "mark")
 				got := <-heard
 				in := len(slices.DeleteFunc(slices.Clone(got), func(text string) bool { return text != `"in"` }))
 				if in != n || len(got) != n {
@@ -226,11 +227,11 @@ func TestVolatileEventsThatAreHeardOfLate(t *testing.T) {
 	a, b := open(t, dsn), open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, 8*time.Second })
 	bob := subscribe(t, b, queue.Interest{Client: client("bob")})
 	join(t, b, "lobby", "bob")
-	if err := a.PublishVolatile(t.Context(), []queue.Emit{emit("lobby", "1")}); err != nil {
+	if err := a.PublishVolatile(t.Context(), []event.Emit{emit("lobby", "1")}); err != nil {
 		t.Fatal(err)
 	}
 	leave(t, b, "lobby", "bob")
-	until(t, "the event comes", func() bool { return len(must[queue.Batch](t)(bob.Poll(t.Context(), 10)).Volatile) == 1 })
+	until(t, "the event comes", func() bool { return len(must[event.Batch](t)(bob.Poll(t.Context(), 10)).Volatile) == 1 })
 }
 
 // upToMark returns the volatile events before the next "mark".
@@ -265,7 +266,7 @@ func TestVolatileEventsDoNotWaitForWhatNeverComes(t *testing.T) {
 	} {
 		sql(t, dsn, stmt)
 		for range 2 {
-			if err := a.PublishVolatile(t.Context(), []queue.Emit{emit("*", "%d", i)}); err != nil {
+			if err := a.PublishVolatile(t.Context(), []event.Emit{emit("*", "%d", i)}); err != nil {
 				t.Fatal(err)
 			}
 			if got := nextVolatile(t, s, 1); got[0] != strconv.Itoa(i) {

@@ -4,19 +4,21 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 // waiters are the calls of Await, by the event whose replies they wait for. The
 // tail tells them of replies, whichever instance took them.
 type waiters struct {
 	mu      sync.Mutex
-	byEvent map[Offset]map[chan struct{}]struct{}
+	byEvent map[event.Offset]map[chan struct{}]struct{}
 }
 
-func newWaiters() *waiters { return &waiters{byEvent: map[Offset]map[chan struct{}]struct{}{}} }
+func newWaiters() *waiters { return &waiters{byEvent: map[event.Offset]map[chan struct{}]struct{}{}} }
 
 // join registers a waiter; leave must be called.
-func (w *waiters) join(to Offset) (wake <-chan struct{}, leave func()) {
+func (w *waiters) join(to event.Offset) (wake <-chan struct{}, leave func()) {
 	c := make(chan struct{}, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -35,7 +37,7 @@ func (w *waiters) join(to Offset) (wake <-chan struct{}, leave func()) {
 
 // heard wakes those whom the events concern; everybody for nil, when the tail
 // starts over and replies may have been among what it did not get.
-func (w *waiters) heard(events []*Event) {
+func (w *waiters) heard(events []*event.Event) {
 	for _, e := range events {
 		if e.Name == replyEvent {
 			w.wake(askOf(e.Data))
@@ -46,7 +48,7 @@ func (w *waiters) heard(events []*Event) {
 	}
 }
 
-func (w *waiters) wake(to Offset) {
+func (w *waiters) wake(to event.Offset) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for c := range w.byEvent[to] {
@@ -65,12 +67,12 @@ func (w *waiters) wakeAll() {
 }
 
 // askOf is the event a culvert:reply answers: see replyData.
-func askOf(data string) Offset {
+func askOf(data string) event.Offset {
 	rest, _ := strings.CutPrefix(data, `{"to":`)
 	digits, _, _ := strings.Cut(rest, ",")
 	to, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {
 		return 0
 	}
-	return Offset(to)
+	return event.Offset(to)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
@@ -39,9 +40,9 @@ func handle(ctx context.Context, dsn string) {
 	}
 	q, err := queue.Open(ctx, queue.Options{DatabaseURL: dsn})
 	fail(err)
-	ns, err := queue.ParseNamespace("default")
+	ns, err := event.ParseNamespace("default")
 	fail(err)
-	fail(q.Handle(ns, "work", func(ctx context.Context, e *queue.Event) (any, error) {
+	fail(q.Handle(ns, "work", func(ctx context.Context, e *event.Event) (any, error) {
 		conn, err := pgx.Connect(ctx, dsn)
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -30,7 +31,7 @@ func work(ctx context.Context, dsn string) {
 	}
 	file, err := os.OpenFile(os.Getenv(workerFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	fail(err)
-	ns, err := queue.ParseNamespace("default")
+	ns, err := event.ParseNamespace("default")
 	fail(err)
 	var q *queue.Queue
 	for deadline := time.Now().Add(time.Minute); q == nil; rest(ctx, 100*time.Millisecond) {
@@ -38,7 +39,7 @@ func work(ctx context.Context, dsn string) {
 			fail(err)
 		}
 	}
-	fail(q.Handle(ns, "work", func(ctx context.Context, e *queue.Event) (any, error) {
+	fail(q.Handle(ns, "work", func(ctx context.Context, e *event.Event) (any, error) {
 		rest(ctx, time.Duration(rand.IntN(20))*time.Millisecond) // time to be killed
 		if rand.IntN(10) == 0 {
 			return nil, errors.New("bad luck")

@@ -1,4 +1,4 @@
-package queue
+package event
 
 import (
 	"strings"
@@ -19,8 +19,8 @@ const (
 // MaxRooms bounds the rooms one event is addressed to, and those it excepts.
 const MaxRooms = 100
 
-// reservedPrefix starts the names of Culvert's own events.
-const reservedPrefix = "culvert:"
+// ReservedPrefix starts the names of Culvert's own events.
+const ReservedPrefix = "culvert:"
 
 // Namespace names an isolated set of rooms, clients and keys. The zero value is
 // no namespace.
@@ -70,7 +70,8 @@ func StoredClient(name trusted.Text) Client { return Client{name.String()} }
 // OwnRoom is the room only this client is in.
 func (c Client) OwnRoom() Room { return Room{"@" + c.name} }
 
-func (r Room) compare(s Room) int { return strings.Compare(r.name, s.name) }
+// Compare orders rooms by the bytes of their names.
+func (r Room) Compare(s Room) int { return strings.Compare(r.name, s.name) }
 
 // Reserved reports whether the room cannot be joined or left: a client's own
 // room or the namespace-wide one.
@@ -84,7 +85,7 @@ func ParseNamespace(s string) (Namespace, error) {
 		ok = c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-'
 	}
 	if !ok {
-		return Namespace{}, invalid("namespace", "must be 1-63 of a-z, 0-9 and '-', not beginning with '-'")
+		return Namespace{}, Invalid("namespace", "must be 1-63 of a-z, 0-9 and '-', not beginning with '-'")
 	}
 	return Namespace{s}, nil
 }
@@ -92,7 +93,7 @@ func ParseNamespace(s string) (Namespace, error) {
 // ParseRoom accepts 1-200 bytes of UTF-8 without control characters, but not "."
 // and "..". The error is an *InvalidError.
 func ParseRoom(s string) (Room, error) {
-	if err := checkSegment("room", s, MaxRoom); err != nil {
+	if err := CheckSegment("room", s, MaxRoom); err != nil {
 		return Room{}, err
 	}
 	return Room{s}, nil
@@ -102,9 +103,9 @@ func ParseRoom(s string) (Room, error) {
 // ".." and "me". The error is an *InvalidError.
 func ParseClient(s string) (Client, error) {
 	if s == "me" { // in a path it would be somebody else
-		return Client{}, invalid("client", `must not be "me", which stands for the caller in addresses`)
+		return Client{}, Invalid("client", `must not be "me", which stands for the caller in addresses`)
 	}
-	if err := checkSegment("client", s, MaxClient); err != nil {
+	if err := CheckSegment("client", s, MaxClient); err != nil {
 		return Client{}, err
 	}
 	return Client{s}, nil
@@ -113,11 +114,11 @@ func ParseClient(s string) (Client, error) {
 // ParseEventName accepts 1-128 bytes of UTF-8 without control characters that
 // do not begin with "culvert:". The error is an *InvalidError.
 func ParseEventName(s string) (EventName, error) {
-	if err := checkName("event", s, MaxEventName); err != nil {
+	if err := CheckName("event", s, MaxEventName); err != nil {
 		return EventName{}, err
 	}
-	if strings.HasPrefix(s, reservedPrefix) {
-		return EventName{}, invalid("event", `names beginning with "culvert:" are reserved`)
+	if strings.HasPrefix(s, ReservedPrefix) {
+		return EventName{}, Invalid("event", `names beginning with "culvert:" are reserved`)
 	}
 	return EventName{s}, nil
 }
@@ -125,7 +126,7 @@ func ParseEventName(s string) (EventName, error) {
 // ParseKey accepts 1-200 bytes of UTF-8 without control characters, but not "."
 // and "..". The error is an *InvalidError.
 func ParseKey(s string) (Key, error) {
-	if err := checkSegment("key", s, MaxKey); err != nil {
+	if err := CheckSegment("key", s, MaxKey); err != nil {
 		return Key{}, err
 	}
 	return Key{s}, nil
@@ -154,32 +155,32 @@ func MustEventName(s string) EventName { return must(ParseEventName(s)) }
 // MustKey is ParseKey for constants: it panics where that fails.
 func MustKey(s string) Key { return must(ParseKey(s)) }
 
-// checkSegment is checkName for names that can be a segment of a URL's path.
+// CheckSegment is CheckName for names that can be a segment of a URL's path.
 // Whoever resolves a URL takes "." and ".." for steps in it, also where they are
 // percent-encoded (WHATWG URL, "single-dot" and "double-dot URL path segment"):
 // the request would be about something else.
-func checkSegment(field, s string, limit int) error {
+func CheckSegment(field, s string, limit int) error {
 	if s == "." || s == ".." {
-		return invalidf(field, "must not be %q: it is a step in a URL's path and no name", s)
+		return Invalidf(field, "must not be %q: it is a step in a URL's path and no name", s)
 	}
-	return checkName(field, s, limit)
+	return CheckName(field, s, limit)
 }
 
-// checkName holds the rule all free names share. Control characters are C0, DEL
+// CheckName holds the rule all free names share. Control characters are C0, DEL
 // and C1, and the Unicode line separators count with them: a name stands in a
 // line of its own on the wire and in logs.
-func checkName(field, s string, limit int) error {
+func CheckName(field, s string, limit int) error {
 	switch {
 	case s == "":
-		return invalid(field, "must not be empty")
+		return Invalid(field, "must not be empty")
 	case len(s) > limit:
-		return invalidf(field, "is %d bytes long, the limit is %d", len(s), limit)
+		return Invalidf(field, "is %d bytes long, the limit is %d", len(s), limit)
 	case !utf8.ValidString(s):
-		return invalid(field, "is not valid UTF-8")
+		return Invalid(field, "is not valid UTF-8")
 	}
 	for _, r := range s {
 		if r < 0x20 || r >= 0x7f && r <= 0x9f || r == '\u2028' || r == '\u2029' {
-			return invalidf(field, "has the control character U+%04X", r)
+			return Invalidf(field, "has the control character U+%04X", r)
 		}
 	}
 	return nil

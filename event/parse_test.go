@@ -1,4 +1,4 @@
-package queue
+package event_test
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/culvertmq/culvert/event"
 )
 
 func TestNames(t *testing.T) {
@@ -43,31 +45,26 @@ func TestNames(t *testing.T) {
 		{strings.Repeat("a", 63), true, true},
 		{strings.Repeat("a", 64), true, false},
 	} {
-		if _, err := ParseRoom(c.name); (err == nil) != c.room {
+		if _, err := event.ParseRoom(c.name); (err == nil) != c.room {
 			t.Errorf("room %q: %v", c.name, err)
 		}
-		if _, err := ParseNamespace(c.name); (err == nil) != c.space {
+		if _, err := event.ParseNamespace(c.name); (err == nil) != c.space {
 			t.Errorf("namespace %q: %v", c.name, err)
 		}
 	}
-	var invalid *InvalidError
+	var invalid *event.InvalidError
 	for _, dots := range []string{".", ".."} {
-		if _, err := ParseClient(dots); !errors.As(err, &invalid) || invalid.Field != "client" {
+		if _, err := event.ParseClient(dots); !errors.As(err, &invalid) || invalid.Field != "client" {
 			t.Errorf("client %q: %v", dots, err)
 		}
-		if _, err := ParseKey(dots); !errors.As(err, &invalid) || invalid.Field != "key" {
+		if _, err := event.ParseKey(dots); !errors.As(err, &invalid) || invalid.Field != "key" {
 			t.Errorf("key %q: %v", dots, err)
 		}
-		if _, err := ParseEventName(dots); err != nil {
+		if _, err := event.ParseEventName(dots); err != nil {
 			t.Errorf("event %q, which stands in no path: %v", dots, err)
 		}
-		h := newHandler(nil, Namespace{"n"}, "*", nil)
-		h.name = dots
-		if err := h.check(); !errors.As(err, &invalid) || invalid.Field != "name" {
-			t.Errorf("handler %q: %v", dots, err)
-		}
 	}
-	if _, err := ParseEventName("culvert:hello"); !errors.As(err, &invalid) || invalid.Field != "event" {
+	if _, err := event.ParseEventName("culvert:hello"); !errors.As(err, &invalid) || invalid.Field != "event" {
 		t.Errorf("reserved event name: %v", err)
 	}
 }
@@ -87,7 +84,7 @@ func TestData(t *testing.T) {
 		{`"\\u0000"`, `"\\u0000"`, nil},
 		{nest(64), nest(64), nil},
 		{`"` + strings.Repeat("[", 99) + `"`, `"` + strings.Repeat("[", 99) + `"`, nil},
-		{nest(65), "", ErrTooDeep},
+		{nest(65), "", event.ErrTooDeep},
 		{`"\u0000"`, "", nil},
 		{`{"\u0000":1}`, "", nil},
 		{`"\ud83d"`, "", nil},
@@ -95,15 +92,15 @@ func TestData(t *testing.T) {
 		{`"\ude00"`, "", nil},
 		{`"\ud83d\u0041"`, "", nil},
 		{"\"\xff\"", "", nil},
-		{`{"a":1}{`, "", ErrSyntax},
-		{`{'a':1}`, "", ErrSyntax},
-		{"\"a\nb\"", "", ErrSyntax},
-		{`NaN`, "", ErrSyntax},
-		{`"` + strings.Repeat("x", MaxData-2) + `"`, `"` + strings.Repeat("x", MaxData-2) + `"`, nil},
-		{`"` + strings.Repeat("x", MaxData-1) + `"`, "", ErrTooLarge},
+		{`{"a":1}{`, "", event.ErrSyntax},
+		{`{'a':1}`, "", event.ErrSyntax},
+		{"\"a\nb\"", "", event.ErrSyntax},
+		{`NaN`, "", event.ErrSyntax},
+		{`"` + strings.Repeat("x", event.MaxData-2) + `"`, `"` + strings.Repeat("x", event.MaxData-2) + `"`, nil},
+		{`"` + strings.Repeat("x", event.MaxData-1) + `"`, "", event.ErrTooLarge},
 	} {
-		d, err := ParseData([]byte(c.in))
-		var invalid *InvalidError
+		d, err := event.ParseData([]byte(c.in))
+		var invalid *event.InvalidError
 		switch {
 		case c.want != "" && (err != nil || d.JSON() != c.want):
 			t.Errorf("%.40q: %.40q, %v", c.in, d.JSON(), err)
@@ -118,9 +115,9 @@ func TestData(t *testing.T) {
 func TestBinary(t *testing.T) {
 	for in, ok := range map[string]bool{
 		"": true, "AAEC": true, "AA==": true, "AAE": false, "A A=": false, "AA==\n": false, "_-8=": false, "AB==": false,
-		strings.Repeat("A", MaxData): false,
+		strings.Repeat("A", event.MaxData): false,
 	} {
-		d, err := ParseBinary(in)
+		d, err := event.ParseBinary(in)
 		if (err == nil) != ok || ok && (d.JSON() != `"`+in+`"` || !d.Binary()) {
 			t.Errorf("%.20q: %q, %v", in, d.JSON(), err)
 		}
@@ -134,7 +131,7 @@ func TestCursor(t *testing.T) {
 		"k3f9:9007199254740992": false, "K3F9:1": false, "k3f9:1:2": false, "k3f9:1 ": false, "k\n:1": false,
 		strings.Repeat("a", 33) + ":1": false,
 	} {
-		c, err := ParseCursor(in)
+		c, err := event.ParseCursor(in)
 		if (err == nil) != ok || ok && c.String() != in {
 			t.Errorf("%q: %v, %v", in, c, err)
 		}
@@ -147,7 +144,7 @@ func FuzzData(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		d, err := ParseData(raw)
+		d, err := event.ParseData(raw)
 		if err != nil {
 			return
 		}
@@ -173,7 +170,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add("k3f9:4711")
 	f.Add("k3f9:0009")
 	f.Fuzz(func(t *testing.T, s string) {
-		if c, err := ParseCursor(s); err == nil && c.String() != s {
+		if c, err := event.ParseCursor(s); err == nil && c.String() != s {
 			t.Fatalf("%q became %q", s, c)
 		}
 	})
@@ -184,11 +181,11 @@ func FuzzName(f *testing.F) {
 	f.Add("lobby")
 	f.Add("a\u2029b")
 	f.Fuzz(func(t *testing.T, s string) {
-		r, err := ParseRoom(s)
+		r, err := event.ParseRoom(s)
 		if err != nil {
 			return
 		}
-		if r.String() != s || s == "" || len(s) > MaxRoom || !utf8.ValidString(s) || strings.ContainsAny(s, "\r\n\x00\u0085\u2028\u2029") {
+		if r.String() != s || s == "" || len(s) > event.MaxRoom || !utf8.ValidString(s) || strings.ContainsAny(s, "\r\n\x00\u0085\u2028\u2029") {
 			t.Fatalf("accepted %q", s)
 		}
 	})
@@ -196,21 +193,21 @@ func FuzzName(f *testing.F) {
 
 // Constructors for constants give what the checked ones give, and panic where those fail.
 func TestMustConstructors(t *testing.T) {
-	if MustNamespace("n").String() != "n" || MustRoom("r").String() != "r" || MustClient("c").String() != "c" ||
-		MustEventName("e").String() != "e" || MustKey("k").String() != "k" || MustData(` { "a" : 1 } `).JSON() != `{"a":1}` {
+	if event.MustNamespace("n").String() != "n" || event.MustRoom("r").String() != "r" || event.MustClient("c").String() != "c" ||
+		event.MustEventName("e").String() != "e" || event.MustKey("k").String() != "k" || event.MustData(` { "a" : 1 } `).JSON() != `{"a":1}` {
 		t.Error("they differ")
 	}
 	for name, bad := range map[string]func(){
-		"namespace": func() { MustNamespace("A") },
-		"room":      func() { MustRoom("") },
-		"client":    func() { MustClient("me") },
-		"event":     func() { MustEventName("culvert:x") },
-		"key":       func() { MustKey("..") },
-		"data":      func() { MustData("{") },
+		"namespace": func() { event.MustNamespace("A") },
+		"room":      func() { event.MustRoom("") },
+		"client":    func() { event.MustClient("me") },
+		"event":     func() { event.MustEventName("culvert:x") },
+		"key":       func() { event.MustKey("..") },
+		"data":      func() { event.MustData("{") },
 	} {
 		func() {
 			defer func() {
-				if err, ok := recover().(*InvalidError); !ok || err.Field != name {
+				if err, ok := recover().(*event.InvalidError); !ok || err.Field != name {
 					t.Errorf("%s: %v", name, err)
 				}
 			}()

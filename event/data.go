@@ -1,4 +1,4 @@
-package queue
+package event
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/culvertmq/culvert/internal/jsontext"
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // Limits on an event's data.
@@ -36,7 +37,7 @@ func ParseData(raw []byte) (Data, error) {
 	if !jsontext.Valid(raw) {
 		switch {
 		case !utf8.Valid(raw):
-			return Data{}, invalid("data", "is not valid UTF-8")
+			return Data{}, Invalid("data", "is not valid UTF-8")
 		case !json.Valid(raw):
 			return Data{}, &InvalidError{"data", "is not valid JSON", ErrSyntax}
 		} // or nested too deep, which is told below
@@ -66,16 +67,19 @@ func MustData(s string) Data { return must(ParseData([]byte(s))) }
 // bytes. Errors as for ParseData, for the field "binary".
 func ParseBinary(text string) (Data, error) {
 	if _, err := base64.StdEncoding.Strict().DecodeString(text); err != nil {
-		return Data{}, invalid("binary", "is not standard base64 with padding")
+		return Data{}, Invalid("binary", "is not standard base64 with padding")
 	}
 	if strings.ContainsAny(text, "\r\n") { // DecodeString skips line breaks
-		return Data{}, invalid("binary", "must be base64 in one line")
+		return Data{}, Invalid("binary", "must be base64 in one line")
 	}
 	if len(text)+2 > MaxData {
 		return Data{}, tooLarge("binary", len(text)+2)
 	}
 	return Data{json: `"` + text + `"`, binary: true}, nil
 }
+
+// StoredData is data that was checked before it was stored. binary: it is a string of base64.
+func StoredData(json trusted.Text, binary bool) Data { return Data{json.String(), binary} }
 
 // JSON is the value's text, in one line.
 func (d Data) JSON() string {
@@ -133,7 +137,7 @@ func inspectString(raw []byte, i int) (int, error) {
 		i += 4
 		switch {
 		case unit == 0:
-			return i, invalid("data", `contains \u0000, which Postgres cannot hold`)
+			return i, Invalid("data", `contains \u0000, which Postgres cannot hold`)
 		case unit >= 0xdc00 && unit <= 0xdfff:
 			return i, errSurrogate
 		case unit >= 0xd800 && unit <= 0xdbff:
@@ -149,7 +153,7 @@ func inspectString(raw []byte, i int) (int, error) {
 	return i, nil
 }
 
-var errSurrogate = invalid("data", "contains an unpaired surrogate escape")
+var errSurrogate = Invalid("data", "contains an unpaired surrogate escape")
 
 func hex4(b []byte) (n rune) {
 	for _, c := range b[:4] {

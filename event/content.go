@@ -1,4 +1,4 @@
-package queue
+package event
 
 import (
 	"bytes"
@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// hash identifies what an emit says, so that a key that comes back with another body
+// Hash identifies what an emit says, so that a key that comes back with another body
 // is told from a retry. culvert.content_hash makes the same of the same, for an event
 // may come by HTTP and by SQL: rooms are sets, and JSON texts of one value are one. Every
 // part is written with its length: no two contents run together to the same bytes.
-func (e *Emit) hash() []byte {
+func (e *Emit) Hash() []byte {
 	h := sha256.New()
-	part(h, roomSet(e.rooms()))
+	part(h, roomSet(e.Addressed()))
 	part(h, roomSet(e.Except))
 	part(h, e.Event.String())
 	part(h, e.From.String())
@@ -26,8 +26,8 @@ func (e *Emit) hash() []byte {
 	if e.Data.Binary() {
 		special = "binary"
 	}
-	if e.Reply.wanted() {
-		special += " reply " + strconv.Itoa(int(e.Reply.milliseconds())) + " " + strconv.Itoa(e.Reply.Count)
+	if e.Reply.Wanted() {
+		special += " reply " + strconv.Itoa(int(e.Reply.Milliseconds())) + " " + strconv.Itoa(e.Reply.Count)
 	}
 	part(h, special)
 	return h.Sum(nil)
@@ -40,7 +40,7 @@ func part(h hash.Hash, s string) {
 
 func roomSet(rooms []Room) string {
 	var b strings.Builder
-	for _, r := range unique(rooms) {
+	for _, r := range UniqueRooms(rooms) {
 		b.WriteString(strconv.Itoa(len(r.String())))
 		b.WriteByte(':')
 		b.WriteString(r.String())

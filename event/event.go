@@ -1,10 +1,12 @@
-package queue
+package event
 
 import (
 	"fmt"
 	"iter"
 	"sync"
 	"time"
+
+	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 // Event is one immutable entry of the log, as one of the rooms it was addressed
@@ -25,23 +27,21 @@ type Event struct {
 	// ReplyUntil is set when the emitter wants replies: they are taken until then.
 	ReplyUntil time.Time
 
-	// Of a volatile event that is not yet that of one room.
-	to     []Room
-	signal bool
-	after  Offset // it is for the members at this position: see interval.holds
-
-	fault error // why it cannot be read; see unreadable.go
-
-	// Of an event in a tail: what it counts for there. The tail is told of the encoded form
-	// if that is not counted yet.
-	cost    int
-	evicted bool
-	tail    *tail
+	// Fault is why what is stored cannot be read; nobody is handed an event that has one.
+	Fault error
 
 	once    sync.Once
 	wireKey any // whose wire is
 	wire    []byte
+	encoded trusted.Counter
 }
+
+// OnEncoded has the bytes of the encoded form counted once there is one. It is called before
+// anybody else has the event.
+func (e *Event) OnEncoded(c trusted.Counter) { e.encoded = c }
+
+// Unreadable reports whether the event has a Fault.
+func (e *Event) Unreadable() bool { return e.Fault != nil }
 
 // Volatile reports whether the event was never stored: it has no offset.
 func (e *Event) Volatile() bool { return e.Offset == 0 }
@@ -55,45 +55,13 @@ func (e *Event) Cursor() Cursor { return Cursor{e.Log, e.Offset} }
 func (e *Event) Wire(key any, encode func(*Event) []byte) []byte {
 	first := false
 	e.once.Do(func() { e.wireKey, e.wire, first = key, encode(e), true })
-	if first && e.tail != nil {
-		e.tail.encoded(e)
+	if first {
+		e.encoded.Count(len(e.wire))
 	}
 	if e.wireKey != key {
 		return encode(e)
 	}
 	return e.wire
-}
-
-// Emit is an event to append.
-type Emit struct {
-	Namespace Namespace
-	// Rooms it is addressed to; none means Everyone. A room named twice counts once.
-	Rooms  []Room
-	Except []Room
-	Event  EventName
-	Data   Data
-	From   Client
-	Key    Key
-	// KeyOwner is the client whose own Key it is; zero: the Key is of the one class that
-	// backends and culvert.emit share in a namespace.
-	KeyOwner Client
-	// Reply asks for replies; zero: none are wanted.
-	Reply Ask
-	// Quota bounds the rooms that the emit may make, as rooms of From.
-	Quota RoomQuota
-	// Lists reports whether whoever asks may see who is in a room; nil: everywhere. In the
-	// rooms where not, members are not among those a reply is expected from: see expect.
-	Lists func(Room) bool
-}
-
-// Result is what became of one Emit.
-type Result struct {
-	// Cursor of the stored event; of the first one for a Duplicate.
-	Cursor Cursor
-	// Duplicate: the key was seen before within the dedup window, nothing was stored.
-	Duplicate bool
-	// Err is set by AppendEach alone; Append returns one error for all.
-	Err error
 }
 
 // Gap reports events that are gone.

@@ -1,4 +1,4 @@
-package queue
+package event
 
 import (
 	"errors"
@@ -68,8 +68,10 @@ func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
 // Unwrap returns Err.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-func invalid(field, reason string) error { return &InvalidError{Field: field, Reason: reason} }
+// Invalid is an *InvalidError that continues "Field …" with a reason.
+func Invalid(field, reason string) error { return &InvalidError{Field: field, Reason: reason} }
 
-func invalidf(field, format string, args ...any) error {
-	return invalid(field, fmt.Sprintf(format, args...))
+// Invalidf is Invalid with a format.
+func Invalidf(field, format string, args ...any) error {
+	return Invalid(field, fmt.Sprintf(format, args...))
 }

@@ -1,0 +1,75 @@
+package event
+
+import "slices"
+
+// Emit is an event to append.
+type Emit struct {
+	Namespace Namespace
+	// Rooms it is addressed to; none means Everyone. A room named twice counts once.
+	Rooms  []Room
+	Except []Room
+	Event  EventName
+	Data   Data
+	From   Client
+	Key    Key
+	// KeyOwner is the client whose own Key it is; zero: the Key is of the one class that
+	// backends and culvert.emit share in a namespace.
+	KeyOwner Client
+	// Reply asks for replies; zero: none are wanted.
+	Reply Ask
+	// Quota bounds the rooms that the emit may make, as rooms of From.
+	Quota RoomQuota
+	// Lists reports whether whoever asks may see who is in a room; nil: everywhere. In the
+	// rooms where not, members are not among those a reply is expected from: see expect.
+	Lists func(Room) bool
+}
+
+// Result is what became of one Emit.
+type Result struct {
+	// Cursor of the stored event; of the first one for a Duplicate.
+	Cursor Cursor
+	// Duplicate: the key was seen before within the dedup window, nothing was stored.
+	Duplicate bool
+	// Err is set by AppendEach alone; Append returns one error for all.
+	Err error
+}
+
+// Check refuses what the types of the fields leave open.
+func (e *Emit) Check() error {
+	switch {
+	case e.Namespace == Namespace{}:
+		return Invalid("namespace", "must not be empty")
+	case e.Event == EventName{}:
+		return Invalid("event", "must not be empty")
+	case len(e.Rooms) > MaxRooms:
+		return Invalidf("rooms", "has %d rooms, the limit is %d", len(e.Rooms), MaxRooms)
+	case len(e.Except) > MaxRooms:
+		return Invalidf("except", "has %d rooms, the limit is %d", len(e.Except), MaxRooms)
+	}
+	return e.Reply.check()
+}
+
+// Addressed are the rooms it is addressed to, each once.
+func (e *Emit) Addressed() []Room {
+	switch len(e.Rooms) {
+	case 0:
+		return []Room{Everyone}
+	case 1:
+		return e.Rooms
+	}
+	return UniqueRooms(e.Rooms)
+}
+
+// UniqueRooms is rooms without repeats, in an order of its own.
+func UniqueRooms(rooms []Room) []Room {
+	rooms = slices.Clone(rooms)
+	slices.SortFunc(rooms, Room.Compare)
+	return slices.Compact(rooms)
+}
+
+// RoomQuota bounds how many rooms there may be. A room is made by its first event or
+// member and stays. 0: any number.
+type RoomQuota struct {
+	Client    int // made by one client, which the quota is for
+	Namespace int // in a namespace, whoever made them
+}

@@ -1,0 +1,20 @@
+package queue
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/culvertmq/culvert/event"
+)
+
+// A handler's name stands in the paths of its routes.
+func TestAHandlersNameIsNoStepInAPath(t *testing.T) {
+	for _, dots := range []string{".", ".."} {
+		h := newHandler(nil, event.MustNamespace("n"), "*", nil)
+		h.name = dots
+		var invalid *event.InvalidError
+		if err := h.check(); !errors.As(err, &invalid) || invalid.Field != "name" {
+			t.Errorf("handler %q: %v", dots, err)
+		}
+	}
+}
