@@ -43,7 +43,7 @@ const ackPause = 5 * time.Millisecond
 func newAcks(q *Queue) *acks {
 	return &acks{
 		q: q, wake: make(chan struct{}, 1), idle: make(chan struct{}),
-		waiting: map[clientKey]*pendingAck{}, away: outage{log: q.o.Logger, db: &q.db, what: "acknowledgements"},
+		waiting: map[clientKey]*pendingAck{}, away: newOutage(q.o.Logger, q.db.work.pool, "acknowledgements"),
 	}
 }
 

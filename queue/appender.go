@@ -41,7 +41,7 @@ var mostAppended = load{events: 2_000, rooms: 2_000, bytes: 2 << 20}
 
 func newAppender(q *Queue) *appender {
 	return &appender{
-		q: q, wake: make(chan struct{}, 1), away: outage{log: q.o.Logger, db: &q.db, what: "emits"}, moving: firstMoved,
+		q: q, wake: make(chan struct{}, 1), away: newOutage(q.o.Logger, q.db.work.pool, "emits"), moving: firstMoved,
 		quota: quota{most: load{events: q.o.QueueEvents, bytes: q.o.QueueBytes}},
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -110,15 +108,6 @@ func openLog(ctx context.Context, db pools, dedup time.Duration) (l *lineage, he
 		return nil, 0, errors.New("open the log: culvert.runs is empty: restore the whole schema culvert")
 	}
 	return l, head, nil
-}
-
-// outdated is the SQLSTATE of culvert.check_ids.
-const outdated = "CV001"
-
-// isOutdated reports whether Postgres refused ids as those of another generation.
-func isOutdated(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == outdated
 }
 
 // tries bounds how often a statement is repeated with ids looked up again. More than one

@@ -43,13 +43,8 @@ func (f *follower) listen(ctx context.Context) {
 	}
 }
 
-const (
-	firstPause = 100 * time.Millisecond
-	maxPause   = 5 * time.Second
-	// A connection that says nothing for so long is asked whether it is alive.
-	listenSilence = 30 * time.Second
-	readTimeout   = 15 * time.Second
-)
+// A connection that says nothing for so long is asked whether it is alive.
+const listenSilence = 30 * time.Second
 
 // tryListen finds out whether notifications arrive where LISTEN is to be used. Where they
 // do not, the queue polls, as with PollOnly, and says so. asked is the Poll of the caller.

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -14,9 +16,14 @@ import (
 // such as a full disk or a lock, is nowhere else to be seen. One goroutine uses it.
 type outage struct {
 	log  *slog.Logger
-	db   *pools
-	what string // what is refused, in the plural
+	db   *pgxpool.Pool // a connection of it that may wait
+	what string        // what is refused, in the plural
 	on   bool
+}
+
+// newOutage logs to log that what, in the plural, is refused. db has a connection that may wait.
+func newOutage(log *slog.Logger, db *pgxpool.Pool, what string) outage {
+	return outage{log: log, db: db, what: what}
 }
 
 // note takes the outcome of an attempt. Errors that are about the attempt alone
@@ -29,7 +36,7 @@ func (o *outage) note(ctx context.Context, err error) {
 	case errors.Is(err, context.Canceled): // the queue is being closed
 	case errors.Is(err, event.ErrUnavailable) && !o.on:
 		o.on = true
-		o.log.Error(o.what+" are refused until Postgres can store them", append([]any{"error", err}, o.db.blockers(ctx, err)...)...)
+		o.log.Error(o.what+" are refused until Postgres can store them", append([]any{"error", err}, blockers(ctx, o.db, err)...)...)
 	}
 }
 
@@ -47,14 +54,14 @@ SELECT coalesce(string_agg(DISTINCT a.pid || ' (' || a.usename || ')', ', '), ''
 // blockers names the sessions behind which a statement waited until its time was over, as
 // an attribute for the log; none where it failed otherwise, or nobody is known. Somebody
 // has to end them by hand: Culvert may not.
-func (p *pools) blockers(ctx context.Context, failed error) []any {
+func blockers(ctx context.Context, db *pgxpool.Pool, failed error) []any {
 	if !errors.Is(failed, context.DeadlineExceeded) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	var pids string
-	if err := p.work.pool.QueryRow(ctx, blockersSQL).Scan(&pids); err != nil || pids == "" {
+	if err := db.QueryRow(ctx, blockersSQL).Scan(&pids); err != nil || pids == "" {
 		return nil
 	}
 	return []any{"behind", pids}

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -12,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -143,8 +141,6 @@ func tellOfNone(c *pgx.ConnConfig, o Options, server postgres.Server) {
 	}
 }
 
-const noneLeftCode = "53300"
-
 // tuneConn bounds connecting, names us to the server, and hands the server's
 // warnings on: they tell of staged events that had to be dropped.
 func tuneConn(c *pgx.ConnConfig, log *slog.Logger) {
@@ -159,60 +155,4 @@ func tuneConn(c *pgx.ConnConfig, log *slog.Logger) {
 			log.Warn("postgres warns", "message", n.Message)
 		}
 	}
-}
-
-// unavailable wraps err as ErrUnavailable when it says that Postgres cannot be
-// reached or cannot write now, rather than that the statement is wrong. ctx is
-// the caller's: its own end is passed on as it is.
-func unavailable(ctx context.Context, what string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, event.ErrUnavailable), errors.Is(err, event.ErrClosed):
-		return err
-	case isNoneLeft(err):
-		return fmt.Errorf("%s: %w: %w; raise max_connections of Postgres, or lower --max-connections (Options.MaxConns) of the instances", what, event.ErrUnavailable, err)
-	case isTransient(err):
-		return fmt.Errorf("%s: %w: %w", what, event.ErrUnavailable, err)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// isNoneLeft reports whether Postgres has no connection left.
-func isNoneLeft(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == noneLeftCode
-}
-
-// isTransient reports whether the same statement may succeed later. Everything
-// that is not an answer of the server is a matter of the connection.
-func isTransient(err error) bool {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return !errors.As(err, new(*postgres.SettingError)) && !errors.Is(err, postgres.ErrUnfit)
-	}
-	switch pg.Code[:2] {
-	case "08", "53", "57", "58": // connection, resources (disk full), operator, system
-		return true
-	}
-	switch pg.Code {
-	case "25006", // read only: connected to a standby
-		"55000",                   // the server is not in the state for it: a standby
-		outdated,                  // and looking the ids up again did not help: servers change
-		"40001", "40P01", "55P03": // serialization, deadlock, lock not available
-		return true
-	}
-	return false
-}
-
-// readMode has every read planned for its own cursor: only then does the
-// planner leave out the partitions before it. Both modes do so, the second one
-// without named statements, for transaction poolers.
-func readMode(p *pgxpool.Pool) pgx.QueryExecMode {
-	if m := p.Config().ConnConfig.DefaultQueryExecMode; m == pgx.QueryExecModeExec || m == pgx.QueryExecModeSimpleProtocol {
-		return m
-	}
-	return pgx.QueryExecModeCacheDescribe
 }

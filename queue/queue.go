@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -97,15 +95,6 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		q.done.Go(func() { run(work) })
 	}
 	return q, nil
-}
-
-// missingSchema is unavailable for the first statements on a database.
-func missingSchema(ctx context.Context, what string, err error) error {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "3F000" || pg.Code == "42883" || pg.Code == "42P01") { // no schema, function, table
-		return errors.New("the database has no Culvert schema yet, or an older one: run `culvert migrate up`")
-	}
-	return unavailable(ctx, what, err)
 }
 
 // heard is told of all that comes into the tail, and with nil that the tail

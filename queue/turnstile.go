@@ -19,12 +19,13 @@ type shared struct {
 }
 
 // use calls f, which uses one connection of the pool, when it is the caller's turn: that of
-// the client ctx is for (see For), or else of c. Errors: ctx's, and f's.
+// the client ctx is for (see WithReader), or else of c. Errors: ctx's, and f's.
 func (s shared) use(ctx context.Context, ns event.Namespace, c event.Client, k kind, f func(db *pgxpool.Pool) error) error {
-	if by, ok := ctx.Value(forKey{}).(event.Client); ok {
-		c = by
+	client := c.String()
+	if by, ok := ctx.Value(readerKey{}).(string); ok {
+		client = by
 	}
-	done, err := s.turns.take(ctx, ns.String(), c.String(), k)
+	done, err := s.turns.take(ctx, ns.String(), client, k)
 	if err != nil {
 		return err
 	}
@@ -32,14 +33,12 @@ func (s shared) use(ctx context.Context, ns event.Namespace, c event.Client, k k
 	return f(s.pool)
 }
 
-// For says for which client something is read: the connections to Postgres are shared
-// out fairly among those who wait for one, by namespace and then by client. Without it
-// that is the client of a call that names one; the backends of a namespace count as one client.
-func For(ctx context.Context, c event.Client) context.Context {
-	return context.WithValue(ctx, forKey{}, c)
+// withReader says for which client something is read, where that is not the one a call names.
+func withReader(ctx context.Context, c event.Client) context.Context {
+	return context.WithValue(ctx, readerKey{}, c.String())
 }
 
-type forKey struct{}
+type readerKey struct{}
 
 // kind is how long a read may be expected to take.
 type kind int
