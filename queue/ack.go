@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // Ack moves the client's stored cursor forward, never back, and returns the one
@@ -81,7 +82,7 @@ SELECT coalesce(stored, '{}')
 // or their log turn out to be outdated.
 func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) error {
 	err := a.q.withIDs(ctx, func(l *lineage) error { return a.writeOnce(ctx, l, waiting) })
-	return unavailable(context.WithoutCancel(ctx), "ack", err)
+	return postgres.Unavailable(context.WithoutCancel(ctx), "ack", err)
 }
 
 func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) error {
@@ -91,10 +92,10 @@ func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]
 		return err
 	}
 	var stored []event.Offset
-	err = repeat(ctx, func() error {
+	err = postgres.Repeat(ctx, func() error {
 		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, l.generation).Scan(&stored)
 	})
-	if isOutdated(err) {
+	if postgres.IsOutdated(err) {
 		return err
 	}
 	if err == nil && len(stored) != len(b.acks) {
@@ -131,11 +132,11 @@ func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pen
 			continue
 		}
 		ns, err := a.q.ids.namespace(ctx, key.ns)
-		if isOutdated(err) {
+		if postgres.IsOutdated(err) {
 			return nil, err
 		}
 		if err != nil {
-			p.err = unavailable(context.WithoutCancel(ctx), "ack", err)
+			p.err = postgres.Unavailable(context.WithoutCancel(ctx), "ack", err)
 			continue
 		}
 		row := clientRow{ns, key.client.String()}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // acks writes stored cursors, many at a time: acknowledgements that arrive within
@@ -21,7 +22,7 @@ type acks struct {
 	closed  bool
 	idle    chan struct{} // closed by run when it has flushed after closed
 
-	away outage // only run uses it
+	away postgres.Outage // only run uses it
 }
 
 type clientKey struct {
@@ -43,7 +44,7 @@ const ackPause = 5 * time.Millisecond
 func newAcks(q *Queue) *acks {
 	return &acks{
 		q: q, wake: make(chan struct{}, 1), idle: make(chan struct{}),
-		waiting: map[clientKey]*pendingAck{}, away: newOutage(q.o.Logger, q.db.work.pool, "acknowledgements"),
+		waiting: map[clientKey]*pendingAck{}, away: postgres.NewOutage(q.o.Logger, q.db.work.Pool, "acknowledgements"),
 	}
 }
 
@@ -113,7 +114,7 @@ func (a *acks) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
 	err := a.write(ctx, waiting)
-	a.away.note(ctx, err)
+	a.away.Note(ctx, err)
 	for _, p := range waiting {
 		p.err = cmp.Or(p.err, err)
 		close(p.done)

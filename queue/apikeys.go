@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -50,7 +51,7 @@ func (r *Registry) CreateKey(ctx context.Context, k APIKey) (APIKey, string, err
 	token, hash := newToken(k.ID)
 	err := r.change(ctx, "create key", func(tx pgx.Tx) error {
 		row := tx.QueryRow(ctx, createKeySQL, k.ID, hash, k.Label, namesOf(k.Namespaces), orNull(k.ExpiresAt))
-		return unavailable(ctx, "create key", row.Scan(&k.CreatedAt))
+		return postgres.Unavailable(ctx, "create key", row.Scan(&k.CreatedAt))
 	})
 	if err != nil {
 		return APIKey{}, "", err
@@ -127,7 +128,7 @@ func (r *Registry) changeKey(ctx context.Context, what, sql string, args ...any)
 		if err == nil && tag.RowsAffected() == 0 {
 			return event.ErrNotFound
 		}
-		return unavailable(ctx, what, err)
+		return postgres.Unavailable(ctx, what, err)
 	})
 }
 
@@ -141,7 +142,7 @@ SELECT id, label, array_remove(namespaces, NULL), created_at, expires_at, revoke
 func (r *Registry) Keys(ctx context.Context) ([]APIKey, error) {
 	stored, err := readKeys(ctx, r.db)
 	if err != nil {
-		return nil, unavailable(ctx, "API keys", err)
+		return nil, postgres.Unavailable(ctx, "API keys", err)
 	}
 	keys := make([]APIKey, 0, len(stored))
 	for _, k := range stored {

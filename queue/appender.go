@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // appender stores what waits, one append at a time: emits that arrive while a
@@ -22,7 +23,7 @@ type appender struct {
 	pid  atomic.Uint32             // of the server process the last append ran in
 
 	// Only run uses these.
-	away   outage
+	away   postgres.Outage
 	moving moveBounds
 	held   []*unit // in order; see hold.go
 	now    horizon // of the last append; see culvert.append
@@ -41,7 +42,7 @@ var mostAppended = load{events: 2_000, rooms: 2_000, bytes: 2 << 20}
 
 func newAppender(q *Queue) *appender {
 	return &appender{
-		q: q, wake: make(chan struct{}, 1), away: newOutage(q.o.Logger, q.db.work.pool, "emits"), moving: firstMoved,
+		q: q, wake: make(chan struct{}, 1), away: postgres.NewOutage(q.o.Logger, q.db.work.Pool, "emits"), moving: firstMoved,
 		quota: quota{most: load{events: q.o.QueueEvents, bytes: q.o.QueueBytes}},
 	}
 }
@@ -110,7 +111,7 @@ func (a *appender) take() (batch []*unit, staged bool) {
 	return batch, staged
 }
 
-// waiting is the number of emits in the queue.
+// Waiting is the number of emits in the queue.
 func (a *appender) waiting() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 const expectedSQL = `
@@ -61,11 +62,11 @@ func (q *Queue) expect(caller context.Context, units ...*unit) error {
 	if len(asks) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(caller, readTimeout)
+	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
 	err := q.withIDs(ctx, func(l *lineage) error { return q.expectOnce(ctx, l, asks) })
 	if err != nil {
-		return unavailable(caller, "expected replies", err)
+		return postgres.Unavailable(caller, "expected replies", err)
 	}
 	for _, a := range asks {
 		for n, at := range a.asks {
@@ -160,7 +161,7 @@ func (q *Queue) expectOnce(ctx context.Context, l *lineage, asks []*audience) er
 				})
 		}
 		var took time.Duration
-		err := q.db.read.use(ctx, asks[0].emit.Namespace, asks[0].emit.From, long, func(db *pgxpool.Pool) error {
+		err := q.db.read.Use(ctx, asks[0].emit.Namespace, asks[0].emit.From, postgres.Long, func(db *pgxpool.Pool) error {
 			start := time.Now()
 			defer func() { took = time.Since(start) }()
 			return db.SendBatch(ctx, &b).Close()

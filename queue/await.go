@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -39,20 +40,20 @@ const MaxReplyBytes = 4 << 20
 func (q *Queue) Await(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
 	wake, leave := q.waiters.join(to)
 	defer leave()
-	pause := firstPause
+	pause := postgres.FirstPause
 	for ctx.Err() == nil {
 		done, left, err := q.askState(ctx, ns, to)
 		switch {
 		case ctx.Err() != nil:
 			continue
 		case errors.Is(err, event.ErrUnavailable):
-			left, pause = pause, min(2*pause, maxPause)
+			left, pause = pause, min(2*pause, postgres.MaxPause)
 		case err != nil:
 			return Replies{}, err
 		case done || left <= 0:
 			return q.replies(ctx, ns, to)
 		default:
-			pause = firstPause
+			pause = postgres.FirstPause
 		}
 		end := time.NewTimer(left)
 		select {
@@ -72,21 +73,21 @@ SELECT a.counted >= a.wanted, a.until - clock_timestamp()
  WHERE culvert.check_ids($3) AND a."offset" = $2 AND a.namespace_id = $1`
 
 func (q *Queue) askState(caller context.Context, ns event.Namespace, to event.Offset) (done bool, left time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(caller, readTimeout)
+	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
 	err = q.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, ns, event.Client{}, quick, func(db *pgxpool.Pool) error {
+		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, askStateSQL, id, int64(to), l.generation).Scan(&done, &left)
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, 0, event.ErrNoAsk
 	}
-	return done, left, unavailable(caller, "replies", err)
+	return done, left, postgres.Unavailable(caller, "replies", err)
 }
 
 // lastLook is how long the last read of a wait that is over may take, with the
@@ -97,7 +98,7 @@ const lastLook = 3 * time.Second
 func (q *Queue) replies(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
-	for pause := firstPause; ; pause *= 2 {
+	for pause := postgres.FirstPause; ; pause *= 2 {
 		r, err := q.readReplies(ctx, ns, to)
 		if !errors.Is(err, event.ErrUnavailable) {
 			return r, err
@@ -130,7 +131,7 @@ func (q *Queue) readReplies(ctx context.Context, ns event.Namespace, to event.Of
 	if errors.Is(err, event.ErrNoAsk) {
 		return Replies{}, err
 	}
-	return r, unavailable(context.WithoutCancel(ctx), "replies", err)
+	return r, postgres.Unavailable(context.WithoutCancel(ctx), "replies", err)
 }
 
 func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns event.Namespace, to event.Offset) (Replies, error) {
@@ -141,7 +142,7 @@ func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns event.Namesp
 	var r Replies
 	var total int
 	var tag pgconn.CommandTag
-	err = q.db.read.use(ctx, ns, event.Client{}, long, func(db *pgxpool.Pool) error {
+	err = q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
 		rows, err := db.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes, l.generation)
 		if err != nil {
 			return err

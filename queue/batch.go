@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // batch is the arguments of one culvert.append. An event stands in them once; pos
@@ -236,13 +237,13 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	}
 	conn, err := a.q.db.append.Acquire(ctx)
 	if err != nil {
-		return r, unavailable(context.WithoutCancel(ctx), "append", err)
+		return r, postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 	}
 	defer a.release(conn)
 	a.pid.Store(conn.Conn().PgConn().PID())
 	rows := a.moving.of(b)
 	c := a.seen.Load().on(b.lineage)
-	err = repeat(ctx, func() error {
+	err = postgres.Repeat(ctx, func() error {
 		return conn.QueryRow(ctx, appendSQL, c.seen, c.part, c.last,
 			b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
 			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
@@ -256,7 +257,7 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}
 	// The deadline here is ours and not the caller's: it says that Postgres is slow.
-	return r, unavailable(context.WithoutCancel(ctx), "append", err)
+	return r, postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 }
 
 // release gives the connection back. The place of one that broke is free at once: with a

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // The data of an event to several rooms stands with one of them, unless it is short: see
@@ -41,7 +42,7 @@ func (q *Queue) fill(ctx context.Context, l *lineage, in Interest, p *page) erro
 	if len(p.bare) == 0 {
 		return nil
 	}
-	return q.db.read.use(ctx, in.Namespace, in.Client, long, func(db *pgxpool.Pool) error {
+	return q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Long, func(db *pgxpool.Pool) error {
 		before := p.taken
 		err := p.fill(ctx, db, l, in.Memory, false)
 		if isDamaged(err) {

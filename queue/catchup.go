@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // catchUp reads one page from Postgres, up to the position the intervals are known for.
@@ -12,7 +13,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 	l := s.q.lineage.Load()
 	if s.ns.generation != l.generation {
 		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns, l.after(s.of))
-		if isOutdated(err) {
+		if postgres.IsOutdated(err) {
 			return event.Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
 		}
 		if err != nil {
@@ -31,7 +32,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 		return s.reload(ctx)
 	}
 	p, read, err := s.page(ctx, l, intervals, head.Offset, limit)
-	if isOutdated(err) {
+	if postgres.IsOutdated(err) {
 		return event.Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
 	}
 	if err != nil {

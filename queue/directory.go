@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // directory remembers the numeric ids of namespaces and rooms, which are true
@@ -82,7 +83,7 @@ SELECT id, floor
   FROM culvert.namespaces
  WHERE name = $1 AND culvert.check_ids($2)`
 
-// namespace returns the id of ns, creating it on first use. An error for isOutdated says
+// namespace returns the id of ns, creating it on first use. An error for IsOutdated says
 // that the server is another one.
 func (d *directory) namespace(ctx context.Context, ns event.Namespace) (int32, error) {
 	ref, err := d.lookup(ctx, ns)
@@ -100,14 +101,14 @@ func (d *directory) lookup(ctx context.Context, ns event.Namespace) (namespaceRe
 	ref.generation = generation
 	for { // again when it is deleted between the two statements
 		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.String(), generation); err != nil {
-			return ref, unavailable(ctx, "namespace", err)
+			return ref, postgres.Unavailable(ctx, "namespace", err)
 		}
 		err := d.db.QueryRow(ctx, findNamespaceSQL, ns.String(), generation).Scan(&ref.id, &ref.floor)
 		if err == nil {
 			break
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
-			return ref, unavailable(ctx, "namespace", err)
+			return ref, postgres.Unavailable(ctx, "namespace", err)
 		}
 	}
 	d.mu.Lock()
@@ -130,14 +131,14 @@ SELECT n.id, n.floor
 // again looks up a namespace whose id may be outdated. It makes none, for it may have been
 // deleted: then, and when the database does not have it any more, that is ErrDeleted. What was made
 // after a restore, from the position `restored` on, may have its id and be another one. An
-// error for isOutdated is as for namespace.
+// error for IsOutdated is as for namespace.
 func (d *directory) again(ctx context.Context, ns event.Namespace, ref namespaceRef, restored event.Offset) (namespaceRef, error) {
 	ref.generation = d.current()
 	err := d.db.QueryRow(ctx, findAgainSQL, ns.String(), ref.id, ref.generation, int64(restored)).Scan(&ref.id, &ref.floor)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ref, event.ErrDeleted
 	}
-	return ref, unavailable(ctx, "namespace", err)
+	return ref, postgres.Unavailable(ctx, "namespace", err)
 }
 
 const makeRoomsSQL = `
@@ -171,7 +172,7 @@ func (d *directory) resolve(ctx context.Context, generation int64, wanted map[ro
 		return nil
 	}
 	if err := d.load(ctx, generation, missing, wanted); err != nil {
-		return unavailable(ctx, "rooms", err)
+		return postgres.Unavailable(ctx, "rooms", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -198,7 +199,7 @@ func (d *directory) load(ctx context.Context, generation int64, missing []roomRe
 	for i, ref := range missing {
 		ns[i], names[i] = ref.namespace, ref.room
 	}
-	err := repeat(ctx, func() error {
+	err := postgres.Repeat(ctx, func() error {
 		_, err := d.db.Exec(ctx, makeRoomsSQL, ns, names, generation)
 		return err
 	})

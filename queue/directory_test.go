@@ -7,6 +7,7 @@ import (
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // A connection may lead to another server than the one whose ids are remembered: what it
@@ -20,10 +21,10 @@ func TestIdsOfAnotherServerAreNotRemembered(t *testing.T) {
 	d := newDirectory(db)
 	d.renew(1)
 	ns := event.MustNamespace("default")
-	if id, err := d.namespace(t.Context(), ns); !isOutdated(err) {
+	if id, err := d.namespace(t.Context(), ns); !postgres.IsOutdated(err) {
 		t.Errorf("namespace %d, %v", id, err)
 	}
-	if ref, err := d.again(t.Context(), ns, namespaceRef{id: 1}, event.MaxOffset); !isOutdated(err) {
+	if ref, err := d.again(t.Context(), ns, namespaceRef{id: 1}, event.MaxOffset); !postgres.IsOutdated(err) {
 		t.Errorf("namespace %v, %v", ref, err)
 	}
 	if len(d.namespaces) > 0 {

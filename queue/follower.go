@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // follower keeps the tail up to the log's head: it reads what other instances
@@ -129,7 +130,7 @@ SELECT *
 // readOnce reads one page of what the tail lacks. more: there may be more. counter is the highest
 // offset that was given out by then, 0 if that is not known.
 func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
 	l := f.q.lineage.Load()
 	at, upto := f.q.tail.toRead()
@@ -137,10 +138,10 @@ func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more boo
 		return f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), int64(upto), followPage, maxBatch, careful)
 	})
 	switch {
-	case isOutdated(err):
+	case postgres.IsOutdated(err):
 		return 0, true, f.q.renew(ctx, l)
 	case err != nil:
-		return 0, false, unavailable(context.WithoutCancel(ctx), "follow", err)
+		return 0, false, postgres.Unavailable(context.WithoutCancel(ctx), "follow", err)
 	case p.counter < at.Offset:
 		return 0, true, f.q.overtaken(ctx, at.Offset)
 	case p.floor > at.Offset:

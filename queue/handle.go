@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // HandlerFunc runs for an event. It may run more than once for the same one, also
@@ -119,7 +120,7 @@ func (h *handler) register(ctx context.Context, from event.Offset) error {
 				return err
 			}
 			r := &registration{namespace: ns, lineage: l}
-			err = h.q.db.work.pool.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.generation).Scan(&r.id)
+			err = h.q.db.work.Pool.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.generation).Scan(&r.id)
 			if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
 				h.q.ids.forget(h.ns, ns)
 			}
@@ -129,7 +130,7 @@ func (h *handler) register(ctx context.Context, from event.Offset) error {
 			return err
 		})
 		if !errors.Is(err, pgx.ErrNoRows) {
-			return unavailable(context.WithoutCancel(ctx), "register a handler", err)
+			return postgres.Unavailable(context.WithoutCancel(ctx), "register a handler", err)
 		}
 	}
 }
@@ -140,7 +141,7 @@ func (h *handler) registered(ctx context.Context, f func(r *registration) error)
 	for try := 1; ; try++ {
 		r := h.at.Load()
 		err := f(r)
-		if !isOutdated(err) || try == tries {
+		if !postgres.IsOutdated(err) || try == tries {
 			return err
 		}
 		if err := h.registerAgain(ctx, r); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // handler is one registered with this queue. Its events become jobs in Postgres,
@@ -153,17 +154,17 @@ SELECT busy, moved, more, lost, coalesce(gap_from, 0), coalesce(gap_to, 0), (SEL
 // dispatch makes jobs of the next events. again: there are new ones, or more to
 // look at. busy: another instance does so at the moment.
 func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
 	var moved int
 	var more, lost bool
 	var from, to event.Cursor
 	err = h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.pool.QueryRow(ctx, dispatchSQL, r.id, r.lineage.generation, dispatchRows).
+		return h.q.db.work.Pool.QueryRow(ctx, dispatchSQL, r.id, r.lineage.generation, dispatchRows).
 			Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
 	})
 	if err != nil {
-		return false, false, unavailable(context.WithoutCancel(ctx), "dispatch", err)
+		return false, false, postgres.Unavailable(context.WithoutCancel(ctx), "dispatch", err)
 	}
 	if lost {
 		from.Log = to.Log
@@ -181,14 +182,14 @@ SELECT min(due) - clock_timestamp()
 
 // nextDue is when the next retry is due, or the lease of another instance over.
 func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
 	var due *time.Duration
 	err := h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.pool.QueryRow(ctx, nextDueSQL, r.id, r.lineage.generation, h.here()).Scan(&due)
+		return h.q.db.work.Pool.QueryRow(ctx, nextDueSQL, r.id, r.lineage.generation, h.here()).Scan(&due)
 	})
 	if err != nil || due == nil {
-		return handlerPoll, unavailable(context.WithoutCancel(ctx), "next retry", err)
+		return handlerPoll, postgres.Unavailable(context.WithoutCancel(ctx), "next retry", err)
 	}
 	return max(*due, elsewhere), nil
 }

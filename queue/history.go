@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // History reads a page of one room after a cursor, the oldest retained event
@@ -40,7 +41,7 @@ func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int)
 	}
 	if in.After.IsZero() {
 		if s.cursor, err = q.earliest(ctx, l, in, s.ns.id); err != nil {
-			return event.Batch{}, unavailable(ctx, "floor", err)
+			return event.Batch{}, postgres.Unavailable(ctx, "floor", err)
 		}
 	}
 	for same := true; ; {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -47,25 +48,25 @@ SELECT culvert.empty_damaged_jobs($1, $2)`
 // the claim, so that they are over here no later than in Postgres. A job whose
 // function still runs here, though its lease was lost, is left to others.
 func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
-	ctx, cancel := context.WithTimeout(ctx, min(readTimeout, h.lease))
+	ctx, cancel := context.WithTimeout(ctx, min(postgres.ReadTimeout, h.lease))
 	defer cancel()
 	over := time.Now().Add(h.lease)
 	var jobs []*job
 	err := h.registered(ctx, func(r *registration) (err error) {
 		if jobs, err = h.claimOnce(ctx, r, n, over); isDamaged(err) {
 			// The damaged ones become such as are parked.
-			if _, err := h.q.db.work.pool.Exec(ctx, emptyDamagedSQL, r.lineage.generation, r.id); err != nil {
+			if _, err := h.q.db.work.Pool.Exec(ctx, emptyDamagedSQL, r.lineage.generation, r.id); err != nil {
 				return err
 			}
 			jobs, err = h.claimOnce(ctx, r, n, over)
 		}
 		return err
 	})
-	return jobs, unavailable(context.WithoutCancel(ctx), "claim", err)
+	return jobs, postgres.Unavailable(context.WithoutCancel(ctx), "claim", err)
 }
 
 func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over time.Time) ([]*job, error) {
-	rows, err := h.q.db.work.pool.Query(ctx, claimSQL, r.id, r.lineage.generation, n, h.lease, h.here())
+	rows, err := h.q.db.work.Pool.Query(ctx, claimSQL, r.id, r.lineage.generation, n, h.lease, h.here())
 	if err != nil {
 		return nil, err
 	}

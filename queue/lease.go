@@ -71,7 +71,7 @@ func (h *handler) renew(ctx context.Context) error {
 	}
 	var renewed []int64
 	err := h.registered(ctx, func(r *registration) error {
-		rows, err := h.q.db.work.pool.Query(ctx, renewSQL, r.id, r.lineage.generation, offsets, claims, h.lease)
+		rows, err := h.q.db.work.Pool.Query(ctx, renewSQL, r.id, r.lineage.generation, offsets, claims, h.lease)
 		if err == nil {
 			renewed, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 		}
@@ -115,7 +115,7 @@ func (h *handler) live(ctx context.Context) error {
 	var known, there bool
 	var parked int
 	err := h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.pool.QueryRow(ctx, liveSQL, r.id, r.lineage.generation, r.namespace, liveTime).Scan(&known, &there, &parked)
+		return h.q.db.work.Pool.QueryRow(ctx, liveSQL, r.id, r.lineage.generation, r.namespace, liveTime).Scan(&known, &there, &parked)
 	})
 	if err != nil {
 		return err

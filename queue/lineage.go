@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // lineage is what an instance knows of the database it works on: which log that is, which
@@ -95,7 +96,7 @@ func openLog(ctx context.Context, db pools, dedup time.Duration) (l *lineage, he
 	var lasts []*event.Offset
 	err = db.write.QueryRow(ctx, openSQL, dedup).Scan(&l.log, &head, &l.floor, &l.generation, &firsts, &lasts)
 	if err != nil {
-		return nil, 0, missingSchema(ctx, "open the log", err)
+		return nil, 0, postgres.MissingSchema(ctx, "open the log", err)
 	}
 	for i, first := range firsts {
 		r := run{first, event.MaxOffset}
@@ -122,7 +123,7 @@ func (q *Queue) withIDs(ctx context.Context, f func(l *lineage) error) error {
 	for try := 1; ; try++ {
 		l := q.lineage.Load() // before the first look-up
 		err := f(l)
-		if !isOutdated(err) || try == tries {
+		if !postgres.IsOutdated(err) || try == tries {
 			return err
 		}
 		if err := q.renew(ctx, l); err != nil {
@@ -143,7 +144,7 @@ func (q *Queue) renew(ctx context.Context, seen *lineage) error {
 	if q.lineage.Load() != seen {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
 	l, head, err := openLog(ctx, q.db, q.o.DedupWindow)
 	if isReadOnly(err) {
@@ -198,7 +199,7 @@ func (q *Queue) overtaken(ctx context.Context, at event.Offset) error {
 	var log string
 	var head, first event.Offset
 	if err := q.db.write.QueryRow(ctx, restoredSQL, at).Scan(&log, &head, &first); err != nil {
-		return unavailable(ctx, "restored", err)
+		return postgres.Unavailable(ctx, "restored", err)
 	}
 	q.o.Logger.Warn("the log lost its end; offsets go on elsewhere", "log", log, "known", at, "last", head, "first", first)
 	return nil

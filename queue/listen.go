@@ -25,21 +25,21 @@ func (f *follower) listen(ctx context.Context) {
 	if f.q.o.PollOnly {
 		return
 	}
-	pause := firstPause
+	pause := postgres.FirstPause
 	for ctx.Err() == nil {
 		heard, err := f.listenOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if heard {
-			pause = firstPause
+			pause = postgres.FirstPause
 		}
 		f.q.o.Logger.Debug("not listening", "error", err, "again_in", pause)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause/2 + mathrand.N(pause)):
 		}
-		pause = min(2*pause, maxPause)
+		pause = min(2*pause, postgres.MaxPause)
 	}
 }
 

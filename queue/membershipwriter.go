@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -207,7 +208,7 @@ func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names [
 		}
 		return err
 	})
-	return names, of, unavailable(context.WithoutCancel(ctx), "move", err)
+	return names, of, postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 }
 
 // comeBack puts changes that waited to the front.
@@ -254,11 +255,11 @@ func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, 
 	defer cancel()
 	for {
 		now, err := m.moveOnce(ctx, batch, l)
-		if err == nil && now == l.generation || err != nil && !isOutdated(err) {
+		if err == nil && now == l.generation || err != nil && !postgres.IsOutdated(err) {
 			return err
 		}
 		if err := m.q.renew(ctx, l); err != nil {
-			return unavailable(context.WithoutCancel(ctx), "move", err)
+			return postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 		}
 		next := m.q.lineage.Load()
 		if !next.sameHistory(l) {
@@ -277,7 +278,7 @@ func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChan
 	for i, c := range batch {
 		id, err := m.q.ids.namespace(ctx, c.ns)
 		if err != nil {
-			return 0, unavailable(context.WithoutCancel(ctx), "move", err)
+			return 0, postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 		}
 		own[i] = c.own
 		op[i], ns[i], client[i], room[i], most[i] = strings.TrimPrefix(c.op, event.ReservedPrefix), id, c.client.String(), c.room.String(), c.maxRooms
@@ -289,12 +290,12 @@ func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChan
 		holds      []event.Offset
 		moved      []bool
 	)
-	err = repeat(ctx, func() error {
+	err = postgres.Repeat(ctx, func() error {
 		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, own, l.generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
 	})
 	if err != nil {
 		m.q.follower.lookAt(event.MaxOffset) // it may be entered all the same
-		return 0, unavailable(context.WithoutCancel(ctx), "move", err)
+		return 0, postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 	}
 	if now != l.generation {
 		return now, nil

@@ -70,13 +70,13 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	}, []string{"handler"})
 	m.all = append(m.all, m.handlerRuns, m.handlerGaps, m.handlerParked)
 	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.appender.waiting()) })
-	m.gauge("reads_waiting", "Reads that wait for a connection to Postgres.", func() float64 { return float64(q.db.read.turns.waiting()) })
+	m.gauge("reads_waiting", "Reads that wait for a connection to Postgres.", func() float64 { return float64(q.db.read.Turns.Waiting()) })
 	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.position().Offset) })
 	for name, pool := range map[string]func() (used, total int32){
 		"append": func() (int32, int32) { s := q.db.append.Stat(); return s.AcquiredConns(), s.TotalConns() },
-		"read":   func() (int32, int32) { s := q.db.read.pool.Stat(); return s.AcquiredConns(), s.TotalConns() },
+		"read":   func() (int32, int32) { s := q.db.read.Pool.Stat(); return s.AcquiredConns(), s.TotalConns() },
 		"write":  func() (int32, int32) { s := q.db.write.Stat(); return s.AcquiredConns(), s.TotalConns() },
-		"work":   func() (int32, int32) { s := q.db.work.pool.Stat(); return s.AcquiredConns(), s.TotalConns() },
+		"work":   func() (int32, int32) { s := q.db.work.Pool.Stat(); return s.AcquiredConns(), s.TotalConns() },
 	} {
 		m.gauge("pool_"+name+"_used_connections", "Connections of the "+name+" pool in use.", func() float64 { used, _ := pool(); return float64(used) })
 		m.gauge("pool_"+name+"_connections", "Connections of the "+name+" pool.", func() float64 { _, total := pool(); return float64(total) })

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -146,7 +147,7 @@ func (r *Registry) readNamespaces(ctx context.Context, name *string) ([]Namespac
 
 func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]NamespaceState, error) {
 	if err != nil {
-		return nil, unavailable(ctx, "namespaces", err)
+		return nil, postgres.Unavailable(ctx, "namespaces", err)
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s NamespaceState, err error) {
 		var name trusted.Text
@@ -155,7 +156,7 @@ func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]Namespa
 		s.Namespace, s.CreatedAt = event.StoredNamespace(name), moment(created)
 		return s, err
 	})
-	return all, unavailable(ctx, "namespaces", err)
+	return all, postgres.Unavailable(ctx, "namespaces", err)
 }
 
 // storeSettingsSQL stores them; what is zero is left to the server. $1 is the namespace's name.
@@ -190,7 +191,7 @@ func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns event.Names
 		arguments = append(arguments, of)
 	}
 	_, err := tx.Exec(ctx, storeSettingsSQL, arguments...)
-	return unavailable(ctx, "store settings", err)
+	return postgres.Unavailable(ctx, "store settings", err)
 }
 
 // PutNamespace makes the namespace if there is none and gives it these settings
@@ -198,7 +199,7 @@ func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns event.Names
 func (r *Registry) PutNamespace(ctx context.Context, ns event.Namespace, s NamespaceSettings) (made bool, err error) {
 	err = r.change(ctx, "put namespace", func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT culvert.make_namespace($1)`, ns.String()).Scan(&made); err != nil {
-			return unavailable(ctx, "put namespace", err)
+			return postgres.Unavailable(ctx, "put namespace", err)
 		}
 		return s.store(ctx, tx, ns)
 	})
@@ -224,7 +225,7 @@ func (r *Registry) SetNamespace(ctx context.Context, ns event.Namespace, edit fu
 			return event.ErrNotFound
 		}
 		if err != nil {
-			return unavailable(ctx, "set namespace", err)
+			return postgres.Unavailable(ctx, "set namespace", err)
 		}
 		if err := edit(&state.Settings); err != nil {
 			return err
@@ -242,7 +243,7 @@ func (r *Registry) SetNamespace(ctx context.Context, ns event.Namespace, edit fu
 func (r *Registry) DeleteNamespace(ctx context.Context, ns event.Namespace) error {
 	var found bool
 	if err := r.changes.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.String()).Scan(&found); err != nil {
-		return unavailable(ctx, "delete namespace", err)
+		return postgres.Unavailable(ctx, "delete namespace", err)
 	}
 	if !found {
 		return event.ErrNotFound
@@ -260,7 +261,7 @@ func (r *Registry) sweep(ctx context.Context) error {
 		var more bool
 		err := r.changes.QueryRow(ctx, `SELECT culvert.sweep_namespaces($1)`, atOnce).Scan(&more)
 		if err != nil || !more {
-			return unavailable(ctx, "sweep", err)
+			return postgres.Unavailable(ctx, "sweep", err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // Operator looks after the handlers of a database without taking part in its
@@ -54,10 +55,10 @@ SELECT n.name, h.name, h.pattern, h.live_until > clock_timestamp(), h.position,
 func (o *Operator) Handlers(ctx context.Context) ([]HandlerState, error) {
 	rows, err := o.db.Query(ctx, handlersSQL)
 	if err != nil {
-		return nil, unavailable(ctx, "handlers", err)
+		return nil, postgres.Unavailable(ctx, "handlers", err)
 	}
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[HandlerState])
-	return all, unavailable(ctx, "handlers", err)
+	return all, postgres.Unavailable(ctx, "handlers", err)
 }
 
 // ParkedEvent is one that a handler has given up on.
@@ -92,10 +93,10 @@ func (o *Operator) Parked(ctx context.Context, ns event.Namespace, name string, 
 	}
 	rows, err := o.db.Query(ctx, parkedSQL, ns.String(), name, limit)
 	if err != nil {
-		return nil, unavailable(ctx, "parked events", err)
+		return nil, postgres.Unavailable(ctx, "parked events", err)
 	}
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ParkedEvent])
-	return all, unavailable(ctx, "parked events", err)
+	return all, postgres.Unavailable(ctx, "parked events", err)
 }
 
 // parkedCTE locks the parked events in the order of their offsets, see append.sql.
@@ -138,7 +139,7 @@ func (o *Operator) change(ctx context.Context, sql string, ns event.Namespace, n
 		only = append(only, int64(offset))
 	}
 	tag, err := o.db.Exec(ctx, sql, ns.String(), name, only)
-	return int(tag.RowsAffected()), unavailable(ctx, "parked events", err)
+	return int(tag.RowsAffected()), postgres.Unavailable(ctx, "parked events", err)
 }
 
 const removeSQL = `
@@ -161,7 +162,7 @@ func (o *Operator) Remove(ctx context.Context, ns event.Namespace, name string) 
 	if err == nil && tag.RowsAffected() == 0 {
 		return event.ErrHandlerLive
 	}
-	return unavailable(ctx, "remove a handler", err)
+	return postgres.Unavailable(ctx, "remove a handler", err)
 }
 
 const findHandlerSQL = `
@@ -174,7 +175,7 @@ func (o *Operator) find(ctx context.Context, ns event.Namespace, name string) er
 	if err == nil && !found {
 		return fmt.Errorf("%s/%s: %w", ns.String(), name, event.ErrNoHandler)
 	}
-	return unavailable(ctx, "handler", err)
+	return postgres.Unavailable(ctx, "handler", err)
 }
 
 // Restored is what Operator.Restored did.
@@ -190,5 +191,5 @@ type Restored struct {
 func (o *Operator) Restored(ctx context.Context) (r Restored, err error) {
 	err = o.db.QueryRow(ctx, restoredSQL, nil).Scan(&r.Last.Log, &r.Last.Offset, &r.First.Offset)
 	r.First.Log = r.Last.Log
-	return r, missingSchema(ctx, "restored", err)
+	return r, postgres.MissingSchema(ctx, "restored", err)
 }

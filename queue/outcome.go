@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // handlerParty begins the party that a handler's replies are stored under: no
@@ -88,17 +89,17 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 func (h *handler) store(work context.Context, sql string, j *job, args ...any) (ours bool, err error) {
 	ctx, cancel := context.WithTimeout(work, h.lease)
 	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+	for pause := postgres.FirstPause; ; pause = min(2*pause, postgres.MaxPause) {
 		var tag pgconn.CommandTag
 		err := h.registered(ctx, func(r *registration) (err error) {
 			all := append([]any{r.id, r.lineage.generation, int64(j.event.Offset), j.claim}, args...)
-			tag, err = h.q.db.work.pool.Exec(ctx, sql, all...)
+			tag, err = h.q.db.work.Pool.Exec(ctx, sql, all...)
 			return err
 		})
 		if err == nil {
 			return tag.RowsAffected() > 0, nil
 		}
-		if err = unavailable(context.WithoutCancel(ctx), "settle", err); !errors.Is(err, event.ErrUnavailable) {
+		if err = postgres.Unavailable(context.WithoutCancel(ctx), "settle", err); !errors.Is(err, event.ErrUnavailable) {
 			return false, err
 		}
 		select {

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -38,10 +39,10 @@ SELECT *
   FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 
 // readPage reads the events of intervals after an offset up to another, at most limit.
-// ErrDeleted says that the namespace's id is outdated; an error for isOutdated that all ids are.
+// ErrDeleted says that the namespace's id is outdated; an error for IsOutdated that all ids are.
 // ErrNoMemory says that in.Memory does not have enough for one event.
 func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, intervals []interval, after, upTo event.Offset, limit int) (page, error) {
-	ctx, cancel := context.WithTimeout(caller, readTimeout)
+	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
 	names, since, until := make([]string, len(intervals)), make([]int64, len(intervals)), make([]int64, len(intervals))
 	for i, s := range intervals {
@@ -49,7 +50,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 	}
 	var p page
 	var took time.Duration
-	err := q.db.read.use(ctx, in.Namespace, in.Client, long, func(db *pgxpool.Pool) (err error) {
+	err := q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Long, func(db *pgxpool.Pool) (err error) {
 		start := time.Now()
 		defer func() { took = time.Since(start) }()
 		p, err = scanCarefully(in.Memory, func(careful bool) (pgx.Rows, error) {
@@ -58,7 +59,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 		return err
 	})
 	if err != nil {
-		return page{}, unavailable(caller, "read a page", err)
+		return page{}, postgres.Unavailable(caller, "read a page", err)
 	}
 	if p.log == "" {
 		q.ids.forget(in.Namespace, ns)
@@ -67,7 +68,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 	p.lineage = l
 	if err := q.fill(ctx, l, in, &p); err != nil {
 		p.release(in.Memory)
-		return page{}, unavailable(caller, "read a page", err)
+		return page{}, postgres.Unavailable(caller, "read a page", err)
 	}
 	q.metrics.pageRead(len(p.events), took)
 	q.faults.look(p.events...)

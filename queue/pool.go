@@ -24,10 +24,10 @@ type pools struct {
 	// acknowledgements, members, presence, the follower, the registry.
 	write *pgxpool.Pool
 	// read is for what requests read: clients that catch up, above all.
-	read shared
+	read postgres.Shared
 	// work is for what may wait for a row's lock or take long: replies, handlers,
 	// new clients, changes of the registry, retention. Requests take turns.
-	work shared
+	work postgres.Shared
 	// listen is the connection that waits for notifications; nil: prepared later.
 	listen *pgx.ConnConfig
 }
@@ -63,18 +63,18 @@ func openPools(ctx context.Context, o Options) (p pools, err error) {
 	for _, pool := range []struct {
 		into  **pgxpool.Pool
 		conns int
-	}{{&p.append, n.append}, {&p.write, n.write}, {&p.read.pool, n.read}, {&p.work.pool, n.work}} {
+	}{{&p.append, n.append}, {&p.write, n.write}, {&p.read.Pool, n.read}, {&p.work.Pool, n.work}} {
 		if *pool.into, err = newPool(ctx, c, pool.conns); err != nil {
 			p.close()
 			return p, err
 		}
 	}
-	p.read.turns, p.work.turns = newTurnstile(n.read), newTurnstile(n.work)
+	p.read.Turns, p.work.Turns = postgres.NewTurnstile(n.read), postgres.NewTurnstile(n.work)
 	return p, nil
 }
 
 func (p pools) close() {
-	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read.pool, p.work.pool} {
+	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read.Pool, p.work.Pool} {
 		if pool != nil {
 			pool.Close()
 		}
@@ -83,7 +83,7 @@ func (p pools) close() {
 
 // reset has all look for the primary again.
 func (p pools) reset() {
-	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read.pool, p.work.pool} {
+	for _, pool := range []*pgxpool.Pool{p.append, p.write, p.read.Pool, p.work.Pool} {
 		pool.Reset()
 	}
 }
@@ -97,7 +97,7 @@ func prepare(ctx context.Context, o Options) (*pgxpool.Config, postgres.Server, 
 	tuneConn(c.ConnConfig, o.Logger)
 	server, err := postgres.Prepare(ctx, c.ConnConfig)
 	if err != nil {
-		return nil, server, unavailable(ctx, "connect", err)
+		return nil, server, postgres.Unavailable(ctx, "connect", err)
 	}
 	tellOfNone(c.ConnConfig, o, server)
 	c.AfterConnect = postgres.Verify
@@ -132,7 +132,7 @@ func tellOfNone(c *pgx.ConnConfig, o Options, server postgres.Server) {
 	before := c.OnPgError
 	c.OnPgError = func(conn *pgconn.PgConn, pg *pgconn.PgError) bool {
 		now := time.Now().Unix()
-		if old := last.Load(); pg.Code == noneLeftCode && now-old >= 60 && last.CompareAndSwap(old, now) {
+		if old := last.Load(); pg.Code == postgres.NoneLeftCode && now-old >= 60 && last.CompareAndSwap(old, now) {
 			o.Logger.Error("postgres has no connection left for this instance", "error", pg.Message,
 				"max_conns_of_instance", o.MaxConns, "max_connections_of_postgres", server.MaxConnections,
 				"cure", "raise max_connections of Postgres, or lower --max-connections of the instances")

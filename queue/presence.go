@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // presence keeps who is online. A client is, while any instance holds a lease for it in Postgres, which runs out by itself when
@@ -185,7 +186,7 @@ func (p *presence) writeOnce(ctx context.Context, l *lineage, touch map[clientKe
 	for i, row := range rows {
 		ns[i], names[i], lease[i] = row.ns, row.name, leases[row]
 	}
-	return repeat(ctx, func() error {
+	return postgres.Repeat(ctx, func() error {
 		_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease, l.generation)
 		return err
 	})
@@ -196,9 +197,9 @@ SELECT culvert.expire_leases()`
 
 // expire ends what instances that died have left.
 func (p *presence) expire(ctx context.Context) error {
-	err := repeat(ctx, func() error {
+	err := postgres.Repeat(ctx, func() error {
 		_, err := p.q.db.write.Exec(ctx, expireSQL)
 		return err
 	})
-	return unavailable(ctx, "expire leases", err)
+	return postgres.Unavailable(ctx, "expire leases", err)
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // Queue is the log of one database, as one instance sees it. Its methods are
@@ -61,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work.pool), renewing: make(chan struct{}, 1)}
+	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work.Pool), renewing: make(chan struct{}, 1)}
 	q.lineage.Store(lineage)
 	q.replying.quota.most = load{events: o.QueueEvents, bytes: o.QueueBytes}
 	q.metrics = newMetrics(q, o.Registerer)
@@ -133,7 +134,7 @@ SELECT pg_is_in_recovery()`
 func (q *Queue) Ping(ctx context.Context) error {
 	var standby bool
 	if err := q.db.write.QueryRow(ctx, pingSQL).Scan(&standby); err != nil {
-		return unavailable(ctx, "ping", err)
+		return postgres.Unavailable(ctx, "ping", err)
 	}
 	if standby {
 		q.db.reset()

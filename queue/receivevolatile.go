@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -60,7 +61,7 @@ func (v *volatile) newest(ctx context.Context) (id int64) {
 // readOn delivers what came after an id, and returns the last one; -1 after a
 // failure, as after a crash of Postgres ids may begin anew.
 func (v *volatile) readOn(ctx context.Context, after int64) int64 {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
 	if after < 0 {
 		return v.newest(ctx)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // Registry is what operators set and every instance must know at once: the
@@ -118,7 +119,7 @@ func (q *Queue) runRegistry(ctx context.Context) {
 
 // refresh loads the registry when its version is another one, or in any case.
 func (r *Registry) refresh(ctx context.Context, anyway bool) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
 	if !anyway {
 		var version, generation int64
@@ -150,16 +151,16 @@ func (r *Registry) load(ctx context.Context) error {
 	next := &registered{byName: map[string]space{}, gone: map[int32]struct{}{}}
 	err := r.db.QueryRow(ctx, registryHeadSQL).Scan(&next.version, &next.generation)
 	if err != nil {
-		return missingSchema(ctx, "registry", err)
+		return postgres.MissingSchema(ctx, "registry", err)
 	}
 	if err := next.loadSpaces(ctx, r.db); err != nil {
-		return unavailable(ctx, "namespaces", err)
+		return postgres.Unavailable(ctx, "namespaces", err)
 	}
 	if next.keys, err = loadKeys(ctx, r.db); err != nil {
-		return unavailable(ctx, "API keys", err)
+		return postgres.Unavailable(ctx, "API keys", err)
 	}
 	if next.revoked, err = loadRevocations(ctx, r.db); err != nil {
-		return unavailable(ctx, "revocations", err)
+		return postgres.Unavailable(ctx, "revocations", err)
 	}
 	old := r.now.Swap(next)
 	if r.loaded != nil {
@@ -187,7 +188,7 @@ func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error
 	case refused != nil:
 		return refused
 	case err != nil:
-		return unavailable(ctx, what, err)
+		return postgres.Unavailable(ctx, what, err)
 	}
 	r.changed(ctx)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -75,7 +76,7 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, r.Namespace, r.From, quick, func(db *pgxpool.Pool) error {
+		return q.db.read.Use(ctx, r.Namespace, r.From, postgres.Quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.String(), l.generation, r.May != nil).Scan(&rooms, &addressed, &excepted)
 		})
 	})
@@ -83,7 +84,7 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 		return event.ErrNoAsk
 	}
 	if err != nil {
-		return unavailable(ctx, "reply", err)
+		return postgres.Unavailable(ctx, "reply", err)
 	}
 	if r.From != (event.Client{}) {
 		if excepted {
@@ -111,13 +112,13 @@ func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, e
 		sender = new(r.From.String())
 	}
 	var result string
-	err = repeat(ctx, func() error {
-		return q.db.work.use(ctx, r.Namespace, r.From, long, func(db *pgxpool.Pool) error {
+	err = postgres.Repeat(ctx, func() error {
+		return q.db.work.Use(ctx, r.Namespace, r.From, postgres.Long, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.Binary(), replyData(r)).Scan(&result)
 		})
 	})
 	if err != nil {
-		return false, unavailable(ctx, "reply", err)
+		return false, postgres.Unavailable(ctx, "reply", err)
 	}
 	switch result {
 	case "unknown":

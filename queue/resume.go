@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -78,7 +79,7 @@ func (q *Queue) snapshot(ctx context.Context, in Interest) (found snapshot, err 
 		found, err = q.snapshotOnce(ctx, l, in)
 		return err
 	})
-	return found, unavailable(ctx, "resume", err)
+	return found, postgres.Unavailable(ctx, "resume", err)
 }
 
 func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snapshot, error) {
@@ -94,8 +95,8 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 	case !in.After.IsZero() || in.Earliest:
 		from = new(event.Offset)
 	}
-	err = q.db.read.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
-		rows, err := db.Query(ctx, resumeSQL, readMode(db), id, in.Client.String(), int64(at.Offset), from, l.generation)
+	err = q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
+		rows, err := db.Query(ctx, resumeSQL, postgres.ReadMode(db), id, in.Client.String(), int64(at.Offset), from, l.generation)
 		if err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ SELECT l.id, greatest(l.floor, n.floor)
 
 // earliest is the position before the oldest retained event of a namespace.
 func (q *Queue) earliest(ctx context.Context, l *lineage, in Interest, ns int32) (c event.Cursor, err error) {
-	err = q.db.read.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
+	err = q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
 		return db.QueryRow(ctx, earliestSQL, ns, l.generation).Scan(&c.Log, &c.Offset)
 	})
 	return c, err
@@ -143,14 +144,14 @@ SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset
 func (q *Queue) headNow(ctx context.Context, ns event.Namespace, c event.Client) (l *lineage, head event.Offset, err error) {
 	err = q.withIDs(ctx, func(now *lineage) error {
 		l = now
-		return q.db.read.use(ctx, ns, c, quick, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, headSQL, readMode(db), int64(q.tail.position().Offset), l.generation).Scan(&head)
+		return q.db.read.Use(ctx, ns, c, postgres.Quick, func(db *pgxpool.Pool) error {
+			return db.QueryRow(ctx, headSQL, postgres.ReadMode(db), int64(q.tail.position().Offset), l.generation).Scan(&head)
 		})
 	})
 	if err == nil {
 		head = max(head, q.tail.headOf(l))
 	}
-	return l, head, unavailable(ctx, "head", err)
+	return l, head, postgres.Unavailable(ctx, "head", err)
 }
 
 const makeClientSQL = `
@@ -167,12 +168,12 @@ func (q *Queue) makeClient(ctx context.Context, in Interest, start event.Cursor)
 	err := q.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, in.Namespace)
 		if err == nil {
-			err = q.db.work.use(ctx, in.Namespace, in.Client, quick, func(db *pgxpool.Pool) error {
+			err = q.db.work.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
 				_, err := db.Exec(ctx, makeClientSQL, id, in.Client.String(), start.Log, int64(start.Offset), l.generation)
 				return err
 			})
 		}
 		return err
 	})
-	return unavailable(ctx, "new client", err)
+	return postgres.Unavailable(ctx, "new client", err)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // runRetention is a goroutine. Every instance runs it; locks in Postgres let one
@@ -112,12 +113,12 @@ DELETE FROM culvert.memberships m
 // old asks.
 func (q *Queue) retainOnce(ctx context.Context) error {
 	var open int
-	if err := q.db.work.pool.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
-		return unavailable(ctx, "rotate", err)
+	if err := q.db.work.Pool.QueryRow(ctx, rollSQL, q.o.Slice, q.o.SliceEvents).Scan(&open); err != nil {
+		return postgres.Unavailable(ctx, "rotate", err)
 	}
 	var dropped *int
-	if err := q.db.work.pool.QueryRow(ctx, pruneSQL, q.o.Retention, q.o.RetentionEvents).Scan(&dropped); err != nil {
-		return unavailable(ctx, "prune", err)
+	if err := q.db.work.Pool.QueryRow(ctx, pruneSQL, q.o.Retention, q.o.RetentionEvents).Scan(&dropped); err != nil {
+		return postgres.Unavailable(ctx, "prune", err)
 	}
 	if dropped != nil {
 		q.o.Logger.Info("retention dropped a slice", "slice", *dropped, "open", open)
@@ -127,15 +128,15 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 		}
 	}
 	var raised int
-	if err := q.db.work.pool.QueryRow(ctx, expireEventsSQL, q.o.Retention).Scan(&raised); err != nil {
-		return unavailable(ctx, "expire", err)
+	if err := q.db.work.Pool.QueryRow(ctx, expireEventsSQL, q.o.Retention).Scan(&raised); err != nil {
+		return postgres.Unavailable(ctx, "expire", err)
 	}
 	if raised > 0 {
 		q.o.Logger.Info("retention of namespaces took a slice", "namespaces", raised)
 	}
 	var counted *int
 	if err := q.db.write.QueryRow(ctx, countSliceSQL).Scan(&counted); err != nil {
-		return unavailable(ctx, "count a slice", err)
+		return postgres.Unavailable(ctx, "count a slice", err)
 	}
 	if err := q.sweep(ctx); err != nil {
 		return err
@@ -153,9 +154,9 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 func (q *Queue) forget(ctx context.Context, sql string) error {
 	const atOnce = 10_000
 	for {
-		tag, err := q.db.work.pool.Exec(ctx, sql, atOnce)
+		tag, err := q.db.work.Pool.Exec(ctx, sql, atOnce)
 		if err != nil {
-			return unavailable(ctx, "forget", err)
+			return postgres.Unavailable(ctx, "forget", err)
 		}
 		if tag.RowsAffected() < atOnce {
 			return nil

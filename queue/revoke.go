@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -27,7 +28,7 @@ ON CONFLICT (namespace, client) DO UPDATE
 func (r *Registry) Revoke(ctx context.Context, ns event.Namespace, c event.Client) error {
 	return r.change(ctx, "revoke", func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, revokeSQL, ns.String(), c.String())
-		return unavailable(ctx, "revoke", err)
+		return postgres.Unavailable(ctx, "revoke", err)
 	})
 }
 

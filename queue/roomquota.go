@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // roomCounts remembers how many rooms namespaces have: to count them takes long where
@@ -53,7 +54,7 @@ func (q *Queue) claim(ctx context.Context, ns event.Namespace, client event.Clie
 			return err
 		}
 		if full { // of those not known here some may be there all the same
-			return q.db.work.use(ctx, ns, client, quick, func(db *pgxpool.Pool) error {
+			return q.db.work.Use(ctx, ns, client, postgres.Quick, func(db *pgxpool.Pool) error {
 				return db.QueryRow(ctx, allThereSQL, id, names, l.generation).Scan(&full)
 			})
 		}
@@ -62,8 +63,8 @@ func (q *Queue) claim(ctx context.Context, ns event.Namespace, client event.Clie
 			maker = new(client.String())
 		}
 		var made int
-		err = repeat(ctx, func() error {
-			return q.db.work.use(ctx, ns, client, quick, func(db *pgxpool.Pool) error {
+		err = postgres.Repeat(ctx, func() error {
+			return q.db.work.Use(ctx, ns, client, postgres.Quick, func(db *pgxpool.Pool) error {
 				return db.QueryRow(ctx, claimRoomsSQL, l.generation, id, maker, names, quota.Client).Scan(&made)
 			})
 		})
@@ -73,7 +74,7 @@ func (q *Queue) claim(ctx context.Context, ns event.Namespace, client event.Clie
 		return err
 	})
 	if err != nil {
-		return unavailable(ctx, "rooms", err)
+		return postgres.Unavailable(ctx, "rooms", err)
 	}
 	if full {
 		return event.ErrRoomQuota
@@ -108,7 +109,7 @@ func (c *roomCounts) full(ctx context.Context, q *Queue, l *lineage, ns event.Na
 	c.mu.Unlock()
 	if !ok || time.Since(known.at) >= countEvery {
 		known.at = time.Now()
-		err := q.db.read.use(ctx, ns, client, long, func(db *pgxpool.Pool) error {
+		err := q.db.read.Use(ctx, ns, client, postgres.Long, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, countRoomsSQL, id, l.generation).Scan(&known.rooms)
 		})
 		if err != nil {

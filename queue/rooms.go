@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -57,7 +58,7 @@ func (q *Queue) Members(ctx context.Context, ns event.Namespace, r event.Room, a
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, ns, event.Client{}, long, func(db *pgxpool.Pool) error {
+		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
 			rows, err := db.Query(ctx, sql, id, r.String(), after.String(), limit, l.generation)
 			if err != nil {
 				return err
@@ -71,7 +72,7 @@ func (q *Queue) Members(ctx context.Context, ns event.Namespace, r event.Room, a
 			return err
 		})
 	})
-	return members, unavailable(ctx, "members", err)
+	return members, postgres.Unavailable(ctx, "members", err)
 }
 
 // RoomState is what is known of a room.
@@ -105,8 +106,8 @@ func (q *Queue) Rooms(ctx context.Context, ns event.Namespace, after event.Room,
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, ns, event.Client{}, long, func(db *pgxpool.Pool) error {
-			rows, err := db.Query(ctx, roomsSQL, readMode(db), id, after.String(), limit, l.generation)
+		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
+			rows, err := db.Query(ctx, roomsSQL, postgres.ReadMode(db), id, after.String(), limit, l.generation)
 			if err != nil {
 				return err
 			}
@@ -119,5 +120,5 @@ func (q *Queue) Rooms(ctx context.Context, ns event.Namespace, after event.Room,
 			return err
 		})
 	})
-	return states, unavailable(ctx, "rooms", err)
+	return states, postgres.Unavailable(ctx, "rooms", err)
 }

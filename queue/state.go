@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -87,7 +88,7 @@ func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, n
 	if may == nil {
 		return nil, nil
 	}
-	rows, err := db.Query(ctx, ownRoomsSQL, readMode(db), ns, c.String(), l.generation)
+	rows, err := db.Query(ctx, ownRoomsSQL, postgres.ReadMode(db), ns, c.String(), l.generation)
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +106,12 @@ func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Cli
 		if err != nil {
 			return err
 		}
-		return q.db.read.use(ctx, ns, c, long, func(db *pgxpool.Pool) error {
+		return q.db.read.Use(ctx, ns, c, postgres.Long, func(db *pgxpool.Pool) error {
 			lapsed, err := q.lapsedRooms(ctx, db, l, id, c, may)
 			if err != nil {
 				return err
 			}
-			return db.QueryRow(ctx, stateSQL, readMode(db), id, c.String(), event.Everyone.String(), c.OwnRoom().String(), MaxLag+1, event.MaxOffset, l.generation, lapsed).
+			return db.QueryRow(ctx, stateSQL, postgres.ReadMode(db), id, c.String(), event.Everyone.String(), c.OwnRoom().String(), MaxLag+1, event.MaxOffset, l.generation, lapsed).
 				Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
 		})
 	})
@@ -118,7 +119,7 @@ func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Cli
 		return ClientState{}, event.ErrNotFound
 	}
 	if err != nil {
-		return ClientState{}, unavailable(ctx, "client", err)
+		return ClientState{}, postgres.Unavailable(ctx, "client", err)
 	}
 	for _, name := range joined {
 		s.Rooms = append(s.Rooms, event.StoredRoom(trusted.Of(name)))

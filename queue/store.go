@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // turn is what one turn of the appender did beside answering units.
@@ -69,7 +70,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 	defer cancel()
 	for {
 		b, err := a.build(ctx, batch)
-		if isOutdated(err) {
+		if postgres.IsOutdated(err) {
 			if err := a.renew(ctx, b.lineage); err != nil {
 				return err
 			}
@@ -77,7 +78,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 		}
 		if err != nil {
 			// The deadline is ours: it says that Postgres is slow.
-			err = unavailable(context.WithoutCancel(ctx), "append", err)
+			err = postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 			a.failed(ctx, err)
 			return err
 		}
@@ -127,7 +128,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 	if r.generation != b.lineage.generation {
 		return r, nil
 	}
-	a.away.note(ctx, nil)
+	a.away.Note(ctx, nil)
 	seen := r.movedUpTo
 	a.seen.Store(&seen)
 	a.now = horizon{b.lineage, r.now}
@@ -144,14 +145,14 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 func (a *appender) renew(ctx context.Context, seen *lineage) error {
 	err := a.q.renew(ctx, seen)
 	if err != nil {
-		err = unavailable(context.WithoutCancel(ctx), "append", err)
+		err = postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 		a.failed(ctx, err)
 	}
 	return err
 }
 
 func (a *appender) failed(ctx context.Context, err error) {
-	a.away.note(ctx, err)
+	a.away.Note(ctx, err)
 	a.q.metrics.appendFailed()
 }
 

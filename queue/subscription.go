@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // Interest says what a subscription is for.
@@ -71,7 +72,7 @@ func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, erro
 		return err
 	})
 	if err != nil {
-		return nil, unavailable(ctx, "subscribe", err)
+		return nil, postgres.Unavailable(ctx, "subscribe", err)
 	}
 	q.tail.watch(s) // before Postgres is asked, so that no change is missed
 	r, err := q.resume(ctx, in, s.adHoc)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // PublishVolatile delivers volatile events to the subscriptions that are open now, here and on
@@ -223,5 +224,5 @@ func (v *volatile) handOver(ctx context.Context, batch []*publication) (at event
 	}
 	err = v.q.db.write.QueryRow(ctx, publishVolatileSQL, v.q.instance, namespace, rooms, except, event, data, binary, sender).
 		Scan(&at.Log, &at.Offset)
-	return at, unavailable(context.WithoutCancel(ctx), "publish volatile events", err)
+	return at, postgres.Unavailable(context.WithoutCancel(ctx), "publish volatile events", err)
 }

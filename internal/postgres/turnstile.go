@@ -1,4 +1,4 @@
-package queue
+package postgres
 
 import (
 	"container/heap"
@@ -12,58 +12,60 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// shared is a pool whose connections requests take in turns.
-type shared struct {
-	pool  *pgxpool.Pool
-	turns *turnstile
+// Shared is a pool whose connections requests take in turns.
+type Shared struct {
+	Pool  *pgxpool.Pool
+	Turns *Turnstile
 }
 
-// use calls f, which uses one connection of the pool, when it is the caller's turn: that of
+// Use calls f, which uses one connection of the pool, when it is the caller's turn: that of
 // the client ctx is for (see WithReader), or else of c. Errors: ctx's, and f's.
-func (s shared) use(ctx context.Context, ns event.Namespace, c event.Client, k kind, f func(db *pgxpool.Pool) error) error {
+func (s Shared) Use(ctx context.Context, ns event.Namespace, c event.Client, k Kind, f func(db *pgxpool.Pool) error) error {
 	client := c.String()
 	if by, ok := ctx.Value(readerKey{}).(string); ok {
 		client = by
 	}
-	done, err := s.turns.take(ctx, ns.String(), client, k)
+	done, err := s.Turns.take(ctx, ns.String(), client, k)
 	if err != nil {
 		return err
 	}
 	defer done()
-	return f(s.pool)
+	return f(s.Pool)
 }
 
-// withReader says for which client something is read, where that is not the one a call names.
-func withReader(ctx context.Context, c event.Client) context.Context {
+// WithReader says for which client something is read, where that is not the one a call names.
+func WithReader(ctx context.Context, c event.Client) context.Context {
 	return context.WithValue(ctx, readerKey{}, c.String())
 }
 
 type readerKey struct{}
 
-// kind is how long a read may be expected to take.
-type kind int
+// Kind is how long a read may be expected to take.
+type Kind int
 
+// The kinds of reads.
 const (
-	quick kind = iota // where a subscription begins, the state of one thing: a few rows
-	long              // a page of events, a list: as much as was asked for
+	Quick Kind = iota // where a subscription begins, the state of one thing: a few rows
+	Long              // a page of events, a list: as much as was asked for
 	kinds
 )
 
-// turnstile shares a few connections among all who wait for one: first by namespace, and within
+// Turnstile shares a few connections among all who wait for one: first by namespace, and within
 // each by client. Next is who has had the least of the database's time among those that
 // wait now, so that one who asks for much is served in what the others leave. Reads of one
 // kind never take all connections while the other kind waits, where there is more than one.
 //
 // It is start-time fair queueing (Goyal, Vin, Cheng, 1996) in two levels.
-type turnstile struct {
+type Turnstile struct {
 	mu      sync.Mutex
 	conns   int
 	running [kinds]int
 	lines   [kinds]line
-	last    kind // that got a connection
+	last    Kind // that got a connection
 }
 
-func newTurnstile(conns int) *turnstile { return &turnstile{conns: conns} }
+// NewTurnstile shares out so many connections.
+func NewTurnstile(conns int) *Turnstile { return &Turnstile{conns: conns} }
 
 // ticket is of one that waits for a connection, or has one.
 type ticket struct {
@@ -77,7 +79,7 @@ type ticket struct {
 const leastTurn = time.Millisecond
 
 // take waits for a turn. done must be called once, unless there is an error.
-func (t *turnstile) take(ctx context.Context, ns, client string, k kind) (done func(), err error) {
+func (t *Turnstile) take(ctx context.Context, ns, client string, k Kind) (done func(), err error) {
 	w := &ticket{ready: make(chan struct{})}
 	t.mu.Lock()
 	t.lines[k].push(w, ns, client)
@@ -100,14 +102,14 @@ func (t *turnstile) take(ctx context.Context, ns, client string, k kind) (done f
 	return nil, ctx.Err()
 }
 
-// waiting is how many wait.
-func (t *turnstile) waiting() int {
+// Waiting is how many wait.
+func (t *Turnstile) Waiting() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.lines[quick].waiting + t.lines[long].waiting
+	return t.lines[Quick].waiting + t.lines[Long].waiting
 }
 
-func (t *turnstile) end(w *ticket, k kind) {
+func (t *Turnstile) end(w *ticket, k Kind) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.running[k]--
@@ -119,8 +121,8 @@ func (t *turnstile) end(w *ticket, k kind) {
 }
 
 // serve gives out the free connections. The caller holds mu.
-func (t *turnstile) serve() {
-	for t.running[quick]+t.running[long] < t.conns {
+func (t *Turnstile) serve() {
+	for t.running[Quick]+t.running[Long] < t.conns {
 		k, ok := t.next()
 		if !ok {
 			return
@@ -132,23 +134,23 @@ func (t *turnstile) serve() {
 }
 
 // next is the kind whose turn it is.
-func (t *turnstile) next() (k kind, ok bool) {
+func (t *Turnstile) next() (k Kind, ok bool) {
 	switch {
-	case t.lines[quick].waiting == 0:
-		k = long
-	case t.lines[long].waiting == 0:
-		k = quick
-	case t.running[quick] != t.running[long]:
-		k = quick
-		if t.running[quick] > t.running[long] {
-			k = long
+	case t.lines[Quick].waiting == 0:
+		k = Long
+	case t.lines[Long].waiting == 0:
+		k = Quick
+	case t.running[Quick] != t.running[Long]:
+		k = Quick
+		if t.running[Quick] > t.running[Long] {
+			k = Long
 		}
 	default:
 		k = kinds - 1 - t.last
 	}
 	// A connection is kept for what is quick also while none of it waits: a long
 	// read cannot be stopped when it comes.
-	if k == long && t.conns > 1 && t.running[long] == t.conns-1 {
+	if k == Long && t.conns > 1 && t.running[Long] == t.conns-1 {
 		return k, false
 	}
 	return k, t.lines[k].waiting > 0

@@ -1,4 +1,4 @@
-package queue
+package postgres
 
 import (
 	"context"
@@ -10,11 +10,11 @@ import (
 // maxRepeats bounds how often one statement is run again.
 const maxRepeats = 5
 
-// repeat runs a statement that is a transaction of its own, and runs it again when
+// Repeat runs a statement that is a transaction of its own, and runs it again when
 // Postgres rolled it back in favor of another one: then nothing of it is stored. The
 // order of locks (see append.sql) leaves no deadlock among Culvert's own statements;
 // those of an operator or a tool know nothing of it.
-func repeat(ctx context.Context, statement func() error) (err error) {
+func Repeat(ctx context.Context, statement func() error) (err error) {
 	for range maxRepeats {
 		if err = statement(); !gaveWay(err) || ctx.Err() != nil {
 			return err

@@ -1,4 +1,4 @@
-package queue
+package postgres
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // asked has n goroutines of a client wait for a turn, each to use it for d, and
 // reports every end to ends. It returns once all wait or run.
-func asked(t *testing.T, turns *turnstile, ends chan<- string, ns, client string, k kind, n int, d time.Duration) {
+func asked(t *testing.T, turns *Turnstile, ends chan<- string, ns, client string, k Kind, n int, d time.Duration) {
 	t.Helper()
 	for range n {
 		go func() {
@@ -39,10 +39,10 @@ func drain(ends <-chan string, n int) (order []string) {
 // client with the least: however many wait for the others, and however long they take.
 func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns, ends := newTurnstile(1), make(chan string, 1000)
-		asked(t, turns, ends, "busy", "greedy", long, 300, 100*time.Millisecond)
-		asked(t, turns, ends, "busy", "modest", long, 2, 10*time.Millisecond)
-		asked(t, turns, ends, "quiet", "victim", long, 3, 10*time.Millisecond)
+		turns, ends := NewTurnstile(1), make(chan string, 1000)
+		asked(t, turns, ends, "busy", "greedy", Long, 300, 100*time.Millisecond)
+		asked(t, turns, ends, "busy", "modest", Long, 2, 10*time.Millisecond)
+		asked(t, turns, ends, "quiet", "victim", Long, 3, 10*time.Millisecond)
 		order := drain(ends, 7)
 		// The one that runs ends first. The three of the quiet namespace take less than the
 		// 100 ms that it had by then; the modest client comes before the greedy one's next.
@@ -52,8 +52,8 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 		}
 		drain(ends, 298)
 		synctest.Wait()
-		if n := turns.waiting(); n != 0 || len(turns.lines[long].spaces.all) != 0 {
-			t.Errorf("%d wait and %d namespaces are remembered when all is done", n, len(turns.lines[long].spaces.all))
+		if n := turns.Waiting(); n != 0 || len(turns.lines[Long].spaces.all) != 0 {
+			t.Errorf("%d wait and %d namespaces are remembered when all is done", n, len(turns.lines[Long].spaces.all))
 		}
 	})
 }
@@ -61,11 +61,11 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 // Who was away has saved up nothing: it does not shut the others out when it comes.
 func TestTurnsAreNotSavedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns, ends := newTurnstile(1), make(chan string, 1000)
-		asked(t, turns, ends, "first", "c", long, 100, 10*time.Millisecond)
+		turns, ends := NewTurnstile(1), make(chan string, 1000)
+		asked(t, turns, ends, "first", "c", Long, 100, 10*time.Millisecond)
 		time.Sleep(505 * time.Millisecond)
 		drain(ends, 50)
-		asked(t, turns, ends, "second", "c", long, 50, 10*time.Millisecond)
+		asked(t, turns, ends, "second", "c", Long, 50, 10*time.Millisecond)
 		order := drain(ends, 21)
 		if n := len(slices.DeleteFunc(order, func(s string) bool { return s != "first/c" })); n < 9 || n > 12 {
 			t.Errorf("%d of 21 turns went to the one that was there before, want about half", n)
@@ -77,12 +77,12 @@ func TestTurnsAreNotSavedUp(t *testing.T) {
 // A kind of reads does not take all connections from the other, however many wait.
 func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
 	for _, conns := range []int{1, 2, 3} {
-		for _, flood := range []kind{quick, long} {
+		for _, flood := range []Kind{Quick, Long} {
 			t.Run(fmt.Sprintf("%d connections, flood %d", conns, flood), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					turns, ends := newTurnstile(conns), make(chan string, 1000)
+					turns, ends := NewTurnstile(conns), make(chan string, 1000)
 					asked(t, turns, ends, "n", "flood", flood, 200, 100*time.Millisecond)
-					if got, most := turns.running[flood], conns; flood == long && conns > 1 && got != most-1 {
+					if got, most := turns.running[flood], conns; flood == Long && conns > 1 && got != most-1 {
 						t.Errorf("%d long reads run on %d connections, want one less", got, most)
 					}
 					start := time.Now()
@@ -109,16 +109,16 @@ func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
 // Who gives up does not hold a place, nor a connection it was given at that moment.
 func TestTurnsThatAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurnstile(1)
+		turns := NewTurnstile(1)
 		for range 1000 {
-			first, err := turns.take(t.Context(), "n", "first", quick)
+			first, err := turns.take(t.Context(), "n", "first", Quick)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			over := make(chan error)
 			go func() {
-				done, err := turns.take(ctx, "n", "second", quick)
+				done, err := turns.take(ctx, "n", "second", Quick)
 				if err == nil {
 					done()
 				}
@@ -132,8 +132,8 @@ func TestTurnsThatAreGivenUp(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if turns.running[quick] != 0 || turns.waiting() != 0 {
-			t.Errorf("%d run and %d wait when all is done", turns.running[quick], turns.waiting())
+		if turns.running[Quick] != 0 || turns.Waiting() != 0 {
+			t.Errorf("%d run and %d wait when all is done", turns.running[Quick], turns.Waiting())
 		}
 	})
 }
@@ -141,8 +141,8 @@ func TestTurnsThatAreGivenUp(t *testing.T) {
 // What is remembered of namespaces and clients does not grow while there are always some that wait.
 func TestTurnsForgetWhoIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurnstile(1)
-		next, err := turns.take(t.Context(), "n0", "c", long)
+		turns := NewTurnstile(1)
+		next, err := turns.take(t.Context(), "n0", "c", Long)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,14 +150,14 @@ func TestTurnsForgetWhoIsGone(t *testing.T) {
 		for i := 1; i < 5000; i++ {
 			got := make(chan func())
 			go func() {
-				done, _ := turns.take(t.Context(), fmt.Sprint("n", i), "c", long)
+				done, _ := turns.take(t.Context(), fmt.Sprint("n", i), "c", Long)
 				got <- done
 			}()
 			synctest.Wait()
 			time.Sleep(100 * time.Millisecond)
 			next()
 			next = <-got
-			most = max(most, len(turns.lines[long].spaces.all))
+			most = max(most, len(turns.lines[Long].spaces.all))
 		}
 		next()
 		if most > 500 {

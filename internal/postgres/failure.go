@@ -1,4 +1,4 @@
-package queue
+package postgres
 
 import (
 	"context"
@@ -10,13 +10,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// unavailable wraps err as ErrUnavailable when it says that Postgres cannot be
+// Unavailable wraps err as ErrUnavailable when it says that Postgres cannot be
 // reached or cannot write now, rather than that the statement is wrong. ctx is
 // the caller's: its own end is passed on as it is.
-func unavailable(ctx context.Context, what string, err error) error {
+func Unavailable(ctx context.Context, what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -32,13 +31,13 @@ func unavailable(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// noneLeftCode is that of Postgres when it has no connection left.
-const noneLeftCode = "53300"
+// NoneLeftCode is that of Postgres when it has no connection left.
+const NoneLeftCode = "53300"
 
 // isNoneLeft reports whether Postgres has no connection left.
 func isNoneLeft(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == noneLeftCode
+	return errors.As(err, &pg) && pg.Code == NoneLeftCode
 }
 
 // isTransient reports whether the same statement may succeed later. Everything
@@ -46,7 +45,7 @@ func isNoneLeft(err error) bool {
 func isTransient(err error) bool {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		return !errors.As(err, new(*postgres.SettingError)) && !errors.Is(err, postgres.ErrUnfit)
+		return !errors.As(err, new(*SettingError)) && !errors.Is(err, ErrUnfit)
 	}
 	switch pg.Code[:2] {
 	case "08", "53", "57", "58": // connection, resources (disk full), operator, system
@@ -62,30 +61,30 @@ func isTransient(err error) bool {
 	return false
 }
 
-// readMode has every read planned for its own cursor: only then does the
+// ReadMode has every read planned for its own cursor: only then does the
 // planner leave out the partitions before it. Both modes do so, the second one
 // without named statements, for transaction poolers.
-func readMode(p *pgxpool.Pool) pgx.QueryExecMode {
+func ReadMode(p *pgxpool.Pool) pgx.QueryExecMode {
 	if m := p.Config().ConnConfig.DefaultQueryExecMode; m == pgx.QueryExecModeExec || m == pgx.QueryExecModeSimpleProtocol {
 		return m
 	}
 	return pgx.QueryExecModeCacheDescribe
 }
 
-// missingSchema is unavailable for the first statements on a database.
-func missingSchema(ctx context.Context, what string, err error) error {
+// MissingSchema is unavailable for the first statements on a database.
+func MissingSchema(ctx context.Context, what string, err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (pg.Code == "3F000" || pg.Code == "42883" || pg.Code == "42P01") { // no schema, function, table
 		return errors.New("the database has no Culvert schema yet, or an older one: run `culvert migrate up`")
 	}
-	return unavailable(ctx, what, err)
+	return Unavailable(ctx, what, err)
 }
 
 // outdated is the SQLSTATE of culvert.check_ids.
 const outdated = "CV001"
 
-// isOutdated reports whether Postgres refused ids as those of another generation.
-func isOutdated(err error) bool {
+// IsOutdated reports whether Postgres refused ids as those of another generation.
+func IsOutdated(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == outdated
 }

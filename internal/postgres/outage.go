@@ -1,4 +1,4 @@
-package queue
+package postgres
 
 import (
 	"context"
@@ -11,24 +11,24 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// outage logs that something is refused because of Postgres, and that it works
+// Outage logs that something is refused because of Postgres, and that it works
 // again: one line each, however many requests there are in between. The reason,
 // such as a full disk or a lock, is nowhere else to be seen. One goroutine uses it.
-type outage struct {
+type Outage struct {
 	log  *slog.Logger
 	db   *pgxpool.Pool // a connection of it that may wait
 	what string        // what is refused, in the plural
 	on   bool
 }
 
-// newOutage logs to log that what, in the plural, is refused. db has a connection that may wait.
-func newOutage(log *slog.Logger, db *pgxpool.Pool, what string) outage {
-	return outage{log: log, db: db, what: what}
+// NewOutage logs to log that what, in the plural, is refused. db has a connection that may wait.
+func NewOutage(log *slog.Logger, db *pgxpool.Pool, what string) Outage {
+	return Outage{log: log, db: db, what: what}
 }
 
-// note takes the outcome of an attempt. Errors that are about the attempt alone
+// Note takes the outcome of an attempt. Errors that are about the attempt alone
 // count for nothing.
-func (o *outage) note(ctx context.Context, err error) {
+func (o *Outage) Note(ctx context.Context, err error) {
 	switch {
 	case err == nil && o.on:
 		o.on = false
