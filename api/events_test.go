@@ -18,7 +18,7 @@ const eventsOfAlice = "/v1/default/events?wait=0"
 // acknowledged, over either transport and from either instance.
 func TestAtLeastOnce(t *testing.T) {
 	dsn := pgtest.Database(t)
-	one, two := siteOf(t, live{openQueue(t, dsn)}), siteOf(t, live{openQueue(t, dsn)})
+	one, two := siteOf(t, newLive(openQueue(t, dsn))), siteOf(t, newLive(openQueue(t, dsn)))
 	alice := bearerOf(token(t, "alice"))
 	one.get(eventsOfAlice, alice).is(200) // known from here on
 	first := one.emit("@alice", "1")

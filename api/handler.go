@@ -46,7 +46,12 @@ type store interface {
 }
 
 // live is the real store: it only turns Subscribe's result into an interface.
-type live struct{ *queue.Queue }
+type live struct {
+	*queue.Queue
+	*queue.Registry
+}
+
+func newLive(q *queue.Queue) live { return live{q, q.Registry()} }
 
 // Subscribe implements reader.
 func (l live) Subscribe(ctx context.Context, in queue.Interest) (subscription, error) {
@@ -58,7 +63,7 @@ func (l live) Subscribe(ctx context.Context, in queue.Interest) (subscription, e
 }
 
 // New makes the Handler. Its server needs what ConfigureServer sets.
-func New(q *queue.Queue, o Options) (*Handler, error) { return newHandler(live{q}, o) }
+func New(q *queue.Queue, o Options) (*Handler, error) { return newHandler(newLive(q), o) }
 
 func newHandler(s store, o Options) (*Handler, error) {
 	o, err := o.withDefaults()

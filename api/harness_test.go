@@ -56,7 +56,7 @@ func openQueue(t testing.TB, dsn string) *queue.Queue {
 // newSite serves a real queue on a database of its own.
 func newSite(t testing.TB, change ...func(*Options)) *site {
 	t.Helper()
-	return siteOf(t, live{openQueue(t, pgtest.Database(t))}, change...)
+	return siteOf(t, newLive(openQueue(t, pgtest.Database(t))), change...)
 }
 
 // siteOf serves any store.

@@ -15,13 +15,13 @@ import (
 func twoSites(t *testing.T) (a, b *site, admin *queue.Queue) {
 	dsn := pgtest.Database(t)
 	admin = openQueue(t, dsn)
-	return siteOf(t, live{admin}), siteOf(t, live{openQueue(t, dsn)}), admin
+	return siteOf(t, newLive(admin)), siteOf(t, newLive(openQueue(t, dsn))), admin
 }
 
 // storedToken stores a key and waits until every site knows it.
 func storedToken(t *testing.T, admin *queue.Queue, k queue.APIKey, sites ...*site) (id, token string) {
 	t.Helper()
-	k, token, err := admin.CreateKey(t.Context(), k)
+	k, token, err := admin.Registry().CreateKey(t.Context(), k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, func() bool { return openSessions(b) == 3 })
-	if err := admin.RevokeKey(t.Context(), id); err != nil {
+	if err := admin.Registry().RevokeKey(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	for _, st := range streams {
@@ -120,14 +120,14 @@ func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 	id, old := storedToken(t, admin, queue.APIKey{}, a, b)
 	st := b.stream("/v1/default/events?client=bob", bearerOf(old))
 	st.expect("culvert:hello")
-	fresh, err := admin.RotateKey(t.Context(), id, time.Hour)
+	fresh, err := admin.Registry().RotateKey(t.Context(), id, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	until(t, func() bool { _, ok := b.h.queue.Grant(fresh); return ok })
 	b.emit("*", `1`, bearerOf(old))
 	st.expect("e")
-	if fresh, err = admin.RotateKey(t.Context(), id, 0); err != nil {
+	if fresh, err = admin.Registry().RotateKey(t.Context(), id, 0); err != nil {
 		t.Fatal(err)
 	}
 	if f := st.expect("culvert:reconnect"); !strings.Contains(f.data, `"expired"`) {
@@ -143,7 +143,7 @@ func TestStoredKeysAreEnoughToServe(t *testing.T) {
 		t.Error("serves although nobody could use it")
 	}
 	_, token := storedToken(t, q, queue.APIKey{})
-	s := siteOf(t, live{q}, func(o *Options) { o.APIKeys, o.JWTSecret = nil, nil })
+	s := siteOf(t, newLive(q), func(o *Options) { o.APIKeys, o.JWTSecret = nil, nil })
 	s.post("/v1/default/emit", `{"event":"e"}`, bearerOf(token)).is(201)
 	s.post("/v1/default/emit", `{"event":"e"}`, bearerOf("wrong")).is(401)
 }

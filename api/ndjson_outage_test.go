@@ -24,7 +24,7 @@ import (
 // come in. Who sends again from the line that failed must find nothing stored after it.
 func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 	dsn := pgtest.Database(t)
-	s := siteOf(t, live{openQueue(t, dsn)})
+	s := siteOf(t, newLive(openQueue(t, dsn)))
 	killer, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)

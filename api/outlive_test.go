@@ -15,11 +15,11 @@ import (
 // not done, whoever sends it and whatever it is for.
 func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 	admin := openQueue(t, pgtest.Database(t))
-	s := siteOf(t, live{admin})
+	s := siteOf(t, newLive(admin))
 	revoked := func(t *testing.T) (credentials string, end func()) {
 		id, token := storedToken(t, admin, queue.APIKey{}, s)
 		return token, func() {
-			if err := admin.RevokeKey(t.Context(), id); err != nil {
+			if err := admin.Registry().RevokeKey(t.Context(), id); err != nil {
 				t.Error(err)
 			}
 		}

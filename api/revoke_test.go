@@ -78,7 +78,7 @@ func TestRevokingAClient(t *testing.T) {
 // in the next namespace of that name, however long the tokens of its issuer live.
 func TestDeletingANamespaceKeepsItsRevocations(t *testing.T) {
 	dsn := pgtest.Database(t)
-	a, b := siteOf(t, live{openQueue(t, dsn)}), siteOf(t, live{openQueue(t, dsn)})
+	a, b := siteOf(t, newLive(openQueue(t, dsn))), siteOf(t, newLive(openQueue(t, dsn)))
 	old := bearerOf(rawToken(t, plainHeader, fmt.Sprintf(
 		`{"sub":"mallory","exp":%d,"iat":%d,"ns":"tenant","emit":"*"}`, time.Now().Add(time.Hour).Unix(), time.Now().Add(-time.Minute).Unix())))
 	const event = `{"room":"r","event":"e"}`
@@ -90,7 +90,7 @@ func TestDeletingANamespaceKeepsItsRevocations(t *testing.T) {
 	until(t, func() bool { return b.post("/v1/tenant/emit", event, old).status == 401 }) // it hears within a second
 	// An instance that starts after the namespace is gone knows as well.
 	a.call("DELETE", "/v1/tenant", "").is(204)
-	c := siteOf(t, live{openQueue(t, dsn)})
+	c := siteOf(t, newLive(openQueue(t, dsn)))
 	c.post("/v1/tenant/emit", event, old).problem(401, "unauthorized", "")
 	c.post("/v1/tenant/emit", event, issuedFor(t, "tenant", "bob")).is(201)
 }

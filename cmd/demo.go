@@ -46,7 +46,7 @@ func demo(ctx context.Context, cfg *Config, q *queue.Queue, log *slog.Logger) (h
 	if err != nil {
 		return nil, err
 	}
-	if _, err := q.PutNamespace(ctx, ns, demoSettings); err != nil {
+	if _, err := q.Registry().PutNamespace(ctx, ns, demoSettings); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	return web.New(func(client string, life time.Duration) (string, error) {

@@ -77,7 +77,7 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 	if s.queue, err = openQueue(ctx, &cfg.Config, log, registry); err != nil {
 		return err
 	}
-	generated, err := cfg.generateSecrets(!s.queue.HasKeys())
+	generated, err := cfg.generateSecrets(!s.queue.Registry().HasKeys())
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ SELECT id, label, array_remove(namespaces, NULL), created_at, expires_at, revoke
 
 // Keys lists the stored keys, revoked ones too, the oldest first.
 func (r *Registry) Keys(ctx context.Context) ([]APIKey, error) {
-	stored, err := readKeys(ctx, r.db)
+	stored, err := readKeys(ctx, r.o.DB)
 	if err != nil {
 		return nil, postgres.Unavailable(ctx, "API keys", err)
 	}

@@ -253,11 +253,11 @@ func (c *crowd) replies() {
 func (c *crowd) operators() {
 	c.do("settings", 3, func(q *queue.Queue) error {
 		n := tenants[1+rand.N(2)]
-		_, err := q.PutNamespace(c.ctx, n, queue.NamespaceSettings{Retention: time.Second, Presence: []string{"a*"}})
+		_, err := q.Registry().PutNamespace(c.ctx, n, queue.NamespaceSettings{Retention: time.Second, Presence: []string{"a*"}})
 		if err != nil {
 			return err
 		}
-		_, err = q.SetNamespace(c.ctx, n, func(s *queue.NamespaceSettings) error { s.EmitRate++; return nil })
+		_, err = q.Registry().SetNamespace(c.ctx, n, func(s *queue.NamespaceSettings) error { s.EmitRate++; return nil })
 		return unless(err, event.ErrNotFound)
 	})
 	c.do("deletions", 2, func(q *queue.Queue) error {
@@ -265,16 +265,16 @@ func (c *crowd) operators() {
 		case <-c.ctx.Done():
 		case <-time.After(200 * time.Millisecond): // so that there is something in it
 		}
-		return unless(q.DeleteNamespace(c.ctx, tenants[1+rand.N(2)]), event.ErrNotFound)
+		return unless(q.Registry().DeleteNamespace(c.ctx, tenants[1+rand.N(2)]), event.ErrNotFound)
 	})
 	c.do("keys", 2, func(q *queue.Queue) error {
-		k, _, err := q.CreateKey(c.ctx, queue.APIKey{Label: "x"})
+		k, _, err := q.Registry().CreateKey(c.ctx, queue.APIKey{Label: "x"})
 		if err != nil {
 			return err
 		}
-		if err := q.Revoke(c.ctx, anyTenant(), someone()); err != nil {
+		if err := q.Registry().Revoke(c.ctx, anyTenant(), someone()); err != nil {
 			return err
 		}
-		return q.RevokeKey(c.ctx, k.ID)
+		return q.Registry().RevokeKey(c.ctx, k.ID)
 	})
 }

@@ -51,7 +51,7 @@ func TestDeletionWithAStaleDirectoryUnderLoad(t *testing.T) {
 	for range 5 {
 		seen := round.Load()
 		until(t, "emits go on", func() bool { return round.Load() > seen+20 })
-		if err := a.DeleteNamespace(t.Context(), tenant); err != nil {
+		if err := a.Registry().DeleteNamespace(t.Context(), tenant); err != nil {
 			t.Fatal(err)
 		}
 		deletions.Add(1)
@@ -111,7 +111,7 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 	if _, err := a.Ack(t.Context(), tenant, client("bob"), old); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.DeleteNamespace(t.Context(), tenant); err != nil {
+	if err := a.Registry().DeleteNamespace(t.Context(), tenant); err != nil {
 		t.Fatal(err)
 	}
 	for i, s := range subs {
@@ -131,7 +131,7 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 		t.Errorf("%d rows are left, %v", left, err)
 	}
 	for i, q := range []*queue.Queue{a, b} {
-		if _, err := q.Namespace(t.Context(), tenant); i == 0 && !errors.Is(err, event.ErrNotFound) {
+		if _, err := q.Registry().Namespace(t.Context(), tenant); i == 0 && !errors.Is(err, event.ErrNotFound) {
 			t.Errorf("it is still there: %v", err)
 		}
 		if _, err := q.ClientState(t.Context(), tenant, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
@@ -171,7 +171,7 @@ func TestFollowingWhatADeletionLeftBehind(t *testing.T) {
 	e := emit("r", "1")
 	e.Namespace = namespace("tenant")
 	appendOne(t, a, e)
-	if err := a.DeleteNamespace(t.Context(), e.Namespace); err != nil {
+	if err := a.Registry().DeleteNamespace(t.Context(), e.Namespace); err != nil {
 		t.Fatal(err)
 	}
 	appendOne(t, a, emit("r", "2"))
@@ -195,7 +195,7 @@ func TestJoinWithAStaleDirectory(t *testing.T) {
 		}
 	}
 	join("before")
-	if err := a.DeleteNamespace(t.Context(), tenant); err != nil {
+	if err := a.Registry().DeleteNamespace(t.Context(), tenant); err != nil {
 		t.Fatal(err)
 	}
 	join("after")
@@ -213,7 +213,7 @@ func TestAckWithAStaleDirectory(t *testing.T) {
 	stale := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
 	tenant, bob := namespace("tenant"), client("bob")
 	must[event.Cursor](t)(stale.Ack(t.Context(), tenant, bob, stale.Head()))
-	if err := a.DeleteNamespace(t.Context(), tenant); err != nil {
+	if err := a.Registry().DeleteNamespace(t.Context(), tenant); err != nil {
 		t.Fatal(err)
 	}
 	head := appendOne(t, a, emit("r", "1")).Cursor

@@ -17,7 +17,7 @@ func TestRetentionOfANamespace(t *testing.T) {
 	start := q.Head()
 	short, long := namespace("short"), namespace("long")
 	for space, d := range map[event.Namespace]time.Duration{short: time.Minute, long: 1000 * time.Hour} {
-		if _, err := q.PutNamespace(t.Context(), space, queue.NamespaceSettings{Retention: d}); err != nil {
+		if _, err := q.Registry().PutNamespace(t.Context(), space, queue.NamespaceSettings{Retention: d}); err != nil {
 			t.Fatal(err)
 		}
 	}

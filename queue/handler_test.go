@@ -260,7 +260,7 @@ func TestHandlerOfADeletedNamespaceStartsOver(t *testing.T) {
 		if got := receive(t, events); got.Data != fmt.Sprint(i) {
 			t.Errorf("got %s, want %d", got.Data, i)
 		}
-		if err := other.DeleteNamespace(t.Context(), tenant); err != nil {
+		if err := other.Registry().DeleteNamespace(t.Context(), tenant); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -183,7 +183,7 @@ func (q *Queue) adopt(l *lineage, head event.Offset) {
 		"log", l.log, "from", at.String(), "run", l.open(), "tail_kept", kept)
 	q.waiters.wakeAll()
 	q.presence.again()
-	notify(q.Registry.wake)
+	q.registry.refreshSoon()
 	q.appender.announce()
 	q.follower.lookAt(event.MaxOffset)
 }

@@ -29,12 +29,15 @@ func (r *Registry) Settings(ns event.Namespace) NamespaceSettings {
 	return r.now.Load().byName[ns.String()].settings
 }
 
-// floor is the position up to which nothing of the namespace is to be seen.
-func (g *registered) floor(ns event.Namespace, ref namespaceRef) event.Offset {
-	if s, ok := g.byName[ns.String()]; ok && s.id == ref.id {
-		return max(s.floor, ref.floor)
+// visible says from which position on events of the namespace with an id are to be seen, floor or higher.
+// deleted: there is no such namespace any more. It never blocks.
+func (r *Registry) visible(ns event.Namespace, id int32, floor event.Offset) (from event.Offset, deleted bool) {
+	now := r.now.Load()
+	_, deleted = now.gone[id]
+	if s, ok := now.byName[ns.String()]; ok && s.id == id {
+		floor = max(s.floor, floor)
 	}
-	return ref.floor
+	return floor, deleted
 }
 
 // settingColumns are the settings as NamespaceSettings has them. What somebody stored by hand
@@ -136,12 +139,12 @@ func (r *Registry) NamespacesAfter(ctx context.Context, after event.Namespace, o
 	for _, ns := range only {
 		names = append(names, ns.String())
 	}
-	rows, err := r.db.Query(ctx, namespacesAfterSQL, after.String(), names, limit)
+	rows, err := r.o.DB.Query(ctx, namespacesAfterSQL, after.String(), names, limit)
 	return collectNamespaces(ctx, rows, err)
 }
 
 func (r *Registry) readNamespaces(ctx context.Context, name *string) ([]NamespaceState, error) {
-	rows, err := r.db.Query(ctx, namespacesSQL, name)
+	rows, err := r.o.DB.Query(ctx, namespacesSQL, name)
 	return collectNamespaces(ctx, rows, err)
 }
 
@@ -242,7 +245,7 @@ func (r *Registry) SetNamespace(ctx context.Context, ns event.Namespace, edit fu
 // ErrNotFound, ErrUnavailable.
 func (r *Registry) DeleteNamespace(ctx context.Context, ns event.Namespace) error {
 	var found bool
-	if err := r.changes.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.String()).Scan(&found); err != nil {
+	if err := r.o.Changes.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.String()).Scan(&found); err != nil {
 		return postgres.Unavailable(ctx, "delete namespace", err)
 	}
 	if !found {
@@ -259,7 +262,7 @@ func (r *Registry) sweep(ctx context.Context) error {
 	const atOnce = 10_000
 	for {
 		var more bool
-		err := r.changes.QueryRow(ctx, `SELECT culvert.sweep_namespaces($1)`, atOnce).Scan(&more)
+		err := r.o.Changes.QueryRow(ctx, `SELECT culvert.sweep_namespaces($1)`, atOnce).Scan(&more)
 		if err != nil || !more {
 			return postgres.Unavailable(ctx, "sweep", err)
 		}

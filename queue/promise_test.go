@@ -62,7 +62,7 @@ func promises(t testing.TB, q *queue.Queue) []promise {
 			return err
 		}},
 		{what: "create a key", table: "api_keys", op: "INSERT", do: func() error {
-			k, token, err := q.CreateKey(ctx, apiKey)
+			k, token, err := q.Registry().CreateKey(ctx, apiKey)
 			if err == nil {
 				apiKey = k
 			} else if token != "" {
@@ -70,14 +70,14 @@ func promises(t testing.TB, q *queue.Queue) []promise {
 			}
 			return err
 		}},
-		{what: "rotate a key", table: "api_keys", op: "UPDATE", do: func() error { _, err := q.RotateKey(ctx, apiKey.ID, 0); return err }},
-		{what: "revoke a key", table: "api_keys", op: "UPDATE", do: func() error { return q.RevokeKey(ctx, apiKey.ID) }},
-		{what: "revoke a client", table: "registry", op: "UPDATE", do: func() error { return q.Revoke(ctx, ns, client("bob")) }},
+		{what: "rotate a key", table: "api_keys", op: "UPDATE", do: func() error { _, err := q.Registry().RotateKey(ctx, apiKey.ID, 0); return err }},
+		{what: "revoke a key", table: "api_keys", op: "UPDATE", do: func() error { return q.Registry().RevokeKey(ctx, apiKey.ID) }},
+		{what: "revoke a client", table: "registry", op: "UPDATE", do: func() error { return q.Registry().Revoke(ctx, ns, client("bob")) }},
 		{what: "make a namespace", table: "registry", op: "UPDATE", do: func() error {
-			_, err := q.PutNamespace(ctx, other, queue.NamespaceSettings{})
+			_, err := q.Registry().PutNamespace(ctx, other, queue.NamespaceSettings{})
 			return err
 		}},
-		{what: "delete a namespace", table: "registry", op: "UPDATE", do: func() error { return q.DeleteNamespace(ctx, other) }},
+		{what: "delete a namespace", table: "registry", op: "UPDATE", do: func() error { return q.Registry().DeleteNamespace(ctx, other) }},
 		{what: "register a handler", table: "handlers", op: "INSERT", do: func() error {
 			return q.Handle(ns, "*", func(context.Context, *event.Event) (any, error) { return nil, nil })
 		}},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/postgres"
@@ -15,7 +16,6 @@ import (
 // Queue is the log of one database, as one instance sees it. Its methods are
 // safe for concurrent use.
 type Queue struct {
-	*Registry
 	o          Options
 	instance   string // tells the leases of this process from those of others
 	db         pools
@@ -23,6 +23,7 @@ type Queue struct {
 	ids        *directory
 	lineage    atomic.Pointer[lineage]
 	renewing   chan struct{} // of capacity 1: see renew
+	registry   *Registry
 	tail       *tail
 	appender   *appender
 	membership *membershipWriter
@@ -62,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db, instance: rand.Text(), Registry: newRegistry(db.write, db.work.Pool), renewing: make(chan struct{}, 1)}
+	q := &Queue{o: o, db: db, instance: rand.Text(), renewing: make(chan struct{}, 1)}
 	q.lineage.Store(lineage)
 	q.replying.quota.most = load{events: o.QueueEvents, bytes: o.QueueBytes}
 	q.metrics = newMetrics(q, o.Registerer)
@@ -80,8 +81,10 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.volatile.from = q.volatile.newest(ctx)
 	q.acks = newAcks(q)
 	q.presence = newPresence(q)
-	q.Registry.loaded = q.registryLoaded
-	if err := q.load(ctx); err != nil {
+	q.registry, err = newRegistry(ctx, registryOptions{
+		DB: db.write, Changes: db.work.Pool, Poll: registryPoll, Loaded: q.registryLoaded, Logger: o.Logger,
+	})
+	if err != nil {
 		db.close()
 		q.metrics.unregister()
 		return nil, err
@@ -91,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
 		q.appender.run, q.membership.run, q.volatile.run, q.volatile.receiveVolatile, q.volatile.ready.run, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
-		q.runRetention, q.runRegistry,
+		q.runRetention, q.registry.run,
 	} {
 		q.done.Go(func() { run(work) })
 	}
@@ -145,3 +148,40 @@ func (q *Queue) Ping(ctx context.Context) error {
 
 // Head is the newest position this instance knows of. It never blocks.
 func (q *Queue) Head() event.Cursor { return q.tail.position() }
+
+// Registry is what operators set. It lives as long as the queue.
+func (q *Queue) Registry() *Registry { return q.registry }
+
+// registryPoll is how often a queue looks at the version of its registry. Tests change it.
+var registryPoll = 500 * time.Millisecond
+
+// registryLoaded acts on a change: what is remembered of an earlier generation
+// is forgotten by the follower, and the subscriptions of deleted namespaces find out.
+func (q *Queue) registryLoaded(generation int64, deleted bool) {
+	if generation != q.lineage.Load().generation {
+		q.follower.lookAt(event.MaxOffset)
+	}
+	if deleted {
+		q.tail.wakeAll()
+	}
+}
+
+// OpenRegistry connects to a database for those who administer it without
+// running an instance. Only DatabaseURL and Logger of the options count. The
+// caller closes it.
+func OpenRegistry(ctx context.Context, o Options) (*Registry, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	db, err := openOne(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRegistry(ctx, registryOptions{DB: db, Changes: db, Owns: true, Logger: o.Logger})
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return r, nil
+}

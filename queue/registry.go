@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -15,21 +16,30 @@ import (
 )
 
 // Registry is what operators set and every instance must know at once: the
-// namespaces with their settings, the stored API keys and the revoked clients. A Queue has one, whose
-// look-ups read this instance's memory and never block; OpenRegistry gives one
-// without a queue, which only changes what is stored.
+// namespaces with their settings, the stored API keys and the revoked clients. Look-ups
+// read this instance's memory and never block.
 type Registry struct {
-	db      *pgxpool.Pool
-	changes *pgxpool.Pool // may wait for locks
-	own     bool          // the connections are its own, not a Queue's
-	wake    chan struct{} // a change was announced
-	now     atomic.Pointer[registered]
-
-	// loaded is called with what was known before; nil without a queue.
-	loaded func(old, now *registered)
+	o    registryOptions
+	wake chan struct{} // a change was announced
+	now  atomic.Pointer[registered]
 
 	mu       sync.Mutex // one load at a time
 	watchers []func()
+}
+
+// registryOptions configure newRegistry.
+type registryOptions struct {
+	// DB reads, and Changes, which may be the same, has connections that may wait for locks.
+	DB, Changes *pgxpool.Pool
+	// Owns: Close closes both.
+	Owns bool
+	// Poll is how often the version is looked at. It bounds how long a change may go unnoticed
+	// where notifications do not arrive: 500ms.
+	Poll time.Duration
+	// Loaded is called after every load, with the generation of the log that the
+	// registry is of, and whether namespaces were deleted since the load before. nil: nobody is told.
+	Loaded func(generation int64, deleted bool)
+	Logger *slog.Logger
 }
 
 // registered is the registry as this instance knows it. Nobody changes one.
@@ -39,7 +49,13 @@ type registered struct {
 	byName     map[string]space
 	gone       map[int32]struct{} // namespaces that were deleted
 	keys       map[string]storedKey
-	revoked    map[clientKey]time.Time
+	revoked    map[named]time.Time
+}
+
+// named is a client of a namespace by its name, which outlives the namespace.
+type named struct {
+	ns     event.Namespace
+	client event.Client
 }
 
 // space is a namespace that is not as it was made.
@@ -49,41 +65,31 @@ type space struct {
 	settings NamespaceSettings
 }
 
-// registryPoll is how often the version is looked at. It bounds how long a
-// change may go unnoticed where notifications do not arrive. Tests change it.
-var registryPoll = 500 * time.Millisecond
-
-func newRegistry(db, changes *pgxpool.Pool) *Registry {
-	r := &Registry{db: db, changes: changes, wake: make(chan struct{}, 1)}
-	r.now.Store(&registered{})
-	return r
-}
-
-// OpenRegistry connects to a database for those who administer it without
-// running an instance. Only DatabaseURL and Logger of the options count. The
-// caller closes it.
-func OpenRegistry(ctx context.Context, o Options) (*Registry, error) {
-	o, err := o.withDefaults()
-	if err != nil {
-		return nil, err
+// newRegistry reads the registry. Errors: event.ErrUnavailable, or that the database has no schema.
+func newRegistry(ctx context.Context, o registryOptions) (*Registry, error) {
+	if o.Poll == 0 {
+		o.Poll = 500 * time.Millisecond
 	}
-	db, err := openOne(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	r := newRegistry(db, db)
-	r.own = true
+	r := &Registry{o: o, wake: make(chan struct{}, 1)}
 	if err := r.load(ctx); err != nil {
-		db.Close()
 		return nil, err
 	}
 	return r, nil
 }
 
-// Close closes the connection of a Registry from OpenRegistry. That of a Queue is closed with the Queue.
+// Close closes the connections, unless they are those of a queue.
 func (r *Registry) Close() {
-	if r.own {
-		r.db.Close()
+	if r.o.Owns {
+		r.o.DB.Close()
+		r.o.Changes.Close()
+	}
+}
+
+// refreshSoon has run read the registry again: a change was announced. It never blocks.
+func (r *Registry) refreshSoon() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -96,24 +102,24 @@ func (r *Registry) Watch(f func()) {
 	r.watchers = append(r.watchers, f)
 }
 
-// runRegistry is a goroutine that keeps the registry in memory up to date.
-func (q *Queue) runRegistry(ctx context.Context) {
-	tick := time.NewTicker(registryPoll)
+// run keeps the registry in memory up to date until ctx ends.
+func (r *Registry) run(ctx context.Context) {
+	tick := time.NewTicker(r.o.Poll)
 	defer tick.Stop()
 	for {
 		announced := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-q.Registry.wake:
+		case <-r.wake:
 			announced = true
 		case <-tick.C:
 		}
 		// What cannot be read now is read by the next tick.
-		if err := q.Registry.refresh(ctx, announced); err != nil && ctx.Err() == nil {
-			q.o.Logger.Debug("registry not read; the next tick does", "error", err)
+		if err := r.refresh(ctx, announced); err != nil && ctx.Err() == nil {
+			r.o.Logger.Debug("registry not read; the next tick does", "error", err)
 		}
-		q.Registry.notice()
+		r.notice()
 	}
 }
 
@@ -123,7 +129,7 @@ func (r *Registry) refresh(ctx context.Context, anyway bool) error {
 	defer cancel()
 	if !anyway {
 		var version, generation int64
-		if err := r.db.QueryRow(ctx, registryHeadSQL).Scan(&version, &generation); err != nil {
+		if err := r.o.DB.QueryRow(ctx, registryHeadSQL).Scan(&version, &generation); err != nil {
 			return err
 		}
 		// A database that was put back counts its versions once more.
@@ -149,22 +155,22 @@ func (r *Registry) load(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := &registered{byName: map[string]space{}, gone: map[int32]struct{}{}}
-	err := r.db.QueryRow(ctx, registryHeadSQL).Scan(&next.version, &next.generation)
+	err := r.o.DB.QueryRow(ctx, registryHeadSQL).Scan(&next.version, &next.generation)
 	if err != nil {
 		return postgres.MissingSchema(ctx, "registry", err)
 	}
-	if err := next.loadSpaces(ctx, r.db); err != nil {
+	if err := next.loadSpaces(ctx, r.o.DB); err != nil {
 		return postgres.Unavailable(ctx, "namespaces", err)
 	}
-	if next.keys, err = loadKeys(ctx, r.db); err != nil {
+	if next.keys, err = loadKeys(ctx, r.o.DB); err != nil {
 		return postgres.Unavailable(ctx, "API keys", err)
 	}
-	if next.revoked, err = loadRevocations(ctx, r.db); err != nil {
+	if next.revoked, err = loadRevocations(ctx, r.o.DB); err != nil {
 		return postgres.Unavailable(ctx, "revocations", err)
 	}
 	old := r.now.Swap(next)
-	if r.loaded != nil {
-		r.loaded(old, next)
+	if r.o.Loaded != nil {
+		r.o.Loaded(next.generation, len(next.gone) > 0 && (old == nil || !maps.Equal(old.gone, next.gone)))
 	}
 	return nil
 }
@@ -177,7 +183,7 @@ SELECT r.version, l.generation
 // when this one knows what it did. f's error is returned as it is.
 func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error) error {
 	var refused error
-	err := pgx.BeginFunc(ctx, r.changes, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, r.o.Changes, func(tx pgx.Tx) error {
 		if refused = f(tx); refused != nil {
 			return refused
 		}
@@ -199,25 +205,5 @@ func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error
 func (r *Registry) changed(ctx context.Context) {
 	if r.load(ctx) == nil {
 		r.notice()
-	}
-}
-
-// registryLoaded acts on a change: what is remembered of an earlier generation
-// is forgotten by the follower, and the subscriptions of deleted namespaces find out.
-func (q *Queue) registryLoaded(old, now *registered) {
-	if now.generation != q.lineage.Load().generation {
-		q.follower.lookAt(event.MaxOffset)
-	}
-	if len(now.gone) > 0 && !maps.Equal(old.gone, now.gone) {
-		q.tail.wakeAll()
-	}
-}
-
-// wakeAll has every subscription look at what it may do now.
-func (t *tail) wakeAll() {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	for _, r := range t.rooms {
-		r.wake()
 	}
 }

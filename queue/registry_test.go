@@ -41,26 +41,26 @@ func TestRegistryReachesTheOtherInstance(t *testing.T) {
 			}
 			tenant := namespace("tenant")
 			want := queue.NamespaceSettings{Retention: time.Hour, Public: []string{"news-*"}, ClientRate: 2.5, MaxRoomsClient: 7}
-			if made, err := a.PutNamespace(t.Context(), tenant, want); err != nil || !made {
+			if made, err := a.Registry().PutNamespace(t.Context(), tenant, want); err != nil || !made {
 				t.Fatal(made, err)
 			}
-			if got := a.Settings(tenant); got.Retention != time.Hour {
+			if got := a.Registry().Settings(tenant); got.Retention != time.Hour {
 				t.Errorf("the instance that changed it has %+v", got)
 			}
-			until(t, "the other one knows the settings", func() bool { return b.Settings(tenant).ClientRate == 2.5 })
+			until(t, "the other one knows the settings", func() bool { return b.Registry().Settings(tenant).ClientRate == 2.5 })
 			want.Presence = []string{}
-			if got := b.Settings(tenant); !reflect.DeepEqual(got, want) {
+			if got := b.Registry().Settings(tenant); !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
-			_, token, err := a.CreateKey(t.Context(), queue.APIKey{})
+			_, token, err := a.Registry().CreateKey(t.Context(), queue.APIKey{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			until(t, "the other one knows the key", func() bool { _, ok := b.Grant(token); return ok })
-			if err := a.DeleteNamespace(t.Context(), tenant); err != nil {
+			until(t, "the other one knows the key", func() bool { _, ok := b.Registry().Grant(token); return ok })
+			if err := a.Registry().DeleteNamespace(t.Context(), tenant); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "the other one knows of the deletion", func() bool { return b.Settings(tenant).Retention == 0 })
+			until(t, "the other one knows of the deletion", func() bool { return b.Registry().Settings(tenant).Retention == 0 })
 		})
 	}
 }
@@ -79,17 +79,17 @@ func TestNamespaceSettingsAreChecked(t *testing.T) {
 		"public":                 {Public: make([]string, 101)},
 	} {
 		var bad *event.InvalidError
-		if _, err := q.PutNamespace(t.Context(), namespace("x"), s); !errors.As(err, &bad) || bad.Field != field {
+		if _, err := q.Registry().PutNamespace(t.Context(), namespace("x"), s); !errors.As(err, &bad) || bad.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	if _, err := q.Namespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
+	if _, err := q.Registry().Namespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("a namespace refused is there: %v", err)
 	}
-	if _, err := q.SetNamespace(t.Context(), namespace("x"), func(*queue.NamespaceSettings) error { return nil }); !errors.Is(err, event.ErrNotFound) {
+	if _, err := q.Registry().SetNamespace(t.Context(), namespace("x"), func(*queue.NamespaceSettings) error { return nil }); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("set of none: %v", err)
 	}
-	if err := q.DeleteNamespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
+	if err := q.Registry().DeleteNamespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("deletion of none: %v", err)
 	}
 }
@@ -100,16 +100,16 @@ func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	odd := namespace("odd")
-	must[bool](t)(q.PutNamespace(t.Context(), odd, queue.NamespaceSettings{Public: []string{"p"}, Presence: []string{"r"}}))
-	_, limited, err := q.CreateKey(t.Context(), queue.APIKey{Namespaces: []event.Namespace{odd}})
+	must[bool](t)(q.Registry().PutNamespace(t.Context(), odd, queue.NamespaceSettings{Public: []string{"p"}, Presence: []string{"r"}}))
+	_, limited, err := q.Registry().CreateKey(t.Context(), queue.APIKey{Namespaces: []event.Namespace{odd}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, lasting, err := q.CreateKey(t.Context(), queue.APIKey{Label: "lasting"})
+	_, lasting, err := q.Registry().CreateKey(t.Context(), queue.APIKey{Label: "lasting"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Revoke(t.Context(), odd, client("bob")); err != nil {
+	if err := q.Registry().Revoke(t.Context(), odd, client("bob")); err != nil {
 		t.Fatal(err)
 	}
 	sql(t, dsn,
@@ -119,27 +119,27 @@ func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
 		`UPDATE culvert.revoked_clients SET at = 'infinity'`,
 		`INSERT INTO culvert.namespaces (name, emit_rate) VALUES ('later', 7)`,
 		`UPDATE culvert.registry SET version = version + 1`)
-	until(t, "what came later is known", func() bool { return q.Settings(namespace("later")).EmitRate == 7 })
+	until(t, "what came later is known", func() bool { return q.Registry().Settings(namespace("later")).EmitRate == 7 })
 	for name, q := range map[string]*queue.Queue{"running": q, "started": open(t, dsn)} {
-		if s := q.Settings(odd); !slices.Equal(s.Public, []string{"p"}) || !slices.Equal(s.Presence, []string{"r"}) || s.EmitRate != 0 || s.Check() != nil {
+		if s := q.Registry().Settings(odd); !slices.Equal(s.Public, []string{"p"}) || !slices.Equal(s.Presence, []string{"r"}) || s.EmitRate != 0 || s.Check() != nil {
 			t.Errorf("%s: settings %+v, %v", name, s, s.Check())
 		}
-		if _, ok := q.Grant(limited); ok {
+		if _, ok := q.Registry().Grant(limited); ok {
 			t.Errorf("%s: a key for no namespace opens one", name)
 		}
-		if _, ok := q.Grant(lasting); !ok {
+		if _, ok := q.Registry().Grant(lasting); !ok {
 			t.Errorf("%s: a key that never expires opens nothing", name)
 		}
-		if at := q.RevokedAt(odd, client("bob")); !at.After(time.Now()) {
+		if at := q.Registry().RevokedAt(odd, client("bob")); !at.After(time.Now()) {
 			t.Errorf("%s: revoked at %v", name, at)
 		}
-		all := must[[]queue.NamespaceState](t)(q.Namespaces(t.Context()))
-		keys := must[[]queue.APIKey](t)(q.Keys(t.Context()))
+		all := must[[]queue.NamespaceState](t)(q.Registry().Namespaces(t.Context()))
+		keys := must[[]queue.APIKey](t)(q.Registry().Keys(t.Context()))
 		if len(all) != 3 || len(keys) != 2 {
 			t.Errorf("%s: %d namespaces and %d keys are listed", name, len(all), len(keys))
 		}
 	}
-	if _, err := q.SetNamespace(t.Context(), odd, func(*queue.NamespaceSettings) error { return nil }); err != nil {
+	if _, err := q.Registry().SetNamespace(t.Context(), odd, func(*queue.NamespaceSettings) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -197,7 +197,7 @@ func TestDedupWindowOfANamespace(t *testing.T) {
 	q := open(t, dsn, func(o *queue.Options) { o.Slice = time.Second })
 	short, long := namespace("short"), namespace("long")
 	for ns, d := range map[event.Namespace]time.Duration{short: time.Minute, long: 48 * time.Hour} {
-		if _, err := q.PutNamespace(t.Context(), ns, queue.NamespaceSettings{Dedup: d}); err != nil {
+		if _, err := q.Registry().PutNamespace(t.Context(), ns, queue.NamespaceSettings{Dedup: d}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,7 +253,7 @@ func TestDedupWindowOfWhatIsCarried(t *testing.T) {
 	q := open(t, dsn)
 	for space, wanted := range map[string]int{"default": 2, "long": 1} {
 		if space == "long" {
-			if _, err := q.PutNamespace(t.Context(), namespace(space), queue.NamespaceSettings{Dedup: 48 * time.Hour}); err != nil {
+			if _, err := q.Registry().PutNamespace(t.Context(), namespace(space), queue.NamespaceSettings{Dedup: 48 * time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -288,15 +288,15 @@ func TestRevokingAgainSparesNoToken(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	bob := client("bob")
-	if err := q.Revoke(t.Context(), namespace("default"), bob); err != nil {
+	if err := q.Registry().Revoke(t.Context(), namespace("default"), bob); err != nil {
 		t.Fatal(err)
 	}
 	ahead := time.Now().Add(time.Hour)
 	sql(t, dsn, `UPDATE culvert.revoked_clients SET at = clock_timestamp() + interval '2 hours'`)
-	if err := q.Revoke(t.Context(), namespace("default"), bob); err != nil {
+	if err := q.Registry().Revoke(t.Context(), namespace("default"), bob); err != nil {
 		t.Fatal(err)
 	}
-	if at := q.RevokedAt(namespace("default"), bob); at.Before(ahead) {
+	if at := q.Registry().RevokedAt(namespace("default"), bob); at.Before(ahead) {
 		t.Errorf("the revocation moved back to %v", at)
 	}
 }
@@ -304,8 +304,8 @@ func TestRevokingAgainSparesNoToken(t *testing.T) {
 // The registry of a queue cannot be closed under it.
 func TestARegistryOfAQueueLivesAsLongAsTheQueue(t *testing.T) {
 	q := open(t, pgtest.Database(t))
-	q.Registry.Close()
-	if _, err := q.Namespaces(t.Context()); err != nil {
+	q.Registry().Close()
+	if _, err := q.Registry().Namespaces(t.Context()); err != nil {
 		t.Errorf("namespaces: %v", err)
 	}
 	appendOne(t, q, emit("r", "1"))

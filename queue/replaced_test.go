@@ -412,7 +412,7 @@ func TestANamespaceWithAnotherIdIsNotDeleted(t *testing.T) {
 				UPDATE culvert.namespaces SET name = NULL, deleted_at = clock_timestamp(), born = `+c.born+` WHERE name = 'tenant';
 				INSERT INTO culvert.namespaces (name) VALUES ('tenant');
 				SELECT culvert.registry_changed(); COMMIT`)
-			must[bool](t)(q.PutNamespace(t.Context(), namespace("later"), queue.NamespaceSettings{})) // the registry is read
+			must[bool](t)(q.Registry().PutNamespace(t.Context(), namespace("later"), queue.NamespaceSettings{})) // the registry is read
 			appendOne(t, q, e)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()

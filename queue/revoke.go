@@ -34,7 +34,7 @@ func (r *Registry) Revoke(ctx context.Context, ns event.Namespace, c event.Clien
 
 // RevokedAt is when the client was revoked last; zero: never. It never blocks.
 func (r *Registry) RevokedAt(ns event.Namespace, c event.Client) time.Time {
-	return r.now.Load().revoked[clientKey{ns, c}]
+	return r.now.Load().revoked[named{ns, c}]
 }
 
 // Revocations is how many clients were ever revoked. It never blocks.
@@ -44,16 +44,16 @@ const revocationsSQL = `
 SELECT r.namespace, r.client, r.at
   FROM culvert.revoked_clients r`
 
-func loadRevocations(ctx context.Context, db *pgxpool.Pool) (map[clientKey]time.Time, error) {
+func loadRevocations(ctx context.Context, db *pgxpool.Pool) (map[named]time.Time, error) {
 	rows, err := db.Query(ctx, revocationsSQL)
 	if err != nil {
 		return nil, err
 	}
-	revoked := map[clientKey]time.Time{}
+	revoked := map[named]time.Time{}
 	var ns, client trusted.Text
 	var at pgtype.Timestamptz
 	_, err = pgx.ForEachRow(rows, []any{&ns, &client, &at}, func() error {
-		revoked[clientKey{event.StoredNamespace(ns), event.StoredClient(client)}] = moment(at)
+		revoked[named{event.StoredNamespace(ns), event.StoredClient(client)}] = moment(at)
 		return nil
 	})
 	return revoked, err

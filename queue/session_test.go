@@ -141,13 +141,13 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 		t.Error("volatile:", err)
 	}
 	rate := 0.1 + 0.2
-	if _, err := q.SetNamespace(ctx, ns, func(s *queue.NamespaceSettings) error {
+	if _, err := q.Registry().SetNamespace(ctx, ns, func(s *queue.NamespaceSettings) error {
 		s.EmitRate, s.Retention, s.Presence = rate, 36*time.Hour+time.Second, []string{"none"}
 		return nil
 	}); err != nil {
 		t.Error("settings:", err)
 	}
-	if s := q.Settings(ns); s.EmitRate != rate || s.Retention != 36*time.Hour+time.Second {
+	if s := q.Registry().Settings(ns); s.EmitRate != rate || s.Retention != 36*time.Hour+time.Second {
 		t.Errorf("settings: %+v", s)
 	}
 	if _, err := q.Leave(ctx, ns, lobby, alice); err != nil {

@@ -85,7 +85,7 @@ func TestStrangersStopNothing(t *testing.T) {
 	if err != nil || ended == nil || *ended != 1 || pruned == nil {
 		t.Errorf("leases ended %v, slice pruned %v, %v", ended, pruned, err)
 	}
-	if err := q.DeleteNamespace(ctx, ns); err != nil {
+	if err := q.Registry().DeleteNamespace(ctx, ns); err != nil {
 		t.Error("deleting a namespace:", err)
 	}
 }

@@ -160,13 +160,10 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error)
 }
 
 func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, error) {
-	known := s.q.Registry.now.Load()
-	// The id may also be that of another one, in a database that was put back.
-	if _, deleted := known.gone[s.ns.id]; deleted {
+	// The id may also be that of another one, in a database that was put back. And the tail may
+	// still have what is not to be seen.
+	if floor, deleted := s.q.registry.visible(s.in.Namespace, s.ns.id, s.ns.floor); deleted || s.cursor.Offset < floor {
 		return s.catchUp(ctx, limit)
-	}
-	if s.cursor.Offset < known.floor(s.in.Namespace, s.ns) {
-		return s.catchUp(ctx, limit) // the tail may still have what is not to be seen
 	}
 	r, ok := s.q.tail.read(s, limit, s.buf[:0])
 	if !ok {

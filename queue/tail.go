@@ -311,3 +311,12 @@ func (t *tail) leave(s *Subscription) {
 		delete(t.clients, ref)
 	}
 }
+
+// wakeAll has every subscription look at what it may do now.
+func (t *tail) wakeAll() {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, r := range t.rooms {
+		r.wake()
+	}
+}
