@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // Handler serves the API. It is an http.Handler.
@@ -48,7 +49,7 @@ type store interface {
 // live is the real store: it only turns Subscribe's result into an interface.
 type live struct {
 	*queue.Queue
-	*queue.Registry
+	*registry.Registry
 }
 
 func newLive(q *queue.Queue) live { return live{q, q.Registry()} }

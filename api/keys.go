@@ -5,13 +5,13 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // keyring is the part of the queue that knows which credentials are good.
 type keyring interface {
-	Grant(token string) (queue.Grant, bool)
-	Holds(g queue.Grant) bool
+	Grant(token string) (registry.Grant, bool)
+	Holds(g registry.Grant) bool
 	HasKeys() bool
 	Revoke(ctx context.Context, ns event.Namespace, c event.Client) error
 	RevokedAt(ns event.Namespace, c event.Client) time.Time

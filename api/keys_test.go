@@ -9,6 +9,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // twoSites are two instances on one database.
@@ -19,7 +20,7 @@ func twoSites(t *testing.T) (a, b *site, admin *queue.Queue) {
 }
 
 // storedToken stores a key and waits until every site knows it.
-func storedToken(t *testing.T, admin *queue.Queue, k queue.APIKey, sites ...*site) (id, token string) {
+func storedToken(t *testing.T, admin *queue.Queue, k registry.APIKey, sites ...*site) (id, token string) {
 	t.Helper()
 	k, token, err := admin.Registry().CreateKey(t.Context(), k)
 	if err != nil {
@@ -37,8 +38,8 @@ func TestStoredKeyOpensItsNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, all := storedToken(t, admin, queue.APIKey{}, a, b)
-	_, one := storedToken(t, admin, queue.APIKey{Namespaces: []event.Namespace{shop}}, a, b)
+	_, all := storedToken(t, admin, registry.APIKey{}, a, b)
+	_, one := storedToken(t, admin, registry.APIKey{Namespaces: []event.Namespace{shop}}, a, b)
 	for _, s := range []*site{a, b} {
 		for _, ns := range []string{"shop", "default"} {
 			s.post("/v1/"+ns+"/emit", `{"event":"e"}`, bearerOf(all)).is(201)
@@ -54,7 +55,7 @@ func TestStoredKeyOpensItsNamespaces(t *testing.T) {
 // A revoked key ends what it opened on every instance: streams, polls, uploads.
 func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 	a, b, admin := twoSites(t)
-	id, token := storedToken(t, admin, queue.APIKey{}, a, b)
+	id, token := storedToken(t, admin, registry.APIKey{}, a, b)
 	other := b.stream("/v1/default/events?client=other")
 	other.expect("culvert:hello")
 	var streams []*sseStream
@@ -117,7 +118,7 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 // The old secret's streams end when its grace does, the new one's stay.
 func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 	a, b, admin := twoSites(t)
-	id, old := storedToken(t, admin, queue.APIKey{}, a, b)
+	id, old := storedToken(t, admin, registry.APIKey{}, a, b)
 	st := b.stream("/v1/default/events?client=bob", bearerOf(old))
 	st.expect("culvert:hello")
 	fresh, err := admin.Registry().RotateKey(t.Context(), id, time.Hour)
@@ -142,7 +143,7 @@ func TestStoredKeysAreEnoughToServe(t *testing.T) {
 	if _, err := New(q, Options{}); err == nil {
 		t.Error("serves although nobody could use it")
 	}
-	_, token := storedToken(t, q, queue.APIKey{})
+	_, token := storedToken(t, q, registry.APIKey{})
 	s := siteOf(t, newLive(q), func(o *Options) { o.APIKeys, o.JWTSecret = nil, nil })
 	s.post("/v1/default/emit", `{"event":"e"}`, bearerOf(token)).is(201)
 	s.post("/v1/default/emit", `{"event":"e"}`, bearerOf("wrong")).is(401)

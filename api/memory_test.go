@@ -8,6 +8,7 @@ import (
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // memory is a store without Postgres, for the faults and the timing that a real
@@ -103,11 +104,13 @@ func (m *memory) HistoryOf(_ context.Context, in queue.Interest, limit int) (eve
 	return m.after(in.After.Offset, limit), m.historyErr
 }
 
-func (m *memory) Settings(event.Namespace) queue.NamespaceSettings { return queue.NamespaceSettings{} }
+func (m *memory) Settings(event.Namespace) registry.NamespaceSettings {
+	return registry.NamespaceSettings{}
+}
 
-func (m *memory) Grant(string) (queue.Grant, bool) { return queue.Grant{}, false }
+func (m *memory) Grant(string) (registry.Grant, bool) { return registry.Grant{}, false }
 
-func (m *memory) Holds(queue.Grant) bool { return false }
+func (m *memory) Holds(registry.Grant) bool { return false }
 
 func (m *memory) HasKeys() bool { return false }
 

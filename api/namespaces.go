@@ -5,16 +5,16 @@ import (
 	"net/http"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // registrar is the part of the queue that keeps namespaces.
 type registrar interface {
-	Settings(ns event.Namespace) queue.NamespaceSettings
-	NamespacesAfter(ctx context.Context, after event.Namespace, only []event.Namespace, limit int) ([]queue.NamespaceState, error)
-	Namespace(ctx context.Context, ns event.Namespace) (queue.NamespaceState, error)
-	PutNamespace(ctx context.Context, ns event.Namespace, s queue.NamespaceSettings) (made bool, err error)
-	SetNamespace(ctx context.Context, ns event.Namespace, edit func(*queue.NamespaceSettings) error) (queue.NamespaceState, error)
+	Settings(ns event.Namespace) registry.NamespaceSettings
+	NamespacesAfter(ctx context.Context, after event.Namespace, only []event.Namespace, limit int) ([]registry.NamespaceState, error)
+	Namespace(ctx context.Context, ns event.Namespace) (registry.NamespaceState, error)
+	PutNamespace(ctx context.Context, ns event.Namespace, s registry.NamespaceSettings) (made bool, err error)
+	SetNamespace(ctx context.Context, ns event.Namespace, edit func(*registry.NamespaceSettings) error) (registry.NamespaceState, error)
 	DeleteNamespace(ctx context.Context, ns event.Namespace) error
 }
 
@@ -69,7 +69,7 @@ func (h *Handler) putNamespace(c *call) error {
 	}
 	body := bodies.get()
 	defer bodies.put(body)
-	var settings queue.NamespaceSettings
+	var settings registry.NamespaceSettings
 	err := readSettings(c, body)
 	if err == nil {
 		err = applySettings(&settings, *body)
@@ -102,7 +102,7 @@ func (h *Handler) patchNamespace(c *call) error {
 	if err := readSettings(c, body); err != nil {
 		return err
 	}
-	s, err := h.queue.SetNamespace(c.r.Context(), c.ns, func(s *queue.NamespaceSettings) error {
+	s, err := h.queue.SetNamespace(c.r.Context(), c.ns, func(s *registry.NamespaceSettings) error {
 		return applySettings(s, *body)
 	})
 	if err != nil {

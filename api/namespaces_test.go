@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 func TestNamespacesOverHTTP(t *testing.T) {
@@ -40,7 +40,7 @@ func TestNamespacesOverHTTP(t *testing.T) {
 		t.Errorf("namespaces %v", got)
 	}
 	bare, _ := event.ParseNamespace("bare")
-	_, one := storedToken(t, admin, queue.APIKey{Namespaces: []event.Namespace{bare}}, a)
+	_, one := storedToken(t, admin, registry.APIKey{Namespaces: []event.Namespace{bare}}, a)
 	if got := names(a, bearerOf(one)); fmt.Sprint(got) != "[bare]" {
 		t.Errorf("a limited key sees %v", got)
 	}
@@ -205,13 +205,13 @@ func TestTheContractHasEverySetting(t *testing.T) {
 	}
 	for schema, others := range map[string]int{"NamespaceSettings": 0, "Namespace": 2} { // its name, and when it was made
 		properties := doc.Components.Schemas[schema].Value.Properties
-		for _, s := range queue.AllSettings() {
+		for _, s := range registry.AllSettings() {
 			if properties[s.Name] == nil {
 				t.Errorf("%s has no %s", schema, s.Name)
 			}
 		}
-		if n := len(properties) - others; n != len(queue.AllSettings()) {
-			t.Errorf("%s has %d settings, want %d", schema, n, len(queue.AllSettings()))
+		if n := len(properties) - others; n != len(registry.AllSettings()) {
+			t.Errorf("%s has %d settings, want %d", schema, n, len(registry.AllSettings()))
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // A body may take half a minute. What its sender may not do any more when it is there is
@@ -17,7 +17,7 @@ func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 	admin := openQueue(t, pgtest.Database(t))
 	s := siteOf(t, newLive(admin))
 	revoked := func(t *testing.T) (credentials string, end func()) {
-		id, token := storedToken(t, admin, queue.APIKey{}, s)
+		id, token := storedToken(t, admin, registry.APIKey{}, s)
 		return token, func() {
 			if err := admin.Registry().RevokeKey(t.Context(), id); err != nil {
 				t.Error(err)

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // readSettings reads a body of settings; none at all is {}, and so is an empty one.
@@ -32,10 +32,10 @@ func readSettings(c *call, body *[]byte) error {
 }
 
 // applySettings changes the settings that body names; null resets one.
-func applySettings(s *queue.NamespaceSettings, body []byte) error {
+func applySettings(s *registry.NamespaceSettings, body []byte) error {
 	values := map[string]*[]byte{}
 	err := object(body, "", func(name string) *[]byte {
-		if _, known := queue.SettingNamed(name); !known {
+		if _, known := registry.SettingNamed(name); !known {
 			return nil
 		}
 		if values[name] == nil {
@@ -46,7 +46,7 @@ func applySettings(s *queue.NamespaceSettings, body []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, setting := range queue.AllSettings() {
+	for _, setting := range registry.AllSettings() {
 		if value := values[setting.Name]; value != nil {
 			if err := readSetting(setting.Name, *value, setting.Of(s)); err != nil {
 				return err
@@ -94,10 +94,10 @@ func readSetting(name string, value []byte, to any) error {
 }
 
 // appendNamespace adds a namespace; null is a setting left to the server.
-func appendNamespace(b []byte, s queue.NamespaceState) []byte {
+func appendNamespace(b []byte, s registry.NamespaceState) []byte {
 	b = appendString(append(b, `{"namespace":`...), s.Namespace.String())
 	b = appendTime(append(b, `,"created_at":`...), s.CreatedAt)
-	for _, setting := range queue.AllSettings() {
+	for _, setting := range registry.AllSettings() {
 		b = append(append(append(b, `,"`...), setting.Name...), `":`...)
 		switch v := setting.Of(&s.Settings).(type) {
 		case *[]string:

@@ -9,7 +9,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // Claims are what a token says: its Subject is the client, ExpiresAt is
@@ -85,8 +85,8 @@ type caller struct {
 	// backend: an API key, to which everything is allowed; in its namespaces
 	// when it is a stored one that has some, everywhere otherwise.
 	backend bool
-	grant   *queue.Grant // of a stored key
-	key     keyID        // of a backend
+	grant   *registry.Grant // of a stored key
+	key     keyID           // of a backend
 	// client it is, or acts for; zero for a backend that names none.
 	client                  event.Client
 	expires                 time.Time // zero: never

@@ -15,6 +15,7 @@ import (
 	"github.com/culvertmq/culvert/api"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 	"github.com/culvertmq/culvert/web"
 )
 
@@ -25,7 +26,7 @@ const (
 )
 
 // demoSettings keep what anybody may do there small.
-var demoSettings = queue.NamespaceSettings{
+var demoSettings = registry.NamespaceSettings{
 	Retention: 24 * time.Hour, Presence: []string{demoRooms},
 	EmitRate: 500, ClientRate: 50, MaxConnectionsClient: 16, MaxRoomsClient: 50,
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // keyFlags are the flags of key create and key rotate.
@@ -62,7 +62,7 @@ Of --listen-database-url and --database-url the first one given is used.`,
 }
 
 func (p *process) keyCreate(c *cobra.Command, f keyFlags) error {
-	k := queue.APIKey{Label: f.label}
+	k := registry.APIKey{Label: f.label}
 	for _, name := range f.namespaces {
 		ns, err := event.ParseNamespace(name)
 		if err != nil {
@@ -78,7 +78,7 @@ func (p *process) keyCreate(c *cobra.Command, f keyFlags) error {
 	case f.ttl > 0:
 		k.ExpiresAt = time.Now().Add(f.ttl)
 	}
-	return p.withRegistry(c, "key", func(r *queue.Registry) error {
+	return p.withRegistry(c, "key", func(r *registry.Registry) error {
 		k, token, err := r.CreateKey(c.Context(), k)
 		if err != nil {
 			return err
@@ -98,7 +98,7 @@ func (p *process) keyRotate(c *cobra.Command, id string, grace time.Duration) er
 	if grace < 0 {
 		return usagef(c, "--grace must not be negative")
 	}
-	return p.withRegistry(c, fmt.Sprintf("key %q, or it was revoked", id), func(r *queue.Registry) error {
+	return p.withRegistry(c, fmt.Sprintf("key %q, or it was revoked", id), func(r *registry.Registry) error {
 		token, err := r.RotateKey(c.Context(), id, grace)
 		if err != nil {
 			return err
@@ -108,7 +108,7 @@ func (p *process) keyRotate(c *cobra.Command, id string, grace time.Duration) er
 }
 
 func (p *process) keyRevoke(c *cobra.Command, id string) error {
-	return p.withRegistry(c, fmt.Sprintf("key %q", id), func(r *queue.Registry) error {
+	return p.withRegistry(c, fmt.Sprintf("key %q", id), func(r *registry.Registry) error {
 		err := r.RevokeKey(c.Context(), id)
 		if err == nil {
 			p.say("key %s was revoked", id)
@@ -118,7 +118,7 @@ func (p *process) keyRevoke(c *cobra.Command, id string) error {
 }
 
 func (p *process) keyList(c *cobra.Command) error {
-	return p.withRegistry(c, "key", func(r *queue.Registry) error {
+	return p.withRegistry(c, "key", func(r *registry.Registry) error {
 		keys, err := r.Keys(c.Context())
 		if err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 func (p *process) namespaceCommand() *cobra.Command {
@@ -62,20 +62,20 @@ Of --listen-database-url and --database-url the first one given is used.`,
 	return c
 }
 
-func (p *process) withNamespace(c *cobra.Command, name string, f func(*queue.Registry, event.Namespace) error) error {
+func (p *process) withNamespace(c *cobra.Command, name string, f func(*registry.Registry, event.Namespace) error) error {
 	ns, err := event.ParseNamespace(name)
 	if err != nil {
 		return usagef(c, "%w", err)
 	}
-	return p.withRegistry(c, fmt.Sprintf("namespace %q", name), func(r *queue.Registry) error { return f(r, ns) })
+	return p.withRegistry(c, fmt.Sprintf("namespace %q", name), func(r *registry.Registry) error { return f(r, ns) })
 }
 
 func (p *process) namespaceCreate(c *cobra.Command, name string, f *namespaceFlags) error {
-	var settings queue.NamespaceSettings
+	var settings registry.NamespaceSettings
 	if err := f.apply(c, &settings); err != nil {
 		return err
 	}
-	return p.withNamespace(c, name, func(r *queue.Registry, ns event.Namespace) error {
+	return p.withNamespace(c, name, func(r *registry.Registry, ns event.Namespace) error {
 		if _, err := r.Namespace(c.Context(), ns); !errors.Is(err, event.ErrNotFound) {
 			if err == nil {
 				err = fmt.Errorf("namespace %q is there already; 'culvert namespace set' changes it", name)
@@ -94,8 +94,8 @@ func (p *process) namespaceSet(c *cobra.Command, name string, f *namespaceFlags)
 	if !f.given(c) {
 		return usagef(c, "name at least one setting")
 	}
-	return p.withNamespace(c, name, func(r *queue.Registry, ns event.Namespace) error {
-		s, err := r.SetNamespace(c.Context(), ns, func(s *queue.NamespaceSettings) error { return f.apply(c, s) })
+	return p.withNamespace(c, name, func(r *registry.Registry, ns event.Namespace) error {
+		s, err := r.SetNamespace(c.Context(), ns, func(s *registry.NamespaceSettings) error { return f.apply(c, s) })
 		if err == nil {
 			p.showNamespace(s)
 		}
@@ -104,7 +104,7 @@ func (p *process) namespaceSet(c *cobra.Command, name string, f *namespaceFlags)
 }
 
 func (p *process) namespaceList(c *cobra.Command) error {
-	return p.withRegistry(c, "namespace", func(r *queue.Registry) error {
+	return p.withRegistry(c, "namespace", func(r *registry.Registry) error {
 		all, err := r.Namespaces(c.Context())
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ func (p *process) namespaceList(c *cobra.Command) error {
 }
 
 func (p *process) namespaceShow(c *cobra.Command, name string) error {
-	return p.withNamespace(c, name, func(r *queue.Registry, ns event.Namespace) error {
+	return p.withNamespace(c, name, func(r *registry.Registry, ns event.Namespace) error {
 		s, err := r.Namespace(c.Context(), ns)
 		if err == nil {
 			p.showNamespace(s)
@@ -134,7 +134,7 @@ func (p *process) namespaceShow(c *cobra.Command, name string) error {
 	})
 }
 
-func (p *process) showNamespace(s queue.NamespaceState) {
+func (p *process) showNamespace(s registry.NamespaceState) {
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "namespace\t%s\ncreated\t%s\n", s.Namespace, s.CreatedAt.UTC().Format(time.RFC3339))
 	for _, pair := range settingTexts(&s.Settings) {
@@ -155,7 +155,7 @@ func (p *process) namespaceDelete(c *cobra.Command, name string, yes bool) error
 			return err
 		}
 	}
-	return p.withNamespace(c, name, func(r *queue.Registry, ns event.Namespace) error {
+	return p.withNamespace(c, name, func(r *registry.Registry, ns event.Namespace) error {
 		err := r.DeleteNamespace(c.Context(), ns)
 		if err == nil {
 			p.say("namespace %s was deleted", name)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // defaultText, as a value, leaves a setting to the server.
@@ -19,15 +19,15 @@ type namespaceFlags struct{ text map[string]*string }
 
 func (f *namespaceFlags) addTo(c *cobra.Command) *cobra.Command {
 	f.text = map[string]*string{}
-	for _, s := range queue.AllSettings() {
+	for _, s := range registry.AllSettings() {
 		f.text[s.Flag()] = c.Flags().String(s.Flag(), "", fmt.Sprintf("`%s`: %s; %q leaves it to the server", kindOf(s), s.Help, defaultText))
 	}
 	return c
 }
 
 // kindOf is what a setting's flag takes.
-func kindOf(s queue.Setting) string {
-	switch s.Of(&queue.NamespaceSettings{}).(type) {
+func kindOf(s registry.Setting) string {
+	switch s.Of(&registry.NamespaceSettings{}).(type) {
 	case *time.Duration:
 		return "duration"
 	case *[]string:
@@ -47,8 +47,8 @@ func (f *namespaceFlags) given(c *cobra.Command) bool {
 }
 
 // apply changes the settings whose flags are given.
-func (f *namespaceFlags) apply(c *cobra.Command, s *queue.NamespaceSettings) error {
-	for _, setting := range queue.AllSettings() {
+func (f *namespaceFlags) apply(c *cobra.Command, s *registry.NamespaceSettings) error {
+	for _, setting := range registry.AllSettings() {
 		if !c.Flags().Changed(setting.Flag()) {
 			continue
 		}
@@ -93,8 +93,8 @@ func readSetting(to any, text string) (err error) {
 }
 
 // settingTexts are the settings by name; empty for what is left to the server.
-func settingTexts(s *queue.NamespaceSettings) (pairs [][2]string) {
-	for _, setting := range queue.AllSettings() {
+func settingTexts(s *registry.NamespaceSettings) (pairs [][2]string) {
+	for _, setting := range registry.AllSettings() {
 		text := ""
 		switch v := setting.Of(s).(type) {
 		case *[]string:

@@ -9,11 +9,12 @@ import (
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // withRegistry lets f administer the database the flags of c name. what names
 // the object in the error when it is not there.
-func (p *process) withRegistry(c *cobra.Command, what string, f func(*queue.Registry) error) error {
+func (p *process) withRegistry(c *cobra.Command, what string, f func(*registry.Registry) error) error {
 	cfg, err := p.databaseConfig(c)
 	if err != nil {
 		return err

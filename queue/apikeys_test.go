@@ -8,7 +8,7 @@ import (
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 func TestStoredKeys(t *testing.T) {
@@ -17,7 +17,7 @@ func TestStoredKeys(t *testing.T) {
 	if q.Registry().HasKeys() {
 		t.Error("there are keys")
 	}
-	k, token, err := q.Registry().CreateKey(t.Context(), queue.APIKey{Label: "shop", Namespaces: []event.Namespace{namespace("shop")}})
+	k, token, err := q.Registry().CreateKey(t.Context(), registry.APIKey{Label: "shop", Namespaces: []event.Namespace{namespace("shop")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestStoredKeys(t *testing.T) {
 
 func TestKeyRotation(t *testing.T) {
 	q := open(t, pgtest.Database(t))
-	k, first, err := q.Registry().CreateKey(t.Context(), queue.APIKey{})
+	k, first, err := q.Registry().CreateKey(t.Context(), registry.APIKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestKeyRotation(t *testing.T) {
 	if err := q.Registry().RevokeKey(t.Context(), "nobody"); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("revoked nobody: %v", err)
 	}
-	if all := must[[]queue.APIKey](t)(q.Registry().Keys(t.Context())); len(all) != 1 || all[0].RevokedAt.IsZero() {
+	if all := must[[]registry.APIKey](t)(q.Registry().Keys(t.Context())); len(all) != 1 || all[0].RevokedAt.IsZero() {
 		t.Errorf("keys %+v", all)
 	}
 }
@@ -75,7 +75,7 @@ func TestKeyExpiry(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	var bad *event.InvalidError
-	for field, k := range map[string]queue.APIKey{
+	for field, k := range map[string]registry.APIKey{
 		"expires_at": {ExpiresAt: time.Now().Add(-time.Second)},
 		"namespaces": {Namespaces: []event.Namespace{}},
 		"label":      {Label: "a\nb"},
@@ -84,7 +84,7 @@ func TestKeyExpiry(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	_, token, err := q.Registry().CreateKey(t.Context(), queue.APIKey{ExpiresAt: time.Now().Add(time.Hour)})
+	_, token, err := q.Registry().CreateKey(t.Context(), registry.APIKey{ExpiresAt: time.Now().Add(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // One number bounds all connections of an instance, and with the least it may be
@@ -47,7 +48,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 				_, read := q.History(ctx, ns, room("lobby"), who, event.Cursor{}, 100)
 				_, acked := q.Ack(ctx, ns, who, r[0].Cursor)
 				_, seen := q.ClientState(ctx, ns, who, nil)
-				_, set := q.Registry().SetNamespace(ctx, ns, func(*queue.NamespaceSettings) error { return nil })
+				_, set := q.Registry().SetNamespace(ctx, ns, func(*registry.NamespaceSettings) error { return nil })
 				return errors.Join(replied, awaited, read, acked, seen, set, q.PublishVolatile(ctx, []event.Emit{emit("lobby", "2")}))
 			})
 		}
@@ -97,7 +98,7 @@ func TestConnectionsThatEndedAreNotUsed(t *testing.T) {
 			return err
 		},
 		"settings": func() error {
-			_, err := q.Registry().SetNamespace(t.Context(), ns, func(*queue.NamespaceSettings) error { return nil })
+			_, err := q.Registry().SetNamespace(t.Context(), ns, func(*registry.NamespaceSettings) error { return nil })
 			return err
 		},
 		"ready": func() error { return q.Ping(t.Context()) },

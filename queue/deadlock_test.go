@@ -18,6 +18,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // crowd is everything that writes to a log, at once, for a while.
@@ -253,11 +254,11 @@ func (c *crowd) replies() {
 func (c *crowd) operators() {
 	c.do("settings", 3, func(q *queue.Queue) error {
 		n := tenants[1+rand.N(2)]
-		_, err := q.Registry().PutNamespace(c.ctx, n, queue.NamespaceSettings{Retention: time.Second, Presence: []string{"a*"}})
+		_, err := q.Registry().PutNamespace(c.ctx, n, registry.NamespaceSettings{Retention: time.Second, Presence: []string{"a*"}})
 		if err != nil {
 			return err
 		}
-		_, err = q.Registry().SetNamespace(c.ctx, n, func(s *queue.NamespaceSettings) error { s.EmitRate++; return nil })
+		_, err = q.Registry().SetNamespace(c.ctx, n, func(s *registry.NamespaceSettings) error { s.EmitRate++; return nil })
 		return unless(err, event.ErrNotFound)
 	})
 	c.do("deletions", 2, func(q *queue.Queue) error {
@@ -268,7 +269,7 @@ func (c *crowd) operators() {
 		return unless(q.Registry().DeleteNamespace(c.ctx, tenants[1+rand.N(2)]), event.ErrNotFound)
 	})
 	c.do("keys", 2, func(q *queue.Queue) error {
-		k, _, err := q.Registry().CreateKey(c.ctx, queue.APIKey{Label: "x"})
+		k, _, err := q.Registry().CreateKey(c.ctx, registry.APIKey{Label: "x"})
 		if err != nil {
 			return err
 		}

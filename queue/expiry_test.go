@@ -7,6 +7,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // One namespace keeps its events for less long than the server, one for longer:
@@ -17,7 +18,7 @@ func TestRetentionOfANamespace(t *testing.T) {
 	start := q.Head()
 	short, long := namespace("short"), namespace("long")
 	for space, d := range map[event.Namespace]time.Duration{short: time.Minute, long: 1000 * time.Hour} {
-		if _, err := q.Registry().PutNamespace(t.Context(), space, queue.NamespaceSettings{Retention: d}); err != nil {
+		if _, err := q.Registry().PutNamespace(t.Context(), space, registry.NamespaceSettings{Retention: d}); err != nil {
 			t.Fatal(err)
 		}
 	}

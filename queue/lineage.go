@@ -20,7 +20,7 @@ type lineage struct {
 	runs       []run // in order; the last one is open
 }
 
-// run is what the log gave out between two starts of Postgres: the positions from first
+// Run is what the log gave out between two starts of Postgres: the positions from first
 // up to last. Between two runs lies what a server gave out whose data was lost, if anything.
 type run struct{ first, last event.Offset }
 
@@ -183,7 +183,7 @@ func (q *Queue) adopt(l *lineage, head event.Offset) {
 		"log", l.log, "from", at.String(), "run", l.open(), "tail_kept", kept)
 	q.waiters.wakeAll()
 	q.presence.again()
-	q.registry.refreshSoon()
+	q.registry.RefreshSoon()
 	q.appender.announce()
 	q.follower.lookAt(event.MaxOffset)
 }

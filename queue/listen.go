@@ -123,7 +123,7 @@ func (f *follower) listenOnce(ctx context.Context) (heard bool, err error) {
 	// What was appended and staged before LISTEN took effect.
 	f.lookAt(event.MaxOffset)
 	f.q.appender.announce()
-	f.q.registry.refreshSoon()
+	f.q.registry.RefreshSoon()
 	for {
 		if err := f.hear(ctx, conn); err != nil {
 			return true, err
@@ -148,7 +148,7 @@ func (f *follower) hear(ctx context.Context, conn *pgx.Conn) error {
 	case n.Payload == "volatile":
 		notify(f.q.volatile.heard)
 	case n.Payload == "registry":
-		f.q.registry.refreshSoon()
+		f.q.registry.RefreshSoon()
 	case n.PID == f.q.appender.pid.Load():
 		// Our own append. Its events are fed to the tail as they are, and this
 		// often comes sooner than the answer they wait for.

@@ -10,6 +10,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // atCommit makes a trigger that runs a statement of PL/pgSQL when a transaction that
@@ -38,7 +39,7 @@ func promises(t testing.TB, q *queue.Queue) []promise {
 	appendOne(t, q, emit("r", "1"))
 	keyed := emit("r", "1")
 	keyed.Key = key("k")
-	apiKey := queue.APIKey{Label: "x"}
+	apiKey := registry.APIKey{Label: "x"}
 	other := mustParse(event.ParseNamespace, "other")
 	ctx := t.Context()
 	return []promise{
@@ -74,7 +75,7 @@ func promises(t testing.TB, q *queue.Queue) []promise {
 		{what: "revoke a key", table: "api_keys", op: "UPDATE", do: func() error { return q.Registry().RevokeKey(ctx, apiKey.ID) }},
 		{what: "revoke a client", table: "registry", op: "UPDATE", do: func() error { return q.Registry().Revoke(ctx, ns, client("bob")) }},
 		{what: "make a namespace", table: "registry", op: "UPDATE", do: func() error {
-			_, err := q.Registry().PutNamespace(ctx, other, queue.NamespaceSettings{})
+			_, err := q.Registry().PutNamespace(ctx, other, registry.NamespaceSettings{})
 			return err
 		}},
 		{what: "delete a namespace", table: "registry", op: "UPDATE", do: func() error { return q.Registry().DeleteNamespace(ctx, other) }},

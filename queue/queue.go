@@ -11,6 +11,7 @@ import (
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // Queue is the log of one database, as one instance sees it. Its methods are
@@ -23,7 +24,7 @@ type Queue struct {
 	ids        *directory
 	lineage    atomic.Pointer[lineage]
 	renewing   chan struct{} // of capacity 1: see renew
-	registry   *Registry
+	registry   *registry.Registry
 	tail       *tail
 	appender   *appender
 	membership *membershipWriter
@@ -81,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.volatile.from = q.volatile.newest(ctx)
 	q.acks = newAcks(q)
 	q.presence = newPresence(q)
-	q.registry, err = newRegistry(ctx, registryOptions{
+	q.registry, err = registry.New(ctx, registry.Options{
 		DB: db.write, Changes: db.work.Pool, Poll: registryPoll, Loaded: q.registryLoaded, Logger: o.Logger,
 	})
 	if err != nil {
@@ -94,7 +95,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){
 		q.appender.run, q.membership.run, q.volatile.run, q.volatile.receiveVolatile, q.volatile.ready.run, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
-		q.runRetention, q.registry.run,
+		q.runRetention, q.registry.Run,
 	} {
 		q.done.Go(func() { run(work) })
 	}
@@ -150,7 +151,7 @@ func (q *Queue) Ping(ctx context.Context) error {
 func (q *Queue) Head() event.Cursor { return q.tail.position() }
 
 // Registry is what operators set. It lives as long as the queue.
-func (q *Queue) Registry() *Registry { return q.registry }
+func (q *Queue) Registry() *registry.Registry { return q.registry }
 
 // registryPoll is how often a queue looks at the version of its registry. Tests change it.
 var registryPoll = 500 * time.Millisecond
@@ -169,7 +170,7 @@ func (q *Queue) registryLoaded(generation int64, deleted bool) {
 // OpenRegistry connects to a database for those who administer it without
 // running an instance. Only DatabaseURL and Logger of the options count. The
 // caller closes it.
-func OpenRegistry(ctx context.Context, o Options) (*Registry, error) {
+func OpenRegistry(ctx context.Context, o Options) (*registry.Registry, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -178,7 +179,7 @@ func OpenRegistry(ctx context.Context, o Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRegistry(ctx, registryOptions{DB: db, Changes: db, Owns: true, Logger: o.Logger})
+	r, err := registry.New(ctx, registry.Options{DB: db, Changes: db, Owns: true, Logger: o.Logger})
 	if err != nil {
 		db.Close()
 		return nil, err

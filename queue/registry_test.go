@@ -11,6 +11,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 func namespace(s string) event.Namespace { return mustParse(event.ParseNamespace, s) }
@@ -40,7 +41,7 @@ func TestRegistryReachesTheOtherInstance(t *testing.T) {
 				listening(t, dsn, 2)
 			}
 			tenant := namespace("tenant")
-			want := queue.NamespaceSettings{Retention: time.Hour, Public: []string{"news-*"}, ClientRate: 2.5, MaxRoomsClient: 7}
+			want := registry.NamespaceSettings{Retention: time.Hour, Public: []string{"news-*"}, ClientRate: 2.5, MaxRoomsClient: 7}
 			if made, err := a.Registry().PutNamespace(t.Context(), tenant, want); err != nil || !made {
 				t.Fatal(made, err)
 			}
@@ -52,7 +53,7 @@ func TestRegistryReachesTheOtherInstance(t *testing.T) {
 			if got := b.Registry().Settings(tenant); !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
-			_, token, err := a.Registry().CreateKey(t.Context(), queue.APIKey{})
+			_, token, err := a.Registry().CreateKey(t.Context(), registry.APIKey{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +68,7 @@ func TestRegistryReachesTheOtherInstance(t *testing.T) {
 
 func TestNamespaceSettingsAreChecked(t *testing.T) {
 	q := open(t, pgtest.Database(t))
-	for field, s := range map[string]queue.NamespaceSettings{
+	for field, s := range map[string]registry.NamespaceSettings{
 		"retention":              {Retention: time.Millisecond},
 		"dedup":                  {Dedup: -time.Second},
 		"emit_rate":              {EmitRate: -1},
@@ -86,7 +87,7 @@ func TestNamespaceSettingsAreChecked(t *testing.T) {
 	if _, err := q.Registry().Namespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("a namespace refused is there: %v", err)
 	}
-	if _, err := q.Registry().SetNamespace(t.Context(), namespace("x"), func(*queue.NamespaceSettings) error { return nil }); !errors.Is(err, event.ErrNotFound) {
+	if _, err := q.Registry().SetNamespace(t.Context(), namespace("x"), func(*registry.NamespaceSettings) error { return nil }); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("set of none: %v", err)
 	}
 	if err := q.Registry().DeleteNamespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
@@ -100,12 +101,12 @@ func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	odd := namespace("odd")
-	must[bool](t)(q.Registry().PutNamespace(t.Context(), odd, queue.NamespaceSettings{Public: []string{"p"}, Presence: []string{"r"}}))
-	_, limited, err := q.Registry().CreateKey(t.Context(), queue.APIKey{Namespaces: []event.Namespace{odd}})
+	must[bool](t)(q.Registry().PutNamespace(t.Context(), odd, registry.NamespaceSettings{Public: []string{"p"}, Presence: []string{"r"}}))
+	_, limited, err := q.Registry().CreateKey(t.Context(), registry.APIKey{Namespaces: []event.Namespace{odd}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, lasting, err := q.Registry().CreateKey(t.Context(), queue.APIKey{Label: "lasting"})
+	_, lasting, err := q.Registry().CreateKey(t.Context(), registry.APIKey{Label: "lasting"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,13 +134,13 @@ func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
 		if at := q.Registry().RevokedAt(odd, client("bob")); !at.After(time.Now()) {
 			t.Errorf("%s: revoked at %v", name, at)
 		}
-		all := must[[]queue.NamespaceState](t)(q.Registry().Namespaces(t.Context()))
-		keys := must[[]queue.APIKey](t)(q.Registry().Keys(t.Context()))
+		all := must[[]registry.NamespaceState](t)(q.Registry().Namespaces(t.Context()))
+		keys := must[[]registry.APIKey](t)(q.Registry().Keys(t.Context()))
 		if len(all) != 3 || len(keys) != 2 {
 			t.Errorf("%s: %d namespaces and %d keys are listed", name, len(all), len(keys))
 		}
 	}
-	if _, err := q.Registry().SetNamespace(t.Context(), odd, func(*queue.NamespaceSettings) error { return nil }); err != nil {
+	if _, err := q.Registry().SetNamespace(t.Context(), odd, func(*registry.NamespaceSettings) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -197,7 +198,7 @@ func TestDedupWindowOfANamespace(t *testing.T) {
 	q := open(t, dsn, func(o *queue.Options) { o.Slice = time.Second })
 	short, long := namespace("short"), namespace("long")
 	for ns, d := range map[event.Namespace]time.Duration{short: time.Minute, long: 48 * time.Hour} {
-		if _, err := q.Registry().PutNamespace(t.Context(), ns, queue.NamespaceSettings{Dedup: d}); err != nil {
+		if _, err := q.Registry().PutNamespace(t.Context(), ns, registry.NamespaceSettings{Dedup: d}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,7 +254,7 @@ func TestDedupWindowOfWhatIsCarried(t *testing.T) {
 	q := open(t, dsn)
 	for space, wanted := range map[string]int{"default": 2, "long": 1} {
 		if space == "long" {
-			if _, err := q.Registry().PutNamespace(t.Context(), namespace(space), queue.NamespaceSettings{Dedup: 48 * time.Hour}); err != nil {
+			if _, err := q.Registry().PutNamespace(t.Context(), namespace(space), registry.NamespaceSettings{Dedup: 48 * time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 		}

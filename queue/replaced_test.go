@@ -21,6 +21,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // oneOf is a DSN that leads to whichever of two servers answers, the first one first.
@@ -412,7 +413,7 @@ func TestANamespaceWithAnotherIdIsNotDeleted(t *testing.T) {
 				UPDATE culvert.namespaces SET name = NULL, deleted_at = clock_timestamp(), born = `+c.born+` WHERE name = 'tenant';
 				INSERT INTO culvert.namespaces (name) VALUES ('tenant');
 				SELECT culvert.registry_changed(); COMMIT`)
-			must[bool](t)(q.Registry().PutNamespace(t.Context(), namespace("later"), queue.NamespaceSettings{})) // the registry is read
+			must[bool](t)(q.Registry().PutNamespace(t.Context(), namespace("later"), registry.NamespaceSettings{})) // the registry is read
 			appendOne(t, q, e)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()

@@ -138,7 +138,7 @@ func (q *Queue) retainOnce(ctx context.Context) error {
 	if err := q.db.write.QueryRow(ctx, countSliceSQL).Scan(&counted); err != nil {
 		return postgres.Unavailable(ctx, "count a slice", err)
 	}
-	if err := q.registry.sweep(ctx); err != nil {
+	if err := q.registry.Sweep(ctx); err != nil {
 		return err
 	}
 	for _, sql := range []string{forgetKeysSQL, forgetAsksSQL, forgetAudiencesSQL} {

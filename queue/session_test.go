@@ -17,6 +17,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // hostile are settings that a role or a database may have, each with a value that is
@@ -141,7 +142,7 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 		t.Error("volatile:", err)
 	}
 	rate := 0.1 + 0.2
-	if _, err := q.Registry().SetNamespace(ctx, ns, func(s *queue.NamespaceSettings) error {
+	if _, err := q.Registry().SetNamespace(ctx, ns, func(s *registry.NamespaceSettings) error {
 		s.EmitRate, s.Retention, s.Presence = rate, 36*time.Hour+time.Second, []string{"none"}
 		return nil
 	}); err != nil {

@@ -162,7 +162,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error)
 func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, error) {
 	// The id may also be that of another one, in a database that was put back. And the tail may
 	// still have what is not to be seen.
-	if floor, deleted := s.q.registry.visible(s.in.Namespace, s.ns.id, s.ns.floor); deleted || s.cursor.Offset < floor {
+	if floor, deleted := s.q.registry.Visible(s.in.Namespace, s.ns.id, s.ns.floor); deleted || s.cursor.Offset < floor {
 		return s.catchUp(ctx, limit)
 	}
 	r, ok := s.q.tail.read(s, limit, s.buf[:0])

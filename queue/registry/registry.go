@@ -1,4 +1,4 @@
-package queue
+package registry
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // namespaces with their settings, the stored API keys and the revoked clients. Look-ups
 // read this instance's memory and never block.
 type Registry struct {
-	o    registryOptions
+	o    Options
 	wake chan struct{} // a change was announced
 	now  atomic.Pointer[registered]
 
@@ -27,8 +27,8 @@ type Registry struct {
 	watchers []func()
 }
 
-// registryOptions configure newRegistry.
-type registryOptions struct {
+// Options configure New.
+type Options struct {
 	// DB reads, and Changes, which may be the same, has connections that may wait for locks.
 	DB, Changes *pgxpool.Pool
 	// Owns: Close closes both.
@@ -65,8 +65,8 @@ type space struct {
 	settings NamespaceSettings
 }
 
-// newRegistry reads the registry. Errors: event.ErrUnavailable, or that the database has no schema.
-func newRegistry(ctx context.Context, o registryOptions) (*Registry, error) {
+// New reads the registry. Errors: event.ErrUnavailable, or that the database has no schema.
+func New(ctx context.Context, o Options) (*Registry, error) {
 	if o.Poll == 0 {
 		o.Poll = 500 * time.Millisecond
 	}
@@ -85,8 +85,8 @@ func (r *Registry) Close() {
 	}
 }
 
-// refreshSoon has run read the registry again: a change was announced. It never blocks.
-func (r *Registry) refreshSoon() {
+// RefreshSoon has run read the registry again: a change was announced. It never blocks.
+func (r *Registry) RefreshSoon() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -102,8 +102,8 @@ func (r *Registry) Watch(f func()) {
 	r.watchers = append(r.watchers, f)
 }
 
-// run keeps the registry in memory up to date until ctx ends.
-func (r *Registry) run(ctx context.Context) {
+// Run keeps the registry in memory up to date until ctx ends.
+func (r *Registry) Run(ctx context.Context) {
 	tick := time.NewTicker(r.o.Poll)
 	defer tick.Stop()
 	for {

@@ -1,4 +1,4 @@
-package queue
+package registry
 
 import (
 	"context"
@@ -29,9 +29,9 @@ func (r *Registry) Settings(ns event.Namespace) NamespaceSettings {
 	return r.now.Load().byName[ns.String()].settings
 }
 
-// visible says from which position on events of the namespace with an id are to be seen, floor or higher.
+// Visible says from which position on events of the namespace with an id are to be seen, floor or higher.
 // deleted: there is no such namespace any more. It never blocks.
-func (r *Registry) visible(ns event.Namespace, id int32, floor event.Offset) (from event.Offset, deleted bool) {
+func (r *Registry) Visible(ns event.Namespace, id int32, floor event.Offset) (from event.Offset, deleted bool) {
 	now := r.now.Load()
 	_, deleted = now.gone[id]
 	if s, ok := now.byName[ns.String()]; ok && s.id == id {
@@ -253,12 +253,12 @@ func (r *Registry) DeleteNamespace(ctx context.Context, ns event.Namespace) erro
 	}
 	r.changed(ctx)
 	// It is deleted, whatever becomes of the rest: retention sweeps, too.
-	_ = r.sweep(ctx)
+	_ = r.Sweep(ctx)
 	return nil
 }
 
-// sweep takes away what deleted namespaces left behind, a little at a time.
-func (r *Registry) sweep(ctx context.Context) error {
+// Sweep takes away what deleted namespaces left behind, a little at a time.
+func (r *Registry) Sweep(ctx context.Context) error {
 	const atOnce = 10_000
 	for {
 		var more bool
