@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"runtime/pprof"
@@ -18,7 +19,8 @@ import (
 // bench measures Culvert against ceilings taken in the same run on the same
 // machine: only the ratios mean something elsewhere.
 type bench struct {
-	p        *process
+	stdout   io.Writer
+	stderr   io.Writer
 	duration time.Duration
 	callers  int
 	events   int
@@ -46,8 +48,9 @@ var benchmarks = []struct {
 	{"presence", (*bench).presence},
 }
 
-func (p *process) benchCommand() *cobra.Command {
-	b := &bench{p: p}
+// benchCommand is `culvert bench`.
+func benchCommand(stdout, stderr io.Writer) *cobra.Command {
+	b := &bench{stdout: stdout, stderr: stderr}
 	var names []string
 	for _, m := range benchmarks {
 		names = append(names, m.name)
@@ -87,7 +90,7 @@ share this machine, so only the ratios can be compared with another machine's.
 	f.IntVar(&b.events, "events", 200_000, "events of the log that is caught up with, at most 5 million")
 	f.StringSliceVar(&b.only, "only", names, "which to run: "+strings.Join(names, ","))
 	f.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
-	c.AddCommand(p.bareCommand())
+	c.AddCommand(bareCommand(stderr))
 	return c
 }
 
@@ -117,7 +120,7 @@ func (b *bench) run(c *cobra.Command) (err error) {
 		if !slices.Contains(b.only, m.name) {
 			continue
 		}
-		fmt.Fprintf(b.p.stderr, "culvert: measuring %s …\n", m.name)
+		fmt.Fprintf(b.stderr, "culvert: measuring %s …\n", m.name)
 		if err := m.run(b, c.Context()); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -129,8 +132,8 @@ func (b *bench) run(c *cobra.Command) (err error) {
 }
 
 func (b *bench) print() error {
-	fmt.Fprintf(b.p.stdout, "%d CPUs, %s, %d callers\n\n", runtime.NumCPU(), runtime.Version(), b.callers)
-	w := tabwriter.NewWriter(b.p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(b.stdout, "%d CPUs, %s, %d callers\n\n", runtime.NumCPU(), runtime.Version(), b.callers)
+	w := tabwriter.NewWriter(b.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "what\tmeasured\tceiling\tratio\tgoal")
 	for _, r := range b.rows {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.what, r.measured, r.ceiling, r.ratio, r.goal)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -79,7 +80,7 @@ func (h *bareHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // bareCommand is the bare program as a process of its own: whoever gets, gets frames;
 // whoever posts has one sent to all.
-func (p *process) bareCommand() *cobra.Command {
+func bareCommand(stderr io.Writer) *cobra.Command {
 	return &cobra.Command{
 		Use: "bare", Short: "What cost compares with", Hidden: true, Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -98,7 +99,7 @@ func (p *process) bareCommand() *cobra.Command {
 			})}
 			stop := context.AfterFunc(c.Context(), func() { _ = server.Close() })
 			defer stop()
-			fmt.Fprintf(p.stderr, "ready http://%s\n", l.Addr())
+			fmt.Fprintf(stderr, "ready http://%s\n", l.Addr())
 			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}

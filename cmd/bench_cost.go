@@ -14,7 +14,7 @@ import (
 // deliveries.
 func (b *bench) cost(ctx context.Context) (err error) {
 	if runtime.GOOS != "linux" {
-		fmt.Fprintln(b.p.stderr, "culvert: cost is only measured on Linux, where /proc tells it")
+		fmt.Fprintln(b.stderr, "culvert: cost is only measured on Linux, where /proc tells it")
 		b.rows = append(b.rows, benchRow{what: "memory and CPU of streams", measured: "not on " + runtime.GOOS})
 		return nil
 	}

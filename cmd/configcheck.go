@@ -31,7 +31,7 @@ and names what is wrong when the server would not start with them.`,
 }
 
 func (p *process) configCheck(c *cobra.Command, _ []string) error {
-	cfg, err := p.load(c.Flags())
+	cfg, err := load(c.Flags(), p.environ)
 	if err != nil {
 		return err
 	}

@@ -43,10 +43,10 @@ func (f *clientFlags) fill(p *process) {
 		{&f.client, envClient, ""},
 		{&f.data, envPrefix + "DATA", ""},
 	} {
-		*from.flag = cmp.Or(*from.flag, p.getenv(from.variable), from.def)
+		*from.flag = cmp.Or(*from.flag, getenv(p.environ, from.variable), from.def)
 	}
 	if f.token == "" && f.tokenFile == "" {
-		f.token, f.tokenFile = p.getenv(envToken), p.getenv(envToken+fileSuffix)
+		f.token, f.tokenFile = getenv(p.environ, envToken), getenv(p.environ, envToken+fileSuffix)
 	}
 }
 
@@ -86,7 +86,7 @@ func (p *process) findToken(f clientFlags, server *url.URL) (string, error) {
 	if server.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return "", nil
 	}
-	folder := cmp.Or(f.data, p.dataFolder())
+	folder := cmp.Or(f.data, defaultDataFolder(p.environ))
 	key, err := readSecret(filepath.Join(folder, apiKeyFile))
 	if err != nil {
 		return "", nil // the server will say that a token is needed

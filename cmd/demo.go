@@ -51,14 +51,14 @@ func demo(ctx context.Context, cfg *Config, q *queue.Queue, log *slog.Logger) (h
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	return web.New(func(client string, life time.Duration) (string, error) {
-		c := cfg.claims(client, life)
+		c := claimsOf(cfg, client, life)
 		c.Namespaces, c.Rooms, c.Emit = api.List{demoNamespace}, api.List{demoRooms}, api.List{demoRooms}
 		return api.SignToken([]byte(cfg.JWTSecret), c)
 	})
 }
 
-// claims are those every token of this server needs.
-func (c *Config) claims(sub string, life time.Duration) api.Claims {
+// claimsOf are the claims every token of this server needs.
+func claimsOf(c *Config, sub string, life time.Duration) api.Claims {
 	now := time.Now()
 	return api.Claims{RegisteredClaims: jwt.RegisteredClaims{
 		Subject:   sub,

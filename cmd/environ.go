@@ -125,9 +125,9 @@ func unknown(vars map[string]string, known []string) (warnings []string) {
 	return warnings
 }
 
-// getenv reads one variable of the process.
-func (p *process) getenv(name string) string {
-	for _, pair := range slices.Backward(p.environ) {
+// getenv reads one variable of an environment, "" where it has none.
+func getenv(environ []string, name string) string {
+	for _, pair := range slices.Backward(environ) {
 		if v, ok := strings.CutPrefix(pair, name+"="); ok {
 			return v
 		}

@@ -35,7 +35,7 @@ can use it as its health check.`,
 }
 
 func (p *process) healthcheck(c *cobra.Command, live bool) error {
-	cfg, err := p.load(c.Flags())
+	cfg, err := load(c.Flags(), p.environ)
 	if err != nil {
 		return err
 	}

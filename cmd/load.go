@@ -31,12 +31,12 @@ type loaded struct {
 
 // load reads the settings from flags, environment and configuration file, in
 // this order of precedence, checks all of them and names every one at fault.
-func (p *process) load(flags *pflag.FlagSet) (*loaded, error) {
+func load(flags *pflag.FlagSet, environ []string) (*loaded, error) {
 	l := &loaded{values: map[string]value{}}
 	if err := l.merge(confmap.Provider(defaults(), ""), func(string) string { return "default" }); err != nil {
 		return nil, err
 	}
-	env, err := readEnvironment(p.environ)
+	env, err := readEnvironment(environ)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (p *process) load(flags *pflag.FlagSet) (*loaded, error) {
 	}
 	l.warnings = env.warnings
 	if l.Data == "" {
-		l.Data = p.dataFolder()
+		l.Data = defaultDataFolder(environ)
 		l.values["data"] = value{l.Data, "default"}
 	}
 	return l, l.check()

@@ -22,7 +22,7 @@ func loadWith(t *testing.T, env []string, args ...string) (*loaded, error) {
 	var l *loaded
 	var err error
 	c := &cobra.Command{Use: "serve", RunE: func(c *cobra.Command, _ []string) error {
-		l, err = p.load(c.Flags())
+		l, err = load(c.Flags(), p.environ)
 		return nil
 	}}
 	addSettings(c)

@@ -47,7 +47,7 @@ The connection must be a direct one, not through a transaction pooler; of
 
 // databaseConfig is the configuration of a command that needs a database.
 func (p *process) databaseConfig(c *cobra.Command) (*loaded, error) {
-	cfg, err := p.load(settingFlags(c.Flags()))
+	cfg, err := load(settingFlags(c.Flags()), p.environ)
 	if err != nil {
 		return nil, err
 	}

@@ -54,14 +54,6 @@ func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 // errReported ends a command with a failure whose text is already out.
 var errReported = errors.New("reported")
 
-// usageError is a command line that cannot be understood.
-type usageError struct{ error }
-
-// usagef makes a usageError that points at the command's help.
-func usagef(c *cobra.Command, format string, args ...any) error {
-	return usageError{fmt.Errorf(format+"; see '"+c.CommandPath()+" --help'", args...)}
-}
-
 // root is the command tree. A new command is one more line here.
 func (p *process) root() *cobra.Command {
 	root := &cobra.Command{
@@ -90,22 +82,8 @@ Start with 'culvert serve': it brings its own Postgres and prints commands to tr
 		p.restoredCommand(),
 		p.healthcheckCommand(),
 		p.configCommand(),
-		p.benchCommand(),
+		benchCommand(p.stdout, p.stderr),
 		p.versionCommand(),
 	)
 	return root
-}
-
-// noArgs refuses arguments, and with them commands that do not exist.
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if c.HasSubCommands() {
-		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-			return usagef(c, "there is no command %q, did you mean %q?", args[0], near[0])
-		}
-		return usagef(c, "there is no command %q", args[0])
-	}
-	return usagef(c, "%s takes no arguments, but got %q", c.CommandPath(), args[0])
 }

@@ -22,18 +22,18 @@ const (
 	postgresDir   = "postgres"
 )
 
-// dataFolder is where a server keeps what is its own when nobody says where;
+// defaultDataFolder is where a server keeps what is its own when nobody says where;
 // empty when the user has no home.
-func (p *process) dataFolder() string {
+func defaultDataFolder(environ []string) string {
 	if os.Geteuid() == 0 {
 		// Postgres refuses to run as root, and the user it runs as cannot reach
 		// into root's home.
 		return "/var/lib/culvert"
 	}
-	if xdg := p.getenv("XDG_DATA_HOME"); filepath.IsAbs(xdg) {
+	if xdg := getenv(environ, "XDG_DATA_HOME"); filepath.IsAbs(xdg) {
 		return filepath.Join(xdg, "culvert")
 	}
-	home := p.getenv("HOME")
+	home := getenv(environ, "HOME")
 	switch {
 	case home == "":
 		return ""

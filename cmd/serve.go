@@ -39,7 +39,7 @@ and prints the API key with commands to try.`,
   PORT=9000 CULVERT_API_KEYS_FILE=/run/secrets/keys culvert serve --config culvert.yaml`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := p.load(c.Flags())
+			cfg, err := load(c.Flags(), p.environ)
 			if err != nil {
 				return err
 			}

@@ -58,7 +58,7 @@ func (p *process) token(c *cobra.Command, f tokenFlags) error {
 	case f.ttl <= 0:
 		return usagef(c, "--ttl must be longer than 0")
 	}
-	cfg, err := p.load(c.Flags())
+	cfg, err := load(c.Flags(), p.environ)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (p *process) token(c *cobra.Command, f tokenFlags) error {
 			return err
 		}
 	}
-	claims := cfg.claims(f.sub, f.ttl)
+	claims := claimsOf(&cfg.Config, f.sub, f.ttl)
 	claims.Namespaces, claims.Rooms, claims.Emit = f.ns, f.rooms, f.emit
 	if f.aud != nil {
 		claims.Audience = f.aud
