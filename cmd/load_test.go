@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,11 +17,11 @@ import (
 // environment but env.
 func loadWith(t *testing.T, env []string, args ...string) (*loaded, error) {
 	t.Helper()
-	p := &process{environ: append([]string{"HOME=/home/nobody"}, env...), stdout: io.Discard, stderr: io.Discard}
+	environ := append([]string{"HOME=/home/nobody"}, env...)
 	var l *loaded
 	var err error
 	c := &cobra.Command{Use: "serve", RunE: func(c *cobra.Command, _ []string) error {
-		l, err = load(c.Flags(), p.environ)
+		l, err = load(c.Flags(), environ)
 		return nil
 	}}
 	addSettings(c)
