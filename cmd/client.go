@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	culvert "github.com/culvertmq/culvert/clients/go"
+	"github.com/culvertmq/culvert/cmd/config"
 )
 
 // hopeless reports errors that a person at a terminal has to do something about,
@@ -38,7 +39,7 @@ func explain(err error) error {
 	text := printable(err.Error())
 	switch {
 	case p.Status == http.StatusUnauthorized && !p.Temporary():
-		text += "; give a token or API key with --token, --token-file or " + envToken
+		text += "; give a token or API key with --token, --token-file or " + config.EnvToken
 	case p.Status == http.StatusNotFound:
 		text += "; check --url and --namespace"
 	case p.Foreign && p.Status < http.StatusMultipleChoices:

@@ -5,13 +5,16 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 func (p *process) configCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
 		Short: "Look at the server's settings",
-		Args:  noArgs,
+		Args:  usage.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	check := &cobra.Command{
@@ -22,31 +25,31 @@ file, and prints each one with its source. Secrets are masked. It exits with 1
 and names what is wrong when the server would not start with them.`,
 		Example: `  culvert config check
   PORT=9000 culvert config check --config culvert.yaml`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: p.configCheck,
 	}
-	addSettings(check)
+	config.AddSettings(check)
 	c.AddCommand(check)
 	return c
 }
 
 func (p *process) configCheck(c *cobra.Command, _ []string) error {
-	cfg, err := load(c.Flags(), p.environ)
+	cfg, err := config.Load(c.Flags(), p.environ)
 	if err != nil {
 		return err
 	}
-	for _, warning := range cfg.warnings {
+	for _, warning := range cfg.Warnings {
 		p.say("warning: %s", warning)
 	}
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SETTING\tVALUE\tSOURCE")
-	for _, s := range settings {
-		v := cfg.values[s.name]
-		shown := s.shown(v.text)
+	for _, s := range config.Settings {
+		v := cfg.Values[s.Name]
+		shown := s.Shown(v.Text)
 		if shown == "" {
 			shown = "-"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", s.name, printable(shown), v.source)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Name, printable(shown), v.Source)
 	}
 	return table.Flush()
 }

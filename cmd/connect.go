@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	culvert "github.com/culvertmq/culvert/clients/go"
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 const defaultURL = "http://127.0.0.1:8080"
@@ -24,12 +26,12 @@ type clientFlags struct {
 func (f *clientFlags) add(c *cobra.Command, clientHelp string) {
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.url, "url", "", "server, also from "+envURL+" (default "+defaultURL+")")
-	flags.StringVar(&f.token, "token", "", "token or API key, also from "+envToken+" (default: the key that the server on this machine made)")
-	flags.StringVar(&f.tokenFile, "token-file", "", "file that holds the token, also from "+envToken+fileSuffix)
+	flags.StringVar(&f.url, "url", "", "server, also from "+config.EnvURL+" (default "+defaultURL+")")
+	flags.StringVar(&f.token, "token", "", "token or API key, also from "+config.EnvToken+" (default: the key that the server on this machine made)")
+	flags.StringVar(&f.tokenFile, "token-file", "", "file that holds the token, also from "+config.EnvToken+config.FileSuffix)
 	flags.StringVar(&f.data, "data", "", "data folder of the server on this machine, for the key it made, also from CULVERT_DATA")
-	flags.StringVar(&f.namespace, "namespace", "", "namespace, also from "+envNamespace+` (default "default")`)
-	flags.StringVar(&f.client, "client", "", clientHelp+", also from "+envClient)
+	flags.StringVar(&f.namespace, "namespace", "", "namespace, also from "+config.EnvNamespace+` (default "default")`)
+	flags.StringVar(&f.client, "client", "", clientHelp+", also from "+config.EnvClient)
 }
 
 // fill takes from the environment what no flag gave.
@@ -38,15 +40,15 @@ func (f *clientFlags) fill(p *process) {
 		flag          *string
 		variable, def string
 	}{
-		{&f.url, envURL, defaultURL},
-		{&f.namespace, envNamespace, "default"},
-		{&f.client, envClient, ""},
-		{&f.data, envPrefix + "DATA", ""},
+		{&f.url, config.EnvURL, defaultURL},
+		{&f.namespace, config.EnvNamespace, "default"},
+		{&f.client, config.EnvClient, ""},
+		{&f.data, config.EnvPrefix + "DATA", ""},
 	} {
-		*from.flag = cmp.Or(*from.flag, getenv(p.environ, from.variable), from.def)
+		*from.flag = cmp.Or(*from.flag, config.Getenv(p.environ, from.variable), from.def)
 	}
 	if f.token == "" && f.tokenFile == "" {
-		f.token, f.tokenFile = getenv(p.environ, envToken), getenv(p.environ, envToken+fileSuffix)
+		f.token, f.tokenFile = config.Getenv(p.environ, config.EnvToken), config.Getenv(p.environ, config.EnvToken+config.FileSuffix)
 	}
 }
 
@@ -55,10 +57,10 @@ func (p *process) dial(c *cobra.Command, f clientFlags, o culvert.Options) (*cul
 	f.fill(p)
 	u, err := url.Parse(f.url)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, usagef(c, "--url is %q, but must be like %s", f.url, defaultURL)
+		return nil, usage.Errorf(c, "--url is %q, but must be like %s", f.url, defaultURL)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, usagef(c, "--url must hold neither credentials nor a query; give the token with --token")
+		return nil, usage.Errorf(c, "--url must hold neither credentials nor a query; give the token with --token")
 	}
 	if o.Token, err = p.findToken(f, u); err != nil {
 		return nil, err
@@ -86,8 +88,8 @@ func (p *process) findToken(f clientFlags, server *url.URL) (string, error) {
 	if server.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return "", nil
 	}
-	folder := cmp.Or(f.data, defaultDataFolder(p.environ))
-	key, err := readSecret(filepath.Join(folder, apiKeyFile))
+	folder := cmp.Or(f.data, config.DefaultDataFolder(p.environ))
+	key, err := config.ReadSecret(filepath.Join(folder, config.APIKeyFile))
 	if err != nil {
 		return "", nil // the server will say that a token is needed
 	}

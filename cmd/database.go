@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/migrations"
 )
@@ -22,15 +23,15 @@ const databasePatience = 30 * time.Second
 
 // startPostgres runs the private Postgres when no other one is configured, and
 // puts its DSN into cfg. It returns nil when there is none to run.
-func (p *process) startPostgres(ctx context.Context, cfg *Config, log *slog.Logger) (*localpg.Server, error) {
+func (p *process) startPostgres(ctx context.Context, cfg *config.Config, log *slog.Logger) (*localpg.Server, error) {
 	if cfg.DatabaseURL != "" {
 		return nil, nil
 	}
-	if err := makeDataFolder(cfg.Data); err != nil {
+	if err := config.MakeDataFolder(cfg.Data); err != nil {
 		return nil, err
 	}
 	server, err := localpg.Start(ctx, localpg.Options{
-		Dir:      filepath.Join(cfg.Data, postgresDir),
+		Dir:      filepath.Join(cfg.Data, config.PostgresDir),
 		Log:      log,
 		Progress: func(text string) { fmt.Fprintf(p.stderr, "culvert: %s\n", text) },
 	})
@@ -78,7 +79,7 @@ func keepPostgres(ctx context.Context, server *localpg.Server, log *slog.Logger)
 }
 
 // prepareDatabase waits for Postgres and brings its schema up to date.
-func (p *process) prepareDatabase(ctx context.Context, cfg *Config, log *slog.Logger) error {
+func (p *process) prepareDatabase(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	states, err := p.awaitDatabase(ctx, cfg)
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ func (p *process) prepareDatabase(ctx context.Context, cfg *Config, log *slog.Lo
 	case !cfg.Migrate:
 		return errors.New("the database's schema is not up to date and --migrate is off: run 'culvert migrate up' first")
 	}
-	if err := migrations.Up(ctx, cfg.directURL()); err != nil {
+	if err := migrations.Up(ctx, cfg.DirectURL()); err != nil {
 		return fmt.Errorf("the database's schema could not be brought up to date: %w", hinted(err))
 	}
 	log.Info("database schema brought up to date")
@@ -98,20 +99,20 @@ func (p *process) prepareDatabase(ctx context.Context, cfg *Config, log *slog.Lo
 }
 
 // awaitDatabase asks Postgres for its schema until it answers.
-func (p *process) awaitDatabase(ctx context.Context, cfg *Config) ([]migrations.State, error) {
+func (p *process) awaitDatabase(ctx context.Context, cfg *config.Config) ([]migrations.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, databasePatience)
 	defer cancel()
 	pause := backoff{base: 250 * time.Millisecond, limit: 2 * time.Second}
 	var last error
 	for {
 		attempt, done := context.WithTimeout(ctx, 10*time.Second)
-		states, err := migrations.Status(attempt, cfg.directURL())
+		states, err := migrations.Status(attempt, cfg.DirectURL())
 		done()
 		if err == nil {
 			return states, nil
 		}
 		if ctx.Err() == nil && !unreachable(err) {
-			return nil, fmt.Errorf("cannot use the database %s: %w", maskDSN(cfg.directURL()), hinted(err))
+			return nil, fmt.Errorf("cannot use the database %s: %w", config.MaskDSN(cfg.DirectURL()), hinted(err))
 		}
 		if last == nil && ctx.Err() == nil {
 			fmt.Fprintf(p.stderr, "culvert: the database does not answer yet, waiting up to %v: %v\n", databasePatience, oneLine(err))
@@ -125,7 +126,7 @@ func (p *process) awaitDatabase(ctx context.Context, cfg *Config) ([]migrations.
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("the database %s did not answer within %v: %w; is it running, and is --database-url right?",
-				maskDSN(cfg.directURL()), databasePatience, hinted(last))
+				config.MaskDSN(cfg.DirectURL()), databasePatience, hinted(last))
 		}
 	}
 }

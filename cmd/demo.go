@@ -13,6 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
@@ -33,7 +34,7 @@ var demoSettings = registry.NamespaceSettings{
 
 // demo makes the demo's namespace and its handler. Whoever reaches the server gets
 // a token from it.
-func demo(ctx context.Context, cfg *Config, q *queue.Queue, log *slog.Logger) (http.Handler, error) {
+func demo(ctx context.Context, cfg *config.Config, q *queue.Queue, log *slog.Logger) (http.Handler, error) {
 	switch {
 	case cfg.JWTSecret == "":
 		return nil, errors.New("demo: the demo signs tokens, and there is no secret for that: give one with --jwt-secret, or start without --demo")
@@ -58,7 +59,7 @@ func demo(ctx context.Context, cfg *Config, q *queue.Queue, log *slog.Logger) (h
 }
 
 // claimsOf are the claims every token of this server needs.
-func claimsOf(c *Config, sub string, life time.Duration) api.Claims {
+func claimsOf(c *config.Config, sub string, life time.Duration) api.Claims {
 	now := time.Now()
 	return api.Claims{RegisteredClaims: jwt.RegisteredClaims{
 		Subject:   sub,

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	culvert "github.com/culvertmq/culvert/clients/go"
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 // emitFlags are the flags of emit.
@@ -47,7 +48,7 @@ repeating it after a lost connection stores it once.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usagef(c, "DATA is one argument: put quotes around it")
+				return usage.Errorf(c, "DATA is one argument: put quotes around it")
 			}
 			return p.emit(c, f, args)
 		},
@@ -68,11 +69,11 @@ func (p *process) emit(c *cobra.Command, f emitFlags, args []string) error {
 	single := f.event != "" || len(args) > 0
 	switch {
 	case single && f.file != "":
-		return usagef(c, "--file holds whole events: --event and DATA do not go with it")
+		return usage.Errorf(c, "--file holds whole events: --event and DATA do not go with it")
 	case single && f.event == "":
-		return usagef(c, "DATA needs the name of its event: --event NAME")
+		return usage.Errorf(c, "DATA needs the name of its event: --event NAME")
 	case !single && (f.text || f.key != "" || len(f.rooms) > 0 || len(f.except) > 0):
-		return usagef(c, "--room, --except, --key and --text go with --event; lines of a file hold these themselves")
+		return usage.Errorf(c, "--room, --except, --key and --text go with --event; lines of a file hold these themselves")
 	}
 	o := culvert.Options{RetryFor: f.retryFor, GiveUp: hopeless}
 	if f.retryFor <= 0 {
@@ -122,7 +123,7 @@ func payload(c *cobra.Command, arg string, text bool) (json.RawMessage, error) {
 		return json.Marshal(arg)
 	}
 	if !json.Valid([]byte(arg)) {
-		return nil, usagef(c, `DATA is not JSON: %q; send it as text with --text, or quote it as '"…"'`, shorten(arg, 60))
+		return nil, usage.Errorf(c, `DATA is not JSON: %q; send it as text with --text, or quote it as '"…"'`, shorten(arg, 60))
 	}
 	return json.RawMessage(arg), nil
 }
@@ -138,7 +139,7 @@ func (p *process) emitLines(c *cobra.Command, cl *culvert.Client, f emitFlags) e
 		defer file.Close()
 		input = file
 	} else if in, ok := input.(*os.File); ok && f.file == "" && isTerminal(in) {
-		return usagef(c, "nothing to send: give --event and DATA, or lines by --file or standard input")
+		return usage.Errorf(c, "nothing to send: give --event and DATA, or lines by --file or standard input")
 	}
 	ctx, cancel := context.WithCancel(c.Context())
 	defer cancel()

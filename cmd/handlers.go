@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -29,15 +31,15 @@ became of their events. An event that failed as often as its handler allows is
 parked: it is not run again until 'retry', or given up for good by 'drop'.
 
 The database is that of --listen-database-url or --database-url.`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	list := &cobra.Command{
-		Use: "list", Short: "List the handlers", Args: noArgs,
+		Use: "list", Short: "List the handlers", Args: usage.NoArgs,
 		Example: `  culvert handlers list --database-url postgres://culvert:secret@db:5432/culvert`,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.operate(c, p.listHandlers) },
 	}
-	addSettings(list, "database-url", "listen-database-url")
+	config.AddSettings(list, "database-url", "listen-database-url")
 	c.AddCommand(list, p.parkedCommand(), p.retryCommand(), p.dropCommand())
 	return c
 }
@@ -49,7 +51,7 @@ func (p *process) parkedCommand() *cobra.Command {
 		Example: `  culvert handlers parked mailer`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usagef(c, "want the handler's name")
+				return usage.Errorf(c, "want the handler's name")
 			}
 			return p.operate(c, func(c *cobra.Command, o *queue.Operator) error { return p.parked(c, o, f, args[0]) })
 		},
@@ -93,7 +95,7 @@ func (p *process) dropCommand() *cobra.Command {
 
 func (f *handlersFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.namespace, "namespace", "default", "namespace of the handler")
-	addSettings(c, "database-url", "listen-database-url")
+	config.AddSettings(c, "database-url", "listen-database-url")
 }
 
 // operate connects for as long as do runs.
@@ -105,7 +107,7 @@ func (p *process) operate(c *cobra.Command, do func(*cobra.Command, *queue.Opera
 	if _, err := p.awaitDatabase(c.Context(), &cfg.Config); err != nil {
 		return err
 	}
-	o, err := queue.OpenOperator(c.Context(), cfg.directURL())
+	o, err := queue.OpenOperator(c.Context(), cfg.DirectURL())
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what 
 	do func(*queue.Operator, context.Context, event.Namespace, string, ...event.Offset) (int, error),
 ) error {
 	if len(args) < 1 || (len(args) == 1) != f.all {
-		return usagef(c, "want the handler's name, and either offsets or --all")
+		return usage.Errorf(c, "want the handler's name, and either offsets or --all")
 	}
 	ns, err := event.ParseNamespace(f.namespace)
 	if err != nil {
@@ -160,7 +162,7 @@ func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what 
 	for _, arg := range args[1:] {
 		n, err := strconv.ParseUint(arg, 10, 53)
 		if err != nil {
-			return usagef(c, "%q is no offset", arg)
+			return usage.Errorf(c, "%q is no offset", arg)
 		}
 		offsets = append(offsets, event.Offset(n))
 	}
@@ -175,7 +177,7 @@ func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what 
 
 func (p *process) dropHandler(c *cobra.Command, f handlersFlags, args []string) error {
 	if len(args) != 1 || f.all {
-		return usagef(c, "want the handler's name alone with --handler")
+		return usage.Errorf(c, "want the handler's name alone with --handler")
 	}
 	ns, err := event.ParseNamespace(f.namespace)
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 // healthPatience bounds a health check: orchestrators count a slow one as failed.
@@ -26,16 +29,16 @@ settings: CULVERT_LISTEN, PORT, the file with settings. An image without a shell
 can use it as its health check.`,
 		Example: `  culvert healthcheck
   culvert healthcheck --live --listen :9000`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.healthcheck(c, live) },
 	}
 	c.Flags().BoolVar(&live, "live", false, "ask /livez, which is about the process alone and never about Postgres")
-	addSettings(c, "listen")
+	config.AddSettings(c, "listen")
 	return c
 }
 
 func (p *process) healthcheck(c *cobra.Command, live bool) error {
-	cfg, err := load(c.Flags(), p.environ)
+	cfg, err := config.Load(c.Flags(), p.environ)
 	if err != nil {
 		return err
 	}

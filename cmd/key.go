@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -28,12 +30,12 @@ Only digests are stored: a key is shown once, when it is made. What is changed
 here reaches every running server within a second; streams of a revoked key end.
 
 Of --listen-database-url and --database-url the first one given is used.`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var f keyFlags
 	create := &cobra.Command{
-		Use: "create", Short: "Make a key and print it", Args: noArgs,
+		Use: "create", Short: "Make a key and print it", Args: usage.NoArgs,
 		Example: `  culvert key create --label 'shop backend' --namespaces shop`,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.keyCreate(c, f) },
 	}
@@ -41,7 +43,7 @@ Of --listen-database-url and --database-url the first one given is used.`,
 	create.Flags().StringSliceVar(&f.namespaces, "namespaces", nil, "namespaces it opens (default all)")
 	create.Flags().DurationVar(&f.ttl, "ttl", 0, "how long it is valid (default for ever)")
 	list := &cobra.Command{
-		Use: "list", Short: "List the keys", Args: noArgs,
+		Use: "list", Short: "List the keys", Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.keyList(c) },
 	}
 	rotate := &cobra.Command{
@@ -55,7 +57,7 @@ Of --listen-database-url and --database-url the first one given is used.`,
 		RunE: func(c *cobra.Command, args []string) error { return p.keyRevoke(c, args[0]) },
 	}
 	for _, sub := range []*cobra.Command{create, list, rotate, revoke} {
-		addSettings(sub, "database-url", "listen-database-url")
+		config.AddSettings(sub, "database-url", "listen-database-url")
 		c.AddCommand(sub)
 	}
 	return c
@@ -66,15 +68,15 @@ func (p *process) keyCreate(c *cobra.Command, f keyFlags) error {
 	for _, name := range f.namespaces {
 		ns, err := event.ParseNamespace(name)
 		if err != nil {
-			return usagef(c, "--namespaces: %w", err)
+			return usage.Errorf(c, "--namespaces: %w", err)
 		}
 		k.Namespaces = append(k.Namespaces, ns)
 	}
 	switch {
 	case c.Flags().Changed("namespaces") && len(k.Namespaces) == 0:
-		return usagef(c, "--namespaces names none; leave it out for a key to all of them")
+		return usage.Errorf(c, "--namespaces names none; leave it out for a key to all of them")
 	case f.ttl < 0, f.ttl == 0 && c.Flags().Changed("ttl"): // a computed 0 must not last for ever
-		return usagef(c, "--ttl must be longer than 0")
+		return usage.Errorf(c, "--ttl must be longer than 0")
 	case f.ttl > 0:
 		k.ExpiresAt = time.Now().Add(f.ttl)
 	}
@@ -96,7 +98,7 @@ func (p *process) showToken(id, token string) error {
 
 func (p *process) keyRotate(c *cobra.Command, id string, grace time.Duration) error {
 	if grace < 0 {
-		return usagef(c, "--grace must not be negative")
+		return usage.Errorf(c, "--grace must not be negative")
 	}
 	return p.withRegistry(c, fmt.Sprintf("key %q, or it was revoked", id), func(r *registry.Registry) error {
 		token, err := r.RotateKey(c.Context(), id, grace)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	culvert "github.com/culvertmq/culvert/clients/go"
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 // listenFlags are the flags of listen.
@@ -41,7 +42,7 @@ through a stream, as behind a proxy that buffers.`,
 		Example: `  culvert listen --client alice --ack
   culvert listen --client reader --rooms lobby,orders --from-earliest --json
   culvert listen --client alice --poll --count 1`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.listen(c, f) },
 	}
 	flags := c.Flags()
@@ -59,11 +60,11 @@ through a stream, as behind a proxy that buffers.`,
 func (p *process) listen(c *cobra.Command, f listenFlags) error {
 	switch {
 	case f.after != "" && f.earliest:
-		return usagef(c, "--after and --from-earliest exclude one another")
+		return usage.Errorf(c, "--after and --from-earliest exclude one another")
 	case f.count < 0:
-		return usagef(c, "--count must not be negative")
+		return usage.Errorf(c, "--count must not be negative")
 	case f.ack && len(f.rooms) > 0:
-		return usagef(c, "--ack moves the cursor of a client, and --rooms follows rooms without one: leave one of them out")
+		return usage.Errorf(c, "--ack moves the cursor of a client, and --rooms follows rooms without one: leave one of them out")
 	}
 	ctx, end := context.WithCancelCause(c.Context())
 	defer end(nil)

@@ -5,20 +5,22 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/culvertmq/culvert/cmd/config"
 )
 
 // logger writes to standard error: for a person on a terminal, for a machine
 // elsewhere.
-func (p *process) logger(cfg *Config) *slog.Logger {
+func (p *process) logger(cfg *config.Config) *slog.Logger {
 	format := cfg.LogFormat
 	if format == "" {
-		format = formatJSON
+		format = config.FormatJSON
 		if isTerminal(p.stderr) {
-			format = formatText
+			format = config.FormatText
 		}
 	}
 	options := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if format == formatText {
+	if format == config.FormatText {
 		return slog.New(slog.NewTextHandler(p.stderr, options))
 	}
 	return slog.New(slog.NewJSONHandler(p.stderr, options))

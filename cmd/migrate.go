@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/migrations"
 )
 
@@ -21,37 +23,37 @@ run the server with --migrate=false.
 
 The connection must be a direct one, not through a transaction pooler; of
 --listen-database-url and --database-url the first one given is used.`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	up := &cobra.Command{
 		Use:     "up",
 		Short:   "Apply the migrations that are pending",
 		Example: `  culvert migrate up --database-url postgres://culvert:secret@db:5432/culvert`,
-		Args:    noArgs,
+		Args:    usage.NoArgs,
 		RunE:    p.migrateUp,
 	}
 	status := &cobra.Command{
 		Use:     "status",
 		Short:   "List the migrations and when each one was applied",
 		Example: `  DATABASE_URL=postgres://culvert:secret@db:5432/culvert culvert migrate status`,
-		Args:    noArgs,
+		Args:    usage.NoArgs,
 		RunE:    p.migrateStatus,
 	}
 	for _, sub := range []*cobra.Command{up, status} {
-		addSettings(sub, "database-url", "listen-database-url")
+		config.AddSettings(sub, "database-url", "listen-database-url")
 	}
 	c.AddCommand(up, status)
 	return c
 }
 
 // databaseConfig is the configuration of a command that needs a database.
-func (p *process) databaseConfig(c *cobra.Command) (*loaded, error) {
-	cfg, err := load(settingFlags(c.Flags()), p.environ)
+func (p *process) databaseConfig(c *cobra.Command) (*config.Loaded, error) {
+	cfg, err := config.Load(settingFlags(c.Flags()), p.environ)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.directURL() == "" {
+	if cfg.DirectURL() == "" {
 		return nil, errors.New("no database is named: give --database-url or DATABASE_URL; a private Postgres is looked after by 'culvert serve' itself")
 	}
 	return cfg, nil
@@ -77,7 +79,7 @@ func (p *process) migrateUp(c *cobra.Command, _ []string) error {
 		p.say("the schema is up to date, nothing was pending")
 		return nil
 	}
-	if err := migrations.Up(c.Context(), cfg.directURL()); err != nil {
+	if err := migrations.Up(c.Context(), cfg.DirectURL()); err != nil {
 		return fmt.Errorf("%w; 'culvert migrate status' shows what was applied", hinted(err))
 	}
 	p.say("the schema is up to date, %d migrations were applied", pending)

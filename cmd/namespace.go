@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -23,7 +25,7 @@ func (p *process) namespaceCommand() *cobra.Command {
 their first use; what is set here reaches every running server within a second.
 
 Of --listen-database-url and --database-url the first one given is used.`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var create, set namespaceFlags
@@ -41,7 +43,7 @@ Of --listen-database-url and --database-url the first one given is used.`,
 			RunE:    func(c *cobra.Command, args []string) error { return p.namespaceSet(c, args[0], &set) },
 		}),
 		{
-			Use: "list", Short: "List the namespaces", Args: noArgs,
+			Use: "list", Short: "List the namespaces", Args: usage.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error { return p.namespaceList(c) },
 		},
 		{
@@ -56,7 +58,7 @@ Of --listen-database-url and --database-url the first one given is used.`,
 		if sub.Name() == "delete" {
 			sub.Flags().BoolVar(&yes, "yes", false, "do not ask")
 		}
-		addSettings(sub, "database-url", "listen-database-url")
+		config.AddSettings(sub, "database-url", "listen-database-url")
 		c.AddCommand(sub)
 	}
 	return c
@@ -65,7 +67,7 @@ Of --listen-database-url and --database-url the first one given is used.`,
 func (p *process) withNamespace(c *cobra.Command, name string, f func(*registry.Registry, event.Namespace) error) error {
 	ns, err := event.ParseNamespace(name)
 	if err != nil {
-		return usagef(c, "%w", err)
+		return usage.Errorf(c, "%w", err)
 	}
 	return p.withRegistry(c, fmt.Sprintf("namespace %q", name), func(r *registry.Registry) error { return f(r, ns) })
 }
@@ -92,7 +94,7 @@ func (p *process) namespaceCreate(c *cobra.Command, name string, f *namespaceFla
 
 func (p *process) namespaceSet(c *cobra.Command, name string, f *namespaceFlags) error {
 	if !f.given(c) {
-		return usagef(c, "name at least one setting")
+		return usage.Errorf(c, "name at least one setting")
 	}
 	return p.withNamespace(c, name, func(r *registry.Registry, ns event.Namespace) error {
 		s, err := r.SetNamespace(c.Context(), ns, func(s *registry.NamespaceSettings) error { return f.apply(c, s) })
@@ -149,7 +151,7 @@ func (p *process) showNamespace(s registry.NamespaceState) {
 func (p *process) namespaceDelete(c *cobra.Command, name string, yes bool) error {
 	if !yes {
 		if !isTerminal(p.stdin) {
-			return usagef(c, "this deletes all events, rooms and clients of the namespace: add --yes to confirm")
+			return usage.Errorf(c, "this deletes all events, rooms and clients of the namespace: add --yes to confirm")
 		}
 		if err := p.confirm(c.Context(), "Delete namespace "+name+" with all its events, rooms and clients?"); err != nil {
 			return err

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
@@ -57,11 +59,11 @@ func (f *namespaceFlags) apply(c *cobra.Command, s *registry.NamespaceSettings) 
 			text = ""
 		}
 		if err := readSetting(setting.Of(s), text); err != nil {
-			return usagef(c, "--%s: %w", setting.Flag(), err)
+			return usage.Errorf(c, "--%s: %w", setting.Flag(), err)
 		}
 	}
 	if err := s.Check(); err != nil {
-		return usagef(c, "%w", err)
+		return usage.Errorf(c, "%w", err)
 	}
 	return nil
 }
@@ -69,7 +71,7 @@ func (f *namespaceFlags) apply(c *cobra.Command, s *registry.NamespaceSettings) 
 func readSetting(to any, text string) (err error) {
 	switch to := to.(type) {
 	case *[]string:
-		*to = list(text)
+		*to = config.List(text)
 	case *time.Duration:
 		if *to = 0; text != "" {
 			if *to, err = time.ParseDuration(text); err != nil || *to <= 0 {

@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
@@ -22,7 +24,7 @@ func (p *process) withRegistry(c *cobra.Command, what string, f func(*registry.R
 	if _, err := p.awaitDatabase(c.Context(), &cfg.Config); err != nil {
 		return err
 	}
-	r, err := queue.OpenRegistry(c.Context(), queue.Options{DatabaseURL: cfg.directURL(), Logger: p.logger(&cfg.Config)})
+	r, err := queue.OpenRegistry(c.Context(), queue.Options{DatabaseURL: cfg.DirectURL(), Logger: p.logger(&cfg.Config)})
 	if err != nil {
 		return oneLine(err)
 	}
@@ -39,7 +41,7 @@ func (p *process) withRegistry(c *cobra.Command, what string, f func(*registry.R
 func settingFlags(all *pflag.FlagSet) *pflag.FlagSet {
 	set := pflag.NewFlagSet("settings", pflag.ContinueOnError)
 	all.VisitAll(func(f *pflag.Flag) {
-		if _, ok := f.Value.(*flagText); ok {
+		if _, ok := f.Value.(*config.FlagText); ok {
 			set.AddFlag(f)
 		}
 	})
@@ -50,7 +52,7 @@ func settingFlags(all *pflag.FlagSet) *pflag.FlagSet {
 func oneArg(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return usagef(c, "want one argument, the %s", name)
+			return usage.Errorf(c, "want one argument, the %s", name)
 		}
 		return nil
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/cmd/config"
 )
 
 // TestKeysAndNamespaces administers the database of a server that has no key but
@@ -114,15 +116,15 @@ func TestConfirm(t *testing.T) {
 // TestGeneratedSecretsStayInUse: a stored key does not make tokens worthless that
 // were signed with the secret a server made before.
 func TestGeneratedSecretsStayInUse(t *testing.T) {
-	first := Config{Data: t.TempDir()}
-	if made, err := first.generateSecrets(false); made || err != nil || first.JWTSecret != "" {
+	first := config.Config{Data: t.TempDir()}
+	if made, err := first.GenerateSecrets(false); made || err != nil || first.JWTSecret != "" {
 		t.Errorf("made secrets although it was not to: %v, %v", made, err)
 	}
-	if _, err := first.generateSecrets(true); err != nil {
+	if _, err := first.GenerateSecrets(true); err != nil {
 		t.Fatal(err)
 	}
-	second := Config{Data: first.Data}
-	if _, err := second.generateSecrets(false); err != nil || second.JWTSecret != first.JWTSecret {
+	second := config.Config{Data: first.Data}
+	if _, err := second.GenerateSecrets(false); err != nil || second.JWTSecret != first.JWTSecret {
 		t.Errorf("another secret, %v", err)
 	}
 }

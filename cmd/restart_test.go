@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/culvertmq/culvert/cmd/config"
 )
 
 // TestRestart: events sent and received around a server that is killed and
@@ -72,7 +74,7 @@ func TestPostgresDies(t *testing.T) {
 	l := start(t, env, "listen", "--rooms=*", "--from-earliest")
 	must(t, "", env, "emit", "--event=first")
 	l.stdout.await(t, "first")
-	raw, err := os.ReadFile(filepath.Join(data, postgresDir, "data", "postmaster.pid"))
+	raw, err := os.ReadFile(filepath.Join(data, config.PostgresDir, "data", "postmaster.pid"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -26,10 +28,10 @@ The database is that of --listen-database-url or --database-url. The private Pos
 'culvert serve' prints its own at start; what is put back there with 'serve' stopped
 needs nothing.`,
 		Example: `  culvert restored --database-url postgres://culvert:secret@db:5432/culvert`,
-		Args:    noArgs,
+		Args:    usage.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.operate(c, p.restored) },
 	}
-	addSettings(c, "database-url", "listen-database-url")
+	config.AddSettings(c, "database-url", "listen-database-url")
 	return c
 }
 

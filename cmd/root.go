@@ -11,6 +11,9 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/cmd/bench"
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 // Exit codes of Run.
@@ -44,7 +47,7 @@ func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if !errors.Is(err, errReported) {
 		fmt.Fprintf(stderr, "culvert: %v\n", err)
 	}
-	var usage usageError
+	var usage usage.Error
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
@@ -66,10 +69,10 @@ Postgres, a cursor per client.
 Start with 'culvert serve': it brings its own Postgres and prints commands to try.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          noArgs,
+		Args:          usage.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usagef(c, "%w", err) })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage.Errorf(c, "%w", err) })
 	root.AddCommand(
 		p.serveCommand(),
 		p.emitCommand(),
@@ -82,7 +85,7 @@ Start with 'culvert serve': it brings its own Postgres and prints commands to tr
 		p.restoredCommand(),
 		p.healthcheckCommand(),
 		p.configCommand(),
-		benchCommand(p.stdout, p.stderr),
+		bench.Command(p.stdout, p.stderr),
 		p.versionCommand(),
 	)
 	return root

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/culvertmq/culvert/cmd/config"
 )
 
 // docs/security.md lists every limit that can be set, so that nobody has to find it by
@@ -13,12 +15,12 @@ func TestEveryLimitIsInTheSecurityPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range settings {
-		if !strings.HasPrefix(s.name, "max-") && !strings.HasPrefix(s.name, "rate-") {
+	for _, s := range config.Settings {
+		if !strings.HasPrefix(s.Name, "max-") && !strings.HasPrefix(s.Name, "rate-") {
 			continue
 		}
-		if !strings.Contains(string(page), "| `--"+s.name+"` | ") {
-			t.Errorf("--%s is not in the table of limits", s.name)
+		if !strings.Contains(string(page), "| `--"+s.Name+"` | ") {
+			t.Errorf("--%s is not in the table of limits", s.Name)
 		}
 	}
 }

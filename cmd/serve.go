@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/web"
 )
@@ -37,9 +39,9 @@ and prints the API key with commands to try.`,
 		Example: `  culvert serve
   culvert serve --listen :8080 --database-url postgres://culvert:secret@db:5432/culvert
   PORT=9000 CULVERT_API_KEYS_FILE=/run/secrets/keys culvert serve --config culvert.yaml`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := load(c.Flags(), p.environ)
+			cfg, err := config.Load(c.Flags(), p.environ)
 			if err != nil {
 				return err
 			}
@@ -50,14 +52,14 @@ and prints the API key with commands to try.`,
 			return err
 		},
 	}
-	addSettings(c)
+	config.AddSettings(c)
 	return c
 }
 
 // serve runs the server until ctx ends and it has stopped, or until it fails.
-func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
+func (p *process) serve(ctx context.Context, cfg *config.Loaded) (err error) {
 	log := p.logger(&cfg.Config)
-	for _, warning := range cfg.warnings {
+	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
 	// The ports first: that one is taken should not wait for a database.
@@ -77,11 +79,11 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 	if s.queue, err = openQueue(ctx, &cfg.Config, log, registry); err != nil {
 		return err
 	}
-	generated, err := cfg.generateSecrets(!s.queue.Registry().HasKeys())
+	generated, err := cfg.GenerateSecrets(!s.queue.Registry().HasKeys())
 	if err != nil {
 		return err
 	}
-	options := cfg.options()
+	options := cfg.Options()
 	options.Logger, options.Registerer = log, registry
 	if cfg.Demo {
 		if options.Demo, err = demo(ctx, &cfg.Config, s.queue, log); err != nil {
@@ -104,7 +106,7 @@ func (p *process) serve(ctx context.Context, cfg *loaded) (err error) {
 }
 
 // openQueue opens the log. The database has just answered: it gets no retry.
-func openQueue(ctx context.Context, cfg *Config, log *slog.Logger, registry prometheus.Registerer) (*queue.Queue, error) {
+func openQueue(ctx context.Context, cfg *config.Config, log *slog.Logger, registry prometheus.Registerer) (*queue.Queue, error) {
 	q, err := queue.Open(ctx, queue.Options{
 		DatabaseURL:     cfg.DatabaseURL,
 		ListenURL:       cfg.ListenDatabaseURL,

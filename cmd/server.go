@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -19,7 +20,7 @@ import (
 // server is everything serve runs, in the order it is started. What is nil has
 // not been started, or is not wanted.
 type server struct {
-	cfg *Config
+	cfg *config.Config
 	log *slog.Logger
 
 	api, admin net.Listener
@@ -34,7 +35,7 @@ type server struct {
 }
 
 // listen opens the ports. Connections wait in their backlog until start.
-func listen(cfg *Config, log *slog.Logger) (*server, error) {
+func listen(cfg *config.Config, log *slog.Logger) (*server, error) {
 	s := &server{cfg: cfg, log: log, failed: make(chan error, 2)}
 	var err error
 	if s.api, err = openPort("listen", cfg.Listen); err != nil {

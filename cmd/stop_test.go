@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/cmd/config"
 )
 
 // get asks the server and returns the status, 0 when there is no answer.
@@ -30,7 +32,7 @@ func get(t *testing.T, url string) int {
 func TestSIGTERM(t *testing.T) {
 	data := dataFolder(t)
 	c := spawn(t, serveArgs(data, "--drain=2s", "--heartbeat=1")...)
-	key, err := readSecret(filepath.Join(data, apiKeyFile))
+	key, err := config.ReadSecret(filepath.Join(data, config.APIKeyFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvertmq/culvert/api"
+	"github.com/culvertmq/culvert/cmd/config"
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 // tokenFlags are the flags of token.
@@ -36,7 +38,7 @@ can emit nothing. In patterns * stands for any run of characters.`,
 		Example: `  culvert token --sub alice
   culvert token --sub alice --rooms 'chat-*,lobby' --emit lobby --ttl 24h
   culvert listen --token "$(culvert token --sub alice)"`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.token(c, f) },
 	}
 	flags := c.Flags()
@@ -47,18 +49,18 @@ can emit nothing. In patterns * stands for any run of characters.`,
 	flags.StringSliceVar(&f.aud, "aud", nil, "audience it is for (default: the first of --jwt-audience)")
 	flags.StringVar(&f.iss, "iss", "", "issuer it names (default: --jwt-issuer)")
 	flags.DurationVar(&f.ttl, "ttl", time.Hour, "how long it is valid")
-	addSettings(c, "jwt-secret", "jwt-audience", "jwt-issuer", "allow-weak-secrets", "data")
+	config.AddSettings(c, "jwt-secret", "jwt-audience", "jwt-issuer", "allow-weak-secrets", "data")
 	return c
 }
 
 func (p *process) token(c *cobra.Command, f tokenFlags) error {
 	switch {
 	case f.sub == "":
-		return usagef(c, "--sub is missing: the client the token is for")
+		return usage.Errorf(c, "--sub is missing: the client the token is for")
 	case f.ttl <= 0:
-		return usagef(c, "--ttl must be longer than 0")
+		return usage.Errorf(c, "--ttl must be longer than 0")
 	}
-	cfg, err := load(c.Flags(), p.environ)
+	cfg, err := config.Load(c.Flags(), p.environ)
 	if err != nil {
 		return err
 	}
@@ -67,8 +69,8 @@ func (p *process) token(c *cobra.Command, f tokenFlags) error {
 	}
 	secret := cfg.JWTSecret
 	if secret == "" {
-		path := filepath.Join(cfg.Data, jwtSecretFile)
-		secret, err = readSecret(path)
+		path := filepath.Join(cfg.Data, config.JWTSecretFile)
+		secret, err = config.ReadSecret(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("there is no secret to sign with: give the server's with --jwt-secret or CULVERT_JWT_SECRET, or name its data folder with --data (%s holds none)", cfg.Data)
 		}

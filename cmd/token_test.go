@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/culvertmq/culvert/cmd/config"
 )
 
 // testToken: the token signed with the generated secret opens what it says.
@@ -100,7 +102,7 @@ func testBadToken(t *testing.T, s *program) {
 func TestKeyStaysHere(t *testing.T) {
 	data := t.TempDir()
 	const key = "ck_0123456789012345678901234567890123456789"
-	if err := os.WriteFile(filepath.Join(data, apiKeyFile), []byte(key+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(data, config.APIKeyFile), []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &process{}
@@ -114,24 +116,6 @@ func TestKeyStaysHere(t *testing.T) {
 		}
 		if got, err := p.findToken(clientFlags{data: data}, u); err != nil || got != want {
 			t.Errorf("%s gets %q, %v", address, got, err)
-		}
-	}
-}
-
-const publicPEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----"
-
-// TestPublicKeySources: PEM comes as it is, from a file, and on one line.
-func TestPublicKeySources(t *testing.T) {
-	for _, env := range []string{
-		"CULVERT_JWT_PUBLIC_KEY=" + publicPEM, "CULVERT_JWT_PUBLIC_KEY_FILE=" + write(t, publicPEM+"\n"),
-		"CULVERT_JWT_PUBLIC_KEY=" + strings.ReplaceAll(publicPEM, "\n", `\n`),
-	} {
-		l, err := loadWith(t, []string{env})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if l.JWTPublicKey != publicPEM || len(l.warnings) > 0 {
-			t.Errorf("%s gives %q, %v", env, l.JWTPublicKey, l.warnings)
 		}
 	}
 }

@@ -1,10 +1,14 @@
 package cmd
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/culvertmq/culvert/cmd/config"
+)
 
 // tour prints the key that was made for a server without one, and what can be
 // done with it. Only generated keys are ever printed.
-func (p *process) tour(cfg *Config, url string) {
+func (p *process) tour(cfg *config.Config, url string) {
 	key := cfg.APIKeys[0]
 	fmt.Fprintf(p.stderr, `
 No API key and no token secret is configured, so culvert made both; they are kept

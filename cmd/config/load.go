@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"errors"
@@ -16,23 +16,23 @@ import (
 // configFlag names the configuration file; it is no setting itself.
 const configFlag = "config"
 
-// value is a setting's text and where it came from.
-type value struct {
-	text   string
-	source string
+// Value is a setting's text and where it came from.
+type Value struct {
+	Text   string
+	Source string
 }
 
-// loaded is the configuration with what is worth telling about it.
-type loaded struct {
+// Loaded is the configuration with what is worth telling about it.
+type Loaded struct {
 	Config
-	values   map[string]value // by name of the setting
-	warnings []string
+	Values   map[string]Value // by name of the setting
+	Warnings []string
 }
 
-// load reads the settings from flags, environment and configuration file, in
+// Load reads the settings from flags, environment and configuration file, in
 // this order of precedence, checks all of them and names every one at fault.
-func load(flags *pflag.FlagSet, environ []string) (*loaded, error) {
-	l := &loaded{values: map[string]value{}}
+func Load(flags *pflag.FlagSet, environ []string) (*Loaded, error) {
+	l := &Loaded{Values: map[string]Value{}}
 	if err := l.merge(confmap.Provider(defaults(), ""), func(string) string { return "default" }); err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func load(flags *pflag.FlagSet, environ []string) (*loaded, error) {
 		return nil, err
 	}
 	for name, v := range env.values {
-		l.values[name] = v
+		l.Values[name] = v
 	}
 	changed := posflag.ProviderWithFlag(flags, "", nil, func(f *pflag.Flag) (string, any) {
 		if _, ok := lookup(f.Name); !ok || !f.Changed {
@@ -58,25 +58,25 @@ func load(flags *pflag.FlagSet, environ []string) (*loaded, error) {
 	if err := l.parse(); err != nil {
 		return nil, err
 	}
-	l.warnings = env.warnings
+	l.Warnings = env.warnings
 	if l.Data == "" {
-		l.Data = defaultDataFolder(environ)
-		l.values["data"] = value{l.Data, "default"}
+		l.Data = DefaultDataFolder(environ)
+		l.Values["data"] = Value{l.Data, "default"}
 	}
 	return l, l.check()
 }
 
 func defaults() map[string]any {
 	m := map[string]any{}
-	for _, s := range settings {
-		m[s.name] = s.def
+	for _, s := range Settings {
+		m[s.Name] = s.def
 	}
 	return m
 }
 
 // loadFile reads the file of --config or CULVERT_CONFIG. A key that is no
 // setting is an error: a typing mistake there would go unnoticed for long.
-func (l *loaded) loadFile(flags *pflag.FlagSet, env environment) error {
+func (l *Loaded) loadFile(flags *pflag.FlagSet, env environment) error {
 	path := env.config
 	if f := flags.Lookup(configFlag); f != nil && f.Changed {
 		path = f.Value.String()
@@ -92,24 +92,24 @@ func (l *loaded) loadFile(flags *pflag.FlagSet, env environment) error {
 		if _, ok := lookup(key); !ok {
 			return fmt.Errorf("configuration file %s: there is no setting %q; 'culvert config check' lists those there are", path, key)
 		}
-		l.values[key] = value{text(k.Get(key)), "file " + path}
+		l.Values[key] = Value{text(k.Get(key)), "file " + path}
 	}
 	return nil
 }
 
 // merge takes over what a provider holds, above what is there.
-func (l *loaded) merge(from koanf.Provider, source func(name string) string) error {
+func (l *Loaded) merge(from koanf.Provider, source func(name string) string) error {
 	k := koanf.New(".")
 	if err := k.Load(from, nil); err != nil {
 		return err
 	}
 	for _, name := range k.Keys() {
-		l.values[name] = value{text(k.Get(name)), source(name)}
+		l.Values[name] = Value{text(k.Get(name)), source(name)}
 	}
 	return nil
 }
 
-// text is a value of YAML as a flag would give it.
+// Text is a value of YAML as a flag would give it.
 func text(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -127,18 +127,18 @@ func text(v any) string {
 
 // parse fills the Config. An empty text means the default, unless the setting
 // gives it a meaning of its own.
-func (l *loaded) parse() error {
+func (l *Loaded) parse() error {
 	var faults []string
-	for _, s := range settings {
-		v := l.values[s.name]
-		if v.text == "" && !s.blank {
-			v.text = s.def
+	for _, s := range Settings {
+		v := l.Values[s.Name]
+		if v.Text == "" && !s.blank {
+			v.Text = s.def
 		}
-		if v.text == "" && !s.blank {
+		if v.Text == "" && !s.blank {
 			continue
 		}
-		l.values[s.name] = v
-		if err := s.set(&l.Config, v.text); err != nil {
+		l.Values[s.Name] = v
+		if err := s.set(&l.Config, v.Text); err != nil {
 			faults = append(faults, s.fault(v, err))
 		}
 	}
@@ -146,15 +146,15 @@ func (l *loaded) parse() error {
 }
 
 // fault says which setting is wrong, why, and where its value came from.
-func (s setting) fault(v value, err error) string {
+func (s Setting) fault(v Value, err error) string {
 	if s.secret {
-		return fmt.Sprintf("%s (from %s) %v", s.name, v.source, err)
+		return fmt.Sprintf("%s (from %s) %v", s.Name, v.Source, err)
 	}
-	return fmt.Sprintf("%s is %q (from %s), but %v", s.name, v.text, v.source, err)
+	return fmt.Sprintf("%s is %q (from %s), but %v", s.Name, v.Text, v.Source, err)
 }
 
 // check looks at what depends on several settings.
-func (l *loaded) check() error {
+func (l *Loaded) check() error {
 	var faults []string
 	if l.Retention < l.Slice {
 		faults = append(faults, fmt.Sprintf("retention (%v) must be at least one slice (%v): raise it or make --slice shorter", l.Retention, l.Slice))
@@ -164,11 +164,11 @@ func (l *loaded) check() error {
 	}
 	// Without any key serve makes a secret of its own, and api checks the rest.
 	if l.takesTokens() {
-		if err := l.options().CheckTokens(); err != nil {
+		if err := l.Options().CheckTokens(); err != nil {
 			faults = append(faults, err.Error())
 		}
 	}
-	if err := l.options().CheckSecrets(); err != nil {
+	if err := l.Options().CheckSecrets(); err != nil {
 		faults = append(faults, err.Error())
 	}
 	return join(faults)

@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"fmt"
@@ -9,28 +9,29 @@ import (
 	"github.com/knadh/koanf/providers/env/v2"
 )
 
+// How variables of the environment are called.
 const (
-	envPrefix  = "CULVERT_"
-	fileSuffix = "_FILE" // names a file that holds the value, as container secrets do
+	EnvPrefix  = "CULVERT_"
+	FileSuffix = "_FILE" // names a file that holds the value, as container secrets do
 )
 
 // Variables that are no settings of the server.
 const (
-	envConfig    = envPrefix + "CONFIG"
-	envURL       = envPrefix + "URL"
-	envToken     = envPrefix + "TOKEN"
-	envNamespace = envPrefix + "NAMESPACE"
-	envClient    = envPrefix + "CLIENT"
+	envConfig    = EnvPrefix + "CONFIG"
+	EnvURL       = EnvPrefix + "URL"
+	EnvToken     = EnvPrefix + "TOKEN"
+	EnvNamespace = EnvPrefix + "NAMESPACE"
+	EnvClient    = EnvPrefix + "CLIENT"
 )
 
 var otherVariables = []string{
-	envConfig, envURL, envToken, envToken + fileSuffix, envNamespace, envClient,
-	envPrefix + "PG_BIN", // internal/localpg
+	envConfig, EnvURL, EnvToken, EnvToken + FileSuffix, EnvNamespace, EnvClient,
+	EnvPrefix + "PG_BIN", // internal/localpg
 }
 
 // environment is what the environment says about the settings.
 type environment struct {
-	values   map[string]value
+	values   map[string]Value
 	config   string
 	warnings []string
 }
@@ -38,16 +39,16 @@ type environment struct {
 // readEnvironment finds the settings in CULVERT_<NAME>, DATABASE_URL and PORT,
 // and secrets and keys also in the files named by <VARIABLE>_FILE.
 func readEnvironment(environ []string) (environment, error) {
-	e := environment{values: map[string]value{}}
+	e := environment{values: map[string]Value{}}
 	vars, err := variables(environ)
 	if err != nil {
 		return e, err
 	}
 	e.config = vars[envConfig]
 	known := slices.Clone(otherVariables)
-	for _, s := range settings {
+	for _, s := range Settings {
 		names := []string{s.variable()}
-		if s.name == "database-url" {
+		if s.Name == "database-url" {
 			names = append(names, "DATABASE_URL")
 		}
 		// The last one taken wins, and that is the more specific one.
@@ -58,11 +59,11 @@ func readEnvironment(environ []string) (environment, error) {
 		}
 		known = append(known, s.variable())
 		if s.fromFile() {
-			known = append(known, s.variable()+fileSuffix)
+			known = append(known, s.variable()+FileSuffix)
 		}
 	}
 	if _, ok := e.values["listen"]; !ok && vars["PORT"] != "" {
-		e.values["listen"] = value{":" + vars["PORT"], "PORT"}
+		e.values["listen"] = Value{":" + vars["PORT"], "PORT"}
 	}
 	e.warnings = unknown(vars, known)
 	return e, nil
@@ -74,7 +75,7 @@ func variables(environ []string) (map[string]string, error) {
 	read, err := env.Provider("", env.Opt{
 		EnvironFunc: func() []string { return environ },
 		TransformFunc: func(name, v string) (string, any) {
-			if strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, "DATABASE_URL") || name == "PORT" {
+			if strings.HasPrefix(name, EnvPrefix) || strings.HasPrefix(name, "DATABASE_URL") || name == "PORT" {
 				return name, v
 			}
 			return "", nil
@@ -87,27 +88,27 @@ func variables(environ []string) (map[string]string, error) {
 }
 
 // take looks for one setting in one variable and in its file.
-func (e *environment) take(s setting, name string, vars map[string]string) error {
+func (e *environment) take(s Setting, name string, vars map[string]string) error {
 	v, found := vars[name]
 	if found && (v != "" || s.blank) {
-		e.values[s.name] = value{v, name}
+		e.values[s.Name] = Value{v, name}
 	}
-	path := vars[name+fileSuffix]
+	path := vars[name+FileSuffix]
 	if !s.fromFile() || path == "" {
 		return nil
 	}
 	if v != "" {
-		return fmt.Errorf("both %s and %s are set: unset one of them", name, name+fileSuffix)
+		return fmt.Errorf("both %s and %s are set: unset one of them", name, name+FileSuffix)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name+fileSuffix, err)
+		return fmt.Errorf("%s: %w", name+FileSuffix, err)
 	}
 	v = strings.TrimRight(string(content), "\r\n")
 	if v == "" {
-		return fmt.Errorf("%s: the file %s is empty", name+fileSuffix, path)
+		return fmt.Errorf("%s: the file %s is empty", name+FileSuffix, path)
 	}
-	e.values[s.name] = value{v, name + fileSuffix}
+	e.values[s.Name] = Value{v, name + FileSuffix}
 	return nil
 }
 
@@ -115,8 +116,8 @@ func (e *environment) take(s setting, name string, vars map[string]string) error
 // sets CULVERT_SERVICE_… and CULVERT_PORT… by itself for a service named culvert.
 func unknown(vars map[string]string, known []string) (warnings []string) {
 	for name := range vars {
-		if !strings.HasPrefix(name, envPrefix) || slices.Contains(known, name) ||
-			strings.HasPrefix(name, envPrefix+"SERVICE_") || strings.HasPrefix(name, envPrefix+"PORT") {
+		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(known, name) ||
+			strings.HasPrefix(name, EnvPrefix+"SERVICE_") || strings.HasPrefix(name, EnvPrefix+"PORT") {
 			continue
 		}
 		warnings = append(warnings, fmt.Sprintf("the environment variable %s is no setting of culvert and does nothing", name))
@@ -125,8 +126,8 @@ func unknown(vars map[string]string, known []string) (warnings []string) {
 	return warnings
 }
 
-// getenv reads one variable of an environment, "" where it has none.
-func getenv(environ []string, name string) string {
+// Getenv reads one variable of an environment, "" where it has none.
+func Getenv(environ []string, name string) string {
 	for _, pair := range slices.Backward(environ) {
 		if v, ok := strings.CutPrefix(pair, name+"="); ok {
 			return v

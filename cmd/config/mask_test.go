@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"strings"
@@ -21,7 +21,7 @@ func TestMaskDSN(t *testing.T) {
 		"host=h sslpassword=hunter2":                    "host=h sslpassword=********",
 		"host=/run/postgresql dbname=d":                 "host=/run/postgresql dbname=d",
 	} {
-		if got := maskDSN(dsn); got != want {
+		if got := MaskDSN(dsn); got != want {
 			t.Errorf("maskDSN(%q) = %q, want %q", dsn, got, want)
 		}
 	}
@@ -41,8 +41,8 @@ func FuzzMaskDSN(f *testing.F) {
 			"postgres://" + before + ":" + secret + "@" + after,
 			before + " password=" + secret + " " + after,
 		} {
-			if strings.Contains(maskDSN(dsn), secret) {
-				t.Errorf("maskDSN(%q) = %q", dsn, maskDSN(dsn))
+			if strings.Contains(MaskDSN(dsn), secret) {
+				t.Errorf("maskDSN(%q) = %q", dsn, MaskDSN(dsn))
 			}
 		}
 	})

@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"crypto/rand"
@@ -17,23 +17,23 @@ const minSecret = 32
 
 // Files in the data folder.
 const (
-	apiKeyFile    = "api-key"
-	jwtSecretFile = "jwt-secret"
-	postgresDir   = "postgres"
+	APIKeyFile    = "api-key"
+	JWTSecretFile = "jwt-secret"
+	PostgresDir   = "postgres"
 )
 
-// defaultDataFolder is where a server keeps what is its own when nobody says where;
+// DefaultDataFolder is where a server keeps what is its own when nobody says where;
 // empty when the user has no home.
-func defaultDataFolder(environ []string) string {
+func DefaultDataFolder(environ []string) string {
 	if os.Geteuid() == 0 {
 		// Postgres refuses to run as root, and the user it runs as cannot reach
 		// into root's home.
 		return "/var/lib/culvert"
 	}
-	if xdg := getenv(environ, "XDG_DATA_HOME"); filepath.IsAbs(xdg) {
+	if xdg := Getenv(environ, "XDG_DATA_HOME"); filepath.IsAbs(xdg) {
 		return filepath.Join(xdg, "culvert")
 	}
-	home := getenv(environ, "HOME")
+	home := Getenv(environ, "HOME")
 	switch {
 	case home == "":
 		return ""
@@ -44,9 +44,9 @@ func defaultDataFolder(environ []string) string {
 	}
 }
 
-// makeDataFolder makes the folder. As root it can be passed through by others,
+// MakeDataFolder makes the folder. As root it can be passed through by others,
 // since the private Postgres below it runs as another user.
-func makeDataFolder(path string) error {
+func MakeDataFolder(path string) error {
 	if path == "" {
 		return errors.New("there is no home folder to keep data in: name a folder with --data or CULVERT_DATA")
 	}
@@ -60,24 +60,24 @@ func makeDataFolder(path string) error {
 	return nil
 }
 
-// generateSecrets gives a configuration without any key an API key and a JWT
+// GenerateSecrets gives a configuration without any key an API key and a JWT
 // secret that the data folder keeps. It reports whether it did: whoever
 // configured one of them, or another key for tokens, decided for themselves. Unless
 // making them is allowed, only what was made before is used: tokens signed with it
 // stay good.
-func (c *Config) generateSecrets(allowed bool) (bool, error) {
+func (c *Config) GenerateSecrets(allowed bool) (bool, error) {
 	if len(c.APIKeys) > 0 || c.takesTokens() || !allowed && !c.hasSecrets() {
 		return false, nil
 	}
 	const hint = "%w; set CULVERT_API_KEYS and CULVERT_JWT_SECRET, or a folder that can be written with --data"
-	if err := makeDataFolder(c.Data); err != nil {
+	if err := MakeDataFolder(c.Data); err != nil {
 		return false, fmt.Errorf(hint, err)
 	}
-	key, err := keepSecret(filepath.Join(c.Data, apiKeyFile), "ck_")
+	key, err := keepSecret(filepath.Join(c.Data, APIKeyFile), "ck_")
 	if err != nil {
 		return false, fmt.Errorf(hint, err)
 	}
-	secret, err := keepSecret(filepath.Join(c.Data, jwtSecretFile), "")
+	secret, err := keepSecret(filepath.Join(c.Data, JWTSecretFile), "")
 	if err != nil {
 		return false, fmt.Errorf(hint, err)
 	}
@@ -87,13 +87,13 @@ func (c *Config) generateSecrets(allowed bool) (bool, error) {
 
 // hasSecrets reports whether the data folder keeps generated secrets.
 func (c *Config) hasSecrets() bool {
-	_, err := os.Stat(filepath.Join(c.Data, apiKeyFile))
+	_, err := os.Stat(filepath.Join(c.Data, APIKeyFile))
 	return err == nil
 }
 
 // keepSecret returns the secret in the file, which it makes when there is none.
 func keepSecret(path, prefix string) (string, error) {
-	if secret, err := readSecret(path); !errors.Is(err, fs.ErrNotExist) {
+	if secret, err := ReadSecret(path); !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
 	}
 	random := make([]byte, minSecret)
@@ -113,12 +113,12 @@ func keepSecret(path, prefix string) (string, error) {
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("cannot keep a generated secret: %w", err)
 	}
-	return readSecret(path)
+	return ReadSecret(path)
 }
 
-// readSecret reads a file made by keepSecret. The error is fs.ErrNotExist when
+// ReadSecret reads a file made by keepSecret. The error is fs.ErrNotExist when
 // there is none.
-func readSecret(path string) (string, error) {
+func ReadSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return "", err

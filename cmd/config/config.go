@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"cmp"
@@ -67,9 +67,9 @@ type Config struct {
 	Drain     time.Duration // from readyz failing to the listener closing
 }
 
-// directURL is the DSN of a session of its own, for what a transaction pooler
+// DirectURL is the DSN of a session of its own, for what a transaction pooler
 // cannot carry.
-func (c *Config) directURL() string {
+func (c *Config) DirectURL() string {
 	if c.ListenDatabaseURL != "" {
 		return c.ListenDatabaseURL
 	}
@@ -81,8 +81,8 @@ func (c *Config) takesTokens() bool {
 	return c.JWTSecret != "" || c.JWTPublicKey != "" || c.JWKSURL != ""
 }
 
-// options are the settings that concern the API.
-func (c *Config) options() api.Options {
+// Options are the settings that concern the API.
+func (c *Config) Options() api.Options {
 	return api.Options{
 		APIKeys:   c.APIKeys,
 		JWTSecret: []byte(c.JWTSecret),

@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"errors"
@@ -39,7 +39,7 @@ func setText(field func(*Config) *string) func(*Config, string) error {
 
 func setList(field func(*Config) *[]string) func(*Config, string) error {
 	return func(c *Config, v string) error {
-		*field(c) = list(v)
+		*field(c) = List(v)
 		return nil
 	}
 }
@@ -169,7 +169,7 @@ func setDSN(field func(*Config) *string) func(*Config, string) error {
 }
 
 func setAPIKeys(c *Config, v string) error {
-	for _, key := range list(v) {
+	for _, key := range List(v) {
 		if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= unicode.MaxASCII }) {
 			return errors.New("keys go into a header: they must be of printable ASCII characters without blanks")
 		}
@@ -179,7 +179,7 @@ func setAPIKeys(c *Config, v string) error {
 }
 
 func setCORSOrigins(c *Config, v string) error {
-	for _, origin := range list(v) {
+	for _, origin := range List(v) {
 		u, err := url.Parse(origin)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
 			return fmt.Errorf("%q is not an origin: name each one as https://host or https://host:port, without a path or *", origin)
@@ -189,8 +189,8 @@ func setCORSOrigins(c *Config, v string) error {
 	return nil
 }
 
-// list splits at commas and line ends, so that a secret file may hold a key a line.
-func list(v string) []string {
+// List splits at commas and line ends, so that a secret file may hold a key a line.
+func List(v string) []string {
 	var out []string
 	for _, s := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == '\n' }) {
 		if s = strings.TrimSpace(s); s != "" {
@@ -208,7 +208,7 @@ func setLogLevel(c *Config, v string) error {
 }
 
 func setLogFormat(c *Config, v string) error {
-	if v != formatJSON && v != formatText {
+	if v != FormatJSON && v != FormatText {
 		return errors.New("must be json or text")
 	}
 	c.LogFormat = v
@@ -217,6 +217,6 @@ func setLogFormat(c *Config, v string) error {
 
 // Formats of the log.
 const (
-	formatJSON = "json"
-	formatText = "text"
+	FormatJSON = "json"
+	FormatText = "text"
 )

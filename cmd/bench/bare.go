@@ -1,4 +1,4 @@
-package cmd
+package bench
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 var benchFrame = []byte("id: k3f9:4711\nevent: chat message\ndata: " +
@@ -82,7 +84,7 @@ func (h *bareHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // whoever posts has one sent to all.
 func bareCommand(stderr io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use: "bare", Short: "What cost compares with", Hidden: true, Args: noArgs,
+		Use: "bare", Short: "What cost compares with", Hidden: true, Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {

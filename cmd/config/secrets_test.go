@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"os"
@@ -17,7 +17,7 @@ func TestGeneratedSecrets(t *testing.T) {
 	for i := range configs {
 		all.Go(func() {
 			configs[i].Data = folder
-			if made, err := configs[i].generateSecrets(true); !made || err != nil {
+			if made, err := configs[i].GenerateSecrets(true); !made || err != nil {
 				t.Errorf("generateSecrets: %v, %v", made, err)
 			}
 		})
@@ -50,7 +50,7 @@ func TestConfiguredSecretsAreLeftAlone(t *testing.T) {
 	folder := t.TempDir()
 	for _, c := range []Config{{APIKeys: []string{"k"}}, {JWTSecret: "s"}, {JWTPublicKey: "p"}, {JWKSURL: "u"}} {
 		c.Data = folder
-		if made, err := c.generateSecrets(true); made || err != nil {
+		if made, err := c.GenerateSecrets(true); made || err != nil {
 			t.Errorf("generateSecrets: %v, %v", made, err)
 		}
 	}
@@ -61,11 +61,11 @@ func TestConfiguredSecretsAreLeftAlone(t *testing.T) {
 
 func TestDamagedSecret(t *testing.T) {
 	c := Config{Data: t.TempDir()}
-	path := filepath.Join(c.Data, apiKeyFile)
+	path := filepath.Join(c.Data, APIKeyFile)
 	if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.generateSecrets(true); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := c.GenerateSecrets(true); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("error is %v, want one that names %s", err, path)
 	}
 }

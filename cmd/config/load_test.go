@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"os"
@@ -15,16 +15,16 @@ import (
 
 // loadWith reads the settings as serve would, with HOME and nothing else in the
 // environment but env.
-func loadWith(t *testing.T, env []string, args ...string) (*loaded, error) {
+func loadWith(t *testing.T, env []string, args ...string) (*Loaded, error) {
 	t.Helper()
 	environ := append([]string{"HOME=/home/nobody"}, env...)
-	var l *loaded
+	var l *Loaded
 	var err error
 	c := &cobra.Command{Use: "serve", RunE: func(c *cobra.Command, _ []string) error {
-		l, err = load(c.Flags(), environ)
+		l, err = Load(c.Flags(), environ)
 		return nil
 	}}
-	addSettings(c)
+	AddSettings(c)
 	c.SetArgs(args)
 	if err := c.Execute(); err != nil {
 		t.Fatal(err)
@@ -62,8 +62,8 @@ func TestPrecedence(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if l.Listen != c.listen || l.values["listen"].source != c.source {
-				t.Errorf("listen is %q from %q, want %q from %q", l.Listen, l.values["listen"].source, c.listen, c.source)
+			if l.Listen != c.listen || l.Values["listen"].Source != c.source {
+				t.Errorf("listen is %q from %q, want %q from %q", l.Listen, l.Values["listen"].Source, c.listen, c.source)
 			}
 		})
 	}
@@ -162,7 +162,7 @@ drain: 0s
 		l.Heartbeat, l.MaxAge, l.MaxWait, l.Retention, l.RetentionEvents, l.Slice, l.SliceEvents, l.DedupWindow,
 		l.PollOnly, l.Poll, l.LogLevel.String(), l.LogFormat, l.Drain,
 		l.JWTSecret, l.JWTPublicKey, l.JWKSURL, strings.Join(l.JWTAlgorithms, " "), strings.Join(l.JWTAudience, " "), l.JWTIssuer, l.JWTLeeway,
-		*l.options().Limits,
+		*l.Options().Limits,
 	}
 	want := []any{
 		"127.0.0.1:9000", "", "host=/run dbname=x", "/tmp/data", false, "a b", "https://a.example http://localhost:3000",
@@ -183,7 +183,7 @@ func TestDefaultLimitsAreThoseOfTheFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := *l.options().Limits, api.DefaultLimits(); got != want {
+	if got, want := *l.Options().Limits, api.DefaultLimits(); got != want {
 		t.Errorf("by flags: %+v; by the API: %+v", got, want)
 	}
 }
@@ -253,7 +253,25 @@ func TestUnknownVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(l.warnings) != 2 || !strings.Contains(l.warnings[0], "CULVERT_LISTEN_FILE ") || !strings.Contains(l.warnings[1], "CULVERT_LISTNE ") {
-		t.Errorf("warnings are %q, want one for CULVERT_LISTEN_FILE and one for CULVERT_LISTNE", l.warnings)
+	if len(l.Warnings) != 2 || !strings.Contains(l.Warnings[0], "CULVERT_LISTEN_FILE ") || !strings.Contains(l.Warnings[1], "CULVERT_LISTNE ") {
+		t.Errorf("warnings are %q, want one for CULVERT_LISTEN_FILE and one for CULVERT_LISTNE", l.Warnings)
+	}
+}
+
+const publicPEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----"
+
+// TestPublicKeySources: PEM comes as it is, from a file, and on one line.
+func TestPublicKeySources(t *testing.T) {
+	for _, env := range []string{
+		"CULVERT_JWT_PUBLIC_KEY=" + publicPEM, "CULVERT_JWT_PUBLIC_KEY_FILE=" + write(t, publicPEM+"\n"),
+		"CULVERT_JWT_PUBLIC_KEY=" + strings.ReplaceAll(publicPEM, "\n", `\n`),
+	} {
+		l, err := loadWith(t, []string{env})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.JWTPublicKey != publicPEM || len(l.Warnings) > 0 {
+			t.Errorf("%s gives %q, %v", env, l.JWTPublicKey, l.Warnings)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package cmd
+package config
 
 import (
 	"fmt"
@@ -10,15 +10,15 @@ import (
 // masked stands for a secret.
 const masked = "********"
 
-// shown is the setting's value as a person may see it.
-func (s setting) shown(text string) string {
+// Shown is the setting's value as a person may see it.
+func (s Setting) Shown(text string) string {
 	switch {
 	case text != "" && s.kind == "pem":
 		return fmt.Sprintf("PEM, %d block(s)", strings.Count(text, "-----BEGIN "))
 	case !s.secret || text == "":
 		return text
 	case s.kind == "dsn":
-		return maskDSN(text)
+		return MaskDSN(text)
 	default:
 		return masked
 	}
@@ -27,9 +27,9 @@ func (s setting) shown(text string) string {
 // passwordPair finds password=… in a DSN of key=value pairs, quoted or not.
 var passwordPair = regexp.MustCompile(`(?i)\b(\w*password)\s*=\s*('(?:[^'\\]|\\.)*'?|[^\s']\S*)`)
 
-// maskDSN hides the passwords in a database URL or in key=value pairs. What it
+// MaskDSN hides the passwords in a database URL or in key=value pairs. What it
 // cannot read it hides whole.
-func maskDSN(dsn string) string {
+func MaskDSN(dsn string) string {
 	if !strings.Contains(dsn, "://") {
 		return passwordPair.ReplaceAllString(dsn, "$1="+masked)
 	}

@@ -1,4 +1,4 @@
-package cmd
+package bench
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/culvertmq/culvert/cmd/usage"
 )
 
 // bench measures Culvert against ceilings taken in the same run on the same
@@ -48,8 +50,8 @@ var benchmarks = []struct {
 	{"presence", (*bench).presence},
 }
 
-// benchCommand is `culvert bench`.
-func benchCommand(stdout, stderr io.Writer) *cobra.Command {
+// Command is `culvert bench`.
+func Command(stdout, stderr io.Writer) *cobra.Command {
 	b := &bench{stdout: stdout, stderr: stderr}
 	var names []string
 	for _, m := range benchmarks {
@@ -81,7 +83,7 @@ share this machine, so only the ratios can be compared with another machine's.
   presence what it takes Postgres to keep 10,000 clients online`,
 		Example: `  culvert bench
   culvert bench --only emit --duration 10s --cpuprofile emit.prof`,
-		Args: noArgs,
+		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return b.run(c) },
 	}
 	f := c.Flags()
@@ -97,11 +99,11 @@ share this machine, so only the ratios can be compared with another machine's.
 func (b *bench) run(c *cobra.Command) (err error) {
 	switch {
 	case b.duration <= 0 || b.duration > time.Minute:
-		return usagef(c, "--duration must be between 0 and 1m")
+		return usage.Errorf(c, "--duration must be between 0 and 1m")
 	case b.callers < 1 || b.callers > 1024:
-		return usagef(c, "--callers must be between 1 and 1024")
+		return usage.Errorf(c, "--callers must be between 1 and 1024")
 	case b.events < 1000 || b.events > 5_000_000:
-		return usagef(c, "--events must be between 1000 and 5000000")
+		return usage.Errorf(c, "--events must be between 1000 and 5000000")
 	}
 	if b.profile != "" {
 		f, err := os.Create(b.profile)
@@ -126,7 +128,7 @@ func (b *bench) run(c *cobra.Command) (err error) {
 		}
 	}
 	if len(b.rows) == 0 {
-		return usagef(c, "--only names nothing that can be measured")
+		return usage.Errorf(c, "--only names nothing that can be measured")
 	}
 	return b.print()
 }

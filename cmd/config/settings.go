@@ -1,0 +1,143 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// Setting is one field of Config as the operator knows it: a flag, a variable
+// and a line of the configuration file, all of the same name.
+type Setting struct {
+	Name string
+	def  string
+	kind string // of the value, for help: address, seconds, duration, …
+	help string
+	// secret values are masked wherever they are shown and can come from a file
+	// named by the variable with _FILE; with file alone they are only the latter.
+	secret, file bool
+	// blank: an empty value means something. Elsewhere an empty variable is one
+	// that is not set, which is how composers pass on what they do not have.
+	blank bool
+	// set reads the value; its error says what is wrong with it and what to do.
+	set func(*Config, string) error
+}
+
+// variable is the environment variable of the setting.
+func (s Setting) variable() string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+}
+
+// fromFile reports whether the value can come from a file of its own.
+func (s Setting) fromFile() bool { return s.secret || s.file }
+
+// Settings lists every setting in the order config check shows them.
+var Settings = []Setting{
+	{Name: "listen", def: "127.0.0.1:8080", kind: "address", set: setListen,
+		help: "address of the API; the variable PORT alone sets its port on all interfaces"},
+	{Name: "admin-listen", def: "127.0.0.1:8081", kind: "address", blank: true, set: setAdminListen,
+		help: "address of metrics and console; empty turns it off"},
+	{Name: "database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.DatabaseURL }),
+		help: "Postgres, also from DATABASE_URL; without it 'culvert serve' runs a private Postgres under its --data"},
+	{Name: "listen-database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.ListenDatabaseURL }),
+		help: "direct Postgres connection for LISTEN and migrations, where --database-url leads through a transaction pooler"},
+	{Name: "max-connections", def: "8", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnections }, 5, 10_000),
+		help: "connections to Postgres that this instance opens at most, the one that listens included"},
+	{Name: "data", kind: "folder", set: setText(func(c *Config) *string { return &c.Data }),
+		help: "folder for the private Postgres and generated secrets (default: the user's data folder)"},
+	{Name: "migrate", def: "true", kind: "bool", set: setBool(func(c *Config) *bool { return &c.Migrate }),
+		help: "bring the database schema up to date at start"},
+	{Name: "api-keys", kind: "keys", secret: true, set: setAPIKeys,
+		help: "comma-separated keys valid for every namespace, of 16 characters at least"},
+	{Name: "jwt-secret", kind: "secret", secret: true, set: setText(func(c *Config) *string { return &c.JWTSecret }),
+		help: "HMAC secret for tokens, of 32 bytes at least"},
+	{Name: "allow-weak-secrets", def: "false", kind: "bool", set: setBool(func(c *Config) *bool { return &c.AllowWeakSecrets }),
+		help: "take API keys below 16 characters and a JWT secret below 32 bytes, which can be guessed"},
+	{Name: "jwt-public-key", kind: "pem", file: true, set: setPublicKey,
+		help: "public key for tokens (RS256, ES256 or EdDSA, by its type): PEM, one block or several"},
+	{Name: "jwt-jwks-url", kind: "url", set: setText(func(c *Config) *string { return &c.JWKSURL }),
+		help: "where an issuer publishes its keys for tokens: https, or http on a loopback address"},
+	{Name: "jwt-algorithms", kind: "names", set: setList(func(c *Config) *[]string { return &c.JWTAlgorithms }),
+		help: "comma-separated algorithms to accept, of HS256, HS384, HS512, RS256, ES256, EdDSA (default: all that the keys are for)"},
+	{Name: "jwt-audience", kind: "names", set: setList(func(c *Config) *[]string { return &c.JWTAudience }),
+		help: "comma-separated audiences, one of which a token's aud must name (default: aud is ignored)"},
+	{Name: "jwt-issuer", kind: "name", set: setText(func(c *Config) *string { return &c.JWTIssuer }),
+		help: "what a token's iss must be (default: iss is ignored)"},
+	{Name: "jwt-leeway", def: "5", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.JWTLeeway }, 0, maxLeeway),
+		help: "how far the issuer's clock may be ahead: nbf and iat are forgiven so much, exp is exact"},
+	{Name: "cors-origins", kind: "origins", set: setCORSOrigins,
+		help: "comma-separated origins that may call from a browser, such as https://app.example.com"},
+	{Name: "demo", def: "false", kind: "bool", set: setBool(func(c *Config) *bool { return &c.Demo }),
+		help: "serve a chat at /demo/ that lets in everybody who reaches the server: for this machine, not for production"},
+	{Name: "heartbeat", def: "15", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.Heartbeat }, minHeartbeat, maxHeartbeat),
+		help: "silence on a stream before a heartbeat"},
+	{Name: "max-age", def: "3300", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.MaxAge }, minMaxAge, maxMaxAge),
+		help: "life of a stream before its client is asked to come back"},
+	{Name: "max-wait", def: "50", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.MaxWait }, minMaxWait, maxMaxWait),
+		help: "longest time a long poll is held"},
+	{Name: "max-rooms", def: "1000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRooms }, 1, 1_000_000),
+		help: "rooms a client may be in"},
+	{Name: "max-rooms-made-client", def: "10000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRoomsMadeClient }, 0, 1_000_000_000),
+		help: "rooms that a client may make in a namespace with its tokens, by emitting or joining; 0 is no limit"},
+	{Name: "max-rooms-namespace", def: "1000000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRoomsNamespace }, 0, 1_000_000_000),
+		help: "rooms of a namespace beyond which requests make no new ones; those that culvert.emit makes count; 0 is no limit"},
+	{Name: "rate-namespace", def: "100000", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RateNamespace }, 0, 1_000_000_000),
+		help: "events a second that a namespace may emit to this instance; 0 is no limit, here and below"},
+	{Name: "rate-client", def: "500", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RateClient }, 0, 1_000_000_000),
+		help: "events a second that a client may emit to this instance"},
+	{Name: "rate-requests", def: "500", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RateRequests }, 0, 1_000_000_000),
+		help: "other requests a second that a client may send to this instance"},
+	{Name: "rate-burst", def: "10", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.RateBurst }, minBurst, maxBurst),
+		help: "how many seconds' worth of a rate may come at once"},
+	{Name: "max-connections-namespace", def: "50000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnectionsNamespace }, 0, 1_000_000_000),
+		help: "streams, held long polls, waiting emits and NDJSON uploads of a namespace at once on this instance"},
+	{Name: "max-connections-client", def: "32", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnectionsClient }, 0, 1_000_000_000),
+		help: "the same of a client"},
+	{Name: "max-connections-instance", def: "100000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnectionsInstance }, 0, 1_000_000_000),
+		help: "the same of all namespaces together"},
+	{Name: "max-requests-client", def: "256", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRequestsClient }, 0, 1_000_000_000),
+		help: "all other requests of a client that are under way at once on this instance"},
+	{Name: "max-requests-namespace", def: "10000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRequestsNamespace }, 0, 1_000_000_000),
+		help: "the same of a namespace; one API key may have half of them"},
+	{Name: "max-requests", def: "20000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRequests }, 0, 1_000_000_000),
+		help: "the same of all namespaces together"},
+	{Name: "max-memory-client", def: "32", kind: "MiB", set: setMiB(func(c *Config) *int { return &c.MaxMemoryClient }),
+		help: "memory that the bodies and answers of a client's requests may hold on this instance; a byte counts twice"},
+	{Name: "max-memory-namespace", def: "256", kind: "MiB", set: setMiB(func(c *Config) *int { return &c.MaxMemoryNamespace }),
+		help: "the same of a namespace; one API key may have half of it"},
+	{Name: "max-memory", def: "512", kind: "MiB", set: setMiB(func(c *Config) *int { return &c.MaxMemory }),
+		help: "the same of all namespaces together"},
+	{Name: "max-anonymous-address", def: "512", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxAnonymousAddress }, 0, 1_000_000_000),
+		help: "requests and connections without good credentials, and idle connections, at once from one address; over it, the oldest is cut off"},
+	{Name: "max-anonymous", def: "4096", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxAnonymous }, 0, 1_000_000_000),
+		help: "the same from all addresses together"},
+	{Name: "retention", def: "168h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Retention }, minSlice, 0),
+		help: "age of events kept"},
+	{Name: "retention-events", def: "0", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.RetentionEvents }, 0, 1<<53),
+		help: "number of events kept; 0 keeps any number"},
+	{Name: "slice", def: "1h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Slice }, minSlice, 0),
+		help: "retention grain: events are dropped a slice at a time"},
+	{Name: "slice-events", def: "50000000", kind: "number", set: setNumber(func(c *Config) *int64 { return &c.SliceEvents }, 1, 500_000_000),
+		help: "number of events that closes a slice early"},
+	{Name: "dedup-window", def: "24h", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.DedupWindow }, minSlice, 0),
+		help: "how long idempotency keys are remembered"},
+	{Name: "poll-only", def: "false", kind: "bool", set: setBool(func(c *Config) *bool { return &c.PollOnly }),
+		help: "do not use LISTEN, look at the database every --poll instead"},
+	{Name: "poll", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Poll }, minPoll, 0),
+		help: "how often the database is looked at without a notification (default 1s, 100ms with --poll-only)"},
+	{Name: "log-level", def: "info", kind: "level", set: setLogLevel,
+		help: "debug, info, warn or error"},
+	{Name: "log-format", kind: "format", set: setLogFormat,
+		help: "json or text (default: text on a terminal, json elsewhere)"},
+	{Name: "drain", def: "1s", kind: "duration", set: setDuration(func(c *Config) *time.Duration { return &c.Drain }, 0, maxDrain),
+		help: "how long a stopping server goes on answering with readyz failing before it closes its listener"},
+}
+
+// lookup finds a setting by its name.
+func lookup(name string) (Setting, bool) {
+	for _, s := range Settings {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Setting{}, false
+}

@@ -1,0 +1,30 @@
+// Package usage has the errors of command lines that cannot be understood.
+package usage
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// Error is a command line that cannot be understood.
+type Error struct{ error }
+
+// Errorf makes a Error that points at the command's help.
+func Errorf(c *cobra.Command, format string, args ...any) error {
+	return Error{fmt.Errorf(format+"; see '"+c.CommandPath()+" --help'", args...)}
+}
+
+// NoArgs refuses arguments, and with them commands that do not exist.
+func NoArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if c.HasSubCommands() {
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			return Errorf(c, "there is no command %q, did you mean %q?", args[0], near[0])
+		}
+		return Errorf(c, "there is no command %q", args[0])
+	}
+	return Errorf(c, "%s takes no arguments, but got %q", c.CommandPath(), args[0])
+}
