@@ -81,7 +81,7 @@ SELECT coalesce(stored, '{}')
 // write stores the cursors and answers those that are stored, once more when their ids
 // or their log turn out to be outdated.
 func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) error {
-	err := a.q.withIDs(ctx, func(l *lineage) error { return a.writeOnce(ctx, l, waiting) })
+	err := a.q.lineage.withIDs(ctx, func(l *lineage) error { return a.writeOnce(ctx, l, waiting) })
 	return postgres.Unavailable(context.WithoutCancel(ctx), "ack", err)
 }
 

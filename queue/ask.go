@@ -64,7 +64,7 @@ func (q *Queue) expect(caller context.Context, units ...*unit) error {
 	}
 	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
-	err := q.withIDs(ctx, func(l *lineage) error { return q.expectOnce(ctx, l, asks) })
+	err := q.lineage.withIDs(ctx, func(l *lineage) error { return q.expectOnce(ctx, l, asks) })
 	if err != nil {
 		return postgres.Unavailable(caller, "expected replies", err)
 	}

@@ -75,7 +75,7 @@ SELECT a.counted >= a.wanted, a.until - clock_timestamp()
 func (q *Queue) askState(caller context.Context, ns event.Namespace, to event.Offset) (done bool, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
-	err = q.withIDs(ctx, func(l *lineage) error {
+	err = q.lineage.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, ns)
 		if err != nil {
 			return err
@@ -124,7 +124,7 @@ SELECT a.counted >= a.wanted, coalesce(r.total, 0), r.party, r.is_binary, r.data
  ORDER BY r.nth`
 
 func (q *Queue) readReplies(ctx context.Context, ns event.Namespace, to event.Offset) (r Replies, err error) {
-	err = q.withIDs(ctx, func(l *lineage) (err error) {
+	err = q.lineage.withIDs(ctx, func(l *lineage) (err error) {
 		r, err = q.readRepliesOnce(ctx, l, ns, to)
 		return err
 	})

@@ -2,14 +2,12 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
@@ -225,11 +223,6 @@ type appended struct {
 // for the primary again.
 var errReadOnly = fmt.Errorf("%w: read-only", event.ErrUnavailable)
 
-func isReadOnly(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == "25006"
-}
-
 func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	replyMS, asks, err := b.askParams()
 	if err != nil {
@@ -253,7 +246,7 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	})
 	r.movedUpTo.of = b.lineage
 	a.moving.adapt(ctx, rows, r, err)
-	if isReadOnly(err) {
+	if postgres.IsReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}
 	// The deadline here is ours and not the caller's: it says that Postgres is slow.

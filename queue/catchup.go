@@ -14,7 +14,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 	if s.ns.generation != l.generation {
 		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns, l.after(s.of))
 		if postgres.IsOutdated(err) {
-			return event.Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
+			return event.Batch{Cursor: s.cursor, More: true}, s.q.lineage.renew(ctx, l)
 		}
 		if err != nil {
 			return event.Batch{}, err
@@ -33,7 +33,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 	}
 	p, read, err := s.page(ctx, l, intervals, head.Offset, limit)
 	if postgres.IsOutdated(err) {
-		return event.Batch{Cursor: s.cursor, More: true}, s.q.renew(ctx, l)
+		return event.Batch{Cursor: s.cursor, More: true}, s.q.lineage.renew(ctx, l)
 	}
 	if err != nil {
 		return event.Batch{}, err

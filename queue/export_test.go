@@ -26,7 +26,7 @@ func RegistryByNotificationAlone(t *testing.T) {
 
 // WithIDs is withIDs of something that needs no ids.
 func (q *Queue) WithIDs(ctx context.Context, f func() error) error {
-	return q.withIDs(ctx, func(*lineage) error { return f() })
+	return q.lineage.withIDs(ctx, func(*lineage) error { return f() })
 }
 
 // CaughtUp returns a channel that is closed once this instance has read all that is in the log now.

@@ -139,11 +139,11 @@ func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more boo
 	})
 	switch {
 	case postgres.IsOutdated(err):
-		return 0, true, f.q.renew(ctx, l)
+		return 0, true, f.q.lineage.renew(ctx, l)
 	case err != nil:
 		return 0, false, postgres.Unavailable(context.WithoutCancel(ctx), "follow", err)
 	case p.counter < at.Offset:
-		return 0, true, f.q.overtaken(ctx, at.Offset)
+		return 0, true, f.q.lineage.overtaken(ctx, at.Offset)
 	case p.floor > at.Offset:
 		return 0, true, f.startOver(ctx, l, at, p)
 	}
@@ -172,7 +172,7 @@ func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more boo
 // startOver is for a tail that no longer continues: retention dropped what comes after
 // its head. Subscriptions then find their gap in Postgres.
 func (f *follower) startOver(ctx context.Context, l *lineage, at event.Cursor, p page) error {
-	now, head, err := openLog(ctx, f.q.db, f.q.o.DedupWindow)
+	now, head, err := f.q.lineage.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ RETURNING h.id`
 // one name the last one counts, as in a deployment that changes it.
 func (h *handler) register(ctx context.Context, from event.Offset) error {
 	for {
-		err := h.q.withIDs(ctx, func(l *lineage) error {
+		err := h.q.lineage.withIDs(ctx, func(l *lineage) error {
 			ns, err := h.q.ids.namespace(ctx, h.ns)
 			if err != nil {
 				return err
@@ -153,7 +153,7 @@ func (h *handler) registered(ctx context.Context, f func(r *registration) error)
 // registerAgain finds the handler on another server. One that the server does not know
 // begins where the server began: all that was stored since is new to it.
 func (h *handler) registerAgain(ctx context.Context, r *registration) error {
-	if err := h.q.renew(ctx, r.lineage); err != nil {
+	if err := h.q.lineage.renew(ctx, r.lineage); err != nil {
 		return err
 	}
 	now := h.q.lineage.Load()

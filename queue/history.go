@@ -22,7 +22,7 @@ func (q *Queue) History(ctx context.Context, ns event.Namespace, r event.Room, v
 func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (event.Batch, error) {
 	for {
 		var b event.Batch
-		err := q.withIDs(ctx, func(l *lineage) (err error) {
+		err := q.lineage.withIDs(ctx, func(l *lineage) (err error) {
 			b, err = q.history(ctx, l, in, limit)
 			return err
 		})

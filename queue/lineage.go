@@ -1,18 +1,11 @@
 package queue
 
-import (
-	"context"
-	"errors"
-	"time"
-
-	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/postgres"
-)
+import "github.com/culvertmq/culvert/event"
 
 // lineage is what an instance knows of the database it works on: which log that is, which
 // positions it has given out, and the generation in which ids of namespaces and rooms are
 // true. Nobody changes one. Another restart of Postgres, and so any restore, failover or
-// snapshot put back, makes another one: see Queue.renew.
+// snapshot put back, makes another one: see Keeper.Renew.
 type lineage struct {
 	log        string
 	generation int64
@@ -83,124 +76,4 @@ func (l *lineage) runOf(c event.Cursor, head event.Offset) event.Offset {
 		return l.open()
 	}
 	return nowhere
-}
-
-const openSQL = `
-SELECT log, head, floor, generation, firsts, lasts
-  FROM culvert.open($1)`
-
-// openLog recognises the log and reads what is to be known of it.
-func openLog(ctx context.Context, db pools, dedup time.Duration) (l *lineage, head event.Offset, err error) {
-	l = &lineage{}
-	var firsts []event.Offset
-	var lasts []*event.Offset
-	err = db.write.QueryRow(ctx, openSQL, dedup).Scan(&l.log, &head, &l.floor, &l.generation, &firsts, &lasts)
-	if err != nil {
-		return nil, 0, postgres.MissingSchema(ctx, "open the log", err)
-	}
-	for i, first := range firsts {
-		r := run{first, event.MaxOffset}
-		if lasts[i] != nil {
-			r.last = *lasts[i]
-		}
-		l.runs = append(l.runs, r)
-	}
-	if len(l.runs) == 0 {
-		return nil, 0, errors.New("open the log: culvert.runs is empty: restore the whole schema culvert")
-	}
-	return l, head, nil
-}
-
-// tries bounds how often a statement is repeated with ids looked up again. More than one
-// repeat means that namespaces are deleted in quick succession, or that the connections lead
-// to different servers.
-const tries = 10
-
-// withIDs runs f, which looks up ids and uses them in a statement that checks their
-// generation, and again with those of the database that is there now when they turn out to
-// be another one's. Errors are f's.
-func (q *Queue) withIDs(ctx context.Context, f func(l *lineage) error) error {
-	for try := 1; ; try++ {
-		l := q.lineage.Load() // before the first look-up
-		err := f(l)
-		if !postgres.IsOutdated(err) || try == tries {
-			return err
-		}
-		if err := q.renew(ctx, l); err != nil {
-			return err
-		}
-	}
-}
-
-// renew learns which database this is after ids of `seen` were refused, and drops what is
-// remembered of the one before. Of several that come at once, one does the work.
-func (q *Queue) renew(ctx context.Context, seen *lineage) error {
-	select {
-	case q.renewing <- struct{}{}:
-		defer func() { <-q.renewing }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if q.lineage.Load() != seen {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
-	defer cancel()
-	l, head, err := openLog(ctx, q.db, q.o.DedupWindow)
-	if isReadOnly(err) {
-		q.db.reset() // a standby: other connections may lead to the primary
-	}
-	if err != nil {
-		return err
-	}
-	// Back on a server that was left for another one: it would give out offsets up to here.
-	if at := q.tail.position(); at.Log == l.log && at.Offset > head && at.Offset >= l.open() && !seen.sameHistory(l) {
-		if err := q.overtaken(ctx, at.Offset); err != nil {
-			return err
-		}
-		if l, head, err = openLog(ctx, q.db, q.o.DedupWindow); err != nil {
-			return err
-		}
-	}
-	q.adopt(l, head)
-	return nil
-}
-
-// adopt has this instance work on a database from now on. Whoever reads the new lineage
-// finds ids and tail to be of it, so it is stored last.
-func (q *Queue) adopt(l *lineage, head event.Offset) {
-	old := q.lineage.Load()
-	q.ids.renew(l.generation)
-	if old.sameHistory(l) {
-		q.lineage.Store(l)
-		return
-	}
-	q.db.reset() // some connections may lead to the server before
-	at := q.tail.position()
-	kept := q.tail.adopt(l, head)
-	q.lineage.Store(l)
-	q.o.Logger.Warn("Postgres was restarted, restored or replaced; ids and members are read again",
-		"log", l.log, "from", at.String(), "run", l.open(), "tail_kept", kept)
-	q.waiters.wakeAll()
-	q.presence.again()
-	q.registry.RefreshSoon()
-	q.appender.announce()
-	q.follower.lookAt(event.MaxOffset)
-}
-
-const restoredSQL = `
-SELECT log, head, first
-  FROM culvert.restored($1)`
-
-// overtaken is for a tail that is ahead of the log it is the tail of: rows were put back
-// under a running server, which shows in nothing else. What this instance has seen is the
-// proof.
-func (q *Queue) overtaken(ctx context.Context, at event.Offset) error {
-	var log string
-	var head, first event.Offset
-	if err := q.db.write.QueryRow(ctx, restoredSQL, at).Scan(&log, &head, &first); err != nil {
-		return postgres.Unavailable(ctx, "restored", err)
-	}
-	q.o.Logger.Warn("the log lost its end; offsets go on elsewhere", "log", log, "known", at, "last", head, "first", first)
-	return nil
 }

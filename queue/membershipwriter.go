@@ -199,7 +199,7 @@ func (m *membershipWriter) part(ctx context.Context, batch []*membershipChange) 
 func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names []string, of *lineage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
-	err = m.q.withIDs(ctx, func(l *lineage) error {
+	err = m.q.lineage.withIDs(ctx, func(l *lineage) error {
 		of = l
 		c := m.q.appender.seen.Load().on(l)
 		rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, c.seen, c.part, c.last, l.generation)
@@ -258,7 +258,7 @@ func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, 
 		if err == nil && now == l.generation || err != nil && !postgres.IsOutdated(err) {
 			return err
 		}
-		if err := m.q.renew(ctx, l); err != nil {
+		if err := m.q.lineage.renew(ctx, l); err != nil {
 			return postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 		}
 		next := m.q.lineage.Load()

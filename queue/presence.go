@@ -166,7 +166,7 @@ SELECT culvert.lease($1, $2::int[], $3::text[], $4::interval[])
  WHERE culvert.check_ids($5)`
 
 func (p *presence) write(ctx context.Context, touch map[clientKey]time.Duration) error {
-	return p.q.withIDs(ctx, func(l *lineage) error { return p.writeOnce(ctx, l, touch) })
+	return p.q.lineage.withIDs(ctx, func(l *lineage) error { return p.writeOnce(ctx, l, touch) })
 }
 
 func (p *presence) writeOnce(ctx context.Context, l *lineage, touch map[clientKey]time.Duration) error {

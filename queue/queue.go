@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/culvertmq/culvert/event"
@@ -22,8 +21,7 @@ type Queue struct {
 	db         pools
 	counts     roomCounts
 	ids        *directory
-	lineage    atomic.Pointer[lineage]
-	renewing   chan struct{} // of capacity 1: see renew
+	lineage    *keeper
 	registry   *registry.Registry
 	tail       *tail
 	appender   *appender
@@ -59,19 +57,23 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 		db.close()
 		return nil, err
 	}
-	lineage, head, err := openLog(ctx, db, o.DedupWindow)
+	q := &Queue{o: o, db: db, instance: rand.Text()}
+	var head event.Offset
+	q.lineage, head, err = openKeeper(ctx, keeperOptions{
+		DB: db.write, Dedup: o.DedupWindow, Logger: o.Logger, Reset: db.reset,
+		Position: func() event.Cursor { return q.tail.position() },
+		Adopt:    func(l *lineage, head event.Offset) bool { return q.tail.adopt(l, head) },
+		Adopted:  q.adopted,
+	})
 	if err != nil {
 		db.close()
 		return nil, err
 	}
-	q := &Queue{o: o, db: db, instance: rand.Text(), renewing: make(chan struct{}, 1)}
-	q.lineage.Store(lineage)
+	q.ids = q.lineage.IDs()
 	q.replying.quota.most = load{events: o.QueueEvents, bytes: o.QueueBytes}
 	q.metrics = newMetrics(q, o.Registerer)
 	q.faults = newFaults(o.Logger, q.metrics)
-	q.ids = newDirectory(db.write)
-	q.ids.renew(lineage.generation)
-	q.tail = newTail(lineage, head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
+	q.tail = newTail(q.lineage.Load(), head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
 	q.waiters = newWaiters()
 	q.handlers = newHandlers(q)
 	q.tail.heard = q.heard
@@ -165,6 +167,15 @@ func (q *Queue) registryLoaded(generation int64, deleted bool) {
 	if deleted {
 		q.tail.wakeAll()
 	}
+}
+
+// adopted has all find out what the database that this instance works on now has.
+func (q *Queue) adopted() {
+	q.waiters.wakeAll()
+	q.presence.again()
+	q.registry.RefreshSoon()
+	q.appender.announce()
+	q.follower.lookAt(event.MaxOffset)
 }
 
 // OpenRegistry connects to a database for those who administer it without

@@ -71,7 +71,7 @@ SELECT a.rooms,
 func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 	var rooms []string
 	var addressed, excepted bool
-	err := q.withIDs(ctx, func(l *lineage) error {
+	err := q.lineage.withIDs(ctx, func(l *lineage) error {
 		ns, err := q.ids.namespace(ctx, r.Namespace)
 		if err != nil {
 			return err

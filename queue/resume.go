@@ -75,7 +75,7 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 }
 
 func (q *Queue) snapshot(ctx context.Context, in Interest) (found snapshot, err error) {
-	err = q.withIDs(ctx, func(l *lineage) (err error) {
+	err = q.lineage.withIDs(ctx, func(l *lineage) (err error) {
 		found, err = q.snapshotOnce(ctx, l, in)
 		return err
 	})
@@ -142,7 +142,7 @@ SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset
 // headNow is the head as Postgres has it, where Head is this instance's view, and the
 // lineage it is of.
 func (q *Queue) headNow(ctx context.Context, ns event.Namespace, c event.Client) (l *lineage, head event.Offset, err error) {
-	err = q.withIDs(ctx, func(now *lineage) error {
+	err = q.lineage.withIDs(ctx, func(now *lineage) error {
 		l = now
 		return q.db.read.Use(ctx, ns, c, postgres.Quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, headSQL, postgres.ReadMode(db), int64(q.tail.position().Offset), l.generation).Scan(&head)
@@ -165,7 +165,7 @@ ON CONFLICT DO NOTHING`
 // makeClient stores a client seen for the first time. Of two that do so at once
 // either start is right.
 func (q *Queue) makeClient(ctx context.Context, in Interest, start event.Cursor) error {
-	err := q.withIDs(ctx, func(l *lineage) error {
+	err := q.lineage.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, in.Namespace)
 		if err == nil {
 			err = q.db.work.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {

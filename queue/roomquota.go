@@ -41,7 +41,7 @@ func (q *Queue) claim(ctx context.Context, ns event.Namespace, client event.Clie
 		return nil
 	}
 	full := false
-	err := q.withIDs(ctx, func(l *lineage) error {
+	err := q.lineage.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, ns)
 		if err != nil {
 			return err

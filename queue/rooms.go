@@ -53,7 +53,7 @@ func (q *Queue) Members(ctx context.Context, ns event.Namespace, r event.Room, a
 		sql = ownSQL
 	}
 	var members []Member
-	err := q.withIDs(ctx, func(l *lineage) error {
+	err := q.lineage.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, ns)
 		if err != nil {
 			return err
@@ -101,7 +101,7 @@ SELECT r.name,
 // bytes and after the given one (zero: from the first). Errors: ErrUnavailable.
 func (q *Queue) Rooms(ctx context.Context, ns event.Namespace, after event.Room, limit int) ([]RoomState, error) {
 	var states []RoomState
-	err := q.withIDs(ctx, func(l *lineage) error {
+	err := q.lineage.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, ns)
 		if err != nil {
 			return err

@@ -101,7 +101,7 @@ func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, n
 func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Client, may func(event.Room) bool) (ClientState, error) {
 	s := ClientState{Rooms: []event.Room{event.Everyone, c.OwnRoom()}}
 	var joined []string
-	err := q.withIDs(ctx, func(l *lineage) error {
+	err := q.lineage.withIDs(ctx, func(l *lineage) error {
 		id, err := q.ids.namespace(ctx, ns)
 		if err != nil {
 			return err

@@ -143,7 +143,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 
 // renew learns which database this is after it refused the ids of another lineage.
 func (a *appender) renew(ctx context.Context, seen *lineage) error {
-	err := a.q.renew(ctx, seen)
+	err := a.q.lineage.renew(ctx, seen)
 	if err != nil {
 		err = postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 		a.failed(ctx, err)
@@ -170,7 +170,7 @@ func (a *appender) probe(ctx context.Context) bool {
 	}
 	defer a.release(conn)
 	var waiting bool
-	err = a.q.withIDs(ctx, func(l *lineage) error {
+	err = a.q.lineage.withIDs(ctx, func(l *lineage) error {
 		c := a.seen.Load().on(l)
 		return conn.QueryRow(ctx, probeSQL, c.seen, c.part, c.last, l.generation).Scan(&waiting)
 	})

@@ -66,7 +66,7 @@ type Subscription struct {
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = event.UniqueRooms(in.Rooms)
 	s := &Subscription{q: q, in: in, adHoc: len(in.Rooms) > 0, wake: make(chan struct{}, 1)}
-	err := q.withIDs(ctx, func(l *lineage) (err error) {
+	err := q.lineage.withIDs(ctx, func(l *lineage) (err error) {
 		s.of = l
 		s.ns, err = q.ids.lookup(ctx, in.Namespace)
 		return err

@@ -88,3 +88,10 @@ func IsOutdated(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == outdated
 }
+
+// IsReadOnly reports whether a server refused to write: connected to one that became a standby,
+// the pool must look for the primary again.
+func IsReadOnly(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "25006"
+}

@@ -1,0 +1,173 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
+)
+
+// keeper knows which database this instance works on, and the ids that are true there.
+type keeper struct {
+	o        keeperOptions
+	now      atomic.Pointer[lineage]
+	ids      *directory
+	renewing chan struct{} // of capacity 1: see renew
+}
+
+// keeperOptions configure openKeeper. None of its functions may call the keeper, but for Load.
+type keeperOptions struct {
+	DB *pgxpool.Pool
+	// Dedup is how long idempotency keys are remembered, for a log that is opened for the first time.
+	Dedup  time.Duration
+	Logger *slog.Logger
+	// Reset has all connections made anew, for some may lead to another server.
+	Reset func()
+	// Position is the newest position this instance has read.
+	Position func() event.Cursor
+	// Adopt is called with another history, whose newest event is at head, before Load returns it:
+	// what this instance has of the log must be of it, or go. kept: it was of it. Adopted is called after.
+	Adopt   func(l *lineage, head event.Offset) (kept bool)
+	Adopted func()
+}
+
+// openKeeper finds out which database this is, and where its newest event is. Errors:
+// event.ErrUnavailable, or that the database has no schema.
+func openKeeper(ctx context.Context, o keeperOptions) (k *keeper, head event.Offset, err error) {
+	k = &keeper{o: o, ids: newDirectory(o.DB), renewing: make(chan struct{}, 1)}
+	l, head, err := k.open(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	k.now.Store(l)
+	k.ids.renew(l.generation)
+	return k, head, nil
+}
+
+// Load is the database as it was when it was last looked at. It never blocks.
+func (k *keeper) Load() *lineage { return k.now.Load() }
+
+// IDs are those of its namespaces and rooms.
+func (k *keeper) IDs() *directory { return k.ids }
+
+const openSQL = `
+SELECT log, head, floor, generation, firsts, lasts
+  FROM culvert.open($1)`
+
+// open recognises the log and reads what is to be known of it.
+func (k *keeper) open(ctx context.Context) (l *lineage, head event.Offset, err error) {
+	l = &lineage{}
+	var firsts []event.Offset
+	var lasts []*event.Offset
+	err = k.o.DB.QueryRow(ctx, openSQL, k.o.Dedup).Scan(&l.log, &head, &l.floor, &l.generation, &firsts, &lasts)
+	if err != nil {
+		return nil, 0, postgres.MissingSchema(ctx, "open the log", err)
+	}
+	for i, first := range firsts {
+		r := run{first, event.MaxOffset}
+		if lasts[i] != nil {
+			r.last = *lasts[i]
+		}
+		l.runs = append(l.runs, r)
+	}
+	if len(l.runs) == 0 {
+		return nil, 0, errors.New("open the log: culvert.runs is empty: restore the whole schema culvert")
+	}
+	return l, head, nil
+}
+
+// tries bounds how often a statement is repeated with ids looked up again. More than one
+// repeat means that namespaces are deleted in quick succession, or that the connections lead
+// to different servers.
+const tries = 10
+
+// withIDs runs f, which looks up ids and uses them in a statement that checks their
+// generation, and again with those of the database that is there now when they turn out to
+// be another one's. Errors are f's.
+func (k *keeper) withIDs(ctx context.Context, f func(l *lineage) error) error {
+	for try := 1; ; try++ {
+		l := k.now.Load() // before the first look-up
+		err := f(l)
+		if !postgres.IsOutdated(err) || try == tries {
+			return err
+		}
+		if err := k.renew(ctx, l); err != nil {
+			return err
+		}
+	}
+}
+
+// renew learns which database this is after ids of `seen` were refused, and drops what is
+// remembered of the one before. Of several that come at once, one does the work.
+func (k *keeper) renew(ctx context.Context, seen *lineage) error {
+	select {
+	case k.renewing <- struct{}{}:
+		defer func() { <-k.renewing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if k.now.Load() != seen {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
+	defer cancel()
+	l, head, err := k.open(ctx)
+	if postgres.IsReadOnly(err) {
+		k.o.Reset() // a standby: other connections may lead to the primary
+	}
+	if err != nil {
+		return err
+	}
+	// Back on a server that was left for another one: it would give out offsets up to here.
+	if at := k.o.Position(); at.Log == l.log && at.Offset > head && at.Offset >= l.open() && !seen.sameHistory(l) {
+		if err := k.overtaken(ctx, at.Offset); err != nil {
+			return err
+		}
+		if l, head, err = k.open(ctx); err != nil {
+			return err
+		}
+	}
+	k.adopt(l, head)
+	return nil
+}
+
+// adopt has this instance work on a database from now on. Whoever reads the new lineage
+// finds ids and tail to be of it, so it is stored last.
+func (k *keeper) adopt(l *lineage, head event.Offset) {
+	old := k.now.Load()
+	k.ids.renew(l.generation)
+	if old.sameHistory(l) {
+		k.now.Store(l)
+		return
+	}
+	k.o.Reset() // some connections may lead to the server before
+	at := k.o.Position()
+	kept := k.o.Adopt(l, head)
+	k.now.Store(l)
+	k.o.Logger.Warn("Postgres was restarted, restored or replaced; ids and members are read again",
+		"log", l.log, "from", at.String(), "run", l.open(), "tail_kept", kept)
+	k.o.Adopted()
+}
+
+const restoredSQL = `
+SELECT log, head, first
+  FROM culvert.restored($1)`
+
+// overtaken is for a tail that is ahead of the log it is the tail of: rows were put back
+// under a running server, which shows in nothing else. What this instance has seen is the
+// proof.
+func (k *keeper) overtaken(ctx context.Context, at event.Offset) error {
+	var log string
+	var head, first event.Offset
+	if err := k.o.DB.QueryRow(ctx, restoredSQL, at).Scan(&log, &head, &first); err != nil {
+		return postgres.Unavailable(ctx, "restored", err)
+	}
+	k.o.Logger.Warn("the log lost its end; offsets go on elsewhere", "log", log, "known", at, "last", head, "first", first)
+	return nil
+}
