@@ -28,18 +28,3 @@ func TestPlaceOfAPosition(t *testing.T) {
 		t.Error("a position of runs that retention forgot is a gap of retention")
 	}
 }
-
-// A cursor that was looked at before a restart says nothing about what came after it.
-func TestAckOfAPositionLostMeanwhile(t *testing.T) {
-	old := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
-	now := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
-	for cursor, want := range map[event.Offset]bool{5: true, 7: false, 101: false} {
-		p := &pendingAck{cursor: cursor, of: old}
-		if err := p.refused(now); (err == nil) != want {
-			t.Errorf("%d: %v", cursor, err)
-		}
-		if err := p.refused(old); err != nil {
-			t.Errorf("%d is refused where it was looked at: %v", cursor, err)
-		}
-	}
-}

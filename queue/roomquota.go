@@ -134,15 +134,3 @@ func (c *roomCounts) add(id int32, made int) {
 		c.of[id] = known
 	}
 }
-
-// unknown are the names of the rooms whose ids are not remembered.
-func (d *directory) unknown(ns int32, rooms []event.Room) (names []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, r := range rooms {
-		if _, ok := d.rooms[roomRef{ns, r.String()}]; !ok {
-			names = append(names, r.String())
-		}
-	}
-	return names
-}
