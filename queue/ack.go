@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -17,14 +18,14 @@ import (
 // Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns event.Namespace, c event.Client, cursor event.Cursor) (event.Cursor, error) {
 	l := q.lineage.Load()
-	if l.runOf(cursor, q.tail.headOf(l)) == nowhere {
+	if l.RunOf(cursor, q.tail.headOf(l)) == lineage.Nowhere {
 		now, head, err := q.headNow(ctx, ns, c)
 		switch {
 		case err != nil:
 			return event.Cursor{}, err
-		case cursor.Log != now.log:
+		case cursor.Log != now.Log:
 			return event.Cursor{}, event.ErrOtherLog
-		case now.runOf(cursor, head) == nowhere:
+		case now.RunOf(cursor, head) == lineage.Nowhere:
 			return event.Cursor{}, event.ErrBeyondHead
 		}
 		l = now
@@ -41,7 +42,7 @@ func (q *Queue) Ack(ctx context.Context, ns event.Namespace, c event.Client, cur
 	}
 }
 
-func (a *acks) add(key clientKey, of *lineage, cursor event.Offset) (*pendingAck, error) {
+func (a *acks) add(key clientKey, of *lineage.Lineage, cursor event.Offset) (*pendingAck, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -50,14 +51,14 @@ func (a *acks) add(key clientKey, of *lineage, cursor event.Offset) (*pendingAck
 	p, next := a.waiting[key], &pendingAck{done: make(chan struct{}), cursor: cursor, of: of}
 	switch {
 	case p == nil:
-	case p.of.before(of):
+	case p.of.Before(of):
 		if p.err = p.refused(of); p.err != nil { // the log lost its end since
 			close(p.done)
 			p = nil
 			break
 		}
 		p.cursor, p.of = max(p.cursor, cursor), of
-	case of.before(p.of):
+	case of.Before(p.of):
 		if err := next.refused(p.of); err != nil {
 			return nil, err
 		}
@@ -81,11 +82,11 @@ SELECT coalesce(stored, '{}')
 // write stores the cursors and answers those that are stored, once more when their ids
 // or their log turn out to be outdated.
 func (a *acks) write(ctx context.Context, waiting map[clientKey]*pendingAck) error {
-	err := a.q.lineage.withIDs(ctx, func(l *lineage) error { return a.writeOnce(ctx, l, waiting) })
+	err := a.q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error { return a.writeOnce(ctx, l, waiting) })
 	return postgres.Unavailable(context.WithoutCancel(ctx), "ack", err)
 }
 
-func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) error {
+func (a *acks) writeOnce(ctx context.Context, l *lineage.Lineage, waiting map[clientKey]*pendingAck) error {
 	start := time.Now()
 	b, err := a.build(ctx, l, waiting)
 	if err != nil || len(b.rows) == 0 {
@@ -93,7 +94,7 @@ func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]
 	}
 	var stored []event.Offset
 	err = postgres.Repeat(ctx, func() error {
-		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, l.generation).Scan(&stored)
+		return a.q.db.write.QueryRow(ctx, ackSQL, b.ns, b.names, b.cursors, l.Generation).Scan(&stored)
 	})
 	if postgres.IsOutdated(err) {
 		return err
@@ -106,7 +107,7 @@ func (a *acks) writeOnce(ctx context.Context, l *lineage, waiting map[clientKey]
 		return err
 	}
 	for i, p := range b.acks {
-		p.stored = event.Cursor{Log: l.log, Offset: stored[i]}
+		p.stored = event.Cursor{Log: l.Log, Offset: stored[i]}
 		a.q.metrics.ackLag.Observe(a.q.tail.behind(p.cursor, start).Seconds())
 	}
 	return nil
@@ -124,14 +125,14 @@ type ackBatch struct {
 // build lays out the cursors that are of this history in the order of rows of clients
 // that all transactions share. The others are refused: the log was replaced, or lost its
 // end, since they were looked at. An error says that ids are outdated.
-func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pendingAck) (*ackBatch, error) {
+func (a *acks) build(ctx context.Context, l *lineage.Lineage, waiting map[clientKey]*pendingAck) (*ackBatch, error) {
 	b := &ackBatch{rows: make([]clientRow, 0, len(waiting))}
 	byRow := make(map[clientRow]*pendingAck, len(waiting))
 	for key, p := range waiting {
 		if p.err = p.refused(l); p.err != nil {
 			continue
 		}
-		ns, err := a.q.ids.namespace(ctx, key.ns)
+		ns, err := a.q.ids.Namespace(ctx, key.ns)
 		if postgres.IsOutdated(err) {
 			return nil, err
 		}
@@ -155,14 +156,14 @@ func (a *acks) build(ctx context.Context, l *lineage, waiting map[clientKey]*pen
 
 // refused is nil if the cursor is of this history, now that the log may have lost its end
 // since Ack looked: then what came after the restart is nothing this client has seen.
-func (p *pendingAck) refused(l *lineage) error {
-	if p.of.log != l.log {
+func (p *pendingAck) refused(l *lineage.Lineage) error {
+	if p.of.Log != l.Log {
 		return event.ErrOtherLog
 	}
-	if p.of.sameHistory(l) {
+	if p.of.SameHistory(l) {
 		return nil
 	}
-	if _, known := l.place(p.cursor, l.open()); !known {
+	if _, known := l.Place(p.cursor, l.Open()); !known {
 		return event.ErrBeyondHead
 	}
 	return nil

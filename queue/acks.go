@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -33,8 +34,8 @@ type clientKey struct {
 // pendingAck is shared by the requests that acknowledge for one client.
 type pendingAck struct {
 	cursor event.Offset
-	of     *lineage     // that has the cursor
-	stored event.Cursor // set once it is committed
+	of     *lineage.Lineage // that has the cursor
+	stored event.Cursor     // set once it is committed
 	err    error
 	done   chan struct{}
 }
@@ -62,7 +63,7 @@ func (a *acks) close(ctx context.Context) error {
 	}
 }
 
-// run is the goroutine that writes.
+// Run is the goroutine that writes.
 func (a *acks) run(ctx context.Context) {
 	for {
 		select {

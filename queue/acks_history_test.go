@@ -5,16 +5,17 @@ import (
 	"testing"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 )
 
 // Two acknowledgements of one client that wait together, of which one is of a history that
 // the log lost: the other one counts, whichever came first.
 func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
-	before := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
-	now := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
-	copied := &lineage{log: "c", runs: []run{{0, event.MaxOffset}}}
+	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
+	now := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
+	copied := &lineage.Lineage{Log: "c", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	type ack struct {
-		of     *lineage
+		of     *lineage.Lineage
 		cursor event.Offset
 		err    error
 	}
@@ -69,8 +70,8 @@ func TestChangesBehindSQLCount(t *testing.T) {
 
 // A cursor that was looked at before a restart says nothing about what came after it.
 func TestAckOfAPositionLostMeanwhile(t *testing.T) {
-	old := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
-	now := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
+	old := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
+	now := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
 	for cursor, want := range map[event.Offset]bool{5: true, 7: false, 101: false} {
 		p := &pendingAck{cursor: cursor, of: old}
 		if err := p.refused(now); (err == nil) != want {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -122,7 +123,7 @@ func (a *appender) waiting() int {
 // for a while: where one transaction commits, others do.
 const soonest = 10 * time.Millisecond
 
-// run is the appender's goroutine.
+// Run is the appender's goroutine.
 func (a *appender) run(ctx context.Context) {
 	pause := a.q.o.Poll
 	timer := time.NewTimer(pause)
@@ -189,13 +190,13 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 // horizon is a transaction id of one server. To another one it says nothing: on one that
 // was behind, all that is staged may have lower ids.
 type horizon struct {
-	of  *lineage
+	of  *lineage.Lineage
 	xid uint64
 }
 
 // on is the id as culvert.append takes it; 0 on another server than its own.
-func (h *horizon) on(l *lineage) int64 {
-	if h == nil || h.of == nil || !h.of.sameHistory(l) {
+func (h *horizon) on(l *lineage.Lineage) int64 {
+	if h == nil || h.of == nil || !h.of.SameHistory(l) {
 		return 0
 	}
 	return int64(h.xid) //nolint:gosec // a transaction id counts up from 0
@@ -205,15 +206,15 @@ func (h *horizon) on(l *lineage) int64 {
 // transactions visible in seen, and those of part up to the id last (0 of none at first). To another server it says
 // nothing, as a horizon.
 type movedUpTo struct {
-	of   *lineage
+	of   *lineage.Lineage
 	seen string // a pg_snapshot
 	part int64
 	last int64
 }
 
 // on is it as culvert.append takes it; nothing on another server than its own.
-func (c *movedUpTo) on(l *lineage) movedUpTo {
-	if c == nil || c.of == nil || !c.of.sameHistory(l) {
+func (c *movedUpTo) on(l *lineage.Lineage) movedUpTo {
+	if c == nil || c.of == nil || !c.of.SameHistory(l) {
 		return movedUpTo{seen: "1:1:"}
 	}
 	return *c

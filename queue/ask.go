@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -64,7 +65,7 @@ func (q *Queue) expect(caller context.Context, units ...*unit) error {
 	}
 	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
-	err := q.lineage.withIDs(ctx, func(l *lineage) error { return q.expectOnce(ctx, l, asks) })
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error { return q.expectOnce(ctx, l, asks) })
 	if err != nil {
 		return postgres.Unavailable(caller, "expected replies", err)
 	}
@@ -143,17 +144,17 @@ const quickly = 5 * time.Millisecond
 
 // expectOnce asks for a few audiences at a time, as many as are quickly found: others
 // wait for the connection.
-func (q *Queue) expectOnce(ctx context.Context, l *lineage, asks []*audience) error {
+func (q *Queue) expectOnce(ctx context.Context, l *lineage.Lineage, asks []*audience) error {
 	for n := 1; len(asks) > 0; {
 		n = min(n, len(asks))
 		var b pgx.Batch
 		for _, a := range asks[:n] {
 			e := a.emit
-			ns, err := q.ids.namespace(ctx, e.Namespace)
+			ns, err := q.ids.Namespace(ctx, e.Namespace)
 			if err != nil {
 				return err
 			}
-			b.Queue(expectedSQL, ns, e.Event.String(), roomNames(listed(e, e.Addressed())), roomNames(listed(e, e.Except)), l.generation).
+			b.Queue(expectedSQL, ns, e.Event.String(), roomNames(listed(e, e.Addressed())), roomNames(listed(e, e.Except)), l.Generation).
 				QueryRow(func(row pgx.Row) error {
 					err := row.Scan(&a.parties)
 					a.parties = unseen(e, a.parties)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -75,13 +76,13 @@ SELECT a.counted >= a.wanted, a.until - clock_timestamp()
 func (q *Queue) askState(caller context.Context, ns event.Namespace, to event.Offset) (done bool, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
-	err = q.lineage.withIDs(ctx, func(l *lineage) error {
-		id, err := q.ids.namespace(ctx, ns)
+	err = q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := q.ids.Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
 		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Quick, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, askStateSQL, id, int64(to), l.generation).Scan(&done, &left)
+			return db.QueryRow(ctx, askStateSQL, id, int64(to), l.Generation).Scan(&done, &left)
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -124,7 +125,7 @@ SELECT a.counted >= a.wanted, coalesce(r.total, 0), r.party, r.is_binary, r.data
  ORDER BY r.nth`
 
 func (q *Queue) readReplies(ctx context.Context, ns event.Namespace, to event.Offset) (r Replies, err error) {
-	err = q.lineage.withIDs(ctx, func(l *lineage) (err error) {
+	err = q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
 		r, err = q.readRepliesOnce(ctx, l, ns, to)
 		return err
 	})
@@ -134,8 +135,8 @@ func (q *Queue) readReplies(ctx context.Context, ns event.Namespace, to event.Of
 	return r, postgres.Unavailable(context.WithoutCancel(ctx), "replies", err)
 }
 
-func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns event.Namespace, to event.Offset) (Replies, error) {
-	id, err := q.ids.namespace(ctx, ns)
+func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage.Lineage, ns event.Namespace, to event.Offset) (Replies, error) {
+	id, err := q.ids.Namespace(ctx, ns)
 	if err != nil {
 		return Replies{}, err
 	}
@@ -143,7 +144,7 @@ func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage, ns event.Namesp
 	var total int
 	var tag pgconn.CommandTag
 	err = q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
-		rows, err := db.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes, l.generation)
+		rows, err := db.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes, l.Generation)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -37,8 +38,8 @@ type batch struct {
 	spaces []string // the names of its namespaces
 	until  []int64  // for each of them; see culvert.append
 
-	lineage *lineage // of the ids
-	dry     bool     // it moves no staged events
+	lineage *lineage.Lineage // of the ids
+	dry     bool             // it moves no staged events
 }
 
 type place struct {
@@ -119,7 +120,7 @@ func untils(units []*unit) map[event.Namespace]horizon {
 // lineage it tried also when it fails.
 func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 	b := &batch{lineage: a.q.lineage.Load()} // before the first look-up
-	ids := map[roomRef]int64{}
+	ids := map[lineage.RoomRef]int64{}
 	namespaces := map[event.Namespace]int32{}
 	for _, u := range units {
 		if u.isDone() { // refused or settled by its keys
@@ -129,17 +130,17 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 		b.await(u)
 		for i := range u.emits {
 			e := &u.emits[i]
-			ns, err := a.q.ids.namespace(ctx, e.Namespace)
+			ns, err := a.q.ids.Namespace(ctx, e.Namespace)
 			if err != nil {
 				return b, err
 			}
 			namespaces[e.Namespace] = ns
 			for _, r := range e.Addressed() {
-				ids[roomRef{ns, r.String()}] = 0
+				ids[lineage.RoomRef{Namespace: ns, Room: r.String()}] = 0
 			}
 		}
 	}
-	if err := a.q.ids.resolve(ctx, b.lineage.generation, ids); err != nil {
+	if err := a.q.ids.Resolve(ctx, b.lineage.Generation, ids); err != nil {
 		return b, err
 	}
 	for _, u := range b.units {
@@ -155,7 +156,7 @@ func (a *appender) build(ctx context.Context, units []*unit) (*batch, error) {
 }
 
 // add appends the rows of one emit. first has the keys of its unit so far.
-func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[keyRef]int) {
+func (b *batch) add(u *unit, i int, ns int32, ids map[lineage.RoomRef]int64, first map[keyRef]int) {
 	e := &u.emits[i]
 	if u.hashes != nil && u.hashes[i] != nil {
 		ref := keyRefOf(e)
@@ -176,11 +177,11 @@ func (b *batch) add(u *unit, i int, ns int32, ids map[roomRef]int64, first map[k
 	}
 	rooms := e.Addressed()
 	if len(rooms) == 1 {
-		b.room = append(b.room, ids[roomRef{ns, rooms[0].String()}])
+		b.room = append(b.room, ids[lineage.RoomRef{Namespace: ns, Room: rooms[0].String()}])
 	} else {
 		all := make([]int64, len(rooms))
 		for i, r := range rooms {
-			all[i] = ids[roomRef{ns, r.String()}]
+			all[i] = ids[lineage.RoomRef{Namespace: ns, Room: r.String()}]
 		}
 		slices.Sort(all)
 		b.room = append(b.room, all[0])
@@ -239,7 +240,7 @@ func (a *appender) call(ctx context.Context, b *batch) (r appended, err error) {
 	err = postgres.Repeat(ctx, func() error {
 		return conn.QueryRow(ctx, appendSQL, c.seen, c.part, c.last,
 			b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
-			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.generation,
+			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.Generation,
 			replyMS, asks, b.keyOwn, b.spaces, b.until, rows, a.moving.bytes).
 			Scan(&r.movedUpTo.seen, &r.movedUpTo.part, &r.movedUpTo.last, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now, &r.moveMS,
 				&r.known, &r.knownOffset, &r.knownSame, &r.generation)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -38,7 +39,7 @@ SELECT *
 // fill gives the bare events of a page their data. When their slice has gone since the page
 // was read, the page ends before them; the next one tells of the gap. So it does where there is
 // no memory for more. Errors: ErrNoMemory, for none at all.
-func (q *Queue) fill(ctx context.Context, l *lineage, in Interest, p *page) error {
+func (q *Queue) fill(ctx context.Context, l *lineage.Lineage, in Interest, p *page) error {
 	if len(p.bare) == 0 {
 		return nil
 	}
@@ -59,12 +60,12 @@ func (q *Queue) fill(ctx context.Context, l *lineage, in Interest, p *page) erro
 	})
 }
 
-func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage, memory Memory, careful bool) error {
+func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage.Lineage, memory Memory, careful bool) error {
 	offsets := make([]int64, len(p.bare))
 	for i, e := range p.bare {
 		offsets[i] = int64(e.Offset)
 	}
-	rows, err := db.Query(ctx, bodiesSQL, l.generation, offsets, careful)
+	rows, err := db.Query(ctx, bodiesSQL, l.Generation, offsets, careful)
 	if err != nil {
 		return err
 	}

@@ -5,16 +5,17 @@ import (
 	"slices"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // catchUp reads one page from Postgres, up to the position the intervals are known for.
 func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, error) {
 	l := s.q.lineage.Load()
-	if s.ns.generation != l.generation {
-		ns, err := s.q.ids.again(ctx, s.in.Namespace, s.ns, l.after(s.of))
+	if s.ns.Generation != l.Generation {
+		ns, err := s.q.ids.Again(ctx, s.in.Namespace, s.ns, l.After(s.of))
 		if postgres.IsOutdated(err) {
-			return event.Batch{Cursor: s.cursor, More: true}, s.q.lineage.renew(ctx, l)
+			return event.Batch{Cursor: s.cursor, More: true}, s.q.lineage.Renew(ctx, l)
 		}
 		if err != nil {
 			return event.Batch{}, err
@@ -33,7 +34,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 	}
 	p, read, err := s.page(ctx, l, intervals, head.Offset, limit)
 	if postgres.IsOutdated(err) {
-		return event.Batch{Cursor: s.cursor, More: true}, s.q.lineage.renew(ctx, l)
+		return event.Batch{Cursor: s.cursor, More: true}, s.q.lineage.Renew(ctx, l)
 	}
 	if err != nil {
 		return event.Batch{}, err
@@ -50,7 +51,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 
 // batch is a page as an answer. head is how far it was read.
 func (s *Subscription) batch(p page, head event.Cursor, limit int) event.Batch {
-	s.run = p.lineage.open()
+	s.run = p.lineage.Open()
 	b := event.Batch{Gap: gapBefore(s.cursor, p, s.q.tail.headOf(p.lineage)), Events: p.events, Cursor: s.cursor, More: p.full(limit), Taken: p.taken}
 	if b.Gap != nil {
 		b.Cursor = b.Gap.To
@@ -77,7 +78,7 @@ func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 	if err != nil {
 		return event.Batch{}, err
 	}
-	if !r.stored && !s.adHoc && s.run != s.q.lineage.Load().open() {
+	if !r.stored && !s.adHoc && s.run != s.q.lineage.Load().Open() {
 		// The database was put back to before the client came: it is new once more.
 		if err := s.q.makeClient(ctx, s.in, s.cursor); err != nil {
 			return event.Batch{}, err
@@ -91,7 +92,7 @@ func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 // intervalsOf are the intervals the subscription reads, and the position up to which the
 // tail, and so the intervals, are known. They are nil when they must be asked for again. ok is
 // false when the tail is of another history than l.
-func (t *tail) intervalsOf(s *Subscription, l *lineage) (head event.Cursor, intervals []interval, ok bool, err error) {
+func (t *tail) intervalsOf(s *Subscription, l *lineage.Lineage) (head event.Cursor, intervals []interval, ok bool, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	head = event.Cursor{Log: t.log, Offset: max(t.head, s.cursor.Offset)}
@@ -111,12 +112,12 @@ func (t *tail) intervalsOf(s *Subscription, l *lineage) (head event.Cursor, inte
 // whose events have all been committed: whoever comes with one that nobody was ever given
 // goes on there.
 func gapBefore(c event.Cursor, p page, head event.Offset) *event.Gap {
-	to, known := p.lineage.place(c.Offset, p.counter)
+	to, known := p.lineage.Place(c.Offset, p.counter)
 	switch {
 	case c.Log != p.log:
 		return &event.Gap{From: c, To: event.Cursor{Log: p.log, Offset: p.floor}, Reason: event.GapLog}
 	case !known:
-		if to == p.lineage.open() {
+		if to == p.lineage.Open() {
 			to = max(to, head)
 		}
 		return &event.Gap{From: c, To: event.Cursor{Log: p.log, Offset: to}, Reason: event.GapRewound}

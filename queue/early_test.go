@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 )
 
 // numbered are events of the offsets after prev up to head.
@@ -20,7 +21,7 @@ func numbered(prev, head event.Offset, data string) (events []*event.Event) {
 // What was appended here beyond a gap is in the tail once the gap was read, in the order of the
 // log, each event once.
 func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
-	l := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
+	l := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(l, 0)
 	for _, p := range [][2]event.Offset{{5, 8}, {12, 13}, {8, 10}} { // an append and a change of members may come in either order
 		if at.extend(l, p[0], p[1], numbered(p[0], p[1], "1")) {
@@ -57,7 +58,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 
 // It takes no more memory than the tail has, and nothing that is of another history.
 func TestWhatCameEarlyIsBounded(t *testing.T) {
-	l := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
+	l := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(l, 0)
 	at.merge(l, 90, numbered(0, 90, "1"))
 	for prev := event.Offset(100); prev < 200; prev += 10 {
@@ -83,7 +84,7 @@ func TestWhatCameEarlyIsBounded(t *testing.T) {
 	if n := len(at.early.pieces); n != 1 {
 		t.Errorf("%d pieces wait", n)
 	}
-	next := &lineage{log: "k", runs: []run{{0, 150}, {1000, event.MaxOffset}}}
+	next := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 150}, {First: 1000, Last: event.MaxOffset}}}
 	at.adopt(next, 150)
 	if _, upto := at.toRead(); upto != event.MaxOffset || at.early.bytes != 0 {
 		t.Errorf("in another history the tail has what comes after %d", upto)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 )
 
 // Statements whose cost must not grow with what is stored beside what they ask for.
@@ -24,9 +25,9 @@ func RegistryByNotificationAlone(t *testing.T) {
 	t.Cleanup(func() { registryPoll = old })
 }
 
-// WithIDs is withIDs of something that needs no ids.
+// WithIDs is WithIDs of something that needs no ids.
 func (q *Queue) WithIDs(ctx context.Context, f func() error) error {
-	return q.lineage.withIDs(ctx, func(*lineage) error { return f() })
+	return q.lineage.WithIDs(ctx, func(*lineage.Lineage) error { return f() })
 }
 
 // CaughtUp returns a channel that is closed once this instance has read all that is in the log now.

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -75,7 +76,7 @@ func (f *follower) answer(ctx context.Context, target event.Offset) error {
 	return nil
 }
 
-// run is the follower's goroutine: it looks when told to, and every Poll to make
+// Run is the follower's goroutine: it looks when told to, and every Poll to make
 // up for a notification that was lost.
 func (f *follower) run(ctx context.Context) {
 	tick := time.NewTicker(f.q.o.Poll)
@@ -135,15 +136,15 @@ func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more boo
 	l := f.q.lineage.Load()
 	at, upto := f.q.tail.toRead()
 	p, err := scanCarefully(nil, func(careful bool) (pgx.Rows, error) {
-		return f.q.db.write.Query(ctx, followSQL, l.generation, int64(at.Offset), int64(upto), followPage, maxBatch, careful)
+		return f.q.db.write.Query(ctx, followSQL, l.Generation, int64(at.Offset), int64(upto), followPage, maxBatch, careful)
 	})
 	switch {
 	case postgres.IsOutdated(err):
-		return 0, true, f.q.lineage.renew(ctx, l)
+		return 0, true, f.q.lineage.Renew(ctx, l)
 	case err != nil:
 		return 0, false, postgres.Unavailable(context.WithoutCancel(ctx), "follow", err)
 	case p.counter < at.Offset:
-		return 0, true, f.q.lineage.overtaken(ctx, at.Offset)
+		return 0, true, f.q.lineage.Overtaken(ctx, at.Offset)
 	case p.floor > at.Offset:
 		return 0, true, f.startOver(ctx, l, at, p)
 	}
@@ -171,13 +172,13 @@ func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more boo
 
 // startOver is for a tail that no longer continues: retention dropped what comes after
 // its head. Subscriptions then find their gap in Postgres.
-func (f *follower) startOver(ctx context.Context, l *lineage, at event.Cursor, p page) error {
-	now, head, err := f.q.lineage.open(ctx)
+func (f *follower) startOver(ctx context.Context, l *lineage.Lineage, at event.Cursor, p page) error {
+	now, head, err := f.q.lineage.Open(ctx)
 	if err != nil {
 		return err
 	}
-	f.q.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", event.Cursor{Log: now.log, Offset: head}.String(), "floor", p.floor)
-	if now.sameHistory(l) { // else the next page says so
+	f.q.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", event.Cursor{Log: now.Log, Offset: head}.String(), "floor", p.floor)
+	if now.SameHistory(l) { // else the next page says so
 		f.q.tail.reset(l, head)
 	}
 	return nil
@@ -185,7 +186,7 @@ func (f *follower) startOver(ctx context.Context, l *lineage, at event.Cursor, p
 
 // feed hands the events an append of our own stored to the tail. What else was stored before
 // them is read.
-func (q *Queue) feed(l *lineage, events []*event.Event, r appended) {
+func (q *Queue) feed(l *lineage.Lineage, events []*event.Event, r appended) {
 	prev := r.prev
 	if r.moved > 0 {
 		prev = r.base

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -114,15 +115,15 @@ RETURNING h.id`
 // one name the last one counts, as in a deployment that changes it.
 func (h *handler) register(ctx context.Context, from event.Offset) error {
 	for {
-		err := h.q.lineage.withIDs(ctx, func(l *lineage) error {
-			ns, err := h.q.ids.namespace(ctx, h.ns)
+		err := h.q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+			ns, err := h.q.ids.Namespace(ctx, h.ns)
 			if err != nil {
 				return err
 			}
 			r := &registration{namespace: ns, lineage: l}
-			err = h.q.db.work.Pool.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.generation).Scan(&r.id)
+			err = h.q.db.work.Pool.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.Generation).Scan(&r.id)
 			if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
-				h.q.ids.forget(h.ns, ns)
+				h.q.ids.Forget(h.ns, ns)
 			}
 			if err == nil {
 				h.at.Store(r)
@@ -141,7 +142,7 @@ func (h *handler) registered(ctx context.Context, f func(r *registration) error)
 	for try := 1; ; try++ {
 		r := h.at.Load()
 		err := f(r)
-		if !postgres.IsOutdated(err) || try == tries {
+		if !postgres.IsOutdated(err) || try == lineage.Tries {
 			return err
 		}
 		if err := h.registerAgain(ctx, r); err != nil {
@@ -153,15 +154,15 @@ func (h *handler) registered(ctx context.Context, f func(r *registration) error)
 // registerAgain finds the handler on another server. One that the server does not know
 // begins where the server began: all that was stored since is new to it.
 func (h *handler) registerAgain(ctx context.Context, r *registration) error {
-	if err := h.q.lineage.renew(ctx, r.lineage); err != nil {
+	if err := h.q.lineage.Renew(ctx, r.lineage); err != nil {
 		return err
 	}
 	now := h.q.lineage.Load()
-	if now.sameHistory(r.lineage) {
+	if now.SameHistory(r.lineage) {
 		h.at.CompareAndSwap(r, &registration{r.id, r.namespace, now})
 		return nil
 	}
-	return h.register(ctx, now.open())
+	return h.register(ctx, now.Open())
 }
 
 // covers is cheap and lets some through that the pattern does not cover: it only

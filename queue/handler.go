@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -41,7 +42,7 @@ type handler struct {
 // registration is a handler's row in culvert.handlers, on one server.
 type registration struct {
 	id, namespace int32
-	lineage       *lineage
+	lineage       *lineage.Lineage
 }
 
 func newHandler(q *Queue, ns event.Namespace, pattern string, f HandlerFunc) *handler {
@@ -80,7 +81,7 @@ const (
 	dispatchRows = 2_000
 )
 
-// run finds work until ctx ends; what it starts ends with work.
+// Run finds work until ctx ends; what it starts ends with work.
 func (h *handler) run(ctx, work context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -160,7 +161,7 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	var more, lost bool
 	var from, to event.Cursor
 	err = h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.Pool.QueryRow(ctx, dispatchSQL, r.id, r.lineage.generation, dispatchRows).
+		return h.q.db.work.Pool.QueryRow(ctx, dispatchSQL, r.id, r.lineage.Generation, dispatchRows).
 			Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
 	})
 	if err != nil {
@@ -186,7 +187,7 @@ func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
 	defer cancel()
 	var due *time.Duration
 	err := h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.Pool.QueryRow(ctx, nextDueSQL, r.id, r.lineage.generation, h.here()).Scan(&due)
+		return h.q.db.work.Pool.QueryRow(ctx, nextDueSQL, r.id, r.lineage.Generation, h.here()).Scan(&due)
 	})
 	if err != nil || due == nil {
 		return handlerPoll, postgres.Unavailable(context.WithoutCancel(ctx), "next retry", err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -22,7 +23,7 @@ func (q *Queue) History(ctx context.Context, ns event.Namespace, r event.Room, v
 func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (event.Batch, error) {
 	for {
 		var b event.Batch
-		err := q.lineage.withIDs(ctx, func(l *lineage) (err error) {
+		err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
 			b, err = q.history(ctx, l, in, limit)
 			return err
 		})
@@ -33,20 +34,20 @@ func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (event.Ba
 	}
 }
 
-func (q *Queue) history(ctx context.Context, l *lineage, in Interest, limit int) (event.Batch, error) {
+func (q *Queue) history(ctx context.Context, l *lineage.Lineage, in Interest, limit int) (event.Batch, error) {
 	s := &Subscription{q: q, adHoc: true, cursor: in.After, in: in}
 	var err error
-	if s.ns, err = q.ids.lookup(ctx, in.Namespace); err != nil {
+	if s.ns, err = q.ids.Lookup(ctx, in.Namespace); err != nil {
 		return event.Batch{}, err
 	}
 	if in.After.IsZero() {
-		if s.cursor, err = q.earliest(ctx, l, in, s.ns.id); err != nil {
+		if s.cursor, err = q.earliest(ctx, l, in, s.ns.ID); err != nil {
 			return event.Batch{}, postgres.Unavailable(ctx, "floor", err)
 		}
 	}
 	for same := true; ; {
-		head := event.Cursor{Log: l.log, Offset: q.tail.headOf(l)} // a later snapshot has everything up to it
-		p, err := q.readPage(ctx, l, in, s.ns.id, []interval{forever(in.Rooms[0])}, s.cursor.Offset, event.MaxOffset, limit)
+		head := event.Cursor{Log: l.Log, Offset: q.tail.headOf(l)} // a later snapshot has everything up to it
+		p, err := q.readPage(ctx, l, in, s.ns.ID, []interval{forever(in.Rooms[0])}, s.cursor.Offset, event.MaxOffset, limit)
 		if err != nil {
 			return event.Batch{Cursor: s.cursor}, err
 		}

@@ -217,7 +217,7 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 		if err != nil && a.moving.alone && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return b.spaces, nil // the move is tried again with less
 		}
-		if err != nil || r.generation == b.lineage.generation {
+		if err != nil || r.generation == b.lineage.Generation {
 			return r.waits, err
 		}
 		if err := a.renew(ctx, b.lineage); err != nil {

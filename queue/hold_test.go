@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 )
 
 // A unit waits for transactions of the server it is on, and no longer than it was going to.
 func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
-	one := &lineage{log: "k", generation: 1, runs: []run{{0, event.MaxOffset}}}
-	renewed := &lineage{log: "k", generation: 2, runs: []run{{0, event.MaxOffset}}} // a namespace was deleted
-	other := &lineage{log: "k", generation: 3, runs: []run{{0, 5}, {100, event.MaxOffset}}}
+	one := &lineage.Lineage{Log: "k", Generation: 1, Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
+	renewed := &lineage.Lineage{Log: "k", Generation: 2, Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}} // a namespace was deleted
+	other := &lineage.Lineage{Log: "k", Generation: 3, Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
 	a := &appender{q: &Queue{o: Options{AppendTimeout: time.Hour}}, now: horizon{one, 900}}
 	u := newUnit(nil)
 	a.keep(u)

@@ -55,7 +55,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	err := h.registered(ctx, func(r *registration) (err error) {
 		if jobs, err = h.claimOnce(ctx, r, n, over); isDamaged(err) {
 			// The damaged ones become such as are parked.
-			if _, err := h.q.db.work.Pool.Exec(ctx, emptyDamagedSQL, r.lineage.generation, r.id); err != nil {
+			if _, err := h.q.db.work.Pool.Exec(ctx, emptyDamagedSQL, r.lineage.Generation, r.id); err != nil {
 				return err
 			}
 			jobs, err = h.claimOnce(ctx, r, n, over)
@@ -66,7 +66,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 }
 
 func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over time.Time) ([]*job, error) {
-	rows, err := h.q.db.work.Pool.Query(ctx, claimSQL, r.id, r.lineage.generation, n, h.lease, h.here())
+	rows, err := h.q.db.work.Pool.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.here())
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ UPDATE culvert.handler_jobs j
  WHERE culvert.check_ids($2) AND j.handler_id = $1 AND j."offset" = held."offset" AND (SELECT culvert.durable())
 RETURNING j."offset"`
 
-// renew extends the leases of what runs here, and ends the functions whose lease
+// Renew extends the leases of what runs here, and ends the functions whose lease
 // somebody else has.
 func (h *handler) renew(ctx context.Context) error {
 	over := time.Now().Add(h.lease)
@@ -71,7 +71,7 @@ func (h *handler) renew(ctx context.Context) error {
 	}
 	var renewed []int64
 	err := h.registered(ctx, func(r *registration) error {
-		rows, err := h.q.db.work.Pool.Query(ctx, renewSQL, r.id, r.lineage.generation, offsets, claims, h.lease)
+		rows, err := h.q.db.work.Pool.Query(ctx, renewSQL, r.id, r.lineage.Generation, offsets, claims, h.lease)
 		if err == nil {
 			renewed, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 		}
@@ -115,7 +115,7 @@ func (h *handler) live(ctx context.Context) error {
 	var known, there bool
 	var parked int
 	err := h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.Pool.QueryRow(ctx, liveSQL, r.id, r.lineage.generation, r.namespace, liveTime).Scan(&known, &there, &parked)
+		return h.q.db.work.Pool.QueryRow(ctx, liveSQL, r.id, r.lineage.Generation, r.namespace, liveTime).Scan(&known, &there, &parked)
 	})
 	if err != nil {
 		return err

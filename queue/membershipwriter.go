@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -40,10 +41,10 @@ type membershipChange struct {
 	maxRooms int
 	own      bool // by the client's own token
 
-	settled  *lineage     // on this server nothing that was emitted from SQL before is left to come; nil: it may
-	parted   int          // how often part had it
-	position event.Cursor // from where it holds
-	moved    bool         // it changed something
+	settled  *lineage.Lineage // on this server nothing that was emitted from SQL before is left to come; nil: it may
+	parted   int              // how often part had it
+	position event.Cursor     // from where it holds
+	moved    bool             // it changed something
 	err      error
 	done     chan struct{}
 }
@@ -92,7 +93,7 @@ func (m *membershipWriter) take() (batch []*membershipChange, closed bool) {
 	return batch, m.closed && m.behind == 0
 }
 
-// run is the membership writer's goroutine.
+// Run is the membership writer's goroutine.
 func (m *membershipWriter) run(ctx context.Context) {
 	for {
 		batch, closed := m.take()
@@ -114,7 +115,7 @@ func (m *membershipWriter) run(ctx context.Context) {
 			continue
 		}
 		err := m.move(ctx, batch, l)
-		if errors.Is(err, errMoved) && batch[0].parted < tries {
+		if errors.Is(err, errMoved) && batch[0].parted < lineage.Tries {
 			m.mu.Lock()
 			m.waiting = append(batch, m.waiting...)
 			m.mu.Unlock()
@@ -152,12 +153,12 @@ var errMoved = fmt.Errorf("move: %w: servers change", event.ErrUnavailable)
 // part returns the changes that can be moved now, on one server. The others are in a namespace with staged
 // events: what an application emitted before a change was asked for is to come before it, so
 // they come back when it has.
-func (m *membershipWriter) part(ctx context.Context, batch []*membershipChange) (now []*membershipChange, l *lineage) {
+func (m *membershipWriter) part(ctx context.Context, batch []*membershipChange) (now []*membershipChange, l *lineage.Lineage) {
 	spaces := map[string][]*membershipChange{}
 	l = m.q.lineage.Load()
 	for _, c := range batch {
 		c.parted++
-		if c.settled != nil && c.settled.sameHistory(l) {
+		if c.settled != nil && c.settled.SameHistory(l) {
 			now = append(now, c)
 		} else {
 			spaces[c.ns.String()] = append(spaces[c.ns.String()], c)
@@ -189,20 +190,20 @@ func (m *membershipWriter) part(ctx context.Context, batch []*membershipChange) 
 			now = append(now, c)
 		}
 	}
-	if of.sameHistory(l) {
+	if of.SameHistory(l) {
 		l = of
 	} // else move finds out
 	return now, l
 }
 
 // staged are those of the namespaces that have staged events on the server as it is now.
-func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names []string, of *lineage, err error) {
+func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names []string, of *lineage.Lineage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
-	err = m.q.lineage.withIDs(ctx, func(l *lineage) error {
+	err = m.q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
 		of = l
 		c := m.q.appender.seen.Load().on(l)
-		rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, c.seen, c.part, c.last, l.generation)
+		rows, err := m.q.db.write.Query(ctx, stagedSQL, spaces, c.seen, c.part, c.last, l.Generation)
 		if err == nil {
 			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		}
@@ -212,7 +213,7 @@ func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names [
 }
 
 // comeBack puts changes that waited to the front.
-func (m *membershipWriter) comeBack(changes []*membershipChange, of *lineage, err error) {
+func (m *membershipWriter) comeBack(changes []*membershipChange, of *lineage.Lineage, err error) {
 	m.mu.Lock()
 	m.behind -= len(changes)
 	if m.ended {
@@ -250,19 +251,19 @@ SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), genera
 
 // move enters a batch into the log, once more when its ids were outdated, and errMoved when
 // what is staged there has to be looked at, too.
-func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, l *lineage) error {
+func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, l *lineage.Lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, m.q.o.AppendTimeout)
 	defer cancel()
 	for {
 		now, err := m.moveOnce(ctx, batch, l)
-		if err == nil && now == l.generation || err != nil && !postgres.IsOutdated(err) {
+		if err == nil && now == l.Generation || err != nil && !postgres.IsOutdated(err) {
 			return err
 		}
-		if err := m.q.lineage.renew(ctx, l); err != nil {
+		if err := m.q.lineage.Renew(ctx, l); err != nil {
 			return postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 		}
 		next := m.q.lineage.Load()
-		if !next.sameHistory(l) {
+		if !next.SameHistory(l) {
 			return errMoved
 		}
 		l = next
@@ -271,12 +272,12 @@ func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, 
 
 // moveOnce enters a batch and hands its entries to the tail, if the generation
 // of its ids is the log's, which it returns.
-func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChange, l *lineage) (now int64, err error) {
+func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChange, l *lineage.Lineage) (now int64, err error) {
 	n := len(batch)
 	op, ns, client, room, most := make([]string, n), make([]int32, n), make([]string, n), make([]string, n), make([]int, n)
 	own := make([]bool, n)
 	for i, c := range batch {
-		id, err := m.q.ids.namespace(ctx, c.ns)
+		id, err := m.q.ids.Namespace(ctx, c.ns)
 		if err != nil {
 			return 0, postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 		}
@@ -291,13 +292,13 @@ func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChan
 		moved      []bool
 	)
 	err = postgres.Repeat(ctx, func() error {
-		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, own, l.generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
+		return m.q.db.write.QueryRow(ctx, moveSQL, op, ns, client, room, most, own, l.Generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
 	})
 	if err != nil {
 		m.q.follower.lookAt(event.MaxOffset) // it may be entered all the same
 		return 0, postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 	}
-	if now != l.generation {
+	if now != l.Generation {
 		return now, nil
 	}
 	var entries []*event.Event

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/culvertmq/culvert/internal/lineage"
 )
 
 // moveBounds are how much of what is staged one append moves: so many events, and about so
@@ -109,10 +111,10 @@ const setAsideSQL = `
 SELECT culvert.set_first_aside($1::text::pg_snapshot, 'moving it takes longer than an append may')
  WHERE culvert.check_ids($2)`
 
-func (a *appender) setAside(ctx context.Context, l *lineage) error {
+func (a *appender) setAside(ctx context.Context, l *lineage.Lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, a.q.o.AppendTimeout)
 	defer cancel()
-	_, err := a.q.db.write.Exec(ctx, setAsideSQL, a.seen.Load().on(l).seen, l.generation)
+	_, err := a.q.db.write.Exec(ctx, setAsideSQL, a.seen.Load().on(l).seen, l.Generation)
 	if err == nil {
 		a.q.o.Logger.Error("an event emitted from SQL takes longer to be moved into the log than an append may, and was set aside in culvert.unmovable")
 	}

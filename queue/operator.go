@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -189,7 +190,7 @@ type Restored struct {
 // and clients that were ahead get a gap. Doing it without need costs nobody an event.
 // Errors: ErrUnavailable.
 func (o *Operator) Restored(ctx context.Context) (r Restored, err error) {
-	err = o.db.QueryRow(ctx, restoredSQL, nil).Scan(&r.Last.Log, &r.Last.Offset, &r.First.Offset)
+	err = o.db.QueryRow(ctx, lineage.RestoredSQL, nil).Scan(&r.Last.Log, &r.Last.Offset, &r.First.Offset)
 	r.First.Log = r.Last.Log
 	return r, postgres.MissingSchema(ctx, "restored", err)
 }

@@ -92,7 +92,7 @@ func (h *handler) store(work context.Context, sql string, j *job, args ...any) (
 	for pause := postgres.FirstPause; ; pause = min(2*pause, postgres.MaxPause) {
 		var tag pgconn.CommandTag
 		err := h.registered(ctx, func(r *registration) (err error) {
-			all := append([]any{r.id, r.lineage.generation, int64(j.event.Offset), j.claim}, args...)
+			all := append([]any{r.id, r.lineage.Generation, int64(j.event.Offset), j.claim}, args...)
 			tag, err = h.q.db.work.Pool.Exec(ctx, sql, all...)
 			return err
 		})

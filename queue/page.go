@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -28,7 +29,7 @@ type page struct {
 	cut    bool           // there was no memory for more events
 	// counter is the newest position of the log.
 	counter event.Offset
-	lineage *lineage // of the ids it was read with; culvert.follow's has none
+	lineage *lineage.Lineage // of the ids it was read with; culvert.follow's has none
 }
 
 // full reports whether there may be more than was read.
@@ -41,7 +42,7 @@ SELECT *
 // readPage reads the events of intervals after an offset up to another, at most limit.
 // ErrDeleted says that the namespace's id is outdated; an error for IsOutdated that all ids are.
 // ErrNoMemory says that in.Memory does not have enough for one event.
-func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int32, intervals []interval, after, upTo event.Offset, limit int) (page, error) {
+func (q *Queue) readPage(caller context.Context, l *lineage.Lineage, in Interest, ns int32, intervals []interval, after, upTo event.Offset, limit int) (page, error) {
 	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
 	names, since, until := make([]string, len(intervals)), make([]int64, len(intervals)), make([]int64, len(intervals))
@@ -54,7 +55,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 		start := time.Now()
 		defer func() { took = time.Since(start) }()
 		p, err = scanCarefully(in.Memory, func(careful bool) (pgx.Rows, error) {
-			return db.Query(ctx, pageSQL, l.generation, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch, careful)
+			return db.Query(ctx, pageSQL, l.Generation, ns, names, since, until, int64(after), int64(upTo), limit, maxBatch, careful)
 		})
 		return err
 	})
@@ -62,7 +63,7 @@ func (q *Queue) readPage(caller context.Context, l *lineage, in Interest, ns int
 		return page{}, postgres.Unavailable(caller, "read a page", err)
 	}
 	if p.log == "" {
-		q.ids.forget(in.Namespace, ns)
+		q.ids.Forget(in.Namespace, ns)
 		return page{}, event.ErrDeleted
 	}
 	p.lineage = l
@@ -190,7 +191,7 @@ func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Ev
 	}
 }
 
-// again is b as a string: the one at hand if it is the same.
+// Again is b as a string: the one at hand if it is the same.
 func again(s string, b []byte) string {
 	if s == string(b) {
 		return s

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -46,7 +47,7 @@ func newPresence(q *Queue) *presence {
 	}
 }
 
-// run is the goroutine that writes leases. Those of an instance that stops run out
+// Run is the goroutine that writes leases. Those of an instance that stops run out
 // by themselves: its clients are likely to come back elsewhere before.
 func (p *presence) run(ctx context.Context) {
 	tick := time.NewTicker(leaseSweep)
@@ -114,7 +115,7 @@ func (p *presence) leave(ns event.Namespace, client event.Client) {
 	}
 }
 
-// renew has the lease written again once a third of it is over.
+// Renew has the lease written again once a third of it is over.
 func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	if a.lease.Sub(now) < leaseTime*2/3 {
 		a.lease = now.Add(leaseTime)
@@ -123,7 +124,7 @@ func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	}
 }
 
-// again has every lease written again: the database may have lost them.
+// Again has every lease written again: the database may have lost them.
 func (p *presence) again() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -166,14 +167,14 @@ SELECT culvert.lease($1, $2::int[], $3::text[], $4::interval[])
  WHERE culvert.check_ids($5)`
 
 func (p *presence) write(ctx context.Context, touch map[clientKey]time.Duration) error {
-	return p.q.lineage.withIDs(ctx, func(l *lineage) error { return p.writeOnce(ctx, l, touch) })
+	return p.q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error { return p.writeOnce(ctx, l, touch) })
 }
 
-func (p *presence) writeOnce(ctx context.Context, l *lineage, touch map[clientKey]time.Duration) error {
+func (p *presence) writeOnce(ctx context.Context, l *lineage.Lineage, touch map[clientKey]time.Duration) error {
 	rows := make([]clientRow, 0, len(touch))
 	leases := make(map[clientRow]time.Duration, len(touch))
 	for key, lease := range touch {
-		ns, err := p.q.ids.namespace(ctx, key.ns)
+		ns, err := p.q.ids.Namespace(ctx, key.ns)
 		if err != nil {
 			return err
 		}
@@ -187,7 +188,7 @@ func (p *presence) writeOnce(ctx context.Context, l *lineage, touch map[clientKe
 		ns[i], names[i], lease[i] = row.ns, row.name, leases[row]
 	}
 	return postgres.Repeat(ctx, func() error {
-		_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease, l.generation)
+		_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease, l.Generation)
 		return err
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -20,8 +21,8 @@ type Queue struct {
 	instance   string // tells the leases of this process from those of others
 	db         pools
 	counts     roomCounts
-	ids        *directory
-	lineage    *keeper
+	ids        *lineage.Directory
+	lineage    *lineage.Keeper
 	registry   *registry.Registry
 	tail       *tail
 	appender   *appender
@@ -59,10 +60,10 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	}
 	q := &Queue{o: o, db: db, instance: rand.Text()}
 	var head event.Offset
-	q.lineage, head, err = openKeeper(ctx, keeperOptions{
+	q.lineage, head, err = lineage.Open(ctx, lineage.Options{
 		DB: db.write, Dedup: o.DedupWindow, Logger: o.Logger, Reset: db.reset,
 		Position: func() event.Cursor { return q.tail.position() },
-		Adopt:    func(l *lineage, head event.Offset) bool { return q.tail.adopt(l, head) },
+		Adopt:    func(l *lineage.Lineage, head event.Offset) bool { return q.tail.adopt(l, head) },
 		Adopted:  q.adopted,
 	})
 	if err != nil {
@@ -161,7 +162,7 @@ var registryPoll = 500 * time.Millisecond
 // registryLoaded acts on a change: what is remembered of an earlier generation
 // is forgotten by the follower, and the subscriptions of deleted namespaces find out.
 func (q *Queue) registryLoaded(generation int64, deleted bool) {
-	if generation != q.lineage.Load().generation {
+	if generation != q.lineage.Load().Generation {
 		q.follower.lookAt(event.MaxOffset)
 	}
 	if deleted {

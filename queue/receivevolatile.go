@@ -28,7 +28,7 @@ func (v *volatile) receiveVolatile(ctx context.Context) {
 		case <-tick.C:
 		}
 		// Another server counts its ids anew.
-		if now := v.q.lineage.Load(); !now.sameHistory(of) {
+		if now := v.q.lineage.Load(); !now.SameHistory(of) {
 			after, of = -1, now
 		}
 		after = v.readOn(ctx, after)

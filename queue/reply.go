@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -71,13 +72,13 @@ SELECT a.rooms,
 func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 	var rooms []string
 	var addressed, excepted bool
-	err := q.lineage.withIDs(ctx, func(l *lineage) error {
-		ns, err := q.ids.namespace(ctx, r.Namespace)
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		ns, err := q.ids.Namespace(ctx, r.Namespace)
 		if err != nil {
 			return err
 		}
 		return q.db.read.Use(ctx, r.Namespace, r.From, postgres.Quick, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.String(), l.generation, r.May != nil).Scan(&rooms, &addressed, &excepted)
+			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.String(), l.Generation, r.May != nil).Scan(&rooms, &addressed, &excepted)
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

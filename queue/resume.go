@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -38,7 +39,7 @@ SELECT l.id, greatest(l.floor, n.floor), greatest(l.floor, (SELECT max("offset")
 type snapshot struct {
 	log         string
 	floor, head event.Offset
-	lineage     *lineage
+	lineage     *lineage.Lineage
 	stored      *event.Offset // nil: a client never seen
 	intervals   []interval
 }
@@ -50,7 +51,7 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	at := q.tail.position()
 	if in.Client == (event.Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
 		l := q.lineage.Load()
-		return resumption{start: in.After, known: at.Offset, run: l.runOf(in.After, q.tail.headOf(l))}, nil // Postgres has nothing to add
+		return resumption{start: in.After, known: at.Offset, run: l.RunOf(in.After, q.tail.headOf(l))}, nil // Postgres has nothing to add
 	}
 	found, err := q.snapshot(ctx, in)
 	if err != nil {
@@ -67,7 +68,7 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	default:
 		r.start = event.Cursor{Log: found.log, Offset: found.head}
 	}
-	r.run = found.lineage.runOf(r.start, found.head)
+	r.run = found.lineage.RunOf(r.start, found.head)
 	if r.stored || adHoc {
 		return r, nil
 	}
@@ -75,16 +76,16 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 }
 
 func (q *Queue) snapshot(ctx context.Context, in Interest) (found snapshot, err error) {
-	err = q.lineage.withIDs(ctx, func(l *lineage) (err error) {
+	err = q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
 		found, err = q.snapshotOnce(ctx, l, in)
 		return err
 	})
 	return found, postgres.Unavailable(ctx, "resume", err)
 }
 
-func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snapshot, error) {
+func (q *Queue) snapshotOnce(ctx context.Context, l *lineage.Lineage, in Interest) (snapshot, error) {
 	found, at := snapshot{lineage: l}, q.tail.position()
-	id, err := q.ids.namespace(ctx, in.Namespace)
+	id, err := q.ids.Namespace(ctx, in.Namespace)
 	if err != nil {
 		return found, err
 	}
@@ -96,7 +97,7 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage, in Interest) (snap
 		from = new(event.Offset)
 	}
 	err = q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
-		rows, err := db.Query(ctx, resumeSQL, postgres.ReadMode(db), id, in.Client.String(), int64(at.Offset), from, l.generation)
+		rows, err := db.Query(ctx, resumeSQL, postgres.ReadMode(db), id, in.Client.String(), int64(at.Offset), from, l.Generation)
 		if err != nil {
 			return err
 		}
@@ -127,9 +128,9 @@ SELECT l.id, greatest(l.floor, n.floor)
  WHERE culvert.check_ids($2)`
 
 // earliest is the position before the oldest retained event of a namespace.
-func (q *Queue) earliest(ctx context.Context, l *lineage, in Interest, ns int32) (c event.Cursor, err error) {
+func (q *Queue) earliest(ctx context.Context, l *lineage.Lineage, in Interest, ns int32) (c event.Cursor, err error) {
 	err = q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
-		return db.QueryRow(ctx, earliestSQL, ns, l.generation).Scan(&c.Log, &c.Offset)
+		return db.QueryRow(ctx, earliestSQL, ns, l.Generation).Scan(&c.Log, &c.Offset)
 	})
 	return c, err
 }
@@ -141,11 +142,11 @@ SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset
 
 // headNow is the head as Postgres has it, where Head is this instance's view, and the
 // lineage it is of.
-func (q *Queue) headNow(ctx context.Context, ns event.Namespace, c event.Client) (l *lineage, head event.Offset, err error) {
-	err = q.lineage.withIDs(ctx, func(now *lineage) error {
+func (q *Queue) headNow(ctx context.Context, ns event.Namespace, c event.Client) (l *lineage.Lineage, head event.Offset, err error) {
+	err = q.lineage.WithIDs(ctx, func(now *lineage.Lineage) error {
 		l = now
 		return q.db.read.Use(ctx, ns, c, postgres.Quick, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, headSQL, postgres.ReadMode(db), int64(q.tail.position().Offset), l.generation).Scan(&head)
+			return db.QueryRow(ctx, headSQL, postgres.ReadMode(db), int64(q.tail.position().Offset), l.Generation).Scan(&head)
 		})
 	})
 	if err == nil {
@@ -165,11 +166,11 @@ ON CONFLICT DO NOTHING`
 // makeClient stores a client seen for the first time. Of two that do so at once
 // either start is right.
 func (q *Queue) makeClient(ctx context.Context, in Interest, start event.Cursor) error {
-	err := q.lineage.withIDs(ctx, func(l *lineage) error {
-		id, err := q.ids.namespace(ctx, in.Namespace)
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := q.ids.Namespace(ctx, in.Namespace)
 		if err == nil {
 			err = q.db.work.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
-				_, err := db.Exec(ctx, makeClientSQL, id, in.Client.String(), start.Log, int64(start.Offset), l.generation)
+				_, err := db.Exec(ctx, makeClientSQL, id, in.Client.String(), start.Log, int64(start.Offset), l.Generation)
 				return err
 			})
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -41,12 +42,12 @@ func (q *Queue) claim(ctx context.Context, ns event.Namespace, client event.Clie
 		return nil
 	}
 	full := false
-	err := q.lineage.withIDs(ctx, func(l *lineage) error {
-		id, err := q.ids.namespace(ctx, ns)
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := q.ids.Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
-		names := q.ids.unknown(id, rooms)
+		names := q.ids.Unknown(id, rooms)
 		if len(names) == 0 {
 			return nil
 		}
@@ -55,7 +56,7 @@ func (q *Queue) claim(ctx context.Context, ns event.Namespace, client event.Clie
 		}
 		if full { // of those not known here some may be there all the same
 			return q.db.work.Use(ctx, ns, client, postgres.Quick, func(db *pgxpool.Pool) error {
-				return db.QueryRow(ctx, allThereSQL, id, names, l.generation).Scan(&full)
+				return db.QueryRow(ctx, allThereSQL, id, names, l.Generation).Scan(&full)
 			})
 		}
 		var maker *string
@@ -65,7 +66,7 @@ func (q *Queue) claim(ctx context.Context, ns event.Namespace, client event.Clie
 		var made int
 		err = postgres.Repeat(ctx, func() error {
 			return q.db.work.Use(ctx, ns, client, postgres.Quick, func(db *pgxpool.Pool) error {
-				return db.QueryRow(ctx, claimRoomsSQL, l.generation, id, maker, names, quota.Client).Scan(&made)
+				return db.QueryRow(ctx, claimRoomsSQL, l.Generation, id, maker, names, quota.Client).Scan(&made)
 			})
 		})
 		if full = made < 0; err == nil && !full {
@@ -100,7 +101,7 @@ func (q *Queue) claimFor(ctx context.Context, e *event.Emit) error {
 }
 
 // full reports whether so many rooms more would be too many for a namespace.
-func (c *roomCounts) full(ctx context.Context, q *Queue, l *lineage, ns event.Namespace, client event.Client, id int32, most, more int) (bool, error) {
+func (c *roomCounts) full(ctx context.Context, q *Queue, l *lineage.Lineage, ns event.Namespace, client event.Client, id int32, most, more int) (bool, error) {
 	if most == 0 {
 		return false, nil
 	}
@@ -110,13 +111,13 @@ func (c *roomCounts) full(ctx context.Context, q *Queue, l *lineage, ns event.Na
 	if !ok || time.Since(known.at) >= countEvery {
 		known.at = time.Now()
 		err := q.db.read.Use(ctx, ns, client, postgres.Long, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, countRoomsSQL, id, l.generation).Scan(&known.rooms)
+			return db.QueryRow(ctx, countRoomsSQL, id, l.Generation).Scan(&known.rooms)
 		})
 		if err != nil {
 			return false, err
 		}
 		c.mu.Lock()
-		if c.of == nil || len(c.of) >= maxRemembered {
+		if c.of == nil || len(c.of) >= lineage.MostRemembered {
 			c.of = map[int32]roomCount{}
 		}
 		c.of[id] = known

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -53,13 +54,13 @@ func (q *Queue) Members(ctx context.Context, ns event.Namespace, r event.Room, a
 		sql = ownSQL
 	}
 	var members []Member
-	err := q.lineage.withIDs(ctx, func(l *lineage) error {
-		id, err := q.ids.namespace(ctx, ns)
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := q.ids.Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
 		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
-			rows, err := db.Query(ctx, sql, id, r.String(), after.String(), limit, l.generation)
+			rows, err := db.Query(ctx, sql, id, r.String(), after.String(), limit, l.Generation)
 			if err != nil {
 				return err
 			}
@@ -101,13 +102,13 @@ SELECT r.name,
 // bytes and after the given one (zero: from the first). Errors: ErrUnavailable.
 func (q *Queue) Rooms(ctx context.Context, ns event.Namespace, after event.Room, limit int) ([]RoomState, error) {
 	var states []RoomState
-	err := q.lineage.withIDs(ctx, func(l *lineage) error {
-		id, err := q.ids.namespace(ctx, ns)
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := q.ids.Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
 		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
-			rows, err := db.Query(ctx, roomsSQL, postgres.ReadMode(db), id, after.String(), limit, l.generation)
+			rows, err := db.Query(ctx, roomsSQL, postgres.ReadMode(db), id, after.String(), limit, l.Generation)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -84,11 +85,11 @@ SELECT DISTINCT r.name
  WHERE c.namespace_id = $1 AND c.name = $2 AND culvert.check_ids($3)`
 
 // lapsedRooms are those the client joined by its own token and may not read.
-func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, ns int32, c event.Client, may func(event.Room) bool) ([]string, error) {
+func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage.Lineage, ns int32, c event.Client, may func(event.Room) bool) ([]string, error) {
 	if may == nil {
 		return nil, nil
 	}
-	rows, err := db.Query(ctx, ownRoomsSQL, postgres.ReadMode(db), ns, c.String(), l.generation)
+	rows, err := db.Query(ctx, ownRoomsSQL, postgres.ReadMode(db), ns, c.String(), l.Generation)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +102,8 @@ func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage, n
 func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Client, may func(event.Room) bool) (ClientState, error) {
 	s := ClientState{Rooms: []event.Room{event.Everyone, c.OwnRoom()}}
 	var joined []string
-	err := q.lineage.withIDs(ctx, func(l *lineage) error {
-		id, err := q.ids.namespace(ctx, ns)
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := q.ids.Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
@@ -111,7 +112,7 @@ func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Cli
 			if err != nil {
 				return err
 			}
-			return db.QueryRow(ctx, stateSQL, postgres.ReadMode(db), id, c.String(), event.Everyone.String(), c.OwnRoom().String(), MaxLag+1, event.MaxOffset, l.generation, lapsed).
+			return db.QueryRow(ctx, stateSQL, postgres.ReadMode(db), id, c.String(), event.Everyone.String(), c.OwnRoom().String(), MaxLag+1, event.MaxOffset, l.Generation, lapsed).
 				Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
 		})
 	})

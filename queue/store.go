@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -88,7 +89,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 			return err
 		}
 		switch {
-		case r.generation != b.lineage.generation:
+		case r.generation != b.lineage.Generation:
 			if err := a.renew(ctx, b.lineage); err != nil {
 				return err
 			}
@@ -125,7 +126,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 		}
 		return r, err
 	}
-	if r.generation != b.lineage.generation {
+	if r.generation != b.lineage.Generation {
 		return r, nil
 	}
 	a.away.Note(ctx, nil)
@@ -141,9 +142,9 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 	return r, nil
 }
 
-// renew learns which database this is after it refused the ids of another lineage.
-func (a *appender) renew(ctx context.Context, seen *lineage) error {
-	err := a.q.lineage.renew(ctx, seen)
+// Renew learns which database this is after it refused the ids of another lineage.
+func (a *appender) renew(ctx context.Context, seen *lineage.Lineage) error {
+	err := a.q.lineage.Renew(ctx, seen)
 	if err != nil {
 		err = postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 		a.failed(ctx, err)
@@ -170,9 +171,9 @@ func (a *appender) probe(ctx context.Context) bool {
 	}
 	defer a.release(conn)
 	var waiting bool
-	err = a.q.lineage.withIDs(ctx, func(l *lineage) error {
+	err = a.q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
 		c := a.seen.Load().on(l)
-		return conn.QueryRow(ctx, probeSQL, c.seen, c.part, c.last, l.generation).Scan(&waiting)
+		return conn.QueryRow(ctx, probeSQL, c.seen, c.part, c.last, l.Generation).Scan(&waiting)
 	})
 	return err == nil && waiting
 }

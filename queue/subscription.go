@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -38,8 +39,8 @@ func (in *Interest) allows(r event.Room) bool { return in.May == nil || in.May(r
 type Subscription struct {
 	q      *Queue
 	in     Interest
-	ns     namespaceRef
-	of     *lineage // that ns is of
+	ns     lineage.NamespaceRef
+	of     *lineage.Lineage // that ns is of
 	adHoc  bool
 	cursor event.Cursor
 	run    event.Offset // the history the cursor is known to be of, or nowhere: see lineage
@@ -66,9 +67,9 @@ type Subscription struct {
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = event.UniqueRooms(in.Rooms)
 	s := &Subscription{q: q, in: in, adHoc: len(in.Rooms) > 0, wake: make(chan struct{}, 1)}
-	err := q.lineage.withIDs(ctx, func(l *lineage) (err error) {
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
 		s.of = l
-		s.ns, err = q.ids.lookup(ctx, in.Namespace)
+		s.ns, err = q.ids.Lookup(ctx, in.Namespace)
 		return err
 	})
 	if err != nil {
@@ -162,7 +163,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error)
 func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, error) {
 	// The id may also be that of another one, in a database that was put back. And the tail may
 	// still have what is not to be seen.
-	if floor, deleted := s.q.registry.Visible(s.in.Namespace, s.ns.id, s.ns.floor); deleted || s.cursor.Offset < floor {
+	if floor, deleted := s.q.registry.Visible(s.in.Namespace, s.ns.ID, s.ns.Floor); deleted || s.cursor.Offset < floor {
 		return s.catchUp(ctx, limit)
 	}
 	r, ok := s.q.tail.read(s, limit, s.buf[:0])

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
@@ -101,10 +102,10 @@ func (n entry) gone() int {
 	return n.cost + n.later.bytes
 }
 
-func newTail(l *lineage, head event.Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
+func newTail(l *lineage.Lineage, head event.Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
 	return &tail{
 		maxEvents: maxEvents, maxBytes: maxBytes, dropped: dropped,
-		log: l.log, run: l.open(), head: head, floor: head,
+		log: l.Log, run: l.Open(), head: head, floor: head,
 		rooms:   map[roomKey]*roomTail{},
 		clients: map[clientRef]map[*Subscription]struct{}{},
 	}
@@ -118,7 +119,7 @@ func (t *tail) position() event.Cursor {
 
 // headOf is the head if the tail is of this history, else 0: of two histories the head of
 // one says nothing about the other.
-func (t *tail) headOf(l *lineage) event.Offset {
+func (t *tail) headOf(l *lineage.Lineage) event.Offset {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if !t.isOf(l) {
@@ -129,7 +130,7 @@ func (t *tail) headOf(l *lineage) event.Offset {
 
 // extend adds what came right after prev. Where the tail does not reach up to there, something in
 // between is to be read first: then extend keeps the events until that is there, and returns false.
-func (t *tail) extend(l *lineage, prev, head event.Offset, events []*event.Event) bool {
+func (t *tail) extend(l *lineage.Lineage, prev, head event.Offset, events []*event.Event) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.isOf(l) {
@@ -146,7 +147,7 @@ func (t *tail) extend(l *lineage, prev, head event.Offset, events []*event.Event
 
 // merge adds events read from Postgres after a position the tail had passed or
 // stood at; those it has meanwhile got are left out. head is how far was read.
-func (t *tail) merge(l *lineage, head event.Offset, events []*event.Event) {
+func (t *tail) merge(l *lineage.Lineage, head event.Offset, events []*event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.isOf(l) {
@@ -166,18 +167,18 @@ func (t *tail) join(head event.Offset, events []*event.Event) {
 }
 
 // isOf reports whether the tail is of this history. The caller holds the lock.
-func (t *tail) isOf(l *lineage) bool { return t.log == l.log && t.run == l.open() }
+func (t *tail) isOf(l *lineage.Lineage) bool { return t.log == l.Log && t.run == l.Open() }
 
 // adopt goes on in another history, whose newest event is at head. What the tail has is
 // kept if all of it is of that history, too, which it is when the last of it is: no
 // offset is given out twice. Members may have changed in any case. kept: it was.
-func (t *tail) adopt(l *lineage, head event.Offset) (kept bool) {
+func (t *tail) adopt(l *lineage.Lineage, head event.Offset) (kept bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, kept = l.place(t.head, head)
-	kept = kept && t.log == l.log && t.head >= l.floor
+	_, kept = l.Place(t.head, head)
+	kept = kept && t.log == l.Log && t.head >= l.Floor
 	t.early = early{}
-	t.log, t.run = l.log, l.open()
+	t.log, t.run = l.Log, l.Open()
 	if !kept {
 		t.clear(head)
 		return false
@@ -191,7 +192,7 @@ func (t *tail) adopt(l *lineage, head event.Offset) (kept bool) {
 }
 
 // reset starts the tail anew, empty, at another position: retention overtook it.
-func (t *tail) reset(l *lineage, head event.Offset) {
+func (t *tail) reset(l *lineage.Lineage, head event.Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.isOf(l) && t.head < head {

@@ -8,9 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-func testTail(l *lineage, head event.Offset) *tail {
+func testTail(l *lineage.Lineage, head event.Offset) *tail {
 	t := newTail(l, head, 100, 1<<20, prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"}))
 	t.heard = func([]*event.Event) {}
 	return t
@@ -19,8 +20,8 @@ func testTail(l *lineage, head event.Offset) *tail {
 // What Postgres said of a client before the log lost its end, or before the tail started
 // over, is asked again: entries about the client may have been missed since.
 func TestStaysAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
-	before := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
-	after := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
+	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
+	after := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
 	for name, change := range map[string]func(*tail){
 		"another history": func(at *tail) { at.adopt(after, 5) },
 		"started over":    func(at *tail) { at.reset(before, 50) },
@@ -43,8 +44,8 @@ func TestStaysAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 // Between two histories the tail is of one and what is read of the other: the head of one
 // says nothing about how far the other was read.
 func TestTheHeadIsOfOneHistory(t *testing.T) {
-	before := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
-	after := &lineage{log: "k", runs: []run{{0, 5}, {100, event.MaxOffset}}}
+	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
+	after := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
 	at := testTail(before, 10)
 	s := &Subscription{q: &Queue{tail: at}, cursor: event.Cursor{Log: "k", Offset: 3}}
 	at.attach(s, nil, 10)
@@ -65,7 +66,7 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 
 // An event to many rooms counts once with its data, and what is encoded of it as it comes.
 func TestTailCountsDataOnce(t *testing.T) {
-	l := &lineage{log: "k", runs: []run{{0, event.MaxOffset}}}
+	l := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(l, 0)
 	many := func(offset event.Offset) (events []*event.Event) {
 		data := `"` + strings.Repeat("x", 100_000) + `"`
@@ -98,7 +99,7 @@ func TestTailCountsDataOnce(t *testing.T) {
 			at.merge(l, offset+2, []*event.Event{e})
 		}
 	}
-	at.adopt(&lineage{log: "k", runs: []run{{0, 5}, {1000, event.MaxOffset}}}, 1000)
+	at.adopt(&lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 1000, Last: event.MaxOffset}}}, 1000)
 	if at.bytes != 0 || at.ring.len() != 0 {
 		t.Errorf("empty it counts %d bytes of %d events", at.bytes, at.ring.len())
 	}
@@ -106,7 +107,7 @@ func TestTailCountsDataOnce(t *testing.T) {
 
 // Volatile events wait for slow readers by their bytes: of each some, and of all together.
 func TestPendingIsBoundedByBytes(t *testing.T) {
-	at := testTail(&lineage{log: "k", runs: []run{{0, event.MaxOffset}}}, 0)
+	at := testTail(&lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}, 0)
 	at.maxBytes = 8 << 20
 	event := func(n int) pendingEvent { return pendingEvent{&event.Event{}, &held{bytes: n, all: &at.flying}} }
 	var slow pending

@@ -1,4 +1,4 @@
-package queue
+package lineage
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestPlaceOfAPosition(t *testing.T) {
-	l := &lineage{log: "k", floor: 3, runs: []run{{0, 5}, {100, 120}, {200, event.MaxOffset}}}
+	l := &Lineage{Log: "k", Floor: 3, Runs: []Run{{0, 5}, {100, 120}, {200, event.MaxOffset}}}
 	const counter = 210
 	for _, c := range []struct {
 		position, to event.Offset
@@ -19,12 +19,12 @@ func TestPlaceOfAPosition(t *testing.T) {
 		{200, 200, true}, {210, 210, true},
 		{211, 200, false}, {event.MaxOffset, 200, false},
 	} {
-		if to, known := l.place(c.position, counter); to != c.to || known != c.known {
+		if to, known := l.Place(c.position, counter); to != c.to || known != c.known {
 			t.Errorf("%d: %d, %v; want %d, %v", c.position, to, known, c.to, c.known)
 		}
 	}
-	pruned := &lineage{log: "k", floor: 90, runs: []run{{100, 120}, {200, event.MaxOffset}}}
-	if _, known := pruned.place(95, counter); !known {
+	pruned := &Lineage{Log: "k", Floor: 90, Runs: []Run{{100, 120}, {200, event.MaxOffset}}}
+	if _, known := pruned.Place(95, counter); !known {
 		t.Error("a position of runs that retention forgot is a gap of retention")
 	}
 }

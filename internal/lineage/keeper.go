@@ -1,4 +1,4 @@
-package queue
+package lineage
 
 import (
 	"context"
@@ -13,16 +13,16 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// keeper knows which database this instance works on, and the ids that are true there.
-type keeper struct {
-	o        keeperOptions
-	now      atomic.Pointer[lineage]
-	ids      *directory
+// Keeper knows which database this instance works on, and the ids that are true there.
+type Keeper struct {
+	o        Options
+	now      atomic.Pointer[Lineage]
+	ids      *Directory
 	renewing chan struct{} // of capacity 1: see renew
 }
 
-// keeperOptions configure openKeeper. None of its functions may call the keeper, but for Load.
-type keeperOptions struct {
+// Options configure Open. None of its functions may call the keeper, but for Load.
+type Options struct {
 	DB *pgxpool.Pool
 	// Dedup is how long idempotency keys are remembered, for a log that is opened for the first time.
 	Dedup  time.Duration
@@ -33,79 +33,79 @@ type keeperOptions struct {
 	Position func() event.Cursor
 	// Adopt is called with another history, whose newest event is at head, before Load returns it:
 	// what this instance has of the log must be of it, or go. kept: it was of it. Adopted is called after.
-	Adopt   func(l *lineage, head event.Offset) (kept bool)
+	Adopt   func(l *Lineage, head event.Offset) (kept bool)
 	Adopted func()
 }
 
-// openKeeper finds out which database this is, and where its newest event is. Errors:
+// Open finds out which database this is, and where its newest event is. Errors:
 // event.ErrUnavailable, or that the database has no schema.
-func openKeeper(ctx context.Context, o keeperOptions) (k *keeper, head event.Offset, err error) {
-	k = &keeper{o: o, ids: newDirectory(o.DB), renewing: make(chan struct{}, 1)}
-	l, head, err := k.open(ctx)
+func Open(ctx context.Context, o Options) (k *Keeper, head event.Offset, err error) {
+	k = &Keeper{o: o, ids: newDirectory(o.DB), renewing: make(chan struct{}, 1)}
+	l, head, err := k.Open(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	k.now.Store(l)
-	k.ids.renew(l.generation)
+	k.ids.renew(l.Generation)
 	return k, head, nil
 }
 
 // Load is the database as it was when it was last looked at. It never blocks.
-func (k *keeper) Load() *lineage { return k.now.Load() }
+func (k *Keeper) Load() *Lineage { return k.now.Load() }
 
 // IDs are those of its namespaces and rooms.
-func (k *keeper) IDs() *directory { return k.ids }
+func (k *Keeper) IDs() *Directory { return k.ids }
 
 const openSQL = `
 SELECT log, head, floor, generation, firsts, lasts
   FROM culvert.open($1)`
 
-// open recognises the log and reads what is to be known of it.
-func (k *keeper) open(ctx context.Context) (l *lineage, head event.Offset, err error) {
-	l = &lineage{}
+// Open recognises the log and reads what is to be known of it.
+func (k *Keeper) Open(ctx context.Context) (l *Lineage, head event.Offset, err error) {
+	l = &Lineage{}
 	var firsts []event.Offset
 	var lasts []*event.Offset
-	err = k.o.DB.QueryRow(ctx, openSQL, k.o.Dedup).Scan(&l.log, &head, &l.floor, &l.generation, &firsts, &lasts)
+	err = k.o.DB.QueryRow(ctx, openSQL, k.o.Dedup).Scan(&l.Log, &head, &l.Floor, &l.Generation, &firsts, &lasts)
 	if err != nil {
 		return nil, 0, postgres.MissingSchema(ctx, "open the log", err)
 	}
 	for i, first := range firsts {
-		r := run{first, event.MaxOffset}
+		r := Run{first, event.MaxOffset}
 		if lasts[i] != nil {
-			r.last = *lasts[i]
+			r.Last = *lasts[i]
 		}
-		l.runs = append(l.runs, r)
+		l.Runs = append(l.Runs, r)
 	}
-	if len(l.runs) == 0 {
+	if len(l.Runs) == 0 {
 		return nil, 0, errors.New("open the log: culvert.runs is empty: restore the whole schema culvert")
 	}
 	return l, head, nil
 }
 
-// tries bounds how often a statement is repeated with ids looked up again. More than one
+// Tries bounds how often a statement is repeated with ids looked up again. More than one
 // repeat means that namespaces are deleted in quick succession, or that the connections lead
 // to different servers.
-const tries = 10
+const Tries = 10
 
-// withIDs runs f, which looks up ids and uses them in a statement that checks their
+// WithIDs runs f, which looks up ids and uses them in a statement that checks their
 // generation, and again with those of the database that is there now when they turn out to
 // be another one's. Errors are f's.
-func (k *keeper) withIDs(ctx context.Context, f func(l *lineage) error) error {
+func (k *Keeper) WithIDs(ctx context.Context, f func(l *Lineage) error) error {
 	for try := 1; ; try++ {
 		l := k.now.Load() // before the first look-up
 		err := f(l)
-		if !postgres.IsOutdated(err) || try == tries {
+		if !postgres.IsOutdated(err) || try == Tries {
 			return err
 		}
-		if err := k.renew(ctx, l); err != nil {
+		if err := k.Renew(ctx, l); err != nil {
 			return err
 		}
 	}
 }
 
-// renew learns which database this is after ids of `seen` were refused, and drops what is
+// Renew learns which database this is after ids of `seen` were refused, and drops what is
 // remembered of the one before. Of several that come at once, one does the work.
-func (k *keeper) renew(ctx context.Context, seen *lineage) error {
+func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	select {
 	case k.renewing <- struct{}{}:
 		defer func() { <-k.renewing }()
@@ -117,7 +117,7 @@ func (k *keeper) renew(ctx context.Context, seen *lineage) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
-	l, head, err := k.open(ctx)
+	l, head, err := k.Open(ctx)
 	if postgres.IsReadOnly(err) {
 		k.o.Reset() // a standby: other connections may lead to the primary
 	}
@@ -125,11 +125,11 @@ func (k *keeper) renew(ctx context.Context, seen *lineage) error {
 		return err
 	}
 	// Back on a server that was left for another one: it would give out offsets up to here.
-	if at := k.o.Position(); at.Log == l.log && at.Offset > head && at.Offset >= l.open() && !seen.sameHistory(l) {
-		if err := k.overtaken(ctx, at.Offset); err != nil {
+	if at := k.o.Position(); at.Log == l.Log && at.Offset > head && at.Offset >= l.Open() && !seen.SameHistory(l) {
+		if err := k.Overtaken(ctx, at.Offset); err != nil {
 			return err
 		}
-		if l, head, err = k.open(ctx); err != nil {
+		if l, head, err = k.Open(ctx); err != nil {
 			return err
 		}
 	}
@@ -139,10 +139,10 @@ func (k *keeper) renew(ctx context.Context, seen *lineage) error {
 
 // adopt has this instance work on a database from now on. Whoever reads the new lineage
 // finds ids and tail to be of it, so it is stored last.
-func (k *keeper) adopt(l *lineage, head event.Offset) {
+func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 	old := k.now.Load()
-	k.ids.renew(l.generation)
-	if old.sameHistory(l) {
+	k.ids.renew(l.Generation)
+	if old.SameHistory(l) {
 		k.now.Store(l)
 		return
 	}
@@ -151,21 +151,22 @@ func (k *keeper) adopt(l *lineage, head event.Offset) {
 	kept := k.o.Adopt(l, head)
 	k.now.Store(l)
 	k.o.Logger.Warn("Postgres was restarted, restored or replaced; ids and members are read again",
-		"log", l.log, "from", at.String(), "run", l.open(), "tail_kept", kept)
+		"log", l.Log, "from", at.String(), "run", l.Open(), "tail_kept", kept)
 	k.o.Adopted()
 }
 
-const restoredSQL = `
+// RestoredSQL has offsets go on elsewhere: what is stored was put back to an earlier state.
+const RestoredSQL = `
 SELECT log, head, first
   FROM culvert.restored($1)`
 
-// overtaken is for a tail that is ahead of the log it is the tail of: rows were put back
+// Overtaken is for a tail that is ahead of the log it is the tail of: rows were put back
 // under a running server, which shows in nothing else. What this instance has seen is the
 // proof.
-func (k *keeper) overtaken(ctx context.Context, at event.Offset) error {
+func (k *Keeper) Overtaken(ctx context.Context, at event.Offset) error {
 	var log string
 	var head, first event.Offset
-	if err := k.o.DB.QueryRow(ctx, restoredSQL, at).Scan(&log, &head, &first); err != nil {
+	if err := k.o.DB.QueryRow(ctx, RestoredSQL, at).Scan(&log, &head, &first); err != nil {
 		return postgres.Unavailable(ctx, "restored", err)
 	}
 	k.o.Logger.Warn("the log lost its end; offsets go on elsewhere", "log", log, "known", at, "last", head, "first", first)

@@ -1,4 +1,4 @@
-package queue
+package lineage
 
 import (
 	"cmp"
@@ -14,40 +14,41 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// directory remembers the numeric ids of namespaces and rooms, which are true
+// Directory remembers the numeric ids of namespaces and rooms, which are true
 // for one generation of the log: a deleted namespace, or a log that lost its end,
 // begins another. Ids of a generation before never get into the log, see append.
-type directory struct {
+type Directory struct {
 	db *pgxpool.Pool
 
 	mu         sync.Mutex
 	generation int64
-	namespaces map[event.Namespace]namespaceRef
-	rooms      map[roomRef]int64
+	namespaces map[event.Namespace]NamespaceRef
+	rooms      map[RoomRef]int64
 }
 
-// namespaceRef is a namespace's id and its floor when it was looked up, and the
+// NamespaceRef is a namespace's id and its floor when it was looked up, and the
 // generation in which they are true.
-type namespaceRef struct {
-	id         int32
-	floor      event.Offset
-	generation int64
+type NamespaceRef struct {
+	ID         int32
+	Floor      event.Offset
+	Generation int64
 }
 
-type roomRef struct {
-	namespace int32
-	room      string
+// RoomRef is a room by its name, in a namespace by its id.
+type RoomRef struct {
+	Namespace int32
+	Room      string
 }
 
-// maxRemembered bounds the memory of the directory; past it, it starts anew.
-const maxRemembered = 200_000
+// MostRemembered bounds the memory of the directory; past it, it starts anew.
+const MostRemembered = 200_000
 
-func newDirectory(db *pgxpool.Pool) *directory {
-	return &directory{db: db, namespaces: map[event.Namespace]namespaceRef{}, rooms: map[roomRef]int64{}}
+func newDirectory(db *pgxpool.Pool) *Directory {
+	return &Directory{db: db, namespaces: map[event.Namespace]NamespaceRef{}, rooms: map[RoomRef]int64{}}
 }
 
-// renew forgets everything unless it is of this generation.
-func (d *directory) renew(generation int64) {
+// Renew forgets everything unless it is of this generation.
+func (d *Directory) renew(generation int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.generation != generation {
@@ -58,17 +59,17 @@ func (d *directory) renew(generation int64) {
 }
 
 // current is the generation of what is looked up from now on.
-func (d *directory) current() int64 {
+func (d *Directory) current() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.generation
 }
 
-// forget has a namespace looked up again.
-func (d *directory) forget(ns event.Namespace, id int32) {
+// Forget has a namespace looked up again.
+func (d *Directory) Forget(ns event.Namespace, id int32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.namespaces[ns].id == id {
+	if d.namespaces[ns].ID == id {
 		delete(d.namespaces, ns)
 	}
 }
@@ -83,14 +84,15 @@ SELECT id, floor
   FROM culvert.namespaces
  WHERE name = $1 AND culvert.check_ids($2)`
 
-// namespace returns the id of ns, creating it on first use. An error for IsOutdated says
+// Namespace returns the id of ns, creating it on first use. An error for IsOutdated says
 // that the server is another one.
-func (d *directory) namespace(ctx context.Context, ns event.Namespace) (int32, error) {
-	ref, err := d.lookup(ctx, ns)
-	return ref.id, err
+func (d *Directory) Namespace(ctx context.Context, ns event.Namespace) (int32, error) {
+	ref, err := d.Lookup(ctx, ns)
+	return ref.ID, err
 }
 
-func (d *directory) lookup(ctx context.Context, ns event.Namespace) (namespaceRef, error) {
+// Lookup is Namespace with what else is remembered of it.
+func (d *Directory) Lookup(ctx context.Context, ns event.Namespace) (NamespaceRef, error) {
 	d.mu.Lock()
 	ref, ok := d.namespaces[ns]
 	generation := d.generation
@@ -98,12 +100,12 @@ func (d *directory) lookup(ctx context.Context, ns event.Namespace) (namespaceRe
 	if ok {
 		return ref, nil
 	}
-	ref.generation = generation
+	ref.Generation = generation
 	for { // again when it is deleted between the two statements
 		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.String(), generation); err != nil {
 			return ref, postgres.Unavailable(ctx, "namespace", err)
 		}
-		err := d.db.QueryRow(ctx, findNamespaceSQL, ns.String(), generation).Scan(&ref.id, &ref.floor)
+		err := d.db.QueryRow(ctx, findNamespaceSQL, ns.String(), generation).Scan(&ref.ID, &ref.Floor)
 		if err == nil {
 			break
 		}
@@ -114,7 +116,7 @@ func (d *directory) lookup(ctx context.Context, ns event.Namespace) (namespaceRe
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.generation == generation {
-		if len(d.namespaces) >= maxRemembered {
+		if len(d.namespaces) >= MostRemembered {
 			clear(d.namespaces)
 		}
 		d.namespaces[ns] = ref
@@ -128,13 +130,13 @@ SELECT n.id, n.floor
  WHERE n.name = $1 AND NOT EXISTS (SELECT FROM culvert.namespaces d WHERE d.id = $2 AND d.name IS NULL AND d.born < $4)
    AND culvert.check_ids($3)`
 
-// again looks up a namespace whose id may be outdated. It makes none, for it may have been
+// Again looks up a namespace whose id may be outdated. It makes none, for it may have been
 // deleted: then, and when the database does not have it any more, that is ErrDeleted. What was made
 // after a restore, from the position `restored` on, may have its id and be another one. An
 // error for IsOutdated is as for namespace.
-func (d *directory) again(ctx context.Context, ns event.Namespace, ref namespaceRef, restored event.Offset) (namespaceRef, error) {
-	ref.generation = d.current()
-	err := d.db.QueryRow(ctx, findAgainSQL, ns.String(), ref.id, ref.generation, int64(restored)).Scan(&ref.id, &ref.floor)
+func (d *Directory) Again(ctx context.Context, ns event.Namespace, ref NamespaceRef, restored event.Offset) (NamespaceRef, error) {
+	ref.Generation = d.current()
+	err := d.db.QueryRow(ctx, findAgainSQL, ns.String(), ref.ID, ref.Generation, int64(restored)).Scan(&ref.ID, &ref.Floor)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ref, event.ErrDeleted
 	}
@@ -155,10 +157,10 @@ SELECT r.namespace_id, r.name, r.id
   JOIN culvert.rooms r ON r.namespace_id = w.ns AND r.name = w.name
  WHERE culvert.check_ids($3)`
 
-// resolve returns the ids of all the rooms wanted, creating the missing ones. Those of
+// Resolve returns the ids of all the rooms wanted, creating the missing ones. Those of
 // their namespaces were looked up in the given generation or later.
-func (d *directory) resolve(ctx context.Context, generation int64, wanted map[roomRef]int64) error {
-	var missing []roomRef
+func (d *Directory) Resolve(ctx context.Context, generation int64, wanted map[RoomRef]int64) error {
+	var missing []RoomRef
 	d.mu.Lock()
 	for ref := range wanted {
 		if id, ok := d.rooms[ref]; ok {
@@ -179,7 +181,7 @@ func (d *directory) resolve(ctx context.Context, generation int64, wanted map[ro
 	if d.generation != generation {
 		return nil
 	}
-	if len(d.rooms)+len(missing) > maxRemembered {
+	if len(d.rooms)+len(missing) > MostRemembered {
 		clear(d.rooms)
 	}
 	for _, ref := range missing {
@@ -190,14 +192,14 @@ func (d *directory) resolve(ctx context.Context, generation int64, wanted map[ro
 
 // load asks for the rooms in an order all instances share, so that two that
 // create the same ones wait for each other instead of deadlocking.
-func (d *directory) load(ctx context.Context, generation int64, missing []roomRef, into map[roomRef]int64) error {
-	slices.SortFunc(missing, func(a, b roomRef) int {
-		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.room, b.room))
+func (d *Directory) load(ctx context.Context, generation int64, missing []RoomRef, into map[RoomRef]int64) error {
+	slices.SortFunc(missing, func(a, b RoomRef) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Room, b.Room))
 	})
 	ns := make([]int32, len(missing))
 	names := make([]string, len(missing))
 	for i, ref := range missing {
-		ns[i], names[i] = ref.namespace, ref.room
+		ns[i], names[i] = ref.Namespace, ref.Room
 	}
 	err := postgres.Repeat(ctx, func() error {
 		_, err := d.db.Exec(ctx, makeRoomsSQL, ns, names, generation)
@@ -210,21 +212,21 @@ func (d *directory) load(ctx context.Context, generation int64, missing []roomRe
 	if err != nil {
 		return err
 	}
-	var ref roomRef
+	var ref RoomRef
 	var id int64
-	_, err = pgx.ForEachRow(rows, []any{&ref.namespace, &ref.room, &id}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&ref.Namespace, &ref.Room, &id}, func() error {
 		into[ref] = id
 		return nil
 	})
 	return err
 }
 
-// unknown are the names of the rooms whose ids are not remembered.
-func (d *directory) unknown(ns int32, rooms []event.Room) (names []string) {
+// Unknown are the names of the rooms whose ids are not remembered.
+func (d *Directory) Unknown(ns int32, rooms []event.Room) (names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, r := range rooms {
-		if _, ok := d.rooms[roomRef{ns, r.String()}]; !ok {
+		if _, ok := d.rooms[RoomRef{ns, r.String()}]; !ok {
 			names = append(names, r.String())
 		}
 	}

@@ -1,4 +1,4 @@
-package queue
+package lineage
 
 import (
 	"testing"
@@ -21,10 +21,10 @@ func TestIdsOfAnotherServerAreNotRemembered(t *testing.T) {
 	d := newDirectory(db)
 	d.renew(1)
 	ns := event.MustNamespace("default")
-	if id, err := d.namespace(t.Context(), ns); !postgres.IsOutdated(err) {
+	if id, err := d.Namespace(t.Context(), ns); !postgres.IsOutdated(err) {
 		t.Errorf("namespace %d, %v", id, err)
 	}
-	if ref, err := d.again(t.Context(), ns, namespaceRef{id: 1}, event.MaxOffset); !postgres.IsOutdated(err) {
+	if ref, err := d.Again(t.Context(), ns, NamespaceRef{ID: 1}, event.MaxOffset); !postgres.IsOutdated(err) {
 		t.Errorf("namespace %v, %v", ref, err)
 	}
 	if len(d.namespaces) > 0 {
