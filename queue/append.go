@@ -12,7 +12,7 @@ import (
 
 // MaxBatchRooms bounds the rooms that the emits of one Append are addressed to in all. They are
 // stored in one transaction, for which everybody waits.
-const MaxBatchRooms = 10_000
+const MaxBatchRooms = 2_000
 
 // Append stores all emits in one transaction or none, and returns when they are
 // committed, one Result each. Errors: an *InvalidError, ErrKeyReused, ErrRoomQuota, ErrOverloaded,
