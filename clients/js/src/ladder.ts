@@ -1,3 +1,34 @@
+/*
+ * Finds the best way to receive that works. It is a state machine that does nothing itself:
+ * begin says what to try, the calls below it tell the ladder what happened, and end decides
+ * what follows, after `delay`.
+ *
+ *                  hello                        hello
+ *     connecting ---------> streaming <--------------------- trying
+ *       |  ^  ^               |   |                           |  ^
+ *       |  |  +---- ended ----+   | bursts, silence twice,    |  |
+ *       |  |                      | early cuts         failed |  | from time to time,
+ *       |  | the poll failed,     |                           |  | later and later
+ *       |  | or the way is slow   |                           v  |
+ *       |  |                      |              +----------------------+
+ *       |  +--------- checking <--+              |        a page        |
+ *       |              ^   |         a page      | probing ---> polling |
+ *       +--------------+   +-------------------> |         <---         |
+ *        no hello, or                            |  failed, or woken    |
+ *        refused twice                           +----------------------+
+ *
+ * - connecting: a stream is asked for. streaming: it has said hello.
+ * - checking: the stream failed, and a poll finds out whether the network did. A page leads
+ *   to polling.
+ * - polling: polls are the way, held for as long as the way lets them be, down to not at all.
+ *   probing: the next one is not held, to see whether anything gets through.
+ * - trying: a stream is asked for again, from either. Where it fails, probing follows.
+ *
+ * A stream that is insisted on only knows connecting and streaming, polls that are insisted on
+ * only probing and polling; force begins anew with one of them. The ladder of clients/go has
+ * the same states; testdata/ladder.json has what both must do.
+ */
+
 import { Kind, State, type Ending, type Ladder, type Plan } from './attempt.js'
 import { backoff } from './backoff.js'
 import type { Clock } from './clock.js'
@@ -8,17 +39,7 @@ import type { Verdict } from './verdict.js'
 const shortLife = 10_000 // a stream cut earlier is worth less than long polls
 const bearable = 5 // bodies of polls that break, one after the other
 
-/**
- * Finds the best way to receive that works. It does nothing itself: begin says what
- * to try, the calls below it what happened, and end what follows, after `delay`.
- *
- *     stream --nothing, bursts, silence, refusal--> long poll --same age--> shorter
- *       ^                                              |                   poll, down
- *       +---- from time to time, later and later ------+                   to short
- *
- * A fall to polling stays in doubt until a poll has brought an answer: when that
- * fails, too, the network was at fault and not the stream.
- */
+/** See above. known: what was found out before; save is told what is found out, or nothing to forget it. */
 export function createLadder(
   clock: Clock, known: Verdict | undefined, save: (v: Verdict | undefined) => void, forced?: Transport,
 ): Ladder {
