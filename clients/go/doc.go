@@ -12,7 +12,7 @@
 // The ladder decides how events come. It is a state machine: ladder.go has its states and
 // what can happen in them, transitions.go and hold.go what follows.
 //
-//	             hello                        hello
+//              hello                        hello
 //	connecting ---------> streaming <--------------------- trying
 //	  |  ^  ^               |   |                           |  ^
 //	  |  |  +---- ended ----+   | bursts, silence twice,    |  |
@@ -25,6 +25,8 @@
 //	  +--------------+   +-------------------> |         <---         |
 //	   no hello, or                            |  failed, or woken    |
 //	   refused twice                           +----------------------+
+//
+// The states:
 //
 //   - connecting: a stream is asked for. streaming: it has said hello.
 //   - checking: the stream failed, and a poll finds out whether the network did. A page
