@@ -12,7 +12,7 @@
 // The ladder decides how events come. It is a state machine: ladder.go has its states and
 // what can happen in them, transitions.go and hold.go what follows.
 //
-//              hello                        hello
+//	             hello                        hello
 //	connecting ---------> streaming <--------------------- trying
 //	  |  ^  ^               |   |                           |  ^
 //	  |  |  +---- ended ----+   | bursts, silence twice,    |  |
