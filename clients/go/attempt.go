@@ -76,7 +76,7 @@ func (f *follower) lateness(t Transport) error {
 	switch {
 	case t == Poll:
 		return errLate
-	case !f.ladder.open:
+	case f.ladder.state != stateStreaming:
 		return errNoHello
 	case f.ladder.batched(), f.ladder.owed:
 		return errBursts
@@ -91,7 +91,7 @@ func endingOf(err error) ending {
 	case errors.Is(err, errWoken):
 		return ending{kind: endWoken}
 	case errors.Is(err, errLate):
-		return ending{kind: endLate}
+		return ending{kind: endTimedOut}
 	case !errors.As(err, &p):
 		return ending{kind: endClosed}
 	case p.Foreign:

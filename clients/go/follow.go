@@ -58,7 +58,7 @@ func (f *follower) run(ctx context.Context) error {
 			return err
 		}
 		// Of these it is no news, or may be chance, while events can come.
-		news := !f.ladder.trial && !f.ladder.spent() && f.ladder.plan.transport == Stream
+		news := f.ladder.state != stateTrying && !f.ladder.spent() && f.ladder.plan.transport == Stream
 		f.ladder.end(e)
 		if err != nil && e.kind != endWoken && (news || !f.ladder.up) {
 			f.up = false

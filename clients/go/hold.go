@@ -11,21 +11,20 @@ func (l *ladder) page(e ending, age time.Duration) {
 	if e.empty && wait > 0 && age >= wait*9/10 {
 		l.fail = 0
 	}
-	if l.unconfirmed && l.forced == Auto {
-		l.unconfirmed = false
+	from := l.state
+	l.state = statePolling
+	if from == stateChecking {
 		if l.timedOutAfter > 0 && l.timedOutAfter < l.patience() {
 			// The way is only slow, and the stream was not given the time it takes.
-			l.mode, l.delay = Stream, 0
+			l.state, l.delay = stateConnecting, e.after
 			return
 		}
 		l.postpone()
 	}
-	probe := l.probe
-	l.probe = false
 	switch {
 	case e.after > 0:
 		l.delay = e.after
-	case e.more || probe && l.wait > 0:
+	case e.more || from != statePolling && l.wait > 0:
 		l.delay = 0
 	case wait == 0:
 		l.delay = time.Second + l.share(2*time.Second)
@@ -37,12 +36,12 @@ func (l *ladder) page(e ending, age time.Duration) {
 	}
 }
 
-// pollFailed: the first failure in a row is taken for chance. While the fall to
-// polling is in doubt, none is: it speaks for the stream.
+// pollFailed: the first failure in a row is taken for chance. While checking, none is:
+// it says that the network was at fault and not the stream.
 func (l *ladder) pollFailed(e ending, age time.Duration) {
-	l.probe = true
-	if e.kind == endLate && !l.answered {
-		l.lates++
+	l.probe()
+	if e.kind == endTimedOut && !l.answered {
+		l.timeouts++
 	}
 	if l.answered && e.kind != endForeign {
 		// The way is there, and cuts: soon again, for less.
@@ -61,15 +60,13 @@ func (l *ladder) pollFailed(e ending, age time.Duration) {
 		}
 		l.fail, l.delay = 0, 0
 		l.shorten(age)
-		if !l.unconfirmed {
-			l.remember()
-		}
+		l.remember()
 		return
 	}
 	l.missed++
 	switch {
-	case l.unconfirmed:
-		l.mode, l.unconfirmed = Stream, false
+	case l.state == stateChecking:
+		l.state = stateConnecting
 		l.fault(0)
 	case l.missed > 1 || l.broken >= bearable:
 		l.fault(0)

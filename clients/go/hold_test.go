@@ -17,7 +17,7 @@ func TestLadderBrokenPages(t *testing.T) {
 		}
 		for range 2 {
 			for range 4 {
-				breaks(ending{})
+				breaks(ending{kind: endClosed})
 				r.waits(0, 300*time.Millisecond)
 				if !r.up {
 					t.Error("not up")
@@ -30,7 +30,7 @@ func TestLadderBrokenPages(t *testing.T) {
 			if !r.up {
 				t.Error("not up")
 			}
-			breaks(ending{})
+			breaks(ending{kind: endClosed})
 		}
 		r.waits(400*time.Millisecond, 500*time.Millisecond)
 		if r.up {

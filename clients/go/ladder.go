@@ -32,16 +32,24 @@ const (
 	bearable    = 5                // bodies of polls that break, one after the other
 )
 
-// ladder finds the best way to receive that works. It does nothing itself: begin
-// says what to try, the calls below it what happened, and end what follows, after
-// delay.
+// state is where the ladder stands. The package's doc draws how one follows another.
+type state string
+
+const (
+	stateConnecting state = "connecting" // a stream is asked for, and has not said hello yet
+	stateStreaming  state = "streaming"  // it has said hello
+	stateChecking   state = "checking"   // the stream failed: does a poll get through?
+	stateProbing    state = "probing"    // polls are the way; the next one is not held, to see whether it works
+	statePolling    state = "polling"    // polls are the way, and work
+	stateTrying     state = "trying"     // a stream is asked for again, though polls are the way
+)
+
+// ladder finds the best way to receive that works. It is a state machine that does
+// nothing itself: begin says what to try, the calls below it tell the ladder what
+// happened, and end decides what follows, after delay.
 //
-//	stream --nothing, bursts, silence, refusal--> long poll --same age--> shorter
-//	  ^                                              |                   poll, down
-//	  +---- from time to time, later and later ------+                   to short
-//
-// A fall to polling stays in doubt until a poll has brought an answer: when that
-// fails, too, the network was at fault and not the stream.
+// While it is checking, the fall to polling is not confirmed: when the poll fails,
+// too, the network was at fault and not the stream.
 //
 // Only one goroutine may use it.
 type ladder struct {
@@ -54,18 +62,15 @@ type ladder struct {
 	delay    time.Duration // until the next attempt
 	up       bool          // the last attempt worked, or the next may still
 
-	mode          Transport
+	state         state
 	wait          time.Duration
 	limit         int
 	life          time.Duration // a stream may last so long; 0: as long as it likes
 	retryStreamAt time.Time     // the stream is tried again
 	round         int           // so often in vain
-	unconfirmed   bool          // the fall to polling is not confirmed
-	timedOutAfter time.Duration // the patience it was made with, when that ran out
+	timedOutAfter time.Duration // while checking: the patience that the stream was given, when that ran out
 	least         time.Duration // of patience
-
-	probe bool // the next poll is not held: is there a way at all?
-	rtt   time.Duration
+	rtt           time.Duration
 
 	// In a row:
 	failures int
@@ -77,16 +82,14 @@ type ladder struct {
 	cut      time.Duration // age at which the last stream was cut
 	missed   int           // polls that failed
 	broken   int           // polls whose body broke off
-	lates    int           // polls not answered in time
+	timeouts int           // polls not answered in time
 	fail     time.Duration // age at which the last held poll failed
 
 	plan     plan
-	trial    bool
 	began    time.Time
 	since    time.Time // the stream was not kept waiting by us
 	heard    time.Time // when the last frame came
 	answered bool
-	open     bool
 	deaf     bool // we let the stream wait ourselves, so ages say nothing
 	beat     time.Duration
 	pause    time.Duration // the server ends the first pauses so soon
@@ -101,10 +104,13 @@ type ladder struct {
 func newLadder(now func() time.Time, random func() float64, known verdict, save func(verdict), forced Transport) *ladder {
 	l := &ladder{
 		now: now, random: random, save: save, forced: forced,
-		mode: Stream, wait: longestWait, limit: fullPage, retry: time.Second, probe: true, least: helloTime,
+		state: stateConnecting, wait: longestWait, limit: fullPage, retry: time.Second, least: helloTime,
+	}
+	if forced == Poll || forced == Auto && known.transport == Poll {
+		l.state = stateProbing
 	}
 	if known.transport != "" {
-		l.mode, l.wait, l.retryStreamAt, l.round = known.transport, known.wait, known.retryStreamAt, known.round
+		l.wait, l.retryStreamAt, l.round = known.wait, known.retryStreamAt, known.round
 		if now().Before(known.retryStreamAt) {
 			l.life = known.life
 		}
@@ -116,27 +122,27 @@ func newLadder(now func() time.Time, random func() float64, known verdict, save 
 func (l *ladder) begin() plan {
 	l.began = l.now()
 	l.since, l.heard = l.began, l.began
-	l.answered, l.open, l.deaf = false, false, false
-	l.trial = l.forced == Auto && l.mode == Poll && !l.unconfirmed && !l.began.Before(l.retryStreamAt)
-	transport := l.mode
-	switch {
-	case l.forced != Auto:
-		transport = l.forced
-	case l.trial:
-		transport = Stream
+	l.answered, l.deaf = false, false
+	if l.polls() && l.forced == Auto && !l.began.Before(l.retryStreamAt) {
+		l.state = stateTrying
 	}
-	wait := l.wait
-	if l.probe {
-		wait = 0
+	l.plan = plan{Stream, 0, l.limit}
+	if l.polls() || l.state == stateChecking {
+		l.plan.transport = Poll
 	}
-	l.plan = plan{transport, wait, l.limit}
-	if transport == Stream {
+	if l.state == statePolling {
+		l.plan.wait = l.wait
+	}
+	if l.plan.transport == Stream {
 		l.deadline = l.began.Add(l.patience())
 	} else {
-		l.deadline = l.began.Add(wait + min(l.patience()<<min(l.lates, 5), mostLate))
+		l.deadline = l.began.Add(l.plan.wait + min(l.patience()<<min(l.timeouts, 5), mostLate))
 	}
 	return l.plan
 }
+
+// polls reports whether polls are the way.
+func (l *ladder) polls() bool { return l.state == stateProbing || l.state == statePolling }
 
 // patience is how long a stream has to bring its first frame.
 func (l *ladder) patience() time.Duration { return max(2*l.rtt, l.least) }
@@ -148,12 +154,12 @@ func (l *ladder) age() time.Duration { return l.now().Sub(l.began) }
 func (l *ladder) left() time.Duration { return l.deadline.Sub(l.now()) }
 
 // spent reports whether a stream ended because its life as planned was over.
-func (l *ladder) spent() bool { return l.open && l.life > 0 && l.age() >= l.life }
+func (l *ladder) spent() bool { return l.state == stateStreaming && l.life > 0 && l.age() >= l.life }
 
 // gotHeaders notes that a poll is answered; what remains is to read it.
 func (l *ladder) gotHeaders() {
 	l.answered = true
-	l.lates = 0
+	l.timeouts = 0
 	l.deadline = l.now().Add(pageTime)
 	if l.plan.wait == 0 {
 		l.rtt = l.age()
@@ -169,7 +175,7 @@ type greeting struct {
 
 // hello notes that a stream has said culvert:hello.
 func (l *ladder) hello(g greeting) {
-	l.open, l.up, l.probe = true, true, true
+	l.up = true
 	l.beat, l.retry = g.heartbeat, g.retry
 	l.pause, l.pauses = g.settle, 0
 	if g.settle > 0 {
@@ -179,11 +185,10 @@ func (l *ladder) hello(g greeting) {
 	l.aged, l.young, l.old = false, 0, 0
 	l.note(g.at)
 	l.hear(false)
-	l.unconfirmed = false
-	if l.mode == Poll {
+	if l.state == stateTrying {
 		l.wait, l.limit, l.fail = longestWait, fullPage, 0
 	}
-	l.mode = Stream
+	l.state = stateStreaming
 }
 
 // frame notes that a frame came; at is the server's clock where the frame is a
@@ -265,7 +270,7 @@ func (l *ladder) extend() {
 func (l *ladder) wake(moved bool) {
 	l.failures = 0
 	l.delay = 0
-	l.probe = true
+	l.probe()
 	if moved {
 		l.retryStreamAt = time.Time{}
 	}

@@ -42,7 +42,7 @@ func TestLadderLifetime(t *testing.T) {
 	})
 	for name, ways := range map[string][]func(r *rig){
 		"differ":                 {func(r *rig) { r.cut(12 * time.Second) }, func(r *rig) { r.cut(29 * time.Second) }, func(r *rig) { r.cut(20 * time.Second) }},
-		"the server ended one":   {func(r *rig) { r.cut(5 * time.Second) }, func(r *rig) { r.ends(5*time.Second, ending{kind: endAsked}) }, func(r *rig) { r.cut(5 * time.Second) }},
+		"the server ended one":   {func(r *rig) { r.cut(5 * time.Second) }, func(r *rig) { r.ends(5*time.Second, ending{kind: endComeBack}) }, func(r *rig) { r.cut(5 * time.Second) }},
 		"one only went silent":   {func(r *rig) { r.cut(5 * time.Second) }, (*rig).late, func(r *rig) { r.cut(5 * time.Second) }},
 		"the first was the only": {func(r *rig) { r.cut(time.Millisecond) }},
 	} {

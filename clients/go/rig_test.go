@@ -59,7 +59,7 @@ func (r *rig) late() {
 		r.t.Fatal("no deadline")
 	}
 	time.Sleep(r.left())
-	r.ladder.end(ending{kind: endLate})
+	r.ladder.end(ending{kind: endTimedOut})
 }
 
 func (r *rig) ends(after time.Duration, e ending) {
@@ -68,7 +68,7 @@ func (r *rig) ends(after time.Duration, e ending) {
 }
 
 // cut ends the attempt by a reset.
-func (r *rig) cut(after time.Duration) { r.ends(after, ending{}) }
+func (r *rig) cut(after time.Duration) { r.ends(after, ending{kind: endClosed}) }
 
 func (r *rig) hello() {
 	time.Sleep(50 * time.Millisecond)

@@ -11,7 +11,7 @@ import (
 func TestLadderOneFailure(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
-		for _, e := range []ending{{}, {kind: endForeign}, {kind: endLate}} {
+		for _, e := range []ending{{kind: endClosed}, {kind: endForeign}, {kind: endTimedOut}} {
 			r.is(Poll, longestWait)
 			r.ends(5*time.Millisecond, e)
 			r.waits(0, 500*time.Millisecond)
@@ -118,7 +118,7 @@ func TestLadderCutSoon(t *testing.T) {
 	}
 	for name, between := range map[string]func(r *rig){
 		"one that lived":        func(r *rig) { r.cut(12 * time.Second) },
-		"one that was asked to": func(r *rig) { r.ends(time.Second, ending{kind: endAsked}) },
+		"one that was asked to": func(r *rig) { r.ends(time.Second, ending{kind: endComeBack}) },
 		"one we ended":          func(r *rig) { r.ends(time.Minute, ending{kind: endWoken}) },
 		"one that went silent":  (*rig).late,
 	} {

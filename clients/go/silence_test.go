@@ -45,7 +45,7 @@ func TestLadderForgottenConnections(t *testing.T) {
 		r.hello()
 		time.Sleep(40 * time.Second)
 		r.frame(time.Time{}) // it lived: the count begins anew
-		r.ends(0, ending{kind: endAsked})
+		r.ends(0, ending{kind: endComeBack})
 		r.silentAfter(2500 * time.Millisecond)
 		r.silentAfter(2100 * time.Millisecond)
 		r.is(Poll, 0)

@@ -36,7 +36,7 @@ func (f *follower) stream(ctx context.Context) (ending, error) {
 		}
 		var asked *comeBack
 		if err = f.take(ctx, frame); errors.As(err, &asked) {
-			return ending{kind: endAsked, after: asked.after}, nil
+			return ending{kind: endComeBack, after: asked.after}, nil
 		}
 		if err == nil && f.ladder.left() <= 0 {
 			err = errLate

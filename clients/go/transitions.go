@@ -5,23 +5,23 @@ import "time"
 // ending is how an attempt ended.
 type ending struct {
 	kind    endKind
-	after   time.Duration // asked, busy, page, foreign: what we are asked to wait
+	after   time.Duration // comeBack, busy, page, foreign: what we are asked to wait
 	empty   bool          // page: without events
 	more    bool          // page: there is more
 	gateway bool          // foreign: it says that it waited too long
 }
 
-type endKind int
+type endKind string
 
 const (
-	endClosed  endKind = iota // end of body, reset, or no connection at all
-	endPage                   // a poll brought its answer
-	endAsked                  // the server wants us back later
-	endLate                   // the deadline passed
-	endForeign                // something on the way answered
-	endBusy                   // the server cannot now
-	endWoken                  // we ended it ourselves, to begin anew
-	endRefused                // there must be no other
+	endClosed   endKind = "closed"   // end of body, reset, or no connection at all
+	endPage     endKind = "page"     // a poll brought its answer
+	endComeBack endKind = "comeBack" // the server wants us back later
+	endTimedOut endKind = "timedOut" // the deadline passed
+	endForeign  endKind = "foreign"  // something on the way answered
+	endBusy     endKind = "busy"     // the server cannot now
+	endWoken    endKind = "woken"    // we ended it ourselves, to begin anew
+	endRefused  endKind = "refused"  // there must be no other attempt, so the ladder is not asked
 )
 
 // same reports whether two ages mean one clock on the way.
@@ -31,15 +31,21 @@ func same(a, b time.Duration) bool {
 
 // end takes in how the attempt ended.
 func (l *ladder) end(e ending) {
-	age := l.age()
+	age, from := l.age(), l.state
 	l.deadline = time.Time{}
-	if l.open && age >= shortLife {
-		l.short = 0 // it lived, however it ended
+	switch from {
+	case stateStreaming:
+		l.state = stateConnecting // unless it is judged below
+		if age >= shortLife {
+			l.short = 0 // it lived, however it ended
+		}
+	case stateTrying:
+		l.state = stateProbing
 	}
 	switch {
 	case e.kind == endWoken:
 		l.delay = 0
-	case e.kind == endAsked:
+	case e.kind == endComeBack:
 		l.cut, l.short = 0, 0 // not cut this time
 		l.delay = e.after
 	case e.kind == endBusy:
@@ -48,9 +54,9 @@ func (l *ladder) end(e ending) {
 		l.page(e, age)
 	case l.plan.transport == Poll:
 		l.pollFailed(e, age)
-	case !l.open:
-		l.nothingCame(e.kind == endLate)
-	case e.kind == endLate:
+	case from != stateStreaming:
+		l.nothingCame(e.kind == endTimedOut, from == stateTrying)
+	case e.kind == endTimedOut:
 		l.gaveUp(age)
 	default:
 		l.streamCut(age)
@@ -65,19 +71,27 @@ func (l *ladder) end(e ending) {
 // fault: nothing gets through at present, whichever way.
 func (l *ladder) fault(least time.Duration) {
 	l.up = false
-	l.probe = true
+	l.probe()
 	l.delay = max(l.spread(least), backoff(l.random, l.failures))
 	l.failures++
 }
 
-func (l *ladder) nothingCame(late bool) {
-	if late {
+// probe has the next poll not held: is there a way at all?
+func (l *ladder) probe() {
+	if l.state == statePolling {
+		l.state = stateProbing
+	}
+}
+
+// nothingCame: the stream ended before its hello. A trial is not repeated, since polls work.
+func (l *ladder) nothingCame(timedOut, trial bool) {
+	if timedOut {
 		l.fall(l.patience())
 		return
 	}
 	l.refused++
 	switch {
-	case l.trial || l.refused > 1:
+	case trial || l.refused > 1:
 		l.fall(0)
 	case l.up:
 		l.delay = l.share(500 * time.Millisecond)
@@ -146,16 +160,15 @@ func (l *ladder) streamCut(age time.Duration) {
 	l.remember()
 }
 
-// fall goes down to polling.
+// fall goes down to polling, unless the stream is insisted on.
 func (l *ladder) fall(timedOutAfter time.Duration) {
+	l.refused, l.silences, l.cut, l.short = 0, 0, 0, 0
 	if l.forced != Auto {
 		l.fault(0)
-	} else {
-		l.delay = 0
+		return
 	}
-	l.refused, l.silences, l.cut, l.short = 0, 0, 0, 0
-	l.probe = true
-	if l.mode == Poll {
+	l.delay = 0
+	if l.state == stateProbing {
 		// The trial failed, as was to be expected: polling goes on, a little bolder.
 		if l.wait *= 2; l.wait == 0 {
 			l.wait = time.Second
@@ -164,7 +177,7 @@ func (l *ladder) fall(timedOutAfter time.Duration) {
 		l.postpone()
 		return
 	}
-	l.mode, l.unconfirmed, l.timedOutAfter = Poll, true, timedOutAfter
+	l.state, l.timedOutAfter = stateChecking, timedOutAfter
 }
 
 // postpone has the stream tried again later: a minute, two, four, up to an hour.
@@ -182,10 +195,16 @@ func (l *ladder) share(d time.Duration) time.Duration {
 // spread is d, or up to a quarter more, so that not all return in one moment.
 func (l *ladder) spread(d time.Duration) time.Duration { return d + l.share(d/4) }
 
+// remember saves what was found out. Who insists on polls finds out nothing of streams.
 func (l *ladder) remember() {
-	if l.mode == Stream && l.life == 0 {
-		l.save(verdict{})
+	v := verdict{Stream, l.wait, l.life, l.retryStreamAt, l.round}
+	switch {
+	case l.forced == Poll:
 		return
+	case l.polls():
+		v.transport = Poll
+	case l.life == 0:
+		v = verdict{}
 	}
-	l.save(verdict{l.mode, l.wait, l.life, l.retryStreamAt, l.round})
+	l.save(v)
 }

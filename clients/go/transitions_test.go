@@ -181,7 +181,7 @@ func TestLadderObeys(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.begin()
 		r.hello()
-		r.ends(time.Second, ending{kind: endAsked, after: 2500 * time.Millisecond})
+		r.ends(time.Second, ending{kind: endComeBack, after: 2500 * time.Millisecond})
 		r.waits(2500*time.Millisecond, 2500*time.Millisecond)
 		if !r.up {
 			t.Error("not up")

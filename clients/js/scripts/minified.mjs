@@ -4,8 +4,8 @@
 // single letters. What users, servers, other tabs or browsers know must not be here: it is
 // the tests of the built package that tell.
 const own = [
-  'answered', 'asked', 'begin', 'broken', 'channel', 'confirm', 'deadline', 'delay', 'deliver', 'down',
-  'empty', 'end', 'expire', 'expired', 'failed', 'fling', 'flush', 'force', 'frame', 'gateway', 'hear',
+  'asked', 'begin', 'broken', 'channel', 'confirm', 'deadline', 'delay', 'deliver', 'down',
+  'empty', 'end', 'expire', 'expired', 'failed', 'fling', 'flush', 'force', 'frame', 'gateway', 'gotHeaders', 'hear',
   'hello', 'hidden', 'hurry', 'idle', 'json', 'kind', 'lasting', 'lead', 'lengthen', 'network', 'page',
   'patience', 'persist', 'position', 'put', 'query', 'refused', 'restored', 'seen', 'seize', 'send', 'settle',
   'shorten', 'stale', 'start', 'state', 'stop', 'take', 'tell', 'track', 'wake', 'watch', 'withdraw', 'yield',

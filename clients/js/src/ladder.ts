@@ -1,4 +1,35 @@
-import { Kind, type Ending, type Ladder, type Plan } from './attempt.js'
+/*
+ * Finds the best way to receive that works. It is a state machine that does nothing itself:
+ * begin says what to try, the calls below it tell the ladder what happened, and end decides
+ * what follows, after `delay`.
+ *
+ *                  hello                        hello
+ *     connecting ---------> streaming <--------------------- trying
+ *       |  ^  ^               |   |                           |  ^
+ *       |  |  +---- ended ----+   | bursts, silence twice,    |  |
+ *       |  |                      | early cuts         failed |  | from time to time,
+ *       |  | the poll failed,     |                           |  | later and later
+ *       |  | or the way is slow   |                           v  |
+ *       |  |                      |              +----------------------+
+ *       |  +--------- checking <--+              |        a page        |
+ *       |              ^   |         a page      | probing ---> polling |
+ *       +--------------+   +-------------------> |         <---         |
+ *        no hello, or                            |  failed, or woken    |
+ *        refused twice                           +----------------------+
+ *
+ * - connecting: a stream is asked for. streaming: it has said hello.
+ * - checking: the stream failed, and a poll finds out whether the network did. A page leads
+ *   to polling.
+ * - polling: polls are the way, held for as long as the way lets them be, down to not at all.
+ *   probing: the next one is not held, to see whether anything gets through.
+ * - trying: a stream is asked for again, from either. Where it fails, probing follows.
+ *
+ * A stream that is insisted on only knows connecting and streaming, polls that are insisted on
+ * only probing and polling; force begins anew with one of them. The ladder of clients/go has
+ * the same states; testdata/ladder.json has what both must do.
+ */
+
+import { Kind, State, type Ending, type Ladder, type Plan } from './attempt.js'
 import { backoff } from './backoff.js'
 import type { Clock } from './clock.js'
 import { createHold, same } from './hold.js'
@@ -8,29 +39,17 @@ import type { Verdict } from './verdict.js'
 const shortLife = 10_000 // a stream cut earlier is worth less than long polls
 const bearable = 5 // bodies of polls that break, one after the other
 
-/**
- * Finds the best way to receive that works. It does nothing itself: begin says what
- * to try, the calls below it what happened, and end what follows, after `delay`.
- *
- *     stream --nothing, bursts, silence, refusal--> long poll --same age--> shorter
- *       ^                                              |                   poll, down
- *       +---- from time to time, later and later ------+                   to short
- *
- * A fall to polling stays in doubt until a poll has brought an answer: when that
- * fails, too, the network was at fault and not the stream.
- */
+/** See above. known: what was found out before; save is told what is found out, or nothing to forget it. */
 export function createLadder(
   clock: Clock, known: Verdict | undefined, save: (v: Verdict | undefined) => void, forced?: Transport,
 ): Ladder {
   const { now, wall, random } = clock
-  let mode: Transport = 'stream'
   let hold = createHold()
   let life = Infinity
-  let again = 0 // when the stream is tried again (clock.wall)
-  let round = 0 // how often that was in vain
-  let doubt = false // the fall to polling is not confirmed
-  let hasty = 0 // the patience it was made with, when that ran out
-  let probe = true // the next poll is not held: is there a way at all?
+  let retryStreamAt = 0 // the stream is tried again (clock.wall)
+  let round = 0 // so often in vain
+  let timedOutAfter = 0 // while checking: the patience that the stream was given, when that ran out
+  let restart = false // the next attempt begins the ladder anew
   let rtt = 0
 
   // In a row:
@@ -43,14 +62,12 @@ export function createLadder(
   let cut = 0 // age at which the last stream was cut
   let missed = 0 // polls that failed
   let broken = 0 // polls whose body broke off
-  let lates = 0 // polls not answered in time
+  let timeouts = 0 // polls not answered in time
 
   // Of the attempt:
   let plan: Plan
-  let trial = false // of the stream, while polls work
   let began = 0
   let answered = false
-  let open = false
   let heard = 0 // when the last frame came
   let beat = 0
   let pause = 0 // the server ends its first pauses so soon
@@ -61,55 +78,57 @@ export function createLadder(
   let old = 0
 
   if (known) {
-    ({ transport: mode, again, round } = known)
+    ({ retryStreamAt, round } = known)
     hold.wait = known.wait
-    if (known.life && wall() < again) life = known.life
+    if (known.life && wall() < retryStreamAt) life = known.life
   }
 
   const ladder: Ladder = {
+    state: (forced ?? known?.transport) === 'poll' ? State.Probing : State.Connecting,
     deadline: Infinity,
     delay: 0,
     up: false,
 
     force(transport) {
       forced = transport
-      if (transport !== 'poll') mode = 'stream'
-      doubt = false
+      restart = true
     },
 
     begin() {
       heard = began = now()
-      answered = open = false
-      trial = !forced && mode === 'poll' && !doubt && wall() >= again
-      const transport = forced ?? (trial ? 'stream' : mode)
-      const wait = probe ? 0 : hold.wait
-      ladder.deadline = began + (transport === 'stream' ? patience() : wait * 1000 + Math.min(patience() * 2 ** lates, 30_000))
+      answered = false
+      beat = 0
+      if (restart) ladder.state = forced === 'poll' ? State.Probing : State.Connecting
+      restart = false
+      if (polls() && !forced && wall() >= retryStreamAt) ladder.state = State.Trying
+      const transport = polls() || ladder.state === State.Checking ? 'poll' : 'stream'
+      const wait = ladder.state === State.Polling ? hold.wait : 0
+      ladder.deadline = began + (transport === 'stream' ? patience() : wait * 1000 + Math.min(patience() * 2 ** timeouts, 30_000))
       return (plan = { transport, wait, limit: hold.limit })
     },
 
-    stale: () => !open || now() - heard > 1.2 * beat,
+    stale: () => now() - heard > 1.2 * beat,
 
-    answered() {
+    gotHeaders() {
       answered = true
-      lates = 0
+      timeouts = 0
       ladder.deadline = now() + 30_000
       if (!plan.wait) rtt = now() - began
     },
 
     hello(heartbeat, after, settle, at) {
-      open = ladder.up = probe = true
+      ladder.up = true
       beat = heartbeat
       retry = after
       failures = refused = missed = broken = 0
-      doubt = false
       young = Infinity
       old = -young
       aged(at)
       pause = settle!
       pauses = settle ? 3 : 0
       hear()
-      if (mode === 'poll') hold = createHold()
-      mode = 'stream'
+      if (ladder.state === State.Trying) hold = createHold()
+      ladder.state = State.Streaming
     },
 
     frame(at) {
@@ -122,24 +141,29 @@ export function createLadder(
       remember()
     },
 
-    wake(stream) {
+    wake(moved) {
       ladder.delay = failures = 0
-      probe = true
-      if (stream) again = 0
+      probe()
+      if (moved) retryStreamAt = 0
     },
 
     end(e) {
       const age = now() - began
       const { kind, after = 0 } = e
+      const { state } = ladder
+      const open = state === State.Streaming
+      const trial = state === State.Trying
       ladder.delay = after * 1000
+      if (open) ladder.state = State.Connecting // unless it is judged below
+      if (trial) ladder.state = State.Probing
       if (open && age >= shortLife) short = 0 // it lived, however it ended
-      if (kind === Kind.Asked) cut = short = 0 // not cut this time
+      if (kind === Kind.ComeBack) cut = short = 0 // not cut this time
       else if (kind === Kind.Busy) fault(ladder.delay)
       else if (kind === Kind.Page) page(e, age)
       else if (kind === Kind.Woken) return
       else if (plan.transport === 'poll') pollFailed(e, age)
-      else if (!open) nothingCame(kind === Kind.Late)
-      else if (kind === Kind.Late) gaveUp(age)
+      else if (!open) nothingCame(kind === Kind.TimedOut, trial)
+      else if (kind === Kind.TimedOut) gaveUp(age)
       else streamCut(age)
       if (kind !== Kind.Foreign || !after) return
       // What it says of the way stands, and no event can come before then.
@@ -148,6 +172,16 @@ export function createLadder(
     },
   }
   return ladder
+
+  /** Whether polls are the way. */
+  function polls(): boolean {
+    return ladder.state === State.Probing || ladder.state === State.Polling
+  }
+
+  /** The next poll is not held: is there a way at all? */
+  function probe(): void {
+    if (ladder.state === State.Polling) ladder.state = State.Probing
+  }
 
   /** Milliseconds a stream has to bring its first frame. */
   function patience(): number {
@@ -190,12 +224,13 @@ export function createLadder(
   /** Nothing gets through at present, whichever way. */
   function fault(least = 0): void {
     ladder.up = false
-    probe = true
+    probe()
     ladder.delay = Math.max(spread(least), backoff(clock, failures++))
   }
 
-  function nothingCame(late: boolean): void {
-    if (late) fall(patience())
+  /** The stream ended before its hello. A trial is not repeated, since polls work. */
+  function nothingCame(timedOut: boolean, trial: boolean): void {
+    if (timedOut) fall(patience())
     else if (trial || ++refused > 1) fall()
     else if (ladder.up) some(500)
     else fault()
@@ -227,28 +262,26 @@ export function createLadder(
     }
     if (!constant) return some(retry)
     life = age * 0.85
-    again = wall() + 3_600_000
+    retryStreamAt = wall() + 3_600_000
     remember()
   }
 
-  /** Down to polling. */
+  /** Down to polling, unless the stream is insisted on. */
   function fall(patient = 0): void {
-    if (forced) fault()
-    probe = true
     refused = silences = cut = short = 0
-    if (mode === 'poll') {
+    if (forced) return fault()
+    if (polls()) {
       // The trial failed, as was to be expected: polling goes on, a little bolder.
       hold.lengthen()
       return postpone()
     }
-    mode = 'poll'
-    doubt = true
-    hasty = patient
+    ladder.state = State.Checking
+    timedOutAfter = patient
   }
 
   /** The stream is tried again later: a minute, two, four, up to an hour. */
   function postpone(): void {
-    again = wall() + Math.min(60_000 * 2 ** round++, 3_600_000)
+    retryStreamAt = wall() + Math.min(60_000 * 2 ** round++, 3_600_000)
     remember()
   }
 
@@ -257,17 +290,17 @@ export function createLadder(
     ladder.up = true
     failures = missed = broken = 0
     hold.page(!!empty && wait > 0 && age >= wait * 900)
-    if (doubt && !forced) {
-      doubt = false
-      if (hasty && hasty < patience()) {
+    const { state } = ladder
+    ladder.state = State.Polling
+    if (state === State.Checking) {
+      if (timedOutAfter && timedOutAfter < patience()) {
         // The way is only slow, and the stream was not given the time it takes.
-        mode = 'stream'
+        ladder.state = State.Connecting
         return
       }
       postpone()
     }
-    const first = probe && hold.wait
-    probe = false
+    const first = state !== State.Polling && hold.wait
     if (after || more || first) return
     if (!wait) ladder.delay = 1000 + random() * 2000
     // A held poll that is empty at once was not held: never ask in a circle.
@@ -275,8 +308,9 @@ export function createLadder(
   }
 
   function pollFailed({ kind, gateway }: Ending, age: number): void {
-    probe = true
-    if (kind === Kind.Late && !answered) lates++
+    const checking = ladder.state === State.Checking
+    probe()
+    if (kind === Kind.TimedOut && !answered) timeouts++
     if (answered && kind !== Kind.Foreign) {
       // The way is there, and cuts: soon again, for less.
       hold.broken()
@@ -285,15 +319,17 @@ export function createLadder(
     if (plan.wait && age >= 1000) {
       missed++
       if (!hold.failed(age, gateway)) some(500)
-      else if (!doubt) remember()
-    } else if (doubt || missed++ || broken >= bearable) {
-      if (doubt) mode = 'stream'
-      doubt = false
+      else remember()
+    } else if (checking || missed++ || broken >= bearable) {
+      if (checking) ladder.state = State.Connecting
       fault()
     } else some(500)
   }
 
+  /** Saves what was found out. Who insists on polls finds out nothing of streams. */
   function remember(): void {
-    save(mode === 'stream' && life === Infinity ? undefined : { transport: mode, life, wait: hold.wait, again, round })
+    if (forced === 'poll') return
+    const transport = polls() ? 'poll' : 'stream'
+    save(transport === 'stream' && life === Infinity ? undefined : { transport, life, wait: hold.wait, retryStreamAt, round })
   }
 }

@@ -25,11 +25,11 @@ export interface Listener {
 export interface Link {
   /** Ends it, at once and for good. */
   stop(): void
-  /** Begins anew at once; stream: also by the way that was given up. */
-  wake(stream: boolean): void
+  /** Begins anew at once. moved: on another network, where the stream is tried, too. */
+  wake(moved: boolean): void
 }
 
-const late: Ending = { kind: Kind.Late }
+const timedOut: Ending = { kind: Kind.TimedOut }
 const woken: Ending = { kind: Kind.Woken }
 
 /**
@@ -72,8 +72,8 @@ export function createLink(
 
   return {
     stop,
-    wake(stream) {
-      ladder.wake(stream)
+    wake(moved) {
+      ladder.wake(moved)
       attempt.abort(woken)
       rest?.wake()
     },
@@ -86,7 +86,7 @@ export function createLink(
     const watch = async (): Promise<never> => {
       for (;;) {
         const left = ladder.deadline - clock.now()
-        if (left <= 0) throw late
+        if (left <= 0) throw timedOut
         await nap(clock, left, signal)
         if (signal.aborted) throw signal.reason
       }
@@ -148,20 +148,20 @@ export function createLink(
           at(id)
         } else if (event === 'culvert:gap') gap(data)
         else if (event === 'culvert:reconnect') {
-          ending = { kind: Kind.Asked, after: data.after }
+          ending = { kind: Kind.ComeBack, after: data.after }
           if (data.reason === 'expired') on.expired()
         } else {
           ladder.frame()
           const work = data.event && on.event(data, id) // else a word of a later server
           if (id) acker.track(id, work)
         }
-        if (ladder.deadline <= clock.now()) throw late
+        if (ladder.deadline <= clock.now()) throw timedOut
       })
       return ending
     }
 
     async function page(): Promise<Ending> {
-      if (answer.ok) ladder.answered()
+      if (answer.ok) ladder.gotHeaders()
       const { cursor, more, retry, gap: hole, events } = await read(answer)
       if (!Array.isArray(events) || !cursor) throw foreign(200)
       if (signal.aborted) throw woken

@@ -7,8 +7,8 @@ export interface Verdict {
   wait: number
   /** Milliseconds a stream may last; Infinity, which JSON makes null: as long as it likes. */
   life: number | null
-  /** When to doubt it (ms since 1970), and how often that was in vain. */
-  again: number
+  /** When the stream is tried again (ms since 1970), and how often that was in vain. */
+  retryStreamAt: number
   round: number
 }
 
@@ -32,7 +32,7 @@ export const localVerdicts: Verdicts = {
   load(origin) {
     try {
       const v = JSON.parse(localStorage[key(origin)])
-      if (v.wait + v.again + v.round >= 0) return v
+      if (v.wait + v.retryStreamAt + v.round >= 0) return v
     } catch {}
     return shared.load(origin)
   },

@@ -62,10 +62,10 @@ test('a poll that is never answered: is there a way at all?', () => {
 test('pages cut in the middle become smaller, and larger again', () => {
   const r = new Rig().buffered()
   assert.equal(r.begin().limit, 100)
-  r.ladder.answered()
+  r.ladder.gotHeaders()
   r.end(10)
   assert.equal(r.begin().limit, 50)
-  r.ladder.answered()
+  r.ladder.gotHeaders()
   r.end(10)
   assert.equal(r.begin().limit, 25)
   r.page()
@@ -104,7 +104,7 @@ test('pages that break off: soon again, and lost only when that goes on', () => 
   r.clock.chance = 0.999
   const breaks = () => {
     r.begin()
-    r.ladder.answered()
+    r.ladder.gotHeaders()
     r.end(10)
   }
   for (let round = 0; round < 2; round++) {
@@ -121,7 +121,7 @@ test('pages that break off: soon again, and lost only when that goes on', () => 
   r.begin()
   r.page()
   r.begin()
-  r.ladder.answered()
+  r.ladder.gotHeaders()
   r.end(10, { kind: Kind.Foreign }) // whole, and not Culvert's
   assert.equal(r.begin().limit, 2, 'no reason to ask for less')
 })
@@ -130,7 +130,7 @@ test('pages that broke before a stream worked do not count after it', () => {
   const r = new Rig().buffered()
   const breaks = () => {
     r.begin()
-    r.ladder.answered()
+    r.ladder.gotHeaders()
     r.end(10)
   }
   for (let i = 0; i < 4; i++) breaks()

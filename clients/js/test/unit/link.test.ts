@@ -19,7 +19,7 @@ test('a stream: connected with hello, events in order, acknowledged when handled
 
 test('polls that are not held acknowledge what the ones before brought', async () => {
   const verdicts = memoryVerdicts()
-  verdicts.save('http://culvert.test', { transport: 'poll', wait: 0, life: null, again: Infinity, round: 1 })
+  verdicts.save('http://culvert.test', { transport: 'poll', wait: 0, life: null, retryStreamAt: Infinity, round: 1 })
   const { wire, clock, socket, got } = rig(new Wire(), { verdicts })
   clock.chance = 0.999
   await clock.run(1)

@@ -28,7 +28,7 @@ export class Rig {
   late(): void {
     assert.ok(this.ladder.deadline < Infinity)
     this.clock.go(this.ladder.deadline - this.clock.now())
-    this.ladder.end({ kind: Kind.Late })
+    this.ladder.end({ kind: Kind.TimedOut })
   }
 
   end(ms: number, e: Ending = { kind: Kind.Closed }): void {
@@ -54,7 +54,7 @@ export class Rig {
 
   page(ms = 50, more: Partial<Ending> = {}): void {
     this.clock.go(ms)
-    this.ladder.answered()
+    this.ladder.gotHeaders()
     this.ladder.end({ kind: Kind.Page, empty: true, more: false, ...more })
   }
 
@@ -70,7 +70,7 @@ export class Rig {
 
 /** Polls, with no thought of the stream. */
 export function polling(): Rig {
-  const r = new Rig({ transport: 'poll', wait: 25, life: null, again: 1_800_000_000_000, round: 9 })
+  const r = new Rig({ transport: 'poll', wait: 25, life: null, retryStreamAt: 1_800_000_000_000, round: 9 })
   r.begin()
   r.page()
   return r

@@ -46,7 +46,7 @@ test('what an earlier, longer silent stream let through does not count', () => {
   r.hello(0)
   r.clock.go(40_000)
   r.ladder.frame() // it lived: the count begins anew
-  r.end(0, { kind: Kind.Asked, after: 0 })
+  r.end(0, { kind: Kind.ComeBack, after: 0 })
   silentAt(2500)
   silentAt(2100)
   is(r, 'poll', 0)
@@ -143,7 +143,7 @@ test('three streams cut at once say nothing of polls; an earlier series does not
 
 test('what lived in between, or was asked to come back, begins the count anew', () => {
   for (const between of [
-    () => r.end(12_000), () => r.end(100, { kind: Kind.Asked, after: 1 }), () => r.end(12_000, { kind: Kind.Woken }),
+    () => r.end(12_000), () => r.end(100, { kind: Kind.ComeBack, after: 1 }), () => r.end(12_000, { kind: Kind.Woken }),
   ]) {
     var r = new Rig()
     for (const age of [2500, 5500, 0, 2500, 5500]) {
