@@ -40,7 +40,7 @@ var settings = []setting{
 		help: "Postgres, also from DATABASE_URL; without it 'culvert serve' runs a private Postgres under its --data"},
 	{name: "listen-database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.ListenDatabaseURL }),
 		help: "direct Postgres connection for LISTEN and migrations, where --database-url leads through a transaction pooler"},
-	{name: "max-connections", def: "8", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnections }, 5, 10_000),
+	{name: "max-connections", def: "10", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnections }, 5, 10_000),
 		help: "connections to Postgres that this instance opens at most, the one that listens included"},
 	{name: "data", kind: "folder", set: setText(func(c *Config) *string { return &c.Data }),
 		help: "folder for the private Postgres and generated secrets (default: the user's data folder)"},
