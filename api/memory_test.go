@@ -83,6 +83,8 @@ func (m *memory) Head() queue.Cursor {
 	return queue.Cursor{Log: memoryLog, Offset: queue.Offset(len(m.events))}
 }
 
+func (m *memory) Delivered() queue.Cursor { return m.Head() }
+
 func (m *memory) Ack(_ context.Context, _ queue.Namespace, _ queue.Client, c queue.Cursor) (queue.Cursor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

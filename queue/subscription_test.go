@@ -149,7 +149,7 @@ func TestExceptLeavesOut(t *testing.T) {
 func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	head := appendOne(t, q, emit("r", "1")).Cursor
-	until(t, "the instance has it", func() bool { return q.Head() == head })
+	until(t, "the instance has it", func() bool { return q.Delivered() == head })
 	invented := queue.Cursor{Log: q.Head().Log, Offset: queue.MaxOffset}
 	want := queue.Gap{From: invented, To: head, Reason: queue.GapRewound}
 	for name, in := range map[string]queue.Interest{

@@ -20,6 +20,7 @@ type tail struct {
 	log   string
 	run   Offset // the open one of its lineage: nothing of another history gets in
 	head  Offset
+	known Offset // that the log reaches up to; less than head where the tail came to know of it by having it
 	floor Offset
 	ring  fifo // all events, oldest first
 	bytes int
@@ -84,10 +85,27 @@ func newTail(l *lineage, head Offset, maxEvents, maxBytes int, dropped prometheu
 	}
 }
 
+// position is how far the tail has the log.
 func (t *tail) position() Cursor {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return Cursor{t.log, t.head}
+}
+
+// newest is how far the log is known to reach.
+func (t *tail) newest() Cursor {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return Cursor{t.log, max(t.head, t.known)}
+}
+
+// learn notes that the log of this history reaches up to head.
+func (t *tail) learn(l *lineage, head Offset) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isOf(l) {
+		t.known = max(t.known, head)
+	}
 }
 
 // headOf is the head if the tail is of this history, else 0: of two histories the head of
@@ -109,6 +127,7 @@ func (t *tail) extend(l *lineage, prev, head Offset, events []*Event) bool {
 	if !t.isOf(l) {
 		return false
 	}
+	t.known = max(t.known, head)
 	if prev > t.head {
 		t.keepEarly(piece{prev, head, events})
 		return false
@@ -151,7 +170,7 @@ func (t *tail) adopt(l *lineage, head Offset) (kept bool) {
 	_, kept = l.place(t.head, head)
 	kept = kept && t.log == l.log && t.head >= l.floor
 	t.early = early{}
-	t.log, t.run = l.log, l.open()
+	t.log, t.run, t.known = l.log, l.open(), 0
 	if !kept {
 		t.clear(head)
 		return false
