@@ -54,7 +54,7 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 			return err
 		}
 		if !h.good(c.ns, &c.who) {
-			return badToken("the token was revoked")
+			return badToken(wasRevoked)
 		}
 		if badQuery != nil {
 			return refuse(badParameter, "", badQueryText)

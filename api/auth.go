@@ -10,13 +10,15 @@ import (
 
 // authority knows whom to trust.
 type authority struct {
+	// own is the application's authentication, which then decides alone.
+	own    func(*http.Request) (Caller, error)
 	keys   [][sha256.Size]byte // digests: comparing them tells nothing of a key's length
 	tokens *verifier           // nil: none are accepted
 	stored keyring
 }
 
 func newAuthority(o Options, stored keyring) (authority, error) {
-	a := authority{stored: stored}
+	a := authority{own: o.Authenticate, stored: stored}
 	for _, k := range o.APIKeys {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
 	}
@@ -28,6 +30,9 @@ func newAuthority(o Options, stored keyring) (authority, error) {
 // identify finds who sent the request. The header wins over ?access_token, also
 // when it is wrong.
 func (a *authority) identify(r *http.Request, query url.Values) (caller, error) {
+	if a.own != nil {
+		return authenticate(a.own, r)
+	}
 	token := query.Get("access_token")
 	if len(r.Header["Authorization"]) > 1 {
 		return caller{}, refuse(unauthorized, "", "duplicate Authorization header")

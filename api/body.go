@@ -120,7 +120,7 @@ func (c *call) stillGood() error {
 	case !c.who.expires.IsZero() && !time.Now().Before(c.who.expires):
 		return badToken(hasExpired)
 	case !h.good(c.ns, &c.who):
-		return badToken("the token was revoked")
+		return badToken(wasRevoked)
 	}
 	return nil
 }

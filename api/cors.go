@@ -7,7 +7,7 @@ import (
 
 // cors lets pages of the configured origins use the API; nil without any. It
 // stands before admit: a preflight carries no credentials. Credentials in the
-// sense of CORS (cookies) are never allowed, since nothing here reads them.
+// sense of CORS (cookies) are never allowed: only Options.Authenticate may read them, for pages of its own origin.
 func (h *Handler) cors() echo.MiddlewareFunc {
 	if len(h.o.CORSOrigins) == 0 {
 		return nil

@@ -17,7 +17,7 @@
 // greeting and parting.
 //
 // Who a token is from is decided by verifier.go with the keys of trusted.go and
-// keyserver.go; what it may is in token.go. limits.go says how much; account.go counts what
+// keyserver.go, or by the application: authenticate.go; what it may is in token.go. limits.go says how much; account.go counts what
 // is under way, and anonymous.go those who show no good credentials. listener.go knows
 // connections, for what cannot be seen of a request.
 //

@@ -71,8 +71,8 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(o.APIKeys) == 0 && !o.takesTokens() && !s.HasKeys() {
-		return nil, errors.New("neither an API key nor a JWT secret, public key or JWKS URL is set, and no key is stored: nobody could use the server")
+	if o.Authenticate == nil && len(o.APIKeys) == 0 && !o.takesTokens() && !s.HasKeys() {
+		return nil, errors.New("neither an API key nor a JWT secret, public key, JWKS URL or Authenticate is set, and no key is stored: nobody could use the server")
 	}
 	m, err := newMetrics(o.Registerer)
 	if err != nil {

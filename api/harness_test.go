@@ -277,8 +277,18 @@ func (s *site) settle(r result) string {
 	if err != nil {
 		s.t.Fatalf("%v: %s", err, r.body)
 	}
-	until(s.t, func() bool { return s.h.queue.Head().Offset >= c.Offset })
+	until(s.t, func() bool { return s.delivered().Offset >= c.Offset })
 	return cursor
+}
+
+// delivered is how far the site's instance has the log.
+func (s *site) delivered() event.Cursor {
+	s.t.Helper()
+	q, ok := s.h.queue.(interface{ Delivered() event.Cursor })
+	if !ok {
+		s.t.Fatalf("%T cannot say what it has delivered", s.h.queue)
+	}
+	return q.Delivered()
 }
 
 // sseStream is an open stream, read frame by frame as the HTML standard says.

@@ -85,6 +85,8 @@ func (m *memory) Head() event.Cursor {
 	return event.Cursor{Log: memoryLog, Offset: event.Offset(len(m.events))}
 }
 
+func (m *memory) Delivered() event.Cursor { return m.Head() }
+
 func (m *memory) Ack(_ context.Context, _ event.Namespace, _ event.Client, c event.Cursor) (event.Cursor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

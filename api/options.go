@@ -43,6 +43,21 @@ type Options struct {
 	// JWTLeeway is how far the issuer's clock may be ahead of this one when nbf and
 	// iat are checked: 5s, at most a minute; negative: not at all. exp is exact.
 	JWTLeeway time.Duration
+	// Authenticate is the application's own authentication, such as by the session in a cookie. It alone
+	// then says who a request comes from: API keys, also those stored in the database, and tokens
+	// are not taken, and New refuses APIKeys, JWTSecret, JWTPublicKey and JWKSURL beside it.
+	//
+	// It is called for each request below /v1, by many goroutines, before anything is read of the
+	// body, which it does not get; a stream is one request. It should answer soon, and give up
+	// when the request's context ends. An error that wraps ErrUnauthorized is answered with 401,
+	// ErrForbidden 403, event.ErrUnavailable 503; any other, and a panic, is 500 and logged.
+	//
+	// Culvert holds callers to their namespaces, rooms, rates and limits, ends streams at Caller.Expires
+	// and follows Queue.Revoke. The application sees to what cookies need: that they are HttpOnly, Secure
+	// and SameSite, and that no other site's pages can use them (http.CrossOriginProtection).
+	// CORSOrigins never allow cookies. Streams cannot be renewed: they end at Caller.Expires, and
+	// clients come back by themselves.
+	Authenticate func(*http.Request) (Caller, error)
 	// Heartbeat is the silence after which a stream gets a heartbeat: 15s.
 	Heartbeat time.Duration
 	// MaxAge ends a stream after this time, less up to a tenth so that streams
@@ -135,6 +150,8 @@ func (o Options) CheckSecrets() error {
 
 func (o Options) check() error {
 	switch {
+	case o.Authenticate != nil && (len(o.APIKeys) > 0 || o.takesTokens()):
+		return errors.New("Authenticate is set beside APIKeys, JWTSecret, JWTPublicKey or JWKSURL, which it replaces: set one or the other") //nolint:staticcheck // a field's name begins it
 	case slices.Contains(o.APIKeys, ""):
 		return errors.New("an API key is empty")
 	case o.Heartbeat < 0, o.MaxAge < 0, o.MaxWait < 0, o.WriteTimeout < 0:

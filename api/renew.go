@@ -31,6 +31,9 @@ func (h *Handler) renew(c *call) error {
 	if c.who.backend {
 		return refuse(forbidden, "", "an API key does not expire: only a token can be renewed")
 	}
+	if h.keys.own != nil {
+		return refuse(forbidden, "", "there are no tokens to renew: streams end with the session of the application, and go on in the next one")
+	}
 	r := renewal{Expires: c.who.expires, Rooms: c.who.rooms, Algorithm: c.who.verified.algorithm}
 	r.Proof = h.keys.tokens.proof(c.who.verified.key, c.ns, c.who.client, &r)
 	body, err := json.Marshal(r)

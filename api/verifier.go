@@ -59,6 +59,7 @@ const notOurs = "the credentials are neither a key nor a token of this server"
 // Reasons for tokens whose signature is good: they help their owner and no forger.
 const (
 	hasExpired = "the token has expired"
+	wasRevoked = "the token was revoked"
 	neverValid = `the token is never valid: its "exp" is not after its "nbf" and "iat"`
 	notForUs   = `the token must have "exp" and be made for this server: look at "aud" and "iss"`
 )

@@ -46,7 +46,7 @@ func TestAnAckOfAClientThatIsBeingForgotten(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	at := appendOne(t, q, emit("r", "1")).Cursor
-	until(t, "this instance has got there", func() bool { return q.Head() == at }) // it is stored a little earlier
+	until(t, "this instance has got there", func() bool { return q.Delivered() == at }) // it is stored a little earlier
 	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	conn := connect(t, dsn)
 	if _, err := conn.Exec(t.Context(), `BEGIN; DELETE FROM culvert.clients`); err != nil {

@@ -15,7 +15,7 @@ func TestAckLag(t *testing.T) {
 	q := open(t, pgtest.Database(t), func(o *queue.Options) { o.Registerer = registry })
 	first := appendOne(t, q, emit("r", "1")).Cursor
 	last := appendOne(t, q, emit("r", "2")).Cursor
-	until(t, "the tail has both", func() bool { return q.Head().Offset >= last.Offset })
+	until(t, "the tail has both", func() bool { return q.Delivered().Offset >= last.Offset })
 	for _, cursor := range []event.Cursor{first, last} {
 		if _, err := q.Ack(t.Context(), ns, client(cursor.String()), cursor); err != nil {
 			t.Fatal(err)

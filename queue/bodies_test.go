@@ -29,7 +29,7 @@ func TestDataStandsOnceForAllRooms(t *testing.T) {
 	stored := []event.Result{appendOne(t, q, long), appendOne(t, q, emit("plain", "1"))}
 	sql(t, dsn, `SELECT culvert.emit(rooms => ARRAY(SELECT 'many-' || i FROM generate_series(0, 49) i), event => 'greeting',
 	     except_rooms => '{elsewhere}', data => to_jsonb(repeat('x', 20000)))`)
-	until(t, "what was staged is in the log", func() bool { return q.Head().Offset >= stored[1].Cursor.Offset+1 })
+	until(t, "what was staged is in the log", func() bool { return q.Delivered().Offset >= stored[1].Cursor.Offset+1 })
 
 	var rows, whole, excepting, bytes int
 	err := connect(t, dsn).QueryRow(t.Context(), `

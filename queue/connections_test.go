@@ -21,9 +21,16 @@ import (
 // One number bounds all connections of an instance, and with the least it may be
 // everything still works at once: nobody waits for a connection while holding one.
 func TestConnectionsAreBounded(t *testing.T) {
-	for _, most := range []int{5, 8, 30} {
-		dsn := pgtest.Database(t)
-		q := open(t, dsn, quiet, func(o *queue.Options) { o.MaxConns = most })
+	for _, c := range []struct {
+		set, most int
+		pool      bool // of the application, which uses all of it
+	}{{5, 5, false}, {0, 10, false}, {30, 30, false}, {5, 5, true}, {0, 10, true}} {
+		most, dsn := c.most, pgtest.Database(t)
+		q := open(t, dsn, quiet, func(o *queue.Options) {
+			if o.MaxConns = c.set; c.pool {
+				o.DatabaseURL, o.ListenURL, o.Pool = "", "", busyPool(t, dsn)
+			}
+		})
 		events := handle(t, q, "greeting")
 		admin := connect(t, dsn)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

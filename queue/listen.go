@@ -52,8 +52,10 @@ func (o *Options) tryListen(ctx context.Context, db *pools, asked time.Duration)
 	if o.PollOnly {
 		return nil
 	}
-	if _, err := pgx.ParseConfig(o.ListenURL); err != nil {
-		return fmt.Errorf("listen URL: %w", err)
+	if o.ListenURL != o.DatabaseURL {
+		if _, err := pgx.ParseConfig(o.ListenURL); err != nil {
+			return fmt.Errorf("listen URL: %w", err)
+		}
 	}
 	c, server, err := prepareListen(ctx, *o, *db)
 	if err == nil && server.Transactions {
@@ -64,7 +66,7 @@ func (o *Options) tryListen(ctx context.Context, db *pools, asked time.Duration)
 	}
 	switch {
 	case err == nil:
-		db.listen = c
+		db.listen = &c
 	case errors.Is(err, postgres.ErrNoNotifications):
 		o.PollOnly = true
 		if asked == 0 {
@@ -81,22 +83,31 @@ func (o *Options) tryListen(ctx context.Context, db *pools, asked time.Duration)
 	return nil
 }
 
-// prepareListen makes the configuration of the connection that listens.
-func prepareListen(ctx context.Context, o Options, db pools) (*pgx.ConnConfig, postgres.Server, error) {
-	if o.ListenURL == o.DatabaseURL {
-		return db.write.Config().ConnConfig, db.server, nil
+// listenTarget is how the connection that listens is made.
+type listenTarget struct {
+	config *pgx.ConnConfig
+	hooks  postgres.Hooks
+}
+
+func (l listenTarget) connect(ctx context.Context) (*pgx.Conn, error) {
+	return l.hooks.Connect(ctx, l.config)
+}
+
+func prepareListen(ctx context.Context, o Options, db pools) (listenTarget, postgres.Server, error) {
+	if o.ListenURL == o.DatabaseURL { // both are empty with Pool
+		return listenTarget{db.write.Config().ConnConfig, db.hooks}, db.server, nil
 	}
 	c, err := pgx.ParseConfig(o.ListenURL)
 	if err != nil {
-		return nil, postgres.Server{}, err
+		return listenTarget{}, postgres.Server{}, err
 	}
 	tuneConn(c, o.Logger)
 	server, err := postgres.Prepare(ctx, c)
-	return c, server, err
+	return listenTarget{config: c}, server, err
 }
 
-func listensTo(ctx context.Context, c *pgx.ConnConfig) error {
-	conn, err := pgx.ConnectConfig(ctx, c)
+func listensTo(ctx context.Context, l listenTarget) error {
+	conn, err := l.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,13 +117,15 @@ func listensTo(ctx context.Context, c *pgx.ConnConfig) error {
 
 // listenOnce holds one connection until it fails. heard: it worked for a while.
 func (f *follower) listenOnce(ctx context.Context) (heard bool, err error) {
-	c := f.q.db.listen
-	if c == nil { // it could not be prepared when the queue was opened
-		if c, _, err = prepareListen(ctx, f.q.o, f.q.db); err != nil {
+	target := f.q.db.listen
+	if target == nil { // it could not be prepared when the queue was opened
+		prepared, _, err := prepareListen(ctx, f.q.o, f.q.db)
+		if err != nil {
 			return false, err
 		}
+		target = &prepared
 	}
-	conn, err := pgx.ConnectConfig(ctx, c)
+	conn, err := target.connect(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -6,15 +6,23 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Options configure Open. Zero fields mean the default given.
 type Options struct {
-	// DatabaseURL is the DSN (URL or key=value) of the database. Required.
+	// DatabaseURL is the DSN (URL or key=value) of the database. Either it or Pool is required.
 	DatabaseURL string
-	// ListenURL is a direct DSN for LISTEN where DatabaseURL leads through a
-	// transaction pooler. Empty: DatabaseURL.
+	// Pool is the application's own pool on the database, instead of DatabaseURL. Culvert takes
+	// from it how to connect: its ConnConfig, BeforeConnect and AfterConnect, and how long
+	// connections may last. It makes connections of its own in that way, MaxConns at most, whose
+	// application_name is culvert. It takes none out of Pool and never closes it: whatever the
+	// application does with its connections, neither waits for the other's. Postgres sees
+	// MaxConns beside what Pool may have.
+	Pool *pgxpool.Pool
+	// ListenURL is a direct DSN for LISTEN where DatabaseURL or Pool leads through a
+	// transaction pooler. Empty: as the other connections.
 	ListenURL string
 	// PollOnly turns LISTEN off; the head is then polled every Poll. So it is where
 	// notifications turn out not to arrive.
@@ -45,8 +53,8 @@ type Options struct {
 	// AppendTimeout is how long one append may take before its emits are
 	// answered with ErrUnavailable: 8s.
 	AppendTimeout time.Duration
-	// MaxConns bounds the connections to Postgres, the one that listens included: 8,
-	// and 5 at least.
+	// MaxConns bounds the connections to Postgres, the one that listens included: 10,
+	// and 5 at least. Those of Pool are the application's and count for nothing here.
 	MaxConns int
 	// Logger: slog.Default.
 	Logger *slog.Logger
@@ -78,7 +86,7 @@ func (o Options) withDefaults() (Options, error) {
 	num(&o.QueueBytes, 64<<20)
 	num(&o.TailEvents, 50_000)
 	num(&o.TailBytes, 64<<20)
-	num(&o.MaxConns, 8)
+	num(&o.MaxConns, 10)
 	if o.SliceEvents == 0 {
 		o.SliceEvents = 50_000_000
 	}
@@ -93,8 +101,10 @@ func (o Options) withDefaults() (Options, error) {
 
 func (o Options) check() error {
 	switch {
-	case o.DatabaseURL == "":
-		return errors.New("database URL is missing")
+	case o.DatabaseURL == "" && o.Pool == nil:
+		return errors.New("no database: set DatabaseURL, or Pool to connect as a pool of the application does")
+	case o.DatabaseURL != "" && o.Pool != nil:
+		return errors.New("DatabaseURL and Pool are both set: set one of them")
 	case o.Slice < time.Second:
 		return errors.New("slice must be at least 1s")
 	case o.Retention < o.Slice:

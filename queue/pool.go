@@ -28,8 +28,10 @@ type pools struct {
 	// work is for what may wait for a row's lock or take long: replies, handlers,
 	// new clients, changes of the registry, retention. Requests take turns.
 	work postgres.Shared
-	// listen is the connection that waits for notifications; nil: prepared later.
-	listen *pgx.ConnConfig
+	// hooks are those of the application's pool, if it gave one.
+	hooks postgres.Hooks
+	// listen is how to connect to wait for notifications; nil: prepared later.
+	listen *listenTarget
 }
 
 // shares are the sizes of the pools. With one connection that listens they are Options.MaxConns.
@@ -54,7 +56,7 @@ func share(conns int) shares {
 }
 
 func openPools(ctx context.Context, o Options) (p pools, err error) {
-	c, server, err := prepare(ctx, o)
+	c, server, err := prepare(ctx, o, &p.hooks)
 	if err != nil {
 		return p, err
 	}
@@ -88,24 +90,50 @@ func (p pools) reset() {
 	}
 }
 
-// prepare finds out who answers at DatabaseURL and makes its connections' configuration.
-func prepare(ctx context.Context, o Options) (*pgxpool.Config, postgres.Server, error) {
-	c, err := pgxpool.ParseConfig(o.DatabaseURL)
+// prepare finds out who answers at DatabaseURL, or where Pool connects to, and makes the
+// configuration of Culvert's connections to it. hooks are set to those of Pool.
+func prepare(ctx context.Context, o Options, hooks *postgres.Hooks) (*pgxpool.Config, postgres.Server, error) {
+	c, err := o.poolConfig()
 	if err != nil {
 		return nil, postgres.Server{}, fmt.Errorf("database URL: %w", err)
 	}
+	*hooks = postgres.Hooks{BeforeConnect: c.BeforeConnect, AfterConnect: c.AfterConnect}
 	tuneConn(c.ConnConfig, o.Logger)
-	server, err := postgres.Prepare(ctx, c.ConnConfig)
+	server, err := postgres.PrepareWith(ctx, c.ConnConfig, *hooks)
 	if err != nil {
 		return nil, server, postgres.Unavailable(ctx, "connect", err)
 	}
 	tellOfNone(c.ConnConfig, o, server)
-	c.AfterConnect = postgres.Verify
+	c.AfterConnect = hooks.Verified()
 	if server.Transactions {
 		o.Logger.Info("the database URL leads through a transaction pooler", "query_mode", c.ConnConfig.DefaultQueryExecMode.String())
 	}
 	return c, server, nil
 }
+
+// poolConfig is how connections are made. Of the application's pool it leaves out what the application
+// does with its connections: these are other ones.
+func (o Options) poolConfig() (*pgxpool.Config, error) {
+	if o.Pool == nil {
+		return pgxpool.ParseConfig(o.DatabaseURL)
+	}
+	c := o.Pool.Config() // a copy
+	c.PrepareConn, c.AfterRelease, c.BeforeClose = nil, nil, nil
+	c.BeforeAcquire = nil                                            //nolint:staticcheck // deprecated, but an application may still set it
+	c.ConnConfig.OnNotification = nil                                // listenOnce waits for them
+	c.ConnConfig.RuntimeParams["application_name"] = applicationName // tells them from the application's
+	if c.ConnConfig.DescriptionCacheCapacity == 0 {
+		c.ConnConfig.DescriptionCacheCapacity = descriptions // see readMode
+	}
+	return c, nil
+}
+
+const (
+	// applicationName is the application_name of Culvert's connections.
+	applicationName = "culvert"
+	// descriptions is pgx's own default.
+	descriptions = 512
+)
 
 func newPool(ctx context.Context, c *pgxpool.Config, conns int) (*pgxpool.Pool, error) {
 	c = c.Copy()
@@ -118,7 +146,7 @@ func newPool(ctx context.Context, c *pgxpool.Config, conns int) (*pgxpool.Pool, 
 
 // openOne is a pool of one connection, for tools beside the server.
 func openOne(ctx context.Context, o Options) (*pgxpool.Pool, error) {
-	c, _, err := prepare(ctx, o)
+	c, _, err := prepare(ctx, o, new(postgres.Hooks))
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +176,7 @@ func tuneConn(c *pgx.ConnConfig, log *slog.Logger) {
 		c.ConnectTimeout = 5 * time.Second
 	}
 	if c.RuntimeParams["application_name"] == "" {
-		c.RuntimeParams["application_name"] = "culvert"
+		c.RuntimeParams["application_name"] = applicationName
 	}
 	c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Severity == "WARNING" {

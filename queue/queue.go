@@ -150,8 +150,13 @@ func (q *Queue) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Head is the newest position this instance knows of. It never blocks.
-func (q *Queue) Head() event.Cursor { return q.tail.position() }
+// Head is the newest position this instance knows of: of what others stored, and of all that its own
+// appends, joins and leaves have stored when they return. It never blocks.
+func (q *Queue) Head() event.Cursor { return q.tail.newest() }
+
+// Delivered is the position up to which this instance has all events at hand for its subscribers. It is
+// behind Head for the moment that it takes to read what others stored in between. It never blocks.
+func (q *Queue) Delivered() event.Cursor { return q.tail.position() }
 
 // Registry is what operators set. It lives as long as the queue.
 func (q *Queue) Registry() *registry.Registry { return q.registry }

@@ -165,7 +165,7 @@ func TestNamespacesAreIsolated(t *testing.T) {
 		}
 	}
 	for _, q := range []*queue.Queue{tailed, paged} {
-		until(t, "the tail is there", func() bool { return q.Head() == last })
+		until(t, "the tail is there", func() bool { return q.Delivered() == last })
 		for _, space := range spaces {
 			want := []string{`"` + space.String() + `"`}
 			for _, in := range []queue.Interest{{Rooms: []event.Room{room("r")}}, {Client: client("bob")}} {

@@ -307,7 +307,7 @@ func TestHiddenRoomIsHidden(t *testing.T) {
 	wait := awaiting(t, b, to, long)
 	answered(t, a, to, "bob", "1")
 	same(t, "the backend", wait(), "bob:1")
-	until(t, "both are at the reply", func() bool { return a.Head().Offset > to && b.Head().Offset > to })
+	until(t, "both are at the reply", func() bool { return a.Delivered().Offset > to && b.Delivered().Offset > to })
 	for _, name := range []string{"bob", "alice"} {
 		s := subscribe(t, a, queue.Interest{Client: client(name), After: start})
 		if got := next(t, s, 1); got[0] != `"?"` {

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/culvertmq/culvert/event"
@@ -97,6 +98,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 		case len(r.waits) > 0:
 			batch = a.hold(b.units, r.waits)
 		case len(r.known) > 0:
+			a.q.tail.learn(b.lineage, slices.Max(r.knownOffset))
 			batch = b.settleKnown(r)
 		default:
 			a.q.metrics.appended(len(b.events), time.Since(start), 0)

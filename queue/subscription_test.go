@@ -150,7 +150,7 @@ func TestExceptLeavesOut(t *testing.T) {
 func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	head := appendOne(t, q, emit("r", "1")).Cursor
-	until(t, "the instance has it", func() bool { return q.Head() == head })
+	until(t, "the instance has it", func() bool { return q.Delivered() == head })
 	invented := event.Cursor{Log: q.Head().Log, Offset: event.MaxOffset}
 	want := event.Gap{From: invented, To: head, Reason: event.GapRewound}
 	for name, in := range map[string]queue.Interest{

@@ -24,6 +24,7 @@ type tail struct {
 	log   string
 	run   event.Offset // the open one of its lineage: nothing of another history gets in
 	head  event.Offset
+	known event.Offset // that the log reaches up to; less than head where the tail came to know of it by having it
 	floor event.Offset
 	ring  fifo[entry] // all events, oldest first
 	bytes int
@@ -111,10 +112,27 @@ func newTail(l *lineage.Lineage, head event.Offset, maxEvents, maxBytes int, dro
 	}
 }
 
+// position is how far the tail has the log.
 func (t *tail) position() event.Cursor {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return event.Cursor{Log: t.log, Offset: t.head}
+}
+
+// newest is how far the log is known to reach.
+func (t *tail) newest() event.Cursor {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return event.Cursor{Log: t.log, Offset: max(t.head, t.known)}
+}
+
+// learn notes that the log of this history reaches up to head.
+func (t *tail) learn(l *lineage.Lineage, head event.Offset) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isOf(l) {
+		t.known = max(t.known, head)
+	}
 }
 
 // headOf is the head if the tail is of this history, else 0: of two histories the head of
@@ -136,6 +154,7 @@ func (t *tail) extend(l *lineage.Lineage, prev, head event.Offset, events []*eve
 	if !t.isOf(l) {
 		return false
 	}
+	t.known = max(t.known, head)
 	if prev > t.head {
 		t.keepEarly(piece{prev, head, events})
 		return false
@@ -178,7 +197,7 @@ func (t *tail) adopt(l *lineage.Lineage, head event.Offset) (kept bool) {
 	_, kept = l.Place(t.head, head)
 	kept = kept && t.log == l.Log && t.head >= l.Floor
 	t.early = early{}
-	t.log, t.run = l.Log, l.Open()
+	t.log, t.run, t.known = l.Log, l.Open(), 0
 	if !kept {
 		t.clear(head)
 		return false

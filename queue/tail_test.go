@@ -41,6 +41,25 @@ func TestStaysAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 	}
 }
 
+// The log may reach further than the tail has it; what a restore takes back is known no more.
+func TestTheHeadIsKnownBeforeItIsDelivered(t *testing.T) {
+	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
+	at := testTail(before, 10)
+	if at.extend(before, 20, 25, nil) {
+		t.Fatal("what comes after a gap is delivered")
+	}
+	at.learn(before, 22)
+	if head, has := at.newest(), at.position(); head.Offset != 25 || has.Offset != 10 {
+		t.Errorf("the head is %v, delivered %v; want 25 and 10", head, has)
+	}
+	after := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
+	at.learn(after, 200) // not this history yet
+	at.adopt(after, 120)
+	if head := at.newest(); head.Offset != 120 {
+		t.Errorf("after a restore the head is %v, want 120", head)
+	}
+}
+
 // Between two histories the tail is of one and what is read of the other: the head of one
 // says nothing about how far the other was read.
 func TestTheHeadIsOfOneHistory(t *testing.T) {

@@ -33,7 +33,7 @@ func newSteps(t *testing.T, lacking ...string) *world {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range slices.Concat([]string{"initdb", "postgres", "gcc", "node", "npm", "curl", "shellcheck", "chromium", "firefox"}, proxies) {
+	for _, name := range slices.Concat([]string{"initdb", "postgres", "gcc", "node", "npm", "curl", "shellcheck", "python3", "chromium", "firefox"}, proxies) {
 		if !slices.Contains(lacking, name) {
 			w.has(name)
 		}

@@ -39,6 +39,7 @@ for package in "$@"; do
 	postgresql | postgresql@17) add initdb postgres ;;
 	gcc | build-base) add gcc ;;
 	nodejs | node) add node npm ;;
+	python3 | python) add python3 ;;
 	curl | shellcheck | chromium | firefox | firefox-esr | nginx | haproxy | apache2 | httpd | squid | caddy | pgbouncer) add "$package" ;;
 	esac
 done

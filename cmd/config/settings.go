@@ -40,7 +40,7 @@ var Settings = []Setting{
 		help: "Postgres, also from DATABASE_URL; without it 'culvert serve' runs a private Postgres under its --data"},
 	{Name: "listen-database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.ListenDatabaseURL }),
 		help: "direct Postgres connection for LISTEN and migrations, where --database-url leads through a transaction pooler"},
-	{Name: "max-connections", def: "8", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnections }, 5, 10_000),
+	{Name: "max-connections", def: "10", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnections }, 5, 10_000),
 		help: "connections to Postgres that this instance opens at most, the one that listens included"},
 	{Name: "data", kind: "folder", set: setText(func(c *Config) *string { return &c.Data }),
 		help: "folder for the private Postgres and generated secrets (default: the user's data folder)"},

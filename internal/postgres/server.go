@@ -34,8 +34,13 @@ type Server struct {
 // connections to come. A server that cannot keep the log, or whose settings Culvert
 // can neither set nor live with, is an error that says what to do.
 func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
+	return PrepareWith(ctx, c, Hooks{})
+}
+
+// PrepareWith is Prepare for connections that an application's hooks help to make.
+func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, error) {
 	given := c.RuntimeParams
-	conn, pinned, err := connect(ctx, c, given, 0)
+	conn, pinned, err := connect(ctx, c, hooks, given, 0)
 	if err != nil {
 		return Server{}, err
 	}
@@ -45,7 +50,7 @@ func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 		// A version that has this limit, which is not lifted yet: it may end the session
 		// at any moment, also before it can be asked.
 		_ = conn.Close(ctx)
-		again, _, failed := connect(ctx, c, given, transactionTimeout)
+		again, _, failed := connect(ctx, c, hooks, given, transactionTimeout)
 		if failed != nil {
 			return Server{}, failed
 		}
@@ -59,7 +64,7 @@ func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 		complete(c, server)
 	}
 	// Another connection, now with all that can be had.
-	two, err := pgx.ConnectConfig(ctx, c)
+	two, err := hooks.Connect(ctx, c)
 	if err != nil {
 		return Server{}, err
 	}
@@ -79,14 +84,17 @@ func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 }
 
 // connect asks for all settings, and for fewer when they are refused.
-func connect(ctx context.Context, c *pgx.ConnConfig, given map[string]string, major int) (conn *pgx.Conn, pinned bool, err error) {
+func connect(ctx context.Context, c *pgx.ConnConfig, hooks Hooks, given map[string]string, major int) (conn *pgx.Conn, pinned bool, err error) {
 	all := startupParameters(major, false)
 	for _, parameters := range []map[string]string{all, startupParameters(major, true), nil} {
 		c.RuntimeParams = merged(parameters, given)
-		conn, err = pgx.ConnectConfig(ctx, c)
+		conn, err = hooks.dial(ctx, c)
 		var pg *pgconn.PgError
-		if err == nil || !errors.As(err, &pg) || !refusedParameters(pg) {
-			return conn, len(parameters) == len(all), err
+		if err == nil {
+			return conn, len(parameters) == len(all), hooks.greet(ctx, conn)
+		}
+		if !errors.As(err, &pg) || !refusedParameters(pg) {
+			return nil, false, err
 		}
 	}
 	return nil, false, err

@@ -1,0 +1,121 @@
+package examples
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/internal/tool"
+)
+
+// The examples bring the schema themselves.
+func TestMain(m *testing.M) {
+	pgtest.Main(m, func(context.Context, string) error { return nil })
+}
+
+// section is one example of README.md: commands, of which all but the last go on running, and what the
+// last prints.
+type section struct {
+	name     string
+	commands []string
+	prints   string
+}
+
+// needs are the programs beside Go and PostgreSQL that an example is run with.
+var needs = map[string][]string{
+	"Embed":                    {"curl"},
+	"Emit in a transaction":    nil,
+	"A durable handler":        nil,
+	"A chat backend in Python": {"curl", "python3"},
+	"A chat backend in Node":   {"curl", "node"},
+}
+
+// What README.md tells a reader to run prints what it says.
+func TestExamples(t *testing.T) {
+	sections := read(t, "README.md")
+	if len(sections) != len(needs) {
+		t.Errorf("README.md has %d examples, want %d", len(sections), len(needs))
+	}
+	for _, s := range sections {
+		t.Run(s.name, func(t *testing.T) {
+			tools, known := needs[s.name]
+			if !known || len(s.commands) == 0 || s.prints == "" {
+				t.Fatalf("README.md has %d commands for it that print %q", len(s.commands), s.prints)
+			}
+			path := os.Getenv("PATH")
+			for _, name := range tools {
+				path = filepath.Dir(tool.Path(t, name)) + string(os.PathListSeparator) + path
+			}
+			env := append(os.Environ(), "DATABASE_URL="+pgtest.Database(t), "PATH="+path)
+			port := freePort(t)
+			for i, command := range s.commands {
+				c := start(t, env, strings.ReplaceAll(command, ":8090", ":"+port))
+				if i < len(s.commands)-1 {
+					c.awaitReady(t)
+					continue
+				}
+				if got := c.awaitEnd(t); !matches(s.prints, got) {
+					t.Errorf("it prints\n%s\nand README.md says\n%s", got, s.prints)
+				}
+			}
+		})
+	}
+}
+
+// Every example is run.
+func TestEveryExampleIsInTheReadme(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders := 0
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		folders++
+		if !regexp.MustCompile(`(?m)^(CULVERT|go run).* \S*examples/` + e.Name() + `\b`).Match(text) {
+			t.Errorf("README.md does not run examples/%s", e.Name())
+		}
+	}
+	if folders != len(needs) {
+		t.Errorf("there are %d examples, and the test runs %d", folders, len(needs))
+	}
+}
+
+// read takes the commands out of a page: those in blocks of sh, and what stands in one of text after them.
+func read(t *testing.T, page string) (sections []section) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^## ([^\n]+)$|^```(sh|text)\n(.*?)^```$")
+	for _, m := range blocks.FindAllStringSubmatch(string(text), -1) {
+		if m[1] != "" {
+			sections = append(sections, section{name: m[1]})
+			continue
+		}
+		s := &sections[len(sections)-1]
+		if m[2] == "sh" {
+			s.commands = append(s.commands, m[3])
+		} else {
+			s.prints = m[3]
+		}
+	}
+	return sections
+}
+
+// matches reports whether a program printed what it should, where "…" is anything in a line.
+func matches(want, got string) bool {
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "…", `[^\n]+?`)
+	return regexp.MustCompile(`\A` + pattern + `\z`).MatchString(got)
+}

@@ -1,0 +1,61 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Hooks are what an application does around each connection it makes, as in pgxpool.Config:
+// BeforeConnect often brings a password that is good for minutes, AfterConnect a SET ROLE.
+// Either may be nil.
+type Hooks struct {
+	BeforeConnect func(context.Context, *pgx.ConnConfig) error
+	AfterConnect  func(context.Context, *pgx.Conn) error
+}
+
+// Connect makes a connection of its own as a pool with these hooks would.
+func (h Hooks) Connect(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) {
+	conn, err := h.dial(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return conn, h.greet(ctx, conn)
+}
+
+// dial changes nothing of c.
+func (h Hooks) dial(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) {
+	if h.BeforeConnect != nil {
+		c = c.Copy()
+		if err := h.BeforeConnect(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return pgx.ConnectConfig(ctx, c)
+}
+
+// greet closes the connection when AfterConnect refuses it.
+func (h Hooks) greet(ctx context.Context, conn *pgx.Conn) error {
+	if h.AfterConnect == nil {
+		return nil
+	}
+	err := h.AfterConnect(ctx, conn)
+	if err != nil {
+		return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// Verified has AfterConnect also check what the session is set to: see Verify.
+func (h Hooks) Verified() func(context.Context, *pgx.Conn) error {
+	if h.AfterConnect == nil {
+		return Verify
+	}
+	return func(ctx context.Context, conn *pgx.Conn) error {
+		if err := h.AfterConnect(ctx, conn); err != nil {
+			return err
+		}
+		return Verify(ctx, conn)
+	}
+}

@@ -1,0 +1,39 @@
+package queue_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/localpg/pgtest"
+	"github.com/culvertmq/culvert/queue"
+)
+
+// What an instance has answered is not beyond its own head, from the first append on, also where others
+// store between: neither a new event, nor one that was there already, nor a join.
+func TestTheHeadHasWhatWasAnswered(t *testing.T) {
+	dsn := pgtest.Database(t)
+	other := open(t, dsn)
+	// It hears of nothing by itself, so that it has to read what was stored in between.
+	q := open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, time.Hour })
+	for range 100 {
+		e := emit("r", "1")
+		e.Key = key("k" + other.Head().String())
+		appendOne(t, other, e)
+		check := func(what string, c event.Cursor) {
+			if head := q.Head(); head.Log != c.Log || head.Offset < c.Offset {
+				t.Fatalf("%s is at %v, the head is %v", what, c, head)
+			}
+		}
+		again := appendOne(t, q, e)
+		if !again.Duplicate {
+			t.Fatal("the key was not seen before")
+		}
+		check("a repeat", again.Cursor)
+		appendOne(t, other, emit("r", "2"))
+		check("an append", appendOne(t, q, emit("r", "3")).Cursor)
+		appendOne(t, other, emit("r", "4"))
+		check("a join", must[event.Cursor](t)(q.Join(t.Context(), ns, room("r"), client("c"+other.Head().String()), 0)))
+	}
+	until(t, "all of it is delivered here", func() bool { return q.Delivered() == q.Head() })
+}
