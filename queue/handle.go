@@ -54,23 +54,16 @@ func Concurrency(n int) HandlerOption { return func(h *handler) { h.slots = n } 
 // again: 30s. It is renewed while they run.
 func Lease(d time.Duration) HandlerOption { return func(h *handler) { h.lease = d } }
 
-// Handle registers a handler for the events of a namespace whose name matches
-// the pattern, in which "*" is any run of characters, whatever their rooms;
-// Culvert's own events need a pattern that begins with "culvert:". Every event
-// emitted after Handle has returned is run, by whatever instance has registered
-// the name, even if none does at the moment. The order is not kept: several run
-// at a time, and a failed one is overtaken.
-//
-// It runs until Close. Errors: an *InvalidError, ErrUnavailable, ErrClosed.
-func (q *Queue) Handle(ns event.Namespace, pattern string, f HandlerFunc, options ...HandlerOption) error {
-	h := newHandler(q, ns, pattern, f)
+// register starts a handler, see Queue.Handle.
+func (hs *handlers) register(ns event.Namespace, pattern string, f HandlerFunc, options ...HandlerOption) error {
+	h := newHandler(hs, ns, pattern, f)
 	for _, change := range options {
 		change(h)
 	}
 	if err := h.check(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), q.o.AppendTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), hs.o.Timeout)
 	defer cancel()
 	from := event.MaxOffset
 	if h.earliest {
@@ -79,7 +72,7 @@ func (q *Queue) Handle(ns event.Namespace, pattern string, f HandlerFunc, option
 	if err := h.register(ctx, from); err != nil {
 		return err
 	}
-	return q.handlers.add(h)
+	return hs.add(h)
 }
 
 func (h *handler) check() error {
@@ -115,15 +108,15 @@ RETURNING h.id`
 // one name the last one counts, as in a deployment that changes it.
 func (h *handler) register(ctx context.Context, from event.Offset) error {
 	for {
-		err := h.q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
-			ns, err := h.q.ids.Namespace(ctx, h.ns)
+		err := h.all.o.Lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+			ns, err := h.all.o.Lineage.IDs().Namespace(ctx, h.ns)
 			if err != nil {
 				return err
 			}
 			r := &registration{namespace: ns, lineage: l}
-			err = h.q.db.work.Pool.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.Generation).Scan(&r.id)
+			err = h.all.o.DB.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.Generation).Scan(&r.id)
 			if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
-				h.q.ids.Forget(h.ns, ns)
+				h.all.o.Lineage.IDs().Forget(h.ns, ns)
 			}
 			if err == nil {
 				h.at.Store(r)
@@ -137,7 +130,7 @@ func (h *handler) register(ctx context.Context, from event.Offset) error {
 }
 
 // registered runs f, which uses the handler's id in a statement that checks its
-// generation, and again when the database has become another one: see Queue.withIDs.
+// generation, and again when the database has become another one: see lineage.Keeper.
 func (h *handler) registered(ctx context.Context, f func(r *registration) error) error {
 	for try := 1; ; try++ {
 		r := h.at.Load()
@@ -154,10 +147,10 @@ func (h *handler) registered(ctx context.Context, f func(r *registration) error)
 // registerAgain finds the handler on another server. One that the server does not know
 // begins where the server began: all that was stored since is new to it.
 func (h *handler) registerAgain(ctx context.Context, r *registration) error {
-	if err := h.q.lineage.Renew(ctx, r.lineage); err != nil {
+	if err := h.all.o.Lineage.Renew(ctx, r.lineage); err != nil {
 		return err
 	}
-	now := h.q.lineage.Load()
+	now := h.all.o.Lineage.Load()
 	if now.SameHistory(r.lineage) {
 		h.at.CompareAndSwap(r, &registration{r.id, r.namespace, now})
 		return nil

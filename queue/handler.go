@@ -19,7 +19,7 @@ import (
 //	  (one instance at a time)     ▲                │  └────► parked
 //	                               └─── failed, or lease over
 type handler struct {
-	q       *Queue
+	all     *handlers
 	ns      event.Namespace
 	pattern string
 	f       HandlerFunc
@@ -45,11 +45,19 @@ type registration struct {
 	lineage       *lineage.Lineage
 }
 
-func newHandler(q *Queue, ns event.Namespace, pattern string, f HandlerFunc) *handler {
+func newHandler(all *handlers, ns event.Namespace, pattern string, f HandlerFunc) *handler {
 	return &handler{
-		q: q, ns: ns, pattern: pattern, f: f, name: pattern,
+		all: all, ns: ns, pattern: pattern, f: f, name: pattern,
 		tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second,
 		wake: make(chan struct{}, 1), running: map[event.Offset]*job{},
+	}
+}
+
+// wakeUp has run look for work soon. It never blocks.
+func (h *handler) wakeUp() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -141,9 +149,9 @@ func (h *handler) report(err error) {
 	h.mu.Unlock()
 	switch {
 	case changed && err != nil:
-		h.q.o.Logger.Warn("handler cannot look for events; trying again", "handler", h.label(), "error", err)
+		h.all.o.Logger.Warn("handler cannot look for events; trying again", "handler", h.label(), "error", err)
 	case changed:
-		h.q.o.Logger.Info("handler looks for events again", "handler", h.label())
+		h.all.o.Logger.Info("handler looks for events again", "handler", h.label())
 	}
 }
 
@@ -161,7 +169,7 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	var more, lost bool
 	var from, to event.Cursor
 	err = h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.Pool.QueryRow(ctx, dispatchSQL, r.id, r.lineage.Generation, dispatchRows).
+		return h.all.o.DB.QueryRow(ctx, dispatchSQL, r.id, r.lineage.Generation, dispatchRows).
 			Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
 	})
 	if err != nil {
@@ -169,8 +177,8 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	}
 	if lost {
 		from.Log = to.Log
-		h.q.metrics.handlerGaps.WithLabelValues(h.label()).Inc()
-		h.q.o.Logger.Error("events were pruned before a handler got them",
+		h.all.o.Metrics.gaps.WithLabelValues(h.label()).Inc()
+		h.all.o.Logger.Error("events were pruned before a handler got them",
 			"handler", h.label(), "gap", event.Gap{From: from, To: to, Reason: event.GapPruned}.String())
 	}
 	return busy, moved > 0 || more, nil
@@ -187,7 +195,7 @@ func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
 	defer cancel()
 	var due *time.Duration
 	err := h.registered(ctx, func(r *registration) error {
-		return h.q.db.work.Pool.QueryRow(ctx, nextDueSQL, r.id, r.lineage.Generation, h.here()).Scan(&due)
+		return h.all.o.DB.QueryRow(ctx, nextDueSQL, r.id, r.lineage.Generation, h.here()).Scan(&due)
 	})
 	if err != nil || due == nil {
 		return handlerPoll, postgres.Unavailable(context.WithoutCancel(ctx), "next retry", err)

@@ -3,17 +3,21 @@ package queue
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-// handlers are those registered with this queue. Each has two goroutines: one
+// handlers are those registered with an instance. Each has two goroutines: one
 // finds work for it, one keeps the leases of what runs.
 type handlers struct {
-	q *Queue
+	o handlersOptions
 
 	mu     sync.RWMutex
 	all    []*handler
@@ -22,7 +26,21 @@ type handlers struct {
 	kept   sync.WaitGroup // keeping leases
 }
 
-func newHandlers(q *Queue) *handlers { return &handlers{q: q} }
+// handlersOptions configure newHandlers. All are required.
+type handlersOptions struct {
+	Lineage *lineage.Keeper
+	// DB has connections that may wait for a row's lock.
+	DB *pgxpool.Pool
+	// Timeout is how long to register a handler may take.
+	Timeout time.Duration
+	// Reply stores a handler's reply to an event under a party of its own. Errors: event.ErrReplyClosed,
+	// event.ErrNoAsk, event.ErrUnavailable.
+	Reply   func(ctx context.Context, ns event.Namespace, to event.Offset, d event.Data, party string) error
+	Logger  *slog.Logger
+	Metrics *handlerMetrics
+}
+
+func newHandlers(o handlersOptions) *handlers { return &handlers{o: o} }
 
 // add starts a handler.
 func (hs *handlers) add(h *handler) error {
@@ -57,7 +75,7 @@ func (hs *handlers) heard(events []*event.Event) {
 			wake = h.covers(events[i])
 		}
 		if wake {
-			notify(h.wake)
+			h.wakeUp()
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	err := h.registered(ctx, func(r *registration) (err error) {
 		if jobs, err = h.claimOnce(ctx, r, n, over); isDamaged(err) {
 			// The damaged ones become such as are parked.
-			if _, err := h.q.db.work.Pool.Exec(ctx, emptyDamagedSQL, r.lineage.Generation, r.id); err != nil {
+			if _, err := h.all.o.DB.Exec(ctx, emptyDamagedSQL, r.lineage.Generation, r.id); err != nil {
 				return err
 			}
 			jobs, err = h.claimOnce(ctx, r, n, over)
@@ -66,7 +66,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 }
 
 func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over time.Time) ([]*job, error) {
-	rows, err := h.q.db.work.Pool.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.here())
+	rows, err := h.all.o.DB.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.here())
 	if err != nil {
 		return nil, err
 	}
@@ -93,14 +93,14 @@ func (h *handler) start(work context.Context, j *job) {
 	h.mu.Lock()
 	h.running[j.event.Offset] = j
 	h.mu.Unlock()
-	h.q.handlers.work.Go(func() {
+	h.all.work.Go(func() {
 		defer func() { // also when the function ends its goroutine
 			j.lease.Stop()
 			cancel(nil)
 			h.mu.Lock()
 			delete(h.running, j.event.Offset)
 			h.mu.Unlock()
-			notify(h.wake)
+			h.wakeUp()
 		}()
 		h.settle(work, j, h.try(ctx, j))
 	})
@@ -129,7 +129,7 @@ func (h *handler) call(ctx context.Context, e *event.Event) (reply any, err erro
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
-			h.q.o.Logger.Error("handler panicked", "handler", h.label(), "offset", e.Offset, "panic", p, "stack", string(debug.Stack()))
+			h.all.o.Logger.Error("handler panicked", "handler", h.label(), "offset", e.Offset, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	return h.f(ctx, e)

@@ -31,9 +31,7 @@ type metrics struct {
 	volatileDropped prometheus.Counter
 	unreadable      prometheus.Counter
 
-	handlerRuns   *prometheus.CounterVec
-	handlerGaps   *prometheus.CounterVec
-	handlerParked *prometheus.GaugeVec
+	handlers *handlerMetrics
 }
 
 func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
@@ -59,16 +57,8 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	m.slicesDropped = m.counter("slices_dropped_total", "Slices this instance dropped by retention.")
 	m.unreadable = m.counter("events_unreadable_total", "Events found in the log that cannot be read and were left out.")
 	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get, or nobody here while the log could not be followed.")
-	m.handlerRuns = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "culvert_handler_runs_total", Help: "Runs of handlers by this instance: done, failed, parked, or lost with their lease.",
-	}, []string{"handler", "result"})
-	m.handlerGaps = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "culvert_handler_gaps_total", Help: "Times this instance found that events were pruned before a handler got them.",
-	}, []string{"handler"})
-	m.handlerParked = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "culvert_handler_parked", Help: "Events parked for a handler that runs here, on all instances together.",
-	}, []string{"handler"})
-	m.all = append(m.all, m.handlerRuns, m.handlerGaps, m.handlerParked)
+	m.handlers = newHandlerMetrics()
+	m.all = append(m.all, m.handlers.collectors()...)
 	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.appender.waiting()) })
 	m.gauge("reads_waiting", "Reads that wait for a connection to Postgres.", func() float64 { return float64(q.db.read.Turns.Waiting()) })
 	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.position().Offset) })

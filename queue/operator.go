@@ -17,18 +17,8 @@ import (
 // work: it neither appends nor follows the log.
 type Operator struct{ db *pgxpool.Pool }
 
-// OpenOperator connects; Close must be called.
-func OpenOperator(ctx context.Context, databaseURL string) (*Operator, error) {
-	o, err := Options{DatabaseURL: databaseURL}.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	db, err := openOne(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	return &Operator{db}, nil
-}
+// newOperator takes over a pool, which Close closes.
+func newOperator(db *pgxpool.Pool) *Operator { return &Operator{db} }
 
 // Close releases the connection.
 func (o *Operator) Close() { o.db.Close() }

@@ -32,10 +32,9 @@ func (h *handler) answer(ctx context.Context, e *event.Event, reply any) error {
 			return fmt.Errorf("reply: %w", err)
 		}
 	}
-	r := Reply{Namespace: h.ns, To: e.Offset, Data: d}
-	_, err := h.q.reply(ctx, r, handlerParty+h.name)
+	err := h.all.o.Reply(ctx, h.ns, e.Offset, d, handlerParty+h.name)
 	if errors.Is(err, event.ErrReplyClosed) || errors.Is(err, event.ErrNoAsk) {
-		h.q.o.Logger.Debug("a handler's reply is not taken any more", "handler", h.label(), "offset", e.Offset)
+		h.all.o.Logger.Debug("a handler's reply is not taken any more", "handler", h.label(), "offset", e.Offset)
 		return nil
 	}
 	return err
@@ -57,7 +56,7 @@ UPDATE culvert.handler_jobs
 
 // settle stores how a run ended, provided that it is still the one that counts.
 func (h *handler) settle(work context.Context, j *job, failure error) {
-	log := h.q.o.Logger.With("handler", h.label(), "offset", j.event.Offset, "try", min(j.tries, h.tries))
+	log := h.all.o.Logger.With("handler", h.label(), "offset", j.event.Offset, "try", min(j.tries, h.tries))
 	var result string
 	var ours bool
 	var err error
@@ -81,7 +80,7 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 	if err != nil {
 		log.Warn("how the handler ended could not be stored; the event is run again", "error", err)
 	}
-	h.q.metrics.handlerRuns.WithLabelValues(h.label(), result).Inc()
+	h.all.o.Metrics.runs.WithLabelValues(h.label(), result).Inc()
 }
 
 // store tries for as long as a lease while Postgres is away. ours: the job was
@@ -93,7 +92,7 @@ func (h *handler) store(work context.Context, sql string, j *job, args ...any) (
 		var tag pgconn.CommandTag
 		err := h.registered(ctx, func(r *registration) (err error) {
 			all := append([]any{r.id, r.lineage.Generation, int64(j.event.Offset), j.claim}, args...)
-			tag, err = h.q.db.work.Pool.Exec(ctx, sql, all...)
+			tag, err = h.all.o.DB.Exec(ctx, sql, all...)
 			return err
 		})
 		if err == nil {

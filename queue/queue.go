@@ -76,7 +76,9 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.faults = newFaults(o.Logger, q.metrics)
 	q.tail = newTail(q.lineage.Load(), head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
 	q.waiters = newWaiters()
-	q.handlers = newHandlers(q)
+	q.handlers = newHandlers(handlersOptions{
+		Lineage: q.lineage, DB: db.work.Pool, Timeout: o.AppendTimeout, Reply: q.replyOfHandler, Logger: o.Logger, Metrics: q.metrics.handlers,
+	})
 	q.tail.heard = q.heard
 	q.follower = newFollower(q)
 	q.appender = newAppender(q)
@@ -202,4 +204,29 @@ func OpenRegistry(ctx context.Context, o Options) (*registry.Registry, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// Handle registers a handler for the events of a namespace whose name matches
+// the pattern, in which "*" is any run of characters, whatever their rooms;
+// Culvert's own events need a pattern that begins with "culvert:". Every event
+// emitted after Handle has returned is run, by whatever instance has registered
+// the name, even if none does at the moment. The order is not kept: several run
+// at a time, and a failed one is overtaken.
+//
+// It runs until Close. Errors: an *InvalidError, ErrUnavailable, ErrClosed.
+func (q *Queue) Handle(ns event.Namespace, pattern string, f HandlerFunc, options ...HandlerOption) error {
+	return q.handlers.register(ns, pattern, f, options...)
+}
+
+// OpenOperator connects; Close must be called.
+func OpenOperator(ctx context.Context, databaseURL string) (*Operator, error) {
+	o, err := Options{DatabaseURL: databaseURL}.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	db, err := openOne(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return newOperator(db), nil
 }

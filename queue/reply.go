@@ -156,3 +156,9 @@ func replyData(r Reply) string {
 	b.WriteByte('}')
 	return b.String()
 }
+
+// replyOfHandler stores the reply of a handler.
+func (q *Queue) replyOfHandler(ctx context.Context, ns event.Namespace, to event.Offset, d event.Data, party string) error {
+	_, err := q.reply(ctx, Reply{Namespace: ns, To: to, Data: d}, party)
+	return err
+}

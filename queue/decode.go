@@ -1,0 +1,72 @@
+package queue
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/jsontext"
+	"github.com/culvertmq/culvert/internal/trusted"
+)
+
+// check says what is wrong with an event as it was read; nil: nothing. before is one that
+// has been looked at, or nil.
+func checkEvent(e, before *event.Event, data []byte, except []pgtype.Text) error {
+	if before == nil || before.Name != e.Name || before.Fault != nil {
+		if err := event.CheckName("event", e.Name, event.MaxEventName); err != nil {
+			return err
+		}
+	}
+	// Rooms that begin with a control character are Culvert's own, and no client's.
+	if (before == nil || before.Room != e.Room || before.Fault != nil) && e.Namespace != "" && !strings.HasPrefix(e.Room.String(), "\x01") {
+		if err := event.CheckName("room", e.Room.String(), event.MaxRoom); err != nil {
+			return err
+		}
+	}
+	if e.From.String() != "" {
+		if err := event.CheckName("sender", e.From.String(), event.MaxClient); err != nil {
+			return err
+		}
+	}
+	for _, r := range except {
+		if err := event.CheckName("except", r.String, event.MaxRoom); err != nil {
+			return err
+		}
+	}
+	switch {
+	case e.At.IsZero() || e.At.Year() < 0 || e.At.Year() > 9999:
+		return errTime
+	case !jsontext.ValidLine(data):
+		return errData
+	case e.Binary && data[0] != '"':
+		return errBinary
+	}
+	return nil
+}
+
+var (
+	errTime   = errors.New("at is not a time between the years 0 and 9999")
+	errData   = errors.New("data is not one line of JSON in UTF-8")
+	errBinary = errors.New("data is to be binary, but is not a string")
+
+	errDamaged = errors.New("Postgres cannot read the row") //nolint:staticcheck // a name
+)
+
+// isDamaged reports whether Postgres found, or ran into, rows or indexes that are not as it
+// wrote them.
+func isDamaged(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "XX")
+}
+
+// exceptOf are the rooms an event excepts; NULL among them becomes a room without a name.
+func exceptOf(names []pgtype.Text) []event.Room {
+	var rooms []event.Room
+	for _, name := range names {
+		rooms = append(rooms, event.StoredRoom(trusted.Of(name.String)))
+	}
+	return rooms
+}
