@@ -14,6 +14,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // An application with Culvert inside: on its own server and port, beside its own
@@ -40,7 +41,7 @@ func Example() {
 			return nil, err
 		}
 		return map[string]any{"id": order.ID, "status": "accepted"}, nil
-	}, queue.Named("orders"))
+	}, handlers.Named("orders"))
 	if err != nil {
 		log.Fatal(err)
 	}

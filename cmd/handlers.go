@@ -13,6 +13,7 @@ import (
 	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // handlersFlags are the flags of the commands about handlers.
@@ -53,7 +54,7 @@ func (p *process) parkedCommand() *cobra.Command {
 			if len(args) != 1 {
 				return usage.Errorf(c, "want the handler's name")
 			}
-			return p.operate(c, func(c *cobra.Command, o *queue.Operator) error { return p.parked(c, o, f, args[0]) })
+			return p.operate(c, func(c *cobra.Command, o *handlers.Operator) error { return p.parked(c, o, f, args[0]) })
 		},
 	}
 	f.add(c)
@@ -67,7 +68,7 @@ func (p *process) retryCommand() *cobra.Command {
 		Use: "retry NAME OFFSET…", Short: "Have parked events run again, with all their tries",
 		Example: "  culvert handlers retry mailer 4711 4712\n  culvert handlers retry mailer --all",
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.change(c, f, args, "are run again", (*queue.Operator).Retry)
+			return p.change(c, f, args, "are run again", (*handlers.Operator).Retry)
 		},
 	}
 	f.add(c)
@@ -84,7 +85,7 @@ func (p *process) dropCommand() *cobra.Command {
 			if f.handler {
 				return p.dropHandler(c, f, args)
 			}
-			return p.change(c, f, args, "were dropped", (*queue.Operator).Drop)
+			return p.change(c, f, args, "were dropped", (*handlers.Operator).Drop)
 		},
 	}
 	f.add(c)
@@ -99,7 +100,7 @@ func (f *handlersFlags) add(c *cobra.Command) {
 }
 
 // operate connects for as long as do runs.
-func (p *process) operate(c *cobra.Command, do func(*cobra.Command, *queue.Operator) error) error {
+func (p *process) operate(c *cobra.Command, do func(*cobra.Command, *handlers.Operator) error) error {
 	cfg, err := p.databaseConfig(c)
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (p *process) operate(c *cobra.Command, do func(*cobra.Command, *queue.Opera
 	return do(c, o)
 }
 
-func (p *process) listHandlers(c *cobra.Command, o *queue.Operator) error {
+func (p *process) listHandlers(c *cobra.Command, o *handlers.Operator) error {
 	all, err := o.Handlers(c.Context())
 	if err != nil {
 		return err
@@ -129,7 +130,7 @@ func (p *process) listHandlers(c *cobra.Command, o *queue.Operator) error {
 	return table.Flush()
 }
 
-func (p *process) parked(c *cobra.Command, o *queue.Operator, f handlersFlags, name string) error {
+func (p *process) parked(c *cobra.Command, o *handlers.Operator, f handlersFlags, name string) error {
 	ns, err := event.ParseNamespace(f.namespace)
 	if err != nil {
 		return err
@@ -149,7 +150,7 @@ func (p *process) parked(c *cobra.Command, o *queue.Operator, f handlersFlags, n
 
 // change retries or drops the parked events the arguments name.
 func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what string,
-	do func(*queue.Operator, context.Context, event.Namespace, string, ...event.Offset) (int, error),
+	do func(*handlers.Operator, context.Context, event.Namespace, string, ...event.Offset) (int, error),
 ) error {
 	if len(args) < 1 || (len(args) == 1) != f.all {
 		return usage.Errorf(c, "want the handler's name, and either offsets or --all")
@@ -166,7 +167,7 @@ func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what 
 		}
 		offsets = append(offsets, event.Offset(n))
 	}
-	return p.operate(c, func(c *cobra.Command, o *queue.Operator) error {
+	return p.operate(c, func(c *cobra.Command, o *handlers.Operator) error {
 		n, err := do(o, c.Context(), ns, args[0], offsets...)
 		if err == nil {
 			p.say("%d parked events %s", n, what)
@@ -183,7 +184,7 @@ func (p *process) dropHandler(c *cobra.Command, f handlersFlags, args []string) 
 	if err != nil {
 		return err
 	}
-	return p.operate(c, func(c *cobra.Command, o *queue.Operator) error {
+	return p.operate(c, func(c *cobra.Command, o *handlers.Operator) error {
 		err := o.Remove(c.Context(), ns, args[0])
 		if err == nil {
 			p.say("the handler was dropped")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // TestHandlersCommands looks after a handler that fails until it is mended.
@@ -40,7 +41,7 @@ func TestHandlersCommands(t *testing.T) {
 		}
 		sent <- e.Offset
 		return nil, nil
-	}, queue.Named("mailer"), queue.Tries(1))
+	}, handlers.Named("mailer"), handlers.Tries(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/cmd/usage"
-	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 func (p *process) restoredCommand() *cobra.Command {
@@ -35,7 +35,7 @@ needs nothing.`,
 	return c
 }
 
-func (p *process) restored(c *cobra.Command, o *queue.Operator) error {
+func (p *process) restored(c *cobra.Command, o *handlers.Operator) error {
 	r, err := o.Restored(c.Context())
 	if err != nil {
 		return oneLine(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // Replies are what came to an event that wants some, in the order they came.
@@ -171,7 +172,7 @@ func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage.Lineage, ns even
 // partyClient is the client a party of culvert.replies is; zero for a backend
 // and for a handler.
 func partyClient(party string) event.Client {
-	if strings.HasPrefix(party, handlerParty) {
+	if strings.HasPrefix(party, handlers.PartyPrefix) {
 		return event.Client{}
 	}
 	return event.StoredClient(trusted.Of(party))

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/decode"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
@@ -28,7 +29,7 @@ func borrow(e, before *event.Event) {
 	}
 	e.Data, e.Except, e.Fault = before.Data, before.Except, before.Fault
 	if e.Fault == nil {
-		e.Fault = checkEvent(e, before, []byte(`""`), nil) // its room; the rest was checked before
+		e.Fault = decode.Check(e, before, []byte(`""`), nil) // its room; the rest was checked before
 	}
 }
 
@@ -46,7 +47,7 @@ func (q *Queue) fill(ctx context.Context, l *lineage.Lineage, in Interest, p *pa
 	return q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Long, func(db *pgxpool.Pool) error {
 		before := p.taken
 		err := p.fill(ctx, db, l, in.Memory, false)
-		if isDamaged(err) {
+		if decode.IsDamaged(err) {
 			if n := p.taken - before; n > 0 {
 				in.Memory.Give(n)
 				p.taken = before
@@ -79,13 +80,13 @@ func (p *page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage.Lineage, m
 		n++
 		switch {
 		case damage != nil:
-			e.Fault = fmt.Errorf("%w: %s", errDamaged, *damage)
+			e.Fault = fmt.Errorf("%w: %s", decode.ErrDamaged, *damage)
 		case data != nil && !p.charge(memory, sizeOf(len(data))-sizeOf(0)):
 			p.cut, gone = true, true
 		case data != nil:
-			e.Data, e.Except = string(data), exceptOf(except)
+			e.Data, e.Except = string(data), decode.Rooms(except)
 			p.bytes += len(data) // as Postgres counted it
-			if e.Fault = checkEvent(e, nil, data, except); e.Fault != nil {
+			if e.Fault = decode.Check(e, nil, data, except); e.Fault != nil {
 				e.Data = ""
 			}
 		case offset <= floor:

@@ -16,6 +16,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // lengthy is data that Postgres stores apart from its row.
@@ -129,7 +130,7 @@ func TestHandlersParkDamagedEvents(t *testing.T) {
 	bad := appendOne(t, q, emit("lobby", "%s", lengthy())).Cursor.Offset
 	appendOne(t, q, emit("lobby", "2"))
 	damage(t, dsn, slice(t, dsn, bad))
-	handled := handle(t, q, "greeting", queue.FromEarliest())
+	handled := handle(t, q, "greeting", handlers.FromEarliest())
 	got := []string{receive(t, handled).Data, receive(t, handled).Data}
 	if slices.Sort(got); !slices.Equal(got, []string{"1", "2"}) {
 		t.Errorf("handled %q", got)
@@ -148,7 +149,7 @@ func TestHandlersParkDamagedJobs(t *testing.T) {
 		}
 		handled <- e.Data
 		return nil, nil
-	}, queue.Backoff(2*time.Second, 2*time.Second), queue.Concurrency(1))
+	}, handlers.Backoff(2*time.Second, 2*time.Second), handlers.Concurrency(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
@@ -53,7 +54,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 			o.MaxConns = 24                    // so that more goes on at a time
 		})
 		if err := q.Handle(ns, "greeting", func(context.Context, *event.Event) (any, error) { return 1, nil },
-			queue.Concurrency(8), queue.Lease(300*time.Millisecond), queue.Backoff(time.Millisecond, time.Millisecond)); err != nil {
+			handlers.Concurrency(8), handlers.Lease(300*time.Millisecond), handlers.Backoff(time.Millisecond, time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 		c.instances = append(c.instances, q)

@@ -17,10 +17,11 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // handle registers a handler that hands every event to the test.
-func handle(t testing.TB, q *queue.Queue, pattern string, options ...queue.HandlerOption) <-chan *event.Event {
+func handle(t testing.TB, q *queue.Queue, pattern string, options ...handlers.Option) <-chan *event.Event {
 	t.Helper()
 	events := make(chan *event.Event, 1000)
 	err := q.Handle(ns, pattern, func(_ context.Context, e *event.Event) (any, error) {
@@ -53,9 +54,9 @@ func named(name, room, format string, args ...any) event.Emit {
 // quiet is for what is logged as an error and is meant to happen.
 func quiet(o *queue.Options) { o.Logger = slog.New(slog.DiscardHandler) }
 
-func operator(t testing.TB, dsn string) *queue.Operator {
+func operator(t testing.TB, dsn string) *handlers.Operator {
 	t.Helper()
-	o := must[*queue.Operator](t)(queue.OpenOperator(t.Context(), dsn))
+	o := must[*handlers.Operator](t)(queue.OpenOperator(t.Context(), dsn))
 	t.Cleanup(o.Close)
 	return o
 }
@@ -64,9 +65,9 @@ func TestHandlerGetsWhatItsPatternCovers(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
 	appendOne(t, a, named("order.early", "r", "0"))
-	orders := handle(t, a, "order.*_100%", queue.Concurrency(1)) // in order
-	early := handle(t, a, "order.*", queue.Named("early"), queue.FromEarliest(), queue.Concurrency(1))
-	all := handle(t, b, "*", queue.Concurrency(1))
+	orders := handle(t, a, "order.*_100%", handlers.Concurrency(1)) // in order
+	early := handle(t, a, "order.*", handlers.Named("early"), handlers.FromEarliest(), handlers.Concurrency(1))
+	all := handle(t, b, "*", handlers.Concurrency(1))
 	replies := handle(t, b, "culvert:*")
 	answered(t, a, ask(t, a, "r", 1), "", `"in the hidden room"`)
 	other := named("order.a_100%", "r", "9")
@@ -119,13 +120,13 @@ func TestHandlerGoesOnWhereItWas(t *testing.T) {
 	for i := range 5 {
 		appendOne(t, q, emit("r", "%d", i+2))
 	}
-	events = handle(t, open(t, dsn), "greeting", queue.Concurrency(1))
+	events = handle(t, open(t, dsn), "greeting", handlers.Concurrency(1))
 	for i := range 5 {
 		if e := receive(t, events); e.Data != fmt.Sprint(i+2) {
 			t.Errorf("got %s, want %d", e.Data, i+2)
 		}
 	}
-	if states := must[[]queue.HandlerState](t)(operator(t, dsn).Handlers(t.Context())); len(states) != 1 || !states[0].Live || states[0].Pattern != "greeting" {
+	if states := must[[]handlers.HandlerState](t)(operator(t, dsn).Handlers(t.Context())); len(states) != 1 || !states[0].Live || states[0].Pattern != "greeting" {
 		t.Errorf("handlers %+v", states)
 	}
 }
@@ -133,7 +134,7 @@ func TestHandlerGoesOnWhereItWas(t *testing.T) {
 func TestHandlersAnswer(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn, quiet), open(t, dsn)
-	answering := func(q *queue.Queue, pattern string, reply any, options ...queue.HandlerOption) {
+	answering := func(q *queue.Queue, pattern string, reply any, options ...handlers.Option) {
 		t.Helper()
 		err := q.Handle(ns, pattern, func(context.Context, *event.Event) (any, error) { return reply, nil }, options...)
 		if err != nil {
@@ -142,7 +143,7 @@ func TestHandlersAnswer(t *testing.T) {
 	}
 	answering(a, "sum", map[string]int{"sum": 3})
 	answering(b, "s*", json.RawMessage("null"))
-	answering(b, "*", nil, queue.Silent(), queue.Named("audit"))
+	answering(b, "*", nil, handlers.Silent(), handlers.Named("audit"))
 	answering(b, "*um", must[event.Data](t)(event.ParseBinary("AAEC")))
 	answering(b, "other", "not asked")
 	online(t, a, "bob")
@@ -155,12 +156,12 @@ func TestHandlersAnswer(t *testing.T) {
 	slices.Sort(got)
 	same(t, "waited", got, `:"AAEC"`, `:null`, `:{"sum":3}`, `bob:"mine"`)
 	// One that cannot be encoded counts as a failure.
-	answering(a, "bad", func() {}, queue.Tries(1))
+	answering(a, "bad", func() {}, handlers.Tries(1))
 	e.Event = mustParse(event.ParseEventName, "bad")
 	appendOne(t, a, e)
 	o := operator(t, dsn)
 	until(t, "it is parked", func() bool {
-		p := must[[]queue.ParkedEvent](t)(o.Parked(t.Context(), ns, "bad", 1))
+		p := must[[]handlers.ParkedEvent](t)(o.Parked(t.Context(), ns, "bad", 1))
 		return len(p) == 1 && strings.Contains(p[0].Error, "unsupported type")
 	})
 }
@@ -185,7 +186,7 @@ func TestHandlerIsToldOfAGap(t *testing.T) {
 	if n := must[int](t)(testutil.GatherAndCount(registry, "culvert_handler_gaps_total")); n != 1 {
 		t.Error("the gap is not counted")
 	}
-	if s := must[[]queue.HandlerState](t)(operator(t, dsn).Handlers(t.Context()))[0]; s.Gaps != 1 {
+	if s := must[[]handlers.HandlerState](t)(operator(t, dsn).Handlers(t.Context()))[0]; s.Gaps != 1 {
 		t.Errorf("state %+v", s)
 	}
 }
@@ -203,7 +204,7 @@ func TestRetrySurvivesRetention(t *testing.T) {
 			return nil, errors.New("once more")
 		}
 		return nil, nil
-	}, queue.Backoff(time.Millisecond, time.Millisecond))
+	}, handlers.Backoff(time.Millisecond, time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,11 +224,11 @@ func TestHandleRefuses(t *testing.T) {
 	nothing := func(context.Context, *event.Event) (any, error) { return nil, nil }
 	for _, c := range []struct {
 		pattern, field string
-		option         queue.HandlerOption
+		option         handlers.Option
 	}{
-		{"", "pattern", queue.Named("x")}, {"a\nb", "pattern", queue.Named("x")}, {"x", "name", queue.Named("")},
-		{"x", "tries", queue.Tries(0)}, {"x", "concurrency", queue.Concurrency(0)}, {"x", "lease", queue.Lease(1)},
-		{"x", "backoff", queue.Backoff(2, 1)}, {"taken", "name", queue.Silent()},
+		{"", "pattern", handlers.Named("x")}, {"a\nb", "pattern", handlers.Named("x")}, {"x", "name", handlers.Named("")},
+		{"x", "tries", handlers.Tries(0)}, {"x", "concurrency", handlers.Concurrency(0)}, {"x", "lease", handlers.Lease(1)},
+		{"x", "backoff", handlers.Backoff(2, 1)}, {"taken", "name", handlers.Silent()},
 	} {
 		if c.pattern == "taken" {
 			handle(t, q, "taken")
@@ -249,7 +250,7 @@ func TestHandlerOfADeletedNamespaceStartsOver(t *testing.T) {
 	err := q.Handle(tenant, "greeting", func(_ context.Context, e *event.Event) (any, error) {
 		events <- e
 		return nil, nil
-	}, queue.Lease(300*time.Millisecond))
+	}, handlers.Lease(300*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // Three instances, many events, functions that fail at random: each event is
@@ -49,7 +50,7 @@ func TestInstancesShareAHandler(t *testing.T) {
 				close(all)
 			}
 			return nil, nil
-		}, queue.Backoff(time.Millisecond, 20*time.Millisecond))
+		}, handlers.Backoff(time.Millisecond, 20*time.Millisecond))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +91,7 @@ func TestLostLeaseEndsTheFunction(t *testing.T) {
 		cause <- context.Cause(ctx)
 		<-release
 		return nil, nil
-	}, queue.Named("slow"), queue.Lease(time.Second))
+	}, handlers.Named("slow"), handlers.Lease(time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func TestLostLeaseEndsTheFunction(t *testing.T) {
 	}
 	appendOne(t, a, emit("r", "2")) // has it look for what is due
 	receive(t, another)
-	b := handle(t, open(t, dsn), "*", queue.Named("slow"))
+	b := handle(t, open(t, dsn), "*", handlers.Named("slow"))
 	receive(t, b)
 	until(t, "it is done", func() bool {
 		var left int
@@ -154,7 +155,7 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 		<-ctx.Done()
 		cause <- ctx.Err()
 		return nil, ctx.Err()
-	}, queue.Named("stuck"))
+	}, handlers.Named("stuck"))
 	if err != nil {
 		t.Fatal(err)
 	}

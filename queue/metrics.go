@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // metrics are kept whether or not somebody collects them. No label grows with
@@ -31,7 +32,7 @@ type metrics struct {
 	volatileDropped prometheus.Counter
 	unreadable      prometheus.Counter
 
-	handlers *handlerMetrics
+	handlers *handlers.Metrics
 }
 
 func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
@@ -57,8 +58,8 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	m.slicesDropped = m.counter("slices_dropped_total", "Slices this instance dropped by retention.")
 	m.unreadable = m.counter("events_unreadable_total", "Events found in the log that cannot be read and were left out.")
 	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get, or nobody here while the log could not be followed.")
-	m.handlers = newHandlerMetrics()
-	m.all = append(m.all, m.handlers.collectors()...)
+	m.handlers = handlers.NewMetrics()
+	m.all = append(m.all, m.handlers.Collectors()...)
 	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.appender.waiting()) })
 	m.gauge("reads_waiting", "Reads that wait for a connection to Postgres.", func() float64 { return float64(q.db.read.Turns.Waiting()) })
 	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.position().Offset) })

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/decode"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
@@ -84,7 +85,7 @@ func scanCarefully(memory Memory, query func(careful bool) (pgx.Rows, error)) (p
 		if rows, err = query(careful); err == nil {
 			p, err = scanPage(rows, memory)
 		}
-		if !isDamaged(err) {
+		if !decode.IsDamaged(err) {
 			return p, err
 		}
 	}
@@ -173,18 +174,18 @@ func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Ev
 		e.Namespace = namespace
 	}
 	e.Room = event.StoredRoom(trusted.Of(again(e.Room.String(), room)))
-	e.Except = exceptOf(r.except)
+	e.Except = decode.Rooms(r.except)
 	if r.at.InfinityModifier != pgtype.Finite {
 		e.At = time.Time{}
 	}
 	switch {
 	case r.event == nil: // see culvert.damage
-		e.Fault = fmt.Errorf("%w: %s", errDamaged, r.data)
+		e.Fault = fmt.Errorf("%w: %s", decode.ErrDamaged, r.data)
 	case r.data == nil:
 		borrow(e, before)
 		return
 	default:
-		e.Fault = checkEvent(e, before, r.data, r.except)
+		e.Fault = decode.Check(e, before, r.data, r.except)
 	}
 	if e.Fault != nil {
 		e.Data = ""

@@ -14,6 +14,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
@@ -36,7 +37,7 @@ func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
 			panic("bang\x00")
 		}
 		return nil, errors.New("no\x00 \xff luck " + strings.Repeat("x", 3000))
-	}, queue.Named("mailer"), queue.Tries(4), queue.Backoff(40*time.Millisecond, 80*time.Millisecond), queue.Lease(300*time.Millisecond))
+	}, handlers.Named("mailer"), handlers.Tries(4), handlers.Backoff(40*time.Millisecond, 80*time.Millisecond), handlers.Lease(300*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,8 +45,8 @@ func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
 	appendOne(t, q, emit("r", `"good"`))
 	receive(t, done)
 	o := operator(t, dsn)
-	parked := func() []queue.ParkedEvent {
-		return must[[]queue.ParkedEvent](t)(o.Parked(t.Context(), ns, "mailer", 10))
+	parked := func() []handlers.ParkedEvent {
+		return must[[]handlers.ParkedEvent](t)(o.Parked(t.Context(), ns, "mailer", 10))
 	}
 	until(t, "it is parked", func() bool { return len(parked()) == 1 })
 	if p := parked()[0]; p.Offset != bad || p.Tries != 4 || p.Event != "greeting" || p.Room != room("r").String() || !strings.HasPrefix(p.Error, "no\uFFFD \uFFFD luck") || len(p.Error) > 2100 {
@@ -57,7 +58,7 @@ func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
 	}
 	mu.Unlock()
 	until(t, "the metric shows it", func() bool { return gaugeOf(t, registry, "culvert_handler_parked") == 1 })
-	if s := must[[]queue.HandlerState](t)(o.Handlers(t.Context()))[0]; s.Parked != 1 || s.Waiting != 0 || s.Name != "mailer" || s.Position < bad {
+	if s := must[[]handlers.HandlerState](t)(o.Handlers(t.Context()))[0]; s.Parked != 1 || s.Waiting != 0 || s.Name != "mailer" || s.Position < bad {
 		t.Errorf("state %+v", s)
 	}
 
@@ -99,7 +100,7 @@ func gaugeOf(t testing.TB, g prometheus.Gatherer, name string) float64 {
 func TestDropParked(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)
-	err := q.Handle(ns, "*", func(context.Context, *event.Event) (any, error) { return nil, errors.New("no") }, queue.Tries(1))
+	err := q.Handle(ns, "*", func(context.Context, *event.Event) (any, error) { return nil, errors.New("no") }, handlers.Tries(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func TestDropParked(t *testing.T) {
 	}
 	last := appendOne(t, q, emit("r", "1")).Cursor.Offset
 	o := operator(t, dsn)
-	until(t, "all are parked", func() bool { return len(must[[]queue.ParkedEvent](t)(o.Parked(t.Context(), ns, "*", 10))) == 4 })
+	until(t, "all are parked", func() bool { return len(must[[]handlers.ParkedEvent](t)(o.Parked(t.Context(), ns, "*", 10))) == 4 })
 	if n, err := o.Drop(t.Context(), ns, "*", last); n != 1 || err != nil {
 		t.Errorf("dropped %d, %v", n, err)
 	}
@@ -122,7 +123,7 @@ func TestDropParked(t *testing.T) {
 	if err := o.Remove(t.Context(), ns, "*"); err != nil {
 		t.Error(err)
 	}
-	if states := must[[]queue.HandlerState](t)(o.Handlers(t.Context())); len(states) != 0 {
+	if states := must[[]handlers.HandlerState](t)(o.Handlers(t.Context())); len(states) != 0 {
 		t.Errorf("left: %+v", states)
 	}
 }
@@ -139,13 +140,13 @@ func TestEventThatKillsIsParked(t *testing.T) {
 		conn := connect(t, dsn)
 		_, err := conn.Exec(context.Background(), `UPDATE culvert.handler_jobs SET claim = claim + 1, due = clock_timestamp()`)
 		return nil, err
-	}, queue.Tries(3))
+	}, handlers.Tries(3))
 	if err != nil {
 		t.Fatal(err)
 	}
 	appendOne(t, q, emit("r", "1"))
 	until(t, "it is parked", func() bool {
-		p := must[[]queue.ParkedEvent](t)(o.Parked(t.Context(), ns, "*", 1))
+		p := must[[]handlers.ParkedEvent](t)(o.Parked(t.Context(), ns, "*", 1))
 		return len(p) == 1 && p[0].Tries == 3 && strings.Contains(p[0].Error, "no run ended")
 	})
 	if len(ran) != 3 {

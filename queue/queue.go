@@ -11,6 +11,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/queue/handlers"
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
@@ -32,7 +33,7 @@ type Queue struct {
 	acks       *acks
 	presence   *presence
 	waiters    *waiters
-	handlers   *handlers
+	handlers   *handlers.Handlers
 	replying   gate // replies that wait to be stored
 	metrics    *metrics
 	faults     *faults
@@ -76,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.faults = newFaults(o.Logger, q.metrics)
 	q.tail = newTail(q.lineage.Load(), head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
 	q.waiters = newWaiters()
-	q.handlers = newHandlers(handlersOptions{
+	q.handlers = handlers.New(handlers.Options{
 		Lineage: q.lineage, DB: db.work.Pool, Timeout: o.AppendTimeout, Reply: q.replyOfHandler, Logger: o.Logger, Metrics: q.metrics.handlers,
 	})
 	q.tail.heard = q.heard
@@ -107,11 +108,11 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	return q, nil
 }
 
-// heard is told of all that comes into the tail, and with nil that the tail
+// Heard is told of all that comes into the tail, and with nil that the tail
 // started over.
 func (q *Queue) heard(events []*event.Event) {
 	q.waiters.heard(events)
-	q.handlers.heard(events)
+	q.handlers.Heard(events)
 }
 
 // Close lets running handlers and appends under way finish, flushes
@@ -119,7 +120,7 @@ func (q *Queue) heard(events []*event.Event) {
 // calls fail with ErrClosed. It waits for all of it, at most until ctx ends;
 // handlers that still run then have their context ended.
 func (q *Queue) Close(ctx context.Context) error {
-	err := errors.Join(q.handlers.close(ctx), q.membership.close(ctx), q.appender.close(ctx), q.acks.close(ctx))
+	err := errors.Join(q.handlers.Close(ctx), q.membership.close(ctx), q.appender.close(ctx), q.acks.close(ctx))
 	q.stop()
 	closed := make(chan struct{})
 	go func() { // a connection to a Postgres that hangs takes its time to close
@@ -214,12 +215,12 @@ func OpenRegistry(ctx context.Context, o Options) (*registry.Registry, error) {
 // at a time, and a failed one is overtaken.
 //
 // It runs until Close. Errors: an *InvalidError, ErrUnavailable, ErrClosed.
-func (q *Queue) Handle(ns event.Namespace, pattern string, f HandlerFunc, options ...HandlerOption) error {
-	return q.handlers.register(ns, pattern, f, options...)
+func (q *Queue) Handle(ns event.Namespace, pattern string, f handlers.Func, options ...handlers.Option) error {
+	return q.handlers.Register(ns, pattern, f, options...)
 }
 
 // OpenOperator connects; Close must be called.
-func OpenOperator(ctx context.Context, databaseURL string) (*Operator, error) {
+func OpenOperator(ctx context.Context, databaseURL string) (*handlers.Operator, error) {
 	o, err := Options{DatabaseURL: databaseURL}.withDefaults()
 	if err != nil {
 		return nil, err
@@ -228,5 +229,5 @@ func OpenOperator(ctx context.Context, databaseURL string) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newOperator(db), nil
+	return handlers.NewOperator(db), nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/decode"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -82,9 +83,9 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 			err := row.Scan(&after, &at.Log, &at.Offset, &when, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &from)
 			e.From = event.StoredClient(from)
 			v.signal = rooms == nil
-			e.At, v.to, e.Except, v.after = when.Time, exceptOf(rooms), exceptOf(except), at.Offset
+			e.At, v.to, e.Except, v.after = when.Time, decode.Rooms(rooms), decode.Rooms(except), at.Offset
 			e.Room = event.Everyone // until it is that of a reader
-			e.Fault = checkEvent(e, nil, []byte(e.Data), append(except, rooms...))
+			e.Fault = decode.Check(e, nil, []byte(e.Data), append(except, rooms...))
 			return v, err
 		})
 		if err != nil {

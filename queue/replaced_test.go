@@ -21,6 +21,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
@@ -171,9 +172,9 @@ func TestRowsPutBackUnderARunningServer(t *testing.T) {
 	next(t, s, 1)
 
 	// Nobody was ahead: an operator says so.
-	o := must[*queue.Operator](t)(queue.OpenOperator(t.Context(), dsn))
+	o := must[*handlers.Operator](t)(queue.OpenOperator(t.Context(), dsn))
 	defer o.Close()
-	found := must[queue.Restored](t)(o.Restored(t.Context()))
+	found := must[handlers.Restored](t)(o.Restored(t.Context()))
 	if found.Last != after || found.First.Offset <= after.Offset || found.First.Log != after.Log {
 		t.Errorf("restored: %+v, the last one was %v", found, after)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 func main() {
@@ -40,7 +41,7 @@ func run(ctx context.Context, databaseURL string) (err error) {
 	// Its name is what makes it durable: whichever process registers "receipts" goes on where the last
 	// one stopped, and several share the work.
 	err = q.Handle(shop, "order.placed", sendReceipt,
-		queue.Named("receipts"), queue.Tries(5), queue.Backoff(100*time.Millisecond, time.Minute))
+		handlers.Named("receipts"), handlers.Tries(5), handlers.Backoff(100*time.Millisecond, time.Minute))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/migrations"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 // beHandler makes the test binary an application with a handler; it holds the DSN.
@@ -60,7 +61,7 @@ func handle(ctx context.Context, dsn string) {
 		}
 		_, err = conn.Exec(ctx, `UPDATE public.runs SET ended = $2 WHERE id = $1`, id, end)
 		return nil, errors.Join(err, failure)
-	}, queue.Lease(time.Second), queue.Backoff(10*time.Millisecond, 100*time.Millisecond), queue.Tries(1000)))
+	}, handlers.Lease(time.Second), handlers.Backoff(10*time.Millisecond, 100*time.Millisecond), handlers.Tries(1000)))
 	fmt.Fprintln(os.Stderr, "ready http://nowhere")
 	<-ctx.Done()
 	fail(q.Close(context.WithoutCancel(ctx)))

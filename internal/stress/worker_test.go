@@ -11,6 +11,7 @@ import (
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
+	"github.com/culvertmq/culvert/queue/handlers"
 )
 
 const (
@@ -49,7 +50,7 @@ func work(ctx context.Context, dsn string) {
 			_, err = file.Write(append(line, '\n'))
 		}
 		return nil, err
-	}, queue.Lease(time.Second), queue.Backoff(10*time.Millisecond, 100*time.Millisecond), queue.Tries(1000)))
+	}, handlers.Lease(time.Second), handlers.Backoff(10*time.Millisecond, 100*time.Millisecond), handlers.Tries(1000)))
 	fmt.Fprintln(os.Stderr, "ready http://nowhere")
 	<-ctx.Done()
 	fail(q.Close(context.WithoutCancel(ctx)))

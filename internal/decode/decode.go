@@ -1,4 +1,4 @@
-package queue
+package decode
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
-// check says what is wrong with an event as it was read; nil: nothing. before is one that
+// Check says what is wrong with an event as it was read; nil: nothing. before is one that
 // has been looked at, or nil.
-func checkEvent(e, before *event.Event, data []byte, except []pgtype.Text) error {
+func Check(e, before *event.Event, data []byte, except []pgtype.Text) error {
 	if before == nil || before.Name != e.Name || before.Fault != nil {
 		if err := event.CheckName("event", e.Name, event.MaxEventName); err != nil {
 			return err
@@ -52,18 +52,19 @@ var (
 	errData   = errors.New("data is not one line of JSON in UTF-8")
 	errBinary = errors.New("data is to be binary, but is not a string")
 
-	errDamaged = errors.New("Postgres cannot read the row") //nolint:staticcheck // a name
+	// ErrDamaged is the Fault of an event whose row Postgres cannot read.
+	ErrDamaged = errors.New("Postgres cannot read the row") //nolint:staticcheck // a name
 )
 
-// isDamaged reports whether Postgres found, or ran into, rows or indexes that are not as it
+// IsDamaged reports whether Postgres found, or ran into, rows or indexes that are not as it
 // wrote them.
-func isDamaged(err error) bool {
+func IsDamaged(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "XX")
 }
 
-// exceptOf are the rooms an event excepts; NULL among them becomes a room without a name.
-func exceptOf(names []pgtype.Text) []event.Room {
+// Rooms are the rooms an event excepts; NULL among them becomes a room without a name.
+func Rooms(names []pgtype.Text) []event.Room {
 	var rooms []event.Room
 	for _, name := range names {
 		rooms = append(rooms, event.StoredRoom(trusted.Of(name.String)))

@@ -1,4 +1,4 @@
-package queue
+package handlers
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 // work: it neither appends nor follows the log.
 type Operator struct{ db *pgxpool.Pool }
 
-// newOperator takes over a pool, which Close closes.
-func newOperator(db *pgxpool.Pool) *Operator { return &Operator{db} }
+// NewOperator takes over a pool, which Close closes.
+func NewOperator(db *pgxpool.Pool) *Operator { return &Operator{db} }
 
 // Close releases the connection.
 func (o *Operator) Close() { o.db.Close() }

@@ -1,4 +1,4 @@
-package queue
+package handlers
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-// handlers are those registered with an instance. Each has two goroutines: one
+// Handlers are those registered with an instance. Each has two goroutines: one
 // finds work for it, one keeps the leases of what runs.
-type handlers struct {
-	o handlersOptions
+type Handlers struct {
+	o Options
 
 	mu     sync.RWMutex
 	all    []*handler
@@ -26,8 +26,8 @@ type handlers struct {
 	kept   sync.WaitGroup // keeping leases
 }
 
-// handlersOptions configure newHandlers. All are required.
-type handlersOptions struct {
+// Options configure New. All are required.
+type Options struct {
 	Lineage *lineage.Keeper
 	// DB has connections that may wait for a row's lock.
 	DB *pgxpool.Pool
@@ -37,13 +37,14 @@ type handlersOptions struct {
 	// event.ErrNoAsk, event.ErrUnavailable.
 	Reply   func(ctx context.Context, ns event.Namespace, to event.Offset, d event.Data, party string) error
 	Logger  *slog.Logger
-	Metrics *handlerMetrics
+	Metrics *Metrics
 }
 
-func newHandlers(o handlersOptions) *handlers { return &handlers{o: o} }
+// New has no handlers yet. Close ends them.
+func New(o Options) *Handlers { return &Handlers{o: o} }
 
 // add starts a handler.
-func (hs *handlers) add(h *handler) error {
+func (hs *Handlers) add(h *handler) error {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if hs.closed {
@@ -64,9 +65,9 @@ func (hs *handlers) add(h *handler) error {
 	return nil
 }
 
-// heard wakes the handlers that may have something to do; all of them for nil.
+// Heard wakes the handlers that may have something to do; all of them for nil.
 // It is called under the tail's lock and does not block.
-func (hs *handlers) heard(events []*event.Event) {
+func (hs *Handlers) Heard(events []*event.Event) {
 	hs.mu.RLock()
 	defer hs.mu.RUnlock()
 	for _, h := range hs.all {
@@ -83,9 +84,9 @@ func (hs *handlers) heard(events []*event.Event) {
 // closeGrace is for functions to notice that their context has ended.
 const closeGrace = time.Second
 
-// close starts nothing any more and waits for what runs. At ctx's end it ends
+// Close starts nothing any more and waits for what runs. At ctx's end it ends
 // the functions' contexts; their events are run again when the leases are over.
-func (hs *handlers) close(ctx context.Context) error {
+func (hs *Handlers) Close(ctx context.Context) error {
 	hs.mu.Lock()
 	hs.closed = true
 	all := hs.all

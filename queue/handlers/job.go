@@ -1,4 +1,4 @@
-package queue
+package handlers
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/decode"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
@@ -53,7 +54,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	over := time.Now().Add(h.lease)
 	var jobs []*job
 	err := h.registered(ctx, func(r *registration) (err error) {
-		if jobs, err = h.claimOnce(ctx, r, n, over); isDamaged(err) {
+		if jobs, err = h.claimOnce(ctx, r, n, over); decode.IsDamaged(err) {
 			// The damaged ones become such as are parked.
 			if _, err := h.all.o.DB.Exec(ctx, emptyDamagedSQL, r.lineage.Generation, r.id); err != nil {
 				return err
@@ -79,8 +80,8 @@ func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over ti
 		err := row.Scan(&e.Log, &e.Offset, &room, &at, &e.Binary, &e.Name, &from,
 			&except, &e.Data, &until, &j.claim, &j.tries)
 		e.Room, e.From = event.StoredRoom(room), event.StoredClient(from)
-		e.At, e.ReplyUntil, e.Except = at.Time, until.Time, exceptOf(except)
-		e.Fault = checkEvent(e, nil, []byte(e.Data), except)
+		e.At, e.ReplyUntil, e.Except = at.Time, until.Time, decode.Rooms(except)
+		e.Fault = decode.Check(e, nil, []byte(e.Data), except)
 		return j, err
 	})
 }

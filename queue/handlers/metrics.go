@@ -1,16 +1,17 @@
-package queue
+package handlers
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// handlerMetrics count what handlers do here.
-type handlerMetrics struct {
+// Metrics count what handlers do here.
+type Metrics struct {
 	runs   *prometheus.CounterVec
 	gaps   *prometheus.CounterVec
 	parked *prometheus.GaugeVec
 }
 
-func newHandlerMetrics() *handlerMetrics {
-	m := &handlerMetrics{}
+// NewMetrics counts from zero; somebody has to register its Collectors.
+func NewMetrics() *Metrics {
+	m := &Metrics{}
 	m.runs = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "culvert_handler_runs_total", Help: "Runs of handlers by this instance: done, failed, parked, or lost with their lease.",
 	}, []string{"handler", "result"})
@@ -23,6 +24,7 @@ func newHandlerMetrics() *handlerMetrics {
 	return m
 }
 
-func (m *handlerMetrics) collectors() []prometheus.Collector {
+// Collectors are for a prometheus.Registerer.
+func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.runs, m.gaps, m.parked}
 }

@@ -1,4 +1,4 @@
-package queue
+package handlers
 
 import (
 	"context"
@@ -15,9 +15,9 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// handlerParty begins the party that a handler's replies are stored under: no
+// PartyPrefix begins the party that a handler's replies are stored under: no
 // client's name can.
-const handlerParty = "\x01"
+const PartyPrefix = "\x01"
 
 // answer stores what the function returned as its reply. One that comes too late,
 // or a second one by an earlier run, is no error: the event was handled.
@@ -32,7 +32,7 @@ func (h *handler) answer(ctx context.Context, e *event.Event, reply any) error {
 			return fmt.Errorf("reply: %w", err)
 		}
 	}
-	err := h.all.o.Reply(ctx, h.ns, e.Offset, d, handlerParty+h.name)
+	err := h.all.o.Reply(ctx, h.ns, e.Offset, d, PartyPrefix+h.name)
 	if errors.Is(err, event.ErrReplyClosed) || errors.Is(err, event.ErrNoAsk) {
 		h.all.o.Logger.Debug("a handler's reply is not taken any more", "handler", h.label(), "offset", e.Offset)
 		return nil

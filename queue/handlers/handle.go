@@ -1,4 +1,4 @@
-package queue
+package handlers
 
 import (
 	"context"
@@ -14,48 +14,48 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// HandlerFunc runs for an event. It may run more than once for the same one, also
+// Func runs for an event. It may run more than once for the same one, also
 // after it returned nil, but never twice at a time; its context ends with the
 // cause ErrLeaseLost when that can no longer be promised.
 //
 // An error, or a panic, has the event run again later. A reply answers an event
 // that wants one: any value that marshals to JSON, or a Data. nil does not
 // answer; to answer null, return json.RawMessage("null").
-type HandlerFunc func(ctx context.Context, e *event.Event) (reply any, err error)
+type Func func(ctx context.Context, e *event.Event) (reply any, err error)
 
-// HandlerOption changes what Handle does.
-type HandlerOption func(*handler)
+// Option changes what Handle does.
+type Option func(*handler)
 
 // Named gives the handler a name of its own: handlers of the same name and
 // namespace share their work and their position, whatever instance they are in.
 // Without it the name is the pattern.
-func Named(name string) HandlerOption { return func(h *handler) { h.name = name } }
+func Named(name string) Option { return func(h *handler) { h.name = name } }
 
 // FromEarliest starts a handler never seen before at the oldest retained event
 // and not at the head.
-func FromEarliest() HandlerOption { return func(h *handler) { h.earliest = true } }
+func FromEarliest() Option { return func(h *handler) { h.earliest = true } }
 
 // Silent says that the handler never replies, so that asks do not wait for it.
-func Silent() HandlerOption { return func(h *handler) { h.silent = true } }
+func Silent() Option { return func(h *handler) { h.silent = true } }
 
 // Tries is how often an event is run before it is parked: 10.
-func Tries(n int) HandlerOption { return func(h *handler) { h.tries = n } }
+func Tries(n int) Option { return func(h *handler) { h.tries = n } }
 
 // Backoff bounds the pause after a failed run, which doubles each time and is
 // jittered: 1s and 5m.
-func Backoff(least, most time.Duration) HandlerOption {
+func Backoff(least, most time.Duration) Option {
 	return func(h *handler) { h.least, h.most = least, most }
 }
 
 // Concurrency is how many events this instance runs at a time: 4.
-func Concurrency(n int) HandlerOption { return func(h *handler) { h.slots = n } }
+func Concurrency(n int) Option { return func(h *handler) { h.slots = n } }
 
 // Lease is how long after the death of an instance another one runs its events
 // again: 30s. It is renewed while they run.
-func Lease(d time.Duration) HandlerOption { return func(h *handler) { h.lease = d } }
+func Lease(d time.Duration) Option { return func(h *handler) { h.lease = d } }
 
-// register starts a handler, see Queue.Handle.
-func (hs *handlers) register(ns event.Namespace, pattern string, f HandlerFunc, options ...HandlerOption) error {
+// Register starts a handler, see Queue.Handle.
+func (hs *Handlers) Register(ns event.Namespace, pattern string, f Func, options ...Option) error {
 	h := newHandler(hs, ns, pattern, f)
 	for _, change := range options {
 		change(h)
@@ -103,7 +103,7 @@ ON CONFLICT (namespace_id, name) DO UPDATE
        live_until = greatest(h.live_until, excluded.live_until)
 RETURNING h.id`
 
-// register makes the handler known; one that is not yet begins after the position `from`,
+// Register makes the handler known; one that is not yet begins after the position `from`,
 // or at the head when that is lower. Of instances with different patterns for
 // one name the last one counts, as in a deployment that changes it.
 func (h *handler) register(ctx context.Context, from event.Offset) error {

@@ -1,4 +1,4 @@
-package queue
+package handlers
 
 import (
 	"context"
@@ -13,16 +13,12 @@ import (
 )
 
 // handler is one registered with this queue. Its events become jobs in Postgres,
-// which any instance that registered the name claims and runs:
-//
-//	matching events ──dispatch──► jobs ──claim──► running ──► done (deleted)
-//	  (one instance at a time)     ▲                │  └────► parked
-//	                               └─── failed, or lease over
+// which any instance that registered the name claims and runs.
 type handler struct {
-	all     *handlers
+	all     *Handlers
 	ns      event.Namespace
 	pattern string
-	f       HandlerFunc
+	f       Func
 
 	// Options; see handle.go.
 	name               string
@@ -45,7 +41,7 @@ type registration struct {
 	lineage       *lineage.Lineage
 }
 
-func newHandler(all *handlers, ns event.Namespace, pattern string, f HandlerFunc) *handler {
+func newHandler(all *Handlers, ns event.Namespace, pattern string, f Func) *handler {
 	return &handler{
 		all: all, ns: ns, pattern: pattern, f: f, name: pattern,
 		tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second,

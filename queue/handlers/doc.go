@@ -1,0 +1,12 @@
+// Package handlers runs functions of an application for events, at least once each, on whatever
+// instance has room: see queue.Queue.Handle.
+//
+// A handler's events become jobs in Postgres. A job is claimed by one instance for as long as its
+// lease, which is renewed while the function runs:
+//
+//	matching events ──dispatch──► jobs ──claim──► running ──► done (deleted)
+//	  (one instance at a time)     ▲                │  └────► parked
+//	                               └─── failed, or lease over
+//
+// Operator is for those who look after handlers from outside: it lists, retries, drops.
+package handlers
