@@ -14,7 +14,7 @@ import (
 // Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns Namespace, c Client, cursor Cursor) (Cursor, error) {
 	l := q.lineage.Load()
-	if l.runOf(cursor, q.tail.headOf(l)) == nowhere {
+	if l.runOf(cursor, q.tail.newestOf(l)) == nowhere {
 		now, head, err := q.headNow(ctx, ns, c)
 		switch {
 		case err != nil:

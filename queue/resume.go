@@ -145,7 +145,7 @@ func (q *Queue) headNow(ctx context.Context, ns Namespace, c Client) (l *lineage
 		})
 	})
 	if err == nil {
-		head = max(head, q.tail.headOf(l))
+		head = max(head, q.tail.newestOf(l)) // the newest event may be gone with its namespace
 	}
 	return l, head, unavailable(ctx, "head", err)
 }
