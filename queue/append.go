@@ -24,6 +24,7 @@ func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 			return nil, err
 		}
 	}
+	emits = owned(emits)
 	u := newUnit(emits)
 	if u.load.rooms > MaxBatchRooms {
 		return nil, invalidf("events", "address %d rooms in all, the limit is %d: send several batches", u.load.rooms, MaxBatchRooms)
@@ -51,6 +52,7 @@ func (q *Queue) Append(ctx context.Context, emits []Emit) ([]Result, error) {
 // others alone; after one that fails otherwise, none that follows is stored, so that
 // who sends again from there on keeps the order and stores nothing twice.
 func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
+	emits = owned(emits)
 	results := make([]Result, len(emits))
 	units := make([]*unit, 0, len(emits))
 	index := make([]int, 0, len(emits)) // of each unit
@@ -106,6 +108,16 @@ func (q *Queue) AppendEach(ctx context.Context, emits []Emit) []Result {
 		results[i].Err = err
 	}
 	return results
+}
+
+// owned is a copy that the caller cannot reach: who gives up waiting may use its own again while
+// this one is still to be stored, and events keep Except.
+func owned(emits []Emit) []Emit {
+	emits = slices.Clone(emits)
+	for i := range emits {
+		emits[i].Rooms, emits[i].Except = slices.Clone(emits[i].Rooms), slices.Clone(emits[i].Except)
+	}
+	return emits
 }
 
 // eachBytes is how much AppendEach queues at once: far less than the queue gives to one caller.

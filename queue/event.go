@@ -3,12 +3,14 @@ package queue
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 )
 
 // Event is one immutable entry of the log, as one of the rooms it was addressed
-// to sees it. Events are shared between subscriptions: nobody changes one.
+// to sees it. Those of Subscription.Poll are shared between subscriptions, and nobody changes one;
+// those of Next, of a page of history and of a handler are the caller's own.
 type Event struct {
 	Log       string
 	Offset    Offset
@@ -41,6 +43,23 @@ type Event struct {
 	once    sync.Once
 	wireKey any // whose wire is
 	wire    []byte
+}
+
+// copied is an event for somebody who may change it.
+func (e *Event) copied() *Event {
+	return &Event{
+		Log: e.Log, Offset: e.Offset, Namespace: e.Namespace, Room: e.Room, Name: e.Name,
+		Data: e.Data, Binary: e.Binary, From: e.From, At: e.At, Except: slices.Clone(e.Except), ReplyUntil: e.ReplyUntil,
+	}
+}
+
+// allCopied takes the place of a list, which its caller may also change.
+func allCopied(events []*Event) []*Event {
+	copies := make([]*Event, len(events))
+	for i, e := range events {
+		copies[i] = e.copied()
+	}
+	return copies
 }
 
 // Volatile reports whether the event was never stored: it has no offset.

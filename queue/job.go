@@ -126,5 +126,5 @@ func (h *handler) call(ctx context.Context, e *Event) (reply any, err error) {
 			h.q.o.Logger.Error("handler panicked", "handler", h.label(), "offset", e.Offset, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	return h.f(ctx, e)
+	return h.f(ctx, e.copied()) // what becomes of the job goes by the original
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,9 @@ type NamespaceState struct {
 // Settings are those of a namespace as this instance knows them; all zero for
 // one that has none or is not there. It never blocks.
 func (r *Registry) Settings(ns Namespace) NamespaceSettings {
-	return r.now.Load().byName[ns.name].settings
+	s := r.now.Load().byName[ns.name].settings
+	s.Public, s.Presence = slices.Clone(s.Public), slices.Clone(s.Presence) // these are everybody's
+	return s
 }
 
 // floor is the position up to which nothing of the namespace is to be seen.

@@ -12,6 +12,7 @@ import (
 // read them; every instance delivers them as soon as it knows all changes of members that
 // were answered before PublishVolatile was called. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
 func (q *Queue) PublishVolatile(ctx context.Context, emits []Emit) error {
+	emits = owned(emits)
 	all := make([]*Event, 0, len(emits))
 	for i := range emits {
 		e := &emits[i]
