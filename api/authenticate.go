@@ -49,6 +49,9 @@ var (
 
 // authenticate asks the application who sent the request.
 func authenticate(ask func(*http.Request) (Caller, error), r *http.Request) (caller, error) {
+	if fromAnotherSite(r) {
+		return caller{}, refuse(forbidden, "", "a page of another site sent this with a cookie")
+	}
 	headers := *r
 	headers.Body = http.NoBody // what is in it is for the handlers, which bound its time and size
 	c, err := ask(&headers)
@@ -56,6 +59,12 @@ func authenticate(ask func(*http.Request) (Caller, error), r *http.Request) (cal
 		return caller{}, notAuthenticated(r, err)
 	}
 	return c.caller()
+}
+
+// fromAnotherSite reports whether a browser says that a page of another site made it send a cookie. Such a page may
+// not read the answer, since CORS here never allows cookies; but a GET can acknowledge, too.
+func fromAnotherSite(r *http.Request) bool {
+	return len(r.Header["Cookie"]) > 0 && r.Header.Get("Sec-Fetch-Site") == "cross-site"
 }
 
 // notAuthenticated is what an error of the application is answered with. What it does not say on purpose

@@ -129,6 +129,20 @@ func TestRightsOfASession(t *testing.T) {
 	s.get("/v1", root).is(200)
 }
 
+// A page of another site can have a browser send its cookies, also by a GET, which may acknowledge.
+func TestCookiesOfAnotherSitesPage(t *testing.T) {
+	var l logins
+	s := siteOf(t, &memory{}, embedded(&l))
+	a := l.set("a", alice())
+	for site, status := range map[string]int{"cross-site": 403, "same-origin": 200, "none": 200, "": 200} {
+		if r := s.get("/v1/default/events?wait=0", a, header("Sec-Fetch-Site", site)); r.status != status {
+			t.Errorf("%q: %d %s", site, r.status, r.body)
+		}
+	}
+	// Without a cookie the application may know who it is by something that only its own pages have.
+	s.get("/v1/default/events?wait=0", header("Sec-Fetch-Site", "cross-site")).problem(401, "unauthorized", "")
+}
+
 // The end of a session ends its streams, as that of a token does, and its requests.
 func TestASessionExpires(t *testing.T) {
 	var l logins
@@ -195,7 +209,7 @@ func TestAnswersOfTheApplication(t *testing.T) {
 		"expired": {func(context.Context) (Caller, error) {
 			return alice(func(c *Caller) { c.Expires = time.Unix(1, 0) }), nil
 		}, 401, "unauthorized"},
-		"the body": {func(context.Context) (Caller, error) { return alice(), nil }, 403, "forbidden"},
+		"the body":      {func(context.Context) (Caller, error) { return alice(), nil }, 403, "forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := siteOf(t, &memory{}, func(o *Options) {

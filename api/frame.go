@@ -45,10 +45,10 @@ func appendField(b []byte, name string, value []byte) []byte {
 // scratch holds the JSON of an event while its frame is made.
 var scratch buffers
 
-// framed stands for eventFrame, see queue.Event.Wire.
+// framed stands for eventFrame, see event.Event.Wire.
 type framed struct{}
 
-// eventFrame is the one encoder of events: what queue.Event.Wire keeps.
+// eventFrame is the one encoder of events: what event.Event.Wire keeps.
 func eventFrame(e *event.Event) []byte {
 	buf := scratch.get()
 	defer scratch.put(buf)

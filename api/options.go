@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -114,6 +115,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.RoomQuota == nil {
 		o.RoomQuota = &event.RoomQuota{Client: 10_000, Namespace: 1_000_000}
+	}
+	// Copies: the caller may wipe its secrets, or use its Options again.
+	o.Limits, o.RoomQuota = new(*o.Limits), new(*o.RoomQuota)
+	o.JWTSecret, o.JWTPublicKey = bytes.Clone(o.JWTSecret), bytes.Clone(o.JWTPublicKey)
+	for _, list := range []*[]string{&o.APIKeys, &o.JWTAlgorithms, &o.JWTAudience, &o.CORSOrigins} {
+		*list = slices.Clone(*list)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

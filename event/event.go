@@ -3,6 +3,7 @@ package event
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 )
 
 // Event is one immutable entry of the log, as one of the rooms it was addressed
-// to sees it. Events are shared between subscriptions: nobody changes one.
+// to sees it. Those of Subscription.Poll are shared between subscriptions, and nobody changes one;
+// those of Next, of a page of history and of a handler are the caller's own.
 type Event struct {
 	Log       string
 	Offset    Offset
@@ -42,6 +44,14 @@ func (e *Event) OnEncoded(c trusted.Counter) { e.encoded = c }
 
 // Unreadable reports whether the event has a Fault.
 func (e *Event) Unreadable() bool { return e.Fault != nil }
+
+// Copy is the event for somebody who may change it.
+func (e *Event) Copy() *Event {
+	return &Event{
+		Log: e.Log, Offset: e.Offset, Namespace: e.Namespace, Room: e.Room, Name: e.Name,
+		Data: e.Data, Binary: e.Binary, From: e.From, At: e.At, Except: slices.Clone(e.Except), ReplyUntil: e.ReplyUntil,
+	}
+}
 
 // Volatile reports whether the event was never stored: it has no offset.
 func (e *Event) Volatile() bool { return e.Offset == 0 }

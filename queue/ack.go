@@ -18,7 +18,7 @@ import (
 // Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns event.Namespace, c event.Client, cursor event.Cursor) (event.Cursor, error) {
 	l := q.lineage.Load()
-	if l.RunOf(cursor, q.tail.headOf(l)) == lineage.Nowhere {
+	if l.RunOf(cursor, q.tail.newestOf(l)) == lineage.Nowhere {
 		now, head, err := q.headNow(ctx, ns, c)
 		switch {
 		case err != nil:

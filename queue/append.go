@@ -26,6 +26,7 @@ func (q *Queue) Append(ctx context.Context, emits []event.Emit) ([]event.Result,
 			return nil, err
 		}
 	}
+	emits = owned(emits)
 	u := newUnit(emits)
 	if u.load.rooms > MaxBatchRooms {
 		return nil, event.Invalidf("events", "address %d rooms in all, the limit is %d: send several batches", u.load.rooms, MaxBatchRooms)
@@ -53,6 +54,7 @@ func (q *Queue) Append(ctx context.Context, emits []event.Emit) ([]event.Result,
 // others alone; after one that fails otherwise, none that follows is stored, so that
 // who sends again from there on keeps the order and stores nothing twice.
 func (q *Queue) AppendEach(ctx context.Context, emits []event.Emit) []event.Result {
+	emits = owned(emits)
 	results := make([]event.Result, len(emits))
 	units := make([]*unit, 0, len(emits))
 	index := make([]int, 0, len(emits)) // of each unit
@@ -108,6 +110,16 @@ func (q *Queue) AppendEach(ctx context.Context, emits []event.Emit) []event.Resu
 		results[i].Err = err
 	}
 	return results
+}
+
+// owned is a copy that the caller cannot reach: who gives up waiting may use its own again while
+// this one is still to be stored, and events keep Except.
+func owned(emits []event.Emit) []event.Emit {
+	emits = slices.Clone(emits)
+	for i := range emits {
+		emits[i].Rooms, emits[i].Except = slices.Clone(emits[i].Rooms), slices.Clone(emits[i].Except)
+	}
+	return emits
 }
 
 // eachBytes is how much AppendEach queues at once: far less than the queue gives to one caller.

@@ -24,6 +24,9 @@ func TestTheHeadHasWhatWasAnswered(t *testing.T) {
 			if head := q.Head(); head.Log != c.Log || head.Offset < c.Offset {
 				t.Fatalf("%s is at %v, the head is %v", what, c, head)
 			}
+			if _, err := q.Ack(t.Context(), ns, client("bob"), q.Head()); err != nil {
+				t.Fatalf("the head cannot be acknowledged after %s: %v", what, err)
+			}
 		}
 		again := appendOne(t, q, e)
 		if !again.Duplicate {

@@ -150,7 +150,7 @@ func (q *Queue) headNow(ctx context.Context, ns event.Namespace, c event.Client)
 		})
 	})
 	if err == nil {
-		head = max(head, q.tail.headOf(l))
+		head = max(head, q.tail.newestOf(l)) // the newest event may be gone with its namespace
 	}
 	return l, head, postgres.Unavailable(ctx, "head", err)
 }

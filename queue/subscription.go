@@ -122,12 +122,13 @@ func (s *Subscription) Allow(may func(event.Room) bool) {
 // Cursor is the position up to which Poll has returned everything.
 func (s *Subscription) Cursor() event.Cursor { return s.cursor }
 
-// Next is Poll that waits until there is an event, volatile or not, or a gap. At ctx's end it
-// returns an empty Batch with the current cursor and ctx's error.
+// Next is Poll that waits until there is an event, volatile or not, or a gap, and returns copies: what
+// becomes of them is no matter. At ctx's end it returns an empty Batch with the current cursor and ctx's error.
 func (s *Subscription) Next(ctx context.Context, limit int) (event.Batch, error) {
 	for {
 		b, err := s.Poll(ctx, limit)
 		if err != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || b.Gap != nil {
+			b.Events, b.Volatile = allCopied(b.Events), allCopied(b.Volatile)
 			return b, err
 		}
 		select {
@@ -142,7 +143,7 @@ func (s *Subscription) Next(ctx context.Context, limit int) (event.Batch, error)
 // least one), without waiting for any. It reads Postgres when the cursor is
 // older than the tail; ErrUnavailable leaves the subscription as it was, to be
 // tried again. ErrForgotten is its end, and so is ErrDeleted. The Batch is valid
-// until the next call.
+// until the next call, and its events are those of all subscriptions: they must not be changed.
 func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error) {
 	for {
 		b, err := s.pollOnce(ctx, limit)
@@ -175,4 +176,13 @@ func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, er
 		s.q.tail.trimAttachments(s, r.upTo)
 	}
 	return event.Batch{Events: r.events, Cursor: event.Cursor{Log: s.cursor.Log, Offset: r.upTo}, More: r.more}, nil
+}
+
+// allCopied takes the place of a list, which its caller may also change.
+func allCopied(events []*event.Event) []*event.Event {
+	copies := make([]*event.Event, len(events))
+	for i, e := range events {
+		copies[i] = e.Copy()
+	}
+	return copies
 }

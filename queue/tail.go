@@ -146,6 +146,16 @@ func (t *tail) headOf(l *lineage.Lineage) event.Offset {
 	return t.head
 }
 
+// newestOf is how far the log is known to reach if the tail is of this history, else 0.
+func (t *tail) newestOf(l *lineage.Lineage) event.Offset {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if !t.isOf(l) {
+		return 0
+	}
+	return max(t.head, t.known)
+}
+
 // extend adds what came right after prev. Where the tail does not reach up to there, something in
 // between is to be read first: then extend keeps the events until that is there, and returns false.
 func (t *tail) extend(l *lineage.Lineage, prev, head event.Offset, events []*event.Event) bool {

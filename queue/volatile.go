@@ -15,6 +15,7 @@ import (
 // read them; every instance delivers them as soon as it knows all changes of members that
 // were answered before PublishVolatile was called. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
 func (q *Queue) PublishVolatile(ctx context.Context, emits []event.Emit) error {
+	emits = owned(emits)
 	all := make([]*volatileEvent, 0, len(emits))
 	for i := range emits {
 		e := &emits[i]

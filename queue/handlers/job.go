@@ -133,5 +133,5 @@ func (h *handler) call(ctx context.Context, e *event.Event) (reply any, err erro
 			h.all.o.Logger.Error("handler panicked", "handler", h.label(), "offset", e.Offset, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	return h.f(ctx, e)
+	return h.f(ctx, e.Copy()) // what becomes of the job goes by the original
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ func (r *Registry) Grant(token string) (Grant, bool) {
 	}
 	g := Grant{Key: id, hash: sha256.Sum256([]byte(secret))}
 	ok = r.fill(&g, time.Now())
+	g.Namespaces = slices.Clone(g.Namespaces) // these are everybody's
 	return g, ok
 }
 

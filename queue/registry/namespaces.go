@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,9 @@ type NamespaceState struct {
 // Settings are those of a namespace as this instance knows them; all zero for
 // one that has none or is not there. It never blocks.
 func (r *Registry) Settings(ns event.Namespace) NamespaceSettings {
-	return r.now.Load().byName[ns.String()].settings
+	s := r.now.Load().byName[ns.String()].settings
+	s.Public, s.Presence = slices.Clone(s.Public), slices.Clone(s.Presence) // these are everybody's
+	return s
 }
 
 // Visible says from which position on events of the namespace with an id are to be seen, floor or higher.
