@@ -259,7 +259,7 @@ func TestTokenOptions(t *testing.T) {
 		"leeway":           {Options{JWTSecret: testSecret, JWTLeeway: 2 * time.Minute}, "leeway"},
 		"empty audience":   {Options{JWTSecret: testSecret, JWTAudience: []string{""}}, "audience"},
 	} {
-		if _, err := New(nil, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := newHandler(live{}, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
