@@ -209,7 +209,7 @@ func TestAnswersOfTheApplication(t *testing.T) {
 		"expired": {func(context.Context) (Caller, error) {
 			return alice(func(c *Caller) { c.Expires = time.Unix(1, 0) }), nil
 		}, 401, "unauthorized"},
-		"the body":      {func(context.Context) (Caller, error) { return alice(), nil }, 403, "forbidden"},
+		"the body": {func(context.Context) (Caller, error) { return alice(), nil }, 403, "forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := siteOf(t, &memory{}, func(o *Options) {
