@@ -55,31 +55,6 @@ func sizeOfEvent(e *event.Event) int { return sizeOf(len(e.Data)) }
 // sizeOf is the memory that an event with so many bytes of data takes.
 func sizeOf(data int) int { return 2*data + eventOverhead }
 
-// entry is an event in the tail, and what it counts for there.
-type entry struct {
-	event *event.Event
-	cost  int
-	later *encoded // nil: cost is all of it
-}
-
-// encoded is the encoded form of an event, which is counted once it is there.
-type encoded struct {
-	tail    *tail
-	bytes   int
-	evicted bool
-}
-
-func (e *encoded) count(bytes int) {
-	e.tail.mu.Lock()
-	defer e.tail.mu.Unlock()
-	if e.evicted {
-		return
-	}
-	e.bytes += bytes
-	e.tail.bytes += bytes
-	e.tail.trim()
-}
-
 // entry weighs an event, given the one before it. Long data is held once for all rooms of an event;
 // what is encoded of it is counted once it is there.
 func (t *tail) entry(e, before *event.Event, several bool) entry {
@@ -92,15 +67,6 @@ func (t *tail) entry(e, before *event.Event, several bool) entry {
 		n.cost += len(e.Data)
 	}
 	return n
-}
-
-// gone is called when the entry leaves the tail, and returns what it counted for.
-func (n entry) gone() int {
-	if n.later == nil {
-		return n.cost
-	}
-	n.later.evicted = true
-	return n.cost + n.later.bytes
 }
 
 func newTail(l *lineage.Lineage, head event.Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {

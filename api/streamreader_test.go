@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+)
+
+// sseStream is an open stream, read frame by frame as the HTML standard says.
+type sseStream struct {
+	t      testing.TB
+	res    *http.Response
+	parser *sseParser
+	cancel context.CancelFunc
+}
+
+func (s *sseStream) close() {
+	s.cancel()
+	s.res.Body.Close()
+}
+
+// next returns the next frame that is no heartbeat: those come whenever the server has
+// nothing else to say for a second.
+func (s *sseStream) next() sseFrame {
+	s.t.Helper()
+	f := s.frame()
+	for f.event == "culvert:heartbeat" {
+		f = s.frame()
+	}
+	return f
+}
+
+// frame returns the next frame, whatever it is.
+func (s *sseStream) frame() sseFrame {
+	s.t.Helper()
+	f, err := s.parser.next()
+	if err != nil {
+		s.t.Fatalf("reading a frame: %v", err)
+	}
+	checkFrame(s.t, f)
+	return f
+}
+
+// expect returns the next frame, which must be of this type. Heartbeats are skipped
+// unless one is expected.
+func (s *sseStream) expect(event string) sseFrame {
+	s.t.Helper()
+	next := s.next
+	if event == "culvert:heartbeat" {
+		next = s.frame
+	}
+	f := next()
+	if f.event != event {
+		s.t.Fatalf("frame %+v, want %s", f, event)
+	}
+	return f
+}
+
+// ends checks that nothing follows.
+func (s *sseStream) ends() {
+	s.t.Helper()
+	if f, err := s.parser.next(); !errors.Is(err, io.EOF) {
+		s.t.Errorf("after the last frame: %+v, %v", f, err)
+	}
+}
+
+// payload is the data member of an event frame.
+func (f sseFrame) payload(t testing.TB) string {
+	t.Helper()
+	var e struct{ Data json.RawMessage }
+	if err := json.Unmarshal([]byte(f.data), &e); err != nil {
+		t.Fatalf("%v in %q", err, f.data)
+	}
+	return string(e.Data)
+}
