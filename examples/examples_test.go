@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/culvertmq/culvert/cmd" // see look
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/internal/tool"
 )
@@ -82,12 +83,28 @@ func TestEveryExampleIsInTheReadme(t *testing.T) {
 			continue
 		}
 		folders++
+		look(t, e.Name())
 		if !regexp.MustCompile(`(?m)^(CULVERT|go run).* \S*examples/` + e.Name() + `\b`).Match(text) {
 			t.Errorf("README.md does not run examples/%s", e.Name())
 		}
 	}
 	if folders != len(needs) {
 		t.Errorf("there are %d examples, and the test runs %d", folders, len(needs))
+	}
+}
+
+// look reads an example, which has Go run the tests again when it has changed: what commands read it cannot
+// know. The import of cmd does the same for the program and all its packages.
+func look(t *testing.T, folder string) {
+	t.Helper()
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if _, err := os.ReadFile(filepath.Join(folder, f.Name())); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -69,6 +69,25 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// The number of connections that pages name is the one that counts.
+func TestConnectionsByDefault(t *testing.T) {
+	l, err := loadWith(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.MaxConnections != 10 {
+		t.Errorf("--max-connections is %d, want 10", l.MaxConnections)
+	}
+	for page, says := range map[string]string{
+		"operations.md": "`--max-connections` (10, at least 5)", "security.md": "| `--max-connections` | 10 |", "embedding.md": "(`--max-connections`): all connections of Culvert, the one that listens included; 10, and 5 at least",
+	} {
+		text, err := os.ReadFile("../docs/" + page)
+		if err != nil || !strings.Contains(string(text), says) {
+			t.Errorf("docs/%s does not say %s: %v", page, says, err)
+		}
+	}
+}
+
 func TestSecretSources(t *testing.T) {
 	const url, other = "postgres://from.file/x", "postgres://direct/x"
 	file := write(t, url+"\r\n")
