@@ -85,6 +85,32 @@ func TestALargeTransactionIsReadOnce(t *testing.T) {
 	}
 }
 
+// What a transaction has staged that is still open cannot be moved, and appends do not look at it.
+func TestAppendsDoNotLookAtWhatIsStagedInOpenTransactions(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn)
+	conn, other := connect(t, dsn), connect(t, dsn)
+	tx := must[pgx.Tx](t)(other.Begin(t.Context()))
+	const n = 10_000
+	if _, err := tx.Exec(t.Context(), `SELECT count(culvert.emit(namespace => 'sql', room => 'r', event => 'e', data => '1')) FROM generate_series(1, $1)`, n); err != nil {
+		t.Fatal(err)
+	}
+	appendFor(t, q, 2*time.Second) // until Postgres has counted what came before
+	_, before := stagedReads(t, conn)
+	appends := appendFor(t, q, 3*time.Second)
+	_, after := stagedReads(t, conn)
+	if each := (after - before) / appends; each > 50 {
+		t.Errorf("an append reads %d entries of culvert.staged while %d events are staged in an open transaction", each, n)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	waitUntilMoved(t, q, "sql")
+	if got := len(textsOf(t, q, "sql", "r")); got != n {
+		t.Errorf("%d events in the room, want %d", got, n)
+	}
+}
+
 // waitUntilMoved emits what comes after all that is staged in the namespace.
 func waitUntilMoved(t testing.TB, q *queue.Queue, space string) {
 	t.Helper()

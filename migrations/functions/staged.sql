@@ -83,6 +83,16 @@ BEGIN
 END
 $$;
 
+-- ended_since are the transactions that were open in seen and are not any more. The rows of those that
+-- still are cannot be moved, and to look at them takes long: of a role with many open savepoints, each row
+-- has Postgres ask which transaction its savepoint belongs to.
+CREATE OR REPLACE FUNCTION culvert.ended_since(seen pg_snapshot) RETURNS xid8[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ARRAY(SELECT x FROM pg_snapshot_xip(seen) x WHERE pg_visible_in_snapshot(x, pg_current_snapshot()));
+END
+$$;
+
 -- is_staged says whether events are staged by transactions that are not visible in seen, or by
 -- part beyond the id last: each look is a walk along the primary key that begins where rows may be
 -- alive. ORDER BY keeps it there: to a planner that knows the table as empty, another index is as good.
@@ -90,7 +100,7 @@ CREATE OR REPLACE FUNCTION culvert.is_staged(seen pg_snapshot, part xid8, last b
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$ -- see culvert.known
 DECLARE
     top xid8 := pg_snapshot_xmax(seen);
-    late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
+    late xid8[] := array_remove(culvert.ended_since(seen), part);
 BEGIN
     RETURN coalesce((SELECT true FROM culvert.staged s WHERE s.xid = part AND s.id > last ORDER BY s.id LIMIT 1),
         (SELECT true
@@ -109,7 +119,7 @@ CREATE OR REPLACE FUNCTION culvert.is_staged_before(seen pg_snapshot, part xid8,
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     top xid8 := pg_snapshot_xmax(seen);
-    late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
+    late xid8[] := array_remove(culvert.ended_since(seen), part);
     most CONSTANT bigint := 9223372036854775807; -- as an id
 BEGIN
     RETURN coalesce((SELECT part < until FROM culvert.staged s
@@ -178,7 +188,7 @@ SET enable_tidscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET
 SET jit = off AS $$ -- see culvert.known
 DECLARE
     v   culvert.staged[];
-    late xid8[] := ARRAY(SELECT pg_snapshot_xip(seen));
+    late xid8[] := culvert.ended_since(seen);
     low  xid8 := pg_snapshot_xmax(seen);
     rest boolean; -- of carrying
     size bigint;
@@ -260,7 +270,7 @@ DECLARE
     carrying xid8 := (SELECT l.carrying FROM culvert.log l);
     most CONSTANT bigint := 9223372036854775807; -- as an id
     top xid8 := pg_snapshot_xmax(seen);
-    late xid8[] := array_remove(ARRAY(SELECT pg_snapshot_xip(seen)), part);
+    late xid8[] := array_remove(culvert.ended_since(seen), part);
 BEGIN
     WITH taken AS (
         DELETE FROM culvert.staged s
