@@ -62,7 +62,7 @@ func newMetrics(q *Queue, r prometheus.Registerer) *metrics {
 	m.all = append(m.all, m.handlers.Collectors()...)
 	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.appender.waiting()) })
 	m.gauge("reads_waiting", "Reads that wait for a connection to Postgres.", func() float64 { return float64(q.db.read.Turns.Waiting()) })
-	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.position().Offset) })
+	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.newest().Offset) })
 	for name, pool := range map[string]func() (used, total int32){
 		"append": func() (int32, int32) { s := q.db.append.Stat(); return s.AcquiredConns(), s.TotalConns() },
 		"read":   func() (int32, int32) { s := q.db.read.Pool.Stat(); return s.AcquiredConns(), s.TotalConns() },
