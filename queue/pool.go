@@ -123,7 +123,7 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 	c.ConnConfig.OnNotification = nil                                // listenOnce waits for them
 	c.ConnConfig.RuntimeParams["application_name"] = applicationName // tells them from the application's
 	if c.ConnConfig.DescriptionCacheCapacity == 0 {
-		c.ConnConfig.DescriptionCacheCapacity = descriptions // see readMode
+		c.ConnConfig.DescriptionCacheCapacity = descriptions // see ReadMode
 	}
 	return c, nil
 }

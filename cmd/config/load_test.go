@@ -81,7 +81,7 @@ func TestConnectionsByDefault(t *testing.T) {
 	for page, says := range map[string]string{
 		"operations.md": "`--max-connections` (10, at least 5)", "security.md": "| `--max-connections` | 10 |", "embedding.md": "(`--max-connections`): all connections of Culvert, the one that listens included; 10, and 5 at least",
 	} {
-		text, err := os.ReadFile("../docs/" + page)
+		text, err := os.ReadFile("../../docs/" + page)
 		if err != nil || !strings.Contains(string(text), says) {
 			t.Errorf("docs/%s does not say %s: %v", page, says, err)
 		}
