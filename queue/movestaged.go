@@ -24,7 +24,10 @@ type moveBounds struct {
 
 var (
 	mostMoved  = moveBounds{events: 1_000, bytes: 2 << 20}
-	firstMoved = moveBounds{events: 125, bytes: 256 << 10} // what it costs is not known yet
+	firstMoved = moveBounds{events: 250, bytes: 256 << 10} // what it costs is not known yet
+	// leastMoved is moved also where it takes longer than slowMove: what a move takes at any size, on a
+	// slow machine or after a crash, does not get less with fewer events, and they have to be moved some time.
+	leastMoved = moveBounds{events: 125, bytes: 128 << 10}
 )
 
 // slowMove is how many milliseconds a move may take: emits on every instance wait for it.
@@ -58,8 +61,9 @@ func (c *moveBounds) adapt(ctx context.Context, events int32, r appended, err er
 	default:
 		c.late = 0
 		switch {
-		case r.moveMS > slowMove:
+		case r.moveMS > slowMove && (c.events > leastMoved.events || c.bytes > leastMoved.bytes):
 			c.scale(max(0.1, slowMove/r.moveMS))
+			c.events, c.bytes = max(c.events, leastMoved.events), max(c.bytes, leastMoved.bytes)
 		case r.moved > 0 && r.moveMS < slowMove/2:
 			c.scale(2)
 		}

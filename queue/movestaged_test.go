@@ -68,23 +68,25 @@ func TestMovesAreAsLargeAsThereIsTimeFor(t *testing.T) {
 		c.adapt(context.Background(), n, appended{moved: int(n), moveMS: ms * float64(n), more: true}, nil)
 	}
 	for range 4 {
-		move(10)
+		move(1)
 	}
-	if n := c.of(emits); n < 1 || n > 2 {
-		t.Errorf("%d events are moved in one append where each takes 10 ms", n)
+	if n := c.of(emits); n != leastMoved.events {
+		t.Errorf("%d events are moved in one append where each takes 1 ms", n)
 	}
 	c.adapt(context.Background(), 2, appended{}, nil)
-	if n := c.of(emits); n > 2 {
+	if n := c.of(emits); n != leastMoved.events {
 		t.Errorf("%d events are moved at once after a while without any", n)
-	}
-	move(1_000)
-	if n := c.of(emits); n != 1 {
-		t.Errorf("%d events are moved in one append where each takes 1 s", n)
 	}
 	for range 12 {
 		move(0.01)
 	}
 	if n := c.of(emits); n != mostMoved.events {
 		t.Errorf("%d events are moved in one append where each takes 10 µs", n)
+	}
+	for range 4 {
+		move(0.05)
+	}
+	if n := c.of(emits); n < 300 || n > 500 {
+		t.Errorf("%d events are moved in one append where each takes 50 µs", n)
 	}
 }
