@@ -61,7 +61,9 @@ func (c *moveBounds) adapt(ctx context.Context, events int32, r appended, err er
 	default:
 		c.late = 0
 		switch {
-		case r.moveMS > slowMove && (c.events > leastMoved.events || c.bytes > leastMoved.bytes):
+		case c.events < leastMoved.events || c.bytes < leastMoved.bytes: // after timeouts
+			c.scale(2)
+		case r.moveMS > slowMove:
 			c.scale(max(0.1, slowMove/r.moveMS))
 			c.events, c.bytes = max(c.events, leastMoved.events), max(c.bytes, leastMoved.bytes)
 		case r.moved > 0 && r.moveMS < slowMove/2:

@@ -60,6 +60,19 @@ func TestMovesThatTakeTooLongAreMadeSmaller(t *testing.T) {
 	}
 }
 
+// After timeouts, as in a crash, moves become larger again also on a machine that is slow: else more would
+// be emitted from SQL than is moved.
+func TestMovesGrowAgainOnASlowMachine(t *testing.T) {
+	c, none := moveBounds{events: 1, bytes: 1, alone: true}, &batch{}
+	for range 20 {
+		n := c.of(none)
+		c.adapt(context.Background(), n, appended{moved: int(n), moveMS: 2 * slowMove, more: true}, nil)
+	}
+	if c.events < leastMoved.events || c.bytes < leastMoved.bytes {
+		t.Errorf("after 20 moves that were slow: %+v", c)
+	}
+}
+
 // The others' emits wait for a move, so it is as large as slowMove has time for.
 func TestMovesAreAsLargeAsThereIsTimeFor(t *testing.T) {
 	c, emits := firstMoved, &batch{units: []*unit{{}}}
