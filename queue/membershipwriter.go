@@ -49,8 +49,8 @@ type membershipChange struct {
 	done     chan struct{}
 }
 
-// maxMoves bounds one transaction: the emits of all instances wait for it.
-const maxMoves = 500
+// maxMoves bounds one transaction: the emits of all instances wait for it, for 0.3 ms each.
+const maxMoves = 100
 
 func newMembershipWriter(q *Queue) *membershipWriter {
 	return &membershipWriter{q: q, wake: make(chan struct{}, 1), idle: make(chan struct{})}
@@ -93,7 +93,7 @@ func (m *membershipWriter) take() (batch []*membershipChange, closed bool) {
 	return batch, m.closed && m.behind == 0
 }
 
-// Run is the membership writer's goroutine.
+// run is the membership writer's goroutine.
 func (m *membershipWriter) run(ctx context.Context) {
 	for {
 		batch, closed := m.take()

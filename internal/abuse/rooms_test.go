@@ -102,6 +102,35 @@ func TestBatchesOfManyRooms(t *testing.T) {
 	}
 }
 
+// Joins and leaves of many clients at once, which go into the log as emits do.
+func TestJoinsOfManyClients(t *testing.T) {
+	s := newScene(t, emitting)
+	clients := pick(200, 1000)
+	refused := make(chan string, clients)
+	s.under(t, func() {
+		var all sync.WaitGroup
+		for i := range clients {
+			token := s.rig.token("attacker", fmt.Sprint("member-", i))
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+				defer cancel()
+				for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPut, http.MethodDelete} {
+					status, text, err := s.do(ctx, method, token, "/v1/attacker/rooms/crowded/clients/me", "", nil)
+					if err != nil || status != http.StatusOK && status != http.StatusServiceUnavailable {
+						refused <- fmt.Sprintf("%s: %d %s %v", method, status, text, err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+	})
+	close(refused)
+	if one, any := <-refused; any {
+		t.Errorf("%d of %d clients were refused: %s", len(refused)+1, clients, one)
+	}
+}
+
 // Volatile events are bounded by their bytes: where they wait to be handed to other
 // instances, and where they wait for readers who do not read.
 func TestVolatileFlood(t *testing.T) {
