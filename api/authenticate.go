@@ -34,7 +34,7 @@ type Caller struct {
 	// Expires is when this stops being true: open streams then end with culvert:reconnect and reason
 	// expired, and whoever comes back is asked for anew. Zero: never.
 	Expires time.Time
-	// Issued is when the client logged in. Queue.Revoke refuses what was issued before, and ends
+	// Issued is when the client logged in. Registry.Revoke refuses what was issued before, and ends
 	// its streams: that is how to log out. Zero: a client that was ever revoked is refused.
 	Issued time.Time
 }

@@ -54,7 +54,7 @@ type Options struct {
 	// ErrForbidden 403, event.ErrUnavailable 503; any other, and a panic, is 500 and logged.
 	//
 	// Culvert holds callers to their namespaces, rooms, rates and limits, ends streams at Caller.Expires
-	// and follows Queue.Revoke. The application sees to what cookies need: that they are HttpOnly, Secure
+	// and follows Registry.Revoke. The application sees to what cookies need: that they are HttpOnly, Secure
 	// and SameSite, and that no other site's pages can use them (http.CrossOriginProtection).
 	// CORSOrigins never allow cookies. Streams cannot be renewed: they end at Caller.Expires, and
 	// clients come back by themselves.

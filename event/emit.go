@@ -20,7 +20,7 @@ type Emit struct {
 	// Quota bounds the rooms that the emit may make, as rooms of From.
 	Quota RoomQuota
 	// Lists reports whether whoever asks may see who is in a room; nil: everywhere. In the
-	// rooms where not, members are not among those a reply is expected from: see expect.
+	// rooms where not, members are not among those a reply is expected from.
 	Lists func(Room) bool
 }
 

@@ -163,7 +163,7 @@ func (p *pendingAck) refused(l *lineage.Lineage) error {
 	if p.of.SameHistory(l) {
 		return nil
 	}
-	if _, known := l.Place(p.cursor, l.Open()); !known {
+	if _, known := l.Place(p.cursor, l.OpenRun()); !known {
 		return event.ErrBeyondHead
 	}
 	return nil

@@ -63,7 +63,7 @@ func (a *acks) close(ctx context.Context) error {
 	}
 }
 
-// Run is the goroutine that writes.
+// run is the goroutine that writes.
 func (a *acks) run(ctx context.Context) {
 	for {
 		select {

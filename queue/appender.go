@@ -112,7 +112,7 @@ func (a *appender) take() (batch []*unit, staged bool) {
 	return batch, staged
 }
 
-// Waiting is the number of emits in the queue.
+// waiting is the number of emits in the queue.
 func (a *appender) waiting() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -123,7 +123,7 @@ func (a *appender) waiting() int {
 // for a while: where one transaction commits, others do.
 const soonest = 10 * time.Millisecond
 
-// Run is the appender's goroutine.
+// run is the appender's goroutine.
 func (a *appender) run(ctx context.Context) {
 	pause := a.q.o.Poll
 	timer := time.NewTimer(pause)

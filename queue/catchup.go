@@ -51,7 +51,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 
 // batch is a page as an answer. head is how far it was read.
 func (s *Subscription) batch(p page, head event.Cursor, limit int) event.Batch {
-	s.run = p.lineage.Open()
+	s.run = p.lineage.OpenRun()
 	b := event.Batch{Gap: gapBefore(s.cursor, p, s.q.tail.headOf(p.lineage)), Events: p.events, Cursor: s.cursor, More: p.full(limit), Taken: p.taken}
 	if b.Gap != nil {
 		b.Cursor = b.Gap.To
@@ -78,7 +78,7 @@ func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 	if err != nil {
 		return event.Batch{}, err
 	}
-	if !r.stored && !s.adHoc && s.run != s.q.lineage.Load().Open() {
+	if !r.stored && !s.adHoc && s.run != s.q.lineage.Load().OpenRun() {
 		// The database was put back to before the client came: it is new once more.
 		if err := s.q.makeClient(ctx, s.in, s.cursor); err != nil {
 			return event.Batch{}, err
@@ -117,7 +117,7 @@ func gapBefore(c event.Cursor, p page, head event.Offset) *event.Gap {
 	case c.Log != p.log:
 		return &event.Gap{From: c, To: event.Cursor{Log: p.log, Offset: p.floor}, Reason: event.GapLog}
 	case !known:
-		if to == p.lineage.Open() {
+		if to == p.lineage.OpenRun() {
 			to = max(to, head)
 		}
 		return &event.Gap{From: c, To: event.Cursor{Log: p.log, Offset: to}, Reason: event.GapRewound}

@@ -76,7 +76,7 @@ func (f *follower) answer(ctx context.Context, target event.Offset) error {
 	return nil
 }
 
-// Run is the follower's goroutine: it looks when told to, and every Poll to make
+// run is the follower's goroutine: it looks when told to, and every Poll to make
 // up for a notification that was lost.
 func (f *follower) run(ctx context.Context) {
 	tick := time.NewTicker(f.q.o.Poll)
@@ -173,7 +173,7 @@ func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more boo
 // startOver is for a tail that no longer continues: retention dropped what comes after
 // its head. Subscriptions then find their gap in Postgres.
 func (f *follower) startOver(ctx context.Context, l *lineage.Lineage, at event.Cursor, p page) error {
-	now, head, err := f.q.lineage.Open(ctx)
+	now, head, err := f.q.lineage.Look(ctx)
 	if err != nil {
 		return err
 	}

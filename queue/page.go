@@ -192,7 +192,7 @@ func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Ev
 	}
 }
 
-// Again is b as a string: the one at hand if it is the same.
+// again is b as a string: the one at hand if it is the same.
 func again(s string, b []byte) string {
 	if s == string(b) {
 		return s

@@ -47,7 +47,7 @@ func newPresence(q *Queue) *presence {
 	}
 }
 
-// Run is the goroutine that writes leases. Those of an instance that stops run out
+// run is the goroutine that writes leases. Those of an instance that stops run out
 // by themselves: its clients are likely to come back elsewhere before.
 func (p *presence) run(ctx context.Context) {
 	tick := time.NewTicker(leaseSweep)
@@ -115,7 +115,7 @@ func (p *presence) leave(ns event.Namespace, client event.Client) {
 	}
 }
 
-// Renew has the lease written again once a third of it is over.
+// renew has the lease written again once a third of it is over.
 func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	if a.lease.Sub(now) < leaseTime*2/3 {
 		a.lease = now.Add(leaseTime)
@@ -124,7 +124,7 @@ func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	}
 }
 
-// Again has every lease written again: the database may have lost them.
+// again has every lease written again: the database may have lost them.
 func (p *presence) again() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

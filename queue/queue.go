@@ -108,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	return q, nil
 }
 
-// Heard is told of all that comes into the tail, and with nil that the tail
+// heard is told of all that comes into the tail, and with nil that the tail
 // started over.
 func (q *Queue) heard(events []*event.Event) {
 	q.waiters.heard(events)

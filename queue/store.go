@@ -144,7 +144,7 @@ func (a *appender) append(ctx context.Context, b *batch, t *turn) (appended, err
 	return r, nil
 }
 
-// Renew learns which database this is after it refused the ids of another lineage.
+// renew learns which database this is after it refused the ids of another lineage.
 func (a *appender) renew(ctx context.Context, seen *lineage.Lineage) error {
 	err := a.q.lineage.Renew(ctx, seen)
 	if err != nil {

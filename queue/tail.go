@@ -72,7 +72,7 @@ func (t *tail) entry(e, before *event.Event, several bool) entry {
 func newTail(l *lineage.Lineage, head event.Offset, maxEvents, maxBytes int, dropped prometheus.Counter) *tail {
 	return &tail{
 		maxEvents: maxEvents, maxBytes: maxBytes, dropped: dropped,
-		log: l.Log, run: l.Open(), head: head, floor: head,
+		log: l.Log, run: l.OpenRun(), head: head, floor: head,
 		rooms:   map[roomKey]*roomTail{},
 		clients: map[clientRef]map[*Subscription]struct{}{},
 	}
@@ -162,7 +162,7 @@ func (t *tail) join(head event.Offset, events []*event.Event) {
 }
 
 // isOf reports whether the tail is of this history. The caller holds the lock.
-func (t *tail) isOf(l *lineage.Lineage) bool { return t.log == l.Log && t.run == l.Open() }
+func (t *tail) isOf(l *lineage.Lineage) bool { return t.log == l.Log && t.run == l.OpenRun() }
 
 // adopt goes on in another history, whose newest event is at head. What the tail has is
 // kept if all of it is of that history, too, which it is when the last of it is: no
@@ -173,7 +173,7 @@ func (t *tail) adopt(l *lineage.Lineage, head event.Offset) (kept bool) {
 	_, kept = l.Place(t.head, head)
 	kept = kept && t.log == l.Log && t.head >= l.Floor
 	t.early = early{}
-	t.log, t.run, t.known = l.Log, l.Open(), 0
+	t.log, t.run, t.known = l.Log, l.OpenRun(), 0
 	if !kept {
 		t.clear(head)
 		return false

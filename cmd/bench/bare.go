@@ -16,7 +16,7 @@ import (
 	"github.com/culvertmq/culvert/cmd/usage"
 )
 
-var benchFrame = []byte("id: k3f9:4711\nevent: chat message\ndata: " +
+var madeFrame = []byte("id: k3f9:4711\nevent: chat message\ndata: " +
 	`{"offset":4711,"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345},"from":null,"at":"2026-11-23T05:40:00.123Z"}` + "\n\n")
 
 // bareHub is the ceiling: it writes frames that are made already to whoever is
@@ -93,7 +93,7 @@ func bareCommand(stderr io.Writer) *cobra.Command {
 			hub := &bareHub{}
 			server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodPost {
-					hub.sendAll(benchFrame)
+					hub.sendAll(madeFrame)
 					answerOnly(w, r)
 					return
 				}

@@ -28,11 +28,11 @@ type bench struct {
 	events   int
 	only     []string
 	profile  string
-	rows     []benchRow
+	rows     []row
 }
 
-// benchRow is one line of the result.
-type benchRow struct{ what, measured, ceiling, ratio, goal string }
+// row is one line of the result.
+type row struct{ what, measured, ceiling, ratio, goal string }
 
 // benchmarks in the order they run; each appends its rows.
 var benchmarks = []struct {
@@ -145,7 +145,7 @@ func (b *bench) print() error {
 
 // compare adds a row of two rates.
 func (b *bench) compare(what string, measured, ceiling float64, goal string) {
-	b.rows = append(b.rows, benchRow{
+	b.rows = append(b.rows, row{
 		what, perSecond(measured), perSecond(ceiling), fmt.Sprintf("%.0f %%", 100*measured/ceiling), goal,
 	})
 }

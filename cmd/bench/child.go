@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// benchChild is a server in a process of its own, so that what it takes can be told
+// childServer is a server in a process of its own, so that what it takes can be told
 // from what its clients take.
-type benchChild struct {
+type childServer struct {
 	*exec.Cmd
 	url string
 }
 
 // child starts this program once more; the rig ends it.
-func (r *rig) child(ctx context.Context, args ...string) (*benchChild, error) {
+func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &benchChild{Cmd: exec.CommandContext(ctx, program, args...)}
+	c := &childServer{Cmd: exec.CommandContext(ctx, program, args...)}
 	said, err := c.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (r *rig) child(ctx context.Context, args ...string) (*benchChild, error) {
 }
 
 // memory is what the process holds for itself, in bytes.
-func (c *benchChild) memory() (float64, error) {
+func (c *childServer) memory() (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -74,7 +74,7 @@ func (c *benchChild) memory() (float64, error) {
 }
 
 // cpu is what the process has used so far, in user and system.
-func (c *benchChild) cpu() (time.Duration, error) {
+func (c *childServer) cpu() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Process.Pid))
 	if err != nil {
 		return 0, err

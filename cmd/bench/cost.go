@@ -15,7 +15,7 @@ import (
 func (b *bench) cost(ctx context.Context) (err error) {
 	if runtime.GOOS != "linux" {
 		fmt.Fprintln(b.stderr, "culvert: cost is only measured on Linux, where /proc tells it")
-		b.rows = append(b.rows, benchRow{what: "memory and CPU of streams", measured: "not on " + runtime.GOOS})
+		b.rows = append(b.rows, row{what: "memory and CPU of streams", measured: "not on " + runtime.GOOS})
 		return nil
 	}
 	r, err := newRig(ctx)
@@ -27,7 +27,7 @@ func (b *bench) cost(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	server, err := r.child(ctx, "serve", "--listen=127.0.0.1:0", "--admin-listen=", "--api-keys="+benchKey,
+	server, err := r.child(ctx, "serve", "--listen=127.0.0.1:0", "--admin-listen=", "--api-keys="+apiKey,
 		"--jwt-secret=", "--database-url="+r.postgres.DSN(), "--log-level=error")
 	if err != nil {
 		return err
@@ -41,13 +41,13 @@ func (b *bench) cost(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.rows = append(b.rows, benchRow{
+	b.rows = append(b.rows, row{
 		"memory of an idle SSE stream", kibibytes(memory[1]), kibibytes(memory[0]), fmt.Sprintf("%.2f x", memory[1]/memory[0]), "1.5 x",
 	})
-	post := newPoster(server.url+"/v1/default/emit", benchEvent, 2)
+	post := newPoster(server.url+"/v1/default/emit", oneEvent, 2)
 	defer post.close()
 	emit := func(ctx context.Context, _ int) error { return post.post(ctx) }
-	send := newPoster(bare.url, benchEvent, 2)
+	send := newPoster(bare.url, oneEvent, 2)
 	defer send.close()
 	if busy[0], err = bare.deliver(ctx, bareURL, func(ctx context.Context, _ int) error { return send.post(ctx) }); err == nil {
 		busy[1], err = server.deliver(ctx, func(int) string { return server.url + "/v1/default/events?rooms=lobby" }, emit)
@@ -55,7 +55,7 @@ func (b *bench) cost(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.rows = append(b.rows, benchRow{
+	b.rows = append(b.rows, row{
 		"server CPU of 100,000 SSE deliveries", fmt.Sprintf("%.2f s", busy[1]), fmt.Sprintf("%.2f s", busy[0]),
 		fmt.Sprintf("%.2f x", busy[1]/busy[0]), "1.3 x",
 	})
@@ -65,8 +65,8 @@ func (b *bench) cost(ctx context.Context) (err error) {
 func kibibytes(n float64) string { return fmt.Sprintf("%.1f KiB", n/1024) }
 
 // idle is what one more stream takes of memory.
-func (c *benchChild) idle(ctx context.Context, url func(i int) string) (float64, error) {
-	open := func() ([]*benchStream, float64, error) {
+func (c *childServer) idle(ctx context.Context, url func(i int) string) (float64, error) {
+	open := func() ([]*eventStream, float64, error) {
 		streams, err := openStreams(ctx, url)
 		if err != nil {
 			return streams, 0, err
@@ -85,12 +85,12 @@ func (c *benchChild) idle(ctx context.Context, url func(i int) string) (float64,
 	}
 	second, many, err := open()
 	defer closeAll(second)
-	return (many - few) / benchStreams, err
+	return (many - few) / streamCount, err
 }
 
 // deliver returns the seconds of CPU that 100,000 deliveries take.
-func (c *benchChild) deliver(ctx context.Context, url func(i int) string, emit func(context.Context, int) error) (float64, error) {
-	f := fan{events: 600, to: benchStreams, ahead: 1} // one by one: frames that share a write cost less
+func (c *childServer) deliver(ctx context.Context, url func(i int) string, emit func(context.Context, int) error) (float64, error) {
+	f := fan{events: 600, to: streamCount, ahead: 1} // one by one: frames that share a write cost less
 	var before time.Duration
 	var begun sync.Once // with the first emit: to open the streams is not to deliver
 	if _, err := f.deliver(ctx, url, func(ctx context.Context, i int) (err error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-const benchEvent = `{"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345}}`
+const oneEvent = `{"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345}}`
 
 // newPost is a POST of a body as JSON with the bench's key.
 func newPost(ctx context.Context, url, body string) (*http.Request, error) {
@@ -19,7 +19,7 @@ func newPost(ctx context.Context, url, body string) (*http.Request, error) {
 		return nil, err
 	}
 	req.Header["Content-Type"] = []string{"application/json"}
-	req.Header["Authorization"] = []string{"Bearer " + benchKey}
+	req.Header["Authorization"] = []string{"Bearer " + apiKey}
 	return req, nil
 }
 
@@ -40,7 +40,7 @@ func (b *bench) emits(ctx context.Context) (err error) {
 	}
 	var rates [2]float64
 	for i, url := range []string{nothing, in.url + "/v1/default/emit"} {
-		p := newPoster(url, benchEvent, b.callers)
+		p := newPoster(url, oneEvent, b.callers)
 		rates[i], err = rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) { return 1, p.post(ctx) })
 		p.close()
 		if err != nil {
@@ -85,7 +85,7 @@ func (b *bench) batches(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	body := `{"events":[` + strings.Repeat(benchEvent+",", size-1) + benchEvent + `]}`
+	body := `{"events":[` + strings.Repeat(oneEvent+",", size-1) + oneEvent + `]}`
 	p := newPoster(in.url+"/v1/default/emit", body, b.callers)
 	defer p.close()
 	overHTTP, err := rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) {

@@ -16,8 +16,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// benchStreams is how many streams a fan-out is measured with.
-const benchStreams = 1000
+// streamCount is how many streams a fan-out is measured with.
+const streamCount = 1000
 
 // fanOut measures deliveries: every stream in one room, and each in ten rooms of ten.
 func (b *bench) fanOut(ctx context.Context) (err error) {
@@ -55,14 +55,14 @@ func (b *bench) fanOut(ctx context.Context) (err error) {
 		url        func(i int) string
 		room       func(i int) string
 	}{
-		{"SSE deliveries, 1,000 streams of one room", "80 %", fan{events: 600, to: benchStreams, ahead: 2},
+		{"SSE deliveries, 1,000 streams of one room", "80 %", fan{events: 600, to: streamCount, ahead: 2},
 			func(int) string { return in.url + "/v1/default/events?rooms=lobby" }, func(int) string { return "lobby" }},
 		{"SSE deliveries, 1,000 rooms of 10", "", fan{events: 30_000, to: 10, ahead: 200},
 			func(i int) string { return in.url + "/v1/default/events?client=c" + strconv.Itoa(i) }, roomOf},
 	} {
 		bare.forget()
 		ceiling, err := f.fan.deliver(ctx, nothingKept, func(_ context.Context, i int) error {
-			bare.send(benchFrame, i, f.fan.to)
+			bare.send(madeFrame, i, f.fan.to)
 			return nil
 		})
 		if err != nil {
@@ -77,7 +77,7 @@ func (b *bench) fanOut(ctx context.Context) (err error) {
 	return nil
 }
 
-func roomOf(i int) string { return "r" + strconv.Itoa(i%benchStreams) }
+func roomOf(i int) string { return "r" + strconv.Itoa(i%streamCount) }
 
 // seat puts client n into rooms n to n+9.
 func seat(ctx context.Context, q *queue.Queue) error {
@@ -86,7 +86,7 @@ func seat(ctx context.Context, q *queue.Queue) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for i := range benchStreams {
+	for i := range streamCount {
 		g.Go(func() error {
 			client, err := event.ParseClient("c" + strconv.Itoa(i))
 			if err != nil {
@@ -173,9 +173,9 @@ func (f fan) deliver(ctx context.Context, url func(i int) string, emit func(ctx 
 	return float64(want) / took.Seconds(), nil
 }
 
-func openStreams(ctx context.Context, url func(i int) string) ([]*benchStream, error) {
-	var streams []*benchStream
-	for i := range benchStreams {
+func openStreams(ctx context.Context, url func(i int) string) ([]*eventStream, error) {
+	var streams []*eventStream
+	for i := range streamCount {
 		s, err := openStream(ctx, url(i))
 		if err != nil {
 			return streams, err
@@ -185,7 +185,7 @@ func openStreams(ctx context.Context, url func(i int) string) ([]*benchStream, e
 	return streams, nil
 }
 
-func closeAll(streams []*benchStream) {
+func closeAll(streams []*eventStream) {
 	for _, s := range streams {
 		s.close()
 	}

@@ -23,7 +23,7 @@ func (b *bench) joins(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p := newPoster(in.url+"/v1/default/emit", benchEvent, b.callers)
+	p := newPoster(in.url+"/v1/default/emit", oneEvent, b.callers)
 	defer p.close()
 	emits, err := rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) { return 1, p.post(ctx) })
 	if err != nil {
@@ -37,7 +37,7 @@ func (b *bench) joins(ctx context.Context) (err error) {
 		if err != nil {
 			return 0, err
 		}
-		req.Header["Authorization"] = []string{"Bearer " + benchKey}
+		req.Header["Authorization"] = []string{"Bearer " + apiKey}
 		return 1, p.do(req, http.StatusOK)
 	})
 	if err != nil {
@@ -47,8 +47,8 @@ func (b *bench) joins(ctx context.Context) (err error) {
 	return nil
 }
 
-// benchClients is how many clients presence is measured with.
-const benchClients = 10_000
+// onlineClients is how many clients presence is measured with.
+const onlineClients = 10_000
 
 // presence measures the statements that keep clients online: all of them come, their
 // leases are renewed, all of them go. An instance renews every 10 seconds.
@@ -65,7 +65,7 @@ func (b *bench) presence(ctx context.Context) (err error) {
 	defer conn.Close(context.WithoutCancel(ctx))
 	const everybody = `ARRAY(SELECT namespace_id FROM culvert.clients ORDER BY name COLLATE "C"), ARRAY(SELECT name FROM culvert.clients ORDER BY name COLLATE "C")`
 	for _, s := range []string{
-		fmt.Sprintf(`INSERT INTO culvert.clients (namespace_id, name, cursor) SELECT 1, 'c' || i, 0 FROM generate_series(1, %d) i`, benchClients),
+		fmt.Sprintf(`INSERT INTO culvert.clients (namespace_id, name, cursor) SELECT 1, 'c' || i, 0 FROM generate_series(1, %d) i`, onlineClients),
 		`INSERT INTO culvert.rooms (namespace_id, name) SELECT 1, 'r' || i FROM generate_series(0, 99) i`,
 		`INSERT INTO culvert.memberships (client_id, room_id, since) SELECT c.id, r.id, 0 FROM culvert.clients c JOIN culvert.rooms r ON r.name = 'r' || c.id % 100`,
 		`UPDATE culvert.namespaces SET presence = ARRAY['r*']`,
@@ -77,7 +77,7 @@ func (b *bench) presence(ctx context.Context) (err error) {
 	}
 	lease := func(interval string) func() error {
 		return func() error {
-			_, err := conn.Exec(ctx, `SELECT culvert.lease('bench', `+everybody+`, array_fill('`+interval+`'::interval, ARRAY[`+strconv.Itoa(benchClients)+`]))`)
+			_, err := conn.Exec(ctx, `SELECT culvert.lease('bench', `+everybody+`, array_fill('`+interval+`'::interval, ARRAY[`+strconv.Itoa(onlineClients)+`]))`)
 			return err
 		}
 	}
@@ -94,7 +94,7 @@ func (b *bench) presence(ctx context.Context) (err error) {
 			return err
 		}
 		took := time.Since(start)
-		b.rows = append(b.rows, benchRow{
+		b.rows = append(b.rows, row{
 			step.what, took.Round(time.Millisecond).String(), "10s of one connection",
 			fmt.Sprintf("%.1f %%", 100*took.Seconds()/10), "",
 		})

@@ -111,29 +111,29 @@ func readSQL(ctx context.Context, dsn string, events int) (perSecond float64, er
 	return float64(events) / time.Since(start).Seconds(), nil
 }
 
-// benchStream reads frames and nothing else.
-type benchStream struct {
+// eventStream reads frames and nothing else.
+type eventStream struct {
 	res    *http.Response
 	r      *bufio.Reader
 	cancel context.CancelFunc
 }
 
 // openStream returns when the hello frame has come.
-func openStream(ctx context.Context, url string) (*benchStream, error) {
+func openStream(ctx context.Context, url string) (*eventStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+benchKey)
+	req.Header.Set("Authorization", "Bearer "+apiKey)
 	req.Header.Set("Accept", "text/event-stream")
 	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req) //nolint:bodyclose // close does
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	s := &benchStream{res, bufio.NewReaderSize(res.Body, 64<<10), cancel}
+	s := &eventStream{res, bufio.NewReaderSize(res.Body, 64<<10), cancel}
 	if res.StatusCode != http.StatusOK {
 		s.close()
 		return nil, fmt.Errorf("stream: status %d", res.StatusCode)
@@ -146,7 +146,7 @@ func openStream(ctx context.Context, url string) (*benchStream, error) {
 }
 
 // next returns the data of the next frame, valid until the call after.
-func (s *benchStream) next() (data []byte, err error) {
+func (s *eventStream) next() (data []byte, err error) {
 	for {
 		line, err := s.r.ReadSlice('\n')
 		if err != nil {
@@ -161,7 +161,7 @@ func (s *benchStream) next() (data []byte, err error) {
 	}
 }
 
-func (s *benchStream) close() {
+func (s *eventStream) close() {
 	s.cancel()
 	_ = s.res.Body.Close()
 }
@@ -186,7 +186,7 @@ func (b *bench) latency(ctx context.Context) (err error) {
 		return err
 	}
 	defer stream.close()
-	whole, committed, err := b.times(ctx, newPoster(from.url+"/v1/default/emit", benchEvent, 1), stream)
+	whole, committed, err := b.times(ctx, newPoster(from.url+"/v1/default/emit", oneEvent, 1), stream)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (b *bench) latency(ctx context.Context) (err error) {
 }
 
 // times emits every 5 ms for the duration, each after the one before arrived.
-func (b *bench) times(ctx context.Context, p *poster, stream *benchStream) (whole, committed []time.Duration, err error) {
+func (b *bench) times(ctx context.Context, p *poster, stream *eventStream) (whole, committed []time.Duration, err error) {
 	defer p.close()
 	arrived := make(chan time.Time, 1)
 	broken := make(chan error, 1)
@@ -236,5 +236,5 @@ func (b *bench) quantiles(what string, d []time.Duration, goal string) {
 	at := func(q float64) time.Duration {
 		return d[min(int(q*float64(len(d))), len(d)-1)].Round(10 * time.Microsecond)
 	}
-	b.rows = append(b.rows, benchRow{what, fmt.Sprintf("p50 %v, p99 %v", at(0.5), at(0.99)), "", "", goal})
+	b.rows = append(b.rows, row{what, fmt.Sprintf("p50 %v, p99 %v", at(0.5), at(0.99)), "", "", goal})
 }

@@ -54,7 +54,7 @@ func (b *bench) replies(ctx context.Context) (err error) {
 }
 
 // answer replies to every event of the stream that asks for it, until the stream ends.
-func answer(ctx context.Context, stream *benchStream, url string) error {
+func answer(ctx context.Context, stream *eventStream, url string) error {
 	p := newPoster(url, "", 1)
 	defer p.close()
 	for {

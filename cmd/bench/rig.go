@@ -25,8 +25,8 @@ type rig struct {
 	close    []func() error
 }
 
-// benchKey only ever guards a server on loopback that lives for seconds.
-const benchKey = "bench-key-of-a-server-that-lives-for-seconds"
+// apiKey only ever guards a server on loopback that lives for seconds.
+const apiKey = "bench-key-of-a-server-that-lives-for-seconds"
 
 func newRig(ctx context.Context) (*rig, error) {
 	r := &rig{}
@@ -53,29 +53,29 @@ func (r *rig) stop() (err error) {
 	return err
 }
 
-// benchInstance is one Culvert server in this process.
-type benchInstance struct {
+// instance is one Culvert server in this process.
+type instance struct {
 	queue *queue.Queue
 	url   string
 }
 
-func (r *rig) instance(ctx context.Context) (benchInstance, error) {
+func (r *rig) instance(ctx context.Context) (instance, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	q, err := queue.Open(ctx, queue.Options{DatabaseURL: r.postgres.DSN(), Logger: log})
 	if err != nil {
-		return benchInstance{}, err
+		return instance{}, err
 	}
 	r.close = append(r.close, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		return q.Close(ctx)
 	})
-	h, err := api.New(q, api.Options{APIKeys: []string{benchKey}, Logger: log})
+	h, err := api.New(q, api.Options{APIKeys: []string{apiKey}, Logger: log})
 	if err != nil {
-		return benchInstance{}, err
+		return instance{}, err
 	}
 	url, err := r.serve(h, h.ConfigureServer)
-	return benchInstance{q, url}, err
+	return instance{q, url}, err
 }
 
 // serve answers on a loopback port until the rig stops.

@@ -109,7 +109,7 @@ func (l *Loaded) merge(from koanf.Provider, source func(name string) string) err
 	return nil
 }
 
-// Text is a value of YAML as a flag would give it.
+// text is a value of YAML as a flag would give it.
 func text(v any) string {
 	switch v := v.(type) {
 	case nil:

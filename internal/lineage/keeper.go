@@ -18,7 +18,7 @@ type Keeper struct {
 	o        Options
 	now      atomic.Pointer[Lineage]
 	ids      *Directory
-	renewing chan struct{} // of capacity 1: see renew
+	renewing chan struct{} // of capacity 1: see Renew
 }
 
 // Options configure Open. None of its functions may call the keeper, but for Load.
@@ -41,7 +41,7 @@ type Options struct {
 // event.ErrUnavailable, or that the database has no schema.
 func Open(ctx context.Context, o Options) (k *Keeper, head event.Offset, err error) {
 	k = &Keeper{o: o, ids: newDirectory(o.DB), renewing: make(chan struct{}, 1)}
-	l, head, err := k.Open(ctx)
+	l, head, err := k.Look(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -60,8 +60,8 @@ const openSQL = `
 SELECT log, head, floor, generation, firsts, lasts
   FROM culvert.open($1)`
 
-// Open recognises the log and reads what is to be known of it.
-func (k *Keeper) Open(ctx context.Context) (l *Lineage, head event.Offset, err error) {
+// Look recognises the log and reads what is to be known of it.
+func (k *Keeper) Look(ctx context.Context) (l *Lineage, head event.Offset, err error) {
 	l = &Lineage{}
 	var firsts []event.Offset
 	var lasts []*event.Offset
@@ -117,7 +117,7 @@ func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
-	l, head, err := k.Open(ctx)
+	l, head, err := k.Look(ctx)
 	if postgres.IsReadOnly(err) {
 		k.o.Reset() // a standby: other connections may lead to the primary
 	}
@@ -125,11 +125,11 @@ func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 		return err
 	}
 	// Back on a server that was left for another one: it would give out offsets up to here.
-	if at := k.o.Position(); at.Log == l.Log && at.Offset > head && at.Offset >= l.Open() && !seen.SameHistory(l) {
+	if at := k.o.Position(); at.Log == l.Log && at.Offset > head && at.Offset >= l.OpenRun() && !seen.SameHistory(l) {
 		if err := k.Overtaken(ctx, at.Offset); err != nil {
 			return err
 		}
-		if l, head, err = k.Open(ctx); err != nil {
+		if l, head, err = k.Look(ctx); err != nil {
 			return err
 		}
 	}
@@ -151,7 +151,7 @@ func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 	kept := k.o.Adopt(l, head)
 	k.now.Store(l)
 	k.o.Logger.Warn("Postgres was restarted, restored or replaced; ids and members are read again",
-		"log", l.Log, "from", at.String(), "run", l.Open(), "tail_kept", kept)
+		"log", l.Log, "from", at.String(), "run", l.OpenRun(), "tail_kept", kept)
 	k.o.Adopted()
 }
 

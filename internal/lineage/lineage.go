@@ -13,28 +13,28 @@ type Lineage struct {
 	Runs       []Run // in order; the last one is open
 }
 
-// Run is what the log gave out between two starts of Postgres: the positions from first
-// up to last. Between two runs lies what a server gave out whose data was lost, if anything.
+// Run is what the log gave out between two starts of Postgres: the positions from First
+// up to Last. Between two runs lies what a server gave out whose data was lost, if anything.
 type Run struct{ First, Last event.Offset }
 
-// Open is the run that goes on: it tells two histories of one log apart.
-func (l *Lineage) Open() event.Offset { return l.Runs[len(l.Runs)-1].First }
+// OpenRun is the run that goes on: it tells two histories of one log apart.
+func (l *Lineage) OpenRun() event.Offset { return l.Runs[len(l.Runs)-1].First }
 
 // SameHistory reports whether nothing can have been lost from one to the other.
 func (l *Lineage) SameHistory(other *Lineage) bool {
-	return l.Log == other.Log && l.Open() == other.Open()
+	return l.Log == other.Log && l.OpenRun() == other.OpenRun()
 }
 
 // Before reports whether the other one is a later history. Of two logs the one that was
 // looked at last is the current one.
 func (l *Lineage) Before(other *Lineage) bool {
-	return l.Log != other.Log || l.Open() < other.Open()
+	return l.Log != other.Log || l.OpenRun() < other.OpenRun()
 }
 
 // After is where the first run begins that the other one does not have; MaxOffset: none.
 func (l *Lineage) After(other *Lineage) event.Offset {
 	for _, r := range l.Runs {
-		if r.First > other.Open() {
+		if r.First > other.OpenRun() {
 			return r.First
 		}
 	}
@@ -73,7 +73,7 @@ const Nowhere event.Offset = -1
 // it is must then be asked of Postgres.
 func (l *Lineage) RunOf(c event.Cursor, head event.Offset) event.Offset {
 	if _, known := l.Place(c.Offset, head); known && c.Log == l.Log {
-		return l.Open()
+		return l.OpenRun()
 	}
 	return Nowhere
 }

@@ -103,7 +103,7 @@ ON CONFLICT (namespace_id, name) DO UPDATE
        live_until = greatest(h.live_until, excluded.live_until)
 RETURNING h.id`
 
-// Register makes the handler known; one that is not yet begins after the position `from`,
+// register makes the handler known; one that is not yet begins after the position `from`,
 // or at the head when that is lower. Of instances with different patterns for
 // one name the last one counts, as in a deployment that changes it.
 func (h *handler) register(ctx context.Context, from event.Offset) error {
@@ -155,7 +155,7 @@ func (h *handler) registerAgain(ctx context.Context, r *registration) error {
 		h.at.CompareAndSwap(r, &registration{r.id, r.namespace, now})
 		return nil
 	}
-	return h.register(ctx, now.Open())
+	return h.register(ctx, now.OpenRun())
 }
 
 // covers is cheap and lets some through that the pattern does not cover: it only

@@ -85,7 +85,7 @@ const (
 	dispatchRows = 2_000
 )
 
-// Run finds work until ctx ends; what it starts ends with work.
+// run finds work until ctx ends; what it starts ends with work.
 func (h *handler) run(ctx, work context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -54,7 +54,7 @@ UPDATE culvert.handler_jobs j
  WHERE culvert.check_ids($2) AND j.handler_id = $1 AND j."offset" = held."offset" AND (SELECT culvert.durable())
 RETURNING j."offset"`
 
-// Renew extends the leases of what runs here, and ends the functions whose lease
+// renew extends the leases of what runs here, and ends the functions whose lease
 // somebody else has.
 func (h *handler) renew(ctx context.Context) error {
 	over := time.Now().Add(h.lease)
