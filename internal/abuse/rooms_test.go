@@ -126,7 +126,7 @@ func TestJoinsOfManyClients(t *testing.T) {
 		all.Wait()
 	})
 	close(refused)
-	if one, any := <-refused; any {
+	if one, some := <-refused; some {
 		t.Errorf("%d of %d clients were refused: %s", len(refused)+1, clients, one)
 	}
 }
