@@ -73,3 +73,12 @@ type RoomQuota struct {
 	Client    int // made by one client, which the quota is for
 	Namespace int // in a namespace, whoever made them
 }
+
+// CloneEmits copies emits and their lists, for whoever keeps them while the caller may use its own again.
+func CloneEmits(emits []Emit) []Emit {
+	emits = slices.Clone(emits)
+	for i := range emits {
+		emits[i].Rooms, emits[i].Except = slices.Clone(emits[i].Rooms), slices.Clone(emits[i].Except)
+	}
+	return emits
+}

@@ -104,7 +104,7 @@ type Batch struct {
 	// Final, of History: whoever asks for the events after the same cursor with
 	// the same limit gets the same, now and as long as they are kept.
 	Final bool
-	// Taken is what the batch has taken of Interest.Memory. Whoever is done with the
+	// Taken is what the batch has taken of its reader's Memory. Whoever is done with the
 	// batch gives it back.
 	Taken int
 }

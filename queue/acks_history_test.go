@@ -6,6 +6,7 @@ import (
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // Two acknowledgements of one client that wait together, of which one is of a history that
@@ -29,15 +30,19 @@ func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
 		"another log":           {{before, 8, event.ErrOtherLog}, {copied, 1, nil}},
 		"one history, backward": {{now, 5, nil}, {now, 4, nil}},
 	} {
-		a := newAcks(&Queue{})
+		a := newAcks(Options{QueueEvents: 10, QueueBytes: 1 << 20}, &postgres.Pools{}, nil, nil, nil)
 		key := clientKey{event.MustNamespace("default"), event.MustClient("bob")}
 		var want event.Offset
 		for i, k := range acks {
 			p, err := a.add(key, k.of, k.cursor)
 			if p != nil && i == 0 {
 				defer func() {
-					if !errors.Is(p.err, k.err) {
-						t.Errorf("%s: the first is answered %v, want %v", name, p.err, k.err)
+					var got error
+					if p.Answered() {
+						got = p.Wait(t.Context())
+					}
+					if !errors.Is(got, k.err) {
+						t.Errorf("%s: the first is answered %v, want %v", name, got, k.err)
 					}
 				}()
 			}
@@ -56,15 +61,6 @@ func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
 		if p.cursor != want || p.refused(last) != nil {
 			t.Errorf("%s: %d is to be stored, %v; want %d", name, p.cursor, p.refused(last), want)
 		}
-	}
-}
-
-// Changes that wait for events from SQL count as waiting.
-func TestChangesBehindSQLCount(t *testing.T) {
-	m := newMembershipWriter(&Queue{o: Options{QueueEvents: 3}})
-	m.behind = 3
-	if err := m.submit(&membershipChange{}); !errors.Is(err, event.ErrOverloaded) {
-		t.Errorf("the fourth change is taken: %v", err)
 	}
 }
 

@@ -1,51 +1,16 @@
 package queue
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"slices"
-	"time"
 
 	"github.com/culvertmq/culvert/event"
 )
 
-// MaxBatchRooms bounds the rooms that the emits of one Append are addressed to in all. They are
-// stored in one transaction, for which everybody waits.
-const MaxBatchRooms = 2_000
-
-// Append stores all emits in one transaction or none, and returns when they are
-// committed, one Result each. Errors: an *InvalidError, ErrKeyReused, ErrRoomQuota, ErrOverloaded,
+// Append stores all emits in one transaction, or none, and returns once they are
+// committed, one Result each. They may be addressed to 2,000 rooms in all. Errors: an *InvalidError, ErrKeyReused, ErrRoomQuota, ErrOverloaded,
 // ErrUnavailable, ErrClosed, ctx's own (the emits may then be stored all the same).
 func (q *Queue) Append(ctx context.Context, emits []event.Emit) ([]event.Result, error) {
-	if len(emits) == 0 {
-		return nil, nil
-	}
-	for i := range emits {
-		if err := emits[i].Check(); err != nil {
-			return nil, err
-		}
-	}
-	emits = owned(emits)
-	u := newUnit(emits)
-	if u.load.rooms > MaxBatchRooms {
-		return nil, event.Invalidf("events", "address %d rooms in all, the limit is %d: send several batches", u.load.rooms, MaxBatchRooms)
-	}
-	if u.contradicts() {
-		return nil, event.ErrKeyReused
-	}
-	for i := range emits {
-		if err := q.claimFor(ctx, &emits[i]); err != nil {
-			return nil, err
-		}
-	}
-	if err := q.expect(ctx, u); err != nil {
-		return nil, err
-	}
-	if err := q.appender.submit(u); err != nil {
-		return nil, err
-	}
-	return u.wait(ctx)
+	return q.log.Append(ctx, emits)
 }
 
 // AppendEach stores each emit by itself, in order, and returns one Result each,
@@ -54,160 +19,5 @@ func (q *Queue) Append(ctx context.Context, emits []event.Emit) ([]event.Result,
 // others alone; after one that fails otherwise, none that follows is stored, so that
 // who sends again from there on keeps the order and stores nothing twice.
 func (q *Queue) AppendEach(ctx context.Context, emits []event.Emit) []event.Result {
-	emits = owned(emits)
-	results := make([]event.Result, len(emits))
-	units := make([]*unit, 0, len(emits))
-	index := make([]int, 0, len(emits)) // of each unit
-	all := &series{}
-	var stopped error // why nothing after an emit is stored that failed before it was queued
-	for i := range emits {
-		err := emits[i].Check()
-		if err == nil {
-			err = stopped
-		}
-		if err == nil {
-			if err = q.claimFor(ctx, &emits[i]); err != nil && !isRefusal(err) {
-				stopped = after(err)
-			}
-		}
-		if err != nil {
-			results[i].Err = err
-			continue
-		}
-		u := newUnit(emits[i : i+1])
-		u.series = all
-		if len(units) > 0 {
-			u.caller = units[0].caller // one lane, which keeps the order
-		}
-		units, index = append(units, u), append(index, i)
-	}
-	err := q.expect(ctx, units...)
-	for len(units) > 0 {
-		n := atOnce(units)
-		if err == nil {
-			err = q.appender.submit(units[:n]...)
-		}
-		if err != nil {
-			break
-		}
-		for i, u := range units[:n] {
-			r, err := u.wait(ctx)
-			switch {
-			case err == nil:
-				results[index[i]] = r[0]
-			case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-				for _, i := range index[i:] {
-					results[i].Err = err // nobody waits for the rest
-				}
-				return results
-			default:
-				results[index[i]].Err = err
-			}
-		}
-		units, index = units[n:], index[n:]
-	}
-	for _, i := range index {
-		results[i].Err = err
-	}
-	return results
-}
-
-// owned is a copy that the caller cannot reach: who gives up waiting may use its own again while
-// this one is still to be stored, and events keep Except.
-func owned(emits []event.Emit) []event.Emit {
-	emits = slices.Clone(emits)
-	for i := range emits {
-		emits[i].Rooms, emits[i].Except = slices.Clone(emits[i].Rooms), slices.Clone(emits[i].Except)
-	}
-	return emits
-}
-
-// eachBytes is how much AppendEach queues at once: far less than the queue gives to one caller.
-const eachBytes = 8 << 20
-
-// atOnce is how many of the units may wait together, at least one.
-func atOnce(units []*unit) int {
-	all := units[0].load
-	for n := 1; n < len(units); n++ {
-		if all = all.plus(units[n].load); all.bytes > eachBytes {
-			return n
-		}
-	}
-	return len(units)
-}
-
-// unit is what is stored or refused as one. The appender alone writes to it
-// until done is closed, so a caller that stops waiting leaves it be.
-type unit struct {
-	emits    []event.Emit
-	load     load
-	hashes   [][]byte    // of the emits that have a key
-	expected []*audience // who is to reply, of the emits that ask without a count
-	results  []event.Result
-	err      error
-	done     chan struct{}
-	series   *series           // of AppendEach; nil for a unit on its own
-	caller   caller            // whose it is
-	barrier  []event.Namespace // of a unit without emits: those it waits for, see hold.go
-
-	// until is set while the unit waits for events from SQL that were committed before it
-	// came: those of transactions below it. giveUp is when it has waited long enough.
-	until  horizon
-	giveUp time.Time
-	held   bool
-}
-
-func newUnit(emits []event.Emit) *unit {
-	u := &unit{emits: emits, results: make([]event.Result, len(emits)), done: make(chan struct{})}
-	if len(emits) > 0 {
-		u.caller = callerOf(&emits[0])
-	}
-	for i := range emits {
-		u.load = u.load.plus(loadOfEmit(&emits[i]))
-		if emits[i].Key != (event.Key{}) {
-			if u.hashes == nil {
-				u.hashes = make([][]byte, len(emits))
-			}
-			u.hashes[i] = emits[i].Hash()
-		}
-	}
-	return u
-}
-
-func (u *unit) wait(ctx context.Context) ([]event.Result, error) {
-	select {
-	case <-u.done:
-		return u.results, u.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (u *unit) fail(err error) {
-	u.err = err
-	close(u.done)
-}
-
-// endsQueue reports whether the unit stores nothing and only waits for all before it.
-func (u *unit) endsQueue() bool { return len(u.emits)+len(u.barrier) == 0 }
-
-// settled reports whether keys have decided about all of the unit.
-func (u *unit) settled() bool {
-	return len(u.results) > 0 && !slices.ContainsFunc(u.results, func(r event.Result) bool { return !r.Duplicate })
-}
-
-// contradicts reports whether one key stands in the unit with two contents.
-func (u *unit) contradicts() bool {
-	if u.hashes == nil || len(u.emits) == 1 {
-		return false
-	}
-	seen := map[keyRef][]byte{}
-	for i, h := range u.hashes {
-		ref := keyRefOf(&u.emits[i])
-		if other, again := seen[ref]; h != nil && again && !bytes.Equal(other, h) {
-			return true
-		}
-		seen[ref] = h
-	}
-	return false
+	return q.log.AppendEach(ctx, emits)
 }

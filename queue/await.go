@@ -40,11 +40,15 @@ const MaxReplyBytes = 4 << 20
 // instance took them. It goes on while Postgres is away for a moment. Errors:
 // ErrNoAsk, ErrUnavailable.
 func (q *Queue) Await(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
-	wake, leave := q.waiters.join(to)
+	return q.replies.await(ctx, ns, to)
+}
+
+func (rs *replies) await(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
+	wake, leave := rs.waiters.join(to)
 	defer leave()
 	pause := postgres.FirstPause
 	for ctx.Err() == nil {
-		done, left, err := q.askState(ctx, ns, to)
+		done, left, err := rs.askState(ctx, ns, to)
 		switch {
 		case ctx.Err() != nil:
 			continue
@@ -53,7 +57,7 @@ func (q *Queue) Await(ctx context.Context, ns event.Namespace, to event.Offset) 
 		case err != nil:
 			return Replies{}, err
 		case done || left <= 0:
-			return q.replies(ctx, ns, to)
+			return rs.read(ctx, ns, to)
 		default:
 			pause = postgres.FirstPause
 		}
@@ -65,7 +69,7 @@ func (q *Queue) Await(ctx context.Context, ns event.Namespace, to event.Offset) 
 		}
 		end.Stop()
 	}
-	return q.replies(ctx, ns, to)
+	return rs.read(ctx, ns, to)
 }
 
 // What is left of the time is told by the clock that decides about replies.
@@ -74,15 +78,15 @@ SELECT a.counted >= a.wanted, a.until - clock_timestamp()
   FROM culvert.asks a
  WHERE culvert.check_ids($3) AND a."offset" = $2 AND a.namespace_id = $1`
 
-func (q *Queue) askState(caller context.Context, ns event.Namespace, to event.Offset) (done bool, left time.Duration, err error) {
+func (rs *replies) askState(caller context.Context, ns event.Namespace, to event.Offset) (done bool, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
-	err = q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
-		id, err := q.ids.Namespace(ctx, ns)
+	err = rs.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := rs.lineage.IDs().Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
-		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Quick, func(db *pgxpool.Pool) error {
+		return rs.db.Read.Use(ctx, ns, event.Client{}, postgres.Quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, askStateSQL, id, int64(to), l.Generation).Scan(&done, &left)
 		})
 	})
@@ -96,12 +100,12 @@ func (q *Queue) askState(caller context.Context, ns event.Namespace, to event.Of
 // times it is tried again.
 const lastLook = 3 * time.Second
 
-// replies reads what is stored, whether or not ctx has ended.
-func (q *Queue) replies(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
+// read reads what is stored, whether or not ctx has ended.
+func (rs *replies) read(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
 	for pause := postgres.FirstPause; ; pause *= 2 {
-		r, err := q.readReplies(ctx, ns, to)
+		r, err := rs.readReplies(ctx, ns, to)
 		if !errors.Is(err, event.ErrUnavailable) {
 			return r, err
 		}
@@ -125,9 +129,9 @@ SELECT a.counted >= a.wanted, coalesce(r.total, 0), r.party, r.is_binary, r.data
  WHERE culvert.check_ids($4) AND a."offset" = $2 AND a.namespace_id = $1
  ORDER BY r.nth`
 
-func (q *Queue) readReplies(ctx context.Context, ns event.Namespace, to event.Offset) (r Replies, err error) {
-	err = q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
-		r, err = q.readRepliesOnce(ctx, l, ns, to)
+func (rs *replies) readReplies(ctx context.Context, ns event.Namespace, to event.Offset) (r Replies, err error) {
+	err = rs.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
+		r, err = rs.readRepliesOnce(ctx, l, ns, to)
 		return err
 	})
 	if errors.Is(err, event.ErrNoAsk) {
@@ -136,15 +140,15 @@ func (q *Queue) readReplies(ctx context.Context, ns event.Namespace, to event.Of
 	return r, postgres.Unavailable(context.WithoutCancel(ctx), "replies", err)
 }
 
-func (q *Queue) readRepliesOnce(ctx context.Context, l *lineage.Lineage, ns event.Namespace, to event.Offset) (Replies, error) {
-	id, err := q.ids.Namespace(ctx, ns)
+func (rs *replies) readRepliesOnce(ctx context.Context, l *lineage.Lineage, ns event.Namespace, to event.Offset) (Replies, error) {
+	id, err := rs.lineage.IDs().Namespace(ctx, ns)
 	if err != nil {
 		return Replies{}, err
 	}
 	var r Replies
 	var total int
 	var tag pgconn.CommandTag
-	err = q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
+	err = rs.db.Read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
 		rows, err := db.Query(ctx, repliesSQL, id, int64(to), MaxReplyBytes, l.Generation)
 		if err != nil {
 			return err

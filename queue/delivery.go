@@ -2,10 +2,14 @@ package queue
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/batch"
+	"github.com/culvertmq/culvert/queue/log"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // delivery gives volatile events to subscriptions in the order they came, each once the
@@ -13,21 +17,24 @@ import (
 // for the members at that position: nobody gets one after a leave that was answered before, also
 // who has come back since, and nobody misses one after a join, also who has left since.
 type delivery struct {
-	q    *Queue
-	wake chan struct{}
+	tail   *tail.Tail
+	log    *log.Log
+	logger *slog.Logger
+	most   batch.Load // that waits
+	wake   chan struct{}
 	// empty is a position no event stands at, which the tail has passed all the same: the
 	// end of a slice. Only run uses it.
 	empty event.Cursor
 
 	mu      sync.Mutex
 	waiting []volatileBatch
-	load    load
+	load    batch.Load
 }
 
 // volatileBatch is volatile events that were emitted together.
 type volatileBatch struct {
 	at     event.Cursor // all that was in the log is at or below it
-	events []*volatileEvent
+	events []*tail.Volatile
 }
 
 // volatilePatience is how long volatile events wait for an instance that cannot follow the
@@ -35,19 +42,21 @@ type volatileBatch struct {
 // show them to somebody who has left.
 const volatilePatience = 5 * time.Second
 
-func newDelivery(q *Queue) *delivery { return &delivery{q: q, wake: make(chan struct{}, 1)} }
+func newDelivery(o Options, t *tail.Tail, lg *log.Log) *delivery {
+	return &delivery{tail: t, log: lg, logger: o.Logger, most: o.waits(), wake: make(chan struct{}, 1)}
+}
 
 // add hands over events that were emitted when the log was at a position or below.
-func (d *delivery) add(at event.Cursor, events []*volatileEvent) {
+func (d *delivery) add(at event.Cursor, events []*tail.Volatile) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := loadOf(events)
-	if !d.load.plus(all).within(load{events: d.q.o.QueueEvents, bytes: d.q.o.QueueBytes}, 1) {
-		d.q.tail.dropped.Add(float64(len(events)))
+	if !d.load.Plus(all).Within(d.most, 1) {
+		d.tail.Drop(len(events))
 		return
 	}
 	d.waiting = append(d.waiting, volatileBatch{at, events})
-	d.load = d.load.plus(all)
+	d.load = d.load.Plus(all)
 	notify(d.wake)
 }
 
@@ -61,7 +70,7 @@ func (d *delivery) run(ctx context.Context) {
 		}
 		d.mu.Lock()
 		batches := d.waiting
-		d.waiting, d.load = nil, load{}
+		d.waiting, d.load = nil, batch.Load{}
 		d.mu.Unlock()
 		d.deliver(ctx, batches)
 	}
@@ -73,21 +82,21 @@ func (d *delivery) run(ctx context.Context) {
 func (d *delivery) deliver(ctx context.Context, batches []volatileBatch) {
 	current := false
 	for i, f := range batches {
-		if !current && !d.q.tail.has(f.at) && f.at != d.empty {
+		if !current && !d.tail.Has(f.at) && f.at != d.empty {
 			if !d.catchUp(ctx) {
 				for _, lost := range batches[i:] {
-					d.q.tail.dropped.Add(float64(len(lost.events)))
+					d.tail.Drop(len(lost.events))
 				}
 				return
 			}
 			current = true
 			// No event ever gets the last offset of a slice: the counter is moved
 			// there when a slice is opened, after all earlier appends have ended.
-			if f.at.Offset%sliceSize == sliceSize-1 {
+			if f.at.Offset%log.SliceSize == log.SliceSize-1 {
 				d.empty = f.at
 			}
 		}
-		d.q.tail.publishVolatile(f.events)
+		d.tail.Publish(f.events)
 	}
 }
 
@@ -96,18 +105,11 @@ func (d *delivery) catchUp(ctx context.Context) bool {
 	timer := time.NewTimer(volatilePatience)
 	defer timer.Stop()
 	select {
-	case <-d.q.follower.caughtUp():
+	case <-d.log.CaughtUp():
 		return true
 	case <-timer.C:
-		d.q.o.Logger.Warn("volatile events are lost: the log cannot be followed")
+		d.logger.Warn("volatile events are lost: the log cannot be followed")
 	case <-ctx.Done():
 	}
 	return false
-}
-
-// has reports whether the tail has got to a position.
-func (t *tail) has(at event.Cursor) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.log == at.Log && t.head >= at.Offset
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // EmitTx emits inside the application's own transaction, on a connection to Culvert's database whose
@@ -58,7 +59,7 @@ SELECT culvert.emit(namespace => $1::text, rooms => $2::text::text[], event => $
                     key => NULLIF($5::text, ''), except_rooms => NULLIF($6::text, '')::text[], sender => NULLIF($7::text, ''))`
 
 func sqlArguments(e *event.Emit) []any {
-	return []any{e.Namespace.String(), arrayLiteral(e.Addressed()), e.Event.String(), e.Data.JSON(), e.Key.String(), arrayLiteral(e.Except), e.From.String()}
+	return []any{e.Namespace.String(), postgres.RoomArray(e.Addressed()), e.Event.String(), e.Data.JSON(), e.Key.String(), postgres.RoomArray(e.Except), e.From.String()}
 }
 
 // checkForSQL refuses what culvert.emit has no parameter for.

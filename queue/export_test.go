@@ -31,7 +31,7 @@ func (q *Queue) WithIDs(ctx context.Context, f func() error) error {
 }
 
 // CaughtUp returns a channel that is closed once this instance has read all that is in the log now.
-func (q *Queue) CaughtUp() <-chan struct{} { return q.follower.caughtUp() }
+func (q *Queue) CaughtUp() <-chan struct{} { return q.log.CaughtUp() }
 
 // Read is how far this instance has read the log.
-func (q *Queue) Read() event.Offset { return q.tail.position().Offset }
+func (q *Queue) Read() event.Offset { return q.tail.Position().Offset }

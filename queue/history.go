@@ -8,6 +8,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // History reads a page of one room after a cursor, the oldest retained event
@@ -24,7 +25,7 @@ func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (event.Ba
 	for {
 		var b event.Batch
 		err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
-			b, err = q.history(ctx, l, in, limit)
+			b, err = q.source.history(ctx, l, in, limit)
 			return err
 		})
 		if !errors.Is(err, event.ErrDeleted) {
@@ -34,27 +35,27 @@ func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (event.Ba
 	}
 }
 
-func (q *Queue) history(ctx context.Context, l *lineage.Lineage, in Interest, limit int) (event.Batch, error) {
-	s := &Subscription{q: q, adHoc: true, cursor: in.After, in: in}
+func (src *source) history(ctx context.Context, l *lineage.Lineage, in Interest, limit int) (event.Batch, error) {
+	s := &Subscription{source: src, adHoc: true, cursor: in.After, in: in}
 	var err error
-	if s.ns, err = q.ids.Lookup(ctx, in.Namespace); err != nil {
+	if s.ns, err = src.lineage.IDs().Lookup(ctx, in.Namespace); err != nil {
 		return event.Batch{}, err
 	}
 	if in.After.IsZero() {
-		if s.cursor, err = q.earliest(ctx, l, in, s.ns.ID); err != nil {
+		if s.cursor, err = src.earliest(ctx, l, in, s.ns.ID); err != nil {
 			return event.Batch{}, postgres.Unavailable(ctx, "floor", err)
 		}
 	}
 	for same := true; ; {
-		head := event.Cursor{Log: l.Log, Offset: q.tail.headOf(l)} // a later snapshot has everything up to it
-		p, err := q.readPage(ctx, l, in, s.ns.ID, []interval{forever(in.Rooms[0])}, s.cursor.Offset, event.MaxOffset, limit)
+		head := event.Cursor{Log: l.Log, Offset: src.tail.HeadOf(l)} // a later snapshot has everything up to it
+		p, err := src.log.ReadPage(ctx, l, s.request([]tail.Interval{tail.Forever(in.Rooms[0])}, event.MaxOffset, limit))
 		if err != nil {
 			return event.Batch{Cursor: s.cursor}, err
 		}
-		b := s.batch(p, head, limit)
-		same = same && !slices.ContainsFunc(b.Events, excepting)
+		b := s.batch(&p, head, limit)
+		same = same && !slices.ContainsFunc(b.Events, tail.Excepting)
 		if err := s.except(ctx, &b); err != nil {
-			giveBack(&b, in.Memory)
+			b.GiveBack(in.Memory)
 			return event.Batch{Cursor: s.cursor}, err
 		}
 		same = same && !slices.ContainsFunc(b.Events, (*event.Event).Unreadable)
@@ -64,32 +65,25 @@ func (q *Queue) history(ctx context.Context, l *lineage.Lineage, in Interest, li
 			// position the caller named and without a gap, is the same until
 			// retention gets there: nothing is ever stored between two offsets
 			// that can be seen.
-			b.Final = same && b.More && !p.cut && b.Gap == nil && !in.After.IsZero()
+			b.Final = same && b.More && !p.Cut && b.Gap == nil && !in.After.IsZero()
 			return b, nil
 		}
-		giveBack(&b, in.Memory)
+		b.GiveBack(in.Memory)
 	}
 }
-
-// excepting: not everybody sees the event.
-func excepting(e *event.Event) bool { return len(e.Except) > 0 }
 
 // except takes out what is not for the viewer. Most pages have nothing that could
 // be, and cost no question about the rooms the viewer is in.
 func (s *Subscription) except(ctx context.Context, b *event.Batch) error {
-	if s.in.Client == (event.Client{}) || !slices.ContainsFunc(b.Events, excepting) {
+	if s.in.Client == (event.Client{}) || !slices.ContainsFunc(b.Events, tail.Excepting) {
 		return nil
 	}
 	in := s.in
 	in.After = s.cursor
-	r, err := s.q.resume(ctx, in, true)
+	r, err := s.source.resume(ctx, in, true)
 	if err != nil {
 		return err
 	}
-	var all attachments
-	for _, st := range append(r.intervals, forever(event.Everyone), forever(s.in.Client.OwnRoom()), forever(s.in.Rooms[0])) {
-		all = append(all, attachment{interval: st})
-	}
-	b.Events = notExcepted(b.Events, all)
+	b.Events = tail.NotExcepted(b.Events, append(r.intervals, tail.Forever(event.Everyone), tail.Forever(s.in.Client.OwnRoom()), tail.Forever(s.in.Rooms[0])))
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // Joining is what is true of one Join.
@@ -36,17 +37,18 @@ func (q *Queue) JoinAs(ctx context.Context, ns event.Namespace, r event.Room, c 
 	if j.Own {
 		maker = c
 	}
-	if err := q.claim(ctx, ns, maker, []event.Room{r}, j.Quota); err != nil {
+	if err := q.log.Claim(ctx, ns, maker, []event.Room{r}, j.Quota); err != nil {
 		return event.Cursor{}, err
 	}
-	m := &membershipChange{op: entryJoin, ns: ns, client: c, room: r, maxRooms: j.MaxRooms, own: j.Own}
-	if err := q.membership.do(ctx, m); err != nil {
+	m := tail.Membership{Name: tail.Join, Namespace: ns, Client: c, Room: r, Own: j.Own}
+	position, _, err := q.log.Change(ctx, m, j.MaxRooms)
+	if err == nil && position.Offset < 0 {
+		err = event.ErrTooManyRooms
+	}
+	if err != nil {
 		return event.Cursor{}, err
 	}
-	if m.position.Offset < 0 {
-		return event.Cursor{}, event.ErrTooManyRooms
-	}
-	return m.position, nil
+	return position, nil
 }
 
 // Leave takes a client out of a room: events up to the returned position are still
@@ -56,24 +58,21 @@ func (q *Queue) Leave(ctx context.Context, ns event.Namespace, r event.Room, c e
 	if err := joinable(r); err != nil {
 		return event.Cursor{}, err
 	}
-	m := &membershipChange{op: entryLeave, ns: ns, client: c, room: r}
-	if err := q.membership.do(ctx, m); err != nil {
+	position, _, err := q.log.Change(ctx, tail.Membership{Name: tail.Leave, Namespace: ns, Client: c, Room: r}, 0)
+	if err != nil {
 		return event.Cursor{}, err
 	}
-	return m.position, nil
+	return position, nil
 }
 
 // Forget drops a client's cursor and rooms and ends its subscriptions on every
 // instance with ErrForgotten. Errors: ErrNotFound, and as for Join.
 func (q *Queue) Forget(ctx context.Context, ns event.Namespace, c event.Client) error {
-	m := &membershipChange{op: entryForget, ns: ns, client: c}
-	if err := q.membership.do(ctx, m); err != nil {
-		return err
+	_, changed, err := q.log.Change(ctx, tail.Membership{Name: tail.Forget, Namespace: ns, Client: c}, 0)
+	if err == nil && !changed {
+		err = event.ErrNotFound
 	}
-	if !m.moved {
-		return event.ErrNotFound
-	}
-	return nil
+	return err
 }
 
 func joinable(r event.Room) error {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,10 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/culvertmq/culvert/internal/batch"
+	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/queue/log"
 )
 
 // Options configure Open. Zero fields mean the default given.
@@ -93,9 +98,6 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.ListenURL == "" {
-		o.ListenURL = o.DatabaseURL
-	}
 	return o, o.check()
 }
 
@@ -109,21 +111,57 @@ func (o Options) check() error {
 		return errors.New("slice must be at least 1s")
 	case o.Retention < o.Slice:
 		return errors.New("retention must be at least one slice")
-	case o.SliceEvents < 1 || o.SliceEvents > sliceSize/2:
+	case o.SliceEvents < 1 || o.SliceEvents > log.SliceSize/2:
 		return errors.New("slice events must be between 1 and 500 million")
 	case o.RetentionEvents < 0:
 		return errors.New("retention events must not be negative")
 	case o.Poll < time.Millisecond, o.DedupWindow < 0, o.AppendTimeout < 0:
 		return errors.New("durations must be positive")
-	case o.MaxConns < leastConns || o.MaxConns > 10_000:
-		return fmt.Errorf("max conns must be between %d and 10000", leastConns)
+	case o.MaxConns < postgres.LeastConns || o.MaxConns > 10_000:
+		return fmt.Errorf("max conns must be between %d and 10000", postgres.LeastConns)
 	}
 	return nil
+}
+
+func (o *Options) pools() postgres.PoolOptions {
+	return postgres.PoolOptions{DatabaseURL: o.DatabaseURL, Pool: o.Pool, MaxConns: o.MaxConns, Logger: o.Logger}
+}
+
+// listenURL is empty where the connection that listens is made like the others.
+func (o *Options) listenURL() string {
+	if o.ListenURL == o.DatabaseURL {
+		return ""
+	}
+	return o.ListenURL
 }
 
 // pollAlone is how often the head is looked at where no notification tells of it.
 const pollAlone = 100 * time.Millisecond
 
-// sliceSize is the number of offsets a slice spans: slice n holds n*sliceSize
-// and up. The same number stands in migrations/.
-const sliceSize = 1_000_000_000
+// waits is what may wait for one kind of transaction.
+func (o *Options) waits() batch.Load { return batch.Load{Events: o.QueueEvents, Bytes: o.QueueBytes} }
+
+// tryListen finds out whether notifications arrive where LISTEN is to be used. Where they
+// do not, the queue polls, as with PollOnly, and says so. asked is the Poll of the caller.
+func (o *Options) tryListen(ctx context.Context, listener *postgres.Listener, asked time.Duration) error {
+	if o.PollOnly {
+		return nil
+	}
+	err := listener.Try(ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, postgres.ErrNoNotifications):
+		o.PollOnly = true
+		if asked == 0 {
+			o.Poll = pollAlone
+		}
+		o.Logger.Warn("notifications do not arrive, as through a transaction pooler: events of other instances come up to one poll late; "+
+			"give a direct connection with --listen-database-url, or say --poll-only", "poll", o.Poll.String())
+	case ctx.Err() != nil:
+		return ctx.Err()
+	default:
+		o.Logger.Warn("cannot listen for notifications; trying again, and looking at the database every poll until then",
+			"poll", o.Poll.String(), "error", err)
+	}
+	return nil
+}

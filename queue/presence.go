@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -17,8 +18,12 @@ import (
 // the instance dies. What turns with it, rooms that ask for it are told by
 // culvert:join and culvert:leave, in the transaction that turns it.
 type presence struct {
-	q    *Queue
-	wake chan struct{}
+	db       *postgres.Pools
+	lineage  *lineage.Keeper
+	log      *slog.Logger
+	instance string
+	timeout  time.Duration // of one statement
+	wake     chan struct{}
 
 	mu      sync.Mutex
 	present map[clientKey]*attendance
@@ -40,9 +45,9 @@ const (
 	leaveAfter = 10 * time.Second
 )
 
-func newPresence(q *Queue) *presence {
+func newPresence(o Options, db *postgres.Pools, k *lineage.Keeper, instance string) *presence {
 	return &presence{
-		q: q, wake: make(chan struct{}, 1),
+		db: db, lineage: k, log: o.Logger, instance: instance, timeout: o.AppendTimeout, wake: make(chan struct{}, 1),
 		present: map[clientKey]*attendance{}, touch: map[clientKey]time.Duration{},
 	}
 }
@@ -67,7 +72,7 @@ func (p *presence) run(ctx context.Context) {
 			err = p.expire(ctx)
 		}
 		if err := errors.Join(err, p.flush(ctx)); err != nil && ctx.Err() == nil {
-			p.q.o.Logger.Debug("presence is not up to date; the next sweep brings it so", "error", err)
+			p.log.Debug("presence is not up to date; the next sweep brings it so", "error", err)
 		}
 	}
 }
@@ -81,7 +86,7 @@ func (p *presence) flush(ctx context.Context) error {
 	if len(touch) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.q.o.AppendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	err := p.write(ctx, touch)
 	if err != nil {
@@ -167,14 +172,14 @@ SELECT culvert.lease($1, $2::int[], $3::text[], $4::interval[])
  WHERE culvert.check_ids($5)`
 
 func (p *presence) write(ctx context.Context, touch map[clientKey]time.Duration) error {
-	return p.q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error { return p.writeOnce(ctx, l, touch) })
+	return p.lineage.WithIDs(ctx, func(l *lineage.Lineage) error { return p.writeOnce(ctx, l, touch) })
 }
 
 func (p *presence) writeOnce(ctx context.Context, l *lineage.Lineage, touch map[clientKey]time.Duration) error {
 	rows := make([]clientRow, 0, len(touch))
 	leases := make(map[clientRow]time.Duration, len(touch))
 	for key, lease := range touch {
-		ns, err := p.q.ids.Namespace(ctx, key.ns)
+		ns, err := p.lineage.IDs().Namespace(ctx, key.ns)
 		if err != nil {
 			return err
 		}
@@ -188,7 +193,7 @@ func (p *presence) writeOnce(ctx context.Context, l *lineage.Lineage, touch map[
 		ns[i], names[i], lease[i] = row.ns, row.name, leases[row]
 	}
 	return postgres.Repeat(ctx, func() error {
-		_, err := p.q.db.write.Exec(ctx, leaseSQL, p.q.instance, ns, names, lease, l.Generation)
+		_, err := p.db.Write.Exec(ctx, leaseSQL, p.instance, ns, names, lease, l.Generation)
 		return err
 	})
 }
@@ -199,7 +204,7 @@ SELECT culvert.expire_leases()`
 // expire ends what instances that died have left.
 func (p *presence) expire(ctx context.Context) error {
 	err := postgres.Repeat(ctx, func() error {
-		_, err := p.q.db.write.Exec(ctx, expireSQL)
+		_, err := p.db.Write.Exec(ctx, expireSQL)
 		return err
 	})
 	return postgres.Unavailable(ctx, "expire leases", err)

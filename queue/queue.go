@@ -9,34 +9,31 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/batch"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/queue/handlers"
+	"github.com/culvertmq/culvert/queue/log"
 	"github.com/culvertmq/culvert/queue/registry"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// Queue is the log of one database, as one instance sees it. Its methods are
+// Queue is the log of one database and its delivery, as one instance has them. Its methods are
 // safe for concurrent use.
 type Queue struct {
-	o          Options
-	instance   string // tells the leases of this process from those of others
-	db         pools
-	counts     roomCounts
-	ids        *lineage.Directory
-	lineage    *lineage.Keeper
-	registry   *registry.Registry
-	tail       *tail
-	appender   *appender
-	membership *membershipWriter
-	volatile   *volatile
-	follower   *follower
-	acks       *acks
-	presence   *presence
-	waiters    *waiters
-	handlers   *handlers.Handlers
-	replying   gate // replies that wait to be stored
-	metrics    *metrics
-	faults     *faults
+	db       *postgres.Pools
+	lineage  *lineage.Keeper
+	tail     *tail.Tail
+	log      *log.Log
+	registry *registry.Registry
+	source   *source
+	volatile *volatile
+	acks     *acks
+	presence *presence
+	replies  *replies
+	handlers *handlers.Handlers
+	metrics  *metrics
+	keep     time.Duration // how long the end of a membership is remembered, for volatile events that come late
 
 	stop context.CancelFunc // ends the background work
 	done sync.WaitGroup     // of it
@@ -51,68 +48,108 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openPools(ctx, o)
+	db, err := postgres.OpenPools(ctx, o.pools())
 	if err != nil {
 		return nil, err
 	}
-	if err := o.tryListen(ctx, &db, poll); err != nil {
-		db.close()
-		return nil, err
-	}
-	q := &Queue{o: o, db: db, instance: rand.Text()}
-	var head event.Offset
-	q.lineage, head, err = lineage.Open(ctx, lineage.Options{
-		DB: db.write, Dedup: o.DedupWindow, Logger: o.Logger, Reset: db.reset,
-		Position: func() event.Cursor { return q.tail.position() },
-		Adopt:    func(l *lineage.Lineage, head event.Offset) bool { return q.tail.adopt(l, head) },
-		Adopted:  q.adopted,
-	})
+	q, err := open(ctx, o, poll, db)
 	if err != nil {
-		db.close()
+		db.Close()
 		return nil, err
-	}
-	q.ids = q.lineage.IDs()
-	q.replying.quota.most = load{events: o.QueueEvents, bytes: o.QueueBytes}
-	q.metrics = newMetrics(q, o.Registerer)
-	q.faults = newFaults(o.Logger, q.metrics)
-	q.tail = newTail(q.lineage.Load(), head, o.TailEvents, o.TailBytes, q.metrics.volatileDropped)
-	q.waiters = newWaiters()
-	q.handlers = handlers.New(handlers.Options{
-		Lineage: q.lineage, DB: db.work.Pool, Timeout: o.AppendTimeout, Reply: q.replyOfHandler, Logger: o.Logger, Metrics: q.metrics.handlers,
-	})
-	q.tail.heard = q.heard
-	q.follower = newFollower(q)
-	q.appender = newAppender(q)
-	q.membership = newMembershipWriter(q)
-	q.volatile = newVolatile(q)
-	q.volatile.from = q.volatile.newest(ctx)
-	q.acks = newAcks(q)
-	q.presence = newPresence(q)
-	q.registry, err = registry.New(ctx, registry.Options{
-		DB: db.write, Changes: db.work.Pool, Poll: registryPoll, Loaded: q.registryLoaded, Logger: o.Logger,
-	})
-	if err != nil {
-		db.close()
-		q.metrics.unregister()
-		return nil, err
-	}
-
-	var work context.Context
-	work, q.stop = context.WithCancel(context.WithoutCancel(ctx))
-	for _, run := range []func(context.Context){
-		q.appender.run, q.membership.run, q.volatile.run, q.volatile.receiveVolatile, q.volatile.ready.run, q.follower.run, q.follower.listen, q.acks.run, q.presence.run,
-		q.runRetention, q.registry.Run,
-	} {
-		q.done.Go(func() { run(work) })
 	}
 	return q, nil
 }
 
-// heard is told of all that comes into the tail, and with nil that the tail
-// started over.
-func (q *Queue) heard(events []*event.Event) {
-	q.waiters.heard(events)
-	q.handlers.Heard(events)
+// open makes the parts of a queue, each of what it needs of those before. poll is the Poll of the caller.
+func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools) (*Queue, error) {
+	listener, err := postgres.NewListener(o.listenURL(), db, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.tryListen(ctx, listener, poll); err != nil {
+		return nil, err
+	}
+	if o.PollOnly {
+		listener = nil
+	}
+	m := newMetrics()
+	tl := tail.New(tail.Options{Events: o.TailEvents, Bytes: o.TailBytes, Dropped: m.volatileDropped})
+	adopted := make(chan struct{}, 1)
+	k, err := lineage.Open(ctx, lineage.Options{
+		DB: db.Write, Dedup: o.DedupWindow, Logger: o.Logger, Reset: db.Reset,
+		Position: tl.Position, Adopt: tl.Adopt, Adopted: func() { notify(adopted) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	faults := log.NewFaults(o.Logger, m.unreadable)
+	lg := log.New(log.Options{
+		DB: db, Lineage: k, Tail: tl, Metrics: m.log, Faults: faults, Logger: o.Logger, Listener: listener, Poll: o.Poll,
+		Waiting: o.waits(), AppendTimeout: o.AppendTimeout,
+		Retention: o.Retention, RetentionEvents: o.RetentionEvents, Slice: o.Slice, SliceEvents: o.SliceEvents,
+	})
+	r, err := registry.New(ctx, registry.Options{
+		DB: db.Write, Changes: db.Work.Pool, Poll: registryPoll, Logger: o.Logger,
+		Loaded: func(generation int64, deleted bool) {
+			// What is remembered of an earlier generation is forgotten by the follower, and the subscriptions
+			// of deleted namespaces find out.
+			if generation != k.Load().Generation {
+				lg.LookAt(event.MaxOffset)
+			}
+			if deleted {
+				tl.WakeAll()
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	instance := rand.Text() // tells the leases of this process from those of others
+	q := &Queue{db: db, lineage: k, tail: tl, log: lg, registry: r, metrics: m, keep: o.Poll + volatilePatience}
+	q.presence = newPresence(o, db, k, instance)
+	q.source = &source{db: db, lineage: k, tail: tl, log: lg, registry: r, presence: q.presence}
+	q.volatile = newVolatile(o, db, k, faults, instance, newDelivery(o, tl, lg))
+	q.volatile.from = q.volatile.newest(ctx)
+	q.acks = newAcks(o, db, k, tl, m)
+	q.replies = &replies{db: db, lineage: k, log: lg, waiting: batch.NewGate(o.waits()), waiters: newWaiters()}
+	q.handlers = handlers.New(handlers.Options{
+		Lineage: k, DB: db.Work.Pool, Timeout: o.AppendTimeout, Reply: q.replies.ofHandler, Logger: o.Logger, Metrics: m.handlers,
+	})
+	tl.Observe(q.replies.waiters.heard)
+	tl.Observe(q.handlers.Heard)
+	m.register(o.Registerer, q)
+	q.start(context.WithoutCancel(ctx), adopted)
+	return q, nil
+}
+
+// start starts the background work.
+func (q *Queue) start(ctx context.Context, adopted <-chan struct{}) {
+	ctx, q.stop = context.WithCancel(ctx)
+	neighbours := log.Neighbours{Registry: q.registry.RefreshSoon, Volatile: q.volatile.wakeReceiver, Sweep: q.registry.Sweep}
+	for _, run := range []func(context.Context){
+		func(ctx context.Context) { q.log.Run(ctx, neighbours) },
+		func(ctx context.Context) { q.lookAgain(ctx, adopted) },
+		q.volatile.run, q.volatile.receive, q.volatile.ready.run, q.acks.run, q.presence.run, q.registry.Run,
+	} {
+		q.done.Go(func() { run(ctx) })
+	}
+}
+
+// lookAgain is a goroutine that has all find out what is in the database that this instance works on now, each time
+// that it turned out to be another one.
+func (q *Queue) lookAgain(ctx context.Context, adopted <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-adopted:
+		}
+		q.replies.waiters.wakeAll()
+		q.presence.again()
+		q.registry.RefreshSoon()
+		q.log.Announce()
+		q.log.LookAt(event.MaxOffset)
+	}
 }
 
 // Close lets running handlers and appends under way finish, flushes
@@ -120,12 +157,12 @@ func (q *Queue) heard(events []*event.Event) {
 // calls fail with ErrClosed. It waits for all of it, at most until ctx ends;
 // handlers that still run then have their context ended.
 func (q *Queue) Close(ctx context.Context) error {
-	err := errors.Join(q.handlers.Close(ctx), q.membership.close(ctx), q.appender.close(ctx), q.acks.close(ctx))
+	err := errors.Join(q.handlers.Close(ctx), q.log.Close(ctx), q.acks.queue.Close(ctx), q.volatile.queue.Close(ctx))
 	q.stop()
 	closed := make(chan struct{})
 	go func() { // a connection to a Postgres that hangs takes its time to close
 		q.done.Wait()
-		q.db.close()
+		q.db.Close()
 		close(closed)
 	}()
 	select {
@@ -143,11 +180,11 @@ SELECT pg_is_in_recovery()`
 // Ping asks Postgres; nil when it answers and can be written to.
 func (q *Queue) Ping(ctx context.Context) error {
 	var standby bool
-	if err := q.db.write.QueryRow(ctx, pingSQL).Scan(&standby); err != nil {
+	if err := q.db.Write.QueryRow(ctx, pingSQL).Scan(&standby); err != nil {
 		return postgres.Unavailable(ctx, "ping", err)
 	}
 	if standby {
-		q.db.reset()
+		q.db.Reset()
 		return fmt.Errorf("ping: %w: the server is a standby", event.ErrUnavailable)
 	}
 	return nil
@@ -155,37 +192,17 @@ func (q *Queue) Ping(ctx context.Context) error {
 
 // Head is the newest position this instance knows of: of what others stored, and of all that its own
 // appends, joins and leaves have stored when they return. It never blocks.
-func (q *Queue) Head() event.Cursor { return q.tail.newest() }
+func (q *Queue) Head() event.Cursor { return q.tail.Newest() }
 
 // Delivered is the position up to which this instance has all events at hand for its subscribers. It is
 // behind Head for the moment that it takes to read what others stored in between. It never blocks.
-func (q *Queue) Delivered() event.Cursor { return q.tail.position() }
+func (q *Queue) Delivered() event.Cursor { return q.tail.Position() }
 
 // Registry is what operators set. It lives as long as the queue.
 func (q *Queue) Registry() *registry.Registry { return q.registry }
 
 // registryPoll is how often a queue looks at the version of its registry. Tests change it.
 var registryPoll = 500 * time.Millisecond
-
-// registryLoaded acts on a change: what is remembered of an earlier generation
-// is forgotten by the follower, and the subscriptions of deleted namespaces find out.
-func (q *Queue) registryLoaded(generation int64, deleted bool) {
-	if generation != q.lineage.Load().Generation {
-		q.follower.lookAt(event.MaxOffset)
-	}
-	if deleted {
-		q.tail.wakeAll()
-	}
-}
-
-// adopted has all find out what the database that this instance works on now has.
-func (q *Queue) adopted() {
-	q.waiters.wakeAll()
-	q.presence.again()
-	q.registry.RefreshSoon()
-	q.appender.announce()
-	q.follower.lookAt(event.MaxOffset)
-}
 
 // OpenRegistry connects to a database for those who administer it without
 // running an instance. Only DatabaseURL and Logger of the options count. The
@@ -195,7 +212,7 @@ func OpenRegistry(ctx context.Context, o Options) (*registry.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openOne(ctx, o)
+	db, err := postgres.OpenOne(ctx, o.pools())
 	if err != nil {
 		return nil, err
 	}
@@ -225,9 +242,17 @@ func OpenOperator(ctx context.Context, databaseURL string) (*handlers.Operator, 
 	if err != nil {
 		return nil, err
 	}
-	db, err := openOne(ctx, o)
+	db, err := postgres.OpenOne(ctx, o.pools())
 	if err != nil {
 		return nil, err
 	}
 	return handlers.NewOperator(db), nil
+}
+
+// notify wakes whoever receives from a channel of capacity 1.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

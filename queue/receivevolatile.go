@@ -12,15 +12,16 @@ import (
 	"github.com/culvertmq/culvert/internal/decode"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// receiveVolatile is the goroutine that takes what other instances handed over: when it
+// receive is the goroutine that takes what other instances handed over: when it
 // is told to, and every Poll in case nobody tells. Whoever connects while Postgres
 // was away has missed what was volatile.
-func (v *volatile) receiveVolatile(ctx context.Context) {
-	tick := time.NewTicker(v.q.o.Poll)
+func (v *volatile) receive(ctx context.Context) {
+	tick := time.NewTicker(v.poll)
 	defer tick.Stop()
-	after, of := v.from, v.q.lineage.Load()
+	after, of := v.from, v.lineage.Load()
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,12 +30,15 @@ func (v *volatile) receiveVolatile(ctx context.Context) {
 		case <-tick.C:
 		}
 		// Another server counts its ids anew.
-		if now := v.q.lineage.Load(); !now.SameHistory(of) {
+		if now := v.lineage.Load(); !now.SameHistory(of) {
 			after, of = -1, now
 		}
 		after = v.readOn(ctx, after)
 	}
 }
+
+// wakeReceiver has receive look. It never blocks.
+func (v *volatile) wakeReceiver() { notify(v.heard) }
 
 const newestVolatileSQL = `
 SELECT coalesce(max(id), 0)
@@ -53,7 +57,7 @@ SELECT id, log, "position", at, namespace, rooms, except_, event, data, is_binar
 
 // newest is where an instance begins: what was before is for those who were connected.
 func (v *volatile) newest(ctx context.Context) (id int64) {
-	if err := v.q.db.write.QueryRow(ctx, newestVolatileSQL).Scan(&id); err != nil {
+	if err := v.db.Write.QueryRow(ctx, newestVolatileSQL).Scan(&id); err != nil {
 		return -1
 	}
 	return id
@@ -69,21 +73,21 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 	}
 	const atOnce = 1_000
 	for {
-		rows, err := v.q.db.write.Query(ctx, volatileSQL, after, v.q.instance, atOnce, maxBatch)
+		rows, err := v.db.Write.Query(ctx, volatileSQL, after, v.instance, atOnce, tail.MaxBatch)
 		if err != nil {
 			return -1
 		}
 		var at event.Cursor // of the last one, which is the highest
-		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*volatileEvent, error) {
-			v := &volatileEvent{event: &event.Event{}}
-			e := v.event
+		events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*tail.Volatile, error) {
+			v := &tail.Volatile{Event: &event.Event{}}
+			e := v.Event
 			var from trusted.Text
 			var rooms, except []pgtype.Text
 			var when pgtype.Timestamptz
 			err := row.Scan(&after, &at.Log, &at.Offset, &when, &e.Namespace, &rooms, &except, &e.Name, &e.Data, &e.Binary, &from)
 			e.From = event.StoredClient(from)
-			v.signal = rooms == nil
-			e.At, v.to, e.Except, v.after = when.Time, decode.Rooms(rooms), decode.Rooms(except), at.Offset
+			v.Signal = rooms == nil
+			e.At, v.To, e.Except, v.After = when.Time, decode.Rooms(rooms), decode.Rooms(except), at.Offset
 			e.Room = event.Everyone // until it is that of a reader
 			e.Fault = decode.Check(e, nil, []byte(e.Data), append(except, rooms...))
 			return v, err
@@ -93,13 +97,13 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 		}
 		n, bytes := len(events), 0
 		for _, e := range events {
-			bytes += len(e.event.Data)
-			v.q.faults.look(e.event)
+			bytes += len(e.Event.Data)
+			v.faults.Look(e.Event)
 		}
-		if events = slices.DeleteFunc(events, func(e *volatileEvent) bool { return e.event.Unreadable() }); len(events) > 0 {
+		if events = slices.DeleteFunc(events, func(e *tail.Volatile) bool { return e.Event.Unreadable() }); len(events) > 0 {
 			v.ready.add(at, events)
 		}
-		if n < atOnce && bytes < maxBatch {
+		if n < atOnce && bytes < tail.MaxBatch {
 			return after
 		}
 	}

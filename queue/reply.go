@@ -11,9 +11,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/batch"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
+	"github.com/culvertmq/culvert/queue/log"
 )
 
 // Reply is an answer to an event that wants one.
@@ -30,8 +32,8 @@ type Reply struct {
 
 // load is what a reply takes until it is stored: its data as it came, as it is sent to
 // Postgres, and in the event that tells of it.
-func (r Reply) load() (caller, load) {
-	return caller{r.Namespace.String(), r.From.String()}, load{events: 1, bytes: 3*r.Data.Len() + emitBytes + roomBytes}
+func (r Reply) load() (batch.Caller, batch.Load) {
+	return log.CallerOf(r.Namespace, r.From), batch.Load{Events: 1, Bytes: 3*r.Data.Len() + log.EmitBytes + log.RoomBytes}
 }
 
 const replyEvent = event.ReservedPrefix + "reply"
@@ -41,15 +43,29 @@ const replyEvent = event.ReservedPrefix + "reply"
 // replied before, and nothing was stored. Errors: ErrNoAsk, also when the event
 // was not for From; ErrReplyClosed, ErrOverloaded, ErrUnavailable.
 func (q *Queue) Reply(ctx context.Context, r Reply) (again bool, err error) {
-	leave, err := q.replying.enter(r.load())
+	return q.replies.take(ctx, r)
+}
+
+// replies stores replies and waits for them.
+type replies struct {
+	db      *postgres.Pools
+	lineage *lineage.Keeper
+	log     *log.Log
+	waiting *batch.Gate // replies that wait to be stored
+	waiters *waiters
+}
+
+// take stores the reply of a client or a backend.
+func (rs *replies) take(ctx context.Context, r Reply) (again bool, err error) {
+	leave, err := rs.waiting.Enter(r.load())
 	if err != nil {
 		return false, err
 	}
 	defer leave()
-	if err := q.mayReply(ctx, r); err != nil {
+	if err := rs.mayReply(ctx, r); err != nil {
 		return false, err
 	}
-	return q.reply(ctx, r, r.From.String())
+	return rs.store(ctx, r, r.From.String())
 }
 
 const mayReplySQL = `
@@ -69,15 +85,15 @@ SELECT a.rooms,
 
 // mayReply refuses who has not received the event. What it looks at does not
 // change any more: the rooms of an ask, and memberships at its offset.
-func (q *Queue) mayReply(ctx context.Context, r Reply) error {
+func (rs *replies) mayReply(ctx context.Context, r Reply) error {
 	var rooms []string
 	var addressed, excepted bool
-	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
-		ns, err := q.ids.Namespace(ctx, r.Namespace)
+	err := rs.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		ns, err := rs.lineage.IDs().Namespace(ctx, r.Namespace)
 		if err != nil {
 			return err
 		}
-		return q.db.read.Use(ctx, r.Namespace, r.From, postgres.Quick, func(db *pgxpool.Pool) error {
+		return rs.db.Read.Use(ctx, r.Namespace, r.From, postgres.Quick, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, mayReplySQL, ns, int64(r.To), r.From.String(), l.Generation, r.May != nil).Scan(&rooms, &addressed, &excepted)
 		})
 	})
@@ -106,15 +122,15 @@ func (q *Queue) mayReply(ctx context.Context, r Reply) error {
 const replySQL = `
 SELECT culvert.reply($1, $2, $3, $4, $5, $6)`
 
-// reply stores the reply of a party that may.
-func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, err error) {
+// store stores the reply of a party that may.
+func (rs *replies) store(ctx context.Context, r Reply, party string) (again bool, err error) {
 	var sender *string
 	if r.From != (event.Client{}) {
 		sender = new(r.From.String())
 	}
 	var result string
 	err = postgres.Repeat(ctx, func() error {
-		return q.db.work.Use(ctx, r.Namespace, r.From, postgres.Long, func(db *pgxpool.Pool) error {
+		return rs.db.Work.Use(ctx, r.Namespace, r.From, postgres.Long, func(db *pgxpool.Pool) error {
 			return db.QueryRow(ctx, replySQL, int64(r.To), party, sender, r.Data.JSON(), r.Data.Binary(), replyData(r)).Scan(&result)
 		})
 	})
@@ -131,7 +147,7 @@ func (q *Queue) reply(ctx context.Context, r Reply, party string) (again bool, e
 	}
 	// Our own appender carries it at once. Should this instance end before, the
 	// next append of any other one does.
-	q.appender.announce()
+	rs.log.Announce()
 	return false, nil
 }
 
@@ -157,8 +173,8 @@ func replyData(r Reply) string {
 	return b.String()
 }
 
-// replyOfHandler stores the reply of a handler.
-func (q *Queue) replyOfHandler(ctx context.Context, ns event.Namespace, to event.Offset, d event.Data, party string) error {
-	_, err := q.reply(ctx, Reply{Namespace: ns, To: to, Data: d}, party)
+// ofHandler stores the reply of a handler.
+func (rs *replies) ofHandler(ctx context.Context, ns event.Namespace, to event.Offset, d event.Data, party string) error {
+	_, err := rs.store(ctx, Reply{Namespace: ns, To: to, Data: d}, party)
 	return err
 }

@@ -11,14 +11,15 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // resumption is where a subscription begins and what it may see.
 type resumption struct {
 	start     event.Cursor
-	intervals []interval   // of its client
-	known     event.Offset // the intervals are those up to here
-	run       event.Offset // the start is of this history, see lineage; or nowhere
+	intervals []tail.Interval // of its client
+	known     event.Offset    // the intervals are those up to here
+	run       event.Offset    // the start is of this history, see lineage; or nowhere
 	// stored: Postgres knows the client.
 	stored bool
 }
@@ -41,19 +42,19 @@ type snapshot struct {
 	floor, head event.Offset
 	lineage     *lineage.Lineage
 	stored      *event.Offset // nil: a client never seen
-	intervals   []interval
+	intervals   []tail.Interval
 }
 
 // resume finds where to begin: after the position asked for, else after the stored
 // cursor, else at the head. A durable client that is new is stored with it, so that
 // what comes later is kept for it.
-func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumption, err error) {
-	at := q.tail.position()
+func (src *source) resume(ctx context.Context, in Interest, adHoc bool) (r resumption, err error) {
+	at := src.tail.Position()
 	if in.Client == (event.Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
-		l := q.lineage.Load()
-		return resumption{start: in.After, known: at.Offset, run: l.RunOf(in.After, q.tail.headOf(l))}, nil // Postgres has nothing to add
+		l := src.lineage.Load()
+		return resumption{start: in.After, known: at.Offset, run: l.RunOf(in.After, src.tail.HeadOf(l))}, nil // Postgres has nothing to add
 	}
-	found, err := q.snapshot(ctx, in)
+	found, err := src.snapshot(ctx, in)
 	if err != nil {
 		return r, err
 	}
@@ -72,20 +73,20 @@ func (q *Queue) resume(ctx context.Context, in Interest, adHoc bool) (r resumpti
 	if r.stored || adHoc {
 		return r, nil
 	}
-	return r, q.makeClient(ctx, in, r.start)
+	return r, src.makeClient(ctx, in, r.start)
 }
 
-func (q *Queue) snapshot(ctx context.Context, in Interest) (found snapshot, err error) {
-	err = q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
-		found, err = q.snapshotOnce(ctx, l, in)
+func (src *source) snapshot(ctx context.Context, in Interest) (found snapshot, err error) {
+	err = src.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
+		found, err = src.snapshotOnce(ctx, l, in)
 		return err
 	})
 	return found, postgres.Unavailable(ctx, "resume", err)
 }
 
-func (q *Queue) snapshotOnce(ctx context.Context, l *lineage.Lineage, in Interest) (snapshot, error) {
-	found, at := snapshot{lineage: l}, q.tail.position()
-	id, err := q.ids.Namespace(ctx, in.Namespace)
+func (src *source) snapshotOnce(ctx context.Context, l *lineage.Lineage, in Interest) (snapshot, error) {
+	found, at := snapshot{lineage: l}, src.tail.Position()
+	id, err := src.lineage.IDs().Namespace(ctx, in.Namespace)
 	if err != nil {
 		return found, err
 	}
@@ -96,7 +97,7 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage.Lineage, in Interes
 	case !in.After.IsZero() || in.Earliest:
 		from = new(event.Offset)
 	}
-	err = q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
+	err = src.db.Read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
 		rows, err := db.Query(ctx, resumeSQL, postgres.ReadMode(db), id, in.Client.String(), int64(at.Offset), from, l.Generation)
 		if err != nil {
 			return err
@@ -109,13 +110,13 @@ func (q *Queue) snapshotOnce(ctx context.Context, l *lineage.Lineage, in Interes
 		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until, &own}, func() error {
 			if room != nil {
 				r := event.StoredRoom(trusted.Of(*room))
-				found.intervals = append(found.intervals, interval{r, *since, *cmp.Or(until, &forevermore), *own && !in.allows(r)})
+				found.intervals = append(found.intervals, tail.Interval{Room: r, Since: *since, Until: *cmp.Or(until, &forevermore), Lapsed: *own && !in.allows(r)})
 			}
 			return nil
 		})
 		return err
 	})
-	found.head = max(found.head, min(at.Offset, q.tail.headOf(l)))
+	found.head = max(found.head, min(at.Offset, src.tail.HeadOf(l)))
 	return found, err
 }
 
@@ -128,8 +129,8 @@ SELECT l.id, greatest(l.floor, n.floor)
  WHERE culvert.check_ids($2)`
 
 // earliest is the position before the oldest retained event of a namespace.
-func (q *Queue) earliest(ctx context.Context, l *lineage.Lineage, in Interest, ns int32) (c event.Cursor, err error) {
-	err = q.db.read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
+func (src *source) earliest(ctx context.Context, l *lineage.Lineage, in Interest, ns int32) (c event.Cursor, err error) {
+	err = src.db.Read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
 		return db.QueryRow(ctx, earliestSQL, ns, l.Generation).Scan(&c.Log, &c.Offset)
 	})
 	return c, err
@@ -142,15 +143,15 @@ SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset
 
 // headNow is the head as Postgres has it, where Head is this instance's view, and the
 // lineage it is of.
-func (q *Queue) headNow(ctx context.Context, ns event.Namespace, c event.Client) (l *lineage.Lineage, head event.Offset, err error) {
-	err = q.lineage.WithIDs(ctx, func(now *lineage.Lineage) error {
+func (src *source) headNow(ctx context.Context, ns event.Namespace, c event.Client) (l *lineage.Lineage, head event.Offset, err error) {
+	err = src.lineage.WithIDs(ctx, func(now *lineage.Lineage) error {
 		l = now
-		return q.db.read.Use(ctx, ns, c, postgres.Quick, func(db *pgxpool.Pool) error {
-			return db.QueryRow(ctx, headSQL, postgres.ReadMode(db), int64(q.tail.position().Offset), l.Generation).Scan(&head)
+		return src.db.Read.Use(ctx, ns, c, postgres.Quick, func(db *pgxpool.Pool) error {
+			return db.QueryRow(ctx, headSQL, postgres.ReadMode(db), int64(src.tail.Position().Offset), l.Generation).Scan(&head)
 		})
 	})
 	if err == nil {
-		head = max(head, q.tail.newestOf(l)) // the newest event may be gone with its namespace
+		head = max(head, src.tail.NewestOf(l)) // the newest event may be gone with its namespace
 	}
 	return l, head, postgres.Unavailable(ctx, "head", err)
 }
@@ -165,11 +166,11 @@ ON CONFLICT DO NOTHING`
 
 // makeClient stores a client seen for the first time. Of two that do so at once
 // either start is right.
-func (q *Queue) makeClient(ctx context.Context, in Interest, start event.Cursor) error {
-	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
-		id, err := q.ids.Namespace(ctx, in.Namespace)
+func (src *source) makeClient(ctx context.Context, in Interest, start event.Cursor) error {
+	err := src.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := src.lineage.IDs().Namespace(ctx, in.Namespace)
 		if err == nil {
-			err = q.db.work.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
+			err = src.db.Work.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
 				_, err := db.Exec(ctx, makeClientSQL, id, in.Client.String(), start.Log, int64(start.Offset), l.Generation)
 				return err
 			})

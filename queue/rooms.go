@@ -55,11 +55,11 @@ func (q *Queue) Members(ctx context.Context, ns event.Namespace, r event.Room, a
 	}
 	var members []Member
 	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
-		id, err := q.ids.Namespace(ctx, ns)
+		id, err := q.lineage.IDs().Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
-		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
+		return q.db.Read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
 			rows, err := db.Query(ctx, sql, id, r.String(), after.String(), limit, l.Generation)
 			if err != nil {
 				return err
@@ -103,11 +103,11 @@ SELECT r.name,
 func (q *Queue) Rooms(ctx context.Context, ns event.Namespace, after event.Room, limit int) ([]RoomState, error) {
 	var states []RoomState
 	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
-		id, err := q.ids.Namespace(ctx, ns)
+		id, err := q.lineage.IDs().Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
-		return q.db.read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
+		return q.db.Read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
 			rows, err := db.Query(ctx, roomsSQL, postgres.ReadMode(db), id, after.String(), limit, l.Generation)
 			if err != nil {
 				return err

@@ -103,11 +103,11 @@ func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Cli
 	s := ClientState{Rooms: []event.Room{event.Everyone, c.OwnRoom()}}
 	var joined []string
 	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
-		id, err := q.ids.Namespace(ctx, ns)
+		id, err := q.lineage.IDs().Namespace(ctx, ns)
 		if err != nil {
 			return err
 		}
-		return q.db.read.Use(ctx, ns, c, postgres.Long, func(db *pgxpool.Pool) error {
+		return q.db.Read.Use(ctx, ns, c, postgres.Long, func(db *pgxpool.Pool) error {
 			lapsed, err := q.lapsedRooms(ctx, db, l, id, c, may)
 			if err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // Interest says what a subscription is for.
@@ -28,7 +29,7 @@ type Interest struct {
 	Earliest bool
 	// Memory is charged with the events that are read from Postgres for this reader
 	// alone; nil: nothing is. Those of the tail are shared, and charged to nobody.
-	Memory Memory
+	Memory event.Memory
 }
 
 // allows reports whether the client may read a room it is in by its own token.
@@ -37,28 +38,19 @@ func (in *Interest) allows(r event.Room) bool { return in.May == nil || in.May(r
 // Subscription is a cursor and the membership intervals of a client. One goroutine at a
 // time uses it.
 type Subscription struct {
-	q      *Queue
+	source *source
 	in     Interest
 	ns     lineage.NamespaceRef
 	of     *lineage.Lineage // that ns is of
 	adHoc  bool
 	cursor event.Cursor
 	run    event.Offset // the history the cursor is known to be of, or nowhere: see lineage
-	wake   chan struct{}
+	reader *tail.Reader
 	buf    []*event.Event
-	runs   [][]*event.Event // of the tail's rooms while it reads; empty otherwise
 	closed bool
 
-	pending pending // volatile events for the next Poll
-	pages   int     // read from Postgres
-	ahead   *ahead  // nil: none
-
-	// The tail's, under its lock.
-	attachments attachments
-	known       event.Offset   // the intervals are those up to here
-	missed      bool           // entries, maybe, since Postgres was asked for the intervals
-	entries     []*event.Event // about the client, while known is unread
-	ended       error          // why there is nothing more to come
+	pages int    // read from Postgres
+	ahead *ahead // nil: none
 }
 
 // Subscribe opens a subscription. A position of another log, one that retention has
@@ -66,23 +58,25 @@ type Subscription struct {
 // the Gap. Errors: ErrUnavailable, ErrClosed.
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = event.UniqueRooms(in.Rooms)
-	s := &Subscription{q: q, in: in, adHoc: len(in.Rooms) > 0, wake: make(chan struct{}, 1)}
+	s := &Subscription{source: q.source, in: in, adHoc: len(in.Rooms) > 0}
 	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
 		s.of = l
-		s.ns, err = q.ids.Lookup(ctx, in.Namespace)
+		s.ns, err = q.lineage.IDs().Lookup(ctx, in.Namespace)
 		return err
 	})
 	if err != nil {
 		return nil, postgres.Unavailable(ctx, "subscribe", err)
 	}
-	q.tail.watch(s) // before Postgres is asked, so that no change is missed
-	r, err := q.resume(ctx, in, s.adHoc)
+	s.reader = q.tail.NewReader(tail.ReaderOptions{ // before Postgres is asked, so that no change is missed
+		Namespace: in.Namespace, Client: in.Client, Rooms: in.Rooms, May: in.May, Keep: q.keep,
+	})
+	r, err := q.source.resume(ctx, in, s.adHoc)
 	if err != nil {
-		q.tail.leave(s)
+		s.reader.Close()
 		return nil, err
 	}
 	s.cursor, s.run = r.start, r.run
-	q.tail.attach(s, r.intervals, r.known)
+	s.reader.Attach(r.intervals, r.known)
 	if !s.adHoc {
 		q.presence.enter(in.Namespace, in.Client)
 	}
@@ -95,28 +89,24 @@ func (s *Subscription) Close() {
 		return
 	}
 	s.closed = true
-	s.q.tail.leave(s)
+	s.reader.Close()
 	if !s.adHoc {
-		s.q.presence.leave(s.in.Namespace, s.in.Client)
+		s.source.presence.leave(s.in.Namespace, s.in.Client)
 	}
 }
 
 // Wake receives when a Poll may have something new. Spurious wakes happen.
-func (s *Subscription) Wake() <-chan struct{} { return s.wake }
+func (s *Subscription) Wake() <-chan struct{} { return s.reader.Wake() }
 
 // Rouse makes Wake receive. Any goroutine may call it, at any time.
-func (s *Subscription) Rouse() { notify(s.wake) }
+func (s *Subscription) Rouse() { s.reader.Rouse() }
 
 // Allow replaces the Interest's May: the client has another token. What the next Poll
 // returns is by it.
 func (s *Subscription) Allow(may func(event.Room) bool) {
-	t := s.q.tail
-	t.mu.Lock()
 	s.in.May = may
-	s.known, s.missed = unread, true // the memberships are asked for again
-	t.mu.Unlock()
 	s.ahead = nil
-	notify(s.wake)
+	s.reader.Allow(may)
 }
 
 // Cursor is the position up to which Poll has returned everything.
@@ -132,7 +122,7 @@ func (s *Subscription) Next(ctx context.Context, limit int) (event.Batch, error)
 			return b, err
 		}
 		select {
-		case <-s.wake:
+		case <-s.reader.Wake():
 		case <-ctx.Done():
 			return event.Batch{Cursor: s.cursor}, ctx.Err()
 		}
@@ -154,28 +144,28 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error)
 		s.cursor = b.Cursor
 		// What was read may all have been excepted.
 		if len(b.Events) > 0 || b.Gap != nil || !b.More {
-			b.Volatile = s.pending.take()
+			b.Volatile = s.reader.Volatile()
 			return b, nil
 		}
-		giveBack(&b, s.in.Memory)
+		b.GiveBack(s.in.Memory)
 	}
 }
 
 func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, error) {
 	// The id may also be that of another one, in a database that was put back. And the tail may
 	// still have what is not to be seen.
-	if floor, deleted := s.q.registry.Visible(s.in.Namespace, s.ns.ID, s.ns.Floor); deleted || s.cursor.Offset < floor {
+	if floor, deleted := s.source.registry.Visible(s.in.Namespace, s.ns.ID, s.ns.Floor); deleted || s.cursor.Offset < floor {
 		return s.catchUp(ctx, limit)
 	}
-	r, ok := s.q.tail.read(s, limit, s.buf[:0])
+	r, ok := s.reader.Read(s.cursor, s.run, limit, s.buf[:0])
 	if !ok {
 		return s.catchUp(ctx, limit)
 	}
-	s.buf = r.events
-	if r.over {
-		s.q.tail.trimAttachments(s, r.upTo)
+	s.buf = r.Events
+	if r.Over {
+		s.reader.Trim(r.UpTo)
 	}
-	return event.Batch{Events: r.events, Cursor: event.Cursor{Log: s.cursor.Log, Offset: r.upTo}, More: r.more}, nil
+	return event.Batch{Events: r.Events, Cursor: event.Cursor{Log: s.cursor.Log, Offset: r.UpTo}, More: r.More}, nil
 }
 
 // allCopied takes the place of a list, which its caller may also change.
@@ -186,3 +176,8 @@ func allCopied(events []*event.Event) []*event.Event {
 	}
 	return copies
 }
+
+// For says for which client something is read: the connections to Postgres are shared
+// out fairly among those who wait for one, by namespace and then by client. Without it
+// that is the client of a call that names one; the backends of a namespace count as one client.
+func For(ctx context.Context, c event.Client) context.Context { return postgres.WithReader(ctx, c) }

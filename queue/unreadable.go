@@ -1,10 +1,7 @@
 package queue
 
 import (
-	"fmt"
-	"log/slog"
 	"slices"
-	"sync"
 
 	"github.com/culvertmq/culvert/event"
 )
@@ -37,44 +34,4 @@ func skipUnreadable(b event.Batch, after event.Cursor) event.Batch {
 		b.Events, b.Cursor, b.More = b.Events[:next], b.Events[next-1].Cursor(), true
 	}
 	return b
-}
-
-// faults tells the operator of events that cannot be read, of each once.
-type faults struct {
-	log     *slog.Logger
-	metrics *metrics
-
-	mu   sync.Mutex
-	told map[event.Offset]struct{}
-}
-
-// maxTold bounds what is remembered of them.
-const maxTold = 10_000
-
-func newFaults(log *slog.Logger, m *metrics) *faults {
-	return &faults{log: log, metrics: m, told: map[event.Offset]struct{}{}}
-}
-
-// look reports those among the events.
-func (f *faults) look(events ...*event.Event) {
-	for _, e := range events {
-		if e.Fault != nil {
-			f.tell(e)
-		}
-	}
-}
-
-func (f *faults) tell(e *event.Event) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, again := f.told[e.Offset]; again && !e.Volatile() {
-		return
-	}
-	if len(f.told) >= maxTold {
-		clear(f.told)
-	}
-	f.told[e.Offset] = struct{}{}
-	f.metrics.unreadable.Inc()
-	f.log.Error("an event cannot be read; it is left out, and its readers are told of a gap", "offset", e.Offset,
-		"namespace", e.Namespace, "room", fmt.Sprintf("%q", e.Room.String()), "error", e.Fault)
 }

@@ -31,23 +31,24 @@ type Options struct {
 	Reset func()
 	// Position is the newest position this instance has read.
 	Position func() event.Cursor
-	// Adopt is called with another history, whose newest event is at head, before Load returns it:
-	// what this instance has of the log must be of it, or go. kept: it was of it. Adopted is called after.
+	// Adopt is called with the first history and with each other one, whose newest event is at head, before Load returns it:
+	// what this instance has of the log must be of it, or go. kept: it was of it. Adopted is called after, but for the first.
 	Adopt   func(l *Lineage, head event.Offset) (kept bool)
 	Adopted func()
 }
 
-// Open finds out which database this is, and where its newest event is. Errors:
+// Open finds out which database this is, and calls Adopt with it. Errors:
 // event.ErrUnavailable, or that the database has no schema.
-func Open(ctx context.Context, o Options) (k *Keeper, head event.Offset, err error) {
-	k = &Keeper{o: o, ids: newDirectory(o.DB), renewing: make(chan struct{}, 1)}
+func Open(ctx context.Context, o Options) (*Keeper, error) {
+	k := &Keeper{o: o, ids: newDirectory(o.DB), renewing: make(chan struct{}, 1)}
 	l, head, err := k.Look(ctx)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	k.now.Store(l)
 	k.ids.renew(l.Generation)
-	return k, head, nil
+	o.Adopt(l, head)
+	k.now.Store(l)
+	return k, nil
 }
 
 // Load is the database as it was when it was last looked at. It never blocks.

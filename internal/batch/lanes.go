@@ -1,0 +1,133 @@
+package batch
+
+import (
+	"container/heap"
+	"slices"
+)
+
+// lanes is a queue in which every caller has a lane of its own. They take turns by bytes:
+// first namespaces, then the clients of one. However much one of them has put in, another one's
+// next item is at most about one item of everybody else away. Within a lane the
+// order is kept.
+type lanes[T any] struct{ root lane[T] }
+
+// lane is a queue of items, or, on the way there, of lanes.
+type lane[T any] struct {
+	name  string
+	items []item[T]
+
+	lanes map[string]*lane[T] // those that are not empty
+	order turns[T]            // the same: whose turn is next comes first
+	now   int                 // turn of the one that had the last turn
+	turn  int                 // bytes it has had since all of its neighbours were idle
+	place int                 // index in its neighbours' order
+}
+
+type item[T any] struct {
+	value T
+	load  Load
+}
+
+// push adds an item to the end of a caller's lane.
+func (q *lanes[T]) push(c Caller, value T, l Load) {
+	space := q.root.enter(c.Namespace)
+	client := space.enter(c.Client)
+	client.items = append(client.items, item[T]{value, l})
+}
+
+// pushFront puts an item back to the front of a caller's lane.
+func (q *lanes[T]) pushFront(c Caller, value T, l Load) {
+	client := q.root.enter(c.Namespace).enter(c.Client)
+	client.items = slices.Insert(client.items, 0, item[T]{value, l})
+}
+
+// enter returns a lane of l, which begins where the others are now if it was empty.
+func (l *lane[T]) enter(name string) *lane[T] {
+	in := l.lanes[name]
+	if in != nil {
+		return in
+	}
+	if l.lanes == nil {
+		l.lanes = map[string]*lane[T]{}
+	}
+	in = &lane[T]{name: name, turn: l.now}
+	l.lanes[name] = in
+	heap.Push(&l.order, in)
+	return in
+}
+
+// next is the item whose turn it is; ok is false when there is none.
+func (q *lanes[T]) next() (value T, l Load, ok bool) {
+	in := &q.root
+	for len(in.order) > 0 {
+		in = in.order[0]
+	}
+	if len(in.items) == 0 {
+		return value, l, false
+	}
+	return in.items[0].value, in.items[0].load, true
+}
+
+// pop removes what next returned.
+func (q *lanes[T]) pop() {
+	space := q.root.order[0]
+	client := space.order[0]
+	bytes := client.items[0].load.Bytes
+	client.items[0] = item[T]{}
+	client.items = client.items[1:]
+	space.served(client, bytes)
+	q.root.served(space, bytes)
+}
+
+// served moves the lane that had its turn to its next one, or away when it is empty.
+func (l *lane[T]) served(in *lane[T], bytes int) {
+	l.now = in.turn
+	in.turn += bytes
+	if len(in.items)+len(in.order) > 0 {
+		heap.Fix(&l.order, in.place)
+		return
+	}
+	heap.Remove(&l.order, in.place)
+	delete(l.lanes, in.name)
+}
+
+// take removes items while they are together within a bound, but at least one.
+func (q *lanes[T]) take(most Load) (taken []T, all Load) {
+	for {
+		value, l, ok := q.next()
+		if sum := all.Plus(l); !ok || len(taken) > 0 && !sum.Fits(most) {
+			return taken, all
+		}
+		q.pop()
+		taken, all = append(taken, value), all.Plus(l)
+	}
+}
+
+func (q *lanes[T]) empty() bool { return len(q.root.order) == 0 }
+
+// turns is a heap of lanes.
+type turns[T any] []*lane[T]
+
+func (t turns[T]) Len() int           { return len(t) }
+func (t turns[T]) Less(i, j int) bool { return t[i].turn < t[j].turn }
+
+func (t turns[T]) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].place, t[j].place = i, j
+}
+
+// Push implements heap.Interface.
+func (t *turns[T]) Push(x any) {
+	in := x.(*lane[T])
+	in.place = len(*t)
+	*t = append(*t, in)
+}
+
+// Pop implements heap.Interface.
+func (t *turns[T]) Pop() any {
+	old := *t
+	in := old[len(old)-1]
+	old[len(old)-1] = nil
+	*t = old[:len(old)-1]
+	return in
+}

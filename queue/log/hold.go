@@ -1,0 +1,218 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+)
+
+// An event that an application emitted from SQL stands in the log before what is emitted
+// after its transaction was committed. A transaction may have staged more than one append
+// moves; what comes to its namespace meanwhile is held, and other namespaces go on.
+//
+// A unit is held until the events of transactions below its until are moved: those that
+// are staged later are not waited for, so that no stream of them holds it for ever.
+
+// namespaces of the unit, each at least once.
+func (u *unit) namespaces(yield func(event.Namespace) bool) {
+	for _, ns := range u.barrier {
+		if !yield(ns) {
+			return
+		}
+	}
+	last := event.Namespace{}
+	for i := range u.emits {
+		if ns := u.emits[i].Namespace; ns != last {
+			if last = ns; !yield(ns) {
+				return
+			}
+		}
+	}
+}
+
+// await has the batch wait for staged events that come before a unit of it.
+func (b *appendBatch) await(u *unit) {
+	for ns := range u.namespaces {
+		if !slices.Contains(b.spaces, ns.String()) {
+			b.spaces = append(b.spaces, ns.String())
+			b.until = append(b.until, u.until.on(b.lineage))
+		}
+	}
+}
+
+// behind is what units that are held keep waiting.
+type behind struct {
+	spaces map[event.Namespace]bool
+	series map[*series]bool
+}
+
+// add has the unit keep waiting what comes after it.
+func (h *behind) add(u *unit) {
+	for ns := range u.namespaces {
+		if h.spaces == nil {
+			h.spaces = map[event.Namespace]bool{}
+		}
+		h.spaces[ns] = true
+	}
+	if u.series != nil {
+		if h.series == nil {
+			h.series = map[*series]bool{}
+		}
+		h.series[u.series] = true
+	}
+}
+
+// has reports whether the unit has to wait.
+func (h *behind) has(u *unit) bool {
+	if u.series != nil && h.series[u.series] {
+		return true
+	}
+	for ns := range u.namespaces {
+		if h.spaces[ns] {
+			return true
+		}
+	}
+	return false
+}
+
+// hold holds the units in namespaces that wait, and what must not overtake those. It
+// returns the others.
+func (a *appender) hold(units []*unit, waits []string) (others []*unit) {
+	var h behind
+	for _, u := range units {
+		waiting := h.has(u)
+		for ns := range u.namespaces {
+			waiting = waiting || slices.Contains(waits, ns.String())
+		}
+		if !waiting {
+			others = append(others, u)
+			continue
+		}
+		a.keep(u)
+		h.add(u)
+	}
+	return others
+}
+
+// holdBehind holds the units that must not overtake one that is held. They came before
+// the last append, so its position is theirs. It returns the others.
+func (a *appender) holdBehind(units []*unit) (others []*unit) {
+	if len(a.held) == 0 {
+		return units
+	}
+	var h behind
+	for _, u := range a.held {
+		h.add(u)
+	}
+	for _, u := range units {
+		if !h.has(u) {
+			others = append(others, u)
+			continue
+		}
+		a.keep(u)
+		h.add(u)
+	}
+	return others
+}
+
+// keep puts a unit to those that are held; it counts as waiting again. On another server
+// than before it waits for what is staged there now, but not for longer.
+func (a *appender) keep(u *unit) {
+	if u.giveUp.IsZero() {
+		u.giveUp = time.Now().Add(a.o.AppendTimeout)
+	}
+	if u.until.on(a.now.of) == 0 {
+		u.until = a.now
+	}
+	u.held = true
+	a.held = append(a.held, u)
+	a.queue.Hold(u)
+}
+
+var errBehindSQL = fmt.Errorf("%w: events that were emitted from SQL before are still being stored", event.ErrOverloaded)
+
+// releaseHeld moves more of the staged events, sending none of the units along, and returns
+// those that need not wait any longer. Some may have waited too long; they are refused.
+func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
+	if len(a.held) == 0 {
+		return nil
+	}
+	held := a.held
+	a.held = nil
+	for _, u := range held {
+		u.held = false
+		a.queue.Release(u)
+	}
+	waits, err := a.stillWait(ctx, held, t)
+	if err != nil {
+		for _, u := range held {
+			u.refuse(err)
+		}
+		return nil
+	}
+	var h behind
+	first := map[event.Namespace]horizon{}
+	for _, u := range unbroken(held) {
+		waiting := h.has(u)
+		for ns := range u.namespaces {
+			if _, again := first[ns]; !again {
+				first[ns] = u.until
+			}
+			waiting = waiting || slices.Contains(waits, ns.String()) || first[ns] != u.until
+		}
+		switch {
+		case !waiting:
+			free = append(free, u)
+		case time.Now().After(u.giveUp):
+			u.refuse(errBehindSQL)
+		default:
+			a.keep(u)
+			h.add(u)
+		}
+	}
+	return unbroken(free)
+}
+
+// stillWait moves staged events and returns the namespaces in which some are left
+// that come before the first unit held there.
+func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
+	defer cancel()
+	for {
+		b := &appendBatch{lineage: a.o.Lineage.Load()}
+		for _, u := range held {
+			b.await(u)
+		}
+		r, err := a.append(ctx, b, t)
+		if err != nil && a.moving.alone && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return b.spaces, nil // the move is tried again with less
+		}
+		if err != nil || r.generation == b.lineage.Generation {
+			return r.waits, err
+		}
+		if err := a.renew(ctx, b.lineage); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// afterStaged returns once what was emitted from SQL into a namespace, in transactions that
+// were committed before, is in the log.
+func (a *appender) afterStaged(ctx context.Context, ns event.Namespace) error {
+	ctx, cancel := context.WithTimeout(ctx, a.o.AppendTimeout)
+	defer cancel()
+	u := newUnit(nil)
+	u.barrier, u.Caller = []event.Namespace{ns}, CallerOf(ns, event.Client{})
+	if err := a.queue.Submit(u); err != nil {
+		return err
+	}
+	_, err := u.wait(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errBehindSQL
+	}
+	return err
+}

@@ -1,0 +1,39 @@
+package log
+
+import (
+	"testing"
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/batch"
+	"github.com/culvertmq/culvert/internal/lineage"
+)
+
+// A unit waits for transactions of the server it is on, and no longer than it was going to.
+func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
+	one := &lineage.Lineage{Log: "k", Generation: 1, Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
+	renewed := &lineage.Lineage{Log: "k", Generation: 2, Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}} // a namespace was deleted
+	other := &lineage.Lineage{Log: "k", Generation: 3, Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
+	a := &appender{o: Options{AppendTimeout: time.Hour}, queue: batch.New[*unit](batch.Options{}), now: horizon{one, 900}}
+	u := newUnit(nil)
+	a.keep(u)
+	giveUp := u.giveUp
+	a.now = horizon{renewed, 950}
+	if a.keep(u); u.until.on(renewed) != 900 || u.until.on(other) != 0 {
+		t.Errorf("it waits for %d, and for %d on another server; want 900 and what is there", u.until.on(renewed), u.until.on(other))
+	}
+	a.now = horizon{other, 30}
+	if a.keep(u); u.until.on(other) != 30 || !u.giveUp.Equal(giveUp) {
+		t.Errorf("it waits for %d, until %v; want 30 and %v", u.until.on(other), u.giveUp, giveUp)
+	}
+}
+
+// A key that was used before decides about its own unit alone.
+func TestKnownKeysSettleTheirUnits(t *testing.T) {
+	first, free := newUnit([]event.Emit{{Key: event.MustKey("a")}}), newUnit([]event.Emit{{}})
+	b := &appendBatch{units: []*unit{first, free}, events: []place{{first, 0}, {free, 0}}, keyPos: []int32{1}}
+	rest := b.settleKnown(appended{known: []int32{1}, knownOffset: []event.Offset{7}, knownSame: []bool{true}})
+	if len(rest) != 1 || rest[0] != free || !first.Answered() || free.Answered() {
+		t.Errorf("%d units are left; the other is answered: %v", len(rest), free.Answered())
+	}
+}

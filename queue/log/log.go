@@ -1,0 +1,115 @@
+// Package log stores events in Postgres in one order, and reads them.
+//
+// New makes a Log; Run does its work until its context ends. Append and AppendEach store emits, Change stores changes of
+// memberships, and ReadPage reads events back. Whatever instance they reach, they are stored in a
+// transaction that holds the append lock, so the order of commits is the order of offsets, and who goes on
+// reading after an offset never misses an event that became visible late.
+//
+// The appender stores emits (appender.go, store.go), the membership writer joins and leaves (members.go), each many at a time;
+// the follower reads into the tail what others have stored (follower.go), as soon as Postgres tells of it (listen.go);
+// retention drops the oldest slices (retention.go).
+package log
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/batch"
+	"github.com/culvertmq/culvert/internal/lineage"
+	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/queue/tail"
+)
+
+// Log is the log of one database, as one instance writes and follows it. Its methods are safe for concurrent use.
+type Log struct {
+	o        Options
+	rooms    *roomQuota
+	follower *follower
+	appender *appender
+	members  *membershipWriter
+}
+
+// Options configure a Log. All but Listener must be set.
+type Options struct {
+	DB      *postgres.Pools
+	Lineage *lineage.Keeper
+	// Tail gets what is stored, by whomever.
+	Tail    *tail.Tail
+	Metrics *Metrics
+	Faults  *Faults
+	Logger  *slog.Logger
+	// Listener waits for notifications; nil: the log is looked at every Poll.
+	Listener *postgres.Listener
+	Poll     time.Duration
+	// Waiting bounds the emits that wait, and the changes of members.
+	Waiting batch.Load
+	// AppendTimeout is how long one append may take before its emits fail.
+	AppendTimeout time.Duration
+	// Retention: see queue.Options.
+	Retention       time.Duration
+	RetentionEvents int64
+	Slice           time.Duration
+	SliceEvents     int64
+}
+
+// New makes a log whose work Run does.
+func New(o Options) *Log {
+	f := newFollower(o)
+	a := newAppender(o, f)
+	return &Log{o: o, rooms: newRoomQuota(o), follower: f, appender: a, members: newMembershipWriter(o, f, a)}
+}
+
+// Neighbours are told of what concerns others than the log. Their functions must not block.
+type Neighbours struct {
+	Registry func() // operators changed something
+	Volatile func() // an instance has published volatile events
+	// Sweep clears up what deleted namespaces have left, with retention. It may take long.
+	Sweep func(context.Context) error
+}
+
+// Run appends, follows, and retains until ctx ends. What waits then is answered with event.ErrClosed.
+func (lg *Log) Run(ctx context.Context, n Neighbours) {
+	var all sync.WaitGroup
+	all.Go(func() { lg.appender.run(ctx) })
+	all.Go(func() { lg.members.run(ctx) })
+	all.Go(func() { lg.follower.run(ctx) })
+	if lg.o.Listener != nil {
+		listener := &listener{o: lg.o, follower: lg.follower, appender: lg.appender, neighbours: n}
+		all.Go(func() { listener.run(ctx) })
+	}
+	all.Go(func() { lg.retain(ctx, n.Sweep) })
+	all.Wait()
+}
+
+// Close refuses emits and changes of members, and waits until those that wait are answered, at most until ctx ends.
+func (lg *Log) Close(ctx context.Context) error {
+	return errors.Join(lg.members.queue.Close(ctx), lg.appender.queue.Close(ctx))
+}
+
+// Announce says that events from SQL may have been committed. It never blocks.
+func (lg *Log) Announce() { lg.appender.announce() }
+
+// LookAt has the tail brought up to a head; MaxOffset: up to whatever is there. It never blocks.
+func (lg *Log) LookAt(head event.Offset) { lg.follower.lookAt(head) }
+
+// CaughtUp returns a channel that is closed once the tail has all that is committed at the time of the call.
+func (lg *Log) CaughtUp() <-chan struct{} { return lg.follower.caughtUp() }
+
+// Waiting is the number of emits that wait to be stored.
+func (lg *Log) Waiting() int { return lg.appender.queue.Waiting().Events }
+
+// SliceSize is the number of offsets that a slice spans: slice n holds n*SliceSize
+// and up. The same number stands in migrations/.
+const SliceSize = 1_000_000_000
+
+// notify wakes whoever receives from a channel of capacity 1.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,237 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/decode"
+	"github.com/culvertmq/culvert/internal/lineage"
+	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/internal/trusted"
+	"github.com/culvertmq/culvert/queue/tail"
+)
+
+// Page is what one read of the log returns, in one snapshot.
+type Page struct {
+	Log    string
+	Floor  event.Offset // every offset up to it is gone from the log
+	Pruned event.Offset // of these, the last one of the rooms asked for
+	Events []*event.Event
+	Taken  int  // of the reader's memory
+	Cut    bool // there was no memory for more events
+	// Counter is the newest position of the log.
+	Counter event.Offset
+	Lineage *lineage.Lineage // of the ids it was read with; what the follower reads has none
+
+	bytes int            // of the events' data
+	bare  []*event.Event // those of the events whose data stands elsewhere; see bodies.go
+}
+
+// Full reports whether there may be more than was read.
+func (p *Page) Full(limit int) bool {
+	return p.Cut || len(p.Events) == limit || p.bytes >= tail.MaxBatch
+}
+
+const pageSQL = `
+SELECT *
+  FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+
+// PageRequest says what is to be read: of a namespace the events of intervals after an offset up to another, at most Limit.
+type PageRequest struct {
+	Namespace event.Namespace
+	ID        int32 // of the namespace
+	Client    event.Client
+	Intervals []tail.Interval
+	After     event.Offset
+	UpTo      event.Offset
+	Limit     int
+	Memory    event.Memory // is charged with the events; nil: nothing is
+}
+
+// ReadPage reads events from Postgres. Errors: event.ErrUnavailable; event.ErrDeleted if the namespace's id is outdated, and one
+// for postgres.IsOutdated if all ids of the lineage are; event.ErrNoMemory if Memory does not have enough for one event.
+func (lg *Log) ReadPage(caller context.Context, l *lineage.Lineage, r PageRequest) (Page, error) {
+	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
+	defer cancel()
+	n := len(r.Intervals)
+	names, since, until := make([]string, n), make([]int64, n), make([]int64, n)
+	for i, s := range r.Intervals {
+		names[i], since[i], until[i] = s.Room.String(), int64(s.Since), int64(s.Until)
+	}
+	var p Page
+	var took time.Duration
+	err := lg.o.DB.Read.Use(ctx, r.Namespace, r.Client, postgres.Long, func(db *pgxpool.Pool) (err error) {
+		start := time.Now()
+		defer func() { took = time.Since(start) }()
+		p, err = scanCarefully(r.Memory, func(careful bool) (pgx.Rows, error) {
+			return db.Query(ctx, pageSQL, l.Generation, r.ID, names, since, until, int64(r.After), int64(r.UpTo), r.Limit, tail.MaxBatch, careful)
+		})
+		return err
+	})
+	if err != nil {
+		return Page{}, postgres.Unavailable(caller, "read a page", err)
+	}
+	if p.Log == "" {
+		lg.o.Lineage.IDs().Forget(r.Namespace, r.ID)
+		return Page{}, event.ErrDeleted
+	}
+	p.Lineage = l
+	if err := lg.fill(ctx, l, r, &p); err != nil {
+		p.Release(r.Memory)
+		return Page{}, postgres.Unavailable(caller, "read a page", err)
+	}
+	lg.o.Metrics.pageRead(len(p.Events), took)
+	lg.o.Faults.Look(p.Events...)
+	return p, nil
+}
+
+// scanCarefully is scanPage of a statement that is repeated when Postgres cannot read all of
+// its rows: being careful, it finds out which ones, and their events are unreadable.
+func scanCarefully(memory event.Memory, query func(careful bool) (pgx.Rows, error)) (p Page, err error) {
+	for _, careful := range []bool{false, true} {
+		var rows pgx.Rows
+		if rows, err = query(careful); err == nil {
+			p, err = scanPage(rows, memory)
+		}
+		if !decode.IsDamaged(err) {
+			return p, err
+		}
+	}
+	return Page{}, err
+}
+
+// scanPage reads the rows both statements give. Their columns are NULL where a row
+// has nothing to say: culvert.page begins with a row that has no event, culvert.follow
+// has one only when there are no events. The events are charged to memory, unless it is
+// nil, as they come.
+func scanPage(rows pgx.Rows, memory event.Memory) (p Page, err error) {
+	defer rows.Close()
+	defer func() {
+		if err != nil {
+			p.Release(memory)
+			p = Page{}
+		}
+	}()
+	var r pageRow
+	var namespace string    // of a page, which is all of one
+	var block []event.Event // fewer, larger pieces are less work for the collector
+	for rows.Next() {
+		if err := rows.Scan(&r.log, &r.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &r.pruned, &r.replyUntil, &r.counter); err != nil {
+			return p, err
+		}
+		if r.floor.Valid {
+			p.Log, p.Floor, p.Pruned = again(p.Log, r.log), event.Offset(r.floor.Int64), event.Offset(r.pruned.Int64)
+			p.Counter = event.Offset(r.counter.Int64)
+		}
+		if !r.offset.Valid {
+			namespace = string(r.place)
+			continue
+		}
+		if !p.charge(memory, tail.SizeOf(len(r.data))) {
+			if p.Cut = true; len(p.Events) == 0 {
+				return p, event.ErrNoMemory
+			}
+			rows.Close()
+			break
+		}
+		if len(block) == 0 {
+			block = make([]event.Event, 32)
+		}
+		e := &block[0]
+		block = block[1:]
+		var before *event.Event
+		if n := len(p.Events); n > 0 {
+			before = p.Events[n-1]
+		}
+		r.decode(e, p.Log, namespace, before)
+		if p.Events = append(p.Events, e); errors.Is(e.Fault, errNoData) {
+			p.bare = append(p.bare, e)
+		}
+		p.bytes += len(r.data) // as Postgres counted it
+	}
+	return p, rows.Err()
+}
+
+// pageRow is one row as it lies in the connection's buffer: the texts are only
+// valid until the next one is read.
+type pageRow struct {
+	log, event, sender, data, place pgtype.DriverBytes
+	offset, floor, pruned, counter  pgtype.Int8
+	at, replyUntil                  pgtype.Timestamptz
+	binary                          pgtype.Bool
+	except                          []pgtype.Text
+}
+
+// decode fills in the row's event. Most events have much in common with the one
+// before, which is the cheapest place to have it from. A place is a namespace and a
+// room, or only a room where the namespace is known.
+func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Event) {
+	e.Log, e.Offset, e.At, e.Binary, e.Data, e.ReplyUntil = log, event.Offset(r.offset.Int64), r.at.Time, r.binary.Bool, string(r.data), r.replyUntil.Time
+	if before != nil {
+		e.Namespace, e.Room, e.Name, e.From = before.Namespace, before.Room, before.Name, before.From
+	}
+	e.Name = again(e.Name, r.event)
+	e.From = event.StoredClient(trusted.Of(again(e.From.String(), r.sender)))
+	room := []byte(r.place)
+	if namespace == "" {
+		// What a deleted namespace left behind is in no place: nobody can ask for it.
+		var ns []byte
+		ns, room, _ = bytes.Cut(r.place, []byte{'/'})
+		e.Namespace = again(e.Namespace, ns)
+	} else {
+		e.Namespace = namespace
+	}
+	e.Room = event.StoredRoom(trusted.Of(again(e.Room.String(), room)))
+	e.Except = decode.Rooms(r.except)
+	if r.at.InfinityModifier != pgtype.Finite {
+		e.At = time.Time{}
+	}
+	switch {
+	case r.event == nil: // see culvert.damage
+		e.Fault = fmt.Errorf("%w: %s", decode.ErrDamaged, r.data)
+	case r.data == nil:
+		borrow(e, before)
+		return
+	default:
+		e.Fault = decode.Check(e, before, r.data, r.except)
+	}
+	if e.Fault != nil {
+		e.Data = ""
+	}
+}
+
+// again is b as a string: the one at hand if it is the same.
+func again(s string, b []byte) string {
+	if s == string(b) {
+		return s
+	}
+	return string(b)
+}
+
+// charge takes what an event needs.
+func (p *Page) charge(m event.Memory, n int) bool {
+	if m == nil {
+		return true
+	}
+	if !m.Take(n) {
+		return false
+	}
+	p.Taken += n
+	return true
+}
+
+// Release gives back what the page's events have taken: nobody gets them.
+func (p *Page) Release(m event.Memory) {
+	if m != nil && p.Taken > 0 {
+		m.Give(p.Taken)
+		p.Taken = 0
+	}
+}

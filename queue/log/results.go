@@ -1,0 +1,75 @@
+package log
+
+import "github.com/culvertmq/culvert/event"
+
+// settleKnown takes out what the keys decided: repeats get the first offset, and
+// a unit with a reused key is refused whole. It returns the units to go on with.
+func (b *appendBatch) settleKnown(r appended) []*unit {
+	refused := map[*unit]bool{}
+	for i, k := range r.known {
+		p := b.events[b.keyPos[k-1]-1]
+		if !r.knownSame[i] {
+			refused[p.unit] = true
+			continue
+		}
+		p.unit.results[p.index] = event.Result{Cursor: event.Cursor{Log: r.log, Offset: r.knownOffset[i]}, Duplicate: true}
+	}
+	var rest []*unit
+	for _, u := range b.units {
+		switch {
+		case refused[u]:
+			u.Answer(event.ErrKeyReused)
+		case u.settled():
+			u.Answer(nil)
+		default:
+			rest = append(rest, u)
+		}
+	}
+	return rest
+}
+
+// finish fills in the results and returns the events for the tail.
+func (b *appendBatch) finish(r appended) []*event.Event {
+	for i, p := range b.events {
+		p.unit.results[p.index].Cursor = event.Cursor{Log: r.log, Offset: r.base + event.Offset(i) + 1}
+	}
+	b.settleRepeats()
+	events := make([]event.Event, 0, len(b.events))
+	for i, p := range b.events {
+		e := p.emit()
+		for _, room := range e.Addressed() {
+			events = append(events, event.Event{
+				Log: r.log, Offset: r.base + event.Offset(i) + 1, Namespace: e.Namespace.String(), Room: room,
+				Name: e.Event.String(), Data: b.data[i], Binary: e.Data.Binary(), From: e.From, At: r.at, Except: e.Except,
+				ReplyUntil: e.Reply.Until(r.at),
+			})
+		}
+	}
+	out := make([]*event.Event, len(events))
+	for i := range events {
+		out[i] = &events[i]
+	}
+	return out
+}
+
+// settleRepeats gives an emit whose key stood earlier in the same unit the
+// result of that one.
+func (b *appendBatch) settleRepeats() {
+	for _, u := range b.units {
+		if u.hashes == nil {
+			continue
+		}
+		first := map[keyRef]event.Cursor{}
+		for i := range u.emits {
+			if u.hashes[i] == nil {
+				continue
+			}
+			ref := keyRefOf(&u.emits[i])
+			if c, again := first[ref]; again {
+				u.results[i] = event.Result{Cursor: c, Duplicate: true}
+			} else {
+				first[ref] = u.results[i].Cursor
+			}
+		}
+	}
+}

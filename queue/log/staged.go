@@ -1,0 +1,128 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/culvertmq/culvert/internal/lineage"
+)
+
+// moveBounds are how much of what is staged one append moves: so many events, and about so
+// many bytes, see culvert.weight. What an event costs Postgres depends on more than its bytes, on
+// rooms that have to be made above all, so moves are measured and made larger or smaller.
+type moveBounds struct {
+	events int32
+	bytes  int64
+	// alone: a move took too long. Until moves are as large as they may be again, none is made
+	// in the transaction of emits, which would fail with it.
+	alone bool
+	// late is how often a single event took too long while Postgres stored emits in time.
+	late int
+	well bool // an append without a move has succeeded since the last one that failed
+}
+
+var (
+	mostMoved  = moveBounds{events: 1_000, bytes: 2 << 20}
+	firstMoved = moveBounds{events: 250, bytes: 256 << 10} // what it costs is not known yet
+	// leastMoved is moved also where it takes longer than slowMove: what a move takes at any size, on a
+	// slow machine or after a crash, does not get less with fewer events, and they have to be moved some time.
+	leastMoved = moveBounds{events: 125, bytes: 128 << 10}
+)
+
+// slowMove is how many milliseconds a move may take: emits on every instance wait for it.
+const slowMove = 20
+
+// of is how many events are moved with a batch.
+func (c *moveBounds) of(b *appendBatch) int32 {
+	if c.alone && len(b.units) > 0 || b.dry {
+		return 0
+	}
+	return c.events
+}
+
+// adapt lowers the bounds when a move or its append took too long, and raises them
+// with each move that did not, while there is more to move.
+func (c *moveBounds) adapt(ctx context.Context, events int32, r appended, err error) {
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		if events == 1 && c.well {
+			c.late++
+		}
+		c.well = false
+		if events > 0 {
+			c.scale(0.25)
+			c.alone = true
+		}
+	case err != nil:
+	case events == 0:
+		c.well = true
+		c.alone = r.more
+	default:
+		c.late = 0
+		switch {
+		case c.events < leastMoved.events || c.bytes < leastMoved.bytes: // after timeouts
+			c.scale(2)
+		case r.moveMS > slowMove:
+			c.scale(max(0.1, slowMove/r.moveMS))
+			c.events, c.bytes = max(c.events, leastMoved.events), max(c.bytes, leastMoved.bytes)
+		case r.moved > 0 && r.moveMS < slowMove/2:
+			c.scale(2)
+		}
+		c.alone = c.alone && r.more && c.events < mostMoved.events
+		if !r.more {
+			c.events, c.bytes = min(c.events, firstMoved.events), min(c.bytes, firstMoved.bytes)
+		}
+	}
+}
+
+func (c *moveBounds) scale(by float64) {
+	c.events = min(mostMoved.events, max(1, int32(by*float64(c.events))))
+	c.bytes = min(mostMoved.bytes, max(1, int64(by*float64(c.bytes))))
+}
+
+// moveTimeout is how long a move without emits may take: less when others wait for moves
+// that have failed before.
+func (a *appender) moveTimeout() time.Duration {
+	if a.moving.alone {
+		return a.o.AppendTimeout / 4
+	}
+	return a.o.AppendTimeout
+}
+
+// mostLate is how often a single event may take too long.
+const mostLate = 3
+
+// moveAlone moves staged events in a transaction of their own, between those of emits. An event
+// that never can be moved in time is set aside.
+func (a *appender) moveAlone(ctx context.Context, t *turn) {
+	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
+	defer cancel()
+	b := &appendBatch{lineage: a.o.Lineage.Load()}
+	if !a.moving.well {
+		if _, err := a.append(ctx, &appendBatch{lineage: b.lineage, dry: true}, t); err != nil || !t.more {
+			return
+		}
+	}
+	if _, err := a.append(ctx, b, t); err == nil || a.moving.late < mostLate {
+		return
+	}
+	a.moving.late = 0
+	if err := a.setAside(context.WithoutCancel(ctx), b.lineage); err != nil {
+		a.o.Logger.Warn("a staged event takes too long to be moved into the log, and could not be set aside", "error", err)
+	}
+}
+
+const setAsideSQL = `
+SELECT culvert.set_first_aside($1::text::pg_snapshot, 'moving it takes longer than an append may')
+ WHERE culvert.check_ids($2)`
+
+func (a *appender) setAside(ctx context.Context, l *lineage.Lineage) error {
+	ctx, cancel := context.WithTimeout(ctx, a.o.AppendTimeout)
+	defer cancel()
+	_, err := a.o.DB.Write.Exec(ctx, setAsideSQL, a.seen.Load().on(l).seen, l.Generation)
+	if err == nil {
+		a.o.Logger.Error("an event emitted from SQL takes longer to be moved into the log than an append may, and was set aside in culvert.unmovable")
+	}
+	return err
+}

@@ -1,0 +1,30 @@
+package tail
+
+// fifo is a queue whose content is one slice, oldest first.
+type fifo[T any] struct {
+	buf  []T
+	head int // buf[:head] has been popped
+}
+
+func (f *fifo[T]) len() int { return len(f.buf) - f.head }
+
+func (f *fifo[T]) all() []T { return f.buf[f.head:] }
+
+func (f *fifo[T]) push(e T) { f.buf = append(f.buf, e) }
+
+// pop removes the oldest. The room it leaves is given back once it is half of
+// the slice, which costs every event one move at the most.
+func (f *fifo[T]) pop() T {
+	e := f.buf[f.head]
+	clear(f.buf[f.head : f.head+1])
+	f.head++
+	if f.head*2 >= len(f.buf) {
+		n := copy(f.buf, f.buf[f.head:])
+		clear(f.buf[n:])
+		f.buf, f.head = f.buf[:n], 0
+		if cap(f.buf) > 64 && n < cap(f.buf)/4 {
+			f.buf = append(make([]T, 0, 2*n), f.buf...)
+		}
+	}
+	return e
+}

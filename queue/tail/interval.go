@@ -1,0 +1,154 @@
+package tail
+
+import (
+	"slices"
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+)
+
+// Interval is a time in a room, as positions of the log: the events after Since up to
+// Until are for the member.
+type Interval struct {
+	Room         event.Room
+	Since, Until event.Offset
+	// Lapsed: the client made the membership by its own token, and the one it comes with
+	// now does not allow the room.
+	Lapsed bool
+}
+
+// Forever is an interval without a beginning or an end.
+func Forever(r event.Room) Interval { return Interval{Room: r, Until: event.MaxOffset} }
+
+// covers reports whether an event at o falls into the interval.
+func (i Interval) covers(o event.Offset) bool { return i.Since < o && o <= i.Until }
+
+// holds reports whether the interval goes on at a position: a change of members at or below it
+// was made before, and one above it afterwards.
+func (i Interval) holds(at event.Offset) bool { return i.Since <= at && at < i.Until }
+
+// attachment is an interval of a reader. Without a tail it is not read, and only decides
+// about Except: an ad hoc reader reads the rooms it names, whatever rooms its
+// client is in, and what has lapsed is not for the client.
+type attachment struct {
+	Interval
+	tail *roomTail
+	gone time.Time // when it may be given up, for one that has ended
+}
+
+// over reports whether nothing more comes for the attachment to a reader at a position.
+func (a *attachment) over(at event.Offset) bool { return a.Until <= at && !time.Now().Before(a.gone) }
+
+// attachments are in the order of their rooms' names, so that those in one room are quickly found: a
+// client may be in many rooms, and events may except many.
+type attachments []attachment
+
+func (all attachments) sort() {
+	slices.SortFunc(all, func(a, b attachment) int { return a.Room.Compare(b.Room) })
+}
+
+// in are the attachments in a room.
+func (all attachments) in(r event.Room) attachments {
+	from := all.firstIn(r)
+	to := from
+	for to < len(all) && all[to].Room == r {
+		to++
+	}
+	return all[from:to]
+}
+
+// firstIn is the index of the first attachment in a room, or where it would be.
+func (all attachments) firstIn(r event.Room) int {
+	i, _ := slices.BinarySearchFunc(all, r, func(a attachment, r event.Room) int { return a.Room.Compare(r) })
+	return i
+}
+
+// attachmentsOf are the attachments of a reader whose client is in rooms. The caller holds the lock.
+func (rd *Reader) attachmentsOf(intervals []Interval) attachments {
+	var all attachments
+	for _, r := range rd.o.Rooms {
+		all = append(all, attachment{Interval: Forever(r), tail: rd.room(r)})
+	}
+	if rd.o.Client != (event.Client{}) {
+		intervals = append([]Interval{Forever(event.Everyone), Forever(rd.o.Client.OwnRoom())}, intervals...)
+	}
+	for _, i := range intervals {
+		all = append(all, rd.take(i))
+	}
+	all.sort()
+	return all
+}
+
+// take makes an attachment of an interval of the client.
+func (rd *Reader) take(i Interval) attachment {
+	if rd.o.adHoc() || i.Lapsed {
+		return attachment{Interval: i}
+	}
+	return attachment{Interval: i, tail: rd.room(i.Room)}
+}
+
+// room is the tail of a room of the reader's namespace.
+func (rd *Reader) room(r event.Room) *roomTail {
+	return rd.t.room(roomKey{rd.o.Namespace.String(), r.String()})
+}
+
+// end ends the attachment of the client's membership in a room. The rooms of an ad hoc
+// reader have nothing to do with memberships.
+func (rd *Reader) end(r event.Room, at event.Offset) {
+	in := rd.attachments.in(r)
+	for i := range in {
+		if a := &in[i]; a.Until == event.MaxOffset && (!rd.o.adHoc() || a.tail == nil) {
+			a.Until, a.gone = at, time.Now().Add(rd.o.Keep)
+		}
+	}
+}
+
+// Trim gives up the attachments that are over at a position.
+func (rd *Reader) Trim(at event.Offset) {
+	rd.t.mu.Lock()
+	defer rd.t.mu.Unlock()
+	all := rd.attachments
+	rd.attachments = nil
+	still := map[*roomTail]bool{}
+	for _, a := range all {
+		if !a.over(at) {
+			rd.attachments = append(rd.attachments, a)
+			still[a.tail] = true
+		}
+	}
+	for _, a := range all {
+		if !still[a.tail] {
+			rd.leave(a.tail)
+		}
+	}
+}
+
+// Excepting reports whether not everybody in the event's rooms sees it.
+func Excepting(e *event.Event) bool { return len(e.Except) > 0 }
+
+// NotExcepted takes out the events that are not for a client with these intervals.
+func NotExcepted(events []*event.Event, intervals []Interval) []*event.Event {
+	all := make(attachments, len(intervals))
+	for i := range intervals {
+		all[i].Interval = intervals[i]
+	}
+	return notExcepted(events, all)
+}
+
+// notExcepted takes out the events that are not for a client with these attachments: it was in one
+// of the rooms that they except.
+func notExcepted(events []*event.Event, all attachments) []*event.Event {
+	if !slices.ContainsFunc(events, Excepting) {
+		return events
+	}
+	// Each of many events may except many rooms, and the client be in as many: a map pays.
+	in := make(map[event.Room]attachments, len(all))
+	for _, a := range all {
+		in[a.Room] = append(in[a.Room], a)
+	}
+	return slices.DeleteFunc(events, func(e *event.Event) bool {
+		return slices.ContainsFunc(e.Except, func(r event.Room) bool {
+			return slices.ContainsFunc(in[r], func(a attachment) bool { return a.covers(e.Offset) })
+		})
+	})
+}

@@ -1,0 +1,89 @@
+package tail
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/trusted"
+)
+
+// membersRoom is where each namespace's log has the changes of its members. No
+// client can name it: it has a control character. The same name stands in migrations/.
+const membersRoom = "\x01members"
+
+// Names of the events in membersRoom.
+const (
+	Join   = "culvert:join"
+	Leave  = "culvert:leave"
+	Forget = "culvert:forget"
+)
+
+// membershipData is what such an event says.
+type membershipData struct {
+	Client string `json:"client"`
+	Room   string `json:"room"`
+	// Own: the client joined by its own token.
+	Own bool `json:"own,omitempty"`
+}
+
+// Membership is a change of a client's memberships.
+type Membership struct {
+	Name      string // Join, Leave or Forget
+	Namespace event.Namespace
+	Client    event.Client
+	Room      event.Room // none with Forget
+	Own       bool       // the client did it by its own token
+}
+
+// Event is the change as the log has it at a position.
+func (m Membership) Event(at event.Cursor, when time.Time) *event.Event {
+	data, err := json.Marshal(membershipData{m.Client.String(), m.Room.String(), m.Own})
+	if err != nil {
+		panic(err) // two strings
+	}
+	return &event.Event{
+		Log: at.Log, Offset: at.Offset, Namespace: m.Namespace.String(), Room: event.StoredRoom(trusted.Of(membersRoom)),
+		Name: m.Name, Data: string(data), At: when,
+	}
+}
+
+// tellReaders tells the readers of the client that an event of membersRoom is about. The caller holds the lock.
+func (t *Tail) tellReaders(e *event.Event) {
+	var m membershipData
+	if json.Unmarshal([]byte(e.Data), &m) != nil {
+		return // only culvert.move writes there
+	}
+	for rd := range t.clients[clientRef{e.Namespace, m.Client}] {
+		rd.apply(e)
+	}
+}
+
+// apply changes the reader's attachments by an event about its client, if what it knows does not contain it. The
+// caller holds the lock.
+func (rd *Reader) apply(e *event.Event) {
+	if rd.known == unread {
+		rd.entries = append(rd.entries, e)
+		return
+	}
+	if e.Offset <= rd.known {
+		return
+	}
+	rd.known = e.Offset
+	var m membershipData
+	_ = json.Unmarshal([]byte(e.Data), &m) // tellReaders could
+	room := event.StoredRoom(trusted.Of(m.Room))
+	switch e.Name {
+	case Join:
+		rd.end(room, e.Offset) // a backend's membership takes the place of the client's own
+		a := rd.take(Interval{Room: room, Since: e.Offset, Until: event.MaxOffset, Lapsed: m.Own && !rd.o.Allows(room)})
+		a.tail.add(rd)
+		rd.attachments = slices.Insert(rd.attachments, rd.attachments.firstIn(room), a)
+	case Leave:
+		rd.end(room, e.Offset)
+	case Forget:
+		rd.ended = event.ErrForgotten
+		notify(rd.wake)
+	}
+}

@@ -1,0 +1,180 @@
+package tail
+
+import (
+	"slices"
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
+)
+
+// Reader is one subscription as the tail sees it: the rooms it reads, what is known of its client's
+// memberships, and the volatile events that wait for it. One goroutine at a time uses it, but
+// for Rouse.
+type Reader struct {
+	t       *Tail
+	o       ReaderOptions
+	wake    chan struct{}
+	pending pending
+	runs    [][]*event.Event // of the rooms while it reads; empty otherwise
+
+	// Under the tail's lock, as is o.May.
+	attachments attachments
+	known       event.Offset   // the attachments are those up to here
+	missed      bool           // events about the client, maybe, since Postgres was asked for its intervals
+	entries     []*event.Event // about the client, while known is unread
+	ended       error          // why there is nothing more to come
+}
+
+// ReaderOptions say what a Reader is for.
+type ReaderOptions struct {
+	Namespace event.Namespace
+	// Client whose memberships count; zero: nobody's.
+	Client event.Client
+	// Rooms makes it ad hoc: it reads these, whatever rooms its client is in. None: it reads the rooms of
+	// its client.
+	Rooms []event.Room
+	// May reports whether the client's token allows it to read a room; nil: every one. It must not block.
+	May func(event.Room) bool
+	// Keep is for how long the end of a membership is remembered, for volatile events that come late.
+	Keep time.Duration
+}
+
+func (o *ReaderOptions) adHoc() bool { return len(o.Rooms) > 0 }
+
+// Allows reports whether the client may read a room that it is in by its own token.
+func (o *ReaderOptions) Allows(r event.Room) bool { return o.May == nil || o.May(r) }
+
+// unread stands for a reader that does not know its client's intervals.
+const unread event.Offset = -1
+
+// NewReader makes a reader that has no rooms yet: Attach gives them. Changes of its client's memberships reach it from
+// now on, so Postgres is to be asked for them afterwards. Close must be called.
+func (t *Tail) NewReader(o ReaderOptions) *Reader {
+	rd := &Reader{t: t, o: o, wake: make(chan struct{}, 1)}
+	if o.Client == (event.Client{}) {
+		return rd
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ref := rd.ref()
+	if t.clients[ref] == nil {
+		t.clients[ref] = map[*Reader]struct{}{}
+	}
+	t.clients[ref][rd] = struct{}{}
+	rd.known = unread
+	return rd
+}
+
+// clientRef finds the readers of a client.
+type clientRef struct{ namespace, client string }
+
+func (rd *Reader) ref() clientRef {
+	return clientRef{rd.o.Namespace.String(), rd.o.Client.String()}
+}
+
+// Wake receives when there may be something new to read. Spurious wakes happen.
+func (rd *Reader) Wake() <-chan struct{} { return rd.wake }
+
+// Rouse makes Wake receive. Any goroutine may call it, at any time.
+func (rd *Reader) Rouse() { notify(rd.wake) }
+
+// Allow replaces ReaderOptions.May. The intervals have to be asked for again.
+func (rd *Reader) Allow(may func(event.Room) bool) {
+	rd.t.mu.Lock()
+	rd.o.May = may
+	rd.known, rd.missed = unread, true
+	rd.t.mu.Unlock()
+	notify(rd.wake)
+}
+
+// Asking is called before Postgres is asked for the intervals once more.
+func (rd *Reader) Asking() {
+	rd.t.mu.Lock()
+	defer rd.t.mu.Unlock()
+	rd.missed = false
+}
+
+// Attach gives the reader its rooms, by what Postgres says of its client up to known, and
+// then by the events about the client that came since. They replace those it had.
+func (rd *Reader) Attach(intervals []Interval, known event.Offset) {
+	t := rd.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rd.detach()
+	rd.attachments = rd.attachmentsOf(intervals)
+	for _, a := range rd.attachments {
+		a.tail.add(rd)
+	}
+	if rd.known = known; rd.missed {
+		rd.known = unread
+	}
+	entries := rd.entries
+	rd.entries = nil
+	for _, e := range entries {
+		rd.apply(e)
+	}
+}
+
+// Intervals are those the reader reads, and the position up to which the
+// tail, and so the intervals, are known; a cursor may be beyond the tail. They are nil when they must be asked for again. ok is
+// false when the tail is of another history than l. Errors: event.ErrForgotten.
+func (rd *Reader) Intervals(l *lineage.Lineage, cursor event.Offset) (head event.Cursor, intervals []Interval, ok bool, err error) {
+	t := rd.t
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	head = event.Cursor{Log: t.log, Offset: max(t.head, cursor)}
+	if rd.ended != nil || rd.known == unread {
+		return head, nil, t.isOf(l), rd.ended
+	}
+	intervals = make([]Interval, 0, len(rd.attachments))
+	for _, a := range rd.attachments {
+		if a.tail != nil {
+			intervals = append(intervals, a.Interval)
+		}
+	}
+	return head, intervals, t.isOf(l), nil
+}
+
+// NotExcepted takes out the events that the reader's client is excepted from.
+func (rd *Reader) NotExcepted(events []*event.Event) []*event.Event {
+	if !slices.ContainsFunc(events, Excepting) {
+		return events
+	}
+	rd.t.mu.RLock()
+	now := slices.Clone(rd.attachments)
+	rd.t.mu.RUnlock()
+	return notExcepted(events, now)
+}
+
+// Volatile takes the volatile events that wait.
+func (rd *Reader) Volatile() []*event.Event { return rd.pending.take() }
+
+// Close forgets the reader. It never blocks for long and may be called twice.
+func (rd *Reader) Close() {
+	t := rd.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rd.detach()
+	rd.pending.take()
+	ref := rd.ref()
+	if delete(t.clients[ref], rd); len(t.clients[ref]) == 0 {
+		delete(t.clients, ref)
+	}
+}
+
+// detach takes the reader out of its rooms. The caller holds the lock.
+func (rd *Reader) detach() {
+	for _, a := range rd.attachments {
+		rd.leave(a.tail)
+	}
+	rd.attachments = nil
+}
+
+// leave takes the reader out of a room; a nil room has none. The caller holds the lock.
+func (rd *Reader) leave(r *roomTail) {
+	if r != nil {
+		delete(r.readers, rd)
+		rd.t.drop(r)
+	}
+}
