@@ -1,4 +1,4 @@
--- The log: its identity, its slices, its events, and who reads it.
+-- The log: its identity, its slices, its events, and its readers.
 
 -- +goose Up
 
@@ -6,28 +6,28 @@
 -- instance may remember them; see culvert.log.generation for how long.
 CREATE TABLE culvert.namespaces (
     id         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- NULL once it was deleted: the row then stays for a while to tell so.
+    -- NULL once it was deleted: the row is then kept for a while, so that instances notice.
     name       text CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     deleted_at timestamptz,
-    -- No event of it is at or below the floor: it begins at the head, so that
-    -- what an earlier namespace of the same name left behind is out of reach,
-    -- and rises with its own retention.
+    -- No event of the namespace is at or below the floor. The floor begins at the head, so
+    -- that nobody can reach what an earlier namespace of the same name left behind, and
+    -- rises with the namespace's own retention.
     born       bigint NOT NULL DEFAULT 0,
     floor      bigint NOT NULL DEFAULT 0,
     -- Settings; NULL means the server's default.
     retention  interval,
     dedup      interval,
     public     text[],
-    presence   text[], -- patterns of rooms that are told who comes and goes
+    presence   text[], -- patterns of rooms that get culvert:join and culvert:leave
     emit_rate  double precision,
     client_rate double precision,
     max_connections_client integer,
     max_rooms_client       integer,
     CHECK ((name IS NULL) = (deleted_at IS NOT NULL))
 );
--- Partial, for then the name is no key to Postgres: a deletion, which waits in the
--- append lock, does not wait for those who insert rooms and clients.
+-- Partial, because Postgres then does not treat the name as a key: a deletion, which holds
+-- the append lock, does not wait for transactions that insert rooms and clients.
 CREATE UNIQUE INDEX namespaces_name ON culvert.namespaces (name) WHERE name IS NOT NULL;
 INSERT INTO culvert.namespaces (name) VALUES ('default');
 
@@ -35,18 +35,18 @@ CREATE TABLE culvert.rooms (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     namespace_id integer NOT NULL REFERENCES culvert.namespaces,
     name         text NOT NULL,
-    -- The last offset that retention took from this room: a reader whose cursor
-    -- is below it has lost something, any other has not.
+    -- The last offset that retention took from this room: only readers whose cursor
+    -- is below it have lost something.
     pruned       bigint NOT NULL DEFAULT 0,
     UNIQUE (namespace_id, name)
 ) WITH (fillfactor = 80);
 
--- The counter of offsets. A sequence and not a row: a row's dead versions pile
--- up while an old snapshot is open somewhere. It is only moved under the append
+-- The counter of offsets. It is a sequence and not a row, because dead versions of a row
+-- accumulate while an old snapshot is open somewhere. It is only moved under the append
 -- lock, and it may be ahead of the events when an append was rolled back.
 CREATE SEQUENCE culvert.offsets AS bigint MINVALUE 0 START 0;
 
--- A slice is one grain of retention and one partition of events: slice n holds
+-- A slice is the unit of retention and one partition of events: slice n holds
 -- the offsets from n * 10^9 on.
 CREATE TABLE culvert.slices (
     n         integer PRIMARY KEY,
@@ -62,20 +62,20 @@ CREATE TABLE culvert.log (
     one      boolean PRIMARY KEY DEFAULT true CHECK (one),
     id       text NOT NULL,
     slice    integer NOT NULL,             -- the open one
-    floor    bigint NOT NULL DEFAULT 0,    -- every offset up to it is gone
-    started  timestamptz NOT NULL,         -- of the postmaster seen last
+    floor    bigint NOT NULL DEFAULT 0,    -- every offset up to it was dropped
+    started  timestamptz NOT NULL,         -- when the last known postmaster started
     cluster  bigint NOT NULL,              -- its system identifier
     database oid NOT NULL,
     timeline text NOT NULL,                -- of its write-ahead log
     dedup    interval NOT NULL DEFAULT '24 hours', -- how long keys are remembered
-    -- Another number whenever ids that instances remember may have become wrong:
+    -- It changes whenever ids that instances remember may have become wrong:
     -- a namespace was deleted, or the log lost its end in a failover or restore.
     generation bigint NOT NULL DEFAULT (random() * 9007199254740991)::bigint
 );
 
--- An event stands once for each room it was addressed to, at one offset. The
--- primary key is what instances follow and makes giving an offset twice an
--- error; the other index is what a client's page is read by.
+-- An event has one row for each room it was addressed to, all with one offset. Instances
+-- follow the log along the primary key, which also makes it an error to give out an
+-- offset twice. Pages of clients are read by the other index.
 CREATE TABLE culvert.events (
     "offset"  bigint NOT NULL,
     room_id   bigint NOT NULL,
@@ -83,15 +83,15 @@ CREATE TABLE culvert.events (
     is_binary boolean NOT NULL DEFAULT false,
     event     text NOT NULL,
     sender    text,
-    except_   text[],         -- names of rooms whose clients do not get it
+    except_   text[],         -- names of rooms whose clients do not get the event
     data      text NOT NULL,  -- one line of JSON; text, so that it is not parsed again
     reply_until timestamptz,  -- a reply is wanted until then; see 0008
     PRIMARY KEY ("offset", room_id)
 ) PARTITION BY RANGE ("offset");
 CREATE INDEX events_room ON culvert.events (room_id, "offset");
 
--- What applications emitted in their own transactions and no append has carried
--- into the log yet.
+-- Events that applications emitted in their own transactions and that no append has
+-- moved into the log yet.
 CREATE TABLE culvert.staged (
     xid       xid8 NOT NULL DEFAULT pg_current_xact_id(),
     id        bigint GENERATED ALWAYS AS IDENTITY,
@@ -110,26 +110,26 @@ CREATE TABLE culvert.staged (
 CREATE TABLE culvert.keys (
     namespace_id integer NOT NULL REFERENCES culvert.namespaces,
     key          text NOT NULL,
-    hash         bytea NOT NULL,  -- of the content it came with
+    hash         bytea NOT NULL,  -- of the event's content
     "offset"     bigint NOT NULL,
     at           timestamptz NOT NULL,
     PRIMARY KEY (namespace_id, key)
 );
 CREATE INDEX keys_at ON culvert.keys (namespace_id, at);
 
--- Half-empty pages keep the updates of cursors HOT: no index entry each.
+-- Half-empty pages keep the updates of cursors HOT: they add no index entries.
 CREATE TABLE culvert.clients (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     namespace_id integer NOT NULL REFERENCES culvert.namespaces,
     name         text NOT NULL,
     cursor       bigint NOT NULL,
     seen_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    online       boolean NOT NULL DEFAULT false, -- what its rooms were told last; see leases
+    online       boolean NOT NULL DEFAULT false, -- what its rooms were told last, see leases
     UNIQUE (namespace_id, name)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 
--- A client is online while some instance holds a lease for it. That of an instance
--- that died runs out by itself.
+-- A client is online while some instance holds a lease for it. A lease of an instance
+-- that died expires by itself.
 CREATE TABLE culvert.leases (
     client_id bigint NOT NULL REFERENCES culvert.clients ON DELETE CASCADE,
     instance  text NOT NULL,
@@ -138,10 +138,10 @@ CREATE TABLE culvert.leases (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX leases_until ON culvert.leases (until);
 
--- A stay of a client in a room: the events after `since` up to `until` are for it.
--- Both are offsets that culvert.move gave to the change itself. Stays that are over are kept
--- until their client and retention have passed them: one that was away still gets
--- what was for it, or is told that it is gone.
+-- A membership interval of a client in a room: the events after `since` up to `until` are
+-- for the client. Both are offsets that culvert.move gave to the changes themselves. An
+-- interval that has ended is kept until its client and retention have passed it: a client
+-- that was away still gets its events, or a gap.
 CREATE TABLE culvert.memberships (
     client_id bigint NOT NULL REFERENCES culvert.clients ON DELETE CASCADE,
     room_id   bigint NOT NULL REFERENCES culvert.rooms,
@@ -152,7 +152,7 @@ CREATE TABLE culvert.memberships (
 CREATE UNIQUE INDEX memberships_now ON culvert.memberships (room_id, client_id) WHERE until IS NULL;
 CREATE INDEX memberships_over ON culvert.memberships (until) WHERE until IS NOT NULL;
 
--- lz4 costs the appender a tenth of what pglz does. Not every build has it.
+-- lz4 costs the appender a tenth of what pglz costs. Not every build of Postgres has it.
 -- +goose StatementBegin
 DO $$
 BEGIN

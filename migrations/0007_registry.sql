@@ -1,6 +1,6 @@
--- The registry: what operators set and every instance must know at once. It is
--- the settings of namespaces and the stored API keys; culvert.registry tells
--- instances that some of it changed.
+-- The registry: what operators set and every instance must know at once. It consists of
+-- the settings of namespaces and the stored API keys; the version in culvert.registry tells
+-- instances that something changed.
 
 -- +goose Up
 
@@ -10,7 +10,7 @@ CREATE TABLE culvert.registry (
 );
 INSERT INTO culvert.registry DEFAULT VALUES;
 
--- A key's secret is random and long, so that its plain digest tells nothing.
+-- A key's secret is random and long, so that its plain digest reveals nothing.
 CREATE TABLE culvert.api_keys (
     id         text PRIMARY KEY CHECK (id ~ '^[a-z0-9]{1,32}$'),
     hash       bytea NOT NULL,
@@ -19,13 +19,13 @@ CREATE TABLE culvert.api_keys (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz,
     revoked_at timestamptz,
-    -- The secret before the last rotation and how long it goes on working.
+    -- The secret before the last rotation, and until when it is valid.
     old_hash   bytea,
     old_until  timestamptz,
     CHECK ((old_hash IS NULL) = (old_until IS NULL))
 );
 
--- Tokens of a client that were issued before are not accepted any more.
+-- Tokens of a client that were issued before `at` are not accepted any more.
 CREATE TABLE culvert.revocations (
     namespace_id integer NOT NULL REFERENCES culvert.namespaces ON DELETE CASCADE,
     client       text NOT NULL,

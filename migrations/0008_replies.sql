@@ -1,11 +1,11 @@
--- Replies: what an event's emitter asked for, and what came.
+-- Replies: which replies an event asks for, and which came.
 
 -- +goose Up
 
--- An event that wants replies. Without a count one is expected from each client
+-- An event that asks for replies. Without a count, one is expected from each client
 -- that was online in its rooms when it was emitted, and from each handler for it
--- (0009), but whoever it was addressed to may reply until its time is over. With
--- a count the first so many win.
+-- (0009); but all receivers may reply until its time is over. With
+-- a count, only the first `count` replies are taken.
 CREATE TABLE culvert.asks (
     "offset"     bigint PRIMARY KEY,
     namespace_id integer NOT NULL REFERENCES culvert.namespaces ON DELETE CASCADE,
@@ -19,8 +19,8 @@ CREATE TABLE culvert.asks (
 );
 CREATE INDEX asks_until ON culvert.asks (until);
 
--- party is who replied: a client's name, U+0001 and a handler's, or "" for a
--- backend without one.
+-- party is who replied: the name of a client, U+0001 and the name of a handler, or "" for
+-- a backend that acts for no client.
 CREATE TABLE culvert.replies (
     "offset"  bigint NOT NULL REFERENCES culvert.asks ON DELETE CASCADE,
     party     text NOT NULL,

@@ -1,12 +1,12 @@
--- Volatile events: how they get from one instance to the others.
+-- Volatile events: how they reach the other instances.
 
 -- +goose Up
 
--- Nothing of it survives a crash, and nothing needs to. Rows live for seconds.
+-- The rows do not survive a crash, and need not. They live for seconds.
 CREATE UNLOGGED TABLE culvert.volatile (
     id        bigint PRIMARY KEY,
     at        timestamptz NOT NULL,
-    instance  text NOT NULL,  -- that delivered it to its own clients already
+    instance  text NOT NULL,  -- the one that has delivered it to its own clients already
     namespace text NOT NULL,
     rooms     text[],         -- NULL: a signal to the client in sender
     except_   text[],

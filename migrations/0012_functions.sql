@@ -1,7 +1,7 @@
 -- +goose Up
 
--- Which definitions of the functions in functions/ the database has: see functions.go.
--- (Migrations 2 to 6 and 10 of earlier builds defined functions and nothing else.)
+-- Which version of the functions in functions/ the database has: see functions.go.
+-- (Migrations 2 to 6 and 10 of earlier builds only defined functions.)
 CREATE TABLE culvert.functions (
     one        boolean PRIMARY KEY DEFAULT true CHECK (one),
     digest     text NOT NULL,

@@ -2,8 +2,8 @@
 
 -- +goose Up
 
--- A run is what the log gave out between two starts of Postgres: the positions from
--- first up to last. Whatever lies between two runs was never given out, or was given
+-- A run is the range of positions that the log gave out between two starts of Postgres,
+-- from first up to last. A position between two runs was never given out, or was given
 -- out by a server whose data is lost.
 CREATE TABLE culvert.runs (
     first bigint PRIMARY KEY, -- the position before its first offset
@@ -14,10 +14,10 @@ CREATE TABLE culvert.runs (
 CREATE UNIQUE INDEX runs_open ON culvert.runs ((last IS NULL)) WHERE last IS NULL;
 INSERT INTO culvert.runs (first) SELECT 0 FROM culvert.log;
 
--- The table culvert.log itself: pg_restore makes another one.
+-- The oid of the table culvert.log itself: pg_restore makes another table.
 ALTER TABLE culvert.log ADD COLUMN self oid NOT NULL DEFAULT 0;
 UPDATE culvert.log SET self = tableoid;
--- Managed servers do not tell it, and a volume that is put back keeps it.
+-- Managed servers do not show the timeline, and a restored volume keeps it.
 ALTER TABLE culvert.log DROP COLUMN timeline;
 
 -- +goose Down

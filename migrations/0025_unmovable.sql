@@ -2,7 +2,7 @@
 
 -- +goose Up
 
--- An operator looks at them and deletes them; they are told in the logs.
+-- The logs report them; an operator looks at them and deletes them.
 CREATE TABLE culvert.unmovable (
     id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at        timestamptz NOT NULL DEFAULT clock_timestamp(),

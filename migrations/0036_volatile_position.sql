@@ -1,7 +1,7 @@
 -- +goose Up
 
 -- The log and its position when the event was emitted: every change of members that
--- was answered before is at or below it.
+-- was answered before is at or below that position.
 ALTER TABLE culvert.volatile ADD COLUMN log text NOT NULL DEFAULT '';
 ALTER TABLE culvert.volatile ADD COLUMN "position" bigint NOT NULL DEFAULT 0;
 

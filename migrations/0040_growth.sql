@@ -1,19 +1,19 @@
--- What a read costs must not grow with what is stored beside what it asks for.
+-- The cost of a read must not grow with other stored data that it does not ask for.
 
 -- +goose Up
 
--- Lists are in the order of the names' bytes. With another collation than the
--- database's, the index of the names has that order, and serves both.
+-- Lists are in the order of the names' bytes. With collation "C" the index of the names has
+-- that order, so it serves lists and look-ups.
 ALTER TABLE culvert.rooms
     ALTER COLUMN name TYPE text COLLATE "C",
-    -- The offset of its newest event in the slices that were counted, see culvert.count_slice.
+    -- The offset of the room's newest event in the counted slices, see culvert.count_slice.
     ADD COLUMN newest bigint NOT NULL DEFAULT 0;
 ALTER TABLE culvert.clients
     ALTER COLUMN name TYPE text COLLATE "C";
 
 ALTER TABLE culvert.slices ADD COLUMN counted boolean NOT NULL DEFAULT false;
 
--- The last offset that retention took from any room of it.
+-- The last offset that retention took from any room of the namespace.
 ALTER TABLE culvert.namespaces ADD COLUMN pruned bigint NOT NULL DEFAULT 0;
 UPDATE culvert.namespaces n
    SET pruned = r.pruned
@@ -22,7 +22,7 @@ UPDATE culvert.namespaces n
 
 -- +goose Down
 
--- Functions refer to the columns. An older program makes its own again.
+-- Functions refer to the columns, so they are dropped. An older program makes its own again.
 -- +goose StatementBegin
 DO $$
 DECLARE

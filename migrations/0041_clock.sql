@@ -2,8 +2,8 @@
 
 -- +goose Up
 
--- A slice for every clock_slice since clock_at, counted from clock_from. It is faster where
--- slices are shorter than 10 minutes, and never slower again.
+-- The clock shows clock_from and one slice more for every clock_slice since clock_at. It goes
+-- faster where slices are shorter than 10 minutes, and never slower again.
 ALTER TABLE culvert.log
     ADD COLUMN clock_at    timestamptz NOT NULL DEFAULT '2025-01-01 00:00:00+00',
     ADD COLUMN clock_from  bigint NOT NULL DEFAULT 0,

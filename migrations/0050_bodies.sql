@@ -1,10 +1,10 @@
--- An event's data stands once, however many rooms it is addressed to.
+-- An event's data is stored once, however many rooms it is addressed to.
 
 -- +goose Up
 
--- The row with the lowest room_id of an offset has all of the event. In the others data is
+-- The row with the lowest room_id of an offset has the whole event. In the other rows data is
 -- NULL when it is long: elsewhere is then its length in bytes, and except_ is '{}' when the
--- event excepts anybody. Rows of earlier builds have all of it each.
+-- event excepts anybody. Each row of earlier builds has the whole event.
 ALTER TABLE culvert.events ALTER COLUMN data DROP NOT NULL;
 ALTER TABLE culvert.events ADD COLUMN elsewhere integer;
 

@@ -1,5 +1,5 @@
--- Revocations are kept by the name of the namespace. With the namespace's row they went
--- when it was deleted, and the tokens they refuse were good again in the next one of that name.
+-- Revocations are kept by the name of the namespace. Before, they were deleted with the
+-- namespace's row, and revoked tokens were valid again in the next namespace of that name.
 
 -- +goose Up
 CREATE TABLE culvert.revoked_clients (

@@ -1,5 +1,5 @@
--- Which client's token made a room, so that the rooms a client makes can be bounded. Those
--- from before, of backends and of SQL are nobody's.
+-- The client whose token made a room, so that the number of rooms that a client makes can be
+-- bounded. NULL for older rooms and for rooms made by backends and by SQL.
 
 -- +goose Up
 ALTER TABLE culvert.rooms ADD COLUMN maker text COLLATE "C";

@@ -1,5 +1,5 @@
--- Rows of one transaction are moved in the order of their ids, and those that were moved
--- must not be walked over to find the next one of a namespace.
+-- Rows of one transaction are moved in the order of their ids. With the id in the index, the search
+-- for the next row of a namespace does not scan the remains of rows that were moved.
 
 -- +goose Up
 

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// gateways are like some that nobody can install, by what their makers say of their
-// limits, which are shorter here: the journey would not meet them otherwise.
+// gateways imitate gateways that cannot be installed, as their vendors describe them. Their limits
+// are shorter here, because a test would not reach the real ones.
 var gateways = []path{
 	{
 		name: "as API Gateway, 3.5 s", short: true,
-		does: "Like AWS API Gateway, which sends an answer when it has the whole of it, and after 29 s says 504 with a JSON body of its own; " +
+		does: "Like AWS API Gateway, which sends an answer when it is complete, and after 29 s answers 504 with a JSON body of its own; " +
 			"scaled to 3.5 s. The client notices that streams are held back, and asks for polls that end in time.",
 		proof: refusedWith(http.StatusGatewayTimeout),
 		open:  fault(func(h http.Handler) http.Handler { return likeAPIGateway(3500*time.Millisecond, h) }),
 	},
 	{
 		name: "as Heroku, 2.5 and 3 s", streams: true,
-		does: "Like Heroku's router, which answers 503 when nothing comes within 30 s, and closes an answer that says nothing for 55 s after that; " +
+		does: "Like Heroku's router, which answers 503 when nothing comes within 30 s, and closes an answer after 55 s of silence; " +
 			"scaled to 2.5 s and 3 s, below the heartbeat. Silence ends streams.",
 		proof: func(t *testing.T, r result) {
 			if r.Asked < 2 {
@@ -30,14 +30,14 @@ var gateways = []path{
 	},
 	{
 		name: "as Heroku, polls only", use: "poll",
-		does:  "The same for a client that insists on polling: 503 with a page of HTML, which no Culvert sends, and then shorter polls.",
+		does:  "The same for a client that insists on polling: it gets 503 with an HTML page, which Culvert never sends, and then asks for shorter polls.",
 		proof: shortened(http.StatusServiceUnavailable, 2500*time.Millisecond),
 		open:  fault(heroku.before),
 	},
 	{
 		name: "as Cloudflare, 3 s, polls only", use: "poll",
-		does: "Like Cloudflare, which says 524 with a page of HTML when nothing comes for 100 s; scaled to 3 s. " +
-			"For a client that insists on polling: what silence does to streams is shown above.",
+		does: "Like Cloudflare, which answers 524 with an HTML page when nothing comes for 100 s; scaled to 3 s. " +
+			"The client insists on polling; the effect of silence on streams is shown above.",
 		proof: shortened(524, 3*time.Second),
 		open: fault(impatient{3 * time.Second, 3 * time.Second, refusal{
 			524, "text/html; charset=UTF-8", "<!DOCTYPE html><title>culvert.example | 524: A timeout occurred</title>",

@@ -69,7 +69,7 @@ func throughSquid(s *scene, t *testing.T) entrance {
 var paths = []path{
 	{
 		name: "goes silent at 4 s", streams: true,
-		does: "Every connection forwards nothing more once it is 4 s old, either way, and is not closed: a firewall that forgot it. " +
+		does: "Once a connection is 4 s old, it forwards nothing more in either direction, and is not closed, as behind a firewall that forgot it. " +
 			"The client gives a stream up after 2.5 heartbeats of silence (6 s each here, 15 s by default), a poll 3 s after it should have ended, and an emit after 4 s.",
 		open: cable(silentFrom(4 * time.Second)),
 	},
@@ -80,14 +80,14 @@ var paths = []path{
 	},
 	{
 		name: "reset at random", short: true,
-		does: "Every connection is reset after 1 to 4,000 bytes of answers, in the middle of headers, frames and receipts. " +
-			"A frame that is not whole is not one; an emit whose receipt was lost is sent again with its key and stored once.",
+		does: "Every connection is reset after 1 to 4,000 bytes of answers, in the middle of headers, frames and the answers to emits. " +
+			"The client ignores an incomplete frame; an emit whose answer was lost is sent again with its key and stored once.",
 		open: cable(resetWithin(4000)),
 	},
 	{
 		name: "nginx, buffering", short: true,
 		does: "nginx's default buffering, made strict by ignoring `X-Accel-Buffering`: it withholds even the headers. " +
-			"No first frame within 3 s, so the client polls.",
+			"No first frame comes within 3 s, so the client polls.",
 		open: nginx("proxy_pass http://unset; proxy_ignore_headers X-Accel-Buffering;"),
 	},
 	{
@@ -160,47 +160,48 @@ var paths = []path{
 	},
 	{
 		name: "withholds bodies", short: true,
-		does: "Headers pass at once, a body only when all of it is there. The client does not trust headers: it waits for `culvert:hello`.",
+		does: "Headers pass at once, a body only when it is complete. The client does not trust headers: it waits for `culvert:hello`.",
 		open: fault(withholdBodies),
 	},
 	{
 		name: "withholds all",
-		does: "Nothing passes before all of an answer is there, as in a gateway that scans for viruses.",
+		does: "Nothing passes before the answer is complete, as in a gateway that scans for viruses.",
 		open: fault(withholdAll),
 	},
 	{
 		name: "holds each frame until the next", short: true,
-		does: "Each piece of an answer passes when the next one has come, as in programs that look for viruses: `culvert:hello` passes as soon " +
-			"as an event follows it. The server ends the first pauses of a stream after 1 s, with a heartbeat: that frees the event, and when " +
-			"it does not come itself, or late, the client polls.",
+		does: "Each piece of an answer passes when the next one has come, as in virus scanners: `culvert:hello` passes as soon " +
+			"as an event follows it. The server ends the first pauses of a stream after 1 s, with a heartbeat that releases the event. When the " +
+			"heartbeat itself is missing or late, the client polls.",
 		proof: leavesTheStream, open: fault(holdEach),
 	},
 	{
 		name:  "holds the last 150 bytes",
-		does:  "The same, with the last 150 bytes of what has come: `culvert:hello` passes with the event after it.",
+		does:  "The same, but the last 150 bytes are held: `culvert:hello` passes with the event after it.",
 		proof: leavesTheStream, open: fault(func(h http.Handler) http.Handler { return holdLast(150, h) }),
 	},
 	{
 		name: "serves stale GETs", short: true, page: true,
-		does: "A cache that sends what it has whole, and answers a URL as it did before, whatever the headers say. The client behaves as in a page " +
-			"of another origin, whose URLs stay the same until it notices.",
+		does: "A cache that sends only complete answers, and repeats its earlier answer to a URL, whatever the headers say. The client behaves as in a page " +
+			"of another origin: its URLs stay the same until it notices the cache.",
 		open: fault(serveStale),
 	},
 	{
 		name: "strips headers", streams: true, page: true,
-		does: "Request headers that are not HTTP's own are removed: `Last-Event-ID` and `Idempotency-Key`, too. The client behaves as in a page " +
-			"of another origin, which sends its position in a header until it notices. Every answer is cut at 5 s of age, so that it has to.",
+		does: "Request headers that are not part of HTTP are removed, also `Last-Event-ID` and `Idempotency-Key`. The client behaves as in a page " +
+			"of another origin: it sends its position only in a header until it notices the loss. Every answer is cut at 5 s of age, so that the client " +
+			"has to send its position.",
 		open: fault(func(h http.Handler) http.Handler { return stripHeaders(cutAt(5*time.Second, h)) }),
 	},
 	{
 		name: "HTTP/1.0", streams: true,
-		does: "Every request becomes one of HTTP/1.0: no chunks, and every answer ends with its connection.",
+		does: "Every request is converted to HTTP/1.0: no chunks, and every answer ends with its connection.",
 		open: cable(speakHTTP10(0)),
 	},
 	{
 		name: "HTTP/1.0, cut short", streams: true,
 		does: "The same, and no answer is longer than 8,000 bytes: a stream ends in the middle of a frame, and looks complete. " +
-			"The client goes on from its cursor; a page that is too long is asked for in halves.",
+			"The client continues from its cursor; when a page is too long, it asks for half as many events.",
 		open: cable(speakHTTP10(8000)),
 	},
 	{

@@ -71,7 +71,7 @@ func (s *soak) ack(ctx context.Context, c *caller, client string, goesOn func() 
 		var v struct{ Cursor string }
 		if !a.ok() || json.Unmarshal(a.text, &v) != nil {
 			if a.status != http.StatusNotFound || floor > 0 {
-				s.verdict.breaks("an ack of a good cursor is taken", "%s, cursor %s: %d %s", client, mine.cursor, a.status, a.text)
+				s.verdict.breaks("an ack of a valid cursor is accepted", "%s, cursor %s: %d %s", client, mine.cursor, a.status, a.text)
 			}
 			continue
 		}

@@ -40,7 +40,7 @@ func (a *asker) once(ctx context.Context, c *caller, n int) {
 	var to confirmation
 	if !got.ok() || json.Unmarshal(got.text, &to) != nil {
 		if got.status != 0 {
-			c.s.verdict.breaks("a good emit is taken", "an ask: %d %s", got.status, got.text)
+			c.s.verdict.breaks("a valid emit is accepted", "an ask: %d %s", got.status, got.text)
 		}
 		return
 	}
@@ -58,6 +58,6 @@ func (a *asker) once(ctx context.Context, c *caller, n int) {
 		return
 	}
 	if now, _ := c.s.losses.now(); got.status != 0 && quiet && now == epoch {
-		c.s.verdict.breaks("a reply in time is taken", "to %d: %d %s", to.Offset, got.status, got.text)
+		c.s.verdict.breaks("a reply in time is accepted", "to %d: %d %s", to.Offset, got.status, got.text)
 	}
 }

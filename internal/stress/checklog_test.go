@@ -155,7 +155,7 @@ func (tr *truth) survivors() {
 		}
 		for offset, data := range one.kept {
 			if e := tr.at[offset]; e == nil || e.data != data {
-				tr.verdict.breaks("what survived a fault stays", "%s at %d is gone", data, offset)
+				tr.verdict.breaks("what survived a fault is kept", "%s at %d is gone", data, offset)
 			}
 		}
 	}
@@ -229,7 +229,7 @@ func (tr *truth) replies(askers []*asker) {
 				Data int
 			}
 			if err := json.Unmarshal([]byte(e.data), &v); err != nil {
-				tr.verdict.breaks("every reply is found by who asked", "%s: %v", e.data, err)
+				tr.verdict.breaks("every reply reaches its emitter", "%s: %v", e.data, err)
 			}
 			found[v.To] = append(found[v.To], v.Data)
 		}
@@ -237,7 +237,7 @@ func (tr *truth) replies(askers []*asker) {
 			got := found[one.offset]
 			gone := tr.losses.took(one.offset, one.begun) != nil || tr.losses.mayTake(one.begun, one.end) != nil
 			if len(got) == 0 && !gone || len(got) > 1 || len(got) == 1 && got[0] != one.data && tr.losses.took(one.offset, one.begun) == nil {
-				tr.verdict.breaks("every reply is found by who asked", "to %d: %v, want one of %d", one.offset, got, one.data)
+				tr.verdict.breaks("every reply reaches its emitter", "to %d: %v, want one of %d", one.offset, got, one.data)
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func (tr *truth) inOrder(f *follower) map[int64]bool {
 		if one := tr.tookAny(s.offset); one != nil && s.at.After(one.end) && (tr.at[s.offset] == nil || tr.at[s.offset].name != s.name) {
 			// In the moments after a fault an instance may not know of it yet.
 			if s.at.After(one.end.Add(forgetful)) {
-				tr.verdict.breaks("what a fault took is not delivered any more", "%s saw %s at %d %v after %s", f.id, s.name, s.offset, s.at.Sub(one.end).Round(time.Millisecond), one.what)
+				tr.verdict.breaks("what a fault took is no longer delivered", "%s saw %s at %d %v after %s", f.id, s.name, s.offset, s.at.Sub(one.end).Round(time.Millisecond), one.what)
 			}
 			continue
 		}
@@ -64,7 +64,7 @@ func (tr *truth) inOrder(f *follower) map[int64]bool {
 		saw[s.offset] = true
 		last = max(last, s.offset)
 		if tr.at[s.offset] == nil && tr.tookAny(s.offset) == nil {
-			tr.verdict.breaks("what was seen stays", "%s saw %s at %d, which is not in the log", f.id, s.name, s.offset)
+			tr.verdict.breaks("what was seen is kept", "%s saw %s at %d, which is not in the log", f.id, s.name, s.offset)
 		}
 	}
 	return saw
@@ -111,12 +111,12 @@ func (tr *truth) notSilent(f *follower) {
 			told = true
 			tr.verdict.count("gaps told", 1)
 			if from := offsetIn(s.gap.From); tr.tookAny(from) == nil || s.gap.Reason != "rewound" && s.gap.Reason != "log" {
-				tr.verdict.breaks("a gap is told only where something was lost", "%s: %+v", f.id, s.gap)
+				tr.verdict.breaks("a reader gets a gap only where something was lost", "%s: %+v", f.id, s.gap)
 			}
 		case gotEvent, gotPosition:
 			for _, one := range tr.losses.list() {
 				if at > one.head && at <= one.known && s.offset > one.known && !told && lostTo(seen, one, at) {
-					tr.verdict.breaks("who was ahead of a restored history is told", "%s had seen up to %d when %s left it at %d, and went on at %d without a gap", f.id, at, one.what, one.head, s.offset)
+					tr.verdict.breaks("a reader ahead of a restored history gets a gap", "%s had seen up to %d when %s left it at %d, and went on at %d without a gap", f.id, at, one.what, one.head, s.offset)
 				}
 			}
 			if s.offset != at {
@@ -175,7 +175,7 @@ func (tr *truth) membership(m *member, stays []stay, followers []*follower) {
 		}
 		if in != saw[o] && (saw[o] || f.ended.Load()) {
 			if wrong++; wrong <= 3 {
-				tr.verdict.breaks("a member gets exactly what is sent during its stays", "%s: %s at %d; a member then: %v; got it: %v", m.id, e.name, o, in, saw[o])
+				tr.verdict.breaks("a member gets exactly the events of its membership intervals", "%s: %s at %d; a member then: %v; got it: %v", m.id, e.name, o, in, saw[o])
 			}
 		}
 	}

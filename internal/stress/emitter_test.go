@@ -124,7 +124,7 @@ func (e *emitter) emit(ctx context.Context, f *fact) (c confirmation, ok bool) {
 
 func (e *emitter) refused(a answer, what string) {
 	if a.status != 0 {
-		e.c.s.verdict.breaks("a good emit is taken", "%s: %d %s", what, a.status, a.text)
+		e.c.s.verdict.breaks("a valid emit is accepted", "%s: %d %s", what, a.status, a.text)
 	}
 }
 
@@ -217,7 +217,7 @@ func (e *emitter) lines(all []*fact, text []byte) (done int, ok bool) {
 			e.c.s.verdict.breaks("no answer is 500", "a line: %s", line)
 			stopped = true
 		default:
-			e.c.s.verdict.breaks("a good emit is taken", "a line: %s", line)
+			e.c.s.verdict.breaks("a valid emit is accepted", "a line: %s", line)
 			return done, false
 		}
 	}

@@ -176,7 +176,7 @@ func (f *follower) get(ctx context.Context, base string, q url.Values, header ht
 	case res.StatusCode >= 500:
 		f.c.s.verdict.breaks("no answer is 500", "%s reads: %d %s", f.id, res.StatusCode, text)
 	default:
-		f.c.s.verdict.breaks("a reader is let in", "%s: %d %s", f.id, res.StatusCode, text)
+		f.c.s.verdict.breaks("a reader is accepted", "%s: %d %s", f.id, res.StatusCode, text)
 	}
 	return nil, fmt.Errorf("status %d", res.StatusCode)
 }
@@ -320,7 +320,7 @@ func (f *follower) maybeAck(ctx context.Context, base string) error {
 	status, text, err := f.c.try(ctx, http.MethodPost, f.namespace+"/ack?client="+url.QueryEscape(f.id), "application/json", `{"cursor":"`+position+`"}`)
 	now, _ := f.c.s.losses.now()
 	if err == nil && status >= 400 && status != http.StatusServiceUnavailable && len(f.c.s.losses.list()) == 0 && quiet && now == epoch {
-		f.c.s.verdict.breaks("an ack of a good cursor is taken", "%s, cursor %s: %d %s", f.id, position, status, text)
+		f.c.s.verdict.breaks("an ack of a valid cursor is accepted", "%s, cursor %s: %d %s", f.id, position, status, text)
 	}
 	return err
 }

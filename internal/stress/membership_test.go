@@ -43,7 +43,7 @@ func (m *member) run(ctx context.Context, c *caller, goesOn func() bool) {
 		var v struct{ Cursor string }
 		if !a.ok() || json.Unmarshal(a.text, &v) != nil {
 			if a.status != 0 {
-				c.s.verdict.breaks("a join or leave is taken", "%s %s: %d %s", method, m.id, a.status, a.text)
+				c.s.verdict.breaks("a join or leave is accepted", "%s %s: %d %s", method, m.id, a.status, a.text)
 			}
 			return
 		}
@@ -77,7 +77,7 @@ func (h *hints) run(ctx context.Context, c *caller, goesOn func() bool) {
 			h.mu.Unlock()
 			c.s.verdict.count("volatile events", 1)
 		} else if err == nil && status != http.StatusServiceUnavailable {
-			c.s.verdict.breaks("a volatile emit is taken", "%d", status)
+			c.s.verdict.breaks("a volatile emit is accepted", "%d", status)
 		}
 		c.pause(ctx, 60)
 	}

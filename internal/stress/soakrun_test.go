@@ -188,7 +188,7 @@ func (s *soak) settleDown(ctx context.Context, followers []*follower) error {
 		if time.Now().After(deadline) {
 			for _, f := range followers {
 				if !f.ended.Load() {
-					s.verdict.breaks("every reader gets to the head", "%s did not see the end mark within 45 s", f.id)
+					s.verdict.breaks("every reader reaches the head", "%s did not see the end mark within 45 s", f.id)
 					f.stop()
 				}
 			}

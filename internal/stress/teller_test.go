@@ -143,7 +143,7 @@ func (p *teller) failed(err error, f *fact) {
 	case "08", "57", "25", "26", "55": // connections, shutdowns, read only, gone with the pooler's server
 		return
 	}
-	promise := "a good emit from SQL is taken"
+	promise := "a valid emit from SQL is accepted"
 	if f.publisher == bothWays {
 		promise = oneKeyOneEvent
 	}

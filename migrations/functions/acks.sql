@@ -1,8 +1,8 @@
 -- Acknowledgements: how far clients have come.
 
--- ack moves stored cursors forward, never back, and stores clients that nobody knows.
--- Each client is named once, in the order of (ns, client COLLATE "C"); it returns what
--- is stored then, in the same order.
+-- ack moves stored cursors forward, never back, and stores clients that are not stored yet.
+-- The arrays name each client once, in the order of (ns, client COLLATE "C"); ack returns the
+-- cursors that are stored after the call, in the same order.
 CREATE OR REPLACE FUNCTION culvert.ack(ns integer[], client text[], position_ bigint[], generation bigint) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable

@@ -1,16 +1,16 @@
 -- append: the only way into the log.
 
--- The append lock is the table culvert.append_lock, locked to the end of the transaction by
--- whoever moves the counter; culvert.volatile_lock is the same for volatile events, and
--- culvert.functions for replacing these functions. Of culvert.turns row 2 keeps instances from pruning
--- at the same time, 3 from ending leases; for 16 to 31 see culvert.emit. None is an advisory
--- lock: any role that may connect could hold those.
+-- The append lock is the table culvert.append_lock: every transaction that moves the counter
+-- locks it to its end. culvert.volatile_lock is the same for volatile events, and
+-- culvert.functions for replacing these functions. Row 2 of culvert.turns keeps instances from
+-- pruning at the same time, row 3 from ending leases; for rows 16 to 31 see culvert.emit. None of
+-- these is an advisory lock: any role that may connect could hold one.
 --
--- The mode is SHARE UPDATE EXCLUSIVE, which excludes itself. A stronger one would wait for
--- ROW EXCLUSIVE, and that a role with no right on the table gets by PREPARE of an INSERT.
+-- The mode is SHARE UPDATE EXCLUSIVE, which conflicts with itself. A stronger mode would wait for
+-- ROW EXCLUSIVE, which a role without any right on the table can get by PREPARE of an INSERT.
 --
 -- Every transaction takes its locks in one order, so that no two wait for each other
--- (docs/decisions/020-locks.md says why, and who takes what):
+-- (docs/decisions/020-locks.md has the reasons and lists who takes what):
 --
 --   1. rows 2 and 3 of culvert.turns, and rows of namespaces
 --   2. the append lock
@@ -18,17 +18,17 @@
 --   4. rows of clients, by (namespace_id, name COLLATE "C")
 --   5. rows of rooms, by (namespace_id, name COLLATE "C")
 --   6. rows of leases and memberships: only of clients that are locked already
---   7. rows of keys by (namespace_id, key COLLATE "C"), of asks by offset,
+--   7. rows of keys by (namespace_id, owner, key) COLLATE "C", of asks by offset,
 --      of handler_jobs by (handler_id, offset), and then of handlers
 --   8. the row of the registry
 --
--- Rows of clients and asks that stay are locked FOR NO KEY UPDATE, which foreign keys
--- do not wait for. Whoever only clears up takes the rows nobody holds: SKIP LOCKED.
+-- Rows of clients and asks that are not deleted are locked FOR NO KEY UPDATE, so that checks of
+-- foreign keys do not wait for them. Clean-up takes only rows that nobody holds: SKIP LOCKED.
 
--- durable has the transaction it runs in commit to the disk, also where the default of
--- the database or role is to commit lazily: what is answered as stored is. A default
--- that only says how far standbys have to be (local, remote_write, remote_apply) stays.
--- It returns true, so that it can stand in a WHERE: (SELECT culvert.durable()).
+-- durable makes the current transaction commit to the disk, also where synchronous_commit is
+-- off by default: what is answered as stored must be stored. The values that only
+-- say how far standbys must be (local, remote_write, remote_apply) are kept.
+-- It returns true, so that it can be used in a WHERE: (SELECT culvert.durable()).
 CREATE OR REPLACE FUNCTION culvert.durable() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -39,12 +39,12 @@ BEGIN
 END
 $$;
 
--- known returns which of the keys were used within the window, by their index in the
--- arrays. It is written for one plan and gets no other, a walk along the primary key for each of
--- them: before Postgres has statistics, or after they grew old, it would rather read every key
--- of the namespace for each one. That is why namespace_id + 0 stands here: with it no index
--- that begins with the namespace is of use. And LIMIT, because a LATERAL subquery that has one is
--- looked up for each row: a join may be turned round, and is where the table once was empty.
+-- known returns which of the keys were used within the dedup window, by their index in the
+-- arrays. It is written for exactly one plan: a look-up in the primary key for each key.
+-- Without statistics, or with old ones, Postgres would otherwise read every key
+-- of the namespace for each one. namespace_id + 0 prevents the use of an index
+-- that begins with the namespace. LIMIT makes Postgres run the LATERAL subquery
+-- for each row: it may reverse a plain join, and does so if the statistics say that the table is empty.
 CREATE OR REPLACE FUNCTION culvert.known(ns integer[], owner text[], key text[], at timestamptz, dedup interval)
 RETURNS TABLE (i bigint, hash bytea, "offset" bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -64,8 +64,9 @@ BEGIN
 END
 $$;
 
--- lock_log begins every change of the log: it takes the append lock, to the end of
--- the transaction, and returns the log once it is certain that it is the one it was.
+-- lock_log begins every change of the log: it takes the append lock until the end of
+-- the transaction, begins a new run if the server was restarted or restored, and returns the
+-- row of the log.
 CREATE OR REPLACE FUNCTION culvert.lock_log() RETURNS culvert.log
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -86,70 +87,71 @@ BEGIN
 END
 $$;
 
--- append stores a batch in the transaction it runs in, together with the staged
--- events that have become visible. One row of the arrays is one event; pos, in others,
--- numbers them from 1. Offsets are base + pos. Where events have several rooms, room is the
--- lowest id of them, others the rest of the ids, and the event's data and exceptions
--- are stored with the first alone, unless brief repeats the data.
+-- append stores a batch in the current transaction, together with the staged
+-- events that have become visible. Element i of the arrays is event i; key_pos has such
+-- numbers, which begin with 1. Event i has the offset base + i. For an event with several rooms, room is
+-- the lowest of their ids, others has the rest, and the event's data and exceptions
+-- are stored only in the row of room, unless brief repeats the data.
 --
--- The lock makes commit order offset order: a reader that sees an offset has
--- seen, or will never see, every lower one.
+-- The append lock makes the order of commits the order of offsets: a reader that sees an
+-- offset has seen, or will never see, every lower one.
 --
--- When a key of the batch is known already, nothing of the batch is stored; known
--- tells which (indices into the key arrays), the offset of the first use, and
--- whether the content was the same. The caller takes those out and calls again. Staged
--- events come first, as one of them may be the first with its key.
+-- When a key of the batch was used before, nothing of the batch is stored. known
+-- has the indices of such keys in the key arrays, known_offset the offsets of their first use, and
+-- known_same whether the content was the same. The caller removes these events and calls again. Staged
+-- events are moved first, because one of them may be the first with its key.
 --
--- An event from SQL whose transaction had committed before a batch came is below the
--- batch in the log, in each namespace by itself. While more of them are staged than one call moves,
--- nothing of a batch that has events in their namespace is stored: waits has these namespaces.
--- The caller calls again with until as it got it, so that what is staged later
--- is not waited for. In until 0 stands for now.
+-- In each namespace, an event from SQL whose transaction had committed before a batch came is
+-- below the batch in the log. While more such events are staged than one call moves,
+-- nothing of a batch with events in their namespace is stored, and waits has these namespaces.
+-- The caller calls again with the same until (it got the value as now_), so that it
+-- does not wait for what is staged later. In until, 0 stands for now.
 --
--- The ids of rooms and namespaces were looked up before this transaction. When
+-- The ids of rooms and namespaces were looked up before this transaction. If
 -- generation is not the log's any more, they may be wrong by now: nothing is
 -- stored, and the caller looks them up again.
 --
--- seen: staged rows of transactions visible in it were moved by an earlier append, and those of
--- part up to the id last.
--- The caller passes the values it got back last (1:1:, 0 and 0 at first), so that looking for
--- staged rows does not walk over the remains of those moved before: while any transaction of
--- the server stays open, they cannot be cleared away. Hence a snapshot, not the oldest open one.
+-- Earlier appends have moved the staged rows of all transactions that are visible in the snapshot
+-- seen, and those of the transaction part up to the id last.
+-- The caller passes the values of its last call (1:1:, 0 and 0 at first), so that the search for
+-- staged rows does not scan the remains of rows that were moved: Postgres cannot remove these
+-- while any transaction of the server stays open. That is why seen is a snapshot and not the
+-- oldest open transaction.
 CREATE OR REPLACE FUNCTION culvert.append(
     INOUT seen  pg_snapshot,
     INOUT part  xid8,
     INOUT last  bigint,
     room        bigint[],
     others      text[],     -- array literals, "" for none; empty when no event has several rooms
-    size        integer[],  -- how long the data is that the others do not have; 0: they have it
-    brief       text[],     -- the data, for those that have it; else ""
+    size        integer[],  -- length of the data if the rows of others do not have it; 0: they have it
+    brief       text[],     -- the data if the rows of others have it; else ""
     event       text[],
     data        text[],
     is_binary   boolean[],
     sender      text[],
-    except_     text[],     -- array literals; "" in either for none
+    except_     text[],     -- array literals; "" in sender or except_ for none
     key_ns      integer[],
     key         text[],
     key_hash    bytea[],
     key_pos     integer[],
     INOUT generation bigint,
-    reply_ms    integer[],  -- how long a reply is wanted, 0 for none; empty when no event wants one
-    asks        json,       -- of the events that want one: see culvert.ask; or NULL
+    reply_ms    integer[],  -- how long replies are taken, 0 for no ask; empty when no event asks
+    asks        json,       -- the asks: see culvert.ask; or NULL
     key_owner   text[],     -- a client's name, or "" for the class of backends and SQL
     spaces      text[],     -- the names of the batch's namespaces
-    until       xid8[],     -- for each of them
-    move_rows  integer,    -- bounds of what is moved: see move_staged; 0 for nothing
+    until       xid8[],     -- for each of these namespaces
+    move_rows  integer,    -- bounds of what is moved, see move_staged; 0 moves nothing
     move_bytes bigint,
     OUT log     text,
     OUT prev    bigint,     -- the head before
     OUT base    bigint,
     OUT head    bigint,     -- the head after
     OUT at      timestamptz,
-    OUT moved   integer,    -- staged events taken along
-    OUT more    boolean,    -- there may be more of them
+    OUT moved   integer,    -- how many staged events were moved
+    OUT more    boolean,    -- more may be staged
     OUT stored  boolean,    -- the batch is in the log
     OUT waits   text[],
-    OUT now_    xid8,       -- what "now" was in until
+    OUT now_    xid8,       -- the value for which 0 stands in until
     OUT move_ms double precision, -- how long moving them took
     OUT known   integer[],
     OUT known_offset bigint[],
@@ -185,7 +187,7 @@ BEGIN
         base := culvert.next_slice();
     END IF;
 
-    -- Taken before the rows are, so that none they leave behind is visible in it.
+    -- Taken before rows are moved, so that no transaction is visible in it whose rows this call misses.
     taken := pg_current_snapshot();
     IF culvert.is_staged(seen, part, last) THEN
         more := move_rows = 0;

@@ -1,7 +1,7 @@
--- emit: publishing from inside the application's own transaction.
+-- emit: emitting from inside the application's own transaction.
 
--- check_name raises unless a name is 1 to limit_ bytes without control characters; field
--- is the parameter it came in.
+-- check_name raises an error unless a name has 1 to limit_ bytes and no control characters; field
+-- is the name of the parameter.
 CREATE OR REPLACE FUNCTION culvert.check_name(field text, name text, limit_ integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -18,8 +18,8 @@ BEGIN
 END
 $$;
 
--- check_names is check_name for names of what is addressed by URLs, too: "." and ".."
--- would be resolved on the way.
+-- check_names is check_name for names that are also part of URLs: "." and ".."
+-- would be taken for steps in a path.
 CREATE OR REPLACE FUNCTION culvert.check_names(field text, names text[], limit_ integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -34,10 +34,10 @@ BEGIN
 END
 $$;
 
--- check_grant raises unless the caller of emit may emit into a namespace, and as a sender
--- where there is one. While culvert.emit_grants is empty everybody may who may call
--- emit. The owner of Culvert's schema and superusers always may. Inside of emit
--- current_user is the owner; the caller is who it was set to by SET ROLE, or who logged in.
+-- check_grant raises an error unless the caller of emit may emit into a namespace, and as a sender
+-- if there is one. While culvert.emit_grants is empty, every role that may call
+-- emit may. The owner of Culvert's schema and superusers always may. Inside of emit
+-- current_user is the owner; the caller is the role of SET ROLE, or else the login.
 CREATE OR REPLACE FUNCTION culvert.check_grant(namespace text, sender text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -61,10 +61,10 @@ BEGIN
 END
 $$;
 
--- content_hash identifies what an event with a key says, whether it comes by SQL or by
--- HTTP: (*Emit).hash in queue/ makes the same of the same. Rooms are sets. data is the
--- text of a jsonb, in which only the zeros at the end of fractions have to go: to
--- whoever reads JSON 1.50 and 1.5 are one value. Every part stands with its length.
+-- content_hash identifies the content of an event with a key, whether it comes by SQL or by
+-- HTTP: event/content.go computes the same hash for the same content. Rooms are sets. data is the
+-- text of a jsonb, from which only the zeros at the end of fractions are removed:
+-- in JSON 1.50 and 1.5 are one value. Every part is preceded by its length.
 CREATE OR REPLACE FUNCTION culvert.content_hash(rooms text[], except_ text[], event text, data text, sender text) RETURNS bytea
 LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
@@ -79,32 +79,32 @@ BEGIN ATOMIC
              UNION ALL
             SELECT 4, coalesce(sender, '')
              UNION ALL
-            -- A string is skipped as a whole, so that the other alternatives only meet numbers.
+            -- The first alternative skips strings, so that the other ones see only numbers.
             SELECT 5, CASE WHEN data LIKE '%.%'
                            THEN regexp_replace(data, '("(?:[^"\\]|\\.)*")|(\.[0-9]*[1-9])0+(?![0-9])|\.0+(?![0-9])', '\1\2', 'g')
                            ELSE data END
              UNION ALL
-            SELECT 6, '' -- what only HTTP can say: binary data, a wish for replies
+            SELECT 6, '' -- what only emits over HTTP have: binary data, an ask for replies
            ) p (i, part);
 END;
 
 -- emit stages one event: it is delivered once the transaction has committed, and
--- never if it rolls back. It takes no lock that anyone waits for. False means
--- the key was seen before and nothing was staged. A key used before with other
--- content is an error. Its keys are of the one class that backends share: those of
--- clients with a token are their own. A key that another transaction uses at the same
--- time, or after the caller's snapshot, is seen when the event is moved into the log:
--- the first one then counts.
+-- never if the transaction rolls back. emit takes no lock that anyone waits for. It returns false
+-- if the key was used before: then nothing was staged. A key used before with other
+-- content is an error. The keys belong to the class that SQL and backends (API keys) share, not
+-- to a client. When another transaction uses the key at the same
+-- time, or after the caller's snapshot, this is noticed when the event is moved into the log:
+-- the first event then counts.
 --
--- It runs with its owner's rights: GRANT USAGE ON SCHEMA culvert and EXECUTE on
--- this function are all an application's role needs, and a row in culvert.emit_grants
--- once there are any.
+-- It runs with its owner's rights: an application's role needs only USAGE on schema culvert and
+-- EXECUTE on this function, and a row in culvert.emit_grants
+-- as soon as that table has rows.
 --
--- The NOTIFY only makes delivery prompt; instances also look by themselves.
--- Postgres lets one notifying transaction commit at a time, so of those that run
--- at once only some notify: those that get the row of culvert.turns they try for, 16
--- of them so that one long transaction does not keep all the others from it. A transaction to be prepared
--- (two-phase commit) may not notify at all: SET LOCAL culvert.notify = off.
+-- The NOTIFY only makes delivery prompt; instances also poll.
+-- Postgres lets one notifying transaction commit at a time, so not every
+-- transaction notifies: each tries to lock one of 16 rows of culvert.turns, and notifies if it gets
+-- the lock. There are 16 so that one long transaction does not keep all others from notifying. A
+-- transaction that is to be prepared (two-phase commit) may not notify at all: SET LOCAL culvert.notify = off.
 CREATE OR REPLACE FUNCTION culvert.emit(
     namespace    text DEFAULT 'default',
     room         text DEFAULT NULL,
@@ -175,8 +175,8 @@ BEGIN
     IF key IS NOT NULL THEN
         PERFORM culvert.check_names('key', ARRAY[key], 200);
         body := culvert.content_hash(target, except_rooms, event, json, sender);
-        -- Not what is staged when SERIALIZABLE: to read where others write would make
-        -- transactions fail that have nothing to do with each other.
+        -- Staged events are not searched when SERIALIZABLE: reading where others write would make
+        -- unrelated transactions fail.
         SELECT b.hash INTO before
           FROM (SELECT k.hash
                   FROM culvert.log l, culvert.keys k JOIN culvert.namespaces n ON n.id = k.namespace_id + 0

@@ -1,13 +1,13 @@
 -- Handlers: events become jobs.
 
--- dispatch makes jobs of the events after a handler's position, looking at up to
--- rows_ rows and about 8 MiB, and moves the position, both or neither. Another instance that does
--- so at the moment makes it busy. moved is how many jobs were made, more whether
--- there was more to look at. lost tells of events of the namespace that retention
--- took before: after gap_from, up to gap_to.
+-- dispatch makes jobs of the events after a handler's position and moves the position, both or
+-- neither. It looks at up to rows_ rows and about 8 MiB. busy means that another instance is
+-- dispatching this handler. moved is the number of new jobs, more says whether
+-- there was more to look at. lost says that retention took events of the namespace
+-- before they became jobs: after gap_from, up to gap_to.
 --
--- It reads like culvert.follow and is VOLATILE for the same reason. Culvert's
--- hidden rooms, which begin with U+0001, are nobody's.
+-- It reads like culvert.follow and is VOLATILE for the same reason. It ignores Culvert's
+-- hidden rooms, which begin with U+0001.
 CREATE OR REPLACE FUNCTION culvert.dispatch(handler integer, rows_ integer, OUT busy boolean, OUT moved integer, OUT more boolean,
                                  OUT lost boolean, OUT gap_from bigint, OUT gap_to bigint)
 LANGUAGE plpgsql
@@ -29,11 +29,11 @@ BEGIN
     IF busy THEN
         RETURN;
     END IF;
-    -- Below its floor a namespace has no events, also while they still lie there.
+    -- Rows at or below the floor of a namespace do not count any more, even if they still exist.
     SELECT greatest(h.position, n.floor) INTO start
       FROM culvert.namespaces n
      WHERE n.id = h.namespace_id AND n.name IS NOT NULL;
-    IF NOT FOUND THEN -- deleted: whoever runs the handler finds out and starts over
+    IF NOT FOUND THEN -- deleted: the instance that runs the handler notices and starts over
         RETURN;
     END IF;
     SELECT count(*), max(e."offset"), coalesce(sum(e.bytes), 0) INTO seen, last, bytes
@@ -49,8 +49,8 @@ BEGIN
         last := last - 1; -- the last one may have more rooms
     END IF;
     last := coalesce(last, start);
-    -- Once as it is; and where the disk lost a part of some events, carefully: those become
-    -- jobs without data, which are parked.
+    -- First without checks. If Postgres cannot read some of the events (a damaged disk), once more
+    -- carefully: these become jobs without data, which are parked.
     FOREACH careful IN ARRAY ARRAY[false, true] LOOP
         BEGIN
             INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
@@ -64,7 +64,7 @@ BEGIN
                        AND r.namespace_id = h.namespace_id AND NOT starts_with(r.name, E'\x01')
                        AND culvert.handles(h.pattern, e.event)
                      ORDER BY e."offset", r.name COLLATE "C") j
-              LEFT JOIN LATERAL ( -- long data stands with one of the rooms
+              LEFT JOIN LATERAL ( -- long data is in the row of one of the rooms
                    SELECT f.room_id, f.data, f.except_
                      FROM culvert.events f
                     WHERE j.data IS NULL AND f."offset" = j."offset" AND f."offset" > start AND f."offset" <= last AND f.data IS NOT NULL
@@ -83,7 +83,7 @@ BEGIN
         END;
     END LOOP;
 
-    -- Last, because no slice can be dropped any more: this transaction has them locked.
+    -- Last, because now no slice can be dropped any more: this transaction has locked them.
     SELECT n.pruned INTO gap_to FROM culvert.namespaces n WHERE n.id = h.namespace_id;
     lost := coalesce(gap_to > h.position, false);
     gap_from := h.position;
@@ -94,8 +94,8 @@ BEGIN
 END
 $$;
 
--- empty_damaged_jobs takes out the data of those jobs of a handler that Postgres cannot read, so
--- that they can be claimed, and parked. It returns how many there were.
+-- empty_damaged_jobs removes the data of a handler's jobs that Postgres cannot read, so
+-- that they can be claimed and parked. It returns the number of these jobs.
 CREATE OR REPLACE FUNCTION culvert.empty_damaged_jobs(ids bigint, handler integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

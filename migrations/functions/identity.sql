@@ -1,21 +1,21 @@
--- Which log this is, and how a server that lost some of it is told.
+-- Which log this is, and how a server that lost a part of it is recognised.
 
--- identified tells whether the log was at work in this very place before: on this
+-- identified tells whether the log was last used in this same place: on this
 -- start of the server, in this database, in this table. Any restore, failover,
--- snapshot put back, copy or upgrade changes one of them, and nothing that a managed
--- server withholds is asked for.
+-- restored snapshot, copy or upgrade changes one of these. Managed servers show all of
+-- them.
 CREATE OR REPLACE FUNCTION culvert.identified(started timestamptz, database oid, self oid) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN -- not an SQL function, which would be planned again for every statement that asks
+BEGIN -- not an SQL function, which would be planned again for every statement that calls it
     RETURN started = pg_postmaster_start_time()
        AND self = 'culvert.log'::regclass
        AND database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
 END
 $$;
 
--- check_ids raises CV001 unless ids looked up in a generation are true in the caller's
--- snapshot. Every statement that is given the id of a namespace, room or handler asks:
--- behind a pooler a connection lives on while the server behind it becomes another.
+-- check_ids raises CV001 unless ids that were looked up in a generation are right in the caller's
+-- snapshot. Every statement with the id of a namespace, room or handler as a parameter calls it:
+-- behind a pooler, a connection stays open while the server behind it is replaced.
 CREATE OR REPLACE FUNCTION culvert.check_ids(known bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -28,9 +28,9 @@ BEGIN
 END
 $$;
 
--- clock_offset is the offset of this moment: a slice of 10^9 for every 10 minutes since
--- 2025, or for less time where slices are shorter. No log gives out offsets as fast, so what
--- the clock says now is above all that was given out before, also by servers whose data is
+-- clock_offset is the offset that the clock shows now: a slice of 10^9 for every 10 minutes since
+-- 2025, or for less time where slices are shorter. No log gives out offsets as fast, so the
+-- clock is above all offsets that were given out before, also by servers whose data is
 -- lost. At 10 minutes it stays below 2^53 until 2196.
 CREATE OR REPLACE FUNCTION culvert.clock_offset(l culvert.log) RETURNS bigint
 LANGUAGE sql VOLATILE
@@ -38,8 +38,8 @@ BEGIN ATOMIC
     SELECT l.clock_from + floor(extract(epoch FROM clock_timestamp() - l.clock_at) * 1000000000 / extract(epoch FROM l.clock_slice))::bigint;
 END;
 
--- hasten has the clock go faster than slices are opened, a quarter at least, from here on.
--- The caller holds the append lock.
+-- hasten makes the clock go faster than slices of length grain are opened, by a quarter or more,
+-- from now on. The caller holds the append lock.
 CREATE OR REPLACE FUNCTION culvert.hasten(grain interval) RETURNS void
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
@@ -48,16 +48,16 @@ BEGIN ATOMIC
      WHERE l.clock_slice > greatest(grain, '1 second') * 0.8;
 END;
 
--- begin_run closes the open run at the last position the database knows and opens
--- another one, above `beyond` and above all that may have been given out by a server
--- that lost its data: where the clock says. The caller holds the append lock. A run without
--- events is moved instead, so that a server that crashes again and again leaves nothing behind.
+-- begin_run closes the open run at the last position that the database knows and opens
+-- another run where the clock says: above `beyond` and above everything that a server
+-- whose data is lost may have given out. The caller holds the append lock. A run without
+-- events is moved instead of closed, so that a server that crashes repeatedly leaves no rows behind.
 --
--- When the log is ahead of the clock, which was set back or did not know how much would
--- come, the clock goes on from where the log is, as if it had stood there 144 slices (a day)
--- before the open run began. That depends on the database alone: of restores of one
--- backup, each goes on above what the one before gave out. A clock that is back even
--- further tells nothing: then it is 1,000 slices and a random number of up to 1,000.
+-- The log may be ahead of the clock, because the clock was set back or because more events came
+-- than the clock allows for. Then the clock continues from the log's position, as if it had shown
+-- that position 144 slices (a day) before the open run began. This depends only on the database:
+-- when one backup is restored several times, each restore continues above the one before. If the clock is
+-- further back than that, the run begins 1,000 to 2,000 slices later, at random.
 CREATE OR REPLACE FUNCTION culvert.begin_run(beyond bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -68,7 +68,7 @@ DECLARE
     most  CONSTANT bigint := 9000000 * 1000000000::bigint;
 BEGIN
     SELECT * INTO l FROM culvert.log FOR NO KEY UPDATE; -- before the tables, as in open_slice
-    -- The counter may have got here without the events that it counted.
+    -- The counter may have been restored without the events that it counted.
     SELECT greatest(l.floor, max(e."offset")) INTO known FROM culvert.events e;
     SELECT greatest(known, max(n.floor), max(n.born)) INTO known FROM culvert.namespaces n;
     SELECT greatest(o.last_value, known, beyond, l.slice::bigint * 1000000000 - 1) INTO used FROM culvert.offsets o;
@@ -90,7 +90,7 @@ BEGIN
     INSERT INTO culvert.runs (first) VALUES (base);
     IF base / 1000000000 > l.slice THEN
         PERFORM culvert.open_slice((base / 1000000000)::integer, known);
-    ELSE -- The next one is not opened before the clock gets there.
+    ELSE -- The age of the open slice starts anew, so that slices do not overtake the clock.
         UPDATE culvert.slices s SET opened_at = clock_timestamp() WHERE s.n = l.slice;
     END IF;
     PERFORM setval('culvert.offsets', base);
@@ -98,9 +98,9 @@ BEGIN
 END
 $$;
 
--- identify makes a log at home where it is now. Another cluster or database is a copy
--- or a dump, which may live beside the original: it is another log from here on. In
--- any case offsets go on in a new run, and ids are looked up again. The caller holds
+-- identify records where the log is now. In another cluster or database it is a copy
+-- or a restored dump, while the original may still be in use: it becomes another log. In
+-- any case offsets continue in a new run, and instances look ids up again. The caller holds
 -- the append lock.
 CREATE OR REPLACE FUNCTION culvert.identify() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -118,7 +118,7 @@ BEGIN
     SELECT d.oid INTO new.database FROM pg_database d WHERE d.datname = current_database();
     BEGIN
         SELECT c.system_identifier INTO new.cluster FROM pg_control_system() c;
-    EXCEPTION WHEN OTHERS THEN -- a managed server refuses it in its own way: then only the database tells a copy
+    EXCEPTION WHEN OTHERS THEN -- a managed server may refuse it, with any error: then only the database's oid shows a copy
         new.cluster := coalesce(old.cluster, 0);
     END;
     IF old.id IS NULL THEN
@@ -139,9 +139,9 @@ BEGIN
 END
 $$;
 
--- open is what an instance calls when it starts, and whenever its ids are not those of
--- the database any more. It says how long keys are remembered, and returns what the
--- instance then knows: the log's identity, its head and floor, its runs in order, and
+-- open is called by an instance when it starts, and whenever its ids are not those of
+-- the database any more. It sets how long keys are remembered, and returns
+-- the log's identity, its head and floor, its runs in order, and
 -- the generation of its ids.
 CREATE OR REPLACE FUNCTION culvert.open(dedup_ interval, OUT log text, OUT head bigint, OUT floor bigint,
                              OUT generation bigint, OUT firsts bigint[], OUT lasts bigint[])
@@ -156,10 +156,10 @@ BEGIN
 END
 $$;
 
--- restored begins a new run for a restore that the log cannot see by itself, for rows were
--- put back under a running server. With a position, it does so unless the log has got
--- there: an instance that was there before is the proof that the log lost its end.
--- head is the last position kept, and first where offsets go on.
+-- restored begins a new run after a restore that the log cannot notice by itself, because rows were
+-- put back under a running server. If proof is given, it does so only when the counter is below
+-- that position: an instance that had already received it proves that the log lost its end.
+-- head is the last position that was kept, and first is where offsets continue.
 CREATE OR REPLACE FUNCTION culvert.restored(proof bigint DEFAULT NULL, OUT log text, OUT head bigint, OUT first bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

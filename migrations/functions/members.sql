@@ -1,21 +1,21 @@
 -- Members: who is in which room, as positions of the log.
 
 -- move lets clients join and leave rooms and forgets clients, one change after the
--- other in the order of the arrays. A change that changes something takes an
--- offset of its own: an entry of the log in a room no client can name, by which
--- every instance learns of it in its place among the events.
+-- other in the order of the arrays. A change that has an effect takes an
+-- offset of its own: an entry of the log in a room that no client can name. By this entry
+-- every instance sees the change at its place among the events.
 --
--- holds[i] is the offset from which change i holds: of the earlier change where
--- there was nothing to do, 0 for a client or room nobody knows, and -1 for a join
--- that would put the client into more than max_rooms[i] rooms, or beyond ten times as
--- many with those it left that are still kept (0: any number).
--- moved[i] tells which ones were entered into the log.
+-- holds[i] is the offset from which change i holds. If there was nothing to do, it is the offset
+-- of the earlier change; it is 0 for an unknown client or room. It is -1 for a join
+-- after which the client would be in more than max_rooms[i] rooms, or would have more than ten times as
+-- many membership intervals, with those of rooms it left that are still kept (max_rooms 0: any number).
+-- moved[i] says whether change i was entered into the log.
 --
 -- own[i] says that a client joins by its own token. Such a membership holds while the
--- client's token allows the room; one that a backend made wins over it and takes its place
--- from there on, as a join of its own.
+-- client's token allows the room. A membership that a backend makes replaces it
+-- from then on, as a join of its own.
 --
--- When generation is not the log's any more, ns may be wrong: nothing is changed,
+-- If generation is not the log's any more, ns may be wrong: nothing is changed,
 -- as in append.
 CREATE OR REPLACE FUNCTION culvert.move(
     op        text[],    -- join, leave or forget
@@ -54,10 +54,10 @@ BEGIN
     IF prev + cardinality(op) >= (l.slice + 1)::bigint * 1000000000 THEN
         head := culvert.next_slice();
     END IF;
-    -- What others may hold is locked here, in the one order (see append); the changes
-    -- come in another one. First the clients that are stored or forgotten. One that is
-    -- stored already is locked only where rooms are told who comes: of a change and a
-    -- lease at once, the second has to see the first.
+    -- All rows that others may hold are locked here, in the one order (see append), because the
+    -- changes come in another order. First the clients that are stored or forgotten. A client that
+    -- is stored already is locked only where rooms have presence: of a change and a
+    -- lease at the same time, the second must see the first.
     SELECT array_agg(k.id) INTO known
       FROM (SELECT DISTINCT u.ns, u.client FROM unnest(ns, client) u (ns, client)) w
       JOIN culvert.clients k ON k.namespace_id = w.ns AND k.name = w.client;
@@ -90,14 +90,14 @@ BEGIN
                 known := known || c;
             END IF;
             r := culvert.room_id(ns[i], room[i]);
-        ELSIF c = ANY (known) IS NOT TRUE THEN -- not stored yet, or by somebody else since
+        ELSIF c = ANY (known) IS NOT TRUE THEN -- not stored, or stored meanwhile by another transaction
             CONTINUE;
         ELSE
             SELECT k.id INTO r FROM culvert.rooms k WHERE k.namespace_id = ns[i] AND k.name = room[i];
         END IF;
 
         SELECT m.since, m.own INTO p, held FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
-        -- Before the change, so that it finds the rooms of a client about to be forgotten.
+        -- Before the change, so that it finds the rooms of a client that is to be forgotten.
         IF op[i] = 'forget' OR (op[i] = 'leave' AND p IS NOT NULL) THEN
             told := culvert.announce_move(c, r, 'culvert:leave') OR told;
         END IF;
@@ -107,8 +107,8 @@ BEGIN
                 holds[i] := p;
                 CONTINUE;
             END IF;
-            -- Every read of the client looks at the rooms it left, too, until retention or its
-            -- acknowledgements have passed them: there may be nine of them for each it may be in.
+            -- Every read of the client also looks at the rooms it left, until retention or its
+            -- acknowledgements have passed them. So intervals are bounded, too: ten for each room it may be in.
             IF p IS NULL AND max_rooms[i] > 0 AND (
                SELECT count(*) FILTER (WHERE m.until IS NULL) >= max_rooms[i] OR count(*) >= 10 * max_rooms[i]
                  FROM culvert.memberships m
@@ -151,8 +151,8 @@ BEGIN
 END
 $$;
 
--- announce_move tells a room that asks for it (see culvert.announce) that a client that is online
--- comes or goes; with no room, all rooms the client is in. It reports whether any was told.
+-- announce_move tells a room with presence (see culvert.announce) that an online client
+-- joins or leaves it; without a room, all rooms that the client is in. It returns whether any room was told.
 CREATE OR REPLACE FUNCTION culvert.announce_move(client bigint, room bigint, event text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -168,7 +168,7 @@ BEGIN
 END
 $$;
 
--- room_id finds a room, making it when there is none.
+-- room_id returns the id of a room, and makes the room if there is none.
 CREATE OR REPLACE FUNCTION culvert.room_id(ns integer, name text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -184,9 +184,9 @@ BEGIN
 END
 $$;
 
--- claim_rooms makes those of the rooms that are not there yet, for a client (or NULL for a
--- backend), unless the client would then have made more than most. It returns how many it
--- made, and -1 when it made none for that reason.
+-- claim_rooms makes the missing rooms for a client (NULL: for a
+-- backend), unless the client would then have made more than `most` rooms. It returns how many it
+-- made, or -1 if it made none for that reason.
 CREATE OR REPLACE FUNCTION culvert.claim_rooms(ids bigint, ns integer, client text, names text[], most integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable

@@ -1,8 +1,8 @@
--- Namespaces: made, deleted, swept, and their retention.
+-- Namespaces: how they are made and deleted, and their retention.
 
--- registry_changed has every instance read the registry again, and what was changed
--- be on the disk before it is answered. It is the last call of a transaction that
--- changed some of it, for it holds back the others.
+-- registry_changed makes every instance read the registry again, and makes the transaction
+-- commit to the disk. It must be the last call of a transaction that
+-- changes the registry, because other such transactions wait for it.
 CREATE OR REPLACE FUNCTION culvert.registry_changed() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -12,9 +12,9 @@ BEGIN
 END
 $$;
 
--- make_namespace makes a namespace unless there is one of that name. It begins
--- at the head: all that is stored for it comes later. Its caller may have sorted the names
--- by another collation, with which they would be compared, and the index is of no use then.
+-- make_namespace makes a namespace unless there is one of that name. The namespace begins
+-- at the head, because everything that is stored for it comes later. The comparison names its
+-- collation: a caller may have sorted the names by another one, and with that the index could not be used.
 CREATE OR REPLACE FUNCTION culvert.make_namespace(name_ text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -28,14 +28,14 @@ BEGIN
 END
 $$;
 
--- delete_namespace closes a namespace for good: from its commit on nobody finds
--- it by its name, and no append gets into it. What it leaves behind is out of
--- reach, and sweep_namespace takes it away outside of the append lock. False:
--- there is none.
+-- delete_namespace closes a namespace for good: after its commit nobody finds
+-- it by its name, and no append stores events in it. Nobody can reach what it leaves
+-- behind, and sweep_namespaces deletes that outside of the append lock. It returns false if
+-- there is no such namespace.
 CREATE OR REPLACE FUNCTION culvert.delete_namespace(name_ text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Whoever holds the row now, expire above all, is waited for before the append lock.
+    -- Wait for transactions that hold the row, such as expire, before taking the append lock.
     PERFORM FROM culvert.namespaces n WHERE n.name = name_ FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN false;
@@ -52,8 +52,8 @@ END
 $$;
 
 -- sweep_namespaces deletes up to limit_ rows of each kind that deleted namespaces
--- left behind, and returns whether there may be more. Events go with their
--- slices. The namespace itself goes two days later, when no instance can
+-- left behind, and returns whether there may be more. Events are dropped with their
+-- slices. The row of the namespace is deleted two days later, when no instance can
 -- remember it any more.
 CREATE OR REPLACE FUNCTION culvert.sweep_namespaces(limit_ integer) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -69,7 +69,7 @@ BEGIN
     END IF;
     PERFORM FROM culvert.turns t WHERE t.n = 2 FOR UPDATE; -- prune and expire update rooms, too
     -- Acknowledgements, leases and runs of handlers that began before the deletion may
-    -- still hold rows: what they could hold is locked in the one order before it goes.
+    -- still hold rows. So these rows are locked in the one order (see append) before they are deleted.
     SELECT array_agg(d.id) INTO ids
       FROM (SELECT c.id FROM culvert.clients c WHERE c.namespace_id = ANY (dead) LIMIT limit_) d;
     PERFORM FROM culvert.clients c WHERE c.id = ANY (ids) ORDER BY c.namespace_id, c.name COLLATE "C" FOR UPDATE;
@@ -97,10 +97,10 @@ BEGIN
 END
 $$;
 
--- expire raises the floors of namespaces that keep their events for less long
--- than the longest one does: each past the next slice that was closed longer ago
--- than its retention (keep, the server's, where it has none of its own). One
--- slice a call, as in prune. It returns how many floors it raised.
+-- expire raises the floors of namespaces whose retention is shorter than the longest one:
+-- each floor past the next slice that was closed longer ago than the namespace's
+-- retention (or keep, the server's, if it has none of its own). Each call passes one
+-- slice, as in prune. It returns how many floors it raised.
 CREATE OR REPLACE FUNCTION culvert.expire(keep interval) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,7 +1,7 @@
 -- Patterns of names, in which "*" stands for any run of characters.
 
--- handles reports whether a pattern covers an event name: "*" is any run of
--- characters, and Culvert's own events need a pattern that begins like them.
+-- handles tells whether a handler's pattern covers an event name. Culvert's own events need
+-- a pattern that begins with "culvert:".
 CREATE OR REPLACE FUNCTION culvert.handles(pattern text, event text) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
@@ -9,8 +9,7 @@ BEGIN ATOMIC
        AND (NOT starts_with(event, 'culvert:') OR starts_with(pattern, 'culvert:'));
 END;
 
--- matches tells whether a name is one of the patterns, in which "*" stands for any
--- run of characters.
+-- matches tells whether a name matches one of the patterns.
 CREATE OR REPLACE FUNCTION culvert.matches(patterns text[], name text) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC

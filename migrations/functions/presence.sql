@@ -1,7 +1,7 @@
 -- Presence: who is online.
 
--- online is the clients of a namespace that are connected somewhere now. The one
--- place that knows how this is told. Planned as part of the query it stands in.
+-- online returns the clients of a namespace for which some instance holds a lease now.
+-- Postgres plans it as part of the query that calls it.
 CREATE OR REPLACE FUNCTION culvert.online(ns integer) RETURNS TABLE (id bigint, name text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -11,7 +11,7 @@ BEGIN ATOMIC
        AND EXISTS (SELECT FROM culvert.leases l WHERE l.client_id = c.id AND l.until > statement_timestamp());
 END;
 
--- online_in is the clients online in any of the rooms now.
+-- online_in returns the clients that are online in any of the rooms now.
 CREATE OR REPLACE FUNCTION culvert.online_in(ns integer, rooms text[]) RETURNS TABLE (name text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -38,9 +38,9 @@ BEGIN ATOMIC
     SELECT EXISTS (SELECT FROM culvert.leases l WHERE l.client_id = is_online.client_id AND l.until > clock_timestamp());
 END;
 
--- announce tells the rooms that ask for it (see namespaces.presence) which of the
--- given clients came or went, as durable events in their place. The caller has locked
--- the clients' rows, so that of two changes at once each is told once.
+-- announce emits durable events to rooms with presence (see namespaces.presence) for each of the
+-- given clients that went online or offline. The caller has locked
+-- the clients' rows, so that each of two simultaneous changes is announced once.
 CREATE OR REPLACE FUNCTION culvert.announce(ids bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -68,22 +68,22 @@ BEGIN
 END
 $$;
 
--- lease takes, renews or (with a time of zero) gives up leases of an instance for
--- clients. Clients that are not stored are passed over.
+-- lease takes, renews or (with a lease of zero) gives up leases of an instance for
+-- clients. Clients that are not stored are ignored.
 CREATE OR REPLACE FUNCTION culvert.lease(instance text, ns integer[], name text[], lease interval[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     ids bigint[];
 BEGIN
-    -- The rows of the clients first: whoever changes a client's leases waits here.
+    -- The rows of the clients first: all changes of a client's leases wait here for each other.
     SELECT array_agg(locked.id) INTO ids
       FROM (SELECT c.id
               FROM culvert.clients c
               JOIN unnest(ns, name) AS w (ns, name) ON c.namespace_id = w.ns AND c.name = w.name
              ORDER BY c.namespace_id, c.name COLLATE "C" -- as acknowledgements do
                FOR NO KEY UPDATE OF c) locked;
-    -- From here on only what is locked: a client stored meanwhile is not.
+    -- From here on only the locked clients: one that was stored meanwhile is not locked.
     INSERT INTO culvert.leases AS l (client_id, instance, until)
     SELECT c.id, instance, clock_timestamp() + w.lease
       FROM unnest(ns, name, lease) AS w (ns, name, lease)
@@ -99,8 +99,8 @@ BEGIN
 END
 $$;
 
--- expire_leases ends the leases that ran out: those of instances that died. One
--- instance at a time does so.
+-- expire_leases ends the leases that have expired, which are those of instances that died. Only
+-- one instance at a time does so.
 CREATE OR REPLACE FUNCTION culvert.expire_leases() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,21 +1,21 @@
--- Reads: what instances follow the log by, and what clients catch up by.
+-- Reads: instances follow the log by culvert.follow, and clients catch up by culvert.page.
 
--- Both are written for one plan each and get no other: a walk along an index,
--- which stops when it has enough. A slice is new every hour, so there are often
--- no statistics, and the planner would then collect and sort all that is left of
--- the slice for every page. Planned for the cursor's value, a read opens only the
--- partitions after it.
+-- Each is written for exactly one plan: a scan along an index
+-- that stops when it has enough. A new slice begins every hour, so there are often
+-- no statistics, and the planner would then collect and sort all the rest of
+-- the slice for every page. A read is planned for the cursor's value, so it opens only the
+-- partitions after the cursor.
 --
--- The plans that are forbidden still count as very expensive where there is no
--- other, as for the one row of culvert.log: compiling them (JIT) would take a second.
+-- Where there is no other plan, as for the one row of culvert.log, Postgres still uses a forbidden
+-- one and counts it as very expensive. So JIT is off: it would compile such a plan for a second.
 --
 -- They are VOLATILE on purpose: each then reads in a snapshot taken after it has
 -- locked the partitions. In the caller's snapshot, taken before, a slice dropped
--- in between would be missing without the gap being known.
+-- in between would be missing without a gap.
 
--- damage says why Postgres cannot read a row of culvert.events, for a disk that lost a part
--- of it; NULL: it can. follow and page ask only when they are careful, as those who call
--- them are once they have failed: then such a row has no event, and the error as its data.
+-- damage returns the error if Postgres cannot read a row of culvert.events because the disk lost a part
+-- of it, and NULL if it can. follow and page call it only when careful is set: callers set it after
+-- a read has failed. A damaged row then has no event, and the error as its data.
 CREATE OR REPLACE FUNCTION culvert.damage("offset" bigint, room_id bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_bitmapscan = off SET enable_seqscan = off AS $$
 #variable_conflict use_variable
@@ -27,10 +27,10 @@ EXCEPTION WHEN internal_error THEN
 END
 $$;
 
--- follow returns up to rows_ rows and about bytes_ bytes of all that comes after
--- an offset and up to another, at least one row, with NULL for the event when there is none. An
--- event in several rooms is several rows, of which the first has its data; the limit on
--- bytes does not split them, the one on rows may.
+-- follow returns up to rows_ rows and about bytes_ bytes of the log after one offset and up to
+-- another. It returns at least one row; without events, that row has NULL for the event. An
+-- event in several rooms is several rows, of which the first has its data. The limit on
+-- bytes does not split these rows, but the limit on rows may.
 CREATE OR REPLACE FUNCTION culvert.follow(ids bigint, after bigint, upto bigint, rows_ integer, bytes_ bigint, careful boolean)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
                sender text, except_ text[], data text, place text, pruned bigint,
@@ -64,15 +64,15 @@ BEGIN
 END
 $$;
 
--- page returns, after one row about all of it, up to rows_ events and about bytes_
--- bytes of rooms of a namespace after an offset and its floor and up to another, in
--- order; no row at all for a namespace that was deleted. Each room counts from since to
--- until, and may stand several times with different ones. The first row has the log,
--- the floor, the counter, the namespace in place, and in pruned the last offset that retention took
--- from what was asked for, 0 for none; the others have only what is theirs, with the
--- room in place. All is read in one snapshot. An event addressed to several of the rooms
--- comes once, for the one whose name comes first. Data past the limit on bytes is not
--- fetched: its length is known without it. Where data is NULL, culvert.bodies has it.
+-- page returns a page of events from rooms of a namespace, in order: those after one offset (and
+-- after the floor) and up to another, up to rows_ events and about bytes_ bytes. A deleted namespace
+-- gives no row at all. Of each room it reads the events after since up to until; a room may be given
+-- several times with different intervals. The first row is about the whole page. It has the log,
+-- the floor, the counter, the namespace (in place), and in pruned the last offset that retention took
+-- from what was asked for, or 0. The other rows have only the fields of their event, with the
+-- room in place. Everything is read in one snapshot. An event addressed to several of the rooms
+-- comes once, for the room whose name comes first. Data beyond the limit on bytes is not
+-- fetched, because its length is known without fetching it. If data is NULL, culvert.bodies has it.
 CREATE OR REPLACE FUNCTION culvert.page(ids bigint, namespace_id integer, rooms text[], since bigint[], until bigint[],
                              after bigint, upto bigint, rows_ integer, bytes_ bigint, careful boolean)
 RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
@@ -86,8 +86,8 @@ DECLARE
     ns integer := namespace_id;
     start bigint;
 BEGIN
-    -- Known before the plan is made, it leaves out partitions; what counts is the
-    -- floor in the query's own snapshot.
+    -- start is known before the plan is made, so that the plan leaves out partitions. The
+    -- floor that counts is the one in the query's own snapshot.
     SELECT greatest(after, n.floor) INTO start FROM culvert.namespaces n WHERE n.id = ns;
     RETURN QUERY
     SELECT l.id, greatest(l.floor, n.floor), NULL::bigint, NULL::timestamptz, NULL::boolean, NULL, NULL, NULL::text[], NULL,
@@ -115,7 +115,7 @@ BEGIN
                            SELECT *
                              FROM culvert.events
                             WHERE events.room_id = r.id
-                              AND events."offset" > start AND events."offset" <= upto -- what partitions are opened for
+                              AND events."offset" > start AND events."offset" <= upto -- selects the partitions
                               AND events."offset" > greatest(s.since, n.floor) AND events."offset" <= s.until
                             ORDER BY events."offset"
                             LIMIT rows_) e
@@ -127,9 +127,9 @@ BEGIN
 END
 $$;
 
--- bodies returns the data and exceptions of events of which culvert.page gave another row,
--- in the order of their offsets, and the floor: what is missing up to it went with its slice since.
--- Where it is careful, fault says why data cannot be read, as in culvert.damage.
+-- bodies returns the data and exceptions of events of which culvert.page returned a row without data,
+-- in the order of their offsets, and the floor: events up to it were dropped with their slice meanwhile.
+-- If careful is set, fault says why data cannot be read, as in culvert.damage.
 CREATE OR REPLACE FUNCTION culvert.bodies(ids bigint, offsets bigint[], careful boolean)
 RETURNS TABLE ("offset" bigint, floor bigint, data text, except_ text[], fault text)
 LANGUAGE plpgsql
@@ -137,7 +137,7 @@ SET search_path = pg_catalog, pg_temp
 SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
-    low  bigint := offsets[1]; -- what partitions are opened for
+    low  bigint := offsets[1]; -- low and high select the partitions
     high bigint := offsets[cardinality(offsets)];
 BEGIN
     RETURN QUERY

@@ -1,7 +1,7 @@
--- Replies: what an event's emitter asked for, and what came.
+-- Replies: which replies an event asks for, and which came.
 
--- ask stores the asks of one append, with the offset its events are counted from, and
--- who is to reply to them.
+-- ask stores the asks of one append, and who is expected to reply to them. base is the offset
+-- from which the events of the append are counted.
 CREATE OR REPLACE FUNCTION culvert.ask(base bigint, at timestamptz, asks json) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
@@ -14,11 +14,11 @@ BEGIN ATOMIC
            AS a (pos integer, ns integer, sender text, rooms text[], except_ text[], ms integer, audience integer, wanted integer);
 END;
 
--- reply stores one reply, unless it may not be, and stages the event that tells
--- the emitter, both or neither. Nobody can read the room a backend without a
--- client is told in: instances look there for who waits. result is "stored",
--- "again" (the party replied before), "closed" (too late, or enough have) or
--- "unknown".
+-- reply stores one reply if that is allowed, and stages the event culvert:reply for the
+-- emitter, both or neither. A backend that acts for no client gets the event in a hidden room
+-- that nobody can read; instances watch it for waiting emits. The result is "stored",
+-- "again" (the party has replied before), "closed" (too late, or enough replies came) or
+-- "unknown" (there is no such ask).
 CREATE OR REPLACE FUNCTION culvert.reply(ask bigint, party text, sender text, data text, is_binary boolean, event_data text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -49,7 +49,7 @@ BEGIN
 END
 $$;
 
--- expected is the parties a reply to an event is expected from, when its emitter
+-- expected returns the parties that are expected to reply to an event whose emitter
 -- gives no count.
 CREATE OR REPLACE FUNCTION culvert.expected(ns integer, event text, rooms text[], except_ text[]) RETURNS text[]
 LANGUAGE sql STABLE

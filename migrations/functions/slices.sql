@@ -1,4 +1,4 @@
--- Slices of the log: made, opened, closed and dropped.
+-- Slices of the log: how they are made, opened, closed and dropped.
 
 -- make_slice adds the partition of slice n. ATTACH, unlike CREATE ... PARTITION
 -- OF, does not wait for readers and writers of events.
@@ -32,10 +32,10 @@ BEGIN
 END
 $$;
 
--- open_slice closes the open slice, the last position of which is used, and opens slice n,
--- which may be a later one than the next. Partitions made ahead for those between,
--- and a slice that is closed without an event, are empty slices: their last position is
--- that before their first offset, and prune drops them at once.
+-- open_slice closes the open slice, whose last position is `used`, and opens slice n,
+-- which need not be the next one. Partitions that were made in advance for slices between them,
+-- and a slice that is closed without an event, become empty slices: their last position is
+-- the one before their first offset, and the next prune drops them.
 CREATE OR REPLACE FUNCTION culvert.open_slice(n integer, used bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -53,7 +53,7 @@ BEGIN
                        ELSE closed::bigint * 1000000000 - 1
                   END
      WHERE s.n = closed;
-    -- Only of the partitions is the name a number. A plan must not look at those of others.
+    -- MATERIALIZED: only names of partitions end in a number, so the cast must not see other tables.
     INSERT INTO culvert.slices (n, closed_at, last)
     WITH ahead AS MATERIALIZED (
          SELECT substr(c.relname, 8)::integer AS n
@@ -67,7 +67,7 @@ BEGIN
 END
 $$;
 
--- given_out is how many offsets were given out after a position, without what lies
+-- given_out returns how many offsets were given out after a position, without the holes
 -- between slices and between runs.
 CREATE OR REPLACE FUNCTION culvert.given_out(after bigint) RETURNS bigint
 LANGUAGE sql STABLE
@@ -78,8 +78,8 @@ BEGIN ATOMIC
       FROM culvert.slices s, culvert.runs r, culvert.offsets o;
 END;
 
--- rotate opens the next slice once the open one has events and is as old or as
--- full as allowed, and makes the two after it ahead of time. It returns the open slice.
+-- rotate opens the next slice if the open one has events and is as old or as
+-- full as allowed, and makes the two slices after it in advance. It returns the open slice.
 CREATE OR REPLACE FUNCTION culvert.rotate(grain interval, max_events bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -100,16 +100,16 @@ BEGIN
 END
 $$;
 
--- prune drops the oldest slice if it was closed longer than keep ago, and longer
--- than any namespace keeps its events, or if the slices after it hold keep_events
--- (0: any number) without it; one slice a call, so that a clock that jumps ahead
--- costs little before somebody notices. It returns the dropped slice, or NULL. Slices
--- in which nothing is go beside it.
+-- prune drops the oldest slice if it was closed longer ago than keep and than the longest
+-- retention of any namespace, or if the slices after it have at least keep_events
+-- events (0: no limit). It drops one slice a call, so that a clock that jumps ahead
+-- costs little before somebody notices. It returns the dropped slice, or NULL. It also drops
+-- up to 10 empty slices.
 --
--- DROP needs the table for itself for a moment, and whoever comes while it waits
--- waits behind it: so it waits 20 ms at the most, lets the others pass, and tries
--- again. Of the rows it holds meanwhile nobody waits for the rooms, and for the log
--- only those who have no slice's table yet.
+-- DROP needs the table exclusively for a moment, and statements that come while it waits
+-- wait behind it. So it waits at most 20 ms, lets the others pass, and tries
+-- again. Meanwhile it holds rows of rooms, for which nobody waits, and the row of the log, for
+-- which only transactions wait that have not locked the table of a slice yet.
 CREATE OR REPLACE FUNCTION culvert.prune(keep interval, keep_events bigint) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -147,7 +147,7 @@ BEGIN
               WHERE n.id = t.namespace_id', 'events_' || old.n);
         UPDATE culvert.log SET floor = greatest(floor, old.last);
         DELETE FROM culvert.runs r WHERE r.last < old.last;
-        -- An interval that is over explains a gap to a client that has not come past it.
+        -- An ended membership interval is kept until its client has passed it, so that the client gets the gap.
         DELETE FROM culvert.memberships m USING culvert.clients c
          WHERE c.id = m.client_id AND m.until <= least(old.last, c.cursor);
     END IF;
@@ -166,13 +166,13 @@ BEGIN
         END;
     END LOOP;
     RAISE EXCEPTION 'slice % is being read and could not be dropped', coalesce(old.n, empty[1])
-        USING ERRCODE = 'lock_not_available', HINT = 'It is tried again; a long query on culvert.events holds it.';
+        USING ERRCODE = 'lock_not_available', HINT = 'Culvert tries again; a long query on culvert.events holds the slice.';
 END
 $$;
 
--- count_slice notes in each room the offset of its newest event in the oldest closed
--- slice that was not counted yet, so that whoever asks for it need not look into that
--- slice. One slice a call; it returns the slice, or NULL when there is none.
+-- count_slice stores in each room the offset of its newest event in the oldest closed
+-- slice that was not counted yet, so that a search for the newest event need not look into that
+-- slice. It counts one slice a call and returns it, or NULL if there is none.
 CREATE OR REPLACE FUNCTION culvert.count_slice() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

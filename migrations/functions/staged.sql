@@ -1,15 +1,15 @@
--- How staged events are moved into the log. It begins with culvert.append.
+-- How staged events are moved into the log. culvert.append calls these functions.
 
--- weight is what an event costs Postgres, in bytes: its data and except_ once, and for each
--- room as much as a row takes the time of.
+-- weight returns the cost of an event in Postgres, in bytes: its data and except_ once, and for each
+-- room the number of bytes whose storing takes as long as a row.
 CREATE OR REPLACE FUNCTION culvert.weight(rooms text[], except_ text[], data integer) RETURNS bigint
 LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
     SELECT data + 1024 * cardinality(rooms)::bigint + 256 * coalesce(cardinality(except_), 0);
 END;
 
--- store_staged stores events that were taken out of culvert.staged after offset base, in their
--- order, and returns how many offsets they took.
+-- store_staged stores events that were removed from culvert.staged in the log after offset base, in
+-- their order, and returns how many offsets they took.
 CREATE OR REPLACE FUNCTION culvert.store_staged(v culvert.staged[], base bigint, dedup interval) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$ -- see culvert.known
@@ -31,8 +31,8 @@ BEGIN
      ORDER BY 1, 2
     ON CONFLICT DO NOTHING;
 
-    -- The first with a key counts; a later one with other content cannot be
-    -- refused any more, its transaction is committed.
+    -- The first event with a key counts. A later one with other content cannot be
+    -- refused any more, because its transaction has committed: it is dropped with a warning.
     SELECT array_agg(s.row ORDER BY (s.row).xid, (s.row).id) FILTER (WHERE s.nth = 1 AND NOT s.known),
            min((s.row).key) FILTER (WHERE (s.row).hash <> CASE WHEN s.known THEN s.hash ELSE s.first END)
       INTO new, bad
@@ -52,7 +52,7 @@ BEGIN
         RAISE WARNING 'culvert: an event emitted from SQL was dropped: its key "%" was used with another body', bad;
     END IF;
 
-    -- Without a join of rooms with data, for which a sort would copy the data for each room.
+    -- Written without a join of rooms with data: a sort for it would copy the data for each room.
     INSERT INTO culvert.events ("offset", room_id, at, event, sender, except_, data, elsewhere)
     SELECT base + s.nth, r.id, now, s.event, s.sender,
            CASE WHEN w.whole OR r.nth = 1 THEN s.except_ WHEN s.except_ <> '{}' THEN '{}' END,
@@ -65,7 +65,7 @@ BEGIN
            SELECT octet_length(s.data) + coalesce(octet_length(s.except_::text), 0) <= 256 AS whole,
                   ARRAY(SELECT DISTINCT k.id
                           FROM unnest(s.rooms) u (name)
-                         CROSS JOIN LATERAL ( -- each by its name: with ANY all rooms of the namespace may be read for an event
+                         CROSS JOIN LATERAL ( -- one look-up a name: with ANY, Postgres may read all rooms of the namespace for each event
                                SELECT t.id FROM culvert.rooms t WHERE t.namespace_id = n.id AND t.name = u.name LIMIT 1) k
                          ORDER BY 1) AS ids
             OFFSET 0) w -- once for an event
@@ -83,9 +83,9 @@ BEGIN
 END
 $$;
 
--- ended_since are the transactions that were open in seen and are not any more. The rows of those that
--- still are cannot be moved, and to look at them takes long: of a role with many open savepoints, each row
--- has Postgres ask which transaction its savepoint belongs to.
+-- ended_since returns the transactions that were open in the snapshot seen and have ended since. The rows of open
+-- transactions cannot be moved, and looking at them is slow: for each row of a transaction with many savepoints
+-- Postgres looks up which transaction the savepoint belongs to.
 CREATE OR REPLACE FUNCTION culvert.ended_since(seen pg_snapshot) RETURNS xid8[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -93,9 +93,9 @@ BEGIN
 END
 $$;
 
--- is_staged says whether events are staged by transactions that are not visible in seen, or by
--- part beyond the id last: each look is a walk along the primary key that begins where rows may be
--- alive. ORDER BY keeps it there: to a planner that knows the table as empty, another index is as good.
+-- is_staged tells whether events are staged by transactions that are not visible in seen, or by
+-- part after the id last. Each subquery is a scan of the primary key that begins after the rows that were
+-- moved. ORDER BY keeps Postgres on that index: if its statistics say that the table is empty, another index seems as good.
 CREATE OR REPLACE FUNCTION culvert.is_staged(seen pg_snapshot, part xid8, last bigint) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$ -- see culvert.known
 DECLARE
@@ -113,8 +113,8 @@ BEGIN
 END
 $$;
 
--- is_staged_before says so of the events of one namespace, by transactions below until. Rows
--- are compared as a whole, which the index by namespace alone can do.
+-- is_staged_before tells the same for the events of one namespace, of transactions below until. It compares
+-- whole rows (namespace, xid, id), for which only the index by namespace can be used.
 CREATE OR REPLACE FUNCTION culvert.is_staged_before(seen pg_snapshot, part xid8, last bigint, space text, until xid8) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
@@ -142,8 +142,8 @@ BEGIN
 END
 $$;
 
--- seen_up_to is the snapshot in which a transaction is visible that is in seen, or that is
--- below upto and is in now. upto may be NULL.
+-- seen_up_to returns the snapshot in which those transactions are visible that are visible in seen, or that
+-- are below upto and visible in now. upto may be NULL.
 CREATE OR REPLACE FUNCTION culvert.seen_up_to(seen pg_snapshot, now pg_snapshot, upto xid8) RETURNS pg_snapshot
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -162,7 +162,7 @@ BEGIN
 END
 $$;
 
--- first_staged is the staged event that is moved next: see culvert.move_staged.
+-- first_staged returns the staged event that is moved next: see culvert.move_staged.
 CREATE OR REPLACE FUNCTION culvert.first_staged(seen pg_snapshot, carrying xid8, OUT xid xid8, OUT id bigint) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.xid, t.id
@@ -173,12 +173,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- move_staged moves staged events that have become visible into the log, after offset base,
--- in the order of their transactions: up to rows_ of them, and about bytes_ bytes as
--- culvert.weight counts them, but at least one event. What is left of a
--- transaction (carrying) comes before any other, so that its events stay together. move_staged
--- returns how many there were and how many offsets they took (one with a key seen before takes
--- none), whether there may be more, and upto: no visible one of a lower transaction is left. Of
--- the transaction part those up to the id last are moved, both before and after the call.
+-- in the order of their transactions: up to rows_ events, and about bytes_ bytes as
+-- culvert.weight counts them, but at least one event. The rest of a partly moved
+-- transaction (carrying) comes before any other, so that its events are not separated. move_staged
+-- returns how many events it moved, how many offsets they took (an event whose key was used before takes
+-- none), and whether there may be more. upto means that no visible event of a lower transaction is left. part and
+-- last mean that the events of the transaction part up to the id last are moved, before the call and after it.
 -- Only move_staged_all calls it.
 CREATE OR REPLACE FUNCTION culvert.move_staged(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
                               rows_ integer, bytes_ bigint,
@@ -190,7 +190,7 @@ DECLARE
     v   culvert.staged[];
     late xid8[] := culvert.ended_since(seen);
     low  xid8 := pg_snapshot_xmax(seen);
-    rest boolean; -- of carrying
+    rest boolean; -- events of carrying are left
     size bigint;
     left_ xid8; -- a transaction of which some events are left
 BEGIN
@@ -200,15 +200,15 @@ BEGIN
         late := ARRAY[carrying];
         low := '18446744073709551615';
     END IF;
-    -- By ctid, because there is but one plan for that. Where the statistics of staged were taken
-    -- while it was empty, a join is planned for one row, and compares each row with each.
+    -- By ctid, because there is only one plan for that. If the statistics of staged were taken
+    -- while it was empty, a join would be planned for one row and compare each row with each.
     WITH taken AS (
         DELETE FROM culvert.staged s
          WHERE s.ctid = ANY (ARRAY(
                SELECT c.ctid
                  FROM (SELECT t.ctid, sum(culvert.weight(t.rooms, t.except_, octet_length(t.data))) OVER (
                               ORDER BY t.xid, t.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-                         FROM (SELECT w.* -- each part is a walk along the primary key
+                         FROM (SELECT w.* -- each part is a scan along the primary key
                                  FROM unnest(late) x
                                 CROSS JOIN LATERAL (
                                       SELECT u.ctid, u.* FROM culvert.staged u
@@ -243,7 +243,7 @@ BEGIN
         SELECT s.xid INTO left_ FROM culvert.staged s WHERE s.xid = part AND s.id > last ORDER BY s.id LIMIT 1;
     END IF;
     IF rest THEN
-        more := true; -- of others
+        more := true; -- events of other transactions
         upto := NULL;
     END IF;
     IF left_ IS DISTINCT FROM carrying THEN
@@ -257,10 +257,10 @@ BEGIN
 END
 $$;
 
--- move_staged_waiting is move_staged for namespaces that wait, before what came earlier to others: whoever emits a
--- little from SQL does not wait behind somebody who emitted a lot. Of each namespace it takes, in their
--- order, the events of transactions that fit as a whole; first of those namespaces that wait for few. None
--- is taken where a part of the transaction carrying is left, which comes first.
+-- move_staged_waiting moves staged events of namespaces for which a batch waits, before earlier events of other
+-- namespaces, so that a caller with few events from SQL does not wait behind one with many. In each namespace it
+-- takes whole transactions that fit, in their order; namespaces with few staged events come first. It takes none from
+-- a namespace with events left of the transaction carrying, because these must be moved first.
 CREATE OR REPLACE FUNCTION culvert.move_staged_waiting(seen pg_snapshot, part xid8, last bigint, spaces text[], base bigint, dedup interval, rows_ integer, bytes_ bigint,
                                       OUT moved integer, OUT stored integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -276,7 +276,7 @@ BEGIN
         DELETE FROM culvert.staged s
          WHERE s.ctid = ANY (ARRAY(
                SELECT t.ctid
-                 FROM (SELECT g.ctid, -- g is in groups, of a namespace and a transaction: RANGE counts to the end of one
+                 FROM (SELECT g.ctid, -- RANGE counts whole groups: one namespace and one transaction
                               count(*) OVER fair AS rows, sum(g.weight) OVER fair AS bytes
                          FROM (SELECT u.ctid, w.space, u.weight,
                                       count(*) OVER (PARTITION BY w.space ORDER BY u.xid RANGE UNBOUNDED PRECEDING) AS rows

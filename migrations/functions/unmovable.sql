@@ -1,12 +1,12 @@
--- How staged events are moved although some of them cannot be. It begins with culvert.append.
+-- How staged events are moved when some of them cannot be moved. culvert.append calls these functions.
 
--- move_staged_all is culvert.move_staged, which moves staged events into the log, for any rows. Only
--- culvert.emit checks what it stages: rows that came by another way, or that a trigger or
--- constraint of somebody else refuses, must not keep all the others from the log. When the
--- rows cannot be moved together they are moved one by one, for a second at a time, as everybody
--- waits for the append lock. Those that cannot be moved alone are set aside in
--- culvert.unmovable, with what is left of one that the disk has damaged. Other faults of the
--- server are not theirs.
+-- move_staged_all is culvert.move_staged for rows that may be invalid. Only rows that
+-- culvert.emit staged are checked. A row that came in another way, or that an operator's trigger or
+-- constraint refuses, must not keep all other rows from the log. If the
+-- rows cannot be moved together, they are moved one by one, for at most a second, because everybody
+-- waits for the append lock. A row that cannot be moved even alone is set aside in
+-- culvert.unmovable; of a row that the disk has damaged, what can be read. Other errors
+-- are not caused by a row and are raised.
 CREATE OR REPLACE FUNCTION culvert.move_staged_all(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
                                   rows_ integer, bytes_ bigint,
                                   OUT moved integer, OUT stored integer, OUT more boolean, OUT upto xid8)
@@ -22,7 +22,7 @@ BEGIN
         RETURN;
     EXCEPTION
     WHEN unique_violation THEN
-        RAISE; -- of an offset: the counter is behind the events, which is no row's fault
+        RAISE; -- of an offset: the counter is behind the events, which is not caused by a row
     WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
         moved := 0;
         stored := 0;
@@ -51,8 +51,8 @@ BEGIN
 END
 $$;
 
--- set_aside takes one staged row out of the way and says so in the logs of Postgres and
--- of the instance that found it.
+-- set_aside moves one staged row to culvert.unmovable and reports it in the logs of Postgres and
+-- of the instance that moved it.
 CREATE OR REPLACE FUNCTION culvert.set_aside(xid_ xid8, id_ bigint, error_ text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -61,7 +61,7 @@ BEGIN
         SELECT error_, s.namespace, s.rooms, s.except_, s.event, s.data, s.sender, s.key
           FROM culvert.staged s
          WHERE s.xid = xid_ AND s.id = id_;
-    EXCEPTION WHEN data_corrupted THEN -- what is long is stored apart from the row, and lost
+    EXCEPTION WHEN data_corrupted THEN -- long values are stored apart from the row, and lost
         INSERT INTO culvert.unmovable (error, namespace, event, sender, key)
         SELECT error_, s.namespace, s.event, s.sender, s.key
           FROM culvert.staged s
@@ -72,7 +72,7 @@ BEGIN
 END
 $$;
 
--- set_first_aside takes the staged row out of the way that would be moved next.
+-- set_first_aside sets aside the staged row that would be moved next.
 CREATE OR REPLACE FUNCTION culvert.set_first_aside(seen pg_snapshot, error_ text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable

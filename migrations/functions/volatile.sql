@@ -1,13 +1,13 @@
--- Volatile events: how they get from one instance to the others.
+-- Volatile events: how they reach the other instances.
 
--- publish_volatile hands volatile events to the other instances. The lock makes the order of
--- ids the order of commits, so that a reader that goes on after an id misses none;
--- no one waits for a disk while it is held. Array literals stand for lists of rooms;
+-- publish_volatile passes volatile events to the other instances. The lock makes the order of
+-- ids the order of commits, so that a reader that continues after an id misses none;
+-- its holder does not wait for a disk. Lists of rooms are array literals,
 -- "" for none.
 --
--- It returns the log and its position: at or above every change of members that was
+-- It returns the log and its position, which is at or above every change of members that was
 -- answered before the call, on any instance. An instance delivers the events once it
--- follows the log that far. The counter may be ahead of what is committed.
+-- has followed the log to that position. The position (the counter) may be ahead of what is committed.
 CREATE OR REPLACE FUNCTION culvert.publish_volatile(instance text, namespace text[], rooms text[], except_ text[],
                               event text[], data text[], is_binary boolean[], sender text[],
                               OUT log text, OUT "position" bigint)
