@@ -75,9 +75,3 @@ func reconnectFrame(reason string, after time.Duration) []byte {
 }
 
 func milliseconds(d time.Duration) []byte { return strconv.AppendInt(nil, d.Milliseconds(), 10) }
-
-// jitter is a duration between the two, so that those who part together do not
-// return together.
-func (h *Handler) jitter(least, most time.Duration) time.Duration {
-	return least + time.Duration(h.random()*float64(most-least))
-}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -245,4 +246,29 @@ func (h *Handler) count(results []event.Result) {
 			h.metrics.stored.Inc()
 		}
 	}
+}
+
+// volatilePublisher is the part of the queue that delivers without storing.
+type volatilePublisher interface {
+	PublishVolatile(ctx context.Context, emits []event.Emit) error
+	Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error
+}
+
+// publishVolatile serves an emit of volatile events.
+func (h *Handler) publishVolatile(c *call, emits []event.Emit) error {
+	if err := h.queue.PublishVolatile(c.r.Context(), emits); err != nil {
+		return err
+	}
+	h.metrics.volatile.Add(float64(len(emits)))
+	return h.reply(c, http.StatusAccepted, []byte("{}"))
+}
+
+// inEvent says which event of a batch an error is about.
+func inEvent(err error, i int) error {
+	p := faultOf(err)
+	field := fmt.Sprintf("events[%d]", i)
+	if p.field != "" {
+		field += "." + p.field
+	}
+	return refuse(p.kind, field, p.detail)
 }

@@ -1,7 +1,8 @@
 package api
 
 import (
-	"bytes"
+	"strconv"
+	"time"
 
 	"github.com/culvertmq/culvert/event"
 )
@@ -123,6 +124,137 @@ func (e *envelope) idempotencyKey() (event.Key, error) {
 	return event.ParseKey(s)
 }
 
-// isNull: absent or null, which serializers write for absent. Where the
-// difference could reach everyone (room, rooms) null is refused instead.
-func isNull(raw []byte) bool { return raw == nil || bytes.Equal(raw, []byte("null")) }
+// audience is whom the event is for: "room", "rooms", or everyone.
+func (e *envelope) audience(c *call) ([]event.Room, error) {
+	switch {
+	case e.room != nil && e.rooms != nil:
+		return nil, refuse(invalid, "rooms", "room and rooms are mutually exclusive")
+	case e.room != nil:
+		s, err := text("room", e.room)
+		if err != nil {
+			return nil, err
+		}
+		r, err := event.ParseRoom(s)
+		if err != nil {
+			return nil, err
+		}
+		return []event.Room{r}, allowed(c, "room", r)
+	case e.rooms != nil:
+		rooms, err := roomList("rooms", e.rooms, func(s string) (event.Room, error) {
+			r, err := event.ParseRoom(s)
+			if err != nil {
+				return r, err
+			}
+			return r, allowed(c, "rooms", r)
+		})
+		if err == nil && len(rooms) == 0 {
+			err = refuse(invalid, "rooms", "rooms must name at least one room; leave it out to reach everyone")
+		}
+		return rooms, err
+	}
+	return nil, allowed(c, "room", event.Everyone)
+}
+
+// allowed refuses a room the caller may not emit to.
+func allowed(c *call, field string, r event.Room) error {
+	if c.who.mayEmit(r) {
+		return nil
+	}
+	return refuse(forbidden, field, "the token does not allow emitting to room "+strconv.Quote(r.String()))
+}
+
+// excepted are the rooms whose clients do not get the event. Leaving somebody
+// out needs no right.
+func (e *envelope) excepted(c *call) ([]event.Room, error) {
+	if isNull(e.except) {
+		return nil, nil
+	}
+	return roomList("except", e.except, func(s string) (event.Room, error) {
+		if s != "@me" {
+			return event.ParseRoom(s)
+		}
+		if c.who.client == (event.Client{}) {
+			return event.Room{}, refuse(invalid, "except", `"@me" needs a sender: name it with ?client=`)
+		}
+		return c.who.client.OwnRoom(), nil
+	})
+}
+
+// roomList reads an array of room names.
+func roomList(field string, raw []byte, parse func(string) (event.Room, error)) ([]event.Room, error) {
+	var rooms []event.Room
+	isArray, err := elements(raw, func(i int, value []byte) error {
+		if i == maxRooms {
+			return refuse(invalid, field, field+" may name at most 100 rooms")
+		}
+		s, err := text(field, value)
+		if err != nil {
+			return err
+		}
+		r, err := parse(s)
+		if err != nil {
+			return inField(err, field)
+		}
+		rooms = append(rooms, r)
+		return nil
+	})
+	if !isArray {
+		return nil, refuse(invalid, field, field+" must be an array of strings")
+	}
+	return rooms, err
+}
+
+// defaultAsk is how long replies are taken when "reply" names no timeout.
+const defaultAsk = 30 * time.Second
+
+// ask reads "reply": {"timeout": seconds, "count": n}; null asks for nothing.
+func (e *envelope) ask() (event.Ask, error) {
+	if isNull(e.reply) {
+		return event.Ask{}, nil
+	}
+	var timeout, count []byte
+	err := object(e.reply, "reply", func(name string) *[]byte {
+		switch name {
+		case "timeout":
+			return &timeout
+		case "count":
+			return &count
+		}
+		return nil
+	})
+	if err != nil {
+		return event.Ask{}, err
+	}
+	a := event.Ask{Timeout: defaultAsk}
+	if !isNull(timeout) {
+		seconds, err := strconv.ParseFloat(string(timeout), 64)
+		if err != nil || seconds < event.MinAsk.Seconds() || seconds > event.MaxAsk.Seconds() {
+			return a, refuse(invalid, "reply.timeout", "reply.timeout must be a number of seconds from 0.05 to 86400")
+		}
+		a.Timeout = time.Duration(seconds * float64(time.Second))
+	}
+	if !isNull(count) {
+		n, err := strconv.ParseUint(string(count), 10, 16)
+		if err != nil || n < 1 || n > event.MaxReplies {
+			return a, refuse(invalid, "reply.count", "reply.count must be a whole number from 1 to 10000")
+		}
+		a.Count = int(n)
+	}
+	return a, nil
+}
+
+// isVolatile reads "volatile", and refuses what means nothing to an event that is
+// not stored.
+func (e *envelope) isVolatile() (bool, error) {
+	switch {
+	case isNull(e.volatile) || string(e.volatile) == "false":
+		return false, nil
+	case string(e.volatile) != "true":
+		return false, refuse(invalid, "volatile", "volatile must be true or false")
+	case !isNull(e.key):
+		return false, refuse(invalid, "key", "a volatile event is not stored, so a repeat cannot be detected: leave the key out")
+	case !isNull(e.reply):
+		return false, refuse(invalid, "reply", "a volatile event has no offset, so nobody can reply to it")
+	}
+	return true, nil
+}

@@ -2,16 +2,13 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
-
-	"github.com/labstack/echo/v4"
 
 	"github.com/culvertmq/culvert/event"
 )
 
-// faults is the one place where an error becomes a status.
+// faults is the one place where an error becomes a status. Those of the router: see routed in observe.go.
 var faults = []struct {
 	err   error
 	kind  *kind
@@ -34,8 +31,6 @@ var faults = []struct {
 	{event.ErrNoMemory, tooManyRequests, ""},
 	{event.ErrUnavailable, unavailable, ""},
 	{event.ErrClosed, draining, ""},
-	{echo.ErrNotFound, notFound, ""},
-	{echo.ErrMethodNotAllowed, methodNotAllowed, ""},
 	{os.ErrDeadlineExceeded, timedOut, ""}, // a body that stopped arriving
 }
 
@@ -59,8 +54,6 @@ func faultOf(err error) *problem {
 		switch {
 		case f.kind == notFound:
 			return refuse(notFound, "", nothingHere)
-		case f.kind == methodNotAllowed:
-			return refuse(f.kind, "", "see the Allow header")
 		case f.kind == timedOut:
 			return refuse(f.kind, "", "the body stopped arriving")
 		case isField:
@@ -87,16 +80,6 @@ func inField(err error, field string) error {
 	}
 	if p = faultOf(err); p.status >= http.StatusInternalServerError {
 		return err // no field is at fault
-	}
-	return refuse(p.kind, field, p.detail)
-}
-
-// inEvent says which event of a batch an error is about.
-func inEvent(err error, i int) error {
-	p := faultOf(err)
-	field := fmt.Sprintf("events[%d]", i)
-	if p.field != "" {
-		field += "." + p.field
 	}
 	return refuse(p.kind, field, p.detail)
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"strconv"
-	"time"
 
 	"github.com/r3labs/sse/v2"
 
@@ -48,6 +47,9 @@ var scratch buffers
 // framed stands for eventFrame, see event.Event.Wire.
 type framed struct{}
 
+// frameOf is all that a stream sends of an event. It is encoded once, for everybody: see event.Event.Wire.
+func frameOf(e *event.Event) []byte { return e.Wire(framed{}, eventFrame) }
+
 // eventFrame is the one encoder of events: what event.Event.Wire keeps.
 func eventFrame(e *event.Event) []byte {
 	buf := scratch.get()
@@ -66,7 +68,7 @@ var dataLine = []byte("\ndata: ")
 // eventJSON is the JSON inside an event's frame. The first data line is the
 // only one, since no line before it can hold a line break.
 func eventJSON(e *event.Event) []byte {
-	frame := e.Wire(framed{}, eventFrame)
+	frame := frameOf(e)
 	i := bytes.Index(frame, dataLine) + len(dataLine)
 	return frame[i : len(frame)-2]
 }
@@ -99,34 +101,4 @@ func appendEvent(b []byte, e *event.Event) []byte {
 		b = append(b, '}')
 	}
 	return append(b, '}')
-}
-
-func appendClient(b []byte, c event.Client) []byte {
-	if c == (event.Client{}) {
-		return append(b, "null"...)
-	}
-	return appendString(b, c.String())
-}
-
-// appendCursor adds a cursor as a JSON string; its characters need no escape.
-func appendCursor(b []byte, c event.Cursor) []byte {
-	if c.IsZero() {
-		return append(b, "null"...)
-	}
-	b = append(b, '"')
-	b = c.Append(b)
-	return append(b, '"')
-}
-
-func appendTime(b []byte, t time.Time) []byte {
-	if t.IsZero() {
-		return append(b, "null"...)
-	}
-	b = append(b, '"')
-	b = t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
-	return append(b, '"')
-}
-
-func appendSeconds(b []byte, d time.Duration) []byte {
-	return strconv.AppendFloat(b, float64(d.Milliseconds())/1000, 'f', -1, 64)
 }

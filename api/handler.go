@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
@@ -191,3 +192,25 @@ func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) 
 // Close ends what the handler does by itself, which is to fetch the keys of
 // Options.JWKSURL, and returns when it has ended. Requests are still answered.
 func (h *Handler) Close() { h.keys.tokens.close() }
+
+// cors lets pages of the configured origins use the API; nil without any. It
+// stands before admit: a preflight carries no credentials. Credentials in the
+// sense of CORS (cookies) are never allowed: only Options.Authenticate may read them, for pages of its own origin.
+func (h *Handler) cors() echo.MiddlewareFunc {
+	if len(h.o.CORSOrigins) == 0 {
+		return nil
+	}
+	return middleware.CORSWithConfig(middleware.CORSConfig{
+		AllowOrigins:  h.o.CORSOrigins, // checked to be without patterns
+		AllowMethods:  []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
+		AllowHeaders:  []string{"Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "X-Request-Id"},
+		ExposeHeaders: []string{"X-Request-Id", "Retry-After", "ETag", "Preference-Applied"},
+		MaxAge:        7200,
+	})
+}
+
+// jitter is a duration between the two, so that those who part together do not
+// return together.
+func (h *Handler) jitter(least, most time.Duration) time.Duration {
+	return least + time.Duration(h.random()*float64(most-least))
+}

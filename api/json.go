@@ -1,8 +1,8 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
-	"unicode/utf8"
 
 	"github.com/culvertmq/culvert/event"
 )
@@ -158,33 +158,6 @@ func valueEnd(raw []byte, i int) int {
 	return i
 }
 
-const hexDigits = "0123456789abcdef"
-
-// appendString adds s as a JSON string. Line separators of JavaScript are
-// escaped as encoding/json does; invalid UTF-8 becomes U+FFFD.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < 0x20 || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		case c < utf8.RuneSelf:
-			b = append(b, c)
-		default:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r == '\u2028' || r == '\u2029' {
-				b = append(b, `\u202`...)
-				b = append(b, hexDigits[r&15])
-			} else {
-				b = utf8.AppendRune(b, r)
-			}
-			i += n
-			continue
-		}
-		i++
-	}
-	return append(b, '"')
-}
+// isNull: absent or null, which serializers write for absent. Where the
+// difference could reach everyone (room, rooms) null is refused instead.
+func isNull(raw []byte) bool { return raw == nil || bytes.Equal(raw, []byte("null")) }

@@ -63,7 +63,7 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 	if v, ok := w.Writer.(*visit); ok && v.broken {
 		panic(http.ErrAbortHandler) // so is an answer that could not be written
 	}
-	p := faultOf(err)
+	p := faultOf(routed(err))
 	h.metrics.problem(p.kind)
 	if p.kind == internal {
 		h.log.Error("request failed", "request_id", id, "method", r.Method, "route", c.Path(), "error", err)
@@ -115,3 +115,14 @@ func requestID(r *http.Request) string {
 }
 
 func newRequestID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+
+// routed is the problem that an error of Echo's router is; any other error as it is.
+func routed(err error) error {
+	switch {
+	case errors.Is(err, echo.ErrNotFound):
+		return refuse(notFound, "", nothingHere)
+	case errors.Is(err, echo.ErrMethodNotAllowed):
+		return refuse(methodNotAllowed, "", "see the Allow header")
+	}
+	return err
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -43,4 +44,15 @@ var openapi []byte
 // openapi serves the description of this API.
 func (h *Handler) openapi(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/yaml", openapi)
+}
+
+// explain answers GET /problems/{slug}, where the type of a problem leads.
+func (h *Handler) explain(c echo.Context) error {
+	for _, k := range kinds {
+		if k.slug == c.Param("slug") {
+			text := k.title + " (" + strconv.Itoa(k.status) + ")\n\n" + k.text + "\n"
+			return c.Blob(http.StatusOK, "text/plain; charset=utf-8", []byte(text))
+		}
+	}
+	return refuse(notFound, "", nothingHere)
 }

@@ -1,11 +1,8 @@
 package api
 
 import (
-	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/labstack/echo/v4"
 )
 
 // kind is one sort of problem, as RFC 9457 means it: what a program may decide
@@ -117,15 +114,4 @@ func (p *problem) appendJSON(b []byte, line int) []byte {
 		b = strconv.AppendInt(b, int64(line), 10)
 	}
 	return append(b, '}')
-}
-
-// explain answers GET /problems/{slug}, where the type of a problem leads.
-func (h *Handler) explain(c echo.Context) error {
-	for _, k := range kinds {
-		if k.slug == c.Param("slug") {
-			text := k.title + " (" + strconv.Itoa(k.status) + ")\n\n" + k.text + "\n"
-			return c.Blob(http.StatusOK, "text/plain; charset=utf-8", []byte(text))
-		}
-	}
-	return echo.ErrNotFound
 }

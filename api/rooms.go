@@ -72,10 +72,6 @@ func (c *call) room() (event.Room, error) {
 	return event.ParseRoom(name)
 }
 
-func (h *Handler) replyCursor(c *call, cursor event.Cursor) error {
-	return h.reply(c, http.StatusOK, append(appendCursor([]byte(`{"cursor":`), cursor), '}'))
-}
-
 // members serves GET /v1/{ns}/rooms/{room}/clients.
 func (h *Handler) members(c *call) error {
 	room, err := c.room()
@@ -141,24 +137,5 @@ func appendRoomState(b []byte, s queue.RoomState) []byte {
 	b = appendString(append(b, `{"room":`...), s.Room.String())
 	b = strconv.AppendInt(append(b, `,"members":`...), int64(s.Members), 10)
 	b = strconv.AppendInt(append(b, `,"last_offset":`...), int64(s.Last), 10)
-	return append(b, '}')
-}
-
-// upTo cuts a list that was asked for with one more than limit.
-func upTo[T any](list []T, limit int) (kept []T, more bool) {
-	return list[:min(limit, len(list))], len(list) > limit
-}
-
-// appendList is a page of a list: {"<name>":[…],"more":…}.
-func appendList[T any](b []byte, name string, list []T, more bool, item func([]byte, T) []byte) []byte {
-	b = appendString(append(b, '{'), name)
-	b = append(b, `:[`...)
-	for i, v := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = item(b, v)
-	}
-	b = strconv.AppendBool(append(b, `],"more":`...), more)
 	return append(b, '}')
 }

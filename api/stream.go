@@ -231,12 +231,12 @@ func (s *stream) write(b event.Batch) error {
 	}
 	s.h.metrics.streamed.Add(float64(len(b.Events) + len(b.Volatile)))
 	if len(b.Events) == 1 && len(b.Volatile) == 0 {
-		return s.send(b.Events[0].Wire(framed{}, eventFrame))
+		return s.send(frameOf(b.Events[0]))
 	}
 	chunk := newChunk(&s.out)
 	defer chunk.free()
 	for e := range b.All() {
-		if err := chunk.add(e.Wire(framed{}, eventFrame)); err != nil {
+		if err := chunk.add(frameOf(e)); err != nil {
 			return err
 		}
 	}

@@ -10,45 +10,6 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// defaultAsk is how long replies are taken when "reply" names no timeout.
-const defaultAsk = 30 * time.Second
-
-// ask reads "reply": {"timeout": seconds, "count": n}; null asks for nothing.
-func (e *envelope) ask() (event.Ask, error) {
-	if isNull(e.reply) {
-		return event.Ask{}, nil
-	}
-	var timeout, count []byte
-	err := object(e.reply, "reply", func(name string) *[]byte {
-		switch name {
-		case "timeout":
-			return &timeout
-		case "count":
-			return &count
-		}
-		return nil
-	})
-	if err != nil {
-		return event.Ask{}, err
-	}
-	a := event.Ask{Timeout: defaultAsk}
-	if !isNull(timeout) {
-		seconds, err := strconv.ParseFloat(string(timeout), 64)
-		if err != nil || seconds < event.MinAsk.Seconds() || seconds > event.MaxAsk.Seconds() {
-			return a, refuse(invalid, "reply.timeout", "reply.timeout must be a number of seconds from 0.05 to 86400")
-		}
-		a.Timeout = time.Duration(seconds * float64(time.Second))
-	}
-	if !isNull(count) {
-		n, err := strconv.ParseUint(string(count), 10, 16)
-		if err != nil || n < 1 || n > event.MaxReplies {
-			return a, refuse(invalid, "reply.count", "reply.count must be a whole number from 1 to 10000")
-		}
-		a.Count = int(n)
-	}
-	return a, nil
-}
-
 // asker is the part of the queue that knows of replies.
 type asker interface {
 	Reply(ctx context.Context, r queue.Reply) (again bool, err error)
@@ -111,4 +72,63 @@ func appendAnswer(b []byte, a queue.Answer) []byte {
 		b = append(b, `,"data":`...)
 	}
 	return append(append(b, a.Data.JSON()...), '}')
+}
+
+// takeReply serves POST /v1/{ns}/reply. A backend that names no client replies
+// as the one backend there is, to whatever event asks.
+func (h *Handler) takeReply(c *call) error {
+	media, err := mediaType(c.r)
+	if err != nil {
+		return err
+	}
+	if media != mediaJSON {
+		return refuse(unsupported, "", "want Content-Type: application/json")
+	}
+	body := bodies.get() // what is decoded shares none of it
+	defer bodies.put(body)
+	if err := c.readJSON(body); err != nil {
+		return err
+	}
+	r, err := replyBody(*body)
+	if err != nil {
+		return err
+	}
+	r.Namespace, r.From, r.May = c.ns, c.who.client, c.who.mayRead
+	again, err := h.queue.Reply(c.r.Context(), r)
+	if err != nil {
+		return err
+	}
+	b := strconv.AppendInt([]byte(`{"offset":`), int64(r.To), 10)
+	if again {
+		return h.reply(c, http.StatusOK, append(b, `,"duplicate":true}`...))
+	}
+	return h.reply(c, http.StatusCreated, append(b, '}'))
+}
+
+// replyBody reads {"offset":…,"data":…}, or "binary" instead of "data".
+func replyBody(body []byte) (r queue.Reply, err error) {
+	var offset []byte
+	var e envelope
+	err = object(body, "", func(name string) *[]byte {
+		switch name {
+		case "offset":
+			return &offset
+		case "data", "binary":
+			return e.member(name)
+		}
+		return nil
+	})
+	if err != nil {
+		return r, err
+	}
+	if offset == nil {
+		return r, refuse(invalid, "offset", "offset is missing")
+	}
+	n, err := strconv.ParseUint(string(offset), 10, 53)
+	if err != nil {
+		return r, refuse(invalid, "offset", "offset must be a whole number below 2^53")
+	}
+	r.To = event.Offset(n)
+	r.Data, err = e.payload()
+	return r, err
 }
