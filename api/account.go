@@ -1,10 +1,7 @@
 package api
 
 import (
-	"crypto/sha256"
 	"errors"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,53 +17,6 @@ const (
 	// are over soon.
 	busyRetry = time.Second
 )
-
-// holder is who requests are counted for: a client, the key of a backend, a namespace,
-// or, when it is zero, the whole instance.
-type holder struct {
-	party
-	key keyID
-}
-
-// everywhere is the caller in all its namespaces together, if they are several: what it may
-// have must not grow with their number. Tokens of other issuers may have the same sub, so
-// the namespaces tell them apart.
-func (c *caller) everywhere() (of holder, several bool) {
-	switch {
-	case len(c.namespaces) == 1, c.namespaces == nil && !c.backend:
-		return holder{}, false
-	case c.backend:
-		return holder{key: c.key}, true
-	}
-	return holder{party{client: c.client}, keyOf(strings.Join(slices.Sorted(slices.Values(c.namespaces)), " "))}, true
-}
-
-// part is how much of the instance's it may have of something: an API key half, a token a
-// quarter.
-func (c *caller) part(all int) int {
-	if c.backend {
-		return (all + 1) / 2
-	}
-	return (all + 3) / 4
-}
-
-// kind is what it shows.
-func (c *caller) kind() string {
-	if c.backend {
-		return "the API key"
-	}
-	return "the token"
-}
-
-// keyID tells the keys of backends apart, or the namespaces of tokens; zero: none.
-type keyID [8]byte
-
-// keyOf names a key without keeping it.
-func keyOf(secret string) (id keyID) {
-	digest := sha256.Sum256([]byte(secret))
-	copy(id[:], digest[:])
-	return id
-}
 
 // load is what one holder has under way.
 type load struct {
@@ -86,17 +36,6 @@ type share struct {
 	most bound
 	of   bound // what all may hold, of which the holder leaves some to others; zero: it does not
 	load *load
-}
-
-// leaves reports whether a holder with n of at most most leaves enough of all, of which taken are
-// taken, to others. Alone it may have most. The more others have, the less it may have, and
-// something is always left: for one holder more, when all have the same limit and as much of it
-// as they may. Without that two namespaces, which one token can be for, would take everything.
-func leaves(n, most, taken, all int) bool {
-	if most == 0 || most >= all {
-		return true
-	}
-	return float64(n)*float64(all-most) <= float64(most)*float64(all-taken)
 }
 
 // underWay has the loads of all who have requests under way.
@@ -267,30 +206,19 @@ func (a *account) close() {
 	}
 }
 
-// enterUnderWay gives the call its place: for its client, or the key of a backend, which
-// acts for many; for its namespace; and on this instance.
-func (h *Handler) enterUnderWay(c *call) error {
-	if connection := connectionOf(c.r); connection != nil {
-		connection.introduce()
+// opened reports whether the request has got its place.
+func (a *account) opened() bool { return a.all != nil }
+
+// takeAnswer charges n bytes of an answer until the request is over; a small one costs nothing.
+func (a *account) takeAnswer(n int) error {
+	if n <= freeBytes {
+		return nil
 	}
-	l := *h.o.Limits
-	own := share{holder: holder{party: party{c.ns, c.who.client}}, name: "the client",
-		full: tooManyRequests, most: bound{l.ClientRequests, l.ClientBytes}}
-	if c.who.backend {
-		// Half, so that the clients of the namespace have the other half.
-		own = share{holder: holder{party: party{ns: c.ns}, key: c.who.key}, name: "the API key",
-			full: tooManyRequests, most: bound{(l.NamespaceRequests + 1) / 2, (l.NamespaceBytes + 1) / 2}}
-	}
-	instance := share{name: "this instance", full: overloaded, most: bound{l.Requests, l.Bytes}}
-	if c.ns == (event.Namespace{}) { // a route of no namespace
-		return c.visit.account.open(&h.underWay, own, instance)
-	}
-	shares := []share{own, instance}
-	if of, several := c.who.everywhere(); several {
-		shares = append(shares, share{holder: of, name: c.who.kind() + " in all its namespaces together", full: tooManyRequests,
-			most: bound{c.who.part(l.Requests), c.who.part(l.Bytes)}})
-	}
-	namespace := share{holder: holder{party: party{ns: c.ns}}, name: "the namespace",
-		full: tooManyRequests, most: bound{l.NamespaceRequests, l.NamespaceBytes}, of: instance.most}
-	return c.visit.account.open(&h.underWay, append(shares, namespace)...)
+	return a.take(n)
 }
+
+// takeBody charges n bytes of a body that is read piece by piece.
+func (a *account) takeBody(n int) error { return a.take(bodyCost * n) }
+
+// giveBody gives back what takeBody took.
+func (a *account) giveBody(n int) { a.Give(bodyCost * n) }

@@ -24,7 +24,7 @@ type call struct {
 	r     *http.Request
 	ctl   *http.ResponseController
 	visit *visit
-	who   caller
+	who   identity
 	ns    event.Namespace
 	query query
 	quota event.RoomQuota
@@ -53,8 +53,8 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		if c.ns, err = event.ParseNamespace(name); err != nil {
 			return err
 		}
-		if !h.good(c.ns, &c.who) {
-			return badToken(wasRevoked)
+		if err := h.keys.check(c.ns, &c.who); err != nil {
+			return err
 		}
 		if badQuery != nil {
 			return refuse(badParameter, "", badQueryText)
@@ -66,14 +66,14 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 			return err
 		}
 		if ec.Path() != emitRoute { // that counts events
-			if err := h.takeRequest(c); err != nil {
+			if err := h.limits.takeRequest(c.ns, &c.who); err != nil {
 				return err
 			}
 		}
 		if err := h.enterUnderWay(c); err != nil {
 			return err
 		}
-		if err := c.withoutBody(ec.Path()); err != nil {
+		if err := h.withoutBody(c, ec.Path()); err != nil {
 			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
@@ -99,7 +99,7 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 		if err := h.enterUnderWay(c); err != nil {
 			return err
 		}
-		if err := c.withoutBody(ec.Path()); err != nil {
+		if err := h.withoutBody(c, ec.Path()); err != nil {
 			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
@@ -192,4 +192,10 @@ func (c *call) needClient(field, why string) error {
 		return refuse(badParameter, field, why)
 	}
 	return nil
+}
+
+// enterUnderWay counts the call among the requests under way. Its connection is no stranger's from now on.
+func (h *Handler) enterUnderWay(c *call) error {
+	c.visit.introduce()
+	return h.limits.enter(&c.visit.account, c.ns, &c.who)
 }

@@ -141,7 +141,7 @@ func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 			s.anonymous(1)
 			begin("wrong")
 			known := begin(testKey)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			s.takes("", "", oneRequest)
 			begin("wrong")
 			s.anonymous(3)
 			for range 20 {
@@ -150,7 +150,7 @@ func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 			}
 			hungUp(t, oldest, false)
 			s.anonymous(2)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			s.takes("", "", oneRequest)
 			_ = known.Close()
 		})
 	}
@@ -160,9 +160,8 @@ func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 func (s *site) anonymous(n int) {
 	s.t.Helper()
 	until(s.t, func() bool {
-		s.h.anonymous.mu.Lock()
-		defer s.h.anonymous.mu.Unlock()
-		return s.h.anonymous.all.Len() == n
+		now, _, _ := s.h.visits.counted()
+		return now == n
 	})
 }
 
@@ -170,9 +169,7 @@ func (s *site) anonymous(n int) {
 // way once it has had its time; one that has shown good credentials does not.
 func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
-	s.h.strangers.mu.Lock()
-	s.h.strangers.least = time.Hour
-	s.h.strangers.mu.Unlock()
+	s.h.visits.mayLast(time.Hour, time.Hour)
 	talk := func(c net.Conn, key string) {
 		t.Helper()
 		fmt.Fprintf(c, "GET /v1/default/clients/c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", key)
@@ -188,9 +185,7 @@ func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	others := []net.Conn{s.dial(), s.dial()}
 	talk(others[1], "wrong")
 	talk(stranger, "wrong") // nobody has had the hour
-	s.h.strangers.mu.Lock()
-	s.h.strangers.least = 0
-	s.h.strangers.mu.Unlock()
+	s.h.visits.mayLast(0, time.Hour)
 	for range 2 {
 		talk(s.dial(), "wrong")
 	}
@@ -208,9 +203,8 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	idle := func(n int) {
 		t.Helper()
 		until(t, func() bool {
-			s.h.idle.mu.Lock()
-			defer s.h.idle.mu.Unlock()
-			return s.h.idle.all.Len() == n && (n == 0) == (len(s.h.idle.of) == 0)
+			_, _, now := s.h.visits.counted()
+			return now == n
 		})
 	}
 	talk := func(c net.Conn) {
@@ -235,9 +229,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 		_ = c.Close()
 	}
 	idle(0)
-	s.h.idle.mu.Lock()
-	s.h.idle.least = 0
-	s.h.idle.mu.Unlock()
+	s.h.visits.mayLast(time.Hour, 0)
 	first, second, third := s.dial(), s.dial(), s.dial()
 	talk(first)
 	idle(1)

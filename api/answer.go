@@ -10,25 +10,11 @@ import (
 
 // reply answers a call with JSON.
 func (h *Handler) reply(c *call, status int, body []byte) error {
-	if err := c.holdAnswer(len(body)); err != nil {
+	if err := c.visit.account.takeAnswer(len(body)); err != nil {
 		return err
 	}
 	answer(c.w, status, "application/json", body)
 	return nil
-}
-
-// holdAnswer charges what an answer takes until it is written.
-func (c *call) holdAnswer(n int) error {
-	if n <= freeBytes {
-		return nil
-	}
-	return c.visit.account.take(n)
-}
-
-// outlet is for a body whose headers are out: below the visit's writer, which has
-// deadlines of its own.
-func (h *Handler) outlet(c *call) outlet {
-	return outlet{w: c.visit.ResponseWriter, ctl: c.ctl, timeout: h.o.WriteTimeout, http2: c.r.ProtoMajor >= 2}
 }
 
 // page is a batch as JSON, assembled from the frames' parts.
@@ -94,7 +80,7 @@ func appendList[T any](b []byte, name string, list []T, more bool, item func([]b
 func (h *Handler) writePage(c *call, p page) error {
 	length := 0
 	_ = p.each(func(b []byte) error { length += len(b); return nil })
-	if err := c.holdAnswer(min(length, chunkSize)); err != nil {
+	if err := c.visit.account.takeAnswer(min(length, chunkSize)); err != nil {
 		return err
 	}
 	header := c.w.Header()
@@ -102,7 +88,7 @@ func (h *Handler) writePage(c *call, p page) error {
 	header.Set("Content-Length", strconv.Itoa(length))
 	c.w.WriteHeader(http.StatusOK)
 
-	out := h.outlet(c)
+	out := c.visit.outlet()
 	chunk := newChunk(&out)
 	defer chunk.free()
 	if err := p.each(chunk.add); err == nil {

@@ -48,15 +48,15 @@ var (
 )
 
 // authenticate asks the application who sent the request.
-func authenticate(ask func(*http.Request) (Caller, error), r *http.Request) (caller, error) {
+func authenticate(ask func(*http.Request) (Caller, error), r *http.Request) (identity, error) {
 	if fromAnotherSite(r) {
-		return caller{}, refuse(forbidden, "", "a page of another site sent this with a cookie")
+		return identity{}, refuse(forbidden, "", "a page of another site sent this with a cookie")
 	}
 	headers := *r
 	headers.Body = http.NoBody // what is in it is for the handlers, which bound its time and size
 	c, err := ask(&headers)
 	if err != nil {
-		return caller{}, notAuthenticated(r, err)
+		return identity{}, notAuthenticated(r, err)
 	}
 	return c.caller()
 }
@@ -84,21 +84,21 @@ func notAuthenticated(r *http.Request, err error) error {
 }
 
 // caller checks what the application says: a mistake in it is internal.
-func (c *Caller) caller() (caller, error) {
+func (c *Caller) caller() (identity, error) {
 	switch {
 	case !c.Backend && c.Client == event.Client{}:
-		return caller{}, errors.New("authenticate: the Caller has neither Client nor Backend, and no error says why")
+		return identity{}, errors.New("authenticate: the Caller has neither Client nor Backend, and no error says why")
 	case c.EveryNamespace && !c.Backend:
-		return caller{}, errors.New("authenticate: the Caller has EveryNamespace, which only a Backend may have")
+		return identity{}, errors.New("authenticate: the Caller has EveryNamespace, which only a Backend may have")
 	case !c.Expires.IsZero() && !time.Now().Before(c.Expires):
-		return caller{}, badToken("the credentials have expired")
+		return identity{}, badToken("the credentials have expired")
 	}
 	for name, list := range map[string][]string{"Rooms": c.Rooms, "Emit": c.Emit} {
 		if err := List(list).check(name); err != nil {
-			return caller{}, fmt.Errorf("authenticate: the Caller's %w", err)
+			return identity{}, fmt.Errorf("authenticate: the Caller's %w", err)
 		}
 	}
-	who := caller{
+	who := identity{
 		backend: c.Backend, client: c.Client, expires: c.Expires, issued: c.Issued,
 		rooms: slices.Clone(c.Rooms), emit: slices.Clone(c.Emit), // a stream outlives the request
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"time"
 )
 
 // bodyRoutes are the routes that read a body. All others refuse one.
@@ -26,7 +25,7 @@ const mostNothing = 64
 // proxies send an empty chunked body, or end a request of HTTP/2 with an empty DATA frame;
 // {} is what some clients always send, but not by GET. While a body is unread, net/http
 // does not notice that the client left.
-func (c *call) withoutBody(route string) error {
+func (h *Handler) withoutBody(c *call, route string) error {
 	if c.r.ContentLength == 0 || bodyRoutes[c.r.Method+" "+route] {
 		return nil
 	}
@@ -37,7 +36,7 @@ func (c *call) withoutBody(route string) error {
 	case err != nil:
 		return errEndedEarly
 	}
-	if err := c.stillGood(); err != nil {
+	if err := h.stillGood(c); err != nil {
 		return err
 	}
 	switch {
@@ -64,32 +63,23 @@ const noBodyText = "this route takes no body: leave it out, or send {}"
 var bodies buffers
 
 // readJSON reads a body that is one JSON value into buf.
-func (c *call) readJSON(buf *[]byte) error {
-	if err := c.readRaw(buf); err != nil {
+func (h *Handler) readJSON(c *call, buf *[]byte) error {
+	if err := h.readRaw(c, buf); err != nil {
 		return err
 	}
 	return checkJSON(*buf)
 }
 
-func (c *call) readRaw(buf *[]byte) error {
+func (h *Handler) readRaw(c *call, buf *[]byte) error {
 	if c.r.ContentLength > maxBody {
 		return errBodyTooLarge
 	}
 	if err := readBody(c.r.Body, c.r.ContentLength, buf, c.visit.account.cover); err != nil {
 		return err
 	}
-	return c.stillGood()
+	return h.stillGood(c)
 }
 
 // stillGood refuses a request whose credentials have expired or were revoked while its
 // body came, which may take bodyTimeout: it must not do what its sender may not any more.
-func (c *call) stillGood() error {
-	h := c.visit.h
-	switch {
-	case !c.who.expires.IsZero() && !time.Now().Before(c.who.expires):
-		return badToken(hasExpired)
-	case !h.good(c.ns, &c.who):
-		return badToken(wasRevoked)
-	}
-	return nil
-}
+func (h *Handler) stillGood(c *call) error { return h.keys.check(c.ns, &c.who) }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"math"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -34,10 +35,16 @@ type buckets struct {
 	swept time.Time
 }
 
+// rates are the buckets, and the lock on them. Their clock is the caller's.
+type rates struct {
+	mu      sync.Mutex
+	buckets buckets
+}
+
 // take takes n tokens, less those paid before, of each bucket when all of them
 // have enough. Else it takes none and tells when there will be n, and in which
 // bucket last. More than a bucket can hold needs a full one, and leaves a debt.
-func (s *limiter) take(now time.Time, burst time.Duration, n, paid int, charges ...charge) (wait time.Duration, over string) {
+func (s *rates) take(now time.Time, burst time.Duration, n, paid int, charges ...charge) (wait time.Duration, over string) {
 	if burst == 0 {
 		burst = defaultBurst
 	}

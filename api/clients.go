@@ -30,7 +30,7 @@ func (h *Handler) ack(c *call) error {
 	}
 	body := bodies.get()
 	defer bodies.put(body)
-	if err := c.readJSON(body); err != nil {
+	if err := h.readJSON(c, body); err != nil {
 		return err
 	}
 	cursor, err := ackBody(*body)

@@ -4,22 +4,12 @@ import (
 	"io"
 	"net/http"
 	"testing"
-
-	"github.com/culvertmq/culvert/event"
 )
 
 // connected waits until the handler counts this many connections in default.
 func (s *site) connected(n int) {
 	s.t.Helper()
-	ns, err := event.ParseNamespace("default")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	until(s.t, func() bool {
-		s.h.limits.mu.Lock()
-		defer s.h.limits.mu.Unlock()
-		return s.h.limits.connections[holder{party: party{ns: ns}}] == n
-	})
+	s.takes("default", "", func(now counts) bool { return now.Connections == n })
 }
 
 // TestConnectionsOfAClient: streams, held polls and uploads count together; a
@@ -111,7 +101,5 @@ func TestNobodyIsCountedForEver(t *testing.T) {
 		st.close()
 		s.connected(0)
 	}
-	if n := len(s.h.limits.connections); n != 0 {
-		t.Errorf("%d are still counted", n)
-	}
+	s.idle()
 }

@@ -52,7 +52,7 @@ func TestDrain(t *testing.T) {
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	var all sessions
-	n := all.enter(t.Context(), event.Namespace{}, &caller{})
+	n := all.enter(t.Context(), event.Namespace{}, &identity{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := all.wait(ctx); !errors.Is(err, context.Canceled) {

@@ -50,19 +50,19 @@ func (h *Handler) store(c *call) error {
 		return h.emitLines(c)
 	}
 	if wait > 0 {
-		release, err := h.connect(c)
+		release, err := h.limits.connect(c.ns, &c.who, &c.visit.account)
 		if err != nil {
 			return err
 		}
 		defer release()
 	}
 	// One event before the body is looked at: what is wrong costs as much.
-	if err := h.takeEvents(c, 1, 0); err != nil {
+	if err := h.limits.takeEvents(c.ns, &c.who, 1, 0); err != nil {
 		return err
 	}
 	body := bodies.get() // what is decoded shares none of it
 	defer bodies.put(body)
-	if err := c.readJSON(body); err != nil {
+	if err := h.readJSON(c, body); err != nil {
 		return err
 	}
 	var e envelope
@@ -170,7 +170,7 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	case len(emits) == 0:
 		return refuse(invalid, "events", "a batch must have at least one event")
 	}
-	if err := h.takeEvents(c, len(emits), 1); err != nil {
+	if err := h.limits.takeEvents(c.ns, &c.who, len(emits), 1); err != nil {
 		return err
 	}
 	switch volatile {

@@ -50,7 +50,7 @@ func (h *Handler) events(c *call) error {
 	}
 	asStream := wantsStream(c.r.Header)
 	if asStream || q.wait > 0 {
-		release, err := h.connect(c)
+		release, err := h.limits.connect(c.ns, &c.who, &c.visit.account)
 		if err != nil {
 			return err
 		}

@@ -101,7 +101,7 @@ func TestRequestRate(t *testing.T) {
 
 // TestRetryAfterIsEnough: who waits as long as told gets in, and not before.
 func TestRetryAfterIsEnough(t *testing.T) {
-	var s limiter
+	var s rates
 	now := time.Unix(1e9, 0)
 	take := func(n, paid int) time.Duration {
 		c := charge{bucketOf: bucketOf{requests: true}, rate: 3, over: "x"}
@@ -144,7 +144,7 @@ func TestRetryAfterIsRoundedUp(t *testing.T) {
 
 // TestAllOrNothing: what one bucket refuses costs nothing in the other.
 func TestAllOrNothing(t *testing.T) {
-	var s limiter
+	var s rates
 	now := time.Unix(1e9, 0)
 	wide, narrow := charge{rate: 1, over: "wide"}, charge{bucketOf: bucketOf{requests: true}, rate: 0.1, over: "narrow"}
 	for _, want := range []string{"", "narrow", "narrow"} {
@@ -160,7 +160,7 @@ func TestAllOrNothing(t *testing.T) {
 // TestBucketsAreForgotten: those that are full say nothing, and their number has
 // a bound.
 func TestBucketsAreForgotten(t *testing.T) {
-	var s limiter
+	var s rates
 	now := time.Unix(1e9, 0)
 	take := func(c bucketOf, n int) bool {
 		wait, _ := s.take(now, 10*time.Second, n, 0, charge{bucketOf: c, rate: 1})
@@ -192,7 +192,7 @@ func TestBucketsAreForgotten(t *testing.T) {
 
 // TestLimitsMayChange: a bucket goes by the limit of the moment.
 func TestLimitsMayChange(t *testing.T) {
-	var s limiter
+	var s rates
 	now := time.Unix(1e9, 0)
 	take := func(rate float64, n int) bool {
 		wait, _ := s.take(now, 10*time.Second, n, 0, charge{rate: rate})

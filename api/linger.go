@@ -14,14 +14,18 @@ const (
 	lingerSilence = 5 * time.Second
 	lingerDrain   = time.Second // once the server ends
 	lingerBuffer  = 8 << 10
+	hangUpSilence = time.Second // of a connection that is closed
 )
+
+// lingered are lent to discard.
+var lingered buffers
 
 // linger sends the answer of a request whose body was not read to its end, and reads what
 // is left of it. A connection that is closed with bytes unread is reset, and the reset may
 // reach the client, which is still sending, before it has read the answer (RFC 9112,
 // section 9.6). HTTP/2 resets the stream instead, with NO_ERROR. Clients must not drop the
 // answer for that (RFC 9113, section 8.1), but curl 7.88 does.
-func (h *Handler) linger(v *visit) {
+func (v *visit) linger() {
 	defer func() {
 		if !v.body.over {
 			v.readWithin(-time.Second) // net/http would go on
@@ -36,25 +40,25 @@ func (h *Handler) linger(v *visit) {
 	if v.ctl.Flush() != nil {
 		return // the client is gone
 	}
-	if time.Since(v.began) >= h.o.bodyTimeout {
+	if time.Since(v.began) >= v.guard.o.BodyTimeout {
 		return // net/http has read until then before it sent the answer
 	}
-	err := h.discard(v.body, v.readWithin, lingerSilence)
+	err := v.discard(v.body, v.readWithin, lingerSilence)
 	if err != nil && !v.body.over && !errors.Is(err, os.ErrDeadlineExceeded) {
-		h.hangUp(v.r, v.ctl, false)
+		v.hangUp(false)
 	}
 }
 
 // discard reads a body to its end or to the bounds, and only a little more of it once the
 // server drains. patience sets how long the next read may take, and ends the reading when
 // it is negative.
-func (h *Handler) discard(body io.Reader, patience func(time.Duration), silence time.Duration) error {
-	buf := chunks.get()
-	defer chunks.put(buf)
+func (v *visit) discard(body io.Reader, patience func(time.Duration), silence time.Duration) error {
+	buf := lingered.get()
+	defer lingered.put(buf)
 	*buf = append(*buf, make([]byte, lingerBuffer)...)
-	end, draining := time.Now().Add(h.o.bodyTimeout), false
+	end, draining := time.Now().Add(v.guard.o.BodyTimeout), false
 	for left := lingerBytes; left > 0; {
-		if !draining && h.sessions.isDraining() {
+		if !draining && v.guard.o.Draining() {
 			draining = true
 			end = time.Now().Add(min(lingerDrain, time.Until(end)))
 		}
@@ -72,21 +76,21 @@ func (h *Handler) discard(body io.Reader, patience func(time.Duration), silence 
 // itself takes any rest for that after an answer in full duplex. What still comes is
 // read for a moment, lest a reset take the answer away. chunked: the answer lacks its last
 // chunk. HTTP/2 has a stream for each request.
-func (h *Handler) hangUp(r *http.Request, ctl *http.ResponseController, chunked bool) {
-	if r.ProtoMajor != 1 {
+func (v *visit) hangUp(chunked bool) {
+	if v.r.ProtoMajor != 1 {
 		return
 	}
-	conn, _, err := ctl.Hijack()
+	conn, _, err := v.ctl.Hijack()
 	if err != nil {
 		return // a server of another kind, whose business it is
 	}
 	defer conn.Close()
-	_ = conn.SetWriteDeadline(time.Now().Add(h.o.WriteTimeout))
+	_ = conn.SetWriteDeadline(time.Now().Add(v.guard.o.WriteTimeout))
 	if chunked {
 		_, _ = io.WriteString(conn, "0\r\n\r\n")
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	_ = h.discard(conn, func(d time.Duration) { _ = conn.SetReadDeadline(time.Now().Add(d)) }, uploadSilence)
+	_ = v.discard(conn, func(d time.Duration) { _ = conn.SetReadDeadline(time.Now().Add(d)) }, hangUpSilence)
 }

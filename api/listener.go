@@ -7,28 +7,12 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
-// strangerTime is how long a connection may be open without good credentials before it
-// may be cut off for another one: much longer than to come and say who one is takes, also
-// when thousands come back through one address at once.
-const strangerTime = 10 * time.Second
-
-// idleTime is how long a connection may have no request under way before it may be cut off
-// for another one: much longer than clients take that poll again, or emit again, all at once
-// after one event. One that is cut off while a request is on its way fails that request.
-const idleTime = 10 * time.Second
-
-// Listener wraps the listener of a server that ConfigureServer has set up. The connections
-// it accepts have bounds until a request with good credentials has come, and while they are
-// idle after it (Limits.Anonymous), and are closed after a request with a Content-Length and a Transfer-Encoding (RFC 9112,
-// section 6.1). Without it neither is so, and everything else is.
-func (h *Handler) Listener(l net.Listener) net.Listener { return &listener{l, h} }
-
+// listener gives each connection it accepts a place.
 type listener struct {
 	net.Listener
-	h *Handler
+	guard *guard
 }
 
 // Accept implements net.Listener.
@@ -37,15 +21,15 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: inner, h: l.h}
-	c.place = l.h.strangers.enter(c, inner.RemoteAddr().String(), *l.h.o.Limits)
+	c := &connection{Conn: inner, guard: l.guard}
+	c.place = l.guard.strangers.enter(c, inner.RemoteAddr().String())
 	return c, nil
 }
 
-// connection is one that Listener accepted.
+// connection is one that the listener accepted.
 type connection struct {
 	net.Conn
-	h       *Handler
+	guard   *guard
 	framing framing
 	place   *place // among the strangers
 	known   atomic.Bool
@@ -80,7 +64,7 @@ func (c *connection) CloseWrite() error {
 // introduce takes the connection from among the strangers.
 func (c *connection) introduce() {
 	if c.known.CompareAndSwap(false, true) {
-		c.h.strangers.leave(c.place)
+		c.guard.strangers.leave(c.place)
 	}
 }
 
@@ -92,7 +76,7 @@ func (c *connection) idle() {
 	c.resting.Lock()
 	defer c.resting.Unlock()
 	if c.rest == nil && !c.over {
-		c.rest = c.h.idle.enter(c, c.RemoteAddr().String(), *c.h.o.Limits)
+		c.rest = c.guard.idle.enter(c, c.RemoteAddr().String())
 	}
 }
 
@@ -102,9 +86,23 @@ func (c *connection) work(over bool) {
 	defer c.resting.Unlock()
 	c.over = c.over || over
 	if c.rest != nil {
-		c.h.idle.leave(c.rest)
+		c.guard.idle.leave(c.rest)
 		c.rest = nil
 	}
+}
+
+// cutOff implements held. It does not go by Close, which comes from elsewhere then.
+func (c *connection) cutOff() (then func()) {
+	_ = c.Conn.Close()
+	return nil
+}
+
+type connectionKey struct{}
+
+// connectionOf is the connection of a request; nil where the server has no Listener.
+func connectionOf(r *http.Request) *connection {
+	c, _ := r.Context().Value(connectionKey{}).(*connection)
+	return c
 }
 
 // watchIdle is for http.Server.ConnState.
@@ -119,24 +117,10 @@ func watchIdle(c net.Conn, state http.ConnState) {
 	}
 }
 
-// cutOff implements held. It does not go by Close, which comes from elsewhere then.
-func (c *connection) cutOff() (then func()) {
-	_ = c.Conn.Close()
-	return nil
-}
-
-type connectionKey struct{}
-
 // withConnection is for http.Server.ConnContext.
 func withConnection(ctx context.Context, c net.Conn) context.Context {
 	if c, ok := c.(*connection); ok {
 		return context.WithValue(ctx, connectionKey{}, c)
 	}
 	return ctx
-}
-
-// connectionOf is the connection of a request; nil where the server has no Listener.
-func connectionOf(r *http.Request) *connection {
-	c, _ := r.Context().Value(connectionKey{}).(*connection)
-	return c
 }

@@ -74,7 +74,7 @@ func (h *Handler) putNamespace(c *call) error {
 	body := bodies.get()
 	defer bodies.put(body)
 	var settings registry.NamespaceSettings
-	err := readSettings(c, body)
+	err := h.readSettings(c, body)
 	if err == nil {
 		err = applySettings(&settings, *body)
 	}
@@ -103,7 +103,7 @@ func (h *Handler) patchNamespace(c *call) error {
 	}
 	body := bodies.get()
 	defer bodies.put(body)
-	if err := readSettings(c, body); err != nil {
+	if err := h.readSettings(c, body); err != nil {
 		return err
 	}
 	s, err := h.queue.SetNamespace(c.r.Context(), c.ns, func(s *registry.NamespaceSettings) error {
@@ -141,14 +141,14 @@ func (c *call) mayAdminister() error {
 	if err := c.needBackend(); err != nil {
 		return err
 	}
-	if c.who.namespaces != nil {
+	if !c.who.everyNamespace() {
 		return refuse(forbidden, "", "changing namespaces needs a key that is made for all of them")
 	}
 	return nil
 }
 
 // readSettings reads a body of settings; none at all is {}, and so is an empty one.
-func readSettings(c *call, body *[]byte) error {
+func (h *Handler) readSettings(c *call, body *[]byte) error {
 	media, err := mediaType(c.r)
 	if err == nil && media != mediaJSON {
 		err = refuse(unsupported, "", "want Content-Type: application/json")
@@ -156,7 +156,7 @@ func readSettings(c *call, body *[]byte) error {
 	if err != nil && c.r.ContentLength > 0 {
 		return err
 	}
-	if err := c.readRaw(body); err != nil {
+	if err := h.readRaw(c, body); err != nil {
 		return err
 	}
 	if len(*body) == 0 {

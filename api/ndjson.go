@@ -24,16 +24,12 @@ const (
 // being stored (ndjsonbuffer.go), and every line gets a result line in order. The
 // status is 200 before anything is known, so problems stand in the result lines.
 func (h *Handler) emitLines(c *call) error {
-	release, err := h.connect(c)
+	release, err := h.limits.connect(c.ns, &c.who, &c.visit.account)
 	if err != nil {
 		return err
 	}
 	defer release()
-	buffered := uploadBuffer
-	if c.r.ProtoMajor >= 2 {
-		buffered += receiveBuffer
-	}
-	if err := c.visit.account.take(buffered); err != nil {
+	if err := c.visit.account.take(uploadBuffer + c.visit.buffered()); err != nil {
 		return err
 	}
 	if err := c.ctl.EnableFullDuplex(); err != nil {
@@ -49,7 +45,7 @@ func (h *Handler) emitLines(c *call) error {
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	u := &upload{h: h, c: c, out: h.outlet(c), body: &watched{visit: c.visit, body: c.r.Body}}
+	u := &upload{h: h, c: c, out: c.visit.outlet(), body: &watched{visit: c.visit, body: c.r.Body}}
 	u.ctx = context.WithoutCancel(c.r.Context())
 	c.visit.readUntil(time.Time{}) // the watch takes its place
 	g := newGather()
@@ -60,7 +56,7 @@ func (h *Handler) emitLines(c *call) error {
 	}()
 	u.run(n, g)
 	g.stop()
-	c.visit.ended = true
+	c.visit.forgetBody()
 	silence := -time.Second // wakes the reader, whatever it waits for
 	if u.said {
 		// The client may still be sending. It must be able to read the last line (see linger).
@@ -69,10 +65,10 @@ func (h *Handler) emitLines(c *call) error {
 	u.body.patience(silence)
 	<-read
 	if u.said && u.body.ended() == nil {
-		_ = h.discard(u.body, u.body.patience, uploadSilence)
+		_ = c.visit.discard(u.body, u.body.patience, uploadSilence)
 	}
 	if !errors.Is(u.body.ended(), io.EOF) {
-		h.hangUp(c.r, c.ctl, u.said && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
+		c.visit.hangUp(u.said && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
 	}
 	return nil
 }
@@ -158,10 +154,10 @@ func (u *upload) lines(stop <-chan struct{}) *lines {
 
 // waitForTokens waits until one more event, of so many bytes, is within the limits.
 func (u *upload) waitForTokens(bytes int, stop <-chan struct{}) error {
-	if err := u.patiently(stop, func() error { return u.h.takeEvents(u.c, 1, 0) }); err != nil {
+	if err := u.patiently(stop, func() error { return u.h.limits.takeEvents(u.c.ns, &u.c.who, 1, 0) }); err != nil {
 		return err
 	}
-	return u.patiently(stop, func() error { return u.c.visit.account.take(bodyCost * bytes) })
+	return u.patiently(stop, func() error { return u.c.visit.account.takeBody(bytes) })
 }
 
 // patiently tries again for as long as a stall may take, so that a sender that is over a
@@ -255,7 +251,7 @@ func (u *upload) release(lines []line) {
 	for _, l := range lines {
 		n += len(l.text)
 	}
-	u.c.visit.account.Give(bodyCost * n)
+	u.c.visit.account.giveBody(n)
 }
 
 // answer is a result line for each line, up to one that ends the upload. failed is

@@ -60,7 +60,7 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 		// handler gave the request up, and must not seem to have answered 200.
 		panic(http.ErrAbortHandler)
 	}
-	if v, ok := w.Writer.(*visit); ok && v.broken {
+	if v, ok := w.Writer.(*visit); ok && v.isBroken() {
 		panic(http.ErrAbortHandler) // so is an answer that could not be written
 	}
 	p := faultOf(routed(err))

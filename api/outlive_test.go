@@ -50,7 +50,7 @@ func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			credentials, end := c.credentials(t)
 			conn := s.beginAs(c.method, c.path, credentials, c.body, 1)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			s.takes("", "", oneRequest)
 			end()
 			if _, err := io.WriteString(conn, c.body[len(c.body)-1:]); err != nil {
 				t.Fatal(err)
@@ -58,7 +58,7 @@ func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 			if got := statusOf(t, conn); got != http.StatusUnauthorized {
 				t.Errorf("status %d", got)
 			}
-			s.underWayIs(holder{}, func(l *load) bool { return l == nil })
+			s.idle()
 		})
 	}
 	if p := s.get("/v1/default/rooms/slow/events").page(); len(p.Events) != 0 {

@@ -30,7 +30,7 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 		if err != nil {
 			return c.visit.account.explain(err)
 		}
-		b.Volatile = withoutSignals(b.Volatile)
+		b.Volatile = withoutSignals(b.Volatile, nil)
 		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.reason() != "" {
 			return h.replyBatchOf(c, n, b)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -72,4 +73,39 @@ func (v *verifier) proves(ns event.Namespace, client event.Client, r *renewal) b
 	return slices.ContainsFunc(keys, func(k trusted) bool {
 		return slices.Contains(k.algorithms, r.Algorithm) && hmac.Equal(v.proof(k.key, ns, client, r), r.Proof)
 	})
+}
+
+// renewal is what a newer token changes on the open streams of its client. It
+// travels as a signal, since they may be on any instance; one that gets lost costs
+// the stream, which then ends as it would have.
+type renewal struct {
+	Expires time.Time `json:"expires"`
+	Rooms   []string  `json:"rooms"`
+	// Algorithm and Proof are of the token, see proof.
+	Algorithm string `json:"algorithm"`
+	Proof     []byte `json:"proof"`
+}
+
+// renewal is what the token of a caller changes on the open streams of its client.
+// Errors: *problem where the caller has no token that could be renewed.
+func (a *authority) renewal(ns event.Namespace, who *identity) (renewal, error) {
+	if who.backend {
+		return renewal{}, refuse(forbidden, "", "an API key does not expire: only a token can be renewed")
+	}
+	if a.own != nil {
+		return renewal{}, refuse(forbidden, "", "there are no tokens to renew: streams end with the session of the application, and go on in the next one")
+	}
+	r := renewal{Expires: who.expires, Rooms: who.rooms, Algorithm: who.verified.algorithm}
+	r.Proof = a.tokens.proof(who.verified.key, ns, who.client, &r)
+	return r, nil
+}
+
+// renewed is who with the life and the rooms of a newer token, and whether the renewal is by a
+// key that this instance trusts.
+func (a *authority) renewed(ns event.Namespace, who identity, r *renewal) (identity, bool) {
+	if who.backend || !a.tokens.proves(ns, who.client, r) {
+		return who, false
+	}
+	who.expires, who.rooms = r.Expires, r.Rooms
+	return who, true
 }

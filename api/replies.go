@@ -86,7 +86,7 @@ func (h *Handler) takeReply(c *call) error {
 	}
 	body := bodies.get() // what is decoded shares none of it
 	defer bodies.put(body)
-	if err := c.readJSON(body); err != nil {
+	if err := h.readJSON(c, body); err != nil {
 		return err
 	}
 	r, err := replyBody(*body)

@@ -41,7 +41,7 @@ type stream struct {
 
 	memory *account // what batches are charged to
 	ns     event.Namespace
-	who    caller
+	who    identity
 	reads  []event.Room // of an ad hoc subscription
 	oldest time.Time    // when its age ends it
 	ends   time.Time    // when it ends by itself
@@ -69,7 +69,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	s := &stream{h: h, sub: sub, out: h.outlet(c), memory: &c.visit.account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
+	s := &stream{h: h, sub: sub, out: c.visit.outlet(), memory: &c.visit.account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
 	s.oldest = s.last.Add(h.age())
 	s.timer = time.AfterFunc(h.o.Heartbeat, func() {
 		s.rung.Store(true)
@@ -189,7 +189,7 @@ func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 	case err == nil:
 		s.retry = 0
 		defer s.memory.Give(b.Taken)
-		b.Volatile = s.listen(b.Volatile)
+		b.Volatile = withoutSignals(b.Volatile, s.renew)
 		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 {
 			return b.More, s.write(b)
 		}

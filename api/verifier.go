@@ -22,7 +22,7 @@ type verifier struct {
 
 // newVerifier returns nil when no kind of token is configured. A JWKS URL
 // starts a goroutine, which close ends.
-func newVerifier(o Options) (*verifier, error) {
+func newVerifier(o authOptions) (*verifier, error) {
 	if !o.takesTokens() {
 		return nil, nil
 	}
@@ -32,15 +32,15 @@ func newVerifier(o Options) (*verifier, error) {
 	}
 	rules := []jwt.ParserOption{
 		jwt.WithValidMethods(o.pinned()), jwt.WithStrictDecoding(),
-		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(o.JWTLeeway),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(o.Leeway),
 	}
-	if len(o.JWTAudience) > 0 {
-		rules = append(rules, jwt.WithAudience(o.JWTAudience...))
+	if len(o.Audience) > 0 {
+		rules = append(rules, jwt.WithAudience(o.Audience...))
 	}
-	if o.JWTIssuer != "" {
-		rules = append(rules, jwt.WithIssuer(o.JWTIssuer))
+	if o.Issuer != "" {
+		rules = append(rules, jwt.WithIssuer(o.Issuer))
 	}
-	v := &verifier{parser: jwt.NewParser(rules...), leeway: o.JWTLeeway, local: local, rules: fmt.Sprintf("%q %q", o.JWTAudience, o.JWTIssuer)}
+	v := &verifier{parser: jwt.NewParser(rules...), leeway: o.Leeway, local: local, rules: fmt.Sprintf("%q %q", o.Audience, o.Issuer)}
 	if o.JWKSURL != "" {
 		v.remote = openKeyServer(o.JWKSURL, o.pinned(), o.Logger)
 	}
@@ -65,9 +65,9 @@ const (
 )
 
 // caller checks a token. Its signature comes first: of a bad one nothing is told.
-func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
+func (v *verifier) caller(ctx context.Context, token string) (identity, error) {
 	if !strictHeader(token) {
-		return caller{}, badToken(notOurs)
+		return identity{}, badToken(notOurs)
 	}
 	var c readClaims
 	var set []jwt.VerificationKey
@@ -77,28 +77,28 @@ func (v *verifier) caller(ctx context.Context, token string) (caller, error) {
 	})
 	switch {
 	case c.fault != nil && (err == nil || errors.Is(err, jwt.ErrTokenInvalidClaims)):
-		return caller{}, badToken(c.faultText())
+		return identity{}, badToken(c.faultText())
 	case err == nil:
 	case ctx.Err() != nil:
-		return caller{}, ctx.Err()
+		return identity{}, ctx.Err()
 	case errors.Is(err, errNoKeysYet):
-		return caller{}, refuse(keysUnavailable, "", "the keys that verify tokens could not be fetched yet")
+		return identity{}, refuse(keysUnavailable, "", "the keys that verify tokens could not be fetched yet")
 	case !errors.Is(err, jwt.ErrTokenInvalidClaims):
-		return caller{}, badToken(notOurs)
+		return identity{}, badToken(notOurs)
 	}
 	switch {
 	case c.ExpiresAt == nil:
-		return caller{}, badToken(notForUs)
+		return identity{}, badToken(notForUs)
 	case !time.Now().Before(c.ExpiresAt.Time): // the parser forgives the leeway here, too
-		return caller{}, badToken(hasExpired)
+		return identity{}, badToken(hasExpired)
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing), errors.Is(err, jwt.ErrTokenInvalidAudience), errors.Is(err, jwt.ErrTokenInvalidIssuer):
-		return caller{}, badToken(notForUs)
+		return identity{}, badToken(notForUs)
 	case c.neverValid():
-		return caller{}, badToken(neverValid)
+		return identity{}, badToken(neverValid)
 	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
-		return caller{}, v.tooEarly(&c.Claims)
+		return identity{}, v.tooEarly(&c.Claims)
 	case err != nil:
-		return caller{}, badToken(notForUs)
+		return identity{}, badToken(notForUs)
 	}
 	who, err := c.caller()
 	who.verified = verification{parsed.Method.Alg(), verifiedBy(parsed, set)}
@@ -122,15 +122,15 @@ func (v *verifier) tooEarly(c *Claims) error {
 }
 
 // caller is who the claims speak of.
-func (c *Claims) caller() (caller, error) {
+func (c *Claims) caller() (identity, error) {
 	client, err := event.ParseClient(c.Subject)
 	if err != nil {
-		return caller{}, badToken(`the token's "sub" is no client name: ` + err.Error())
+		return identity{}, badToken(`the token's "sub" is no client name: ` + err.Error())
 	}
 	if c.Namespaces == nil {
 		c.Namespaces = List{"default"}
 	}
-	who := caller{
+	who := identity{
 		client: client, expires: c.ExpiresAt.Time,
 		namespaces: c.Namespaces, rooms: c.Rooms, emit: c.Emit,
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -15,7 +14,7 @@ import (
 // is the writer that everything above it writes to.
 type visit struct {
 	http.ResponseWriter // of the server
-	h                   *Handler
+	guard               *guard
 	r                   *http.Request
 	ctl                 *http.ResponseController
 	began               time.Time
@@ -32,20 +31,11 @@ type visit struct {
 	anonymous *place // nil: it has none
 }
 
-// ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	v := &visit{ResponseWriter: w, h: h, r: r, ctl: http.NewResponseController(w), began: time.Now()}
-	defer v.leave()
-	v.enter()
-	h.echo.ServeHTTP(v, v.r)
-	v.finish()
-}
-
 // enter gives the body its time, and a request that shows no credentials its place
 // among those.
 func (v *visit) enter() {
 	if v.r.ContentLength != 0 {
-		v.readWithin(v.h.o.bodyTimeout)
+		v.readWithin(v.guard.o.BodyTimeout)
 		v.body = &timedBody{ReadCloser: v.r.Body}
 		r := *v.r // the server's own must keep the body that it knows
 		r.Body = v.body
@@ -56,22 +46,15 @@ func (v *visit) enter() {
 		// in another way, and taken part of it for the next one.
 		v.Header().Set("Connection", "close")
 	}
-	if !showsCredentials(v.r) {
+	if !v.guard.o.AsksCredentials(v.r) {
 		v.asAnonymous()
 	}
-}
-
-// showsCredentials reports whether the route asks for any; whether they are good is
-// seen later.
-func showsCredentials(r *http.Request) bool {
-	path := r.URL.Path
-	return r.Method != http.MethodOptions && (path == namespacesRoute || strings.HasPrefix(path, namespacesRoute+"/"))
 }
 
 // finish sends what the server still keeps of the answer and takes what still comes of
 // the body, so that both count as long as they last.
 func (v *visit) finish() {
-	if v.account.all == nil {
+	if !v.account.opened() {
 		v.asAnonymous() // refused: it shows no good credentials, or had no place
 	}
 	if v.r.ProtoMajor >= 2 {
@@ -79,7 +62,7 @@ func (v *visit) finish() {
 		_ = v.ctl.Flush() // the client's loss
 	}
 	if v.body != nil && !v.body.over && !v.ended {
-		v.h.linger(v)
+		v.linger()
 	}
 	v.armed = time.Time{}
 	v.arm() // net/http writes the end
@@ -91,7 +74,7 @@ func (v *visit) leave() {
 	v.left = true
 	v.mu.Unlock()
 	if v.anonymous != nil {
-		v.h.anonymous.leave(v.anonymous)
+		v.guard.anonymous.leave(v.anonymous)
 	}
 	v.account.close()
 }
@@ -99,7 +82,7 @@ func (v *visit) leave() {
 // asAnonymous has the visit count among those without credentials.
 func (v *visit) asAnonymous() {
 	if v.anonymous == nil {
-		v.anonymous = v.h.anonymous.enter(v, v.r.RemoteAddr, *v.h.o.Limits)
+		v.anonymous = v.guard.anonymous.enter(v, v.r.RemoteAddr)
 	}
 }
 
@@ -128,13 +111,13 @@ func (v *visit) Write(b []byte) (written int, err error) {
 // arm sets the deadline for a write. To move it each time would cost more than it is worth.
 func (v *visit) arm() {
 	now := time.Now()
-	if v.r.ProtoMajor == 1 && now.Sub(v.armed) <= v.h.o.WriteTimeout/16 {
+	if v.r.ProtoMajor == 1 && now.Sub(v.armed) <= v.guard.o.WriteTimeout/16 {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.armed = now; !v.cut {
-		_ = v.ctl.SetWriteDeadline(now.Add(v.h.o.WriteTimeout)) // where it is not supported, the server has its own
+		_ = v.ctl.SetWriteDeadline(now.Add(v.guard.o.WriteTimeout)) // where it is not supported, the server has its own
 	}
 }
 
@@ -179,4 +162,30 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.over = b.over || errors.Is(err, io.EOF) || errors.Is(err, http.ErrBodyReadAfterClose)
 	return n, err
+}
+
+// introduce takes the connection of the visit from among those of strangers.
+func (v *visit) introduce() {
+	if c := connectionOf(v.r); c != nil {
+		c.introduce()
+	}
+}
+
+// outlet is for a body whose headers are out: below this writer, which has deadlines of its own.
+func (v *visit) outlet() outlet {
+	return newOutlet(v.ResponseWriter, v.ctl, v.guard.o.WriteTimeout, v.r.ProtoMajor >= 2)
+}
+
+// isBroken reports whether a write has failed: the client is gone, or does not read.
+func (v *visit) isBroken() bool { return v.broken }
+
+// forgetBody has nothing more read of the body, whatever comes.
+func (v *visit) forgetBody() { v.ended = true }
+
+// buffered is how much of a body the server may keep before it is read, beside the buffer of the connection.
+func (v *visit) buffered() int {
+	if v.r.ProtoMajor >= 2 {
+		return receiveBuffer
+	}
+	return 0
 }

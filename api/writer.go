@@ -92,3 +92,8 @@ func (c chunk) end() error {
 	*c.buf = (*c.buf)[:0]
 	return err
 }
+
+// newOutlet writes to w, whose controller is ctl. http2: it is that of a stream of HTTP/2.
+func newOutlet(w http.ResponseWriter, ctl *http.ResponseController, timeout time.Duration, http2 bool) outlet {
+	return outlet{w: w, ctl: ctl, timeout: timeout, http2: http2}
+}

@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// anonymous are requests under way that have shown no good credentials, with those that
-// were refused for there being too many; or connections of strangers, or idle ones. They need nothing but a moment.
-// So there is no limit that refuses a newcomer, with whom many may share an address: when
-// there are too many, the one that has lasted longest is cut off.
-type anonymous struct {
-	least time.Duration // that each may last
+// places are those of requests under way that have shown no good credentials, with those that
+// were refused for there being too many; or of connections of strangers, or of idle ones. They need
+// nothing but a moment. So there is no limit that refuses a newcomer, with whom many may share
+// an address: when there are too many, the one that has lasted longest is cut off.
+type places struct {
+	ofAddress, ofAll int // how many there may be; 0: any number
 
-	mu  sync.Mutex
-	all list.List // of *place, in the order they came
-	of  map[netip.Addr]*list.List
+	mu    sync.Mutex
+	least time.Duration // that each may last
+	all   list.List     // of *place, in the order they came
+	of    map[netip.Addr]*list.List
 }
 
 // held is who has a place.
@@ -35,9 +36,9 @@ type place struct {
 }
 
 // enter takes somebody in, and cuts off who is one too many.
-func (a *anonymous) enter(who held, remote string, l Limits) *place {
+func (a *places) enter(who held, remote string) *place {
 	p := &place{who: who, address: addressOf(remote), since: time.Now()}
-	for _, then := range a.add(p, l) {
+	for _, then := range a.add(p) {
 		if then != nil {
 			then()
 		}
@@ -46,7 +47,7 @@ func (a *anonymous) enter(who held, remote string, l Limits) *place {
 }
 
 // add puts a place into the lists, and returns what is left to do for those cut off.
-func (a *anonymous) add(p *place, l Limits) (then [2]func()) {
+func (a *places) add(p *place) (then [2]func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.of == nil {
@@ -58,17 +59,17 @@ func (a *anonymous) add(p *place, l Limits) (then [2]func()) {
 		a.of[p.address] = own
 	}
 	p.inAll, p.ofAddress = a.all.PushBack(p), own.PushBack(p)
-	if l.AnonymousAddress > 0 && own.Len() > l.AnonymousAddress && p.address.IsValid() {
+	if a.ofAddress > 0 && own.Len() > a.ofAddress && p.address.IsValid() {
 		then[0] = a.cutOff(own)
 	}
-	if l.Anonymous > 0 && a.all.Len() > l.Anonymous {
+	if a.ofAll > 0 && a.all.Len() > a.ofAll {
 		then[1] = a.cutOff(&a.all)
 	}
 	return then
 }
 
 // cutOff cuts off the oldest of a list, once it has had its time.
-func (a *anonymous) cutOff(of *list.List) (then func()) {
+func (a *places) cutOff(of *list.List) (then func()) {
 	oldest, ok := of.Front().Value.(*place)
 	if !ok || time.Since(oldest.since) < a.least {
 		return nil
@@ -78,13 +79,13 @@ func (a *anonymous) cutOff(of *list.List) (then func()) {
 }
 
 // leave gives up a place. From then on its owner is not cut off. It may be called again.
-func (a *anonymous) leave(p *place) {
+func (a *places) leave(p *place) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.remove(p)
 }
 
-func (a *anonymous) remove(p *place) {
+func (a *places) remove(p *place) {
 	if p.inAll == nil {
 		return
 	}
@@ -111,4 +112,18 @@ func addressOf(remote string) netip.Addr {
 		return network.Addr()
 	}
 	return address
+}
+
+// len is how many places are taken.
+func (a *places) len() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.all.Len()
+}
+
+// mayLast sets how long each may last at least.
+func (a *places) mayLast(least time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.least = least
 }
