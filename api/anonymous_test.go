@@ -271,17 +271,6 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	}
 }
 
-// TestAddresses: who counts as one.
-func TestAddresses(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8::1:2:3:4]:80": "2001:db8::", "@": "invalid IP", "": "invalid IP",
-	} {
-		if got := addressOf(remote).String(); got != want {
-			t.Errorf("%s is %s, want %s", remote, got, want)
-		}
-	}
-}
-
 // TestFramedTwice: see RFC 9112, section 6.1. Many pieces or one, the head is recognised.
 func TestFramedTwice(t *testing.T) {
 	s := siteOf(t, &memory{})

@@ -65,7 +65,7 @@ func (a *authority) identify(r *http.Request, query url.Values) (identity, error
 	if a.tokens == nil {
 		return identity{}, badToken(notOurs)
 	}
-	return a.tokens.caller(r.Context(), token)
+	return a.tokens.identify(r.Context(), token)
 }
 
 func badToken(detail string) error { return refuse(unauthorized, "", detail) }

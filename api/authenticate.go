@@ -58,7 +58,7 @@ func authenticate(ask func(*http.Request) (Caller, error), r *http.Request) (ide
 	if err != nil {
 		return identity{}, notAuthenticated(r, err)
 	}
-	return c.caller()
+	return c.identity()
 }
 
 // fromAnotherSite reports whether a browser says that a page of another site made it send a cookie. Such a page may
@@ -83,8 +83,8 @@ func notAuthenticated(r *http.Request, err error) error {
 	return errors.New("authenticate: " + err.Error())
 }
 
-// caller checks what the application says: a mistake in it is internal.
-func (c *Caller) caller() (identity, error) {
+// identity checks what the application says: a mistake in it is internal.
+func (c *Caller) identity() (identity, error) {
 	switch {
 	case !c.Backend && c.Client == event.Client{}:
 		return identity{}, errors.New("authenticate: the Caller has neither Client nor Backend, and no error says why")

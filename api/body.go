@@ -71,9 +71,6 @@ func (h *Handler) readJSON(c *call, buf *[]byte) error {
 }
 
 func (h *Handler) readRaw(c *call, buf *[]byte) error {
-	if c.r.ContentLength > maxBody {
-		return errBodyTooLarge
-	}
 	if err := readBody(c.r.Body, c.r.ContentLength, buf, c.visit.account.cover); err != nil {
 		return err
 	}

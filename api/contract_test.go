@@ -132,7 +132,7 @@ func checkFrame(t testing.TB, f sseFrame) {
 		control := strings.TrimPrefix(f.event, "culvert:")
 		name = strings.ToUpper(control[:1]) + control[1:]
 	case "culvert:reply":
-		checkSchema(t, "ReplyEvent", f.payload(t))
+		checkSchema(t, "ReplyEvent", payload(t, f))
 	}
 	checkSchema(t, name, f.data)
 }

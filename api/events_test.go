@@ -32,7 +32,7 @@ func TestAtLeastOnce(t *testing.T) {
 		st := two.stream("/v1/default/events", alice)
 		st.expect("culvert:hello")
 		for _, want := range all {
-			if f := st.expect("e"); f.payload(t) != want {
+			if f := st.expect("e"); payload(t, f) != want {
 				t.Fatalf("frame %+v, want %s", f, want)
 			}
 		}
@@ -51,7 +51,7 @@ func TestAClientNeverSeenStartsAtTheHead(t *testing.T) {
 	st := s.stream("/v1/default/events", alice)
 	st.expect("culvert:hello")
 	s.emit("*", "2")
-	if f := st.expect("e"); f.payload(t) != "2" {
+	if f := st.expect("e"); payload(t, f) != "2" {
 		t.Errorf("frame %+v", f)
 	}
 	st.close()
@@ -94,7 +94,7 @@ func TestWhereToStart(t *testing.T) {
 		}
 		st := s.stream(eventsOfAlice+c.query, options...)
 		hello := st.expect("culvert:hello")
-		if f := st.expect("e"); f.payload(t) != fmt.Sprint(c.want) {
+		if f := st.expect("e"); payload(t, f) != fmt.Sprint(c.want) {
 			t.Errorf("stream %s: %+v, want from %d", c.query, f, c.want)
 		}
 		// Who sent a position keeps it until the first event.
@@ -195,7 +195,7 @@ func TestGapComesFirst(t *testing.T) {
 	if v := decode(t, gap.data); gap.id != "" || v["from"] != "0ther:99" || v["reason"] != "log" {
 		t.Errorf("gap %+v", gap)
 	}
-	if f := st.expect("e"); f.payload(t) != "1" {
+	if f := st.expect("e"); payload(t, f) != "1" {
 		t.Errorf("frame %+v", f)
 	}
 }

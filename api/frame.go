@@ -44,14 +44,14 @@ func appendField(b []byte, name string, value []byte) []byte {
 // scratch holds the JSON of an event while its frame is made.
 var scratch buffers
 
-// framed stands for eventFrame, see event.Event.Wire.
+// framed stands for encodeEvent, see event.Event.Wire.
 type framed struct{}
 
 // frameOf is all that a stream sends of an event. It is encoded once, for everybody: see event.Event.Wire.
-func frameOf(e *event.Event) []byte { return e.Wire(framed{}, eventFrame) }
+func frameOf(e *event.Event) []byte { return e.Wire(framed{}, encodeEvent) }
 
-// eventFrame is the one encoder of events: what event.Event.Wire keeps.
-func eventFrame(e *event.Event) []byte {
+// encodeEvent is the one encoder of events: what event.Event.Wire keeps.
+func encodeEvent(e *event.Event) []byte {
 	buf := scratch.get()
 	defer scratch.put(buf)
 	*buf = appendEvent(*buf, e)

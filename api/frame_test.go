@@ -15,53 +15,29 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-func mustRoom(s string) event.Room {
-	r, err := event.ParseRoom(s)
-	if err != nil {
-		panic(err)
-	}
-	return r
-}
-
-func mustClient(s string) event.Client {
-	c, err := event.ParseClient(s)
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
-
-func cursorOf(s string) event.Cursor {
-	c, err := event.ParseCursor(s)
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
-
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 123_999_999, time.FixedZone("", 3600))
 
 func TestGoldenFrames(t *testing.T) {
 	framed := func(room, name, data string, change func(*event.Event)) []byte {
-		e := &event.Event{Log: "k3f9", Offset: 4711, Namespace: "default", Room: mustRoom(room), Name: name, Data: data, At: noon}
+		e := &event.Event{Log: "k3f9", Offset: 4711, Namespace: "default", Room: event.MustRoom(room), Name: name, Data: data, At: noon}
 		if change != nil {
 			change(e)
 		}
-		return eventFrame(e)
+		return frameOf(e)
 	}
 	frames := [][]byte{
-		hello{client: mustClient("alice"), cursor: cursorOf("k3f9:4711"), log: "k3f9", heartbeat: 15 * time.Second, maxAge: 3300 * time.Second, retry: 1234 * time.Millisecond, id: true, settle: time.Second, at: noon}.frame(),
+		hello{client: event.MustClient("alice"), cursor: cursorOf("k3f9:4711"), log: "k3f9", heartbeat: 15 * time.Second, maxAge: 3300 * time.Second, retry: 1234 * time.Millisecond, id: true, settle: time.Second, at: noon}.frame(),
 		hello{cursor: cursorOf("k3f9:0"), log: "k3f9", heartbeat: 1500 * time.Millisecond, maxAge: time.Minute, retry: time.Second, settle: 500 * time.Millisecond, at: noon}.frame(),
-		framed("lobby", "chat message", `{"text":"hi"}`, func(e *event.Event) { e.From = mustClient("alice") }),
+		framed("lobby", "chat message", `{"text":"hi"}`, func(e *event.Event) { e.From = event.MustClient("alice") }),
 		framed("*", "e", "null", nil),
-		framed(`octo-org/"repo"\ü`, " leads with a space, ends with one ", `"line\nbreak"`, func(e *event.Event) { e.From = mustClient(`<"\>`) }),
+		framed(`octo-org/"repo"\ü`, " leads with a space, ends with one ", `"line\nbreak"`, func(e *event.Event) { e.From = event.MustClient(`<"\>`) }),
 		framed("@bob", "question", `"?"`, func(e *event.Event) { e.ReplyUntil = noon.Add(30 * time.Second) }),
 		framed("@bob", "bytes", `"AAECAw=="`, func(e *event.Event) { e.Binary = true }),
 		gapFrame(&event.Gap{From: cursorOf("k3f9:1"), To: cursorOf("k3f9:4000"), Reason: event.GapPruned}),
 		gapFrame(&event.Gap{From: cursorOf("old1:99"), To: cursorOf("k3f9:0"), Reason: event.GapLog}),
 		heartbeatFrame(cursorOf("k3f9:4712"), noon),
-		reconnectFrame(reasonMaxAge, 500*time.Millisecond),
-		reconnectFrame(reasonDrain, 2750*time.Millisecond),
+		reconnectFrame("max_age", 500*time.Millisecond),
+		reconnectFrame("drain", 2750*time.Millisecond),
 	}
 	golden(t, "frames.txt", bytes.Join(frames, nil))
 }
@@ -94,7 +70,7 @@ func TestForgedFrameIsImpossible(t *testing.T) {
 			}
 		}
 		e := &event.Event{Log: "k3f9", Offset: 4711, Room: event.Everyone, Name: name, Data: string(data), At: noon}
-		stream := string(eventFrame(e)) + string(heartbeatFrame(cursorOf("k3f9:4712"), noon))
+		stream := string(frameOf(e)) + string(heartbeatFrame(cursorOf("k3f9:4712"), noon))
 
 		frames := parseSSE(stream)
 		if len(frames) != 2 || frames[1].event != "culvert:heartbeat" || frames[1].id != "k3f9:4712" {

@@ -126,7 +126,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		admin := s.b.stream("/v1/admin/events", bearerOf(token(s.t, "alice", "ns:admin")))
 		admin.expect("culvert:hello")
 		s.run(calls[0]).is(http.StatusCreated)
-		if got := admin.expect("hello").payload(s.t); got != `"world"` {
+		if got := payload(s.t, admin.expect("hello")); got != `"world"` {
 			s.t.Errorf("got %s", got)
 		}
 		s.reach("") // nobody of the other namespace
@@ -227,7 +227,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		s.streams["alice"].close()
 		s.a.emit("@alice", `"missed"`)
 		s.run(calls[0], "CURSOR", first).is(http.StatusOK)
-		if got := s.listen(calls[1]).expect("e").payload(s.t); got != `"missed"` {
+		if got := payload(s.t, s.listen(calls[1]).expect("e")); got != `"missed"` {
 			s.t.Errorf("got %s", got)
 		}
 	},
@@ -235,7 +235,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 
 func toBackend(s *stage, calls []sheetCall) {
 	s.run(calls[0]).is(http.StatusCreated)
-	if got := s.listen(calls[1]).expect("hello").payload(s.t); got != `"world"` {
+	if got := payload(s.t, s.listen(calls[1]).expect("hello")); got != `"world"` {
 		s.t.Errorf("the backend got %s", got)
 	}
 }

@@ -111,7 +111,7 @@ func FuzzEmitBody(f *testing.F) {
 			if e.Name != want[i].Event || e.Room.String() != room || !sameJSON([]byte(e.Data), data) {
 				t.Fatalf("%q was stored as %+v", body, e)
 			}
-			if frames := parseSSE(string(eventFrame(e))); len(frames) != 1 || frames[0].event != e.Name {
+			if frames := parseSSE(string(frameOf(e))); len(frames) != 1 || frames[0].event != e.Name {
 				t.Fatalf("%q gives the frames %+v", body, frames)
 			}
 		}

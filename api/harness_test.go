@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -306,26 +305,6 @@ func (s *site) stream(path string, options ...option) *sseStream {
 	st := &sseStream{s.t, res, newSSEParser(res.Body), cancel}
 	s.t.Cleanup(st.close)
 	return st
-}
-
-// sameJSON compares JSON values.
-func sameJSON(a, b []byte) bool {
-	var x, y any
-	return decodeNumbers(a, &x) == nil && decodeNumbers(b, &y) == nil && jsonText(x) == jsonText(y)
-}
-
-func decodeNumbers(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	return d.Decode(v)
-}
-
-func jsonText(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err.Error()
-	}
-	return string(b)
 }
 
 // unknownLength makes a request chunked.

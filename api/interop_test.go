@@ -74,7 +74,7 @@ func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(ss
 			if strings.HasPrefix(f.event, "culvert:") {
 				continue
 			}
-			got = append(got, f.id+" "+f.event+" "+f.payload(t))
+			got = append(got, f.id+" "+f.event+" "+payload(t, f))
 			last = f.id
 		}
 		s.server.CloseClientConnections()

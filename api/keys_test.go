@@ -109,7 +109,7 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 		s.get("/v1/default/events?client=bob&wait=0", bearerOf(token)).problem(401, "unauthorized", "")
 	}
 	b.emit("*", `"still there"`)
-	for f := other.next(); f.payload(t) != `"still there"`; f = other.next() {
+	for f := other.next(); payload(t, f) != `"still there"`; f = other.next() {
 		if f.event != "e" {
 			t.Fatalf("another key's stream gets %+v", f)
 		}

@@ -154,7 +154,10 @@ func (s *keyServer) join() <-chan struct{} {
 			return nil
 		}
 		s.round = make(chan struct{})
-		signal(s.asked)
+		select {
+		case s.asked <- struct{}{}:
+		default: // it is asked for already
+		}
 	}
 	return s.round
 }

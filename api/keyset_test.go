@@ -23,7 +23,10 @@ func TestKeySet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := decode(t, string(b))
+		var m map[string]any
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
 		name, value, _ := strings.Cut(change, "=")
 		m["kid"], m[name] = "changed", value
 		if name == "key_ops" {
@@ -62,5 +65,35 @@ func TestUselessKeysAreLogged(t *testing.T) {
 	s.log, s.algorithms = slog.New(slog.NewTextHandler(&log, nil)), []string{"EdDSA"}
 	if _, err := s.fetch(t.Context()); err != nil || !strings.Contains(log.String(), "none of the keys") {
 		t.Errorf("%v, %s", err, &log)
+	}
+}
+
+// Published keys are read as strictly: "KID" is no name of a key.
+func TestKeysAreReadStrictly(t *testing.T) {
+	good, err := json.Marshal(ring()["ES256"].named("good").jwk(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := string(good[:len(good)-1])
+	for name, c := range map[string]struct {
+		set  string
+		keys int // -1: an error
+	}{
+		"good":               {`{"keys":[` + key + `}]}`, 1},
+		"KEYS":               {`{"KEYS":[` + key + `}]}`, -1},
+		"keys twice":         {`{"keys":[],"keys":[` + key + `}]}`, -1},
+		"keys is an object":  {`{"keys":{}}`, -1},
+		"keys is null":       {`{"keys":null}`, -1},
+		"kid twice":          {`{"keys":[` + key + `,"kid":"other"}]}`, 0},
+		"half a pair":        {`{"keys":[` + key + `}],"x":"\ud800"}`, -1},
+		"KID, which is none": {`{"keys":[` + key + `,"KID":"other","Use":"enc"}]}`, 1},
+	} {
+		set, err := parseKeySet([]byte(c.set), algorithms)
+		switch {
+		case c.keys < 0 && err == nil:
+			t.Errorf("%s is taken", name)
+		case c.keys >= 0 && (err != nil || len(set.all) != c.keys || c.keys == 1 && !set.has("good")):
+			t.Errorf("%s: %v %v", name, set, err)
+		}
 	}
 }

@@ -78,7 +78,7 @@ func TestHTTP2WithoutTLS(t *testing.T) {
 	st.expect("culvert:hello")
 	s.get("/v1/default/events?client=d&wait=0.2").is(200)
 	s.emit("*", "1")
-	if f := st.expect("e"); f.payload(t) != "1" {
+	if f := st.expect("e"); payload(t, f) != "1" {
 		t.Errorf("frame %+v", f)
 	}
 }

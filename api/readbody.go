@@ -65,6 +65,9 @@ var (
 // readBody reads at most maxBody bytes into buf, which grows with what has come: a length
 // that is only announced costs no memory. cover is told how much it is, and may refuse it.
 func readBody(r io.Reader, length int64, buf *[]byte, cover func(n int) error) error {
+	if length > maxBody {
+		return errBodyTooLarge
+	}
 	for {
 		b := *buf
 		if len(b) == cap(b) {

@@ -70,7 +70,7 @@ func TestEmitWaitsForAReplyByAnotherInstance(t *testing.T) {
 		t.Errorf("waited for %s", r.body)
 	}
 	f = mine.expect("culvert:reply")
-	if want := fmt.Sprintf(`{"to":%s,"from":"bob","data":{"answer":42}}`, e["offset"]); f.payload(t) != want {
+	if want := fmt.Sprintf(`{"to":%s,"from":"bob","data":{"answer":42}}`, e["offset"]); payload(t, f) != want {
 		t.Errorf("alice got %s, want %s", f.data, want)
 	}
 	again := a.post("/v1/default/reply", fmt.Sprintf(`{"offset":%s,"data":"other"}`, e["offset"]), bob).is(200)

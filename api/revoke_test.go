@@ -59,10 +59,10 @@ func TestRevokingAClient(t *testing.T) {
 	// The others go on, and so does alice with a newer token, where she was.
 	a.emit("@alice", "2")
 	a.emit("@bob", "3")
-	if got := others.expect("e").payload(t); got != "3" {
+	if got := payload(t, others.expect("e")); got != "3" {
 		t.Errorf("bob got %s", got)
 	}
-	if got := backend.expect("e").payload(t); got != "2" {
+	if got := payload(t, backend.expect("e")); got != "2" {
 		t.Errorf("the backend got %s", got)
 	}
 	// "iat" is in whole seconds: one of the second of the revocation may be older.

@@ -39,7 +39,7 @@ func TestJoinAndLeaveWhileStreamsAreOpen(t *testing.T) {
 
 	for name, s := range map[string]*sseStream{"one instance": onA, "the other": onB} {
 		for _, want := range []string{`"member"`, `"all"`} {
-			if got := s.expect("e").payload(t); got != want {
+			if got := payload(t, s.expect("e")); got != want {
 				t.Errorf("on %s: %s, want %s", name, got, want)
 			}
 		}

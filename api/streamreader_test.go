@@ -68,7 +68,7 @@ func (s *sseStream) ends() {
 }
 
 // payload is the data member of an event frame.
-func (f sseFrame) payload(t testing.TB) string {
+func payload(t testing.TB, f sseFrame) string {
 	t.Helper()
 	var e struct{ Data json.RawMessage }
 	if err := json.Unmarshal([]byte(f.data), &e); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// verifier turns tokens into callers.
+// verifier turns tokens into identities.
 type verifier struct {
 	parser *jwt.Parser
 	leeway time.Duration // for nbf and iat
@@ -64,8 +64,8 @@ const (
 	notForUs   = `the token must have "exp" and be made for this server: look at "aud" and "iss"`
 )
 
-// caller checks a token. Its signature comes first: of a bad one nothing is told.
-func (v *verifier) caller(ctx context.Context, token string) (identity, error) {
+// identify checks a token. Its signature comes first: of a bad one nothing is told.
+func (v *verifier) identify(ctx context.Context, token string) (identity, error) {
 	if !strictHeader(token) {
 		return identity{}, badToken(notOurs)
 	}
@@ -100,7 +100,7 @@ func (v *verifier) caller(ctx context.Context, token string) (identity, error) {
 	case err != nil:
 		return identity{}, badToken(notForUs)
 	}
-	who, err := c.caller()
+	who, err := c.identity()
 	who.verified = verification{parsed.Method.Alg(), verifiedBy(parsed, set)}
 	return who, err
 }
@@ -121,8 +121,8 @@ func (v *verifier) tooEarly(c *Claims) error {
 	return p
 }
 
-// caller is who the claims speak of.
-func (c *Claims) caller() (identity, error) {
+// identity is who the claims speak of.
+func (c *Claims) identity() (identity, error) {
 	client, err := event.ParseClient(c.Subject)
 	if err != nil {
 		return identity{}, badToken(`the token's "sub" is no client name: ` + err.Error())

@@ -64,7 +64,7 @@ func TestTokensOfEveryKind(t *testing.T) {
 
 // bad are tokens nobody may get in with, for a server of everyKind whose issuer
 // publishes the key "remote". The value is what the answer may say of them:
-// anything beside notOurs is only for a good signature.
+// anything beside notOursText is only for a good signature.
 func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } {
 	t.Helper()
 	const expired, neverValid, claims, sub = "the token has expired", `the token is never valid: its "exp" is not after its "nbf" and "iat"`,
@@ -75,20 +75,20 @@ func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } 
 	secret := hs(jwt.SigningMethodHS256, testSecret)
 	rsa := ring()["RS256"]
 	all := map[string]struct{ token, detail string }{
-		"none":               {signer{jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, ""}.sign(t, ours), notOurs},
-		"none, remote kid":   {signer{jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, remote.kid}.sign(t, ours), notOurs},
-		"other secret":       {hs(jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes")).sign(t, ours), notOurs},
-		"empty secret":       {hs(jwt.SigningMethodHS256, []byte{}).sign(t, ours), notOurs},
-		"HS, PEM as secret":  {hs(jwt.SigningMethodHS256, rsa.public()).sign(t, ours), notOurs},
-		"HS, all PEMs":       {hs(jwt.SigningMethodHS256, publicKeys(ring())).sign(t, ours), notOurs},
-		"HS, remote kid":     {hs(jwt.SigningMethodHS256, remote.public()).named(remote.kid).sign(t, ours), notOurs},
-		"RS, remote EC kid":  {rsa.named(remote.kid).sign(t, ours), notOurs},
-		"EC, remote kid":     {ring()["ES256"].named(remote.kid).sign(t, ours), notOurs},
-		"remote, other kid":  {remote.named("unknown").sign(t, ours), notOurs},
-		"kid is a number":    {remote.sign(t, ours, map[string]any{"kid": 7}), notOurs},
-		"critical extension": {secret.sign(t, ours, map[string]any{"crit": []string{"b64"}, "b64": true}), notOurs},
-		"RS384":              {signer{jwt.SigningMethodRS384, rsa.key, ""}.sign(t, ours), notOurs},
-		"PS256":              {signer{jwt.SigningMethodPS256, rsa.key, ""}.sign(t, ours), notOurs},
+		"none":               {signer{jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, ""}.sign(t, ours), notOursText},
+		"none, remote kid":   {signer{jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, remote.kid}.sign(t, ours), notOursText},
+		"other secret":       {hs(jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes")).sign(t, ours), notOursText},
+		"empty secret":       {hs(jwt.SigningMethodHS256, []byte{}).sign(t, ours), notOursText},
+		"HS, PEM as secret":  {hs(jwt.SigningMethodHS256, rsa.public()).sign(t, ours), notOursText},
+		"HS, all PEMs":       {hs(jwt.SigningMethodHS256, publicKeys(ring())).sign(t, ours), notOursText},
+		"HS, remote kid":     {hs(jwt.SigningMethodHS256, remote.public()).named(remote.kid).sign(t, ours), notOursText},
+		"RS, remote EC kid":  {rsa.named(remote.kid).sign(t, ours), notOursText},
+		"EC, remote kid":     {ring()["ES256"].named(remote.kid).sign(t, ours), notOursText},
+		"remote, other kid":  {remote.named("unknown").sign(t, ours), notOursText},
+		"kid is a number":    {remote.sign(t, ours, map[string]any{"kid": 7}), notOursText},
+		"critical extension": {secret.sign(t, ours, map[string]any{"crit": []string{"b64"}, "b64": true}), notOursText},
+		"RS384":              {signer{jwt.SigningMethodRS384, rsa.key, ""}.sign(t, ours), notOursText},
+		"PS256":              {signer{jwt.SigningMethodPS256, rsa.key, ""}.sign(t, ours), notOursText},
 		"expired":            {secret.sign(t, with(jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()})), expired},
 		"other audience":     {secret.sign(t, with(jwt.MapClaims{"aud": "others"})), claims},
 		"no audience":        {secret.sign(t, with(jwt.MapClaims{"aud": nil})), claims},
@@ -102,7 +102,7 @@ func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } 
 		"sub is two dots":    {secret.sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path and no name`},
 		"sub no string":      {secret.sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims cannot be taken: sub must be a string"},
 		"exp no number":      {secret.sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), `the token's claims cannot be taken: "exp" must be a number of seconds since 1970`},
-		"expired and forged": {hs(jwt.SigningMethodHS256, []byte("x")).sign(t, with(jwt.MapClaims{"exp": 1})), notOurs},
+		"expired and forged": {hs(jwt.SigningMethodHS256, []byte("x")).sign(t, with(jwt.MapClaims{"exp": 1})), notOursText},
 		"early and others'":  {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "aud": "others"})), claims},
 		"early and expired":  {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": 1})), expired},
 		// Within the leeway, too: it is not for exp.
@@ -116,12 +116,12 @@ func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } 
 		"exp before nbf, others'": {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour - 1, "aud": "others"})), claims},
 	}
 	for alg, k := range stranger() {
-		all["stranger's "+alg] = struct{ token, detail string }{k.sign(t, ours), notOurs}
-		all["stranger's "+alg+", remote kid"] = struct{ token, detail string }{k.named(remote.kid).sign(t, ours), notOurs}
+		all["stranger's "+alg] = struct{ token, detail string }{k.sign(t, ours), notOursText}
+		all["stranger's "+alg+", remote kid"] = struct{ token, detail string }{k.named(remote.kid).sign(t, ours), notOursText}
 	}
 	parts := strings.Split(secret.sign(t, ours), ".")
 	parts[1] = base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"bob","exp":99999999999,"aud":"culvert","iss":"https://issuer"}`))
-	all["tampered"] = struct{ token, detail string }{strings.Join(parts, "."), notOurs}
+	all["tampered"] = struct{ token, detail string }{strings.Join(parts, "."), notOursText}
 	return all
 }
 
@@ -276,3 +276,6 @@ mPqwZkdINf73hgAtnEQtv0bZft8Us8BKHOH393y8fHa6IPdVBHLnSAxenczvjCMd
 Cf1q4woanwiFnSSj3JNl5SQov6kkbvOk
 -----END PUBLIC KEY-----
 `
+
+// notOursText is all that somebody learns whose token has no good signature.
+const notOursText = "the credentials are neither a key nor a token of this server"

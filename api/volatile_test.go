@@ -74,7 +74,7 @@ func TestRenewingATokenKeepsTheStream(t *testing.T) {
 	adHoc.ends()
 	// The first one is still there after it would have ended with the other.
 	a.emit("@alice", `"after"`)
-	if got := kept.expect("e").payload(t); got != `"after"` {
+	if got := payload(t, kept.expect("e")); got != `"after"` {
 		t.Errorf("got %s", got)
 	}
 }
