@@ -10,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
+	"github.com/culvertmq/culvert/api/limits"
 	"github.com/culvertmq/culvert/event"
 )
 
 // takes waits until what a client, its namespace, or without both the instance takes is as it should be.
-func (s *site) takes(ns, client string, is func(now counts) bool) {
+func (s *site) takes(ns, client string, is func(now limits.Counts) bool) {
 	s.t.Helper()
 	var space event.Namespace
 	var who event.Client
@@ -24,16 +26,16 @@ func (s *site) takes(ns, client string, is func(now counts) bool) {
 	if client != "" {
 		who = parse(s.t, event.ParseClient, client)
 	}
-	until(s.t, func() bool { return is(s.h.limits.counts(space, who)) })
+	apitest.Until(s.t, func() bool { return is(s.h.limits.Counts(space, who)) })
 }
 
 // oneRequest is what the instance takes for one request that is under way.
-func oneRequest(now counts) bool { return now.Requests == 1 }
+func oneRequest(now limits.Counts) bool { return now.Requests == 1 }
 
 // idle waits until nobody takes anything, or is remembered for having taken something.
 func (s *site) idle() {
 	s.t.Helper()
-	s.takes("", "", func(now counts) bool { return now == counts{} })
+	s.takes("", "", func(now limits.Counts) bool { return now == limits.Counts{} })
 }
 
 // begin sends all of a POST but the last bytes of its body.
@@ -134,11 +136,11 @@ func TestBodiesAreCharged(t *testing.T) {
 			large := `{"event":"e","data":"` + strings.Repeat("x", 200<<10) + `"}`
 			announced := s.begin("/v1/default/emit", alice, large, len(large)-1)
 			first, second := s.begin("/v1/default/emit", alice, large, 1), s.begin("/v1/default/emit", alice, large, 1)
-			s.takes("", "", func(now counts) bool { return now.Bytes >= 800<<10 })
+			s.takes("", "", func(now limits.Counts) bool { return now.Bytes >= 800<<10 })
 			s.post("/v1/default/emit", large, bearerOf(alice)).problem(c.status, c.slug, "")
 			s.post("/v1/default/emit", smallEmit, bearerOf(alice)).is(201)
 			_ = first.Close()
-			s.takes("", "", func(now counts) bool { return now.Bytes < 500<<10 })
+			s.takes("", "", func(now limits.Counts) bool { return now.Bytes < 500<<10 })
 			s.post("/v1/default/emit", large, bearerOf(alice), unknownLength).is(201)
 			_, _ = second.Close(), announced.Close()
 			s.idle()
@@ -178,7 +180,7 @@ func TestPagesAreCharged(t *testing.T) {
 	for range 40 { // pipelined, until what lies between is full
 		fmt.Fprintf(c, "GET /v1/default/rooms/r/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", alice)
 	}
-	s.takes("default", "alice", func(now counts) bool {
+	s.takes("default", "alice", func(now limits.Counts) bool {
 		held = max(held, now.Bytes)
 		return held > 800<<10
 	})
@@ -207,11 +209,11 @@ func TestAStreamWaitsForMemory(t *testing.T) {
 		s.emit("r", data)
 	}
 	one, two := s.begin("/v1/default/emit", alice, large, 1), s.begin("/v1/default/emit", alice, large, 1)
-	s.takes("default", "alice", func(now counts) bool { return now.Bytes >= 800<<10 })
+	s.takes("default", "alice", func(now limits.Counts) bool { return now.Bytes >= 800<<10 })
 	s.get("/v1/default/events?rooms=r&wait=0&after="+first, bearerOf(alice)).problem(429, "too-many-requests", "")
 	st := s.stream("/v1/default/events?rooms=r&after="+first, bearerOf(alice))
 	st.expect("culvert:hello")
-	if f := st.frame(); f.event != "culvert:heartbeat" {
+	if f := st.frame(); f.Event != "culvert:heartbeat" {
 		t.Fatalf("%.100v", f)
 	}
 	_, _ = one.Close(), two.Close()

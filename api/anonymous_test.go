@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
 // hungUp waits until the server has closed a connection, sending a byte now and then when
@@ -159,8 +161,8 @@ func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 // anonymous waits until so many are held.
 func (s *site) anonymous(n int) {
 	s.t.Helper()
-	until(s.t, func() bool {
-		now, _, _ := s.h.visits.counted()
+	apitest.Until(s.t, func() bool {
+		now, _, _ := s.h.visits.Counted()
 		return now == n
 	})
 }
@@ -169,7 +171,7 @@ func (s *site) anonymous(n int) {
 // way once it has had its time; one that has shown good credentials does not.
 func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
-	s.h.visits.mayLast(time.Hour, time.Hour)
+	s.h.visits.MayLast(time.Hour, time.Hour)
 	talk := func(c net.Conn, key string) {
 		t.Helper()
 		fmt.Fprintf(c, "GET /v1/default/clients/c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", key)
@@ -185,7 +187,7 @@ func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	others := []net.Conn{s.dial(), s.dial()}
 	talk(others[1], "wrong")
 	talk(stranger, "wrong") // nobody has had the hour
-	s.h.visits.mayLast(0, time.Hour)
+	s.h.visits.MayLast(0, time.Hour)
 	for range 2 {
 		talk(s.dial(), "wrong")
 	}
@@ -202,8 +204,8 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
 	idle := func(n int) {
 		t.Helper()
-		until(t, func() bool {
-			_, _, now := s.h.visits.counted()
+		apitest.Until(t, func() bool {
+			_, _, now := s.h.visits.Counted()
 			return now == n
 		})
 	}
@@ -229,7 +231,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 		_ = c.Close()
 	}
 	idle(0)
-	s.h.visits.mayLast(time.Hour, 0)
+	s.h.visits.MayLast(time.Hour, 0)
 	first, second, third := s.dial(), s.dial(), s.dial()
 	talk(first)
 	idle(1)

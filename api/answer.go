@@ -5,15 +5,16 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
 // reply answers a call with JSON.
 func (h *Handler) reply(c *call, status int, body []byte) error {
-	if err := c.visit.account.takeAnswer(len(body)); err != nil {
+	if err := c.visit.Account.ChargeAnswer(len(body)); err != nil {
 		return err
 	}
-	answer(c.w, status, "application/json", body)
+	wire.Answer(c.w, status, "application/json", body)
 	return nil
 }
 
@@ -25,13 +26,13 @@ type page struct {
 
 // tail is the page's JSON after the events.
 func (p page) tail() []byte {
-	b := appendCursor([]byte(`],"cursor":`), p.batch.Cursor)
+	b := wire.AppendCursor([]byte(`],"cursor":`), p.batch.Cursor)
 	b = strconv.AppendBool(append(b, `,"more":`...), p.batch.More)
 	if p.batch.Gap != nil {
-		b = appendGap(append(b, `,"gap":`...), p.batch.Gap)
+		b = wire.AppendGap(append(b, `,"gap":`...), p.batch.Gap)
 	}
 	if p.retry > 0 {
-		b = appendSeconds(append(b, `,"retry":`...), p.retry)
+		b = wire.AppendSeconds(append(b, `,"retry":`...), p.retry)
 	}
 	return append(b, '}')
 }
@@ -49,7 +50,7 @@ func (p page) each(f func([]byte) error) error {
 			}
 		}
 		first = false
-		if err := f(eventJSON(e)); err != nil {
+		if err := f(wire.EventJSON(e)); err != nil {
 			return err
 		}
 	}
@@ -63,7 +64,7 @@ func upTo[T any](list []T, limit int) (kept []T, more bool) {
 
 // appendList is a page of a list: {"<name>":[…],"more":…}.
 func appendList[T any](b []byte, name string, list []T, more bool, item func([]byte, T) []byte) []byte {
-	b = appendString(append(b, '{'), name)
+	b = wire.AppendString(append(b, '{'), name)
 	b = append(b, `:[`...)
 	for i, v := range list {
 		if i > 0 {
@@ -80,23 +81,23 @@ func appendList[T any](b []byte, name string, list []T, more bool, item func([]b
 func (h *Handler) writePage(c *call, p page) error {
 	length := 0
 	_ = p.each(func(b []byte) error { length += len(b); return nil })
-	if err := c.visit.account.takeAnswer(min(length, chunkSize)); err != nil {
+	if err := c.visit.Account.ChargeAnswer(min(length, wire.ChunkSize)); err != nil {
 		return err
 	}
 	header := c.w.Header()
-	header.Set("Content-Type", mediaJSON)
+	header.Set("Content-Type", wire.MediaJSON)
 	header.Set("Content-Length", strconv.Itoa(length))
 	c.w.WriteHeader(http.StatusOK)
 
-	out := c.visit.outlet()
-	chunk := newChunk(&out)
-	defer chunk.free()
-	if err := p.each(chunk.add); err == nil {
-		_ = chunk.end() // a client that is gone needs no answer
+	out := c.visit.Writer()
+	chunk := wire.NewChunk(&out)
+	defer chunk.Free()
+	if err := p.each(chunk.Add); err == nil {
+		_ = chunk.End() // a client that is gone needs no answer
 	}
 	return nil
 }
 
 func (h *Handler) replyCursor(c *call, cursor event.Cursor) error {
-	return h.reply(c, http.StatusOK, append(appendCursor([]byte(`{"cursor":`), cursor), '}'))
+	return h.reply(c, http.StatusOK, append(wire.AppendCursor([]byte(`{"cursor":`), cursor), '}'))
 }

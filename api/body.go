@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 // bodyRoutes are the routes that read a body. All others refuse one.
@@ -34,7 +36,7 @@ func (h *Handler) withoutBody(c *call, route string) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	case err != nil:
-		return errEndedEarly
+		return wire.ErrEndedEarly
 	}
 	if err := h.stillGood(c); err != nil {
 		return err
@@ -43,16 +45,16 @@ func (h *Handler) withoutBody(c *call, route string) error {
 	case len(body) == 0:
 		return nil
 	case c.r.Method == http.MethodGet:
-		return refuse(badParameter, "", "a GET with a body is not accepted")
+		return wire.Refuse(wire.BadParameter, "", "a GET with a body is not accepted")
 	}
 	nothing := false
 	if len(body) < mostNothing && json.Valid(body) {
-		nothing, err = members(body, func(name string, _ []byte) error {
-			return refuse(malformed, clip(name), noBodyText)
+		nothing, err = wire.Members(body, func(name string, _ []byte) error {
+			return wire.Refuse(wire.Malformed, wire.Clip(name), noBodyText)
 		})
 	}
 	if err == nil && !nothing {
-		err = refuse(malformed, "", noBodyText)
+		err = wire.Refuse(wire.Malformed, "", noBodyText)
 	}
 	return err
 }
@@ -60,18 +62,18 @@ func (h *Handler) withoutBody(c *call, route string) error {
 const noBodyText = "this route takes no body: leave it out, or send {}"
 
 // bodies are lent to readJSON.
-var bodies buffers
+var bodies wire.Buffers
 
 // readJSON reads a body that is one JSON value into buf.
 func (h *Handler) readJSON(c *call, buf *[]byte) error {
 	if err := h.readRaw(c, buf); err != nil {
 		return err
 	}
-	return checkJSON(*buf)
+	return wire.CheckJSON(*buf)
 }
 
 func (h *Handler) readRaw(c *call, buf *[]byte) error {
-	if err := readBody(c.r.Body, c.r.ContentLength, buf, c.visit.account.cover); err != nil {
+	if err := wire.ReadBody(c.r.Body, c.r.ContentLength, buf, c.visit.Account.Cover); err != nil {
 		return err
 	}
 	return h.stillGood(c)
@@ -79,4 +81,4 @@ func (h *Handler) readRaw(c *call, buf *[]byte) error {
 
 // stillGood refuses a request whose credentials have expired or were revoked while its
 // body came, which may take bodyTimeout: it must not do what its sender may not any more.
-func (h *Handler) stillGood(c *call) error { return h.keys.check(c.ns, &c.who) }
+func (h *Handler) stillGood(c *call) error { return h.keys.Check(c.ns, &c.who) }

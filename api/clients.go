@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -18,18 +19,18 @@ type clients interface {
 
 // ack serves POST /v1/{ns}/ack.
 func (h *Handler) ack(c *call) error {
-	media, err := mediaType(c.r)
+	media, err := wire.MediaType(c.r)
 	if err != nil {
 		return err
 	}
-	if media != mediaJSON {
-		return refuse(unsupported, "", "want Content-Type: application/json")
+	if media != wire.MediaJSON {
+		return wire.Refuse(wire.Unsupported, "", "want Content-Type: application/json")
 	}
 	if err := c.needClient("client", "name the client with ?client="); err != nil {
 		return err
 	}
-	body := bodies.get()
-	defer bodies.put(body)
+	body := bodies.Get()
+	defer bodies.Put(body)
 	if err := h.readJSON(c, body); err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (h *Handler) ack(c *call) error {
 	if err != nil {
 		return err
 	}
-	stored, err := h.queue.Ack(c.r.Context(), c.ns, c.who.client, cursor)
+	stored, err := h.queue.Ack(c.r.Context(), c.ns, c.who.Client, cursor)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (h *Handler) ack(c *call) error {
 // ackBody reads {"cursor":…}.
 func ackBody(body []byte) (cursor event.Cursor, err error) {
 	var value []byte
-	err = object(body, "", func(name string) *[]byte {
+	err = wire.Object(body, "", func(name string) *[]byte {
 		if name == "cursor" {
 			return &value
 		}
@@ -57,16 +58,16 @@ func ackBody(body []byte) (cursor event.Cursor, err error) {
 		return cursor, err
 	}
 	if value == nil {
-		return cursor, refuse(invalid, "cursor", "cursor is missing")
+		return cursor, wire.Refuse(wire.Invalid, "cursor", "cursor is missing")
 	}
-	s, err := text("cursor", value)
+	s, err := wire.Text("cursor", value)
 	if err != nil {
 		return cursor, err
 	}
 	return parseCursor("cursor", s)
 }
 
-// client is the one in the path, where "me" is the caller. To a token, all others
+// Client is the one in the path, where "me" is the caller. To a token, all others
 // do not exist.
 func (c *call) client() (event.Client, error) {
 	name, err := c.param("client")
@@ -74,25 +75,25 @@ func (c *call) client() (event.Client, error) {
 		return event.Client{}, err
 	}
 	if name == "me" {
-		return c.who.client, c.needClient("client", `"me" needs a client: name it with ?client=`)
+		return c.who.Client, c.needClient("client", `"me" needs a client: name it with ?client=`)
 	}
 	client, err := event.ParseClient(name)
 	if err != nil {
 		return client, err
 	}
-	if !c.who.backend && client != c.who.client {
-		return client, refuse(notFound, "", nothingHere)
+	if !c.who.Backend && client != c.who.Client {
+		return client, wire.Refuse(wire.NotFound, "", wire.NothingHere)
 	}
 	return client, nil
 }
 
-// client serves GET /v1/{ns}/clients/{client}.
+// Client serves GET /v1/{ns}/clients/{client}.
 func (h *Handler) client(c *call) error {
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
-	state, err := h.queue.ClientState(c.context(), c.ns, client, c.who.mayKeep())
+	state, err := h.queue.ClientState(c.context(), c.ns, client, c.who.MayKeep())
 	if err != nil {
 		return err
 	}
@@ -105,8 +106,8 @@ func (h *Handler) forget(c *call) error {
 	if err != nil {
 		return err
 	}
-	if !c.who.backend {
-		return refuse(forbidden, "", "forgetting a client is for API keys")
+	if !c.who.Backend {
+		return wire.Refuse(wire.Forbidden, "", "forgetting a client is for API keys")
 	}
 	if err := h.queue.Forget(c.r.Context(), c.ns, client); err != nil {
 		return err
@@ -121,8 +122,8 @@ func (h *Handler) revoke(c *call) error {
 	if err != nil {
 		return err
 	}
-	if !c.who.backend {
-		return refuse(forbidden, "", "revoking a client is for API keys")
+	if !c.who.Backend {
+		return wire.Refuse(wire.Forbidden, "", "revoking a client is for API keys")
 	}
 	if err := h.queue.Revoke(c.r.Context(), c.ns, client); err != nil {
 		return err
@@ -132,8 +133,8 @@ func (h *Handler) revoke(c *call) error {
 }
 
 func appendState(b []byte, client event.Client, s queue.ClientState) []byte {
-	b = appendClient(append(b, `{"client":`...), client)
-	b = appendCursor(append(b, `,"cursor":`...), s.Cursor)
+	b = wire.AppendClient(append(b, `{"client":`...), client)
+	b = wire.AppendCursor(append(b, `,"cursor":`...), s.Cursor)
 	b = append(b, `,"lag":`...)
 	b = strconv.AppendInt(b, int64(s.Lag), 10)
 	if s.LagCapped {
@@ -144,11 +145,11 @@ func appendState(b []byte, client event.Client, s queue.ClientState) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, r.String())
+		b = wire.AppendString(b, r.String())
 	}
 	b = append(b, `],"online":`...)
 	b = strconv.AppendBool(b, s.Online)
 	b = append(b, `,"last_seen":`...)
-	b = appendTime(b, s.LastSeen)
+	b = wire.AppendTime(b, s.LastSeen)
 	return append(b, '}')
 }

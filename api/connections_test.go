@@ -4,12 +4,15 @@ import (
 	"io"
 	"net/http"
 	"testing"
+
+	"github.com/culvertmq/culvert/api/limits"
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 // connected waits until the handler counts this many connections in default.
 func (s *site) connected(n int) {
 	s.t.Helper()
-	s.takes("default", "", func(now counts) bool { return now.Connections == n })
+	s.takes("default", "", func(now limits.Counts) bool { return now.Connections == n })
 }
 
 // TestConnectionsOfAClient: streams, held polls and uploads count together; a
@@ -39,7 +42,7 @@ func TestConnectionsOfAClient(t *testing.T) {
 	full(s.get("/v1/default/events", alice))
 	full(s.get("/v1/default/events?ack=m3m0:0", alice, header("Accept", "text/event-stream")))
 	full(s.get("/v1/default/events?client=alice"))
-	full(s.post("/v1/default/emit", `{"event":"e"}`, alice, header("Content-Type", mediaLines)))
+	full(s.post("/v1/default/emit", `{"event":"e"}`, alice, header("Content-Type", wire.MediaLines)))
 	if len(m.acked) > 0 {
 		t.Error("a refused stream acknowledged")
 	}

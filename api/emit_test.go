@@ -13,22 +13,22 @@ func TestEmitIsReceivedByBothTransports(t *testing.T) {
 	alice := bearerOf(token(t, "alice"))
 	st := s.stream("/v1/default/events", alice)
 	hello := st.expect("culvert:hello")
-	if v := decode(t, hello.data); v["client"] != "alice" || v["cursor"] != hello.id {
+	if v := decode(t, hello.Data); v["client"] != "alice" || v["cursor"] != hello.ID {
 		t.Errorf("hello %+v", hello)
 	}
 	cursor := s.emit("*", `{"n": 1}`)
 	f := st.expect("e")
-	if f.id != cursor || payload(t, f) != `{"n":1}` {
+	if f.ID != cursor || payload(t, f) != `{"n":1}` {
 		t.Errorf("frame %+v, want id %s", f, cursor)
 	}
-	p := s.get("/v1/default/events?after="+hello.id, alice).page()
+	p := s.get("/v1/default/events?after="+hello.ID, alice).page()
 	if !slices.Equal(p.data(), []string{`{"n":1}`}) || p.Cursor != cursor || p.Gap != nil {
 		t.Errorf("page %+v", p)
 	}
 	// The same bytes on both transports.
-	raw := s.get("/v1/default/events?after="+hello.id, alice).body
-	if !strings.Contains(raw, f.data) {
-		t.Errorf("%s is not in %s", f.data, raw)
+	raw := s.get("/v1/default/events?after="+hello.ID, alice).body
+	if !strings.Contains(raw, f.Data) {
+		t.Errorf("%s is not in %s", f.Data, raw)
 	}
 }
 

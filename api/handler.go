@@ -13,6 +13,9 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/limits"
+	"github.com/culvertmq/culvert/api/visit"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
@@ -22,11 +25,11 @@ import (
 type Handler struct {
 	o        Options
 	queue    store
-	keys     *authority
+	keys     *auth.Authority
 	echo     *echo.Echo
 	sessions sessions
-	limits   *limiter
-	visits   *guard
+	limits   *limits.Limiter
+	visits   *visit.Guard
 	metrics  *metrics
 	log      *slog.Logger
 	random   func() float64 // for jitter; tests replace it
@@ -34,7 +37,7 @@ type Handler struct {
 
 // keyring is the part of the queue that knows which credentials are good.
 type keyring interface {
-	keys
+	auth.Keys
 	HasKeys() bool
 	Revoke(ctx context.Context, ns event.Namespace, c event.Client) error
 	Revocations() int
@@ -80,7 +83,7 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Authenticate == nil && len(o.APIKeys) == 0 && !o.credentials().takesTokens() && !s.HasKeys() {
+	if o.Authenticate == nil && len(o.APIKeys) == 0 && !o.credentials().TakesTokens() && !s.HasKeys() {
 		return nil, errors.New("neither an API key nor a JWT secret, public key, JWKS URL or Authenticate is set, and no key is stored: nobody could use the server")
 	}
 	m, err := newMetrics(o.Registerer)
@@ -92,15 +95,15 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err := strict.CheckSecrets(); err != nil {
 		o.Logger.Warn("weak secrets are allowed", "error", err)
 	}
-	keys, err := newAuthority(o.credentials(), s)
+	keys, err := auth.New(o.credentials(), s)
 	if err != nil {
 		return nil, err
 	}
 	h := &Handler{
 		o: o, queue: s, keys: keys, echo: echo.New(),
-		limits: newLimiter(*o.Limits, s), metrics: m, log: o.Logger, random: rand.Float64,
+		limits: limits.New(*o.Limits, s), metrics: m, log: o.Logger, random: rand.Float64,
 	}
-	h.visits = newGuard(guardOptions{
+	h.visits = visit.New(visit.Options{
 		BodyTimeout: o.bodyTimeout, WriteTimeout: o.WriteTimeout,
 		Anonymous: o.Limits.Anonymous, AnonymousAddress: o.Limits.AnonymousAddress,
 		AsksCredentials: asksCredentials, Draining: h.sessions.isDraining,
@@ -156,7 +159,7 @@ func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) 
 
 // Close ends what the handler does by itself, which is to fetch the keys of
 // Options.JWKSURL, and returns when it has ended. Requests are still answered.
-func (h *Handler) Close() { h.keys.close() }
+func (h *Handler) Close() { h.keys.Close() }
 
 // cors lets pages of the configured origins use the API; nil without any. It
 // stands before admit: a preflight carries no credentials. Credentials in the
@@ -185,7 +188,7 @@ func (h *Handler) jitter(least, most time.Duration) time.Duration {
 // own), and HTTP/2 without TLS beside HTTP/1.1, for the proxies that speak it, with
 // bounds on what a connection may hold. Handler is set when it is nil. See Listener, too.
 func (h *Handler) ConfigureServer(s *http.Server) {
-	h.visits.configure(s)
+	h.visits.Configure(s)
 	if s.ErrorLog == nil {
 		s.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
 	}
@@ -198,10 +201,10 @@ func (h *Handler) ConfigureServer(s *http.Server) {
 // it accepts have bounds until a request with good credentials has come, and while they are
 // idle after it (Limits.Anonymous), and are closed after a request with a Content-Length and a Transfer-Encoding (RFC 9112,
 // section 6.1). Without it neither is so, and everything else is.
-func (h *Handler) Listener(l net.Listener) net.Listener { return h.visits.listener(l) }
+func (h *Handler) Listener(l net.Listener) net.Listener { return h.visits.Listener(l) }
 
 // ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.visits.serve(w, r, h.echo) }
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.visits.Serve(w, r, h.echo) }
 
 // asksCredentials reports whether the route of a request asks for credentials; whether they are good is
 // seen later.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
@@ -205,7 +206,7 @@ func decode(t testing.TB, text string) map[string]any {
 	return v
 }
 
-// problem checks status, slug and field of a problem.
+// Problem checks status, slug and field of a problem.
 func (r result) problem(status int, slug, field string) result {
 	r.t.Helper()
 	r.is(status)
@@ -247,7 +248,7 @@ func (r result) page() eventPage {
 	return p
 }
 
-// data are the page's payloads.
+// Data are the page's payloads.
 func (p eventPage) data() []string {
 	var all []string
 	for _, e := range p.Events {
@@ -266,7 +267,7 @@ func (s *site) emit(room, data string, options ...option) string {
 	return s.settle(s.post("/v1/default/emit", string(body), options...).is(http.StatusCreated))
 }
 
-// settle waits until this instance delivers what an answer says is stored: a
+// Settle waits until this instance delivers what an answer says is stored: a
 // 201 promises that it is committed, which is a little earlier.
 func (s *site) settle(r result) string {
 	s.t.Helper()
@@ -275,7 +276,7 @@ func (s *site) settle(r result) string {
 	if err != nil {
 		s.t.Fatalf("%v: %s", err, r.body)
 	}
-	until(s.t, func() bool { return s.delivered().Offset >= c.Offset })
+	apitest.Until(s.t, func() bool { return s.delivered().Offset >= c.Offset })
 	return cursor
 }
 
@@ -302,7 +303,7 @@ func (s *site) stream(path string, options ...option) *sseStream {
 		b, _ := io.ReadAll(res.Body)
 		s.t.Errorf("no stream: %d %s %s", res.StatusCode, res.Header, b)
 	}
-	st := &sseStream{s.t, res, newSSEParser(res.Body), cancel}
+	st := &sseStream{s.t, res, apitest.NewParser(res.Body), cancel}
 	s.t.Cleanup(st.close)
 	return st
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
@@ -154,7 +155,7 @@ func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 func TestRepliesNeedTheRight(t *testing.T) {
 	s, with, without := staffed(t)
 	asked := s.post("/v1/default/emit", `{"room":"staff","event":"ask","reply":{"timeout":60,"count":2}}`).is(201).json()
-	body := `{"offset":` + jsonText(asked["offset"]) + `,"data":1}`
+	body := `{"offset":` + apitest.JSONText(asked["offset"]) + `,"data":1}`
 	s.post("/v1/default/reply", body, without).problem(404, "not-found", "")
 	s.post("/v1/default/reply", body, with).is(201)
 }
@@ -171,10 +172,10 @@ func TestARenewalByAKeyThatIsNotTrusted(t *testing.T) {
 	stream := a.stream("/v1/default/events", bearerOf(tokenUntil(t, "alice", soon)))
 	stream.expect("culvert:hello")
 	later := jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "aud": "c"}
-	b.post("/v1/default/token", "", bearerOf(hs(jwt.SigningMethodHS256, theirs).sign(t, later))).is(200)
-	c.post("/v1/default/token", "", bearerOf(hs(jwt.SigningMethodHS256, testSecret).sign(t, later))).is(200)
-	if f := stream.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "expired" {
-		t.Errorf("reconnect %s", f.data)
+	b.post("/v1/default/token", "", bearerOf(apitest.HS(jwt.SigningMethodHS256, theirs).Sign(t, later))).is(200)
+	c.post("/v1/default/token", "", bearerOf(apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, later))).is(200)
+	if f := stream.expect("culvert:reconnect"); decode(t, f.Data)["reason"] != "expired" {
+		t.Errorf("reconnect %s", f.Data)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -103,7 +104,7 @@ func TestRequestRate(t *testing.T) {
 func TestRetryAfterIsRoundedUp(t *testing.T) {
 	h := &Handler{random: func() float64 { return 0 }}
 	for after, want := range map[time.Duration]int{time.Microsecond: 1, time.Second: 1, 1001 * time.Millisecond: 2, 0: 5} {
-		if got := h.retryAfter(&problem{kind: tooManyConnections, after: after}); got != want {
+		if got := h.retryAfter(&wire.Problem{Kind: wire.TooManyConnections, After: after}); got != want {
 			t.Errorf("%v is %d", after, got)
 		}
 	}

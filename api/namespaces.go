@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -27,7 +28,7 @@ const (
 	namespaceRoute  = "/v1/:ns"
 )
 
-// namespaces serves GET /v1: those the key may use.
+// Namespaces serves GET /v1: those the key may use.
 func (h *Handler) namespaces(c *call) error {
 	limit, err := c.query.limit()
 	if err != nil {
@@ -38,12 +39,12 @@ func (h *Handler) namespaces(c *call) error {
 		return err
 	} else if given {
 		if after, err = event.ParseNamespace(name); err != nil {
-			return inField(err, "after")
+			return wire.InField(err, "after")
 		}
 	}
 	var only []event.Namespace // nil: all
-	if c.who.grant != nil {
-		only = c.who.grant.Namespaces
+	if c.who.Grant != nil {
+		only = c.who.Grant.Namespaces
 	}
 	states, err := h.queue.NamespacesAfter(c.r.Context(), after, only, limit+1)
 	if err != nil {
@@ -71,8 +72,8 @@ func (h *Handler) putNamespace(c *call) error {
 	if err := c.mayAdminister(); err != nil {
 		return err
 	}
-	body := bodies.get()
-	defer bodies.put(body)
+	body := bodies.Get()
+	defer bodies.Put(body)
 	var settings registry.NamespaceSettings
 	err := h.readSettings(c, body)
 	if err == nil {
@@ -101,8 +102,8 @@ func (h *Handler) patchNamespace(c *call) error {
 	if err := c.mayAdminister(); err != nil {
 		return err
 	}
-	body := bodies.get()
-	defer bodies.put(body)
+	body := bodies.Get()
+	defer bodies.Put(body)
 	if err := h.readSettings(c, body); err != nil {
 		return err
 	}
@@ -129,8 +130,8 @@ func (h *Handler) deleteNamespace(c *call) error {
 
 // needBackend hides what only keys may know of.
 func (c *call) needBackend() error {
-	if !c.who.backend {
-		return refuse(notFound, "", nothingHere)
+	if !c.who.Backend {
+		return wire.Refuse(wire.NotFound, "", wire.NothingHere)
 	}
 	return nil
 }
@@ -141,17 +142,17 @@ func (c *call) mayAdminister() error {
 	if err := c.needBackend(); err != nil {
 		return err
 	}
-	if !c.who.everyNamespace() {
-		return refuse(forbidden, "", "changing namespaces needs a key that is made for all of them")
+	if !c.who.EveryNamespace() {
+		return wire.Refuse(wire.Forbidden, "", "changing namespaces needs a key that is made for all of them")
 	}
 	return nil
 }
 
 // readSettings reads a body of settings; none at all is {}, and so is an empty one.
 func (h *Handler) readSettings(c *call, body *[]byte) error {
-	media, err := mediaType(c.r)
-	if err == nil && media != mediaJSON {
-		err = refuse(unsupported, "", "want Content-Type: application/json")
+	media, err := wire.MediaType(c.r)
+	if err == nil && media != wire.MediaJSON {
+		err = wire.Refuse(wire.Unsupported, "", "want Content-Type: application/json")
 	}
 	if err != nil && c.r.ContentLength > 0 {
 		return err
@@ -166,13 +167,13 @@ func (h *Handler) readSettings(c *call, body *[]byte) error {
 	if err != nil {
 		return err
 	}
-	return checkJSON(*body)
+	return wire.CheckJSON(*body)
 }
 
 // applySettings changes the settings that body names; null resets one.
 func applySettings(s *registry.NamespaceSettings, body []byte) error {
 	values := map[string]*[]byte{}
-	err := object(body, "", func(name string) *[]byte {
+	err := wire.Object(body, "", func(name string) *[]byte {
 		if _, known := registry.SettingNamed(name); !known {
 			return nil
 		}
@@ -197,34 +198,34 @@ func applySettings(s *registry.NamespaceSettings, body []byte) error {
 func readSetting(name string, value []byte, to any) error {
 	if list, ok := to.(*[]string); ok {
 		*list = nil
-		if isNull(value) {
+		if wire.IsNull(value) {
 			return nil
 		}
-		isArray, err := elements(value, func(_ int, v []byte) error {
-			s, err := text(name, v)
+		isArray, err := wire.Elements(value, func(_ int, v []byte) error {
+			s, err := wire.Text(name, v)
 			*list = append(*list, s)
 			return err
 		})
 		if !isArray {
-			return refuse(invalid, name, name+" must be an array of patterns")
+			return wire.Refuse(wire.Invalid, name, name+" must be an array of patterns")
 		}
 		return err
 	}
 	var n float64
-	if !isNull(value) && json.Unmarshal(value, &n) != nil {
-		return refuse(invalid, name, name+" must be a number or null")
+	if !wire.IsNull(value) && json.Unmarshal(value, &n) != nil {
+		return wire.Refuse(wire.Invalid, name, name+" must be a number or null")
 	}
 	switch to := to.(type) {
 	case *time.Duration:
 		if n < 0 || n > math.MaxInt64/float64(time.Second)/2 {
-			return refuse(invalid, name, name+" must be seconds from 1")
+			return wire.Refuse(wire.Invalid, name, name+" must be seconds from 1")
 		}
 		*to = time.Duration(n * float64(time.Second))
 	case *float64:
 		*to = n
 	case *int:
 		if n != math.Trunc(n) || math.Abs(n) > 1<<31 {
-			return refuse(invalid, name, name+" must be a whole number or null")
+			return wire.Refuse(wire.Invalid, name, name+" must be a whole number or null")
 		}
 		*to = int(n)
 	}
@@ -233,8 +234,8 @@ func readSetting(name string, value []byte, to any) error {
 
 // appendNamespace adds a namespace; null is a setting left to the server.
 func appendNamespace(b []byte, s registry.NamespaceState) []byte {
-	b = appendString(append(b, `{"namespace":`...), s.Namespace.String())
-	b = appendTime(append(b, `,"created_at":`...), s.CreatedAt)
+	b = wire.AppendString(append(b, `{"namespace":`...), s.Namespace.String())
+	b = wire.AppendTime(append(b, `,"created_at":`...), s.CreatedAt)
 	for _, setting := range registry.AllSettings() {
 		b = append(append(append(b, `,"`...), setting.Name...), `":`...)
 		switch v := setting.Of(&s.Settings).(type) {
@@ -257,7 +258,7 @@ func appendStrings(b []byte, all []string) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, s)
+		b = wire.AppendString(b, s)
 	}
 	return append(b, ']')
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvertmq/culvert/api/visit"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -19,7 +21,7 @@ const (
 	uploadBuffer = 64 << 10
 )
 
-var errLineTooLarge = refuse(tooLarge, "", "the line is over 320 KiB")
+var errLineTooLarge = wire.Refuse(wire.TooLarge, "", "the line is over 320 KiB")
 
 // line is one non-blank line of an upload, counted from 1.
 type line struct {
@@ -40,7 +42,7 @@ type lines struct {
 
 func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, uploadBuffer)} }
 
-// next returns the next line; its text is valid until the following call. The
+// Next returns the next line; its text is valid until the following call. The
 // last line needs no newline, but a broken connection's last piece is no line.
 func (l *lines) next() (line, error) {
 	l.buf = l.buf[:0]
@@ -111,7 +113,7 @@ func (g *gather) fill(l *lines, admit func(bytes int, stop <-chan struct{}) erro
 	}
 }
 
-// end notes why there is nothing after the line last.
+// End notes why there is nothing after the line last.
 func (g *gather) end(err error, last int) {
 	g.mu.Lock()
 	g.err, g.last = err, last
@@ -119,7 +121,7 @@ func (g *gather) end(err error, last int) {
 	signal(g.ready)
 }
 
-// put adds a line, waiting while there are too many; false after stop.
+// Put adds a line, waiting while there are too many; false after stop.
 func (g *gather) put(next line) bool {
 	// The buffer the text is in is used again.
 	next.text = append([]byte(nil), next.text...)
@@ -142,7 +144,7 @@ func (g *gather) put(next line) bool {
 	}
 }
 
-// take returns what was gathered, the number of the line that would come next,
+// Charge returns what was gathered, the number of the line that would come next,
 // and the error after which there are no more.
 func (g *gather) take() ([]line, int, error) {
 	g.mu.Lock()
@@ -167,7 +169,7 @@ func signal(c chan<- struct{}) {
 // while more of it is wanted: one that passes breaks a body of chunks or of HTTP/2 for
 // good, so that what comes later resets the connection with the answer.
 type watched struct {
-	visit *visit
+	visit *visit.Visit
 	body  io.Reader
 
 	mu    sync.Mutex
@@ -213,6 +215,6 @@ func (w *watched) patience(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !errors.Is(w.err, io.EOF) {
-		w.visit.readWithin(d)
+		w.visit.ReadWithin(d)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -129,7 +130,7 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 func (o Options) check() error {
-	if err := o.credentials().check(); err != nil {
+	if err := o.credentials().Check(); err != nil {
 		return err
 	}
 	switch {
@@ -153,12 +154,12 @@ func (o Options) check() error {
 			}
 		}
 	}
-	return errors.Join(o.CheckTokens(), o.CheckSecrets(), o.Limits.check())
+	return errors.Join(o.CheckTokens(), o.CheckSecrets(), o.Limits.Check())
 }
 
 // credentials are the part of the options that says whose requests are taken.
-func (o Options) credentials() authOptions {
-	return authOptions{
+func (o Options) credentials() auth.Options {
+	return auth.Options{
 		APIKeys: o.APIKeys, Secret: o.JWTSecret, PublicKey: o.JWTPublicKey, JWKSURL: o.JWKSURL,
 		Algorithms: o.JWTAlgorithms, Audience: o.JWTAudience, Issuer: o.JWTIssuer, Leeway: o.JWTLeeway,
 		AllowWeakSecrets: o.AllowWeakSecrets, Authenticate: o.Authenticate, Logger: o.Logger,
@@ -166,7 +167,7 @@ func (o Options) credentials() authOptions {
 }
 
 // CheckSecrets reports which API key or secret New would refuse for its length.
-func (o Options) CheckSecrets() error { return o.credentials().checkSecrets() }
+func (o Options) CheckSecrets() error { return o.credentials().CheckSecrets() }
 
 // CheckTokens reports what New would refuse of the JWT options.
-func (o Options) CheckTokens() error { return o.credentials().checkTokens() }
+func (o Options) CheckTokens() error { return o.credentials().CheckTokens() }

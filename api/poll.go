@@ -13,8 +13,8 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 	h.metrics.polls.Inc()
 	defer h.metrics.polls.Dec()
 	wait := q.wait
-	if !c.who.expires.IsZero() {
-		wait = min(wait, time.Until(c.who.expires))
+	if !c.who.Expires.IsZero() {
+		wait = min(wait, time.Until(c.who.Expires))
 	}
 	end := time.NewTimer(max(wait, 0))
 	defer end.Stop()
@@ -28,7 +28,7 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 			return h.replyBatchOf(c, n, b) // there was nothing any more
 		}
 		if err != nil {
-			return c.visit.account.explain(err)
+			return c.visit.Account.Explain(err)
 		}
 		b.Volatile = withoutSignals(b.Volatile, nil)
 		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.reason() != "" {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -108,7 +109,7 @@ func TestProblems(t *testing.T) {
 		{"POST", emit, `{"event":"e"}`, 415, "unsupported-media-type", "", []option{header("Content-Type", "")}},
 		{"POST", emit, `{"event":"e"}`, 415, "unsupported-media-type", "", []option{header("Content-Type", "application/json; charset=latin1")}},
 		{"POST", emit, `{"event":"e"}`, 415, "unsupported-media-type", "", []option{header("Content-Encoding", "gzip")}},
-		{"POST", "/v1/default/ack?client=c", `{"cursor":"a:1"}`, 415, "unsupported-media-type", "", []option{header("Content-Type", mediaLines)}},
+		{"POST", "/v1/default/ack?client=c", `{"cursor":"a:1"}`, 415, "unsupported-media-type", "", []option{header("Content-Type", wire.MediaLines)}},
 
 		{"POST", "/v1/Bad_NS/emit", `{"event":"e"}`, 422, "invalid", "namespace", nil},
 		{"POST", emit, `{}`, 422, "invalid", "event", nil},
@@ -144,7 +145,7 @@ func TestProblems(t *testing.T) {
 		{"POST", emit, `{"event":"e","key":1}`, 422, "invalid", "key", nil},
 		{"POST", emit, `{"event":"e"}`, 422, "invalid", "key", []option{header("Idempotency-Key", strings.Repeat("k", 201))}},
 		{"POST", emit, `{"events":[{"event":"e"}]}`, 422, "invalid", "key", []option{header("Idempotency-Key", "k")}},
-		{"POST", emit, `{"event":"e"}`, 422, "invalid", "key", []option{header("Idempotency-Key", "k"), header("Content-Type", mediaLines)}},
+		{"POST", emit, `{"event":"e"}`, 422, "invalid", "key", []option{header("Idempotency-Key", "k"), header("Content-Type", wire.MediaLines)}},
 		{"POST", emit, `{"events":[]}`, 422, "invalid", "events", nil},
 		{"POST", emit, `{"events":null}`, 422, "invalid", "events", nil},
 		{"POST", emit, `{"events":[{"event":"e"}],"room":"a"}`, 422, "invalid", "room", nil},
@@ -169,7 +170,7 @@ func TestProblems(t *testing.T) {
 		{"POST", emit + "?wait=1", `{"event":"e"}`, 422, "invalid", "wait", nil},
 		{"POST", emit + "?wait=1", `{"event":"e","volatile":true}`, 422, "invalid", "wait", nil},
 		{"POST", emit + "?wait=1", `{"events":[{"event":"e","reply":{}}]}`, 422, "invalid", "wait", nil},
-		{"POST", emit + "?wait=1", `{"event":"e","reply":{}}`, 422, "invalid", "wait", []option{header("Content-Type", mediaLines)}},
+		{"POST", emit + "?wait=1", `{"event":"e","reply":{}}`, 422, "invalid", "wait", []option{header("Content-Type", wire.MediaLines)}},
 		{"POST", emit + "?wait=51", `{"event":"e","reply":{}}`, 400, "bad-parameter", "wait", nil},
 		{"POST", reply, `{"offset":1,"x":1}`, 400, "malformed", "x", nil},
 		{"POST", reply, `{"offset":1,"offset":1}`, 400, "malformed", "offset", nil},

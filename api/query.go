@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -40,7 +41,7 @@ func parametersOf(method, path string) []string {
 	return slices.Concat(common, routeParameters[method+" "+path])
 }
 
-// check refuses what the route does not take, and two values where it takes one: of
+// Check refuses what the route does not take, and two values where it takes one: of
 // these, neither is known to be meant.
 func (q query) check(method, path string) error {
 	if len(q.values) == 0 {
@@ -55,7 +56,7 @@ func (q query) check(method, path string) error {
 	for _, name := range names {
 		switch {
 		case !slices.Contains(taken, name):
-			return refuse(badParameter, clip(name), "there is no such query parameter here; this route takes "+strings.Join(taken, ", "))
+			return wire.Refuse(wire.BadParameter, wire.Clip(name), "there is no such query parameter here; this route takes "+strings.Join(taken, ", "))
 		case len(q.values[name]) > 1 && name != "rooms" && name != "_":
 			return repeated(name)
 		}
@@ -64,7 +65,7 @@ func (q query) check(method, path string) error {
 }
 
 func repeated(name string) error {
-	return refuse(badParameter, name, "duplicate parameter")
+	return wire.Refuse(wire.BadParameter, name, "duplicate parameter")
 }
 
 // query is a request's query string.
@@ -83,7 +84,7 @@ func (q query) one(name string) (value string, given bool, err error) {
 	return "", true, repeated(name)
 }
 
-// cursor reads a parameter that is a cursor; zero when it is absent.
+// Cursor reads a parameter that is a cursor; zero when it is absent.
 func (q query) cursor(name string) (event.Cursor, error) {
 	text, given, err := q.one(name)
 	if err != nil || !given {
@@ -95,7 +96,7 @@ func (q query) cursor(name string) (event.Cursor, error) {
 func parseCursor(field, text string) (event.Cursor, error) {
 	c, err := event.ParseCursor(text)
 	if err != nil {
-		return c, refuse(badParameter, field, err.Error())
+		return c, wire.Refuse(wire.BadParameter, field, err.Error())
 	}
 	return c, nil
 }
@@ -114,7 +115,7 @@ func (q query) limit() (int, error) {
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || n < 1 || n > maxLimit {
-		return 0, refuse(badParameter, "limit", "want a number from 1 to 1000")
+		return 0, wire.Refuse(wire.BadParameter, "limit", "want a number from 1 to 1000")
 	}
 	return int(n), nil
 }
@@ -132,7 +133,7 @@ func (c *call) wait(longest time.Duration) (wait time.Duration, applied bool, er
 	if given {
 		wait, ok := parseSeconds(text)
 		if !ok || wait > maxWait {
-			return 0, false, refuse(badParameter, "wait", "want seconds from 0 to 50")
+			return 0, false, wire.Refuse(wire.BadParameter, "wait", "want seconds from 0 to 50")
 		}
 		return min(wait, longest), false, nil
 	}
@@ -177,7 +178,7 @@ func preferredWait(h http.Header) (time.Duration, bool) {
 // maxRooms bounds the rooms of one event and of one ad hoc subscription.
 const maxRooms = 100
 
-// rooms reads an ad hoc subscription's rooms. Given once, the parameter is a
+// Rooms reads an ad hoc subscription's rooms. Given once, the parameter is a
 // comma-separated list; given several times, each value is one name, so that a
 // name with a comma can be said (alone: by saying it twice).
 func (q query) rooms() ([]event.Room, error) {
@@ -186,13 +187,13 @@ func (q query) rooms() ([]event.Room, error) {
 		names = strings.Split(names[0], ",")
 	}
 	if len(names) > maxRooms {
-		return nil, refuse(badParameter, "rooms", "at most 100 rooms")
+		return nil, wire.Refuse(wire.BadParameter, "rooms", "at most 100 rooms")
 	}
 	var rooms []event.Room
 	for _, name := range names {
 		r, err := event.ParseRoom(name)
 		if err != nil {
-			return nil, inField(err, "rooms")
+			return nil, wire.InField(err, "rooms")
 		}
 		rooms = append(rooms, r)
 	}

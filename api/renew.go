@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -16,7 +18,7 @@ const (
 // renew serves POST /v1/{ns}/token: the token of this request takes the place of the
 // ones that open streams of the client came with.
 func (h *Handler) renew(c *call) error {
-	r, err := h.keys.renewal(c.ns, &c.who)
+	r, err := h.keys.Renewal(c.ns, &c.who)
 	if err != nil {
 		return err
 	}
@@ -28,26 +30,26 @@ func (h *Handler) renew(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := h.queue.Signal(c.r.Context(), c.ns, c.who.client, signalToken, data); err != nil {
+	if err := h.queue.Signal(c.r.Context(), c.ns, c.who.Client, signalToken, data); err != nil {
 		return err
 	}
-	return h.reply(c, http.StatusOK, append(appendTime([]byte(`{"expires":`), c.who.expires), '}'))
+	return h.reply(c, http.StatusOK, append(wire.AppendTime([]byte(`{"expires":`), c.who.Expires), '}'))
 }
 
 // renew gives the stream the life of the newer token, if that allows what the
 // stream reads.
-func (s *stream) renew(r *renewal) {
-	who, ok := s.h.keys.renewed(s.ns, s.who, r)
+func (s *stream) renew(r *auth.Renewal) {
+	who, ok := s.h.keys.Renewed(s.ns, s.who, r)
 	if !ok {
 		return
 	}
 	for _, room := range s.reads {
-		if !who.mayRead(room) {
+		if !who.MayRead(room) {
 			return
 		}
 	}
-	if !slices.Equal(s.who.rooms, who.rooms) {
-		s.sub.Allow(who.mayKeep())
+	if !slices.Equal(s.who.Rooms, who.Rooms) {
+		s.sub.Allow(who.MayKeep())
 	}
 	s.who = who
 	s.plan()
@@ -55,14 +57,14 @@ func (s *stream) renew(r *renewal) {
 
 // withoutSignals takes the signals out of volatile events. follow gets the renewals among them; nil: nobody
 // does, as on a long poll, since the next one comes with the newer token anyway.
-func withoutSignals(events []*event.Event, follow func(*renewal)) []*event.Event {
+func withoutSignals(events []*event.Event, follow func(*auth.Renewal)) []*event.Event {
 	kept := events[:0]
 	for _, e := range events {
 		if e.Name != signalPrefix+signalToken {
 			kept = append(kept, e)
 			continue
 		}
-		var r renewal
+		var r auth.Renewal
 		if follow != nil && json.Unmarshal([]byte(e.Data), &r) == nil {
 			follow(&r)
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -23,8 +24,8 @@ func (c *call) replyWait(longest time.Duration) (time.Duration, error) {
 		return -1, nil
 	}
 	wait, _, err := c.wait(longest)
-	if err == nil && !c.who.expires.IsZero() {
-		wait = max(0, min(wait, time.Until(c.who.expires)))
+	if err == nil && !c.who.Expires.IsZero() {
+		wait = max(0, min(wait, time.Until(c.who.Expires)))
 	}
 	return wait, err
 }
@@ -36,7 +37,7 @@ func (h *Handler) await(c *call, wait time.Duration, r event.Result) error {
 	defer n.leave()
 	h.metrics.waits.Inc()
 	defer h.metrics.waits.Dec()
-	ctx, cancel := context.WithTimeout(queue.For(n, c.who.client), wait)
+	ctx, cancel := context.WithTimeout(queue.For(n, c.who.Client), wait)
 	defer cancel()
 	replies, err := h.queue.Await(ctx, c.ns, r.Cursor.Offset)
 	if gone := c.r.Context().Err(); gone != nil {
@@ -65,7 +66,7 @@ func (h *Handler) await(c *call, wait time.Duration, r event.Result) error {
 }
 
 func appendAnswer(b []byte, a queue.Answer) []byte {
-	b = appendClient(append(b, `{"from":`...), a.From)
+	b = wire.AppendClient(append(b, `{"from":`...), a.From)
 	if a.Data.Binary() {
 		b = append(b, `,"binary":`...)
 	} else {
@@ -77,15 +78,15 @@ func appendAnswer(b []byte, a queue.Answer) []byte {
 // takeReply serves POST /v1/{ns}/reply. A backend that names no client replies
 // as the one backend there is, to whatever event asks.
 func (h *Handler) takeReply(c *call) error {
-	media, err := mediaType(c.r)
+	media, err := wire.MediaType(c.r)
 	if err != nil {
 		return err
 	}
-	if media != mediaJSON {
-		return refuse(unsupported, "", "want Content-Type: application/json")
+	if media != wire.MediaJSON {
+		return wire.Refuse(wire.Unsupported, "", "want Content-Type: application/json")
 	}
-	body := bodies.get() // what is decoded shares none of it
-	defer bodies.put(body)
+	body := bodies.Get() // what is decoded shares none of it
+	defer bodies.Put(body)
 	if err := h.readJSON(c, body); err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (h *Handler) takeReply(c *call) error {
 	if err != nil {
 		return err
 	}
-	r.Namespace, r.From, r.May = c.ns, c.who.client, c.who.mayRead
+	r.Namespace, r.From, r.May = c.ns, c.who.Client, c.who.MayRead
 	again, err := h.queue.Reply(c.r.Context(), r)
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func (h *Handler) takeReply(c *call) error {
 func replyBody(body []byte) (r queue.Reply, err error) {
 	var offset []byte
 	var e envelope
-	err = object(body, "", func(name string) *[]byte {
+	err = wire.Object(body, "", func(name string) *[]byte {
 		switch name {
 		case "offset":
 			return &offset
@@ -122,11 +123,11 @@ func replyBody(body []byte) (r queue.Reply, err error) {
 		return r, err
 	}
 	if offset == nil {
-		return r, refuse(invalid, "offset", "offset is missing")
+		return r, wire.Refuse(wire.Invalid, "offset", "offset is missing")
 	}
 	n, err := strconv.ParseUint(string(offset), 10, 53)
 	if err != nil {
-		return r, refuse(invalid, "offset", "offset must be a whole number below 2^53")
+		return r, wire.Refuse(wire.Invalid, "offset", "offset must be a whole number below 2^53")
 	}
 	r.To = event.Offset(n)
 	r.Data, err = e.payload()

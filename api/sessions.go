@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -31,11 +32,11 @@ type session struct {
 	cancel context.CancelCauseFunc
 	all    *sessions
 	ns     event.Namespace
-	who    identity // whose credentials must go on being good
+	who    auth.Identity // whose credentials must go on being good
 }
 
-// enter opens a session of a caller, who must leave it.
-func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *identity) *session {
+// Enter opens a session of a caller, who must leave it.
+func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Identity) *session {
 	ctx, cancel := context.WithCancelCause(ctx)
 	n := &session{ctx, cancel, s, ns, *who}
 	s.mu.Lock()
@@ -50,7 +51,7 @@ func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *identity)
 	return n
 }
 
-// end has the session's request finish and tell its client why.
+// End has the session's request finish and tell its client why.
 func (n *session) end(reason string) { n.cancel(ended(reason)) }
 
 // reason is why it was ended; empty while it was not, and when the client left.
@@ -111,11 +112,11 @@ func (s *sessions) wait(ctx context.Context) error {
 	}
 }
 
-// enter opens a session of the call. Credentials that stopped being good since they
+// Enter opens a session of the call. Credentials that stopped being good since they
 // were looked at end it at once.
 func (h *Handler) enter(c *call) *session {
 	n := h.sessions.enter(c.r.Context(), c.ns, &c.who)
-	if !h.keys.holds(c.ns, &c.who) {
+	if !h.keys.Holds(c.ns, &c.who) {
 		n.end(reasonExpired)
 	}
 	return n
@@ -127,7 +128,7 @@ func (h *Handler) endUnheld() {
 	h.sessions.mu.Lock()
 	defer h.sessions.mu.Unlock()
 	for n := range h.sessions.open {
-		if (revoked || n.who.grant != nil) && !h.keys.holds(n.ns, &n.who) {
+		if (revoked || n.who.Grant != nil) && !h.keys.Holds(n.ns, &n.who) {
 			n.end(reasonExpired)
 		}
 	}
