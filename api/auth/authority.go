@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Authority knows whom to trust.
+// Authority knows whom to trust. Any goroutine may use it.
 type Authority struct {
 	// own is the application's authentication, which then decides alone.
 	own    func(*http.Request) (Caller, error)
@@ -21,7 +21,8 @@ type Authority struct {
 	stored Keys
 }
 
-// New takes options that check has no error for. It begins to fetch the keys of a JWKS URL, which close ends.
+// New takes options that Check, CheckTokens and CheckSecrets have no error for. It begins to fetch the keys
+// of a JWKS URL, for which it does not wait; Close ends that. stored may be asked by many goroutines.
 func New(o Options, stored Keys) (*Authority, error) {
 	a := &Authority{own: o.Authenticate, stored: stored}
 	for _, k := range o.APIKeys {
@@ -37,8 +38,9 @@ func New(o Options, stored Keys) (*Authority, error) {
 // Close returns when nothing is fetched any more. Known keys go on working.
 func (a *Authority) Close() { a.tokens.close() }
 
-// Identify finds who sent the request. The header wins over ?access_token, also
-// when it is wrong.
+// Identify finds who sent the request, whose query has been parsed. The header wins over ?access_token, also
+// when it is wrong. It may wait for the keys of an issuer, as long as the request's context lasts.
+// Errors: *wire.Problem for bad credentials; any other is internal.
 func (a *Authority) Identify(r *http.Request, query url.Values) (Identity, error) {
 	if a.own != nil {
 		return authenticate(a.own, r)
@@ -89,7 +91,7 @@ func bearer(header string) (string, bool) {
 }
 
 // Check refuses who has lost the right to use the namespace since they were identified: it has
-// expired, or was revoked.
+// expired, or was revoked. Errors: *wire.Problem.
 func (a *Authority) Check(ns event.Namespace, who *Identity) error {
 	switch {
 	case !who.Expires.IsZero() && !time.Now().Before(who.Expires):

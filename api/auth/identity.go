@@ -12,14 +12,19 @@ type Identity struct {
 	// Backend: an API key, to which everything is allowed; in its namespaces
 	// when it is a stored one that has some, everywhere otherwise.
 	Backend bool
-	Grant   *registry.Grant // of a stored key
+	Grant   *registry.Grant // of a stored key; nil: it is none
 	Key     KeyID           // of a backend
 	// Client it is, or acts for; zero for a backend that names none.
-	Client                  event.Client
-	Expires                 time.Time // zero: never
-	issued                  time.Time // of a token, if it says so; to the second
-	Namespaces, Rooms, emit []string
-	verified                verification // of a token
+	Client  event.Client
+	Expires time.Time // zero: never
+	// Namespaces are those it may use. Of a backend nil means all of them.
+	Namespaces []string
+	// Rooms are patterns of rooms that it may read, beside its own and "*".
+	Rooms []string
+
+	emit     []string     // patterns of rooms that it may emit to
+	issued   time.Time    // of a token, if it says so; to the second
+	verified verification // of a token
 }
 
 // EveryNamespace reports whether all namespaces are the caller's, those included that do not exist yet.

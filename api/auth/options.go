@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Options say whose requests are taken. See api.Options for what each means.
+// Options say whose requests are taken. api.Options, from which they come, says what each means.
 type Options struct {
 	APIKeys          []string
 	Secret           []byte // for HS256, HS384 and HS512
@@ -28,10 +28,10 @@ type Options struct {
 	Logger       *slog.Logger
 }
 
-// maxLeeway bounds authOptions.Leeway: clocks further apart need repair.
+// maxLeeway bounds Options.Leeway: clocks further apart need repair.
 const maxLeeway = time.Minute
 
-// Check reports what New would refuse.
+// Check reports keys that cannot be, and ways to authenticate that exclude each other.
 func (o Options) Check() error {
 	switch {
 	case o.Authenticate != nil && (len(o.APIKeys) > 0 || o.TakesTokens()):

@@ -88,7 +88,7 @@ type Renewal struct {
 }
 
 // Renewal is what the token of a caller changes on the open streams of its client.
-// Errors: *problem where the caller has no token that could be renewed.
+// Errors: *wire.Problem where the caller has no token that could be renewed.
 func (a *Authority) Renewal(ns event.Namespace, who *Identity) (Renewal, error) {
 	if who.Backend {
 		return Renewal{}, wire.Refuse(wire.Forbidden, "", "an API key does not expire: only a token can be renewed")

@@ -47,7 +47,7 @@ type underWay struct {
 
 // Account is what one request has of the server: a place among the requests under way,
 // and the memory of its body and its answer. Any goroutine may use it, and it may be
-// used after close, when there is nothing left to take. It implements queue.Memory.
+// used after Close, when there is nothing left to take. It implements queue.Memory.
 type Account struct {
 	all     *underWay // nil: it was not opened
 	shares  []share

@@ -17,7 +17,7 @@ type connections struct {
 
 // Connect counts a request as a connection until release is called, and no longer among the requests
 // under way. A backend that names no client has only the namespace's limit.
-// Errors: *problem when there are too many.
+// Errors: *wire.Problem when there are too many.
 func (l *Limiter) Connect(ns event.Namespace, who *auth.Identity, a *Account) (release func(), err error) {
 	limits := l.limitsFor(ns)
 	namespace, client := holder{party: party{ns: ns}}, holder{party: party{ns, who.Client}}

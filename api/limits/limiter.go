@@ -25,7 +25,8 @@ type settings interface {
 	Settings(ns event.Namespace) registry.NamespaceSettings
 }
 
-func New(l Limits, s settings) *Limiter { return &Limiter{limits: l, settings: s} }
+// New makes a limiter of limits that Check has no error for. own may be asked by many goroutines.
+func New(l Limits, own settings) *Limiter { return &Limiter{limits: l, settings: own} }
 
 // limitsFor are the limits of a namespace: its own settings where it has some,
 // the server's elsewhere.
@@ -38,7 +39,7 @@ func (l *Limiter) limitsFor(ns event.Namespace) Limits {
 }
 
 // TakeEvents takes the tokens of n emitted events, of which some are paid already.
-// Errors: *problem when there are not enough; then none are taken.
+// Errors: *wire.Problem when there are not enough; then none are taken.
 func (l *Limiter) TakeEvents(ns event.Namespace, who *auth.Identity, n, paid int) error {
 	if n == paid {
 		return nil
@@ -73,7 +74,7 @@ func slowDown(wait time.Duration, over string) error {
 
 // Enter opens the account of a request: for its client, or the key of a backend, which
 // acts for many; for its namespace; and for this instance. close ends it.
-// Errors: *problem when there are too many.
+// Errors: *wire.Problem when there are too many.
 func (l *Limiter) Enter(a *Account, ns event.Namespace, who *auth.Identity) error {
 	limits := l.limits
 	own := share{holder: holder{party: party{ns, who.Client}}, name: "the client",
@@ -100,10 +101,10 @@ func (l *Limiter) Enter(a *Account, ns event.Namespace, who *auth.Identity) erro
 // Counts are what somebody takes now.
 type Counts struct {
 	Requests, Bytes, Connections int
-	Holders                      int // of whom anything is counted, connections and the rest for themselves
+	Holders                      int // how many are counted at all, each once for connections and once for the rest
 }
 
-// Counts tells what a client, with none its namespace, or with neither the instance takes.
+// Counts tells what a client takes now; with no client its namespace; with neither the whole instance.
 func (l *Limiter) Counts(ns event.Namespace, client event.Client) (now Counts) {
 	of := holder{party: party{ns, client}}
 	l.connections.mu.Lock()

@@ -42,7 +42,7 @@ type Limits struct {
 	AnonymousAddress, Anonymous int
 }
 
-// DefaultLimits are those of an instance that nobody has set any for.
+// Default are those of an instance that nobody has set any for.
 func Default() Limits {
 	return Limits{
 		NamespaceRate: 100_000, ClientRate: 500, RequestRate: 500, Burst: defaultBurst,
@@ -53,7 +53,7 @@ func Default() Limits {
 	}
 }
 
-// Counts are the limits that are numbers of something.
+// counts are the limits that are numbers of something.
 func (l Limits) counts() []int {
 	return []int{
 		l.Connections, l.NamespaceConnections, l.ClientConnections, l.Requests, l.NamespaceRequests, l.ClientRequests,
@@ -63,6 +63,7 @@ func (l Limits) counts() []int {
 
 const defaultBurst = 10 * time.Second
 
+// Check reports a limit that makes no sense.
 func (l Limits) Check() error {
 	switch {
 	case l.NamespaceRate < 0, l.ClientRate < 0, l.RequestRate < 0, slices.Min(l.counts()) < 0:

@@ -38,6 +38,7 @@ const strangerTime = 10 * time.Second
 // after one event. One that is cut off while a request is on its way fails that request.
 const idleTime = 10 * time.Second
 
+// New makes a guard. Nothing runs until Serve is called.
 func New(o Options) *Guard {
 	g := &Guard{o: o}
 	for _, p := range []*places{&g.anonymous, &g.strangers, &g.idle} {
@@ -60,17 +61,21 @@ func (g *Guard) Counted() (anonymous, strangers, idle int) {
 	return g.anonymous.len(), g.strangers.len(), g.idle.len()
 }
 
-// Serve has next answer a request. The writer that next gets is a *visit.
+// Serve has next answer a request. The writer that next gets is a *Visit.
 func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	v := &Visit{ResponseWriter: w, guard: g, r: r, Control: http.NewResponseController(w), began: time.Now()}
+	v := &Visit{
+		ResponseWriter: w, Control: http.NewResponseController(w),
+		o: &g.o, r: r, began: time.Now(), places: &g.anonymous,
+	}
 	defer v.leave()
 	v.enter()
 	next.ServeHTTP(v, v.r)
 	v.finish()
 }
 
-// Listener wraps the listener of a server that configure has set up.
-func (g *Guard) Listener(l net.Listener) net.Listener { return &listener{l, g} }
+// Listener wraps the listener of a server that Configure has set up: the connections it accepts are
+// bounded until somebody has been introduced on them (see Visit.Introduce), and while they are idle.
+func (g *Guard) Listener(l net.Listener) net.Listener { return &listener{l, &g.strangers, &g.idle} }
 
 const (
 	// maxStreams of a connection of HTTP/2 are open at once: what RFC 9113 (section 6.5.2)

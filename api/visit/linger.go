@@ -42,7 +42,7 @@ func (v *Visit) linger() {
 	if v.Control.Flush() != nil {
 		return // the client is gone
 	}
-	if time.Since(v.began) >= v.guard.o.BodyTimeout {
+	if time.Since(v.began) >= v.o.BodyTimeout {
 		return // net/http has read until then before it sent the answer
 	}
 	err := v.Discard(v.body, v.ReadWithin, lingerSilence)
@@ -58,9 +58,9 @@ func (v *Visit) Discard(body io.Reader, patience func(time.Duration), silence ti
 	buf := lingered.Get()
 	defer lingered.Put(buf)
 	*buf = append(*buf, make([]byte, lingerBuffer)...)
-	end, draining := time.Now().Add(v.guard.o.BodyTimeout), false
+	end, draining := time.Now().Add(v.o.BodyTimeout), false
 	for left := lingerBytes; left > 0; {
-		if !draining && v.guard.o.Draining() {
+		if !draining && v.o.Draining() {
 			draining = true
 			end = time.Now().Add(min(lingerDrain, time.Until(end)))
 		}
@@ -87,7 +87,7 @@ func (v *Visit) HangUp(chunked bool) {
 		return // a server of another kind, whose business it is
 	}
 	defer conn.Close()
-	_ = conn.SetWriteDeadline(time.Now().Add(v.guard.o.WriteTimeout))
+	_ = conn.SetWriteDeadline(time.Now().Add(v.o.WriteTimeout))
 	if chunked {
 		_, _ = io.WriteString(conn, "0\r\n\r\n")
 	}

@@ -12,7 +12,7 @@ import (
 // Listener gives each connection it accepts a place.
 type listener struct {
 	net.Listener
-	guard *Guard
+	strangers, idle *places
 }
 
 // Accept implements net.Listener.
@@ -21,18 +21,18 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: inner, guard: l.guard}
-	c.place = l.guard.strangers.enter(c, inner.RemoteAddr().String())
+	c := &connection{Conn: inner, strangers: l.strangers, idlers: l.idle}
+	c.place = l.strangers.enter(c, inner.RemoteAddr().String())
 	return c, nil
 }
 
 // connection is one that the listener accepted.
 type connection struct {
 	net.Conn
-	guard   *Guard
-	framing framing
-	place   *place // among the strangers
-	known   atomic.Bool
+	strangers, idlers *places
+	framing           framing
+	place             *place // among the strangers
+	known             atomic.Bool
 
 	resting sync.Mutex
 	rest    *place // among the idle ones; nil: it is none of them
@@ -64,7 +64,7 @@ func (c *connection) CloseWrite() error {
 // Introduce takes the connection from among the strangers.
 func (c *connection) introduce() {
 	if c.known.CompareAndSwap(false, true) {
-		c.guard.strangers.leave(c.place)
+		c.strangers.leave(c.place)
 	}
 }
 
@@ -76,7 +76,7 @@ func (c *connection) idle() {
 	c.resting.Lock()
 	defer c.resting.Unlock()
 	if c.rest == nil && !c.over {
-		c.rest = c.guard.idle.enter(c, c.RemoteAddr().String())
+		c.rest = c.idlers.enter(c, c.RemoteAddr().String())
 	}
 }
 
@@ -86,7 +86,7 @@ func (c *connection) work(over bool) {
 	defer c.resting.Unlock()
 	c.over = c.over || over
 	if c.rest != nil {
-		c.guard.idle.leave(c.rest)
+		c.idlers.leave(c.rest)
 		c.rest = nil
 	}
 }

@@ -17,28 +17,33 @@ import (
 // is the writer that everything above it writes to.
 type Visit struct {
 	http.ResponseWriter // of the server
-	guard               *Guard
-	r                   *http.Request
-	Control             *http.ResponseController
-	began               time.Time
-	status              int
-	armed               time.Time // the time for writing counts from here
-	body                *timedBody
-	broken              bool // a write has failed: the client is gone, or does not read
-	ended               bool // nothing more is to be read of the body, whatever comes
-	Account             limits.Account
+	// Control is of the server's writer.
+	Control *http.ResponseController
+	// Account is what the visit is charged for, once it is known who it is from. It is closed with the visit.
+	Account limits.Account
 
-	mu        sync.Mutex
-	cut       bool   // no more time is given
-	left      bool   // the server has its writer back, which must not be used any more
-	anonymous *place // nil: it has none
+	o      *Options
+	r      *http.Request
+	began  time.Time
+	status int
+	armed  time.Time // the time for writing counts from here
+	body   *timedBody
+	broken bool // a write has failed: the client is gone, or does not read
+	ended  bool // nothing more is to be read of the body, whatever comes
+
+	places *places // of requests without good credentials
+	place  *place  // among them; nil: it has none
+
+	mu   sync.Mutex
+	cut  bool // no more time is given
+	left bool // the server has its writer back, which must not be used any more
 }
 
-// Enter gives the body its time, and a request that shows no credentials its place
+// enter gives the body its time, and a request that shows no credentials its place
 // among those.
 func (v *Visit) enter() {
 	if v.r.ContentLength != 0 {
-		v.ReadWithin(v.guard.o.BodyTimeout)
+		v.ReadWithin(v.o.BodyTimeout)
 		v.body = &timedBody{ReadCloser: v.r.Body}
 		r := *v.r // the server's own must keep the body that it knows
 		r.Body = v.body
@@ -49,7 +54,7 @@ func (v *Visit) enter() {
 		// in another way, and taken part of it for the next one.
 		v.Header().Set("Connection", "close")
 	}
-	if !v.guard.o.AsksCredentials(v.r) {
+	if !v.o.AsksCredentials(v.r) {
 		v.asAnonymous()
 	}
 }
@@ -76,16 +81,16 @@ func (v *Visit) leave() {
 	v.mu.Lock()
 	v.left = true
 	v.mu.Unlock()
-	if v.anonymous != nil {
-		v.guard.anonymous.leave(v.anonymous)
+	if v.place != nil {
+		v.places.leave(v.place)
 	}
 	v.Account.Close()
 }
 
 // asAnonymous has the visit count among those without credentials.
 func (v *Visit) asAnonymous() {
-	if v.anonymous == nil {
-		v.anonymous = v.guard.anonymous.enter(v, v.r.RemoteAddr)
+	if v.place == nil {
+		v.place = v.places.enter(v, v.r.RemoteAddr)
 	}
 }
 
@@ -114,13 +119,13 @@ func (v *Visit) Write(b []byte) (written int, err error) {
 // arm sets the deadline for a write. To move it each time would cost more than it is worth.
 func (v *Visit) arm() {
 	now := time.Now()
-	if v.r.ProtoMajor == 1 && now.Sub(v.armed) <= v.guard.o.WriteTimeout/16 {
+	if v.r.ProtoMajor == 1 && now.Sub(v.armed) <= v.o.WriteTimeout/16 {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.armed = now; !v.cut {
-		_ = v.Control.SetWriteDeadline(now.Add(v.guard.o.WriteTimeout)) // where it is not supported, the server has its own
+		_ = v.Control.SetWriteDeadline(now.Add(v.o.WriteTimeout)) // where it is not supported, the server has its own
 	}
 }
 
@@ -140,7 +145,7 @@ func (v *Visit) ReadUntil(t time.Time) {
 // and waits until that one has time.
 func (v *Visit) cutOff() (then func()) { return v.end }
 
-// End ends what the visit reads or writes, now and from now on.
+// end ends what the visit reads or writes, now and from now on.
 func (v *Visit) end() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -174,9 +179,10 @@ func (v *Visit) Introduce() {
 	}
 }
 
-// Writer is for a body whose headers are out: below this writer, which has deadlines of its own.
+// Writer writes a body whose headers are out, such as a stream's. It sets deadlines of its own: use either
+// of the two writers from then on.
 func (v *Visit) Writer() wire.Writer {
-	return wire.NewWriter(v.ResponseWriter, v.Control, v.guard.o.WriteTimeout, v.r.ProtoMajor >= 2)
+	return wire.NewWriter(v.ResponseWriter, v.Control, v.o.WriteTimeout, v.r.ProtoMajor >= 2)
 }
 
 // Broken reports whether a write has failed: the client is gone, or does not read.

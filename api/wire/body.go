@@ -16,13 +16,14 @@ import (
 // maxBody bounds a JSON body.
 const maxBody = 1 << 20
 
+// The media types of bodies.
 const (
 	MediaJSON  = "application/json"
 	MediaLines = "application/x-ndjson"
 )
 
 // MediaType returns the body's type when it is one of ours, uncompressed and
-// in UTF-8.
+// in UTF-8. Errors: *Problem of kind Unsupported.
 func MediaType(r *http.Request) (string, error) {
 	if r.Header.Get("Content-Encoding") != "" {
 		return "", Refuse(Unsupported, "", "a body with a Content-Encoding is not accepted")
@@ -39,6 +40,7 @@ func MediaType(r *http.Request) (string, error) {
 	return media, nil
 }
 
+// CheckJSON reports what is wrong with text that should be JSON. Errors: *Problem.
 func CheckJSON(raw []byte) error {
 	if jsontext.Valid(raw) {
 		return nil
@@ -59,11 +61,13 @@ func CheckJSON(raw []byte) error {
 
 var (
 	errBodyTooLarge = Refuse(TooLarge, "", "the body is over 1 MiB")
-	ErrEndedEarly   = Refuse(Incomplete, "", "the body ended early, or its chunked encoding is invalid")
+	// ErrEndedEarly is for a body whose end is missing.
+	ErrEndedEarly = Refuse(Incomplete, "", "the body ended early, or its chunked encoding is invalid")
 )
 
 // ReadBody reads at most maxBody bytes into buf, which grows with what has come: a length
-// that is only announced costs no memory. cover is told how much it is, and may refuse it.
+// that is only announced costs no memory; -1: none is announced. cover is told how much has come, and may
+// refuse it. Errors: those of cover, *Problem, and os.ErrDeadlineExceeded when the body stopped arriving.
 func ReadBody(r io.Reader, length int64, buf *[]byte, cover func(n int) error) error {
 	if length > maxBody {
 		return errBodyTooLarge

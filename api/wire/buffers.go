@@ -16,6 +16,7 @@ func (p *Buffers) Get() *[]byte {
 	return new([]byte)
 }
 
+// Put takes back what Get lent. One that has grown long is dropped.
 func (p *Buffers) Put(b *[]byte) {
 	if cap(*b) <= keepBuffer {
 		*b = (*b)[:0]

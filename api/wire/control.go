@@ -24,6 +24,7 @@ type Hello struct {
 	ID bool
 }
 
+// Frame is culvert:hello.
 func (m Hello) Frame() []byte {
 	b := AppendClient([]byte(`{"client":`), m.Client)
 	b = AppendCursor(append(b, `,"cursor":`...), m.Cursor)
@@ -44,6 +45,7 @@ func (m Hello) Frame() []byte {
 	return appendFrame(nil, &f)
 }
 
+// HeartbeatFrame is culvert:heartbeat, which moves the client's position to the cursor.
 func HeartbeatFrame(cursor event.Cursor, at time.Time) []byte {
 	b := AppendTime([]byte(`{"at":`), at)
 	return appendFrame(nil, &sse.Event{
@@ -51,12 +53,13 @@ func HeartbeatFrame(cursor event.Cursor, at time.Time) []byte {
 	})
 }
 
-// GapFrame has no id: a client that loses the connection before the next event
+// GapFrame is culvert:gap. It has no id: a client that loses the connection before the next event
 // learns of the gap again.
 func GapFrame(g *event.Gap) []byte {
 	return appendFrame(nil, &sse.Event{Event: []byte("culvert:gap"), Data: AppendGap(nil, g)})
 }
 
+// AppendGap adds a gap's JSON.
 func AppendGap(b []byte, g *event.Gap) []byte {
 	b = AppendCursor(append(b, `{"from":`...), g.From)
 	b = AppendCursor(append(b, `,"to":`...), g.To)
@@ -65,7 +68,7 @@ func AppendGap(b []byte, g *event.Gap) []byte {
 	return append(b, '}')
 }
 
-// ReconnectFrame carries the delay as retry, too, for plain EventSources.
+// ReconnectFrame is culvert:reconnect, the last frame of a stream. It carries the delay as retry, too, for plain EventSources.
 func ReconnectFrame(reason string, after time.Duration) []byte {
 	b := AppendString([]byte(`{"reason":`), reason)
 	b = AppendSeconds(append(b, `,"after":`...), after)

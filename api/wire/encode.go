@@ -39,6 +39,7 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+// AppendClient adds a client's name as a JSON string; null for none.
 func AppendClient(b []byte, c event.Client) []byte {
 	if c == (event.Client{}) {
 		return append(b, "null"...)
@@ -46,7 +47,7 @@ func AppendClient(b []byte, c event.Client) []byte {
 	return AppendString(b, c.String())
 }
 
-// AppendCursor adds a cursor as a JSON string; its characters need no escape.
+// AppendCursor adds a cursor as a JSON string, whose characters need no escape; null for none.
 func AppendCursor(b []byte, c event.Cursor) []byte {
 	if c.IsZero() {
 		return append(b, "null"...)
@@ -56,6 +57,7 @@ func AppendCursor(b []byte, c event.Cursor) []byte {
 	return append(b, '"')
 }
 
+// AppendTime adds a time as a JSON string: RFC 3339 in UTC, to the millisecond; null for none.
 func AppendTime(b []byte, t time.Time) []byte {
 	if t.IsZero() {
 		return append(b, "null"...)
@@ -65,6 +67,7 @@ func AppendTime(b []byte, t time.Time) []byte {
 	return append(b, '"')
 }
 
+// AppendSeconds adds a duration as a JSON number of seconds, to the millisecond.
 func AppendSeconds(b []byte, d time.Duration) []byte {
 	return strconv.AppendFloat(b, float64(d.Milliseconds())/1000, 'f', -1, 64)
 }

@@ -40,7 +40,7 @@ func Members(raw []byte, f func(name string, value []byte) error) (isObject bool
 
 // Object reads the fields of the object raw: the value of each goes where slot says. slot returns nil
 // for a name that the object does not have. field is the object's own name, "" for a whole body.
-// Errors: *problem, naming the field. No field comes twice.
+// Errors: *Problem, naming the field. No field comes twice.
 func Object(raw []byte, field string, slot func(name string) *[]byte) error {
 	prefix := ""
 	if field != "" {
@@ -158,6 +158,6 @@ func valueEnd(raw []byte, i int) int {
 	return i
 }
 
-// IsNull: absent or null, which serializers write for absent. Where the
+// IsNull reports whether a value is absent, or null, which serializers write for absent. Where the
 // difference could reach everyone (room, rooms) null is refused instead.
 func IsNull(raw []byte) bool { return raw == nil || bytes.Equal(raw, []byte("null")) }

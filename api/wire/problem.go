@@ -6,7 +6,7 @@ import (
 )
 
 // Kind is one sort of problem, as RFC 9457 means it: what a program may decide
-// on. text is what GET /problems/{slug} answers.
+// on. Text is what GET /problems/{slug} answers.
 type Kind struct {
 	Slug   string
 	Status int
@@ -15,6 +15,7 @@ type Kind struct {
 	Text   string
 }
 
+// The kinds of problems that others than this package make. It makes the rest of errors of the queue, see FaultOf.
 var (
 	Malformed = &Kind{"malformed", 400, "Malformed request", 0,
 		"The body is not the JSON it should be: bad syntax, something after the value, a duplicate field or an unknown one. Unknown fields are refused because a misspelled \"room\" would otherwise reach everyone."}
@@ -82,11 +83,13 @@ var Kinds = []*Kind{
 // Problem is one answer of a kind. As an error it is what handlers return.
 type Problem struct {
 	*Kind
-	Field  string
-	Detail string
+	Field  string        // what is at fault, as the client knows it; "": the request as a whole
+	Detail string        // for people
 	After  time.Duration // for Retry-After, where it is known exactly
 }
 
+// Refuse makes a problem: field is what is at fault, "" for the request as a whole, and detail says to a person
+// what to do. It is shown to the client.
 func Refuse(k *Kind, field, detail string) *Problem {
 	return &Problem{Kind: k, Field: field, Detail: detail}
 }

@@ -26,7 +26,12 @@ type Writer struct {
 	armed   time.Time // the deadline counts from here
 }
 
-// Add hands b to the server, which may keep some of it until flush.
+// NewWriter writes to w, whose controller is ctl. http2: it is that of a stream of HTTP/2.
+func NewWriter(w http.ResponseWriter, ctl *http.ResponseController, timeout time.Duration, http2 bool) Writer {
+	return Writer{w: w, ctl: ctl, timeout: timeout, http2: http2}
+}
+
+// Add hands b to the server, which may keep some of it until Flush. It does not keep b.
 func (o *Writer) Add(b []byte) error {
 	if now := time.Now(); o.http2 || now.Sub(o.armed) > o.timeout/16 {
 		o.armed = now
@@ -45,7 +50,7 @@ func (o *Writer) Flush() error {
 	return err
 }
 
-// Send is write and flush.
+// Send is Add and Flush.
 func (o *Writer) Send(b []byte) error {
 	if err := o.Add(b); err != nil {
 		return err
@@ -56,21 +61,24 @@ func (o *Writer) Send(b []byte) error {
 // ChunkSize bounds what one write, and so its deadline, is about.
 const ChunkSize = 64 << 10
 
-// chunks are lent to chunk. A waiting stream holds none.
+// chunks are lent to Chunk. A waiting stream holds none.
 var chunks Buffers
 
-// chunk puts small pieces together to writes of at most ChunkSize; a larger
+// Chunk puts small pieces together to writes of at most ChunkSize; a larger
 // piece is a write of its own.
-type chunk struct {
+type Chunk struct {
 	out *Writer
 	buf *[]byte
 }
 
-func NewChunk(out *Writer) chunk { return chunk{out, chunks.Get()} }
+// NewChunk writes to out. Free must be called.
+func NewChunk(out *Writer) Chunk { return Chunk{out, chunks.Get()} }
 
-func (c chunk) Free() { chunks.Put(c.buf) }
+// Free gives up the memory of the chunk, which must not be used any more.
+func (c Chunk) Free() { chunks.Put(c.buf) }
 
-func (c chunk) Add(b []byte) error {
+// Add writes what was added before when there is no room for b, and keeps a copy of b, or writes it.
+func (c Chunk) Add(b []byte) error {
 	if len(*c.buf)+len(b) > ChunkSize {
 		if err := c.End(); err != nil {
 			return err
@@ -83,17 +91,12 @@ func (c chunk) Add(b []byte) error {
 	return nil
 }
 
-// End writes what is left.
-func (c chunk) End() error {
+// End writes what is left. It does not flush.
+func (c Chunk) End() error {
 	if len(*c.buf) == 0 {
 		return nil
 	}
 	err := c.out.Add(*c.buf)
 	*c.buf = (*c.buf)[:0]
 	return err
-}
-
-// NewWriter writes to w, whose controller is ctl. http2: it is that of a stream of HTTP/2.
-func NewWriter(w http.ResponseWriter, ctl *http.ResponseController, timeout time.Duration, http2 bool) Writer {
-	return Writer{w: w, ctl: ctl, timeout: timeout, http2: http2}
 }
