@@ -2,9 +2,17 @@ package cmd
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 )
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
 
 // printable is s as a terminal may get it: what others wrote must not move its
 // cursor or change its title. Control characters become JSON escapes.
