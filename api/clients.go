@@ -67,7 +67,7 @@ func ackBody(body []byte) (cursor event.Cursor, err error) {
 	return parseCursor("cursor", s)
 }
 
-// Client is the one in the path, where "me" is the caller. To a token, all others
+// client is the one in the path, where "me" is the caller. To a token, all others
 // do not exist.
 func (c *call) client() (event.Client, error) {
 	name, err := c.param("client")
@@ -87,7 +87,7 @@ func (c *call) client() (event.Client, error) {
 	return client, nil
 }
 
-// Client serves GET /v1/{ns}/clients/{client}.
+// client serves GET /v1/{ns}/clients/{client}.
 func (h *Handler) client(c *call) error {
 	client, err := c.client()
 	if err != nil {

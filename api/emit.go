@@ -235,7 +235,7 @@ func (h *Handler) replyBatch(c *call, results []event.Result) error {
 	return h.reply(c, status, append(b, '}'))
 }
 
-// Count adds what was stored to the metrics.
+// count adds what was stored to the metrics.
 func (h *Handler) count(results []event.Result) {
 	for _, r := range results {
 		switch {

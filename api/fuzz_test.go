@@ -31,7 +31,7 @@ func fuzzSite(f *testing.F) (*Handler, *memory) {
 	return h, m
 }
 
-// Serve answers a request and checks what holds for every answer: no 500, and
+// serve answers a request and checks what holds for every answer: no 500, and
 // a problem wherever there is an error.
 func serve(t *testing.T, h *Handler, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()

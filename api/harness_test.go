@@ -206,7 +206,7 @@ func decode(t testing.TB, text string) map[string]any {
 	return v
 }
 
-// Problem checks status, slug and field of a problem.
+// problem checks status, slug and field of a problem.
 func (r result) problem(status int, slug, field string) result {
 	r.t.Helper()
 	r.is(status)
@@ -248,7 +248,7 @@ func (r result) page() eventPage {
 	return p
 }
 
-// Data are the page's payloads.
+// data are the page's payloads.
 func (p eventPage) data() []string {
 	var all []string
 	for _, e := range p.Events {
@@ -267,7 +267,7 @@ func (s *site) emit(room, data string, options ...option) string {
 	return s.settle(s.post("/v1/default/emit", string(body), options...).is(http.StatusCreated))
 }
 
-// Settle waits until this instance delivers what an answer says is stored: a
+// settle waits until this instance delivers what an answer says is stored: a
 // 201 promises that it is committed, which is a little earlier.
 func (s *site) settle(r result) string {
 	s.t.Helper()

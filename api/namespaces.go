@@ -28,7 +28,7 @@ const (
 	namespaceRoute  = "/v1/:ns"
 )
 
-// Namespaces serves GET /v1: those the key may use.
+// namespaces serves GET /v1: those the key may use.
 func (h *Handler) namespaces(c *call) error {
 	limit, err := c.query.limit()
 	if err != nil {

@@ -255,7 +255,7 @@ func (u *upload) release(lines []line) {
 	u.c.visit.Account.GiveBody(n)
 }
 
-// Answer is a result line for each line, up to one that ends the upload. failed is
+// answer is a result line for each line, up to one that ends the upload. failed is
 // what became of the volatile ones.
 func (u *upload) answer(lines []line, results []event.Result, failed error) (b []byte, more bool) {
 	for _, l := range lines {

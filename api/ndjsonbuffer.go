@@ -42,7 +42,7 @@ type lines struct {
 
 func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, uploadBuffer)} }
 
-// Next returns the next line; its text is valid until the following call. The
+// next returns the next line; its text is valid until the following call. The
 // last line needs no newline, but a broken connection's last piece is no line.
 func (l *lines) next() (line, error) {
 	l.buf = l.buf[:0]
@@ -113,7 +113,7 @@ func (g *gather) fill(l *lines, admit func(bytes int, stop <-chan struct{}) erro
 	}
 }
 
-// End notes why there is nothing after the line last.
+// end notes why there is nothing after the line last.
 func (g *gather) end(err error, last int) {
 	g.mu.Lock()
 	g.err, g.last = err, last
@@ -121,7 +121,7 @@ func (g *gather) end(err error, last int) {
 	signal(g.ready)
 }
 
-// Put adds a line, waiting while there are too many; false after stop.
+// put adds a line, waiting while there are too many; false after stop.
 func (g *gather) put(next line) bool {
 	// The buffer the text is in is used again.
 	next.text = append([]byte(nil), next.text...)

@@ -48,7 +48,7 @@ func (h *Handler) openapi(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/yaml", openapi)
 }
 
-// Explain answers GET /problems/{slug}, where the type of a problem leads.
+// explain answers GET /problems/{slug}, where the type of a problem leads.
 func (h *Handler) explain(c echo.Context) error {
 	for _, k := range wire.Kinds {
 		if k.Slug == c.Param("slug") {

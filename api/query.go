@@ -41,7 +41,7 @@ func parametersOf(method, path string) []string {
 	return slices.Concat(common, routeParameters[method+" "+path])
 }
 
-// Check refuses what the route does not take, and two values where it takes one: of
+// check refuses what the route does not take, and two values where it takes one: of
 // these, neither is known to be meant.
 func (q query) check(method, path string) error {
 	if len(q.values) == 0 {
@@ -84,7 +84,7 @@ func (q query) one(name string) (value string, given bool, err error) {
 	return "", true, repeated(name)
 }
 
-// Cursor reads a parameter that is a cursor; zero when it is absent.
+// cursor reads a parameter that is a cursor; zero when it is absent.
 func (q query) cursor(name string) (event.Cursor, error) {
 	text, given, err := q.one(name)
 	if err != nil || !given {
@@ -178,7 +178,7 @@ func preferredWait(h http.Header) (time.Duration, bool) {
 // maxRooms bounds the rooms of one event and of one ad hoc subscription.
 const maxRooms = 100
 
-// Rooms reads an ad hoc subscription's rooms. Given once, the parameter is a
+// rooms reads an ad hoc subscription's rooms. Given once, the parameter is a
 // comma-separated list; given several times, each value is one name, so that a
 // name with a comma can be said (alone: by saying it twice).
 func (q query) rooms() ([]event.Room, error) {

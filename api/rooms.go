@@ -11,7 +11,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// Rooms is the part of the queue that knows who is where.
+// rooms is the part of the queue that knows who is where.
 type rooms interface {
 	JoinAs(ctx context.Context, ns event.Namespace, r event.Room, c event.Client, j queue.Joining) (event.Cursor, error)
 	Leave(ctx context.Context, ns event.Namespace, r event.Room, c event.Client) (event.Cursor, error)
@@ -73,7 +73,7 @@ func (c *call) room() (event.Room, error) {
 	return event.ParseRoom(name)
 }
 
-// Members serves GET /v1/{ns}/rooms/{room}/clients.
+// members serves GET /v1/{ns}/rooms/{room}/clients.
 func (h *Handler) members(c *call) error {
 	room, err := c.room()
 	if err != nil {

@@ -35,7 +35,7 @@ type session struct {
 	who    auth.Identity // whose credentials must go on being good
 }
 
-// Enter opens a session of a caller, who must leave it.
+// enter opens a session of a caller, who must leave it.
 func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Identity) *session {
 	ctx, cancel := context.WithCancelCause(ctx)
 	n := &session{ctx, cancel, s, ns, *who}
@@ -51,7 +51,7 @@ func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Iden
 	return n
 }
 
-// End has the session's request finish and tell its client why.
+// end has the session's request finish and tell its client why.
 func (n *session) end(reason string) { n.cancel(ended(reason)) }
 
 // reason is why it was ended; empty while it was not, and when the client left.
@@ -112,7 +112,7 @@ func (s *sessions) wait(ctx context.Context) error {
 	}
 }
 
-// Enter opens a session of the call. Credentials that stopped being good since they
+// enter opens a session of the call. Credentials that stopped being good since they
 // were looked at end it at once.
 func (h *Handler) enter(c *call) *session {
 	n := h.sessions.enter(c.r.Context(), c.ns, &c.who)

@@ -24,7 +24,7 @@ func (s *sseStream) close() {
 	s.res.Body.Close()
 }
 
-// Next returns the next frame that is no heartbeat: those come whenever the server has
+// next returns the next frame that is no heartbeat: those come whenever the server has
 // nothing else to say for a second.
 func (s *sseStream) next() apitest.Frame {
 	s.t.Helper()
@@ -35,7 +35,7 @@ func (s *sseStream) next() apitest.Frame {
 	return f
 }
 
-// Frame returns the next frame, whatever it is.
+// frame returns the next frame, whatever it is.
 func (s *sseStream) frame() apitest.Frame {
 	s.t.Helper()
 	f, err := s.parser.Next()

@@ -84,7 +84,7 @@ func notAuthenticated(r *http.Request, err error) error {
 	return errors.New("authenticate: " + err.Error())
 }
 
-// Identity checks what the application says: a mistake in it is internal.
+// identity checks what the application says: a mistake in it is internal.
 func (c *Caller) identity() (Identity, error) {
 	switch {
 	case !c.Backend && c.Client == event.Client{}:

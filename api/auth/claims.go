@@ -140,7 +140,7 @@ func readPatterns(name string, value []byte) (List, error) {
 	return list, list.check(name)
 }
 
-// Check bounds the list of a claim.
+// check bounds the list of a claim.
 func (l List) check(name string) error {
 	if len(l) > maxPatterns {
 		return fmt.Errorf("%q has %d entries, the limit is %d", name, len(l), maxPatterns)

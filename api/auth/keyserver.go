@@ -61,7 +61,7 @@ func openKeyServer(url string, pinned []string, log *slog.Logger) *keyServer {
 	return s
 }
 
-// Close returns when the goroutine is gone. Known keys go on working.
+// close returns when the goroutine is gone. Known keys go on working.
 func (s *keyServer) close() {
 	s.stop()
 	<-s.done

@@ -65,7 +65,7 @@ const (
 	notForUs   = `the token must have "exp" and be made for this server: look at "aud" and "iss"`
 )
 
-// Identify checks a token. Its signature comes first: of a bad one nothing is told.
+// identify checks a token. Its signature comes first: of a bad one nothing is told.
 func (v *verifier) identify(ctx context.Context, token string) (Identity, error) {
 	if !strictHeader(token) {
 		return Identity{}, badToken(notOurs)
@@ -122,7 +122,7 @@ func (v *verifier) tooEarly(c *Claims) error {
 	return p
 }
 
-// Identity is who the claims speak of.
+// identity is who the claims speak of.
 func (c *Claims) identity() (Identity, error) {
 	client, err := event.ParseClient(c.Subject)
 	if err != nil {
@@ -143,7 +143,7 @@ func (c *Claims) identity() (Identity, error) {
 
 var errUnverifiable = errors.New("no key fits the token")
 
-// Keys finds the keys a token may be signed with. Its kid, when the key server
+// keys finds the keys a token may be signed with. Its kid, when the key server
 // knows it, decides alone; a token that names none of its keys is for the keys
 // configured here, and one without a name for all of its algorithm.
 func (v *verifier) keys(ctx context.Context, t *jwt.Token) ([]jwt.VerificationKey, error) {

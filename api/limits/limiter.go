@@ -73,7 +73,7 @@ func slowDown(wait time.Duration, over string) error {
 }
 
 // Enter opens the account of a request: for its client, or the key of a backend, which
-// acts for many; for its namespace; and for this instance. close ends it.
+// acts for many; for its namespace; and for this instance. Close ends it.
 // Errors: *wire.Problem when there are too many.
 func (l *Limiter) Enter(a *Account, ns event.Namespace, who *auth.Identity) error {
 	limits := l.limits

@@ -85,7 +85,7 @@ func withdraw(b *rate.Limiter, now time.Time, n int) {
 	}
 }
 
-// Get finds or makes a bucket; a new one is full. A limit may have changed.
+// get finds or makes a bucket; a new one is full. A limit may have changed.
 func (b *buckets) get(now time.Time, name bucketOf, perSecond float64, burst time.Duration) *rate.Limiter {
 	limit, size := rate.Limit(perSecond), int(math.Ceil(perSecond*burst.Seconds()))
 	size = max(size, 1)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Options configure a guard. All are required.
+// Options configure a guard. All but the numbers are required.
 type Options struct {
 	BodyTimeout  time.Duration // for all of a request's body
 	WriteTimeout time.Duration // for each write

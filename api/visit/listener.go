@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// Listener gives each connection it accepts a place.
+// listener gives each connection it accepts a place.
 type listener struct {
 	net.Listener
 	strangers, idle *places
@@ -61,7 +61,7 @@ func (c *connection) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// Introduce takes the connection from among the strangers.
+// introduce takes the connection from among the strangers.
 func (c *connection) introduce() {
 	if c.known.CompareAndSwap(false, true) {
 		c.strangers.leave(c.place)

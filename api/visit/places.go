@@ -35,7 +35,7 @@ type place struct {
 	inAll, ofAddress *list.Element // nil: it is left
 }
 
-// Enter takes somebody in, and cuts off who is one too many.
+// enter takes somebody in, and cuts off who is one too many.
 func (a *places) enter(who held, remote string) *place {
 	p := &place{who: who, address: addressOf(remote), since: time.Now()}
 	for _, then := range a.add(p) {
@@ -46,7 +46,7 @@ func (a *places) enter(who held, remote string) *place {
 	return p
 }
 
-// Add puts a place into the lists, and returns what is left to do for those cut off.
+// add puts a place into the lists, and returns what is left to do for those cut off.
 func (a *places) add(p *place) (then [2]func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -121,7 +121,7 @@ func (a *places) len() int {
 	return a.all.Len()
 }
 
-// MayLast sets how long each may last at least.
+// mayLast sets how long each may last at least.
 func (a *places) mayLast(least time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
