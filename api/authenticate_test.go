@@ -126,7 +126,12 @@ func TestRightsOfASession(t *testing.T) {
 	s.get("/v1/shop/rooms", backend).problem(404, "not-found", "")
 	s.call("PUT", "/v1/other", `{}`, backend).problem(404, "not-found", "")
 	s.call("PUT", "/v1/other", `{}`, root).is(201)
-	s.get("/v1", root).is(200)
+	if all := s.get("/v1", root).is(200).body; !strings.Contains(all, `"namespace":"other"`) {
+		t.Errorf("whoever may use every namespace sees %s", all)
+	}
+	if own := s.get("/v1", backend).is(200).body; strings.Contains(own, "other") {
+		t.Errorf("a backend of one namespace sees %s", own)
+	}
 }
 
 // A page of another site can have a browser send its cookies, also by a GET, which may acknowledge.

@@ -42,9 +42,9 @@ func (h *Handler) namespaces(c *call) error {
 			return wire.InField(err, "after")
 		}
 	}
-	var only []event.Namespace // nil: all
-	if c.who.Grant != nil {
-		only = c.who.Grant.Namespaces
+	only, err := c.who.Only()
+	if err != nil {
+		return err
 	}
 	states, err := h.queue.NamespacesAfter(c.r.Context(), after, only, limit+1)
 	if err != nil {

@@ -30,6 +30,23 @@ type Identity struct {
 // EveryNamespace reports whether all namespaces are the caller's, those included that do not exist yet.
 func (c *Identity) EveryNamespace() bool { return c.Backend && c.Namespaces == nil }
 
+// Only are the namespaces of a backend that may not use every one; nil: it may.
+// Errors: a name that is none, which Authority lets nobody have.
+func (c *Identity) Only() ([]event.Namespace, error) {
+	if c.EveryNamespace() {
+		return nil, nil
+	}
+	only := make([]event.Namespace, 0, len(c.Namespaces))
+	for _, name := range c.Namespaces {
+		ns, err := event.ParseNamespace(name)
+		if err != nil {
+			return nil, err
+		}
+		only = append(only, ns)
+	}
+	return only, nil
+}
+
 // MayUse reports whether the namespace is the caller's.
 func (c *Identity) MayUse(ns string) bool {
 	if c.EveryNamespace() {
