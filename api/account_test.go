@@ -10,26 +10,32 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
+	"github.com/culvertmq/culvert/api/limits"
 	"github.com/culvertmq/culvert/event"
 )
 
-// underWay waits until a load is as it should be; nil: it is forgotten.
-func (s *site) underWayIs(of holder, is func(l *load) bool) {
+// takes waits until what a client, its namespace, or without both the instance takes is as it should be.
+func (s *site) takes(ns, client string, is func(now limits.Counts) bool) {
 	s.t.Helper()
-	until(s.t, func() bool {
-		s.h.underWay.mu.Lock()
-		defer s.h.underWay.mu.Unlock()
-		return is(s.h.underWay.loads[of])
-	})
+	var space event.Namespace
+	var who event.Client
+	if ns != "" {
+		space = parse(s.t, event.ParseNamespace, ns)
+	}
+	if client != "" {
+		who = parse(s.t, event.ParseClient, client)
+	}
+	apitest.Until(s.t, func() bool { return is(s.h.limits.Counts(space, who)) })
 }
 
+// oneRequest is what the instance takes for one request that is under way.
+func oneRequest(now limits.Counts) bool { return now.Requests == 1 }
+
+// idle waits until nobody takes anything, or is remembered for having taken something.
 func (s *site) idle() {
 	s.t.Helper()
-	until(s.t, func() bool {
-		s.h.underWay.mu.Lock()
-		defer s.h.underWay.mu.Unlock()
-		return len(s.h.underWay.loads) == 0
-	})
+	s.takes("", "", func(now limits.Counts) bool { return now == limits.Counts{} })
 }
 
 // begin sends all of a POST but the last bytes of its body.
@@ -57,21 +63,6 @@ func statusOf(t *testing.T, c net.Conn) int {
 	return res.StatusCode
 }
 
-func partyOf(t *testing.T, ns, client string) party {
-	t.Helper()
-	var p party
-	var err error
-	if p.ns, err = event.ParseNamespace(ns); err != nil {
-		t.Fatal(err)
-	}
-	if client != "" {
-		if p.client, err = event.ParseClient(client); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return p
-}
-
 const smallEmit = `{"event":"e"}`
 
 // TestRequestsUnderWay: of a client, of a namespace, of an instance, until they end.
@@ -93,7 +84,7 @@ func TestRequestsUnderWay(t *testing.T) {
 			s := siteOf(t, &memory{}, limited(c.limits))
 			tokens := map[string]string{"alice": token(t, "alice", "emit:*"), "bob": token(t, "bob", "emit:*"), testKey: testKey}
 			open := s.begin("/v1/default/emit", tokens[c.token], smallEmit, 1)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			s.takes("", "", oneRequest)
 			r := s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.refused])).problem(c.status, c.slug, "")
 			if r.header.Get("Retry-After") == "" {
 				t.Error("no Retry-After")
@@ -110,7 +101,7 @@ func TestRequestsUnderWay(t *testing.T) {
 			s.idle()
 			s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.refused])).is(201)
 			left := s.begin("/v1/default/emit", tokens[c.token], smallEmit, 1)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			s.takes("", "", oneRequest)
 			_ = left.Close()
 			s.idle()
 		})
@@ -145,11 +136,11 @@ func TestBodiesAreCharged(t *testing.T) {
 			large := `{"event":"e","data":"` + strings.Repeat("x", 200<<10) + `"}`
 			announced := s.begin("/v1/default/emit", alice, large, len(large)-1)
 			first, second := s.begin("/v1/default/emit", alice, large, 1), s.begin("/v1/default/emit", alice, large, 1)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.bytes >= 800<<10 })
+			s.takes("", "", func(now limits.Counts) bool { return now.Bytes >= 800<<10 })
 			s.post("/v1/default/emit", large, bearerOf(alice)).problem(c.status, c.slug, "")
 			s.post("/v1/default/emit", smallEmit, bearerOf(alice)).is(201)
 			_ = first.Close()
-			s.underWayIs(holder{}, func(l *load) bool { return l.bytes < 500<<10 })
+			s.takes("", "", func(now limits.Counts) bool { return now.Bytes < 500<<10 })
 			s.post("/v1/default/emit", large, bearerOf(alice), unknownLength).is(201)
 			_, _ = second.Close(), announced.Close()
 			s.idle()
@@ -181,7 +172,6 @@ func TestPagesAreCharged(t *testing.T) {
 		t.Errorf("a poll has %d events", len(p.Events))
 	}
 
-	own := holder{party: partyOf(t, "default", "alice")}
 	c := s.dial()
 	if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
@@ -190,10 +180,8 @@ func TestPagesAreCharged(t *testing.T) {
 	for range 40 { // pipelined, until what lies between is full
 		fmt.Fprintf(c, "GET /v1/default/rooms/r/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", alice)
 	}
-	s.underWayIs(own, func(l *load) bool {
-		if l != nil {
-			held = max(held, l.bytes)
-		}
+	s.takes("default", "alice", func(now limits.Counts) bool {
+		held = max(held, now.Bytes)
 		return held > 800<<10
 	})
 	s.idle() // nobody read: the write has ended
@@ -221,11 +209,11 @@ func TestAStreamWaitsForMemory(t *testing.T) {
 		s.emit("r", data)
 	}
 	one, two := s.begin("/v1/default/emit", alice, large, 1), s.begin("/v1/default/emit", alice, large, 1)
-	s.underWayIs(holder{party: partyOf(t, "default", "alice")}, func(l *load) bool { return l != nil && l.bytes >= 800<<10 })
+	s.takes("default", "alice", func(now limits.Counts) bool { return now.Bytes >= 800<<10 })
 	s.get("/v1/default/events?rooms=r&wait=0&after="+first, bearerOf(alice)).problem(429, "too-many-requests", "")
 	st := s.stream("/v1/default/events?rooms=r&after="+first, bearerOf(alice))
 	st.expect("culvert:hello")
-	if f := st.frame(); f.event != "culvert:heartbeat" {
+	if f := st.frame(); f.Event != "culvert:heartbeat" {
 		t.Fatalf("%.100v", f)
 	}
 	_, _ = one.Close(), two.Close()

@@ -10,6 +10,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/visit"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -23,8 +26,8 @@ type call struct {
 	w     http.ResponseWriter // knows the status for metrics
 	r     *http.Request
 	ctl   *http.ResponseController
-	visit *visit
-	who   caller
+	visit *visit.Visit
+	who   auth.Identity
 	ns    event.Namespace
 	query query
 	quota event.RoomQuota
@@ -32,7 +35,7 @@ type call struct {
 }
 
 // context is the request's, and says for whom something is read.
-func (c *call) context() context.Context { return queue.For(c.r.Context(), c.who.client) }
+func (c *call) context() context.Context { return queue.For(c.r.Context(), c.who.Client) }
 
 // admit lets only those in who may use the namespace. The order matters: 401
 // before everything, then 404 for another's namespace, then what is wrong with
@@ -47,17 +50,17 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		if !c.who.mayUse(name) {
-			return refuse(notFound, "", nothingHere)
+		if !c.who.MayUse(name) {
+			return wire.Refuse(wire.NotFound, "", wire.NothingHere)
 		}
 		if c.ns, err = event.ParseNamespace(name); err != nil {
 			return err
 		}
-		if !h.good(c.ns, &c.who) {
-			return badToken(wasRevoked)
+		if err := h.keys.Check(c.ns, &c.who); err != nil {
+			return err
 		}
 		if badQuery != nil {
-			return refuse(badParameter, "", badQueryText)
+			return wire.Refuse(wire.BadParameter, "", badQueryText)
 		}
 		if err := c.checkParameters(ec.Path()); err != nil {
 			return err
@@ -66,14 +69,14 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 			return err
 		}
 		if ec.Path() != emitRoute { // that counts events
-			if err := h.takeRequest(c); err != nil {
+			if err := h.limits.TakeRequest(c.ns, &c.who); err != nil {
 				return err
 			}
 		}
 		if err := h.enterUnderWay(c); err != nil {
 			return err
 		}
-		if err := c.withoutBody(ec.Path()); err != nil {
+		if err := h.withoutBody(c, ec.Path()); err != nil {
 			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
@@ -88,10 +91,10 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 		switch {
 		case err != nil:
 			return err
-		case !c.who.backend:
-			return refuse(notFound, "", nothingHere)
+		case !c.who.Backend:
+			return wire.Refuse(wire.NotFound, "", wire.NothingHere)
 		case badQuery != nil:
-			return refuse(badParameter, "", badQueryText)
+			return wire.Refuse(wire.BadParameter, "", badQueryText)
 		}
 		if err := c.checkParameters(ec.Path()); err != nil {
 			return err
@@ -99,7 +102,7 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 		if err := h.enterUnderWay(c); err != nil {
 			return err
 		}
-		if err := c.withoutBody(ec.Path()); err != nil {
+		if err := h.withoutBody(c, ec.Path()); err != nil {
 			return err
 		}
 		c.w.Header().Set("Cache-Control", "no-store")
@@ -111,18 +114,18 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 // read is not refused before it is clear who may learn of that.
 func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	r, w := ec.Request(), ec.Response()
-	v, ok := w.Writer.(*visit)
+	v, ok := w.Writer.(*visit.Visit)
 	if !ok {
 		return nil, nil, errors.New("a middleware hides the writer of the visit")
 	}
 	// The server's controller: Echo's own Flush swallows errors.
-	c = &call{quota: *h.o.RoomQuota, w: w, r: r, ctl: v.ctl, visit: v, path: ec}
+	c = &call{quota: *h.o.RoomQuota, w: w, r: r, ctl: v.Control, visit: v, path: ec}
 	if r.URL.RawQuery != "" {
 		var values url.Values
 		values, badQuery = url.ParseQuery(r.URL.RawQuery)
 		c.query = query{values}
 	}
-	c.who, err = h.keys.identify(r, c.query.values)
+	c.who, err = h.keys.Identify(r, c.query.values)
 	return c, badQuery, err
 }
 
@@ -143,7 +146,7 @@ var singleHeaders = []string{"Content-Type", "Content-Encoding", "Last-Event-Id"
 func checkHeaders(h http.Header) error {
 	for _, name := range singleHeaders {
 		if len(h[name]) > 1 {
-			return refuse(badParameter, name, "duplicate header")
+			return wire.Refuse(wire.BadParameter, name, "duplicate header")
 		}
 	}
 	return nil
@@ -157,14 +160,14 @@ const badQueryText = "the query string is not percent-encoded as it should be"
 func (c *call) param(name string) (string, error) {
 	s := c.path.Param(name)
 	if strings.Contains(s, "/") {
-		return "", refuse(notFound, "", nothingHere)
+		return "", wire.Refuse(wire.NotFound, "", wire.NothingHere)
 	}
 	if c.r.URL.RawPath == "" {
 		return s, nil
 	}
 	s, err := url.PathUnescape(s)
 	if err != nil {
-		return "", refuse(badParameter, name, "the path is not percent-encoded correctly")
+		return "", wire.Refuse(wire.BadParameter, name, "the path is not percent-encoded correctly")
 	}
 	return s, nil
 }
@@ -176,20 +179,26 @@ func (c *call) actAs() error {
 	if err != nil || !given {
 		return err
 	}
-	if !c.who.backend {
-		if name != c.who.client.String() {
-			return refuse(notFound, "", nothingHere)
+	if !c.who.Backend {
+		if name != c.who.Client.String() {
+			return wire.Refuse(wire.NotFound, "", wire.NothingHere)
 		}
 		return nil
 	}
-	c.who.client, err = event.ParseClient(name)
+	c.who.Client, err = event.ParseClient(name)
 	return err
 }
 
 // needClient refuses a backend that named no client.
 func (c *call) needClient(field, why string) error {
-	if c.who.client == (event.Client{}) {
-		return refuse(badParameter, field, why)
+	if c.who.Client == (event.Client{}) {
+		return wire.Refuse(wire.BadParameter, field, why)
 	}
 	return nil
+}
+
+// enterUnderWay counts the call among the requests under way. Its connection is no stranger's from now on.
+func (h *Handler) enterUnderWay(c *call) error {
+	c.visit.Introduce()
+	return h.limits.Enter(&c.visit.Account, c.ns, &c.who)
 }

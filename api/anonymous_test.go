@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
 // hungUp waits until the server has closed a connection, sending a byte now and then when
@@ -141,7 +143,7 @@ func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 			s.anonymous(1)
 			begin("wrong")
 			known := begin(testKey)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			s.takes("", "", oneRequest)
 			begin("wrong")
 			s.anonymous(3)
 			for range 20 {
@@ -150,7 +152,7 @@ func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 			}
 			hungUp(t, oldest, false)
 			s.anonymous(2)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			s.takes("", "", oneRequest)
 			_ = known.Close()
 		})
 	}
@@ -159,10 +161,9 @@ func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 // anonymous waits until so many are held.
 func (s *site) anonymous(n int) {
 	s.t.Helper()
-	until(s.t, func() bool {
-		s.h.anonymous.mu.Lock()
-		defer s.h.anonymous.mu.Unlock()
-		return s.h.anonymous.all.Len() == n
+	apitest.Until(s.t, func() bool {
+		now, _, _ := s.h.visits.Counted()
+		return now == n
 	})
 }
 
@@ -170,9 +171,7 @@ func (s *site) anonymous(n int) {
 // way once it has had its time; one that has shown good credentials does not.
 func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
-	s.h.strangers.mu.Lock()
-	s.h.strangers.least = time.Hour
-	s.h.strangers.mu.Unlock()
+	s.h.visits.MayLast(time.Hour, time.Hour)
 	talk := func(c net.Conn, key string) {
 		t.Helper()
 		fmt.Fprintf(c, "GET /v1/default/clients/c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", key)
@@ -188,9 +187,7 @@ func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	others := []net.Conn{s.dial(), s.dial()}
 	talk(others[1], "wrong")
 	talk(stranger, "wrong") // nobody has had the hour
-	s.h.strangers.mu.Lock()
-	s.h.strangers.least = 0
-	s.h.strangers.mu.Unlock()
+	s.h.visits.MayLast(0, time.Hour)
 	for range 2 {
 		talk(s.dial(), "wrong")
 	}
@@ -207,10 +204,9 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
 	idle := func(n int) {
 		t.Helper()
-		until(t, func() bool {
-			s.h.idle.mu.Lock()
-			defer s.h.idle.mu.Unlock()
-			return s.h.idle.all.Len() == n && (n == 0) == (len(s.h.idle.of) == 0)
+		apitest.Until(t, func() bool {
+			_, _, now := s.h.visits.Counted()
+			return now == n
 		})
 	}
 	talk := func(c net.Conn) {
@@ -235,9 +231,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 		_ = c.Close()
 	}
 	idle(0)
-	s.h.idle.mu.Lock()
-	s.h.idle.least = 0
-	s.h.idle.mu.Unlock()
+	s.h.visits.MayLast(time.Hour, 0)
 	first, second, third := s.dial(), s.dial(), s.dial()
 	talk(first)
 	idle(1)
@@ -276,17 +270,6 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
 		idle(min(i+1, 2))
-	}
-}
-
-// TestAddresses: who counts as one.
-func TestAddresses(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8::1:2:3:4]:80": "2001:db8::", "@": "invalid IP", "": "invalid IP",
-	} {
-		if got := addressOf(remote).String(); got != want {
-			t.Errorf("%s is %s, want %s", remote, got, want)
-		}
 	}
 }
 

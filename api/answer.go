@@ -4,74 +4,100 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-)
 
-// answer writes a whole response. An error is the client's loss alone.
-func answer(w http.ResponseWriter, status int, mediaType string, body []byte) {
-	header := w.Header()
-	header.Set("Content-Type", mediaType)
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
-}
+	"github.com/culvertmq/culvert/api/wire"
+	"github.com/culvertmq/culvert/event"
+)
 
 // reply answers a call with JSON.
 func (h *Handler) reply(c *call, status int, body []byte) error {
-	if err := c.holdAnswer(len(body)); err != nil {
+	if err := c.visit.Account.ChargeAnswer(len(body)); err != nil {
 		return err
 	}
-	answer(c.w, status, "application/json", body)
+	wire.Answer(c.w, status, "application/json", body)
 	return nil
 }
 
-// holdAnswer charges what an answer takes until it is written.
-func (c *call) holdAnswer(n int) error {
-	if n <= freeBytes {
-		return nil
+// page is a batch as JSON, assembled from the frames' parts.
+type page struct {
+	batch event.Batch
+	retry time.Duration // 0: none
+}
+
+// tail is the page's JSON after the events.
+func (p page) tail() []byte {
+	b := wire.AppendCursor([]byte(`],"cursor":`), p.batch.Cursor)
+	b = strconv.AppendBool(append(b, `,"more":`...), p.batch.More)
+	if p.batch.Gap != nil {
+		b = wire.AppendGap(append(b, `,"gap":`...), p.batch.Gap)
 	}
-	return c.visit.account.take(n)
-}
-
-// outlet writes to a client that may be slow or gone. Every write has the timeout, or up
-// to a sixteenth less: to move the deadline each time costs a twentieth of a small write.
-// One goroutine uses it.
-type outlet struct {
-	w       http.ResponseWriter
-	ctl     *http.ResponseController
-	timeout time.Duration
-	http2   bool
-	armed   time.Time // the deadline counts from here
-}
-
-// outlet is for a body whose headers are out: below the visit's writer, which has
-// deadlines of its own.
-func (h *Handler) outlet(c *call) outlet {
-	return outlet{w: c.visit.ResponseWriter, ctl: c.ctl, timeout: h.o.WriteTimeout, http2: c.r.ProtoMajor >= 2}
-}
-
-// write hands b to the server, which may keep some of it until flush.
-func (o *outlet) write(b []byte) error {
-	if now := time.Now(); o.http2 || now.Sub(o.armed) > o.timeout/16 {
-		o.armed = now
-		_ = o.ctl.SetWriteDeadline(now.Add(o.timeout))
+	if p.retry > 0 {
+		b = wire.AppendSeconds(append(b, `,"retry":`...), p.retry)
 	}
-	_, err := o.w.Write(b)
-	return err
+	return append(b, '}')
 }
 
-// flush sends what the server kept.
-func (o *outlet) flush() error {
-	err := o.ctl.Flush()
-	if o.http2 { // there a deadline also ends a stream that is merely quiet
-		_ = o.ctl.SetWriteDeadline(time.Time{})
-	}
-	return err
-}
-
-// send is write and flush.
-func (o *outlet) send(b []byte) error {
-	if err := o.write(b); err != nil {
+// each calls f with the page's pieces, in order.
+func (p page) each(f func([]byte) error) error {
+	if err := f([]byte(`{"events":[`)); err != nil {
 		return err
 	}
-	return o.flush()
+	first := true
+	for e := range p.batch.All() {
+		if !first {
+			if err := f([]byte{','}); err != nil {
+				return err
+			}
+		}
+		first = false
+		if err := f(wire.EventJSON(e)); err != nil {
+			return err
+		}
+	}
+	return f(p.tail())
+}
+
+// upTo cuts a list that was asked for with one more than limit.
+func upTo[T any](list []T, limit int) (kept []T, more bool) {
+	return list[:min(limit, len(list))], len(list) > limit
+}
+
+// appendList is a page of a list: {"<name>":[…],"more":…}.
+func appendList[T any](b []byte, name string, list []T, more bool, item func([]byte, T) []byte) []byte {
+	b = wire.AppendString(append(b, '{'), name)
+	b = append(b, `:[`...)
+	for i, v := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = item(b, v)
+	}
+	b = strconv.AppendBool(append(b, `],"more":`...), more)
+	return append(b, '}')
+}
+
+// writePage answers with a page. A full one may be megabytes, so it is written
+// in chunks, each with a deadline of its own.
+func (h *Handler) writePage(c *call, p page) error {
+	length := 0
+	_ = p.each(func(b []byte) error { length += len(b); return nil })
+	if err := c.visit.Account.ChargeAnswer(min(length, wire.ChunkSize)); err != nil {
+		return err
+	}
+	header := c.w.Header()
+	header.Set("Content-Type", wire.MediaJSON)
+	header.Set("Content-Length", strconv.Itoa(length))
+	c.w.WriteHeader(http.StatusOK)
+
+	out := c.visit.Writer()
+	chunk := wire.NewChunk(&out)
+	defer chunk.Free()
+	if err := p.each(chunk.Add); err == nil {
+		_ = chunk.End() // a client that is gone needs no answer
+	}
+	return nil
+}
+
+func (h *Handler) replyCursor(c *call, cursor event.Cursor) error {
+	return h.reply(c, http.StatusOK, append(wire.AppendCursor([]byte(`{"cursor":`), cursor), '}'))
 }

@@ -5,21 +5,14 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/api/limits"
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 // connected waits until the handler counts this many connections in default.
 func (s *site) connected(n int) {
 	s.t.Helper()
-	ns, err := event.ParseNamespace("default")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	until(s.t, func() bool {
-		s.h.limits.mu.Lock()
-		defer s.h.limits.mu.Unlock()
-		return s.h.limits.connections[holder{party: party{ns: ns}}] == n
-	})
+	s.takes("default", "", func(now limits.Counts) bool { return now.Connections == n })
 }
 
 // TestConnectionsOfAClient: streams, held polls and uploads count together; a
@@ -49,7 +42,7 @@ func TestConnectionsOfAClient(t *testing.T) {
 	full(s.get("/v1/default/events", alice))
 	full(s.get("/v1/default/events?ack=m3m0:0", alice, header("Accept", "text/event-stream")))
 	full(s.get("/v1/default/events?client=alice"))
-	full(s.post("/v1/default/emit", `{"event":"e"}`, alice, header("Content-Type", mediaLines)))
+	full(s.post("/v1/default/emit", `{"event":"e"}`, alice, header("Content-Type", wire.MediaLines)))
 	if len(m.acked) > 0 {
 		t.Error("a refused stream acknowledged")
 	}
@@ -111,7 +104,5 @@ func TestNobodyIsCountedForEver(t *testing.T) {
 		st.close()
 		s.connected(0)
 	}
-	if n := len(s.h.limits.connections); n != 0 {
-		t.Errorf("%d are still counted", n)
-	}
+	s.idle()
 }

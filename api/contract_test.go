@@ -12,11 +12,14 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 func init() {
 	// The lines are checked one by one in checkLines.
-	openapi3filter.RegisterBodyDecoder(mediaLines, openapi3filter.PlainBodyDecoder)
+	openapi3filter.RegisterBodyDecoder(wire.MediaLines, openapi3filter.PlainBodyDecoder)
 }
 
 // contract is openapi.yaml, loaded once.
@@ -124,17 +127,17 @@ func checkLines(t testing.TB, lines []string) {
 }
 
 // checkFrame checks the data of a frame against its schema.
-func checkFrame(t testing.TB, f sseFrame) {
+func checkFrame(t testing.TB, f apitest.Frame) {
 	t.Helper()
 	name := "Event"
-	switch f.event {
+	switch f.Event {
 	case "culvert:hello", "culvert:heartbeat", "culvert:gap", "culvert:reconnect":
-		control := strings.TrimPrefix(f.event, "culvert:")
+		control := strings.TrimPrefix(f.Event, "culvert:")
 		name = strings.ToUpper(control[:1]) + control[1:]
 	case "culvert:reply":
-		checkSchema(t, "ReplyEvent", f.payload(t))
+		checkSchema(t, "ReplyEvent", payload(t, f))
 	}
-	checkSchema(t, name, f.data)
+	checkSchema(t, name, f.Data)
 }
 
 func checkSchema(t testing.TB, name, text string) {
@@ -148,7 +151,7 @@ func checkSchema(t testing.TB, name, text string) {
 		t.Fatalf("no schema %s for %s", name, text)
 	}
 	var v any
-	if err := decodeNumbers([]byte(text), &v); err != nil {
+	if err := apitest.DecodeNumbers([]byte(text), &v); err != nil {
 		t.Fatalf("%v in %q", err, text)
 	}
 	if err := schema.Value.VisitJSON(v, openapi3.EnableJSONSchema2020(), openapi3.MultiErrors()); err != nil {

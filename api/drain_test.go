@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -17,10 +19,10 @@ func TestDrain(t *testing.T) {
 	open.expect("culvert:hello")
 	held := make(chan result)
 	go func() { held <- s.get("/v1/default/events?wait=50", alice) }()
-	until(t, func() bool { return gauge(t, s.h.metrics.polls) == 1 && gauge(t, s.h.metrics.streams) == 1 })
+	apitest.Until(t, func() bool { return gauge(t, s.h.metrics.polls) == 1 && gauge(t, s.h.metrics.streams) == 1 })
 
 	s.h.Drain()
-	if f := open.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "drain" {
+	if f := open.expect("culvert:reconnect"); decode(t, f.Data)["reason"] != "drain" {
 		t.Errorf("frame %+v", f)
 	}
 	open.ends()
@@ -52,7 +54,7 @@ func TestDrain(t *testing.T) {
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	var all sessions
-	n := all.enter(t.Context(), event.Namespace{}, &caller{})
+	n := all.enter(t.Context(), event.Namespace{}, &auth.Identity{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := all.wait(ctx); !errors.Is(err, context.Canceled) {
@@ -60,7 +62,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	}
 	waited := make(chan error)
 	go func() { waited <- all.wait(t.Context()) }()
-	until(t, func() bool {
+	apitest.Until(t, func() bool {
 		all.mu.Lock()
 		defer all.mu.Unlock()
 		return len(all.idle) > 0
@@ -96,7 +98,7 @@ func TestTheHandlerNoticesALostClient(t *testing.T) {
 			res.Body.Close()
 		}
 	}()
-	until(t, func() bool { return gauge(t, s.h.metrics.polls) == 1 })
+	apitest.Until(t, func() bool { return gauge(t, s.h.metrics.polls) == 1 })
 	cancel()
-	until(t, func() bool { return gauge(t, s.h.metrics.polls)+gauge(t, s.h.metrics.streams) == 0 })
+	apitest.Until(t, func() bool { return gauge(t, s.h.metrics.polls)+gauge(t, s.h.metrics.streams) == 0 })
 }

@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -27,7 +29,7 @@ func (h *Handler) emit(c *call) error {
 }
 
 func (h *Handler) store(c *call) error {
-	media, err := mediaType(c.r)
+	media, err := wire.MediaType(c.r)
 	if err != nil {
 		return err
 	}
@@ -39,29 +41,29 @@ func (h *Handler) store(c *call) error {
 	if err != nil {
 		return err
 	}
-	if media == mediaLines {
+	if media == wire.MediaLines {
 		if wait >= 0 {
-			return refuse(invalid, "wait", "waiting for replies is for a single event")
+			return wire.Refuse(wire.Invalid, "wait", "waiting for replies is for a single event")
 		}
 		if key != nil {
-			return refuse(invalid, "key", "Idempotency-Key is for a single event; give each line a key of its own")
+			return wire.Refuse(wire.Invalid, "key", "Idempotency-Key is for a single event; give each line a key of its own")
 		}
 		return h.emitLines(c)
 	}
 	if wait > 0 {
-		release, err := h.connect(c)
+		release, err := h.limits.Connect(c.ns, &c.who, &c.visit.Account)
 		if err != nil {
 			return err
 		}
 		defer release()
 	}
 	// One event before the body is looked at: what is wrong costs as much.
-	if err := h.takeEvents(c, 1, 0); err != nil {
+	if err := h.limits.TakeEvents(c.ns, &c.who, 1, 0); err != nil {
 		return err
 	}
-	body := bodies.get() // what is decoded shares none of it
-	defer bodies.put(body)
-	if err := c.readJSON(body); err != nil {
+	body := bodies.Get() // what is decoded shares none of it
+	defer bodies.Put(body)
+	if err := h.readJSON(c, body); err != nil {
 		return err
 	}
 	var e envelope
@@ -70,10 +72,10 @@ func (h *Handler) store(c *call) error {
 	}
 	if e.events != nil {
 		if wait >= 0 {
-			return refuse(invalid, "wait", "waiting for replies is for a single event")
+			return wire.Refuse(wire.Invalid, "wait", "waiting for replies is for a single event")
 		}
 		if key != nil {
-			return refuse(invalid, "key", "Idempotency-Key is for a single event; give each event a key of its own")
+			return wire.Refuse(wire.Invalid, "key", "Idempotency-Key is for a single event; give each event a key of its own")
 		}
 		return h.emitBatch(c, &e)
 	}
@@ -90,7 +92,7 @@ func keyHeader(header http.Header) (*event.Key, error) {
 		k, err := event.ParseKey(values[0])
 		return &k, err
 	}
-	return nil, refuse(invalid, "key", "duplicate Idempotency-Key header")
+	return nil, wire.Refuse(wire.Invalid, "key", "duplicate Idempotency-Key header")
 }
 
 // emitOne stores one event and, unless wait is negative, waits for its replies.
@@ -100,19 +102,19 @@ func (h *Handler) emitOne(c *call, e *envelope, key *event.Key, wait time.Durati
 		return err
 	}
 	if wait >= 0 && m.Reply == (event.Ask{}) {
-		return refuse(invalid, "wait", "wait is for events that ask for replies")
+		return wire.Refuse(wire.Invalid, "wait", "wait is for events that ask for replies")
 	}
 	if volatile, err := e.isVolatile(); err != nil {
 		return err
 	} else if volatile {
 		if key != nil {
-			return refuse(invalid, "key", "a volatile event is not stored: leave Idempotency-Key out")
+			return wire.Refuse(wire.Invalid, "key", "a volatile event is not stored: leave Idempotency-Key out")
 		}
 		return h.publishVolatile(c, []event.Emit{m})
 	}
 	if key != nil {
 		if m.Key != (event.Key{}) && m.Key != *key {
-			return refuse(invalid, "key", "key and Idempotency-Key differ")
+			return wire.Refuse(wire.Invalid, "key", "key and Idempotency-Key differ")
 		}
 		m.Key = *key
 	}
@@ -135,7 +137,7 @@ func (h *Handler) emitOne(c *call, e *envelope, key *event.Key, wait time.Durati
 func appendResult(b []byte, r event.Result) []byte {
 	b = append(b, `{"offset":`...)
 	b = strconv.AppendInt(b, int64(r.Cursor.Offset), 10)
-	b = appendCursor(append(b, `,"cursor":`...), r.Cursor)
+	b = wire.AppendCursor(append(b, `,"cursor":`...), r.Cursor)
 	if r.Duplicate {
 		b = append(b, `,"duplicate":true`...)
 	}
@@ -148,9 +150,9 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	}
 	var emits []event.Emit
 	volatile := 0
-	isArray, err := elements(e.events, func(i int, value []byte) error {
+	isArray, err := wire.Elements(e.events, func(i int, value []byte) error {
 		if i == maxBatch {
-			return refuse(invalid, "events", "a batch may have at most 1000 events")
+			return wire.Refuse(wire.Invalid, "events", "a batch may have at most 1000 events")
 		}
 		m, isVolatile, err := c.item(value)
 		if err != nil {
@@ -163,13 +165,13 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	})
 	switch {
 	case !isArray:
-		return refuse(invalid, "events", "events must be an array of objects")
+		return wire.Refuse(wire.Invalid, "events", "events must be an array of objects")
 	case err != nil:
 		return err
 	case len(emits) == 0:
-		return refuse(invalid, "events", "a batch must have at least one event")
+		return wire.Refuse(wire.Invalid, "events", "a batch must have at least one event")
 	}
-	if err := h.takeEvents(c, len(emits), 1); err != nil {
+	if err := h.limits.TakeEvents(c.ns, &c.who, len(emits), 1); err != nil {
 		return err
 	}
 	switch volatile {
@@ -177,7 +179,7 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	case len(emits):
 		return h.publishVolatile(c, emits)
 	default:
-		return refuse(invalid, "events", "a batch is stored as a whole or not at all: send volatile events in one of their own")
+		return wire.Refuse(wire.Invalid, "events", "a batch is stored as a whole or not at all: send volatile events in one of their own")
 	}
 	results, err := h.queue.Append(c.r.Context(), emits)
 	if err != nil {
@@ -217,7 +219,7 @@ func (h *Handler) replyBatch(c *call, results []event.Result) error {
 		}
 	}
 	b[len(b)-1] = ']'
-	b = appendCursor(append(b, `,"cursor":`...), last)
+	b = wire.AppendCursor(append(b, `,"cursor":`...), last)
 	status := http.StatusCreated
 	if len(duplicates) > 0 {
 		b = append(b, `,"duplicates":[`...)
@@ -245,4 +247,29 @@ func (h *Handler) count(results []event.Result) {
 			h.metrics.stored.Inc()
 		}
 	}
+}
+
+// volatilePublisher is the part of the queue that delivers without storing.
+type volatilePublisher interface {
+	PublishVolatile(ctx context.Context, emits []event.Emit) error
+	Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error
+}
+
+// publishVolatile serves an emit of volatile events.
+func (h *Handler) publishVolatile(c *call, emits []event.Emit) error {
+	if err := h.queue.PublishVolatile(c.r.Context(), emits); err != nil {
+		return err
+	}
+	h.metrics.volatile.Add(float64(len(emits)))
+	return h.reply(c, http.StatusAccepted, []byte("{}"))
+}
+
+// inEvent says which event of a batch an error is about.
+func inEvent(err error, i int) error {
+	p := wire.FaultOf(err)
+	field := fmt.Sprintf("events[%d]", i)
+	if p.Field != "" {
+		field += "." + p.Field
+	}
+	return wire.Refuse(p.Kind, field, p.Detail)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -50,7 +51,7 @@ func (h *Handler) events(c *call) error {
 	}
 	asStream := wantsStream(c.r.Header)
 	if asStream || q.wait > 0 {
-		release, err := h.connect(c)
+		release, err := h.limits.Connect(c.ns, &c.who, &c.visit.Account)
 		if err != nil {
 			return err
 		}
@@ -74,7 +75,7 @@ func (h *Handler) events(c *call) error {
 
 // receipt reads the parameters.
 func (h *Handler) receipt(c *call) (q receipt, err error) {
-	q.interest = queue.Interest{Namespace: c.ns, Client: c.who.client, May: c.who.mayKeep(), Memory: &c.visit.account}
+	q.interest = queue.Interest{Namespace: c.ns, Client: c.who.Client, May: c.who.MayKeep(), Memory: &c.visit.Account}
 	if q.limit, err = c.query.limit(); err != nil {
 		return q, err
 	}
@@ -88,8 +89,8 @@ func (h *Handler) receipt(c *call) (q receipt, err error) {
 		return q, err
 	}
 	for _, r := range q.interest.Rooms {
-		if !c.who.mayRead(r) {
-			return q, refuse(forbidden, "rooms", "the token does not allow reading room "+strconv.Quote(r.String()))
+		if !c.who.MayRead(r) {
+			return q, wire.Refuse(wire.Forbidden, "rooms", "the token does not allow reading room "+strconv.Quote(r.String()))
 		}
 	}
 	if err := c.readAck(&q); err != nil {
@@ -117,7 +118,7 @@ func (c *call) start() (after event.Cursor, earliest bool, err error) {
 	after = first(after, cursor)
 	from, given, err := c.query.one("from")
 	if err == nil && given && from != "earliest" {
-		err = refuse(badParameter, "from", "the only value is earliest")
+		err = wire.Refuse(wire.BadParameter, "from", "the only value is earliest")
 	}
 	return after, given && after.IsZero(), err
 }
@@ -158,7 +159,7 @@ func (c *call) readAck(q *receipt) error {
 		return err
 	}
 	if q.interest.Rooms != nil {
-		return refuse(badParameter, "ack", "a subscription with rooms= stores nothing")
+		return wire.Refuse(wire.BadParameter, "ack", "a subscription with rooms= stores nothing")
 	}
 	if err := c.needClient("ack", "acknowledging needs a client: name it with ?client="); err != nil {
 		return err
@@ -175,12 +176,12 @@ func (h *Handler) ackFirst(c *call, q receipt) error {
 	if q.ack.IsZero() {
 		return nil
 	}
-	_, err := h.queue.Ack(c.r.Context(), c.ns, c.who.client, q.ack)
+	_, err := h.queue.Ack(c.r.Context(), c.ns, c.who.Client, q.ack)
 	if q.autoAck && (errors.Is(err, event.ErrOtherLog) || errors.Is(err, event.ErrBeyondHead)) {
 		return nil // the answer reports the gap
 	}
 	if err != nil {
-		return inField(err, "ack")
+		return wire.InField(err, "ack")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
@@ -32,7 +33,7 @@ func TestAtLeastOnce(t *testing.T) {
 		st := two.stream("/v1/default/events", alice)
 		st.expect("culvert:hello")
 		for _, want := range all {
-			if f := st.expect("e"); f.payload(t) != want {
+			if f := st.expect("e"); payload(t, f) != want {
 				t.Fatalf("frame %+v, want %s", f, want)
 			}
 		}
@@ -51,7 +52,7 @@ func TestAClientNeverSeenStartsAtTheHead(t *testing.T) {
 	st := s.stream("/v1/default/events", alice)
 	st.expect("culvert:hello")
 	s.emit("*", "2")
-	if f := st.expect("e"); f.payload(t) != "2" {
+	if f := st.expect("e"); payload(t, f) != "2" {
 		t.Errorf("frame %+v", f)
 	}
 	st.close()
@@ -94,11 +95,11 @@ func TestWhereToStart(t *testing.T) {
 		}
 		st := s.stream(eventsOfAlice+c.query, options...)
 		hello := st.expect("culvert:hello")
-		if f := st.expect("e"); f.payload(t) != fmt.Sprint(c.want) {
+		if f := st.expect("e"); payload(t, f) != fmt.Sprint(c.want) {
 			t.Errorf("stream %s: %+v, want from %d", c.query, f, c.want)
 		}
 		// Who sent a position keeps it until the first event.
-		if sent := strings.Contains(c.query, "after") || strings.Contains(c.query, "last"); (hello.id == "") != sent {
+		if sent := strings.Contains(c.query, "after") || strings.Contains(c.query, "last"); (hello.ID == "") != sent {
 			t.Errorf("stream %s: hello %+v", c.query, hello)
 		}
 		st.close()
@@ -117,9 +118,9 @@ func TestCursorMovesWithTheHead(t *testing.T) {
 	st := short.stream("/v1/default/events", alice)
 	hello := st.expect("culvert:hello")
 	last = short.emit("elsewhere", "1")
-	for f := st.expect("culvert:heartbeat"); f.id != last; f = st.expect("culvert:heartbeat") {
-		if f.id != hello.id {
-			t.Fatalf("heartbeat %+v is neither at %s nor at %s", f, hello.id, last)
+	for f := st.expect("culvert:heartbeat"); f.ID != last; f = st.expect("culvert:heartbeat") {
+		if f.ID != hello.ID {
+			t.Fatalf("heartbeat %+v is neither at %s nor at %s", f, hello.ID, last)
 		}
 	}
 }
@@ -188,14 +189,14 @@ func TestGapComesFirst(t *testing.T) {
 	alice := bearerOf(token(t, "alice"))
 	s.emit("*", "1")
 	st := s.stream("/v1/default/events?after=0ther:99", alice)
-	if f := st.expect("culvert:hello"); f.id != "" {
+	if f := st.expect("culvert:hello"); f.ID != "" {
 		t.Errorf("hello overwrites the position of who has a gap before it: %+v", f)
 	}
 	gap := st.expect("culvert:gap")
-	if v := decode(t, gap.data); gap.id != "" || v["from"] != "0ther:99" || v["reason"] != "log" {
+	if v := decode(t, gap.Data); gap.ID != "" || v["from"] != "0ther:99" || v["reason"] != "log" {
 		t.Errorf("gap %+v", gap)
 	}
-	if f := st.expect("e"); f.payload(t) != "1" {
+	if f := st.expect("e"); payload(t, f) != "1" {
 		t.Errorf("frame %+v", f)
 	}
 }
@@ -244,7 +245,7 @@ func TestLongPollWaits(t *testing.T) {
 	s.get(eventsOfAlice, alice).is(200)
 	got := make(chan eventPage)
 	go func() { got <- s.get("/v1/default/events?wait=50", alice).page() }()
-	until(t, func() bool { return gauge(t, s.h.metrics.polls) == 1 })
+	apitest.Until(t, func() bool { return gauge(t, s.h.metrics.polls) == 1 })
 	cursor := s.emit("*", "1")
 	if p := <-got; !slices.Equal(p.data(), []string{"1"}) || p.Cursor != cursor {
 		t.Errorf("page %+v", p)

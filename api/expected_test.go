@@ -1,6 +1,10 @@
 package api
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
+)
 
 // Whether the replies are complete says nothing about who is in a room whose members the
 // asker may not see: it is the same with bob in staff and without him.
@@ -10,7 +14,7 @@ func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
 	bob := s.stream("/v1/default/events?client=bob")
 	bob.expect("culvert:hello")
 	s.call("PUT", membershipPath("lobby", "bob"), "").is(200)
-	until(t, func() bool { return s.get("/v1/default/clients/bob").json()["online"] == true }) // else nobody is expected to reply
+	apitest.Until(t, func() bool { return s.get("/v1/default/clients/bob").json()["online"] == true }) // else nobody is expected to reply
 	asks := map[string]string{
 		"excepted":  `{"room":"lobby","except":["staff"],"event":"ask","reply":{"timeout":0.3}}`,
 		"addressed": `{"room":"staff","event":"ask","reply":{"timeout":0.3}}`,
@@ -42,10 +46,10 @@ func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
 	// One who is asked by name completes the replies by replying.
 	held := s.waiting("/v1/default/emit?wait=20", `{"room":"@bob","event":"by name","reply":{"timeout":20}}`, alice)
 	f := bob.expect("ask")
-	for f.event == "ask" {
+	for f.Event == "ask" {
 		f = bob.next()
 	}
-	s.post("/v1/default/reply?client=bob", `{"offset":`+jsonText(decode(t, f.data)["offset"])+`,"data":1}`).is(201)
+	s.post("/v1/default/reply?client=bob", `{"offset":`+apitest.JSONText(decode(t, f.Data)["offset"])+`,"data":1}`).is(201)
 	if got := (<-held).is(201).outcome(); got != `{"replies":[{"from":"bob","data":1}],"complete":true}` {
 		t.Errorf("by name: %s", got)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
 // sheetCall is one call of docs/from-socketio.md.
@@ -53,7 +55,7 @@ func newStage(t *testing.T) *stage {
 	for _, name := range []string{"alice", "bob", "carol"} {
 		s.streams[name] = s.b.stream("/v1/default/events", s.who[strings.ToUpper(name)])
 		s.streams[name].expect("culvert:hello")
-		until(t, func() bool { return s.b.get("/v1/default/clients/" + name).json()["online"] == true })
+		apitest.Until(t, func() bool { return s.b.get("/v1/default/clients/" + name).json()["online"] == true })
 	}
 	return s
 }
@@ -89,10 +91,10 @@ func (s *stage) got() map[string][]string {
 	for name, st := range s.streams {
 		for {
 			f := st.next()
-			if f.event == "e" {
+			if f.Event == "e" {
 				break
 			}
-			all[name] = append(all[name], f.event+" "+f.data)
+			all[name] = append(all[name], f.Event+" "+f.Data)
 		}
 	}
 	return all
@@ -126,7 +128,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		admin := s.b.stream("/v1/admin/events", bearerOf(token(s.t, "alice", "ns:admin")))
 		admin.expect("culvert:hello")
 		s.run(calls[0]).is(http.StatusCreated)
-		if got := admin.expect("hello").payload(s.t); got != `"world"` {
+		if got := payload(s.t, admin.expect("hello")); got != `"world"` {
 			s.t.Errorf("got %s", got)
 		}
 		s.reach("") // nobody of the other namespace
@@ -134,8 +136,8 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 	"Volatile": func(s *stage, calls []sheetCall) {
 		s.run(calls[0]).is(http.StatusAccepted)
 		for _, name := range []string{"alice", "bob"} { // in no order with the mark
-			if f := s.streams[name].expect("hello"); strings.Contains(f.data, "offset") {
-				s.t.Errorf("%s got %s", name, f.data)
+			if f := s.streams[name].expect("hello"); strings.Contains(f.Data, "offset") {
+				s.t.Errorf("%s got %s", name, f.Data)
 			}
 		}
 		s.reach("") // and nothing more, nor anybody else
@@ -146,7 +148,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		answered(s, calls, "alice", "1", "2")
 	},
 	"With acknowledgement and timeout": func(s *stage, calls []sheetCall) {
-		if r := s.run(calls[0]).is(http.StatusCreated).json(); r["complete"] != false || jsonText(r["replies"]) != "[]" {
+		if r := s.run(calls[0]).is(http.StatusCreated).json(); r["complete"] != false || apitest.JSONText(r["replies"]) != "[]" {
 			s.t.Errorf("answer %v", r)
 		}
 	},
@@ -183,17 +185,17 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 	},
 	"Who is in a room": func(s *stage, calls []sheetCall) {
 		members, _ := s.run(calls[0]).is(http.StatusOK).json()["clients"].([]any)
-		if len(members) != 2 || !strings.Contains(jsonText(members[0]), `"client":"alice","online":true`) {
-			s.t.Errorf("members %s", jsonText(members))
+		if len(members) != 2 || !strings.Contains(apitest.JSONText(members[0]), `"client":"alice","online":true`) {
+			s.t.Errorf("members %s", apitest.JSONText(members))
 		}
 	},
 	"The rooms of a client": func(s *stage, calls []sheetCall) {
-		if got := jsonText(s.run(calls[0]).is(http.StatusOK).json()["rooms"]); got != `["*","@alice","my room"]` {
+		if got := apitest.JSONText(s.run(calls[0]).is(http.StatusOK).json()["rooms"]); got != `["*","@alice","my room"]` {
 			s.t.Errorf("rooms %s", got)
 		}
 	},
 	"All rooms": func(s *stage, calls []sheetCall) {
-		if got := jsonText(s.run(calls[0]).is(http.StatusOK).json()["rooms"]); !strings.Contains(got, `"members":2,"room":"my room"`) {
+		if got := apitest.JSONText(s.run(calls[0]).is(http.StatusOK).json()["rooms"]); !strings.Contains(got, `"members":2,"room":"my room"`) {
 			s.t.Errorf("rooms %s", got)
 		}
 	},
@@ -208,7 +210,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		s.streams["alice"].expect("culvert:leave")
 	},
 	"Making one": func(s *stage, calls []sheetCall) {
-		if got := jsonText(s.run(calls[0]).is(http.StatusCreated).json()["retention"]); got != "86400" {
+		if got := apitest.JSONText(s.run(calls[0]).is(http.StatusCreated).json()["retention"]); got != "86400" {
 			s.t.Errorf("retention %s", got)
 		}
 	},
@@ -227,7 +229,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		s.streams["alice"].close()
 		s.a.emit("@alice", `"missed"`)
 		s.run(calls[0], "CURSOR", first).is(http.StatusOK)
-		if got := s.listen(calls[1]).expect("e").payload(s.t); got != `"missed"` {
+		if got := payload(s.t, s.listen(calls[1]).expect("e")); got != `"missed"` {
 			s.t.Errorf("got %s", got)
 		}
 	},
@@ -235,7 +237,7 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 
 func toBackend(s *stage, calls []sheetCall) {
 	s.run(calls[0]).is(http.StatusCreated)
-	if got := s.listen(calls[1]).expect("hello").payload(s.t); got != `"world"` {
+	if got := payload(s.t, s.listen(calls[1]).expect("hello")); got != `"world"` {
 		s.t.Errorf("the backend got %s", got)
 	}
 }
@@ -252,18 +254,18 @@ func answered(s *stage, calls []sheetCall, client string, want ...string) {
 	if client == "" {
 		st = backend
 	}
-	event := decode(s.t, st.expect("hello").data)
+	event := decode(s.t, st.expect("hello").Data)
 	for _, c := range calls[1:] {
-		s.runOn(s.b, c, "OFFSET", jsonText(event["offset"])).is(http.StatusCreated)
+		s.runOn(s.b, c, "OFFSET", apitest.JSONText(event["offset"])).is(http.StatusCreated)
 	}
 	r := (<-answer).is(http.StatusCreated).json()
 	replies, _ := r["replies"].([]any)
 	var got []string
 	for _, one := range replies {
-		got = append(got, jsonText(one.(map[string]any)["data"]))
+		got = append(got, apitest.JSONText(one.(map[string]any)["data"]))
 	}
 	if r["complete"] != true || !slices.Equal(got, want) {
-		s.t.Errorf("answer %s", jsonText(r))
+		s.t.Errorf("answer %s", apitest.JSONText(r))
 	}
 }
 

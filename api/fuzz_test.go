@@ -15,6 +15,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -104,14 +106,14 @@ func FuzzEmitBody(f *testing.F) {
 			}
 			data := want[i].Data
 			if want[i].Binary != nil {
-				data = []byte(jsonText(*want[i].Binary))
+				data = []byte(apitest.JSONText(*want[i].Binary))
 			} else if data == nil {
 				data = []byte("null")
 			}
-			if e.Name != want[i].Event || e.Room.String() != room || !sameJSON([]byte(e.Data), data) {
+			if e.Name != want[i].Event || e.Room.String() != room || !apitest.SameJSON([]byte(e.Data), data) {
 				t.Fatalf("%q was stored as %+v", body, e)
 			}
-			if frames := parseSSE(string(eventFrame(e))); len(frames) != 1 || frames[0].event != e.Name {
+			if frames := apitest.ParseFrames(string(wire.EventFrame(e))); len(frames) != 1 || frames[0].Event != e.Name {
 				t.Fatalf("%q gives the frames %+v", body, frames)
 			}
 		}
@@ -247,9 +249,9 @@ func FuzzAuthorization(f *testing.F) {
 		f.Add(s)
 	}
 	signed := map[string]bool{}
-	remote := signer{jwt.SigningMethodES256, newKey(jwt.SigningMethodES256), "remote"}
-	for _, k := range []signer{hs(jwt.SigningMethodHS256, testSecret), ring()["RS256"], ring()["ES256"], ring()["EdDSA"], remote} {
-		token := k.sign(f, with(jwt.MapClaims{"sub": "c", "exp": 99999999999}))
+	remote := apitest.NewSigner(jwt.SigningMethodES256, apitest.NewKey(jwt.SigningMethodES256), "remote")
+	for _, k := range []apitest.Signer{apitest.HS(jwt.SigningMethodHS256, testSecret), apitest.Ring()["RS256"], apitest.Ring()["ES256"], apitest.Ring()["EdDSA"], remote} {
+		token := k.Sign(f, with(jwt.MapClaims{"sub": "c", "exp": 99999999999}))
 		signed[token[:strings.LastIndex(token, ".")]] = true
 		f.Add("Bearer " + token)
 	}
@@ -257,7 +259,7 @@ func FuzzAuthorization(f *testing.F) {
 		f.Add("Bearer " + c.token)
 	}
 	o := Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)}
-	everyKind(newIssuer(f, remote).server.URL)(&o)
+	everyKind(apitest.NewIssuer(f, remote).Server.URL)(&o)
 	h, err := newHandler(&memory{}, o)
 	if err != nil {
 		f.Fatal(err)

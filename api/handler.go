@@ -7,10 +7,16 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/limits"
+	"github.com/culvertmq/culvert/api/visit"
+	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -19,17 +25,23 @@ import (
 type Handler struct {
 	o        Options
 	queue    store
-	keys     authority
+	keys     *auth.Authority
 	echo     *echo.Echo
 	sessions sessions
-	limits   limiter
-	underWay underWay
-	// anonymous are the requests without good credentials, strangers the connections, and idle
-	// the connections that had some, and have no request under way.
-	anonymous, strangers, idle anonymous
-	metrics                    *metrics
-	log                        *slog.Logger
-	random                     func() float64 // for jitter; tests replace it
+	limits   *limits.Limiter
+	visits   *visit.Guard
+	metrics  *metrics
+	log      *slog.Logger
+	random   func() float64 // for jitter; tests replace it
+}
+
+// keyring is the part of the queue that knows which credentials are good.
+type keyring interface {
+	auth.Keys
+	HasKeys() bool
+	Revoke(ctx context.Context, ns event.Namespace, c event.Client) error
+	Revocations() int
+	Watch(f func())
 }
 
 // store is what the handlers need of a *queue.Queue; each part is declared
@@ -71,7 +83,7 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Authenticate == nil && len(o.APIKeys) == 0 && !o.takesTokens() && !s.HasKeys() {
+	if o.Authenticate == nil && len(o.APIKeys) == 0 && !o.credentials().TakesTokens() && !s.HasKeys() {
 		return nil, errors.New("neither an API key nor a JWT secret, public key, JWKS URL or Authenticate is set, and no key is stored: nobody could use the server")
 	}
 	m, err := newMetrics(o.Registerer)
@@ -83,15 +95,19 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err := strict.CheckSecrets(); err != nil {
 		o.Logger.Warn("weak secrets are allowed", "error", err)
 	}
-	keys, err := newAuthority(o, s)
+	keys, err := auth.New(o.credentials(), s)
 	if err != nil {
 		return nil, err
 	}
 	h := &Handler{
 		o: o, queue: s, keys: keys, echo: echo.New(),
-		metrics: m, log: o.Logger, random: rand.Float64,
+		limits: limits.New(*o.Limits, s), metrics: m, log: o.Logger, random: rand.Float64,
 	}
-	h.strangers.least, h.idle.least = strangerTime, idleTime
+	h.visits = visit.New(visit.Options{
+		BodyTimeout: o.bodyTimeout, WriteTimeout: o.WriteTimeout,
+		Anonymous: o.Limits.Anonymous, AnonymousAddress: o.Limits.AnonymousAddress,
+		AsksCredentials: asksCredentials, Draining: h.sessions.isDraining,
+	})
 	h.echo.Use(h.observe)
 	if cors := h.cors(); cors != nil {
 		h.echo.Use(cors)
@@ -132,53 +148,6 @@ func (h *Handler) routes() {
 	e.POST("/v1/:ns/clients/:client/revoke", h.admit(h.revoke))
 }
 
-const (
-	// maxStreams of a connection of HTTP/2 are open at once: what RFC 9113 (section 6.5.2)
-	// asks for at the least, since each begins before anybody can say who it is from.
-	maxStreams = 100
-	// receiveBuffer is what net/http keeps of a stream's body that is not read yet.
-	receiveBuffer = 256 << 10
-)
-
-// ConfigureServer sets what a server of this handler needs: a limit on the time
-// for headers, none on the time for bodies and responses (the handler gives each its
-// own), and HTTP/2 without TLS beside HTTP/1.1, for the proxies that speak it, with
-// bounds on what a connection may hold. Handler is set when it is nil. See Listener, too.
-func (h *Handler) ConfigureServer(s *http.Server) {
-	s.ReadHeaderTimeout = 5 * time.Second
-	s.ReadTimeout = 0 // would end streams: net/http watches for a lost client by reading
-	s.WriteTimeout = 0
-	s.IdleTimeout = 2 * time.Minute
-	s.MaxHeaderBytes = 64 << 10
-	s.DisableGeneralOptionsHandler = true // it reads bodies without a limit on the time
-	s.Protocols = new(http.Protocols)
-	s.Protocols.SetHTTP1(true)
-	s.Protocols.SetHTTP2(true)
-	s.Protocols.SetUnencryptedHTTP2(true)
-	if s.ConnContext == nil {
-		s.ConnContext = withConnection
-	}
-	watched := s.ConnState
-	s.ConnState = func(c net.Conn, state http.ConnState) {
-		watchIdle(c, state)
-		if watched != nil {
-			watched(c, state)
-		}
-	}
-	s.HTTP2 = &http.HTTP2Config{
-		MaxConcurrentStreams:          maxStreams,
-		MaxReceiveBufferPerStream:     receiveBuffer,
-		MaxReceiveBufferPerConnection: 1 << 20,
-		WriteByteTimeout:              h.o.WriteTimeout,
-	}
-	if s.ErrorLog == nil {
-		s.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
-	}
-	if s.Handler == nil {
-		s.Handler = h
-	}
-}
-
 // Drain begins the end: /readyz fails, long polls return at once with retry,
 // streams end with culvert:reconnect, and so do those that still come. Emits
 // are taken until the queue is closed. It does not wait; see Wait.
@@ -190,4 +159,56 @@ func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) 
 
 // Close ends what the handler does by itself, which is to fetch the keys of
 // Options.JWKSURL, and returns when it has ended. Requests are still answered.
-func (h *Handler) Close() { h.keys.tokens.close() }
+func (h *Handler) Close() { h.keys.Close() }
+
+// cors lets pages of the configured origins use the API; nil without any. It
+// stands before admit: a preflight carries no credentials. Credentials in the
+// sense of CORS (cookies) are never allowed: only Options.Authenticate may read them, for pages of its own origin.
+func (h *Handler) cors() echo.MiddlewareFunc {
+	if len(h.o.CORSOrigins) == 0 {
+		return nil
+	}
+	return middleware.CORSWithConfig(middleware.CORSConfig{
+		AllowOrigins:  h.o.CORSOrigins, // checked to be without patterns
+		AllowMethods:  []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
+		AllowHeaders:  []string{"Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "X-Request-Id"},
+		ExposeHeaders: []string{"X-Request-Id", "Retry-After", "ETag", "Preference-Applied"},
+		MaxAge:        7200,
+	})
+}
+
+// jitter is a duration between the two, so that those who part together do not
+// return together.
+func (h *Handler) jitter(least, most time.Duration) time.Duration {
+	return least + time.Duration(h.random()*float64(most-least))
+}
+
+// ConfigureServer sets what a server of this handler needs: a limit on the time
+// for headers, none on the time for bodies and responses (the handler gives each its
+// own), and HTTP/2 without TLS beside HTTP/1.1, for the proxies that speak it, with
+// bounds on what a connection may hold. Handler is set when it is nil. See Listener, too.
+func (h *Handler) ConfigureServer(s *http.Server) {
+	h.visits.Configure(s)
+	if s.ErrorLog == nil {
+		s.ErrorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
+	}
+	if s.Handler == nil {
+		s.Handler = h
+	}
+}
+
+// Listener wraps the listener of a server that ConfigureServer has set up. The connections
+// it accepts have bounds until a request with good credentials has come, and while they are
+// idle after it (Limits.Anonymous), and are closed after a request with a Content-Length and a Transfer-Encoding (RFC 9112,
+// section 6.1). Without it neither is so, and everything else is.
+func (h *Handler) Listener(l net.Listener) net.Listener { return h.visits.Listener(l) }
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.visits.Serve(w, r, h.echo) }
+
+// asksCredentials reports whether the route of a request asks for credentials; whether they are good is
+// seen later.
+func asksCredentials(r *http.Request) bool {
+	path := r.URL.Path
+	return r.Method != http.MethodOptions && (path == namespacesRoute || strings.HasPrefix(path, namespacesRoute+"/"))
+}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
@@ -276,7 +276,7 @@ func (s *site) settle(r result) string {
 	if err != nil {
 		s.t.Fatalf("%v: %s", err, r.body)
 	}
-	until(s.t, func() bool { return s.delivered().Offset >= c.Offset })
+	apitest.Until(s.t, func() bool { return s.delivered().Offset >= c.Offset })
 	return cursor
 }
 
@@ -303,29 +303,9 @@ func (s *site) stream(path string, options ...option) *sseStream {
 		b, _ := io.ReadAll(res.Body)
 		s.t.Errorf("no stream: %d %s %s", res.StatusCode, res.Header, b)
 	}
-	st := &sseStream{s.t, res, newSSEParser(res.Body), cancel}
+	st := &sseStream{s.t, res, apitest.NewParser(res.Body), cancel}
 	s.t.Cleanup(st.close)
 	return st
-}
-
-// sameJSON compares JSON values.
-func sameJSON(a, b []byte) bool {
-	var x, y any
-	return decodeNumbers(a, &x) == nil && decodeNumbers(b, &y) == nil && jsonText(x) == jsonText(y)
-}
-
-func decodeNumbers(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	return d.Decode(v)
-}
-
-func jsonText(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err.Error()
-	}
-	return string(b)
 }
 
 // unknownLength makes a request chunked.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -26,14 +28,14 @@ func (h *Handler) history(c *call) error {
 	if err != nil {
 		return err
 	}
-	if !c.who.mayRead(room) {
-		return refuse(forbidden, "room", "the token does not allow reading room "+strconv.Quote(room.String()))
+	if !c.who.MayRead(room) {
+		return wire.Refuse(wire.Forbidden, "room", "the token does not allow reading room "+strconv.Quote(room.String()))
 	}
 	b, err := h.queue.HistoryOf(c.r.Context(), queue.Interest{
-		Namespace: c.ns, Client: c.who.client, Rooms: []event.Room{room}, After: after, Memory: &c.visit.account,
+		Namespace: c.ns, Client: c.who.Client, Rooms: []event.Room{room}, After: after, Memory: &c.visit.Account,
 	}, limit)
 	if err != nil {
-		return c.visit.account.explain(err)
+		return c.visit.Account.Explain(err)
 	}
 	p := page{batch: b}
 	header := c.w.Header()
@@ -62,7 +64,7 @@ func (h *Handler) isPublic(c *call, room event.Room) bool {
 			return false
 		}
 	}
-	return slices.ContainsFunc(h.queue.Settings(c.ns).Public, func(p string) bool { return opens(p, room.String()) })
+	return slices.ContainsFunc(h.queue.Settings(c.ns).Public, func(p string) bool { return auth.Opens(p, room.String()) })
 }
 
 // etag is a strong one: the hash of the page's bytes.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/r3labs/sse/v2"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
@@ -29,14 +30,14 @@ var interopNames = []string{"chat message", "message", " spaced", "größe:日�
 // starts it, and it calls got for every frame it dispatches; it reconnects by
 // itself or is restarted, from the id it saw last. No event may be missing or
 // come in another order.
-func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(sseFrame))) {
+func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(apitest.Frame))) {
 	s := newSite(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	frames := make(chan sseFrame)
+	frames := make(chan apitest.Frame)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		listen(ctx, s, func(f sseFrame) {
+		listen(ctx, s, func(f apitest.Frame) {
 			select {
 			case frames <- f:
 			case <-ctx.Done():
@@ -45,7 +46,7 @@ func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(ss
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 
-	next := func() sseFrame {
+	next := func() apitest.Frame {
 		t.Helper()
 		select {
 		case f := <-frames:
@@ -55,9 +56,9 @@ func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(ss
 		case <-ctx.Done():
 			t.Fatal("nothing came in time")
 		}
-		return sseFrame{}
+		return apitest.Frame{}
 	}
-	if f := next(); f.event != "culvert:hello" {
+	if f := next(); f.Event != "culvert:hello" {
 		t.Fatalf("first came %+v", f)
 	}
 	var want, got []string
@@ -71,11 +72,11 @@ func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(ss
 		}
 		for len(got) < len(want) {
 			f := next()
-			if strings.HasPrefix(f.event, "culvert:") {
+			if strings.HasPrefix(f.Event, "culvert:") {
 				continue
 			}
-			got = append(got, f.id+" "+f.event+" "+f.payload(t))
-			last = f.id
+			got = append(got, f.ID+" "+f.Event+" "+payload(t, f))
+			last = f.ID
 		}
 		s.server.CloseClientConnections()
 		s.client.CloseIdleConnections() // the emitter's are cut, too
@@ -86,14 +87,14 @@ func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(ss
 }
 
 func TestR3labsClient(t *testing.T) {
-	interop(t, func(ctx context.Context, s *site, got func(sseFrame)) {
+	interop(t, func(ctx context.Context, s *site, got func(apitest.Frame)) {
 		c := sse.NewClient(s.url + "/v1/default/events?client=r3labs")
 		c.Headers["Authorization"] = "Bearer " + testKey
 		c.ReconnectStrategy = once{} // its own knows no context
 		defer c.Connection.CloseIdleConnections()
 		for ctx.Err() == nil { // it takes a stream's end for the end
 			_ = c.SubscribeRawWithContext(ctx, func(e *sse.Event) {
-				got(sseFrame{id: string(e.ID), event: string(e.Event), data: string(e.Data)})
+				got(apitest.Frame{ID: string(e.ID), Event: string(e.Event), Data: string(e.Data)})
 			})
 		}
 	})
@@ -107,7 +108,7 @@ func (once) NextBackOff() time.Duration { return -1 }
 func (once) Reset() {}
 
 func TestCurl(t *testing.T) {
-	interop(t, func(ctx context.Context, s *site, got func(sseFrame)) {
+	interop(t, func(ctx context.Context, s *site, got func(apitest.Frame)) {
 		last := ""
 		for ctx.Err() == nil {
 			c := exec.CommandContext(ctx, "curl", "--no-buffer", "--silent", "--show-error",
@@ -124,10 +125,10 @@ func TestCurl(t *testing.T) {
 				}
 				return
 			}
-			p := newSSEParser(out)
-			p.id = last
-			for f, err := p.next(); err == nil; f, err = p.next() {
-				last = f.id
+			p := apitest.NewParser(out)
+			p.ID = last
+			for f, err := p.Next(); err == nil; f, err = p.Next() {
+				last = f.ID
 				got(f)
 			}
 			_ = c.Wait() // the connection was cut
@@ -155,7 +156,7 @@ func TestEventSource(t *testing.T) {
 	if out, err := npm.CombinedOutput(); err != nil {
 		t.Fatalf("npm ci: %v\n%s", err, out)
 	}
-	interop(t, func(ctx context.Context, s *site, got func(sseFrame)) {
+	interop(t, func(ctx context.Context, s *site, got func(apitest.Frame)) {
 		address := s.url + "/v1/default/events?access_token=" + url.QueryEscape(token(t, "browser"))
 		args := append([]string{"listen.mjs", address, "culvert:hello", "culvert:heartbeat"}, interopNames...)
 		c := exec.CommandContext(ctx, "node", args...)
@@ -184,7 +185,7 @@ func TestEventSource(t *testing.T) {
 			if err := json.Unmarshal(line, &e); err != nil {
 				t.Error(err)
 			}
-			got(sseFrame{id: e.ID, event: e.Type, data: e.Data})
+			got(apitest.Frame{ID: e.ID, Event: e.Type, Data: e.Data})
 		}
 		if err := c.Wait(); err != nil && ctx.Err() == nil {
 			t.Errorf("node: %v\n%s", err, stderr.String())

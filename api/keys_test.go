@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
@@ -27,7 +29,7 @@ func storedToken(t *testing.T, admin *queue.Queue, k registry.APIKey, sites ...*
 		t.Fatal(err)
 	}
 	for _, s := range sites {
-		until(t, func() bool { _, ok := s.h.queue.Grant(token); return ok })
+		apitest.Until(t, func() bool { _, ok := s.h.queue.Grant(token); return ok })
 	}
 	return k.ID, token
 }
@@ -69,7 +71,7 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 	body, lines := io.Pipe()
 	uploaded := make(chan string)
 	go func() {
-		r := b.request(t.Context(), "POST", "/v1/default/emit", "", bearerOf(token), header("Content-Type", mediaLines))
+		r := b.request(t.Context(), "POST", "/v1/default/emit", "", bearerOf(token), header("Content-Type", wire.MediaLines))
 		r.Body, r.ContentLength = body, -1
 		res, err := b.client.Do(r)
 		if err != nil {
@@ -84,16 +86,16 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 	if _, err := io.WriteString(lines, `{"room":"elsewhere","event":"e"}`+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool { return openSessions(b) == 4 })
+	apitest.Until(t, func() bool { return openSessions(b) == 4 })
 	if err := admin.Registry().RevokeKey(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	for _, st := range streams {
 		f := st.next()
-		for f.event == "e" {
+		for f.Event == "e" {
 			f = st.next()
 		}
-		if f.event != "culvert:reconnect" || !strings.Contains(f.data, `"expired"`) {
+		if f.Event != "culvert:reconnect" || !strings.Contains(f.Data, `"expired"`) {
 			t.Errorf("the stream ends with %+v", f)
 		}
 		st.ends()
@@ -109,8 +111,8 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 		s.get("/v1/default/events?client=bob&wait=0", bearerOf(token)).problem(401, "unauthorized", "")
 	}
 	b.emit("*", `"still there"`)
-	for f := other.next(); f.payload(t) != `"still there"`; f = other.next() {
-		if f.event != "e" {
+	for f := other.next(); payload(t, f) != `"still there"`; f = other.next() {
+		if f.Event != "e" {
 			t.Fatalf("another key's stream gets %+v", f)
 		}
 	}
@@ -126,14 +128,14 @@ func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool { _, ok := b.h.queue.Grant(fresh); return ok })
+	apitest.Until(t, func() bool { _, ok := b.h.queue.Grant(fresh); return ok })
 	b.emit("*", `1`, bearerOf(old))
 	st.expect("e")
 	if fresh, err = admin.Registry().RotateKey(t.Context(), id, 0); err != nil {
 		t.Fatal(err)
 	}
-	if f := st.expect("culvert:reconnect"); !strings.Contains(f.data, `"expired"`) {
-		t.Errorf("reason %s", f.data)
+	if f := st.expect("culvert:reconnect"); !strings.Contains(f.Data, `"expired"`) {
+		t.Errorf("reason %s", f.Data)
 	}
 	b.get("/v1/default/events?client=bob&wait=0", bearerOf(old)).is(401)
 	b.get("/v1/default/events?client=bob&wait=0", bearerOf(fresh)).is(200)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
@@ -38,7 +39,7 @@ func TestMembershipsDoNotOutliveTheRight(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if got := stream.expect("e").payload(t); got != `"hers"` {
+	if got := payload(t, stream.expect("e")); got != `"hers"` {
 		t.Errorf("the stream got %s", got)
 	}
 	// A token that allows it again finds the membership as it was.
@@ -72,7 +73,7 @@ func TestMembershipsOfABackendHold(t *testing.T) {
 				t.Errorf("joined at %s, by her own token at %s", at, again)
 			}
 			s.emit("staff", "2")
-			if got := stream.expect("e").payload(t); got != "2" {
+			if got := payload(t, stream.expect("e")); got != "2" {
 				t.Errorf("the stream got %s", got)
 			}
 			if got := s.get("/v1/default/events?wait=0", without).page().data(); len(got) != 1 || got[0] != "2" {
@@ -97,7 +98,7 @@ func TestARenewalBringsItsRights(t *testing.T) {
 	stream := s.stream("/v1/default/events", with)
 	stream.expect("culvert:hello")
 	s.emit("staff", "1")
-	if got := stream.expect("e").payload(t); got != "1" {
+	if got := payload(t, stream.expect("e")); got != "1" {
 		t.Fatalf("got %s", got)
 	}
 	// Nothing says when a stream has heard of a renewal: its volatile events come in order.
@@ -111,12 +112,12 @@ func TestARenewalBringsItsRights(t *testing.T) {
 	s.emit("staff", "2")
 	s.post("/v1/default/emit", `{"room":"staff","event":"fleeting","volatile":true}`).is(202)
 	s.emit("@alice", "3")
-	if got := stream.expect("e").payload(t); got != "3" {
+	if got := payload(t, stream.expect("e")); got != "3" {
 		t.Errorf("without the right: %s", got)
 	}
 	renewed(with)
 	s.emit("staff", "4")
-	if got := stream.expect("e").payload(t); got != "4" {
+	if got := payload(t, stream.expect("e")); got != "4" {
 		t.Errorf("with the right again: %s", got)
 	}
 }
@@ -131,21 +132,21 @@ func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 	s.settle(s.call("PUT", membershipPath("staff", "me"), "", with).is(200))
 	s.emit("staff", "1")
 	s.emit("@alice", "2")
-	if got := may.expect("e").payload(t); got != "1" {
+	if got := payload(t, may.expect("e")); got != "1" {
 		t.Errorf("with the right: %s", got)
 	}
-	if got := mayNot.expect("e").payload(t); got != "2" {
+	if got := payload(t, mayNot.expect("e")); got != "2" {
 		t.Errorf("without: %s", got)
 	}
 	// She is still left out where the room is.
 	s.post("/v1/default/emit", `{"room":"@alice","event":"e","data":3,"except":["staff"]}`).is(201)
 	s.emit("@alice", "4")
-	if got := mayNot.expect("e").payload(t); got != "4" {
+	if got := payload(t, mayNot.expect("e")); got != "4" {
 		t.Errorf("left out: %s", got)
 	}
 	s.settle(s.call("DELETE", membershipPath("staff", "me"), "", without).is(200))
 	s.post("/v1/default/emit", `{"room":"@alice","event":"e","data":5,"except":["staff"]}`).is(201)
-	if got := mayNot.expect("e").payload(t); got != "5" {
+	if got := payload(t, mayNot.expect("e")); got != "5" {
 		t.Errorf("after she left: %s", got)
 	}
 }
@@ -154,7 +155,7 @@ func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 func TestRepliesNeedTheRight(t *testing.T) {
 	s, with, without := staffed(t)
 	asked := s.post("/v1/default/emit", `{"room":"staff","event":"ask","reply":{"timeout":60,"count":2}}`).is(201).json()
-	body := `{"offset":` + jsonText(asked["offset"]) + `,"data":1}`
+	body := `{"offset":` + apitest.JSONText(asked["offset"]) + `,"data":1}`
 	s.post("/v1/default/reply", body, without).problem(404, "not-found", "")
 	s.post("/v1/default/reply", body, with).is(201)
 }
@@ -171,10 +172,10 @@ func TestARenewalByAKeyThatIsNotTrusted(t *testing.T) {
 	stream := a.stream("/v1/default/events", bearerOf(tokenUntil(t, "alice", soon)))
 	stream.expect("culvert:hello")
 	later := jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "aud": "c"}
-	b.post("/v1/default/token", "", bearerOf(hs(jwt.SigningMethodHS256, theirs).sign(t, later))).is(200)
-	c.post("/v1/default/token", "", bearerOf(hs(jwt.SigningMethodHS256, testSecret).sign(t, later))).is(200)
-	if f := stream.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "expired" {
-		t.Errorf("reconnect %s", f.data)
+	b.post("/v1/default/token", "", bearerOf(apitest.HS(jwt.SigningMethodHS256, theirs).Sign(t, later))).is(200)
+	c.post("/v1/default/token", "", bearerOf(apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, later))).is(200)
+	if f := stream.expect("culvert:reconnect"); decode(t, f.Data)["reason"] != "expired" {
+		t.Errorf("reconnect %s", f.Data)
 	}
 }
 

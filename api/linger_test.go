@@ -90,7 +90,7 @@ func TestLingeringIsBounded(t *testing.T) {
 	}
 	sent := 0
 	block := []byte(strings.Repeat("x", 1<<20))
-	for ; sent < 2*lingerBytes; sent += len(block) {
+	for ; sent < 2*(256<<20); sent += len(block) {
 		if _, err := conn.Write(block); err != nil {
 			return
 		}

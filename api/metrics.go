@@ -10,6 +10,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 // metrics have no label that grows with clients, rooms or namespaces.
@@ -86,7 +88,7 @@ func (m *metrics) request(route, query string, status int, took time.Duration) {
 	m.seconds.WithLabelValues(route, class).Observe(took.Seconds())
 }
 
-func (m *metrics) problem(k *kind) { m.problems.WithLabelValues(k.slug).Inc() }
+func (m *metrics) problem(k *wire.Kind) { m.problems.WithLabelValues(k.Slug).Inc() }
 
 func requestAttrs(c echo.Context, id string, took time.Duration) []slog.Attr {
 	return []slog.Attr{

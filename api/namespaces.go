@@ -2,8 +2,13 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -34,12 +39,12 @@ func (h *Handler) namespaces(c *call) error {
 		return err
 	} else if given {
 		if after, err = event.ParseNamespace(name); err != nil {
-			return inField(err, "after")
+			return wire.InField(err, "after")
 		}
 	}
-	var only []event.Namespace // nil: all
-	if c.who.grant != nil {
-		only = c.who.grant.Namespaces
+	only, err := c.who.Only()
+	if err != nil {
+		return err
 	}
 	states, err := h.queue.NamespacesAfter(c.r.Context(), after, only, limit+1)
 	if err != nil {
@@ -67,10 +72,10 @@ func (h *Handler) putNamespace(c *call) error {
 	if err := c.mayAdminister(); err != nil {
 		return err
 	}
-	body := bodies.get()
-	defer bodies.put(body)
+	body := bodies.Get()
+	defer bodies.Put(body)
 	var settings registry.NamespaceSettings
-	err := readSettings(c, body)
+	err := h.readSettings(c, body)
 	if err == nil {
 		err = applySettings(&settings, *body)
 	}
@@ -97,9 +102,9 @@ func (h *Handler) patchNamespace(c *call) error {
 	if err := c.mayAdminister(); err != nil {
 		return err
 	}
-	body := bodies.get()
-	defer bodies.put(body)
-	if err := readSettings(c, body); err != nil {
+	body := bodies.Get()
+	defer bodies.Put(body)
+	if err := h.readSettings(c, body); err != nil {
 		return err
 	}
 	s, err := h.queue.SetNamespace(c.r.Context(), c.ns, func(s *registry.NamespaceSettings) error {
@@ -125,8 +130,8 @@ func (h *Handler) deleteNamespace(c *call) error {
 
 // needBackend hides what only keys may know of.
 func (c *call) needBackend() error {
-	if !c.who.backend {
-		return refuse(notFound, "", nothingHere)
+	if !c.who.Backend {
+		return wire.Refuse(wire.NotFound, "", wire.NothingHere)
 	}
 	return nil
 }
@@ -137,8 +142,130 @@ func (c *call) mayAdminister() error {
 	if err := c.needBackend(); err != nil {
 		return err
 	}
-	if c.who.namespaces != nil {
-		return refuse(forbidden, "", "changing namespaces needs a key that is made for all of them")
+	if !c.who.EveryNamespace() {
+		return wire.Refuse(wire.Forbidden, "", "changing namespaces needs a key that is made for all of them")
 	}
 	return nil
+}
+
+// readSettings reads a body of settings; none at all is {}, and so is an empty one.
+func (h *Handler) readSettings(c *call, body *[]byte) error {
+	media, err := wire.MediaType(c.r)
+	if err == nil && media != wire.MediaJSON {
+		err = wire.Refuse(wire.Unsupported, "", "want Content-Type: application/json")
+	}
+	if err != nil && c.r.ContentLength > 0 {
+		return err
+	}
+	if err := h.readRaw(c, body); err != nil {
+		return err
+	}
+	if len(*body) == 0 {
+		*body = append(*body, "{}"...)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return wire.CheckJSON(*body)
+}
+
+// applySettings changes the settings that body names; null resets one.
+func applySettings(s *registry.NamespaceSettings, body []byte) error {
+	values := map[string]*[]byte{}
+	err := wire.Object(body, "", func(name string) *[]byte {
+		if _, known := registry.SettingNamed(name); !known {
+			return nil
+		}
+		if values[name] == nil {
+			values[name] = new([]byte)
+		}
+		return values[name]
+	})
+	if err != nil {
+		return err
+	}
+	for _, setting := range registry.AllSettings() {
+		if value := values[setting.Name]; value != nil {
+			if err := readSetting(setting.Name, *value, setting.Of(s)); err != nil {
+				return err
+			}
+		}
+	}
+	return s.Check()
+}
+
+func readSetting(name string, value []byte, to any) error {
+	if list, ok := to.(*[]string); ok {
+		*list = nil
+		if wire.IsNull(value) {
+			return nil
+		}
+		isArray, err := wire.Elements(value, func(_ int, v []byte) error {
+			s, err := wire.Text(name, v)
+			*list = append(*list, s)
+			return err
+		})
+		if !isArray {
+			return wire.Refuse(wire.Invalid, name, name+" must be an array of patterns")
+		}
+		return err
+	}
+	var n float64
+	if !wire.IsNull(value) && json.Unmarshal(value, &n) != nil {
+		return wire.Refuse(wire.Invalid, name, name+" must be a number or null")
+	}
+	switch to := to.(type) {
+	case *time.Duration:
+		if n < 0 || n > math.MaxInt64/float64(time.Second)/2 {
+			return wire.Refuse(wire.Invalid, name, name+" must be seconds from 1")
+		}
+		*to = time.Duration(n * float64(time.Second))
+	case *float64:
+		*to = n
+	case *int:
+		if n != math.Trunc(n) || math.Abs(n) > 1<<31 {
+			return wire.Refuse(wire.Invalid, name, name+" must be a whole number or null")
+		}
+		*to = int(n)
+	}
+	return nil
+}
+
+// appendNamespace adds a namespace; null is a setting left to the server.
+func appendNamespace(b []byte, s registry.NamespaceState) []byte {
+	b = wire.AppendString(append(b, `{"namespace":`...), s.Namespace.String())
+	b = wire.AppendTime(append(b, `,"created_at":`...), s.CreatedAt)
+	for _, setting := range registry.AllSettings() {
+		b = append(append(append(b, `,"`...), setting.Name...), `":`...)
+		switch v := setting.Of(&s.Settings).(type) {
+		case *[]string:
+			b = appendStrings(b, *v)
+		case *time.Duration:
+			b = appendNumber(b, v.Seconds())
+		case *float64:
+			b = appendNumber(b, *v)
+		case *int:
+			b = appendNumber(b, float64(*v))
+		}
+	}
+	return append(b, '}')
+}
+
+func appendStrings(b []byte, all []string) []byte {
+	b = append(b, '[')
+	for i, s := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = wire.AppendString(b, s)
+	}
+	return append(b, ']')
+}
+
+func appendNumber(b []byte, n float64) []byte {
+	if n == 0 {
+		return append(b, "null"...)
+	}
+	return strconv.AppendFloat(b, n, 'f', -1, 64)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -101,14 +102,14 @@ func TestDeletionEndsStreams(t *testing.T) {
 	st.expect("e")
 	polled := make(chan result)
 	go func() { polled <- b.get("/v1/tenant/events?client=carol&wait=50") }()
-	until(t, func() bool {
+	apitest.Until(t, func() bool {
 		b.h.sessions.mu.Lock()
 		defer b.h.sessions.mu.Unlock()
 		return len(b.h.sessions.open) == 2
 	})
 	a.call("DELETE", "/v1/tenant", "").is(204)
-	if f := st.expect("culvert:reconnect"); !strings.Contains(f.data, `"expired"`) {
-		t.Errorf("reason %s", f.data)
+	if f := st.expect("culvert:reconnect"); !strings.Contains(f.Data, `"expired"`) {
+		t.Errorf("reason %s", f.Data)
 	}
 	st.ends()
 	if p := (<-polled).page(); len(p.Events) != 0 || p.Gap != nil {

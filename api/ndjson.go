@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -24,16 +25,12 @@ const (
 // being stored (ndjsonbuffer.go), and every line gets a result line in order. The
 // status is 200 before anything is known, so problems stand in the result lines.
 func (h *Handler) emitLines(c *call) error {
-	release, err := h.connect(c)
+	release, err := h.limits.Connect(c.ns, &c.who, &c.visit.Account)
 	if err != nil {
 		return err
 	}
 	defer release()
-	buffered := uploadBuffer
-	if c.r.ProtoMajor >= 2 {
-		buffered += receiveBuffer
-	}
-	if err := c.visit.account.take(buffered); err != nil {
+	if err := c.visit.Account.Charge(uploadBuffer + c.visit.Buffered()); err != nil {
 		return err
 	}
 	if err := c.ctl.EnableFullDuplex(); err != nil {
@@ -45,13 +42,13 @@ func (h *Handler) emitLines(c *call) error {
 	defer h.metrics.uploads.Dec()
 
 	header := c.w.Header()
-	header.Set("Content-Type", mediaLines)
+	header.Set("Content-Type", wire.MediaLines)
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	u := &upload{h: h, c: c, out: h.outlet(c), body: &watched{visit: c.visit, body: c.r.Body}}
+	u := &upload{h: h, c: c, out: c.visit.Writer(), body: &watched{visit: c.visit, body: c.r.Body}}
 	u.ctx = context.WithoutCancel(c.r.Context())
-	c.visit.readUntil(time.Time{}) // the watch takes its place
+	c.visit.ReadUntil(time.Time{}) // the watch takes its place
 	g := newGather()
 	read := make(chan struct{})
 	go func() {
@@ -60,7 +57,7 @@ func (h *Handler) emitLines(c *call) error {
 	}()
 	u.run(n, g)
 	g.stop()
-	c.visit.ended = true
+	c.visit.ForgetBody()
 	silence := -time.Second // wakes the reader, whatever it waits for
 	if u.said {
 		// The client may still be sending. It must be able to read the last line (see linger).
@@ -69,10 +66,10 @@ func (h *Handler) emitLines(c *call) error {
 	u.body.patience(silence)
 	<-read
 	if u.said && u.body.ended() == nil {
-		_ = h.discard(u.body, u.body.patience, uploadSilence)
+		_ = c.visit.Discard(u.body, u.body.patience, uploadSilence)
 	}
 	if !errors.Is(u.body.ended(), io.EOF) {
-		h.hangUp(c.r, c.ctl, u.said && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
+		c.visit.HangUp(u.said && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
 	}
 	return nil
 }
@@ -82,7 +79,7 @@ type upload struct {
 	h    *Handler
 	c    *call
 	ctx  context.Context // of what is stored: a client that sends no more may still read
-	out  outlet
+	out  wire.Writer
 	body *watched
 
 	said bool // the last word was said while more may come
@@ -93,11 +90,11 @@ type upload struct {
 func (u *upload) run(n *session, g *gather) {
 	drain := n.Done()
 	var end <-chan time.Time
-	var why *kind
-	if !u.c.who.expires.IsZero() {
-		t := time.NewTimer(time.Until(u.c.who.expires))
+	var why *wire.Kind
+	if !u.c.who.Expires.IsZero() {
+		t := time.NewTimer(time.Until(u.c.who.Expires))
 		defer t.Stop()
-		end, why = t.C, unauthorized
+		end, why = t.C, wire.Unauthorized
 	}
 	patience := uploadStall
 	stall := time.NewTimer(patience)
@@ -118,9 +115,9 @@ func (u *upload) run(n *session, g *gather) {
 				stall.Reset(left)
 				continue
 			}
-			end, why = time.After(0), timedOut
+			end, why = time.After(0), wire.TimedOut
 			if n.drained() {
-				why = draining
+				why = wire.Draining
 			}
 		case <-drain:
 			drain = nil
@@ -130,9 +127,9 @@ func (u *upload) run(n *session, g *gather) {
 				stall.Reset(0)
 				t := time.NewTimer(uploadGrace)
 				defer t.Stop()
-				end, why = t.C, draining
+				end, why = t.C, wire.Draining
 			case reasonExpired:
-				end, why = time.After(0), unauthorized
+				end, why = time.After(0), wire.Unauthorized
 			default: // the client is gone, or has only ended its side: the reader tells soon
 				patience = time.Second
 				stall.Reset(0)
@@ -151,17 +148,17 @@ func (u *upload) run(n *session, g *gather) {
 func (u *upload) lines(stop <-chan struct{}) *lines {
 	l := newLines(u.body)
 	l.cover = func(n int) error {
-		return u.patiently(stop, func() error { return u.c.visit.account.cover(n) })
+		return u.patiently(stop, func() error { return u.c.visit.Account.Cover(n) })
 	}
 	return l
 }
 
 // waitForTokens waits until one more event, of so many bytes, is within the limits.
 func (u *upload) waitForTokens(bytes int, stop <-chan struct{}) error {
-	if err := u.patiently(stop, func() error { return u.h.takeEvents(u.c, 1, 0) }); err != nil {
+	if err := u.patiently(stop, func() error { return u.h.limits.TakeEvents(u.c.ns, &u.c.who, 1, 0) }); err != nil {
 		return err
 	}
-	return u.patiently(stop, func() error { return u.c.visit.account.take(bodyCost * bytes) })
+	return u.patiently(stop, func() error { return u.c.visit.Account.ChargeBody(bytes) })
 }
 
 // patiently tries again for as long as a stall may take, so that a sender that is over a
@@ -169,11 +166,11 @@ func (u *upload) waitForTokens(bytes int, stop <-chan struct{}) error {
 func (u *upload) patiently(stop <-chan struct{}, try func() error) error {
 	for end := time.Now().Add(uploadStall); ; {
 		err := try()
-		var p *problem
-		if !errors.As(err, &p) || time.Now().Add(p.after).After(end) {
+		var p *wire.Problem
+		if !errors.As(err, &p) || time.Now().Add(p.After).After(end) {
 			return err
 		}
-		t := time.NewTimer(p.after)
+		t := time.NewTimer(p.After)
 		select {
 		case <-t.C:
 			continue
@@ -187,22 +184,22 @@ func (u *upload) patiently(stop <-chan struct{}, try func() error) error {
 
 // part tells why line next was not taken, unless the body is complete.
 func (u *upload) part(err error, next int) {
-	var p *problem
+	var p *wire.Problem
 	switch {
 	case errors.Is(err, io.EOF):
 	case errors.As(err, &p):
-		u.say(p.kind, next)
+		u.say(p.Kind, next)
 	default:
-		u.say(incomplete, next) // its framing is broken, or its connection
+		u.say(wire.Incomplete, next) // its framing is broken, or its connection
 	}
 }
 
 // say ends the response with a problem that concerns line and all after it.
-func (u *upload) say(k *kind, line int) {
+func (u *upload) say(k *wire.Kind, line int) {
 	u.said = true
 	u.h.metrics.problem(k)
-	b := refuse(k, "", "this line and what follows was not stored").appendJSON(nil, line)
-	_ = u.out.send(append(b, '\n')) // the last word: nobody to tell of its failure
+	b := wire.Refuse(k, "", "this line and what follows was not stored").AppendJSON(nil, line)
+	_ = u.out.Send(append(b, '\n')) // the last word: nobody to tell of its failure
 }
 
 // store appends the lines that are events and answers them in order, up to the first
@@ -246,7 +243,7 @@ func (u *upload) store(lines []line) bool {
 		results = u.h.queue.AppendEach(u.ctx, emits)
 	}
 	b, more := u.answer(lines, results, failed)
-	return u.out.send(b) == nil && more
+	return u.out.Send(b) == nil && more
 }
 
 // release gives back what waitForTokens took.
@@ -255,7 +252,7 @@ func (u *upload) release(lines []line) {
 	for _, l := range lines {
 		n += len(l.text)
 	}
-	u.c.visit.account.Give(bodyCost * n)
+	u.c.visit.Account.GiveBody(n)
 }
 
 // answer is a result line for each line, up to one that ends the upload. failed is
@@ -278,7 +275,7 @@ func (u *upload) answer(lines []line, results []event.Result, failed error) (b [
 			results = results[1:]
 		}
 		if err != nil {
-			b = u.fault(l, err).appendJSON(b, l.number)
+			b = u.fault(l, err).AppendJSON(b, l.number)
 		}
 		b = append(b, '\n')
 		if err != nil && endsUpload(err) {
@@ -292,7 +289,7 @@ func (u *upload) answer(lines []line, results []event.Result, failed error) (b [
 // endsUpload reports whether a line failed for a reason that may pass, so that it and
 // all after it are to be sent again.
 func endsUpload(err error) bool {
-	switch status := faultOf(err).status; status {
+	switch status := wire.FaultOf(err).Status; status {
 	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return true
 	default:
@@ -300,17 +297,17 @@ func endsUpload(err error) bool {
 	}
 }
 
-func (u *upload) fault(l line, err error) *problem {
-	p := faultOf(err)
-	u.h.metrics.problem(p.kind)
-	if p.kind == internal {
+func (u *upload) fault(l line, err error) *wire.Problem {
+	p := wire.FaultOf(err)
+	u.h.metrics.problem(p.Kind)
+	if p.Kind == wire.Internal {
 		u.h.log.Error("upload failed", "request_id", u.c.w.Header().Get(requestIDHeader), "line", l.number, "error", err)
 	}
 	return p
 }
 
 func (u *upload) parse(text []byte) (m event.Emit, volatile bool, err error) {
-	if err := checkJSON(text); err != nil {
+	if err := wire.CheckJSON(text); err != nil {
 		return m, false, err
 	}
 	return u.c.item(text)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
@@ -51,7 +53,7 @@ func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 		start := s.h.queue.Head().Offset
 		answered := make(chan []string, 1)
 		go func() { answered <- s.upload(body.String()) }()
-		until(t, func() bool {
+		apitest.Until(t, func() bool {
 			return len(answered) > 0 || s.h.queue.Head().Offset > start+event.Offset(100*round) && kill()
 		})
 		results := <-answered
@@ -131,13 +133,13 @@ func TestAnAbandonedUploadIsNoError(t *testing.T) {
 		m.set(func() { m.appendErr = ctx.Err() })
 	}
 	s := siteOf(t, m, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
-	for _, media := range []string{mediaLines, mediaJSON} {
+	for _, media := range []string{wire.MediaLines, wire.MediaJSON} {
 		conn := s.dial()
 		fmt.Fprintf(conn, "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: 14\r\n\r\n{\"event\":\"e\"}\n", testKey, media)
 		<-held
 		_ = conn.Close()
 		var want error
-		if media == mediaLines {
+		if media == wire.MediaLines {
 			select {
 			case release <- struct{}{}:
 			case <-time.After(10 * time.Second):
@@ -146,7 +148,7 @@ func TestAnAbandonedUploadIsNoError(t *testing.T) {
 		} else {
 			want = context.Canceled
 		}
-		until(t, func() bool {
+		apitest.Until(t, func() bool {
 			s.h.sessions.mu.Lock()
 			defer s.h.sessions.mu.Unlock()
 			m.mu.Lock()
@@ -185,7 +187,7 @@ func TestTheLastWordOfAnUploadIsRead(t *testing.T) {
 	for range 20 {
 		conn := s.dial()
 		const size = 32 << 20
-		_, err := fmt.Fprintf(conn, "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", testKey, mediaLines, size)
+		_, err := fmt.Fprintf(conn, "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", testKey, wire.MediaLines, size)
 		block := strings.Repeat(`{"event":"e"}  `+"\n", 1<<16)
 		for range size / len(block) {
 			if err == nil {

@@ -14,15 +14,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
 // upload sends lines all at once and returns the result lines.
 func (s *site) upload(body string, options ...option) []string {
 	s.t.Helper()
-	options = append([]option{header("Content-Type", mediaLines)}, options...)
+	options = append([]option{header("Content-Type", wire.MediaLines)}, options...)
 	r := s.post("/v1/default/emit", body, options...).is(200)
-	if got := r.header.Get("Content-Type"); got != mediaLines {
+	if got := r.header.Get("Content-Type"); got != wire.MediaLines {
 		s.t.Errorf("content type %q", got)
 	}
 	if r.body == "" {
@@ -94,7 +95,7 @@ func TestUploadIsAConversation(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			body, send := io.Pipe()
-			r := s.request(ctx, "POST", "/v1/default/emit", "", header("Content-Type", mediaLines))
+			r := s.request(ctx, "POST", "/v1/default/emit", "", header("Content-Type", wire.MediaLines))
 			r.Body, r.ContentLength = body, -1
 			go func() { _, _ = io.WriteString(send, "{\"event\":\"e\",\"room\":\"r\"}\n") }()
 			res, err := client.Do(r)
@@ -223,7 +224,7 @@ func TestStalledUploadEnds(t *testing.T) {
 				}
 				w := &duplex{recorder: recorder{header: http.Header{}}, in: make(chan string)}
 				r, _ := http.NewRequestWithContext(t.Context(), "POST", "/v1/default/emit", w)
-				r.Header.Set("Content-Type", mediaLines)
+				r.Header.Set("Content-Type", wire.MediaLines)
 				r.Header.Set("Authorization", "Bearer "+tokenUntil(t, "c", time.Now().Add(c.expires), "emit:*"))
 				r.ContentLength = -1
 				done := make(chan struct{})

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvertmq/culvert/api/visit"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -19,7 +21,7 @@ const (
 	uploadBuffer = 64 << 10
 )
 
-var errLineTooLarge = refuse(tooLarge, "", "the line is over 320 KiB")
+var errLineTooLarge = wire.Refuse(wire.TooLarge, "", "the line is over 320 KiB")
 
 // line is one non-blank line of an upload, counted from 1.
 type line struct {
@@ -142,7 +144,7 @@ func (g *gather) put(next line) bool {
 	}
 }
 
-// take returns what was gathered, the number of the line that would come next,
+// Charge returns what was gathered, the number of the line that would come next,
 // and the error after which there are no more.
 func (g *gather) take() ([]line, int, error) {
 	g.mu.Lock()
@@ -167,7 +169,7 @@ func signal(c chan<- struct{}) {
 // while more of it is wanted: one that passes breaks a body of chunks or of HTTP/2 for
 // good, so that what comes later resets the connection with the answer.
 type watched struct {
-	visit *visit
+	visit *visit.Visit
 	body  io.Reader
 
 	mu    sync.Mutex
@@ -213,6 +215,6 @@ func (w *watched) patience(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !errors.Is(w.err, io.EOF) {
-		w.visit.readWithin(d)
+		w.visit.ReadWithin(d)
 	}
 }

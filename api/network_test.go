@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
 // TestHTTP10 speaks as old proxies do: no chunks, and the end of the body is
@@ -46,19 +48,19 @@ func TestHTTP10(t *testing.T) {
 	if len(res.TransferEncoding) != 0 {
 		t.Errorf("transfer encoding %v", res.TransferEncoding)
 	}
-	p := newSSEParser(res.Body)
-	if f, err := p.next(); err != nil || f.event != "culvert:hello" {
+	p := apitest.NewParser(res.Body)
+	if f, err := p.Next(); err != nil || f.Event != "culvert:hello" {
 		t.Fatalf("%+v %v", f, err)
 	}
 	s.emit("*", "1")
-	if f, err := p.next(); err != nil || f.event != "e" {
+	if f, err := p.Next(); err != nil || f.Event != "e" {
 		t.Fatalf("%+v %v", f, err)
 	}
 	s.h.Drain()
-	if f, err := p.next(); err != nil || f.event != "culvert:reconnect" {
+	if f, err := p.Next(); err != nil || f.Event != "culvert:reconnect" {
 		t.Fatalf("%+v %v", f, err)
 	}
-	if f, err := p.next(); !errors.Is(err, io.EOF) {
+	if f, err := p.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %+v %v", f, err)
 	}
 }
@@ -78,7 +80,7 @@ func TestHTTP2WithoutTLS(t *testing.T) {
 	st.expect("culvert:hello")
 	s.get("/v1/default/events?client=d&wait=0.2").is(200)
 	s.emit("*", "1")
-	if f := st.expect("e"); f.payload(t) != "1" {
+	if f := st.expect("e"); payload(t, f) != "1" {
 		t.Errorf("frame %+v", f)
 	}
 }
@@ -141,7 +143,7 @@ func TestHalfAnAnswerIsNoAnswer(t *testing.T) {
 	st := s.stream("/v1/default/events?client=c")
 	st.expect("culvert:hello")
 	m.set(func() { m.events = append(m.events, nil) })
-	if f, err := st.parser.next(); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if f, err := st.parser.Next(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%+v %v", f, err)
 	}
 	m.set(func() { m.events = nil })

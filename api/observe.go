@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/culvertmq/culvert/api/visit"
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 const requestIDHeader = "X-Request-Id"
@@ -60,26 +63,26 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 		// handler gave the request up, and must not seem to have answered 200.
 		panic(http.ErrAbortHandler)
 	}
-	if v, ok := w.Writer.(*visit); ok && v.broken {
+	if v, ok := w.Writer.(*visit.Visit); ok && v.Broken() {
 		panic(http.ErrAbortHandler) // so is an answer that could not be written
 	}
-	p := faultOf(err)
-	h.metrics.problem(p.kind)
-	if p.kind == internal {
+	p := wire.FaultOf(routed(err))
+	h.metrics.problem(p.Kind)
+	if p.Kind == wire.Internal {
 		h.log.Error("request failed", "request_id", id, "method", r.Method, "route", c.Path(), "error", err)
-		p = refuse(internal, "", "the server's log says more under request id "+id)
+		p = wire.Refuse(wire.Internal, "", "the server's log says more under request id "+id)
 	}
 	if w.Committed {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
-	switch p.status {
+	switch p.Status {
 	case http.StatusUnauthorized:
 		if header.Get("WWW-Authenticate") == "" {
 			header.Set("WWW-Authenticate", "Bearer")
 		}
-		if p.after > 0 {
+		if p.After > 0 {
 			header.Set("Retry-After", strconv.Itoa(h.retryAfter(p)))
 		}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
@@ -89,15 +92,15 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 			header.Set("Connection", "close") // the rest of the body is not worth reading
 		}
 	}
-	answer(w, p.status, "application/problem+json", p.appendJSON(nil, 0))
+	wire.Answer(w, p.Status, "application/problem+json", p.AppendJSON(nil, 0))
 }
 
 // retryAfter is in whole seconds: when it is known, rounded up, else with jitter.
-func (h *Handler) retryAfter(p *problem) int {
-	if p.after > 0 {
-		return int(math.Ceil(p.after.Seconds()))
+func (h *Handler) retryAfter(p *wire.Problem) int {
+	if p.After > 0 {
+		return int(math.Ceil(p.After.Seconds()))
 	}
-	return p.retry + int(h.random()*float64(p.retry+1))
+	return p.Retry + int(h.random()*float64(p.Retry+1))
 }
 
 // requestID takes the caller's id where it is harmless in a log and a header.
@@ -115,3 +118,14 @@ func requestID(r *http.Request) string {
 }
 
 func newRequestID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+
+// routed is the problem that an error of Echo's router is; any other error as it is.
+func routed(err error) error {
+	switch {
+	case errors.Is(err, echo.ErrNotFound):
+		return wire.Refuse(wire.NotFound, "", wire.NothingHere)
+	case errors.Is(err, echo.ErrMethodNotAllowed):
+		return wire.Refuse(wire.MethodNotAllowed, "", "see the Allow header")
+	}
+	return err
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -128,39 +129,11 @@ func (o Options) withDefaults() (Options, error) {
 	return o, o.check()
 }
 
-// takesTokens reports whether there is anything to verify a token with.
-func (o Options) takesTokens() bool {
-	return len(o.JWTSecret) > 0 || len(o.JWTPublicKey) > 0 || o.JWKSURL != ""
-}
-
-// The least lengths of what must not be guessed: 32 bytes is what RFC 7518, section 3.2,
-// wants of a key for HS256, and 16 random characters are at least 64 bits.
-const minAPIKey, minSecret = 16, 32
-
-// CheckSecrets reports which API key or secret New would refuse for its length.
-func (o Options) CheckSecrets() error {
-	if o.AllowWeakSecrets {
-		return nil
-	}
-	const way = "make a longer one, such as  openssl rand -hex 32  prints, or take it all the same with --allow-weak-secrets (AllowWeakSecrets)"
-	var short []error
-	for i, key := range o.APIKeys {
-		if len(key) < minAPIKey {
-			short = append(short, fmt.Errorf("API key %d of %d has %d characters, fewer than %d: %s", i+1, len(o.APIKeys), len(key), minAPIKey, way))
-		}
-	}
-	if n := len(o.JWTSecret); n > 0 && n < minSecret {
-		short = append(short, fmt.Errorf("the JWT secret has %d bytes, fewer than %d: %s", n, minSecret, way))
-	}
-	return errors.Join(short...)
-}
-
 func (o Options) check() error {
+	if err := o.credentials().Check(); err != nil {
+		return err
+	}
 	switch {
-	case o.Authenticate != nil && (len(o.APIKeys) > 0 || o.takesTokens()):
-		return errors.New("Authenticate is set beside APIKeys, JWTSecret, JWTPublicKey or JWKSURL, which it replaces: set one or the other") //nolint:staticcheck // a field's name begins it
-	case slices.Contains(o.APIKeys, ""):
-		return errors.New("an API key is empty")
 	case o.Heartbeat < 0, o.MaxAge < 0, o.MaxWait < 0, o.WriteTimeout < 0:
 		return errors.New("durations must not be negative")
 	case o.MaxRooms < 0:
@@ -181,5 +154,20 @@ func (o Options) check() error {
 			}
 		}
 	}
-	return errors.Join(o.CheckTokens(), o.CheckSecrets(), o.Limits.check())
+	return errors.Join(o.CheckTokens(), o.CheckSecrets(), o.Limits.Check())
 }
+
+// credentials are the part of the options that says whose requests are taken.
+func (o Options) credentials() auth.Options {
+	return auth.Options{
+		APIKeys: o.APIKeys, Secret: o.JWTSecret, PublicKey: o.JWTPublicKey, JWKSURL: o.JWKSURL,
+		Algorithms: o.JWTAlgorithms, Audience: o.JWTAudience, Issuer: o.JWTIssuer, Leeway: o.JWTLeeway,
+		AllowWeakSecrets: o.AllowWeakSecrets, Authenticate: o.Authenticate, Logger: o.Logger,
+	}
+}
+
+// CheckSecrets reports which API key or secret New would refuse for its length.
+func (o Options) CheckSecrets() error { return o.credentials().CheckSecrets() }
+
+// CheckTokens reports what New would refuse of the JWT options.
+func (o Options) CheckTokens() error { return o.credentials().CheckTokens() }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -33,7 +34,7 @@ func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 		}},
 		"emit, token expired": {"POST", "/v1/default/emit", `{"room":"slow","event":"e"}`, func(t *testing.T) (string, func()) {
 			exp := time.Now().Add(2 * time.Second).Truncate(time.Second)
-			return tokenUntil(t, "bob", exp, "emit:*"), func() { until(t, func() bool { return time.Now().After(exp) }) }
+			return tokenUntil(t, "bob", exp, "emit:*"), func() { apitest.Until(t, func() bool { return time.Now().After(exp) }) }
 		}},
 		"batch, key revoked":  {"POST", "/v1/default/emit", `{"events":[{"room":"slow","event":"e"}]}`, revoked},
 		"volatile":            {"POST", "/v1/default/emit", `{"room":"slow","event":"e","volatile":true}`, revoked},
@@ -50,7 +51,7 @@ func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			credentials, end := c.credentials(t)
 			conn := s.beginAs(c.method, c.path, credentials, c.body, 1)
-			s.underWayIs(holder{}, func(l *load) bool { return l != nil && l.requests == 1 })
+			s.takes("", "", oneRequest)
 			end()
 			if _, err := io.WriteString(conn, c.body[len(c.body)-1:]); err != nil {
 				t.Fatal(err)
@@ -58,7 +59,7 @@ func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 			if got := statusOf(t, conn); got != http.StatusUnauthorized {
 				t.Errorf("status %d", got)
 			}
-			s.underWayIs(holder{}, func(l *load) bool { return l == nil })
+			s.idle()
 		})
 	}
 	if p := s.get("/v1/default/rooms/slow/events").page(); len(p.Events) != 0 {

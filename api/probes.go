@@ -4,9 +4,12 @@ import (
 	"context"
 	_ "embed"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 // pinger is the part of the queue that knows whether Postgres is there.
@@ -22,12 +25,12 @@ func (h *Handler) livez(c echo.Context) error { return h.ok(c) }
 // readyz says whether requests are welcome here.
 func (h *Handler) readyz(c echo.Context) error {
 	if h.sessions.isDraining() {
-		return refuse(draining, "", "this instance is shutting down")
+		return wire.Refuse(wire.Draining, "", "this instance is shutting down")
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), pingTimeout)
 	defer cancel()
 	if err := h.queue.Ping(ctx); err != nil {
-		return refuse(unavailable, "", "Postgres does not answer")
+		return wire.Refuse(wire.Unavailable, "", "Postgres does not answer")
 	}
 	return h.ok(c)
 }
@@ -43,4 +46,15 @@ var openapi []byte
 // openapi serves the description of this API.
 func (h *Handler) openapi(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/yaml", openapi)
+}
+
+// explain answers GET /problems/{slug}, where the type of a problem leads.
+func (h *Handler) explain(c echo.Context) error {
+	for _, k := range wire.Kinds {
+		if k.Slug == c.Param("slug") {
+			text := k.Title + " (" + strconv.Itoa(k.Status) + ")\n\n" + k.Text + "\n"
+			return c.Blob(http.StatusOK, "text/plain; charset=utf-8", []byte(text))
+		}
+	}
+	return wire.Refuse(wire.NotFound, "", wire.NothingHere)
 }

@@ -1,8 +1,15 @@
 package api
 
 import (
+	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/culvertmq/culvert/api/wire"
+	"github.com/culvertmq/culvert/event"
 )
 
 // commonParameters are taken by every route that takes a namespace: the credentials,
@@ -49,7 +56,7 @@ func (q query) check(method, path string) error {
 	for _, name := range names {
 		switch {
 		case !slices.Contains(taken, name):
-			return refuse(badParameter, clip(name), "there is no such query parameter here; this route takes "+strings.Join(taken, ", "))
+			return wire.Refuse(wire.BadParameter, wire.Clip(name), "there is no such query parameter here; this route takes "+strings.Join(taken, ", "))
 		case len(q.values[name]) > 1 && name != "rooms" && name != "_":
 			return repeated(name)
 		}
@@ -58,5 +65,137 @@ func (q query) check(method, path string) error {
 }
 
 func repeated(name string) error {
-	return refuse(badParameter, name, "duplicate parameter")
+	return wire.Refuse(wire.BadParameter, name, "duplicate parameter")
+}
+
+// query is a request's query string.
+type query struct{ values url.Values }
+
+// one is a parameter that may stand once: of two values, neither is known to
+// be meant.
+func (q query) one(name string) (value string, given bool, err error) {
+	values := q.values[name]
+	switch len(values) {
+	case 0:
+		return "", false, nil
+	case 1:
+		return values[0], true, nil
+	}
+	return "", true, repeated(name)
+}
+
+// cursor reads a parameter that is a cursor; zero when it is absent.
+func (q query) cursor(name string) (event.Cursor, error) {
+	text, given, err := q.one(name)
+	if err != nil || !given {
+		return event.Cursor{}, err
+	}
+	return parseCursor(name, text)
+}
+
+func parseCursor(field, text string) (event.Cursor, error) {
+	c, err := event.ParseCursor(text)
+	if err != nil {
+		return c, wire.Refuse(wire.BadParameter, field, err.Error())
+	}
+	return c, nil
+}
+
+// Limits on a page of events.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+// limit reads how many events an answer may hold.
+func (q query) limit() (int, error) {
+	text, given, err := q.one("limit")
+	if err != nil || !given {
+		return defaultLimit, err
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n < 1 || n > maxLimit {
+		return 0, wire.Refuse(wire.BadParameter, "limit", "want a number from 1 to 1000")
+	}
+	return int(n), nil
+}
+
+const defaultWait = 25 * time.Second
+
+// wait reads how long a long poll may be held, at most longest. The parameter
+// is strict; Prefer (RFC 7240) is only a wish, so what is wrong with it is
+// ignored, and applied says whether it was followed.
+func (c *call) wait(longest time.Duration) (wait time.Duration, applied bool, err error) {
+	text, given, err := c.query.one("wait")
+	if err != nil {
+		return 0, false, err
+	}
+	if given {
+		wait, ok := parseSeconds(text)
+		if !ok || wait > maxWait {
+			return 0, false, wire.Refuse(wire.BadParameter, "wait", "want seconds from 0 to 50")
+		}
+		return min(wait, longest), false, nil
+	}
+	if wait, ok := preferredWait(c.r.Header); ok {
+		return min(wait, longest), true, nil
+	}
+	return min(defaultWait, longest), false, nil
+}
+
+// parseSeconds reads digits with an optional decimal fraction, and nothing of
+// what ParseFloat accepts beside: signs, exponents, Inf, NaN.
+func parseSeconds(s string) (time.Duration, bool) {
+	if len(s) == 0 || len(s) > 12 || s[0] == '.' || s[len(s)-1] == '.' {
+		return 0, false
+	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && c != '.' {
+			return 0, false
+		}
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f > 1e6 {
+		return 0, false
+	}
+	return time.Duration(f * float64(time.Second)), true
+}
+
+// preferredWait finds wait=N in the Prefer headers.
+func preferredWait(h http.Header) (time.Duration, bool) {
+	for _, line := range h.Values("Prefer") {
+		for preference := range strings.SplitSeq(line, ",") {
+			preference, _, _ = strings.Cut(preference, ";")
+			name, value, _ := strings.Cut(preference, "=")
+			if strings.EqualFold(strings.TrimSpace(name), "wait") {
+				return parseSeconds(strings.Trim(strings.TrimSpace(value), `"`))
+			}
+		}
+	}
+	return 0, false
+}
+
+// maxRooms bounds the rooms of one event and of one ad hoc subscription.
+const maxRooms = 100
+
+// rooms reads an ad hoc subscription's rooms. Given once, the parameter is a
+// comma-separated list; given several times, each value is one name, so that a
+// name with a comma can be said (alone: by saying it twice).
+func (q query) rooms() ([]event.Room, error) {
+	names := q.values["rooms"]
+	if len(names) == 1 {
+		names = strings.Split(names[0], ",")
+	}
+	if len(names) > maxRooms {
+		return nil, wire.Refuse(wire.BadParameter, "rooms", "at most 100 rooms")
+	}
+	var rooms []event.Room
+	for _, name := range names {
+		r, err := event.ParseRoom(name)
+		if err != nil {
+			return nil, wire.InField(err, "rooms")
+		}
+		rooms = append(rooms, r)
+	}
+	return rooms, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -22,7 +23,7 @@ func TestAClientMakesOnlySoManyRooms(t *testing.T) {
 	s.post("/v1/default/emit", emit("last"), alice).is(201)
 	s.post("/v1/default/emit", emit("more"), alice).problem(409, "room-quota", "room")
 	s.call("PUT", membershipPath("more", "me"), "", alice).problem(409, "room-quota", "room")
-	lines := s.post("/v1/default/emit", emit("r1")+"\n"+emit("more")+"\n"+emit("r2")+"\n", alice, header("Content-Type", mediaLines)).is(200)
+	lines := s.post("/v1/default/emit", emit("r1")+"\n"+emit("more")+"\n"+emit("r2")+"\n", alice, header("Content-Type", wire.MediaLines)).is(200)
 	if got := strings.Count(lines.body, `"offset"`); got != 2 || strings.Count(lines.body, "room-quota") != 1 {
 		t.Errorf("lines: %s", lines.body)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -63,16 +64,16 @@ func (r *recorder) seen() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []string
-	for _, f := range parseSSE(r.body.String()) {
-		all = append(all, strings.TrimPrefix(f.event, "culvert:"))
+	for _, f := range apitest.ParseFrames(r.body.String()) {
+		all = append(all, strings.TrimPrefix(f.Event, "culvert:"))
 	}
 	return all
 }
 
-func (r *recorder) last() sseFrame {
+func (r *recorder) last() apitest.Frame {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	frames := parseSSE(r.body.String())
+	frames := apitest.ParseFrames(r.body.String())
 	return frames[len(frames)-1]
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -17,7 +18,7 @@ func (s *site) waiting(path, body string, options ...option) <-chan result {
 	before := gauge(s.t, s.h.metrics.waits)
 	c := make(chan result, 1)
 	go func() { c <- s.post(path, body, options...) }()
-	until(s.t, func() bool { return gauge(s.t, s.h.metrics.waits) > before })
+	apitest.Until(s.t, func() bool { return gauge(s.t, s.h.metrics.waits) > before })
 	return c
 }
 
@@ -25,7 +26,7 @@ func (s *site) waiting(path, body string, options ...option) <-chan result {
 func (s *site) asked(client string) json.Number {
 	s.t.Helper()
 	var offset json.Number
-	until(s.t, func() bool {
+	apitest.Until(s.t, func() bool {
 		for _, e := range s.get("/v1/default/events?wait=0&from=earliest&client=" + client).json()["events"].([]any) {
 			if e := e.(map[string]any); e["reply"] != nil {
 				offset = e["offset"].(json.Number)
@@ -53,13 +54,13 @@ func TestEmitWaitsForAReplyByAnotherInstance(t *testing.T) {
 	st.expect("culvert:hello")
 	mine := b.stream("/v1/default/events", alice)
 	mine.expect("culvert:hello")
-	until(t, func() bool { return a.get("/v1/default/clients/me", bob).json()["online"] == true })
+	apitest.Until(t, func() bool { return a.get("/v1/default/clients/me", bob).json()["online"] == true })
 
 	held := a.waiting("/v1/default/emit?wait=50", `{"room":"@bob","event":"question","data":"?","reply":{}}`, alice)
 	f := st.expect("question")
-	e := decode(t, f.data)
+	e := decode(t, f.Data)
 	if until, _ := e["reply"].(map[string]any)["until"].(string); until == "" {
-		t.Errorf("the event does not say that it wants a reply: %s", f.data)
+		t.Errorf("the event does not say that it wants a reply: %s", f.Data)
 	}
 	first := b.post("/v1/default/reply", fmt.Sprintf(`{"offset":%s,"data":{"answer": 42}}`, e["offset"]), bob).is(201)
 	if first.body != fmt.Sprintf(`{"offset":%s}`, e["offset"]) {
@@ -70,8 +71,8 @@ func TestEmitWaitsForAReplyByAnotherInstance(t *testing.T) {
 		t.Errorf("waited for %s", r.body)
 	}
 	f = mine.expect("culvert:reply")
-	if want := fmt.Sprintf(`{"to":%s,"from":"bob","data":{"answer":42}}`, e["offset"]); f.payload(t) != want {
-		t.Errorf("alice got %s, want %s", f.data, want)
+	if want := fmt.Sprintf(`{"to":%s,"from":"bob","data":{"answer":42}}`, e["offset"]); payload(t, f) != want {
+		t.Errorf("alice got %s, want %s", f.Data, want)
 	}
 	again := a.post("/v1/default/reply", fmt.Sprintf(`{"offset":%s,"data":"other"}`, e["offset"]), bob).is(200)
 	if again.json()["duplicate"] != true {
@@ -158,9 +159,9 @@ func TestWaitingEmitEnds(t *testing.T) {
 			res.Body.Close()
 		}
 	}()
-	until(t, func() bool { return gauge(t, s.h.metrics.waits) == 1 })
+	apitest.Until(t, func() bool { return gauge(t, s.h.metrics.waits) == 1 })
 	cancel()
-	until(t, func() bool { return gauge(t, s.h.metrics.waits) == 0 })
+	apitest.Until(t, func() bool { return gauge(t, s.h.metrics.waits) == 0 })
 	// The token expires.
 	soon := bearerOf(tokenUntil(t, "alice", time.Now().Add(2*time.Second), "emit:*"))
 	if got := s.post("/v1/default/emit?wait=50", ask, soon).is(201).outcome(); got != `{"replies":[],"complete":false}` {

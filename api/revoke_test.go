@@ -8,6 +8,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
@@ -47,8 +48,8 @@ func TestRevokingAClient(t *testing.T) {
 
 	a.call("POST", "/v1/default/clients/alice/revoke", "", before).problem(403, "forbidden", "")
 	a.call("POST", "/v1/default/clients/alice/revoke", "").is(http.StatusNoContent)
-	if f := stream.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "expired" {
-		t.Errorf("reconnect %s", f.data)
+	if f := stream.expect("culvert:reconnect"); decode(t, f.Data)["reason"] != "expired" {
+		t.Errorf("reconnect %s", f.Data)
 	}
 	stream.ends()
 	for _, s := range []*site{a, b} {
@@ -59,16 +60,16 @@ func TestRevokingAClient(t *testing.T) {
 	// The others go on, and so does alice with a newer token, where she was.
 	a.emit("@alice", "2")
 	a.emit("@bob", "3")
-	if got := others.expect("e").payload(t); got != "3" {
+	if got := payload(t, others.expect("e")); got != "3" {
 		t.Errorf("bob got %s", got)
 	}
-	if got := backend.expect("e").payload(t); got != "2" {
+	if got := payload(t, backend.expect("e")); got != "2" {
 		t.Errorf("the backend got %s", got)
 	}
 	// "iat" is in whole seconds: one of the second of the revocation may be older.
 	at := a.h.queue.RevokedAt(parse(t, event.ParseNamespace, "default"), parse(t, event.ParseClient, "alice"))
 	later := issuedAt(t, "alice", at.Add(time.Second))
-	until(t, func() bool { return time.Now().After(at.Add(time.Second)) }) // or it is not valid yet
+	apitest.Until(t, func() bool { return time.Now().After(at.Add(time.Second)) }) // or it is not valid yet
 	if got := b.get("/v1/default/events?wait=0", later).page().data(); len(got) != 1 || got[0] != "2" {
 		t.Errorf("alice got %v", got)
 	}
@@ -86,8 +87,8 @@ func TestDeletingANamespaceKeepsItsRevocations(t *testing.T) {
 	a.call("POST", "/v1/tenant/clients/mallory/revoke", "").is(204)
 	a.call("DELETE", "/v1/tenant", "").is(204)
 	a.post("/v1/tenant/emit", event, old).problem(401, "unauthorized", "")
-	a.post("/v1/tenant/emit", event).is(201)                                             // makes the namespace anew
-	until(t, func() bool { return b.post("/v1/tenant/emit", event, old).status == 401 }) // it hears within a second
+	a.post("/v1/tenant/emit", event).is(201)                                                     // makes the namespace anew
+	apitest.Until(t, func() bool { return b.post("/v1/tenant/emit", event, old).status == 401 }) // it hears within a second
 	// An instance that starts after the namespace is gone knows as well.
 	a.call("DELETE", "/v1/tenant", "").is(204)
 	c := siteOf(t, newLive(openQueue(t, dsn)))

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -24,15 +25,15 @@ func (h *Handler) join(c *call) error {
 	if err != nil {
 		return err
 	}
-	if !room.Reserved() && !c.who.mayRead(room) {
-		return refuse(forbidden, "room", "the token does not allow joining room "+strconv.Quote(room.String()))
+	if !room.Reserved() && !c.who.MayRead(room) {
+		return wire.Refuse(wire.Forbidden, "room", "the token does not allow joining room "+strconv.Quote(room.String()))
 	}
 	quota := event.RoomQuota{Namespace: c.quota.Namespace}
-	if !c.who.backend {
+	if !c.who.Backend {
 		quota.Client = c.quota.Client
 	}
 	cursor, err := h.queue.JoinAs(c.r.Context(), c.ns, room, client, queue.Joining{
-		Own: !c.who.backend, Quota: quota, MaxRooms: cmp.Or(h.queue.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms),
+		Own: !c.who.Backend, Quota: quota, MaxRooms: cmp.Or(h.queue.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms),
 	})
 	if err != nil {
 		return err
@@ -72,18 +73,14 @@ func (c *call) room() (event.Room, error) {
 	return event.ParseRoom(name)
 }
 
-func (h *Handler) replyCursor(c *call, cursor event.Cursor) error {
-	return h.reply(c, http.StatusOK, append(appendCursor([]byte(`{"cursor":`), cursor), '}'))
-}
-
 // members serves GET /v1/{ns}/rooms/{room}/clients.
 func (h *Handler) members(c *call) error {
 	room, err := c.room()
 	if err != nil {
 		return err
 	}
-	if !c.who.mayList(room) {
-		return refuse(forbidden, "room", "the token does not allow reading room "+strconv.Quote(room.String()))
+	if !c.who.MayList(room) {
+		return wire.Refuse(wire.Forbidden, "room", "the token does not allow reading room "+strconv.Quote(room.String()))
 	}
 	limit, err := c.query.limit()
 	if err != nil {
@@ -94,7 +91,7 @@ func (h *Handler) members(c *call) error {
 		return err
 	} else if given {
 		if after, err = event.ParseClient(name); err != nil {
-			return inField(err, "after")
+			return wire.InField(err, "after")
 		}
 	}
 	members, err := h.queue.Members(c.context(), c.ns, room, after, limit+1)
@@ -106,16 +103,16 @@ func (h *Handler) members(c *call) error {
 }
 
 func appendMember(b []byte, m queue.Member) []byte {
-	b = appendClient(append(b, `{"client":`...), m.Client)
+	b = wire.AppendClient(append(b, `{"client":`...), m.Client)
 	b = strconv.AppendBool(append(b, `,"online":`...), m.Online)
-	b = appendCursor(append(b, `,"since":`...), m.Since)
+	b = wire.AppendCursor(append(b, `,"since":`...), m.Since)
 	return append(b, '}')
 }
 
 // listRooms serves GET /v1/{ns}/rooms.
 func (h *Handler) listRooms(c *call) error {
-	if !c.who.backend {
-		return refuse(forbidden, "", "the list of rooms is for API keys")
+	if !c.who.Backend {
+		return wire.Refuse(wire.Forbidden, "", "the list of rooms is for API keys")
 	}
 	limit, err := c.query.limit()
 	if err != nil {
@@ -126,7 +123,7 @@ func (h *Handler) listRooms(c *call) error {
 		return err
 	} else if given {
 		if after, err = event.ParseRoom(name); err != nil {
-			return inField(err, "after")
+			return wire.InField(err, "after")
 		}
 	}
 	states, err := h.queue.Rooms(c.context(), c.ns, after, limit+1)
@@ -138,27 +135,8 @@ func (h *Handler) listRooms(c *call) error {
 }
 
 func appendRoomState(b []byte, s queue.RoomState) []byte {
-	b = appendString(append(b, `{"room":`...), s.Room.String())
+	b = wire.AppendString(append(b, `{"room":`...), s.Room.String())
 	b = strconv.AppendInt(append(b, `,"members":`...), int64(s.Members), 10)
 	b = strconv.AppendInt(append(b, `,"last_offset":`...), int64(s.Last), 10)
-	return append(b, '}')
-}
-
-// upTo cuts a list that was asked for with one more than limit.
-func upTo[T any](list []T, limit int) (kept []T, more bool) {
-	return list[:min(limit, len(list))], len(list) > limit
-}
-
-// appendList is a page of a list: {"<name>":[…],"more":…}.
-func appendList[T any](b []byte, name string, list []T, more bool, item func([]byte, T) []byte) []byte {
-	b = appendString(append(b, '{'), name)
-	b = append(b, `:[`...)
-	for i, v := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = item(b, v)
-	}
-	b = strconv.AppendBool(append(b, `],"more":`...), more)
 	return append(b, '}')
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
@@ -39,7 +40,7 @@ func TestJoinAndLeaveWhileStreamsAreOpen(t *testing.T) {
 
 	for name, s := range map[string]*sseStream{"one instance": onA, "the other": onB} {
 		for _, want := range []string{`"member"`, `"all"`} {
-			if got := s.expect("e").payload(t); got != want {
+			if got := payload(t, s.expect("e")); got != want {
 				t.Errorf("on %s: %s, want %s", name, got, want)
 			}
 		}
@@ -66,10 +67,10 @@ func TestRoomsAndMembersAreListed(t *testing.T) {
 		t.Errorf("second page %v", page)
 	}
 	rooms, _ := s.get("/v1/default/rooms").is(http.StatusOK).json()["rooms"].([]any)
-	if len(rooms) != 2 || rooms[0].(map[string]any)["room"] != "a/b c" || jsonText(rooms[0].(map[string]any)["members"]) != "2" {
+	if len(rooms) != 2 || rooms[0].(map[string]any)["room"] != "a/b c" || apitest.JSONText(rooms[0].(map[string]any)["members"]) != "2" {
 		t.Errorf("rooms %v", rooms)
 	}
-	if last := jsonText(rooms[1].(map[string]any)["last_offset"]); last == "0" {
+	if last := apitest.JSONText(rooms[1].(map[string]any)["last_offset"]); last == "0" {
 		t.Errorf("rooms %v", rooms)
 	}
 }
@@ -80,8 +81,8 @@ func TestForgetClosesStreamsOfTheOtherInstance(t *testing.T) {
 	stream.expect("culvert:hello")
 	b.call("PUT", membershipPath("lobby", "bob"), "").is(http.StatusOK)
 	b.call("DELETE", "/v1/default/clients/bob", "").is(http.StatusNoContent)
-	if f := stream.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "expired" {
-		t.Errorf("reconnect %s", f.data)
+	if f := stream.expect("culvert:reconnect"); decode(t, f.Data)["reason"] != "expired" {
+		t.Errorf("reconnect %s", f.Data)
 	}
 	stream.ends()
 	a.get("/v1/default/clients/bob").problem(404, "not-found", "")

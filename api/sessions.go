@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -31,11 +32,11 @@ type session struct {
 	cancel context.CancelCauseFunc
 	all    *sessions
 	ns     event.Namespace
-	who    caller // whose credentials must go on being good
+	who    auth.Identity // whose credentials must go on being good
 }
 
 // enter opens a session of a caller, who must leave it.
-func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *caller) *session {
+func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Identity) *session {
 	ctx, cancel := context.WithCancelCause(ctx)
 	n := &session{ctx, cancel, s, ns, *who}
 	s.mu.Lock()
@@ -108,5 +109,27 @@ func (s *sessions) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// enter opens a session of the call. Credentials that stopped being good since they
+// were looked at end it at once.
+func (h *Handler) enter(c *call) *session {
+	n := h.sessions.enter(c.r.Context(), c.ns, &c.who)
+	if !h.keys.Holds(c.ns, &c.who) {
+		n.end(reasonExpired)
+	}
+	return n
+}
+
+// endUnheld ends the sessions whose credentials are not good any more.
+func (h *Handler) endUnheld() {
+	revoked := h.queue.Revocations() > 0
+	h.sessions.mu.Lock()
+	defer h.sessions.mu.Unlock()
+	for n := range h.sessions.open {
+		if (revoked || n.who.Grant != nil) && !h.keys.Holds(n.ns, &n.who) {
+			n.end(reasonExpired)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 // fast is an upload in faked time whose lines are all there at once.
@@ -21,7 +23,7 @@ func fast(ctx context.Context, t *testing.T, h *Handler, lines int, authorizatio
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", mediaLines)
+	r.Header.Set("Content-Type", wire.MediaLines)
 	r.Header.Set("Authorization", "Bearer "+authorization)
 	start := time.Now()
 	h.ServeHTTP(w, r)

@@ -7,6 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/limits"
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -33,15 +36,15 @@ const (
 type stream struct {
 	h    *Handler
 	sub  subscription
-	out  outlet
+	out  wire.Writer
 	last time.Time // of the last write
 
 	settling int  // so many pauses are still to be ended soon
 	pausing  bool // something other than a heartbeat was written last
 
-	memory *account // what batches are charged to
+	memory *limits.Account // what batches are charged to
 	ns     event.Namespace
-	who    caller
+	who    auth.Identity
 	reads  []event.Room // of an ad hoc subscription
 	oldest time.Time    // when its age ends it
 	ends   time.Time    // when it ends by itself
@@ -69,7 +72,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	s := &stream{h: h, sub: sub, out: h.outlet(c), memory: &c.visit.account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
+	s := &stream{h: h, sub: sub, out: c.visit.Writer(), memory: &c.visit.Account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
 	s.oldest = s.last.Add(h.age())
 	s.timer = time.AfterFunc(h.o.Heartbeat, func() {
 		s.rung.Store(true)
@@ -83,7 +86,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	}()
 	s.plan()
 	defer context.AfterFunc(n, sub.Rouse)()
-	if s.send(h.greeting(c, sub, q).frame()) != nil {
+	if s.send(h.greeting(c, sub, q).Frame()) != nil {
 		return nil
 	}
 	more, due := n.reason() == "", false
@@ -132,11 +135,11 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	}
 }
 
-func (h *Handler) greeting(c *call, sub subscription, q receipt) hello {
-	return hello{
-		client: c.who.client, cursor: sub.Cursor(), log: h.queue.Head().Log,
-		heartbeat: h.o.Heartbeat, maxAge: h.o.MaxAge, settle: min(settleTime, h.o.Heartbeat), at: time.Now(),
-		retry: h.jitter(time.Second, 3*time.Second), id: q.interest.After.IsZero(),
+func (h *Handler) greeting(c *call, sub subscription, q receipt) wire.Hello {
+	return wire.Hello{
+		Client: c.who.Client, Cursor: sub.Cursor(), Log: h.queue.Head().Log,
+		Heartbeat: h.o.Heartbeat, MaxAge: h.o.MaxAge, Settle: min(settleTime, h.o.Heartbeat), At: time.Now(),
+		Retry: h.jitter(time.Second, 3*time.Second), ID: q.interest.After.IsZero(),
 	}
 }
 
@@ -148,7 +151,7 @@ func (h *Handler) age() time.Duration { return h.o.MaxAge - h.jitter(0, h.o.MaxA
 func (s *stream) plan() {
 	end := s.oldest
 	s.reason = reasonMaxAge
-	if expires := s.who.expires; !expires.IsZero() && expires.Before(end) {
+	if expires := s.who.Expires; !expires.IsZero() && expires.Before(end) {
 		end, s.reason = expires, reasonExpired
 	}
 	s.ends = time.Now().Add(time.Until(end)) // what the clock does from now on is no matter
@@ -174,7 +177,7 @@ func (s *stream) beat() error {
 		s.settling--
 	}
 	s.pausing = false
-	return s.send(heartbeatFrame(s.sub.Cursor(), time.Now()))
+	return s.send(wire.HeartbeatFrame(s.sub.Cursor(), time.Now()))
 }
 
 // deliver writes what Poll has now and reports whether there is more. With due,
@@ -189,7 +192,7 @@ func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 	case err == nil:
 		s.retry = 0
 		defer s.memory.Give(b.Taken)
-		b.Volatile = s.listen(b.Volatile)
+		b.Volatile = withoutSignals(b.Volatile, s.renew)
 		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 {
 			return b.More, s.write(b)
 		}
@@ -205,7 +208,7 @@ func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 // pause plans the next Poll after a failed one: the stream stays open while
 // Postgres is away, and what is at fault is logged once.
 func (s *stream) pause(err error) {
-	if s.retry == 0 && faultOf(err).kind == internal {
+	if s.retry == 0 && wire.FaultOf(err).Kind == wire.Internal {
 		s.h.log.Error("stream cannot read", "error", err)
 	}
 	s.retry = min(max(retryLeast, 2*s.retry), retryMost)
@@ -220,31 +223,31 @@ func (s *stream) pause(err error) {
 	})
 }
 
-// write sends a batch in chunks, so that many small frames cost one write and a
+// Add sends a batch in chunks, so that many small frames cost one write and a
 // slow client's deadline counts for a bounded piece.
 func (s *stream) write(b event.Batch) error {
 	defer s.interrupt()
 	if b.Gap != nil {
-		if err := s.out.write(gapFrame(b.Gap)); err != nil {
+		if err := s.out.Add(wire.GapFrame(b.Gap)); err != nil {
 			return err
 		}
 	}
 	s.h.metrics.streamed.Add(float64(len(b.Events) + len(b.Volatile)))
 	if len(b.Events) == 1 && len(b.Volatile) == 0 {
-		return s.send(b.Events[0].Wire(framed{}, eventFrame))
+		return s.send(wire.EventFrame(b.Events[0]))
 	}
-	chunk := newChunk(&s.out)
-	defer chunk.free()
+	chunk := wire.NewChunk(&s.out)
+	defer chunk.Free()
 	for e := range b.All() {
-		if err := chunk.add(e.Wire(framed{}, eventFrame)); err != nil {
+		if err := chunk.Add(wire.EventFrame(e)); err != nil {
 			return err
 		}
 	}
 	s.last = time.Now()
-	if err := chunk.end(); err != nil {
+	if err := chunk.End(); err != nil {
 		return err
 	}
-	return s.out.flush()
+	return s.out.Flush()
 }
 
 // interrupt notes that something was written: the pause to come may have to end soon.
@@ -259,10 +262,10 @@ func (s *stream) interrupt() {
 
 func (s *stream) send(b []byte) error {
 	s.last = time.Now()
-	return s.out.send(b)
+	return s.out.Send(b)
 }
 
 // part is the last word of a stream.
 func (s *stream) part(reason string) {
-	_ = s.send(reconnectFrame(reason, s.h.jitter(500*time.Millisecond, 3*time.Second)))
+	_ = s.send(wire.ReconnectFrame(reason, s.h.jitter(500*time.Millisecond, 3*time.Second)))
 }

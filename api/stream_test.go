@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -32,7 +33,7 @@ func TestHeartbeatComesAfterSilenceOnly(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			seen = append(seen, "heartbeat")
 			b.sees(seen...)
-			if f := b.w.last(); f.id != memoryLog+cursor {
+			if f := b.w.last(); f.ID != memoryLog+cursor {
 				t.Errorf("heartbeat %+v", f)
 			}
 		}
@@ -73,7 +74,7 @@ func TestMaxAgeEndsAStream(t *testing.T) {
 		if !b.ended() {
 			t.Fatal("did not end")
 		}
-		if f := b.w.last(); f.event != "culvert:reconnect" || f.data != `{"reason":"max_age","after":0.5}` || f.retry != "500" {
+		if f := b.w.last(); f.Event != "culvert:reconnect" || f.Data != `{"reason":"max_age","after":0.5}` || f.Retry != "500" {
 			t.Errorf("last frame %+v", f)
 		}
 	})
@@ -92,7 +93,7 @@ func TestExpiryEndsAStreamAndAPoll(t *testing.T) {
 		if !b.ended() {
 			t.Fatal("did not end")
 		}
-		if f := b.w.last(); f.event != "culvert:reconnect" || !strings.Contains(f.data, `"expired"`) {
+		if f := b.w.last(); f.Event != "culvert:reconnect" || !strings.Contains(f.Data, `"expired"`) {
 			t.Errorf("last frame %+v", f)
 		}
 	})
@@ -144,7 +145,7 @@ func TestExpiryIsNotPutOffByLeeway(t *testing.T) {
 			if c.accept != sseType {
 				return
 			}
-			if f := w.last(); f.event != "culvert:reconnect" || !strings.Contains(f.data, `"expired"`) {
+			if f := w.last(); f.Event != "culvert:reconnect" || !strings.Contains(f.Data, `"expired"`) {
 				t.Errorf("last frame %+v", f)
 			}
 		})
@@ -158,7 +159,7 @@ func TestDrainEndsStreamsAndPolls(t *testing.T) {
 		if !b.ended() {
 			t.Fatal("did not end")
 		}
-		if f := b.w.last(); f.event != "culvert:reconnect" || f.data != `{"reason":"drain","after":1.75}` {
+		if f := b.w.last(); f.Event != "culvert:reconnect" || f.Data != `{"reason":"drain","after":1.75}` {
 			t.Errorf("last frame %+v", f)
 		}
 	})
@@ -233,7 +234,7 @@ func TestAClosedQueueEndsAStream(t *testing.T) {
 	m := &memory{}
 	inBubble(t, m, "", "", sseType, func(b *bench) {
 		m.set(func() { m.pollErr = event.ErrClosed })
-		if !b.ended() || !strings.Contains(b.w.last().data, `"drain"`) {
+		if !b.ended() || !strings.Contains(b.w.last().Data, `"drain"`) {
 			t.Errorf("frames %v", b.w.seen())
 		}
 	})
@@ -288,10 +289,10 @@ func TestManyEventsAreOneWrite(t *testing.T) {
 		if b.w.flushes != before+1 {
 			t.Errorf("%d flushes", b.w.flushes-before)
 		}
-		frames := parseSSE(b.w.body.String())
+		frames := apitest.ParseFrames(b.w.body.String())
 		for i, f := range frames[1:] {
-			if want := memoryLog + ":" + strconv.Itoa(i+1); f.id != want {
-				t.Fatalf("frame %d has id %s", i+1, f.id)
+			if want := memoryLog + ":" + strconv.Itoa(i+1); f.ID != want {
+				t.Fatalf("frame %d has id %s", i+1, f.ID)
 			}
 		}
 		if len(frames) != 501 {
@@ -304,7 +305,7 @@ func TestGapWithoutEvents(t *testing.T) {
 	m := &memory{}
 	inBubble(t, m, "", "", sseType, func(b *bench) {
 		m.set(func() {
-			m.gap = &event.Gap{From: cursorOf("m3m0:0"), To: cursorOf("m3m0:5"), Reason: event.GapPruned}
+			m.gap = &event.Gap{From: apitest.CursorOf("m3m0:0"), To: apitest.CursorOf("m3m0:5"), Reason: event.GapPruned}
 		})
 		b.sees("hello", "gap")
 		if b.w.flushes != 2 {

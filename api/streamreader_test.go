@@ -7,13 +7,15 @@ import (
 	"io"
 	"net/http"
 	"testing"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
 // sseStream is an open stream, read frame by frame as the HTML standard says.
 type sseStream struct {
 	t      testing.TB
 	res    *http.Response
-	parser *sseParser
+	parser *apitest.Parser
 	cancel context.CancelFunc
 }
 
@@ -24,19 +26,19 @@ func (s *sseStream) close() {
 
 // next returns the next frame that is no heartbeat: those come whenever the server has
 // nothing else to say for a second.
-func (s *sseStream) next() sseFrame {
+func (s *sseStream) next() apitest.Frame {
 	s.t.Helper()
 	f := s.frame()
-	for f.event == "culvert:heartbeat" {
+	for f.Event == "culvert:heartbeat" {
 		f = s.frame()
 	}
 	return f
 }
 
 // frame returns the next frame, whatever it is.
-func (s *sseStream) frame() sseFrame {
+func (s *sseStream) frame() apitest.Frame {
 	s.t.Helper()
-	f, err := s.parser.next()
+	f, err := s.parser.Next()
 	if err != nil {
 		s.t.Fatalf("reading a frame: %v", err)
 	}
@@ -46,14 +48,14 @@ func (s *sseStream) frame() sseFrame {
 
 // expect returns the next frame, which must be of this type. Heartbeats are skipped
 // unless one is expected.
-func (s *sseStream) expect(event string) sseFrame {
+func (s *sseStream) expect(event string) apitest.Frame {
 	s.t.Helper()
 	next := s.next
 	if event == "culvert:heartbeat" {
 		next = s.frame
 	}
 	f := next()
-	if f.event != event {
+	if f.Event != event {
 		s.t.Fatalf("frame %+v, want %s", f, event)
 	}
 	return f
@@ -62,17 +64,17 @@ func (s *sseStream) expect(event string) sseFrame {
 // ends checks that nothing follows.
 func (s *sseStream) ends() {
 	s.t.Helper()
-	if f, err := s.parser.next(); !errors.Is(err, io.EOF) {
+	if f, err := s.parser.Next(); !errors.Is(err, io.EOF) {
 		s.t.Errorf("after the last frame: %+v, %v", f, err)
 	}
 }
 
 // payload is the data member of an event frame.
-func (f sseFrame) payload(t testing.TB) string {
+func payload(t testing.TB, f apitest.Frame) string {
 	t.Helper()
 	var e struct{ Data json.RawMessage }
-	if err := json.Unmarshal([]byte(f.data), &e); err != nil {
-		t.Fatalf("%v in %q", err, f.data)
+	if err := json.Unmarshal([]byte(f.Data), &e); err != nil {
+		t.Fatalf("%v in %q", err, f.Data)
 	}
 	return string(e.Data)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -18,7 +19,7 @@ func (s *site) upload1(length, body string) (net.Conn, *bufio.Reader) {
 	s.t.Helper()
 	conn := s.dial()
 	if _, err := fmt.Fprintf(conn, "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\n%s\r\n\r\n%s",
-		testKey, mediaLines, length, body); err != nil {
+		testKey, wire.MediaLines, length, body); err != nil {
 		s.t.Fatal(err)
 	}
 	return conn, bufio.NewReader(conn)
@@ -73,7 +74,7 @@ func TestABrokenUploadIsTold(t *testing.T) {
 		})
 	}
 	t.Run("HTTP/2, less than the length", func(t *testing.T) {
-		st := s.post2(t, "/v1/default/emit", mediaLines, testKey, "1000")
+		st := s.post2(t, "/v1/default/emit", wire.MediaLines, testKey, "1000")
 		st.data(endStream, twoLines+"{\"event\":\"e\"}")
 		st.read("")
 		checkBroken(t, st.got)
@@ -145,7 +146,7 @@ func TestTheLastWordOfAnUploadIsReadable(t *testing.T) {
 				life = c.life
 			}
 			auth := tokenUntil(t, "c", time.Now().Add(life), "emit:*")
-			st := s.post2(t, "/v1/default/emit", mediaLines, auth, "")
+			st := s.post2(t, "/v1/default/emit", wire.MediaLines, auth, "")
 			st.data(0, "{\"event\":\"e\"}\n{\"event\":\"e\"}\n")
 			if c.prepare != nil {
 				st.read("\n")

@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
 // everyKind configures all kinds of keys at once.
 func everyKind(url string) func(*Options) {
 	return func(o *Options) {
-		o.JWTPublicKey = publicKeys(ring())
+		o.JWTPublicKey = apitest.PublicKeys(apitest.Ring())
 		o.JWKSURL = url
 		o.JWTAudience, o.JWTIssuer = []string{"culvert", "second"}, "https://issuer"
 	}
@@ -34,26 +36,26 @@ func with(claims jwt.MapClaims) jwt.MapClaims {
 }
 
 func TestTokensOfEveryKind(t *testing.T) {
-	remote := map[string]signer{}
-	for alg, s := range stranger() {
-		remote[alg] = s.named("remote " + alg)
+	remote := map[string]apitest.Signer{}
+	for alg, s := range apitest.Stranger() {
+		remote[alg] = s.Named("remote " + alg)
 	}
-	i := newIssuer(t, remote["RS256"], remote["ES256"], remote["EdDSA"])
-	s := siteOf(t, &memory{}, everyKind(i.server.URL))
+	i := apitest.NewIssuer(t, remote["RS256"], remote["ES256"], remote["EdDSA"])
+	s := siteOf(t, &memory{}, everyKind(i.Server.URL))
 	good := map[string]string{
-		"HS256":             hs(jwt.SigningMethodHS256, testSecret).sign(t, ours),
-		"HS384":             hs(jwt.SigningMethodHS384, testSecret).sign(t, ours),
-		"HS512":             hs(jwt.SigningMethodHS512, testSecret).sign(t, ours),
-		"second audience":   hs(jwt.SigningMethodHS256, testSecret).sign(t, with(jwt.MapClaims{"aud": []string{"x", "second"}})),
-		"kid of its own":    hs(jwt.SigningMethodHS256, testSecret).named("any").sign(t, ours),
-		"public, other kid": ring()["ES256"].named("nobody's").sign(t, ours),
+		"HS256":             apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, ours),
+		"HS384":             apitest.HS(jwt.SigningMethodHS384, testSecret).Sign(t, ours),
+		"HS512":             apitest.HS(jwt.SigningMethodHS512, testSecret).Sign(t, ours),
+		"second audience":   apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, with(jwt.MapClaims{"aud": []string{"x", "second"}})),
+		"kid of its own":    apitest.HS(jwt.SigningMethodHS256, testSecret).Named("any").Sign(t, ours),
+		"public, other kid": apitest.Ring()["ES256"].Named("nobody's").Sign(t, ours),
 	}
-	for alg, k := range ring() {
-		good["public "+alg] = k.sign(t, ours)
+	for alg, k := range apitest.Ring() {
+		good["public "+alg] = k.Sign(t, ours)
 	}
 	for alg, k := range remote {
-		good["remote "+alg] = k.sign(t, ours)
-		good["remote without kid "+alg] = k.named("").sign(t, ours)
+		good["remote "+alg] = k.Sign(t, ours)
+		good["remote without kid "+alg] = k.Named("").Sign(t, ours)
 	}
 	for name, token := range good {
 		if r := s.get("/v1/default/events?wait=0", bearerOf(token)); r.status != http.StatusOK {
@@ -64,72 +66,72 @@ func TestTokensOfEveryKind(t *testing.T) {
 
 // bad are tokens nobody may get in with, for a server of everyKind whose issuer
 // publishes the key "remote". The value is what the answer may say of them:
-// anything beside notOurs is only for a good signature.
-func bad(t testing.TB, remote signer) map[string]struct{ token, detail string } {
+// anything beside notOursText is only for a good signature.
+func bad(t testing.TB, remote apitest.Signer) map[string]struct{ token, detail string } {
 	t.Helper()
 	const expired, neverValid, claims, sub = "the token has expired", `the token is never valid: its "exp" is not after its "nbf" and "iat"`,
 		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is no client name: client `
 	hour := time.Now().Add(time.Hour).Unix()
 	// The leeway of the server is so long that the parser takes this nbf for reached.
 	soon := time.Now().Add(50 * time.Second).Unix()
-	secret := hs(jwt.SigningMethodHS256, testSecret)
-	rsa := ring()["RS256"]
+	secret := apitest.HS(jwt.SigningMethodHS256, testSecret)
+	rsa := apitest.Ring()["RS256"]
 	all := map[string]struct{ token, detail string }{
-		"none":               {signer{jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, ""}.sign(t, ours), notOurs},
-		"none, remote kid":   {signer{jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, remote.kid}.sign(t, ours), notOurs},
-		"other secret":       {hs(jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes")).sign(t, ours), notOurs},
-		"empty secret":       {hs(jwt.SigningMethodHS256, []byte{}).sign(t, ours), notOurs},
-		"HS, PEM as secret":  {hs(jwt.SigningMethodHS256, rsa.public()).sign(t, ours), notOurs},
-		"HS, all PEMs":       {hs(jwt.SigningMethodHS256, publicKeys(ring())).sign(t, ours), notOurs},
-		"HS, remote kid":     {hs(jwt.SigningMethodHS256, remote.public()).named(remote.kid).sign(t, ours), notOurs},
-		"RS, remote EC kid":  {rsa.named(remote.kid).sign(t, ours), notOurs},
-		"EC, remote kid":     {ring()["ES256"].named(remote.kid).sign(t, ours), notOurs},
-		"remote, other kid":  {remote.named("unknown").sign(t, ours), notOurs},
-		"kid is a number":    {remote.sign(t, ours, map[string]any{"kid": 7}), notOurs},
-		"critical extension": {secret.sign(t, ours, map[string]any{"crit": []string{"b64"}, "b64": true}), notOurs},
-		"RS384":              {signer{jwt.SigningMethodRS384, rsa.key, ""}.sign(t, ours), notOurs},
-		"PS256":              {signer{jwt.SigningMethodPS256, rsa.key, ""}.sign(t, ours), notOurs},
-		"expired":            {secret.sign(t, with(jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()})), expired},
-		"other audience":     {secret.sign(t, with(jwt.MapClaims{"aud": "others"})), claims},
-		"no audience":        {secret.sign(t, with(jwt.MapClaims{"aud": nil})), claims},
-		"other issuer":       {secret.sign(t, with(jwt.MapClaims{"iss": "https://issuer.evil"})), claims},
-		"no issuer":          {secret.sign(t, with(jwt.MapClaims{"iss": nil})), claims},
-		"no exp":             {secret.sign(t, with(jwt.MapClaims{"exp": nil})), claims},
-		"no sub":             {secret.sign(t, with(jwt.MapClaims{"sub": nil})), sub + "must not be empty"},
-		"bad sub":            {secret.sign(t, with(jwt.MapClaims{"sub": "a\nb"})), sub + "has the control character U+000A"},
-		"sub is me":          {secret.sign(t, with(jwt.MapClaims{"sub": "me"})), sub + `must not be "me", which stands for the caller in addresses`},
-		"sub is a dot":       {secret.sign(t, with(jwt.MapClaims{"sub": "."})), sub + `must not be ".": it is a step in a URL's path and no name`},
-		"sub is two dots":    {secret.sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path and no name`},
-		"sub no string":      {secret.sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims cannot be taken: sub must be a string"},
-		"exp no number":      {secret.sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), `the token's claims cannot be taken: "exp" must be a number of seconds since 1970`},
-		"expired and forged": {hs(jwt.SigningMethodHS256, []byte("x")).sign(t, with(jwt.MapClaims{"exp": 1})), notOurs},
-		"early and others'":  {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "aud": "others"})), claims},
-		"early and expired":  {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": 1})), expired},
+		"none":               {apitest.NewSigner(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "").Sign(t, ours), notOursText},
+		"none, remote kid":   {apitest.NewSigner(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, remote.KID).Sign(t, ours), notOursText},
+		"other secret":       {apitest.HS(jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes")).Sign(t, ours), notOursText},
+		"empty secret":       {apitest.HS(jwt.SigningMethodHS256, []byte{}).Sign(t, ours), notOursText},
+		"HS, PEM as secret":  {apitest.HS(jwt.SigningMethodHS256, rsa.Public()).Sign(t, ours), notOursText},
+		"HS, all PEMs":       {apitest.HS(jwt.SigningMethodHS256, apitest.PublicKeys(apitest.Ring())).Sign(t, ours), notOursText},
+		"HS, remote kid":     {apitest.HS(jwt.SigningMethodHS256, remote.Public()).Named(remote.KID).Sign(t, ours), notOursText},
+		"RS, remote EC kid":  {rsa.Named(remote.KID).Sign(t, ours), notOursText},
+		"EC, remote kid":     {apitest.Ring()["ES256"].Named(remote.KID).Sign(t, ours), notOursText},
+		"remote, other kid":  {remote.Named("unknown").Sign(t, ours), notOursText},
+		"kid is a number":    {remote.Sign(t, ours, map[string]any{"kid": 7}), notOursText},
+		"critical extension": {secret.Sign(t, ours, map[string]any{"crit": []string{"b64"}, "b64": true}), notOursText},
+		"RS384":              {apitest.NewSigner(jwt.SigningMethodRS384, rsa.Key, "").Sign(t, ours), notOursText},
+		"PS256":              {apitest.NewSigner(jwt.SigningMethodPS256, rsa.Key, "").Sign(t, ours), notOursText},
+		"expired":            {secret.Sign(t, with(jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()})), expired},
+		"other audience":     {secret.Sign(t, with(jwt.MapClaims{"aud": "others"})), claims},
+		"no audience":        {secret.Sign(t, with(jwt.MapClaims{"aud": nil})), claims},
+		"other issuer":       {secret.Sign(t, with(jwt.MapClaims{"iss": "https://issuer.evil"})), claims},
+		"no issuer":          {secret.Sign(t, with(jwt.MapClaims{"iss": nil})), claims},
+		"no exp":             {secret.Sign(t, with(jwt.MapClaims{"exp": nil})), claims},
+		"no sub":             {secret.Sign(t, with(jwt.MapClaims{"sub": nil})), sub + "must not be empty"},
+		"bad sub":            {secret.Sign(t, with(jwt.MapClaims{"sub": "a\nb"})), sub + "has the control character U+000A"},
+		"sub is me":          {secret.Sign(t, with(jwt.MapClaims{"sub": "me"})), sub + `must not be "me", which stands for the caller in addresses`},
+		"sub is a dot":       {secret.Sign(t, with(jwt.MapClaims{"sub": "."})), sub + `must not be ".": it is a step in a URL's path and no name`},
+		"sub is two dots":    {secret.Sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path and no name`},
+		"sub no string":      {secret.Sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims cannot be taken: sub must be a string"},
+		"exp no number":      {secret.Sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), `the token's claims cannot be taken: "exp" must be a number of seconds since 1970`},
+		"expired and forged": {apitest.HS(jwt.SigningMethodHS256, []byte("x")).Sign(t, with(jwt.MapClaims{"exp": 1})), notOursText},
+		"early and others'":  {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "aud": "others"})), claims},
+		"early and expired":  {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": 1})), expired},
 		// Within the leeway, too: it is not for exp.
-		"early, just expired":     {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": time.Now().Add(-2 * time.Second).Unix()})), expired},
-		"early by iat, expired":   {secret.sign(t, with(jwt.MapClaims{"iat": hour, "exp": time.Now().Add(-2 * time.Second).Unix()})), expired},
-		"exp before nbf":          {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour - 1})), neverValid},
-		"exp before iat":          {secret.sign(t, with(jwt.MapClaims{"iat": hour, "exp": hour - 1})), neverValid},
-		"exp is nbf":              {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour})), neverValid},
-		"exp long before nbf":     {secret.sign(t, with(jwt.MapClaims{"nbf": hour + 1e9, "exp": hour})), neverValid},
-		"nbf in the leeway":       {secret.sign(t, with(jwt.MapClaims{"nbf": soon + 1, "exp": soon})), neverValid},
-		"exp before nbf, others'": {secret.sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour - 1, "aud": "others"})), claims},
+		"early, just expired":     {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": time.Now().Add(-2 * time.Second).Unix()})), expired},
+		"early by iat, expired":   {secret.Sign(t, with(jwt.MapClaims{"iat": hour, "exp": time.Now().Add(-2 * time.Second).Unix()})), expired},
+		"exp before nbf":          {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour - 1})), neverValid},
+		"exp before iat":          {secret.Sign(t, with(jwt.MapClaims{"iat": hour, "exp": hour - 1})), neverValid},
+		"exp is nbf":              {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour})), neverValid},
+		"exp long before nbf":     {secret.Sign(t, with(jwt.MapClaims{"nbf": hour + 1e9, "exp": hour})), neverValid},
+		"nbf in the leeway":       {secret.Sign(t, with(jwt.MapClaims{"nbf": soon + 1, "exp": soon})), neverValid},
+		"exp before nbf, others'": {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour - 1, "aud": "others"})), claims},
 	}
-	for alg, k := range stranger() {
-		all["stranger's "+alg] = struct{ token, detail string }{k.sign(t, ours), notOurs}
-		all["stranger's "+alg+", remote kid"] = struct{ token, detail string }{k.named(remote.kid).sign(t, ours), notOurs}
+	for alg, k := range apitest.Stranger() {
+		all["stranger's "+alg] = struct{ token, detail string }{k.Sign(t, ours), notOursText}
+		all["stranger's "+alg+", remote kid"] = struct{ token, detail string }{k.Named(remote.KID).Sign(t, ours), notOursText}
 	}
-	parts := strings.Split(secret.sign(t, ours), ".")
+	parts := strings.Split(secret.Sign(t, ours), ".")
 	parts[1] = base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"bob","exp":99999999999,"aud":"culvert","iss":"https://issuer"}`))
-	all["tampered"] = struct{ token, detail string }{strings.Join(parts, "."), notOurs}
+	all["tampered"] = struct{ token, detail string }{strings.Join(parts, "."), notOursText}
 	return all
 }
 
 // TestBadTokens sends each of them to every route.
 func TestBadTokens(t *testing.T) {
-	remote := signer{jwt.SigningMethodES256, newKey(jwt.SigningMethodES256), "remote"}
-	s := siteOf(t, &memory{}, everyKind(newIssuer(t, remote).server.URL), func(o *Options) { o.MaxWait, o.JWTLeeway = 1, time.Minute })
-	s.get("/v1/default/events?wait=0", bearerOf(remote.sign(t, ours))).is(200)
+	remote := apitest.NewSigner(jwt.SigningMethodES256, apitest.NewKey(jwt.SigningMethodES256), "remote")
+	s := siteOf(t, &memory{}, everyKind(apitest.NewIssuer(t, remote).Server.URL), func(o *Options) { o.MaxWait, o.JWTLeeway = 1, time.Minute })
+	s.get("/v1/default/events?wait=0", bearerOf(remote.Sign(t, ours))).is(200)
 	var routes []string
 	for _, r := range s.h.echo.Routes() {
 		if strings.HasPrefix(r.Path, "/v1/") {
@@ -141,7 +143,7 @@ func TestBadTokens(t *testing.T) {
 		}
 	}
 	for name, c := range bad(t, remote) {
-		want := fmt.Sprintf(`{"type":"/problems/unauthorized","title":"Missing or bad credentials","status":401,"detail":%s}`, jsonText(c.detail))
+		want := fmt.Sprintf(`{"type":"/problems/unauthorized","title":"Missing or bad credentials","status":401,"detail":%s}`, apitest.JSONText(c.detail))
 		for _, route := range routes {
 			method, path, _ := strings.Cut(route, " ")
 			for where, r := range map[string]result{
@@ -159,19 +161,19 @@ func TestBadTokens(t *testing.T) {
 // TestAlgorithmsArePinned: what is left out of JWTAlgorithms is refused though
 // there is a key for it.
 func TestAlgorithmsArePinned(t *testing.T) {
-	remote := ring()["EdDSA"].named("remote")
+	remote := apitest.Ring()["EdDSA"].Named("remote")
 	s := siteOf(t, &memory{}, func(o *Options) {
-		o.JWTPublicKey, o.JWTAlgorithms = ring()["ES256"].public(), []string{"HS512", "ES256"}
-		o.JWKSURL = newIssuer(t, remote).server.URL
+		o.JWTPublicKey, o.JWTAlgorithms = apitest.Ring()["ES256"].Public(), []string{"HS512", "ES256"}
+		o.JWKSURL = apitest.NewIssuer(t, remote).Server.URL
 	})
 	for name, c := range map[string]struct {
 		token  string
 		status int
 	}{
-		"HS512":        {hs(jwt.SigningMethodHS512, testSecret).sign(t, nil), 200},
-		"ES256":        {ring()["ES256"].sign(t, nil), 200},
-		"HS256":        {hs(jwt.SigningMethodHS256, testSecret).sign(t, nil), 401},
-		"remote EdDSA": {remote.sign(t, nil), 401},
+		"HS512":        {apitest.HS(jwt.SigningMethodHS512, testSecret).Sign(t, nil), 200},
+		"ES256":        {apitest.Ring()["ES256"].Sign(t, nil), 200},
+		"HS256":        {apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, nil), 401},
+		"remote EdDSA": {remote.Sign(t, nil), 401},
 	} {
 		if r := s.get("/v1/default/events?wait=0", bearerOf(c.token)); r.status != c.status {
 			t.Errorf("%s: %d %s", name, r.status, r.body)
@@ -190,12 +192,12 @@ func TestLeeway(t *testing.T) {
 	} {
 		s := siteOf(t, &memory{}, func(o *Options) { o.JWTLeeway = c.leeway })
 		for _, claim := range []string{"nbf", "iat"} {
-			token := hs(jwt.SigningMethodHS256, testSecret).sign(t, jwt.MapClaims{claim: time.Now().Add(c.ahead).Unix()})
+			token := apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, jwt.MapClaims{claim: time.Now().Add(c.ahead).Unix()})
 			if r := s.get("/v1/default/events?wait=0", bearerOf(token)); r.status != c.status {
 				t.Errorf("%s ahead by %v, leeway %v: %d %s", claim, c.ahead, c.leeway, r.status, r.body)
 			}
 		}
-		token := hs(jwt.SigningMethodHS256, testSecret).sign(t, jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()})
+		token := apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, jwt.MapClaims{"exp": time.Now().Add(-time.Second).Unix()})
 		s.get("/v1/default/events?wait=0", bearerOf(token)).problem(401, "unauthorized", "")
 	}
 }
@@ -212,7 +214,7 @@ func TestATokenThatIsNotValidYetIsTemporary(t *testing.T) {
 		{jwt.MapClaims{"nbf": time.Now().Add(25 * time.Second).Unix(), "iat": time.Now().Add(15 * time.Second).Unix()}, 16, 20},
 		{jwt.MapClaims{"nbf": time.Now().Add(time.Hour).Unix(), "exp": time.Now().Add(2 * time.Hour).Unix()}, 60, 60},
 	} {
-		r := s.get("/v1/default/events?wait=0", bearerOf(hs(jwt.SigningMethodHS256, testSecret).sign(t, c.claims))).
+		r := s.get("/v1/default/events?wait=0", bearerOf(apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, c.claims))).
 			problem(401, "token-not-yet-valid", "")
 		after, err := strconv.Atoi(r.header.Get("Retry-After"))
 		if err != nil || after < c.least || after > c.most || !strings.Contains(r.body, "not valid yet") {
@@ -221,9 +223,9 @@ func TestATokenThatIsNotValidYetIsTemporary(t *testing.T) {
 	}
 	// The wait is as long as it takes.
 	ahead := time.Now().Add(6500 * time.Millisecond).Unix() // valid in half a second to one and a half
-	token := hs(jwt.SigningMethodHS256, testSecret).sign(t, jwt.MapClaims{"iat": ahead})
+	token := apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, jwt.MapClaims{"iat": ahead})
 	s.get("/v1/default/events?wait=0", bearerOf(token)).problem(401, "token-not-yet-valid", "")
-	until(t, func() bool {
+	apitest.Until(t, func() bool {
 		if time.Now().Unix() < ahead-5 {
 			return false
 		}
@@ -233,7 +235,7 @@ func TestATokenThatIsNotValidYetIsTemporary(t *testing.T) {
 }
 
 func TestTokenOptions(t *testing.T) {
-	rsa := ring()["RS256"].public()
+	rsa := apitest.Ring()["RS256"].Public()
 	small := bytes.Replace(rsa, []byte("PUBLIC KEY"), []byte("RSA PRIVATE KEY"), 2)
 	for name, c := range map[string]struct {
 		o    Options
@@ -276,3 +278,6 @@ mPqwZkdINf73hgAtnEQtv0bZft8Us8BKHOH393y8fHa6IPdVBHLnSAxenczvjCMd
 Cf1q4woanwiFnSSj3JNl5SQov6kkbvOk
 -----END PUBLIC KEY-----
 `
+
+// notOursText is all that somebody learns whose token has no good signature.
+const notOursText = "the credentials are neither a key nor a token of this server"

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/api/internal/apitest"
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 func TestVolatileOverBothTransportsOfTheOtherInstance(t *testing.T) {
@@ -13,10 +16,10 @@ func TestVolatileOverBothTransportsOfTheOtherInstance(t *testing.T) {
 	hello := stream.expect("culvert:hello")
 	polled := make(chan result, 1)
 	go func() { polled <- b.get("/v1/default/events?client=bob&wait=20") }()
-	until(t, func() bool { return openSessions(b) == 2 })
+	apitest.Until(t, func() bool { return openSessions(b) == 2 })
 
 	typing := `{"event":"typing","data":{"on":true},"volatile":true,"except":["@me"]}`
-	until(t, func() bool { // the poll may not be registered yet
+	apitest.Until(t, func() bool { // the poll may not be registered yet
 		if body := a.post("/v1/default/emit?client=carol", typing).is(http.StatusAccepted).body; body != "{}" {
 			t.Errorf("answer %s", body)
 		}
@@ -24,11 +27,11 @@ func TestVolatileOverBothTransportsOfTheOtherInstance(t *testing.T) {
 	})
 	f := stream.expect("typing")
 	want := `{"room":"*","event":"typing","data":{"on":true},"from":"carol","at":`
-	if f.id != hello.id || !strings.HasPrefix(f.data, want) {
+	if f.ID != hello.ID || !strings.HasPrefix(f.Data, want) {
 		t.Errorf("frame %+v", f)
 	}
 	p := (<-polled).page()
-	if len(p.Events) == 0 || p.Events[0].Offset != 0 || p.Events[0].Event != "typing" || p.Cursor != decode(t, hello.data)["cursor"] {
+	if len(p.Events) == 0 || p.Events[0].Offset != 0 || p.Events[0].Event != "typing" || p.Cursor != decode(t, hello.Data)["cursor"] {
 		t.Errorf("page %+v", p)
 	}
 	if h := a.get("/v1/default/rooms/*/events").page(); len(h.Events) != 0 {
@@ -37,11 +40,11 @@ func TestVolatileOverBothTransportsOfTheOtherInstance(t *testing.T) {
 
 	// Batches and lines.
 	a.post("/v1/default/emit", `{"events":[{"event":"x","volatile":true},{"event":"y","volatile":true}]}`).is(http.StatusAccepted)
-	lines := a.post("/v1/default/emit", `{"event":"stored"}`+"\n"+typing+"\n", header("Content-Type", mediaLines)).is(http.StatusOK)
+	lines := a.post("/v1/default/emit", `{"event":"stored"}`+"\n"+typing+"\n", header("Content-Type", wire.MediaLines)).is(http.StatusOK)
 	if got := strings.Split(strings.TrimSpace(lines.body), "\n"); len(got) != 2 || !strings.Contains(got[0], "offset") || !strings.Contains(got[1], `"field":"except"`) {
 		t.Errorf("lines %q", got)
 	}
-	lines = a.post("/v1/default/emit?client=carol", typing+"\n"+`{"event":"stored"}`, header("Content-Type", mediaLines)).is(http.StatusOK)
+	lines = a.post("/v1/default/emit?client=carol", typing+"\n"+`{"event":"stored"}`, header("Content-Type", wire.MediaLines)).is(http.StatusOK)
 	if got := strings.Split(strings.TrimSpace(lines.body), "\n"); len(got) != 2 || got[0] != "{}" || !strings.Contains(got[1], "offset") {
 		t.Errorf("lines %q", got)
 	}
@@ -68,13 +71,13 @@ func TestRenewingATokenKeepsTheStream(t *testing.T) {
 	if at, err := time.Parse(time.RFC3339, r["expires"].(string)); err != nil || time.Until(at) < 50*time.Minute {
 		t.Errorf("expires %v", r)
 	}
-	if f := adHoc.expect("culvert:reconnect"); decode(t, f.data)["reason"] != "expired" {
-		t.Errorf("reconnect %s", f.data)
+	if f := adHoc.expect("culvert:reconnect"); decode(t, f.Data)["reason"] != "expired" {
+		t.Errorf("reconnect %s", f.Data)
 	}
 	adHoc.ends()
 	// The first one is still there after it would have ended with the other.
 	a.emit("@alice", `"after"`)
-	if got := kept.expect("e").payload(t); got != `"after"` {
+	if got := payload(t, kept.expect("e")); got != `"after"` {
 		t.Errorf("got %s", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culvertmq/culvert/api/internal/apitest"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/internal/tool"
 )
@@ -63,7 +64,7 @@ func TestWebhooks(t *testing.T) {
 		if i >= len(want) {
 			t.Fatalf("%s: more than was sent", how)
 		}
-		if w := want[i]; w.Room != room || w.Event != event || !sameJSON(w.Data, data) {
+		if w := want[i]; w.Room != room || w.Event != event || !apitest.SameJSON(w.Data, data) {
 			t.Fatalf("%s: event %d is %s in %s, want %s in %s; or its data differ", how, i, event, room, w.Event, w.Room)
 		}
 	}
@@ -71,10 +72,10 @@ func TestWebhooks(t *testing.T) {
 		t.Helper()
 		f := st.next()
 		var e webhook
-		if err := json.Unmarshal([]byte(f.data), &e); err != nil {
+		if err := json.Unmarshal([]byte(f.Data), &e); err != nil {
 			t.Fatal(err)
 		}
-		check(i, "stream", e.Room, f.event, e.Data)
+		check(i, "stream", e.Room, f.Event, e.Data)
 	}
 	half := len(want) / 2
 	for i := range half {

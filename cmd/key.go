@@ -47,13 +47,13 @@ Of --listen-database-url and --database-url the first one given is used.`,
 		RunE: func(c *cobra.Command, _ []string) error { return p.keyList(c) },
 	}
 	rotate := &cobra.Command{
-		Use: "rotate ID", Short: "Give a key another secret and print it", Args: oneArg("key's id"),
+		Use: "rotate ID", Short: "Give a key another secret and print it", Args: usage.OneArg("key's id"),
 		Example: `  culvert key rotate 3f9a1c20be --grace 1h`,
 		RunE:    func(c *cobra.Command, args []string) error { return p.keyRotate(c, args[0], f.grace) },
 	}
 	rotate.Flags().DurationVar(&f.grace, "grace", 0, "how long the old secret goes on working")
 	revoke := &cobra.Command{
-		Use: "revoke ID", Short: "Make a key worthless", Args: oneArg("key's id"),
+		Use: "revoke ID", Short: "Make a key worthless", Args: usage.OneArg("key's id"),
 		RunE: func(c *cobra.Command, args []string) error { return p.keyRevoke(c, args[0]) },
 	}
 	for _, sub := range []*cobra.Command{create, list, rotate, revoke} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -33,12 +34,12 @@ Of --listen-database-url and --database-url the first one given is used.`,
 	const name = "namespace"
 	for _, sub := range []*cobra.Command{
 		create.addTo(&cobra.Command{
-			Use: "create NAME", Short: "Make a namespace", Args: oneArg(name),
+			Use: "create NAME", Short: "Make a namespace", Args: usage.OneArg(name),
 			Example: `  culvert namespace create shop --retention 720h --public 'news-*'`,
 			RunE:    func(c *cobra.Command, args []string) error { return p.namespaceCreate(c, args[0], &create) },
 		}),
 		set.addTo(&cobra.Command{
-			Use: "set NAME", Short: "Change settings of a namespace", Args: oneArg(name),
+			Use: "set NAME", Short: "Change settings of a namespace", Args: usage.OneArg(name),
 			Example: `  culvert namespace set shop --emit-rate 200 --dedup default`,
 			RunE:    func(c *cobra.Command, args []string) error { return p.namespaceSet(c, args[0], &set) },
 		}),
@@ -47,11 +48,11 @@ Of --listen-database-url and --database-url the first one given is used.`,
 			RunE: func(c *cobra.Command, _ []string) error { return p.namespaceList(c) },
 		},
 		{
-			Use: "show NAME", Short: "Show a namespace's settings", Args: oneArg(name),
+			Use: "show NAME", Short: "Show a namespace's settings", Args: usage.OneArg(name),
 			RunE: func(c *cobra.Command, args []string) error { return p.namespaceShow(c, args[0]) },
 		},
 		{
-			Use: "delete NAME", Short: "Close a namespace for good, with all its events, rooms and clients", Args: oneArg(name),
+			Use: "delete NAME", Short: "Close a namespace for good, with all its events, rooms and clients", Args: usage.OneArg(name),
 			RunE: func(c *cobra.Command, args []string) error { return p.namespaceDelete(c, args[0], yes) },
 		},
 	} {
@@ -183,4 +184,114 @@ func (p *process) confirm(ctx context.Context, question string) error {
 		}
 	}
 	return errors.New("nothing was deleted")
+}
+
+// defaultText, as a value, leaves a setting to the server.
+const defaultText = "default"
+
+// namespaceFlags are the settings of a namespace as text.
+type namespaceFlags struct{ text map[string]*string }
+
+func (f *namespaceFlags) addTo(c *cobra.Command) *cobra.Command {
+	f.text = map[string]*string{}
+	for _, s := range registry.AllSettings() {
+		f.text[s.Flag()] = c.Flags().String(s.Flag(), "", fmt.Sprintf("`%s`: %s; %q leaves it to the server", kindOf(s), s.Help, defaultText))
+	}
+	return c
+}
+
+// kindOf is what a setting's flag takes.
+func kindOf(s registry.Setting) string {
+	switch s.Of(&registry.NamespaceSettings{}).(type) {
+	case *time.Duration:
+		return "duration"
+	case *[]string:
+		return "patterns"
+	}
+	return "number"
+}
+
+// given reports whether any of the flags is.
+func (f *namespaceFlags) given(c *cobra.Command) bool {
+	for name := range f.text {
+		if c.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// apply changes the settings whose flags are given.
+func (f *namespaceFlags) apply(c *cobra.Command, s *registry.NamespaceSettings) error {
+	for _, setting := range registry.AllSettings() {
+		if !c.Flags().Changed(setting.Flag()) {
+			continue
+		}
+		text := *f.text[setting.Flag()]
+		if text == defaultText {
+			text = ""
+		}
+		if err := readSetting(setting.Of(s), text); err != nil {
+			return usage.Errorf(c, "--%s: %w", setting.Flag(), err)
+		}
+	}
+	if err := s.Check(); err != nil {
+		return usage.Errorf(c, "%w", err)
+	}
+	return nil
+}
+
+func readSetting(to any, text string) (err error) {
+	switch to := to.(type) {
+	case *[]string:
+		*to = config.List(text)
+	case *time.Duration:
+		if *to = 0; text != "" {
+			if *to, err = time.ParseDuration(text); err != nil || *to <= 0 {
+				return fmt.Errorf("must be a duration such as 90s, 15m or 168h, or %q", defaultText)
+			}
+		}
+	case *float64:
+		if *to = 0; text != "" {
+			if *to, err = strconv.ParseFloat(text, 64); err != nil || *to <= 0 {
+				return fmt.Errorf("must be a number of events a second, or %q", defaultText)
+			}
+		}
+	case *int:
+		if *to = 0; text != "" {
+			if *to, err = strconv.Atoi(text); err != nil || *to <= 0 {
+				return fmt.Errorf("must be a whole number from 1, or %q", defaultText)
+			}
+		}
+	}
+	return nil
+}
+
+// settingTexts are the settings by name; empty for what is left to the server.
+func settingTexts(s *registry.NamespaceSettings) (pairs [][2]string) {
+	for _, setting := range registry.AllSettings() {
+		text := ""
+		switch v := setting.Of(s).(type) {
+		case *[]string:
+			text = printable(strings.Join(*v, ","))
+		case *time.Duration:
+			text = v.String()
+		case *float64:
+			text = strconv.FormatFloat(*v, 'f', -1, 64)
+		case *int:
+			text = strconv.Itoa(*v)
+		}
+		if text == "0" || text == "0s" {
+			text = ""
+		}
+		pairs = append(pairs, [2]string{setting.Flag(), text})
+	}
+	return pairs
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/culvertmq/culvert/cmd/config"
-	"github.com/culvertmq/culvert/cmd/usage"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
@@ -46,14 +45,4 @@ func settingFlags(all *pflag.FlagSet) *pflag.FlagSet {
 		}
 	})
 	return set
-}
-
-// oneArg wants exactly one argument.
-func oneArg(name string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usage.Errorf(c, "want one argument, the %s", name)
-		}
-		return nil
-	}
 }

@@ -9,10 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/culvertmq/culvert/cmd/bench"
+	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/cmd/usage"
 )
 
@@ -89,4 +95,40 @@ Start with 'culvert serve': it brings its own Postgres and prints commands to tr
 		p.versionCommand(),
 	)
 	return root
+}
+
+// logger writes to standard error: for a person on a terminal, for a machine
+// elsewhere.
+func (p *process) logger(cfg *config.Config) *slog.Logger {
+	format := cfg.LogFormat
+	if format == "" {
+		format = config.FormatJSON
+		if isTerminal(p.stderr) {
+			format = config.FormatText
+		}
+	}
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if format == config.FormatText {
+		return slog.New(slog.NewTextHandler(p.stderr, options))
+	}
+	return slog.New(slog.NewJSONHandler(p.stderr, options))
+}
+
+// sameSignal is how long after a signal another one is taken for the same: whoever stops
+// a whole process group often tells each process of it as well, as make does.
+const sameSignal = time.Second
+
+// UntilSignal returns a context that ends with SIGTERM or Ctrl-C. From a second later
+// on, another signal ends the process at once.
+func UntilSignal(parent context.Context) context.Context {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		time.Sleep(sameSignal)
+		signal.Stop(signals)
+	}()
+	return ctx
 }

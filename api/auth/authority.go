@@ -1,0 +1,117 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/culvertmq/culvert/api/wire"
+	"github.com/culvertmq/culvert/event"
+)
+
+// Authority knows whom to trust. Any goroutine may use it.
+type Authority struct {
+	// own is the application's authentication, which then decides alone.
+	own    func(*http.Request) (Caller, error)
+	keys   [][sha256.Size]byte // digests: comparing them tells nothing of a key's length
+	tokens *verifier           // nil: none are accepted
+	stored Keys
+}
+
+// New takes options that Check, CheckTokens and CheckSecrets have no error for. It begins to fetch the keys
+// of a JWKS URL, for which it does not wait; Close ends that. stored may be asked by many goroutines.
+func New(o Options, stored Keys) (*Authority, error) {
+	a := &Authority{own: o.Authenticate, stored: stored}
+	for _, k := range o.APIKeys {
+		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
+	}
+	var err error
+	if a.tokens, err = newVerifier(o); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close returns when nothing is fetched any more. Known keys go on working.
+func (a *Authority) Close() { a.tokens.close() }
+
+// Identify finds who sent the request, whose query has been parsed. The header wins over ?access_token, also
+// when it is wrong. It may wait for the keys of an issuer, as long as the request's context lasts.
+// Errors: *wire.Problem for bad credentials; any other is internal.
+func (a *Authority) Identify(r *http.Request, query url.Values) (Identity, error) {
+	if a.own != nil {
+		return authenticate(a.own, r)
+	}
+	token := query.Get("access_token")
+	if len(r.Header["Authorization"]) > 1 {
+		return Identity{}, wire.Refuse(wire.Unauthorized, "", "duplicate Authorization header")
+	}
+	if header := r.Header.Get("Authorization"); header != "" {
+		var ok bool
+		if token, ok = bearer(header); !ok {
+			return Identity{}, wire.Refuse(wire.Unauthorized, "", "the Authorization header is not of the form Bearer T")
+		}
+	}
+	if token == "" {
+		return Identity{}, wire.Refuse(wire.Unauthorized, "", "send Authorization: Bearer T, or ?access_token=T")
+	}
+	if a.isKey(token) {
+		return Identity{Backend: true, Key: KeyOf(token)}, nil
+	}
+	if who, ok := storedKey(a.stored, token); ok {
+		who.Key = KeyOf(token)
+		return who, nil
+	}
+	if a.tokens == nil {
+		return Identity{}, badToken(notOurs)
+	}
+	return a.tokens.identify(r.Context(), token)
+}
+
+func badToken(detail string) error { return wire.Refuse(wire.Unauthorized, "", detail) }
+
+// isKey takes the same time whichever key it is, and when it is none.
+func (a *Authority) isKey(token string) bool {
+	digest := sha256.Sum256([]byte(token))
+	found := 0
+	for i := range a.keys {
+		found |= subtle.ConstantTimeCompare(a.keys[i][:], digest[:])
+	}
+	return found == 1
+}
+
+// bearer takes T out of "Bearer T"; the scheme's case is free (RFC 9110, 11.1).
+func bearer(header string) (string, bool) {
+	scheme, token, ok := strings.Cut(header, " ")
+	token = strings.Trim(token, " \t")
+	return token, ok && strings.EqualFold(scheme, "Bearer") && token != ""
+}
+
+// Check refuses who has lost the right to use the namespace since they were identified: it has
+// expired, or was revoked. Errors: *wire.Problem.
+func (a *Authority) Check(ns event.Namespace, who *Identity) error {
+	switch {
+	case !who.Expires.IsZero() && !time.Now().Before(who.Expires):
+		return badToken(hasExpired)
+	case !a.Holds(ns, who):
+		return badToken(wasRevoked)
+	}
+	return nil
+}
+
+// Holds reports whether credentials are still good, beside their expiry:
+// a stored key that was neither revoked nor rotated, a client that was not revoked
+// since its token was issued.
+func (a *Authority) Holds(ns event.Namespace, who *Identity) bool {
+	switch {
+	case who.Grant != nil:
+		return a.stored.Holds(*who.Grant)
+	case who.Backend:
+		return true
+	}
+	at := a.stored.RevokedAt(ns, who.Client)
+	return at.IsZero() || who.issued.After(at)
+}

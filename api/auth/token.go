@@ -1,0 +1,79 @@
+package auth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/culvertmq/culvert/event"
+)
+
+// Claims are what a token says: its Subject is the client, ExpiresAt is
+// required, and nbf and iat are respected where present.
+type Claims struct {
+	jwt.RegisteredClaims
+	// Namespaces it is good for, a string or a list on the wire; absent: "default".
+	Namespaces List `json:"ns,omitempty"`
+	// Rooms are patterns of rooms it may read beside its own and "*". "*" in a
+	// pattern matches any run of characters; the private rooms of other clients
+	// need a pattern that begins with "@" itself.
+	Rooms List `json:"rooms,omitempty"`
+	// Emit are patterns of rooms it may emit to.
+	Emit List `json:"emit,omitempty"`
+}
+
+// neverValid reports whether the token expires before it begins to count: waiting for
+// such a token would be in vain. The claims must have an expiry.
+func (c *Claims) neverValid() bool {
+	for _, begin := range []*jwt.NumericDate{c.NotBefore, c.IssuedAt} {
+		if begin != nil && !begin.Before(c.ExpiresAt.Time) {
+			return true
+		}
+	}
+	return false
+}
+
+// List is a list of strings; on the wire it may be a single one.
+type List []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *List) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		*l = List{""}
+		return json.Unmarshal(b, &(*l)[0])
+	}
+	return json.Unmarshal(b, (*[]string)(l))
+}
+
+// SignToken makes an HS256 token of the claims.
+func SignToken(secret []byte, c Claims) (string, error) {
+	if len(secret) == 0 {
+		return "", errors.New("sign token: no secret")
+	}
+	if _, err := event.ParseClient(c.Subject); err != nil {
+		return "", fmt.Errorf("sign token: %w", err)
+	}
+	if c.ExpiresAt == nil {
+		return "", errors.New("sign token: no expiry")
+	}
+	if c.neverValid() {
+		return "", errors.New("sign token: it would never be valid: ExpiresAt is not after NotBefore and IssuedAt")
+	}
+	for _, n := range c.Namespaces {
+		if _, err := event.ParseNamespace(n); err != nil {
+			return "", fmt.Errorf("sign token: %w", err)
+		}
+	}
+	for name, list := range map[string]List{"ns": c.Namespaces, "rooms": c.Rooms, "emit": c.Emit} {
+		if err := list.check(name); err != nil {
+			return "", fmt.Errorf("sign token: %w", err)
+		}
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(secret)
+	if err != nil {
+		return "", fmt.Errorf("sign token: %w", err)
+	}
+	return token, nil
+}

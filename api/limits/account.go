@@ -1,0 +1,225 @@
+package limits
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/culvertmq/culvert/api/wire"
+	"github.com/culvertmq/culvert/event"
+)
+
+const (
+	// freeBytes of a body are not charged: that its request is counted is enough.
+	freeBytes = 4 << 10
+	// bodyCost is the memory that a byte of a body takes: as it came, and as it is understood.
+	bodyCost = 2
+	// busyRetry is when a request that was one too many may come again: those under way
+	// are over soon.
+	busyRetry = time.Second
+)
+
+// load is what one holder has under way.
+type load struct {
+	accounts int // that are open; the load is forgotten with the last one
+	requests int // of these, those that are not counted as connections
+	bytes    int
+}
+
+// bound is what a load may be; 0: anything.
+type bound struct{ requests, bytes int }
+
+// share is one holder's part in an account.
+type share struct {
+	holder
+	name string     // for people
+	full *wire.Kind // what a request is refused with
+	most bound
+	of   bound // what all may hold, of which the holder leaves some to others; zero: it does not
+	load *load
+}
+
+// underWay has the loads of all who have requests under way.
+type underWay struct {
+	mu    sync.Mutex
+	loads map[holder]*load
+}
+
+// Account is what one request has of the server: a place among the requests under way,
+// and the memory of its body and its answer. Any goroutine may use it, and it may be
+// used after Close, when there is nothing left to take. It implements event.Memory.
+type Account struct {
+	all     *underWay // nil: it was not opened
+	shares  []share
+	counted bool // among the requests
+	closed  bool
+	bytes   int
+	refusal *wire.Problem // of the last Take that took nothing
+
+	covered int // of bytes, those of the body; its reader alone knows
+}
+
+// open gives a request its place, or says who has too many under way.
+func (a *Account) open(all *underWay, shares ...share) error {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, s := range shares {
+		if l := all.loads[s.holder]; l != nil && s.most.requests > 0 && l.requests >= s.most.requests {
+			return s.refusal("has as many requests under way as it may")
+		}
+		if !leaves(all.requests(s.holder)+1, s.most.requests, all.requests(holder{})+1, s.of.requests) {
+			return s.refusal("has as many requests under way as others leave to it")
+		}
+	}
+	if all.loads == nil {
+		all.loads = map[holder]*load{}
+	}
+	for i := range shares {
+		s := &shares[i]
+		if s.load = all.loads[s.holder]; s.load == nil {
+			s.load = &load{}
+			all.loads[s.holder] = s.load
+		}
+		s.load.accounts++
+		s.load.requests++
+	}
+	a.all, a.shares, a.counted = all, shares, true
+	return nil
+}
+
+// requests are those of a holder.
+func (u *underWay) requests(h holder) int {
+	if l := u.loads[h]; l != nil {
+		return l.requests
+	}
+	return 0
+}
+
+func (s *share) refusal(why string) *wire.Problem {
+	p := wire.Refuse(s.full, "", s.name+" "+why+"; nothing was done")
+	p.After = busyRetry
+	return p
+}
+
+// asConnection takes the request out of the count: from now on it is a connection,
+// which has limits of its own. Its memory stays charged.
+func (a *Account) asConnection() {
+	a.all.mu.Lock()
+	defer a.all.mu.Unlock()
+	a.uncount()
+}
+
+func (a *Account) uncount() {
+	if !a.counted {
+		return
+	}
+	a.counted = false
+	for _, s := range a.shares {
+		s.load.requests--
+	}
+}
+
+// Charge charges n bytes, or says whose memory is used up.
+func (a *Account) Charge(n int) error {
+	a.all.mu.Lock()
+	defer a.all.mu.Unlock()
+	if a.closed {
+		return errors.New("the request is over")
+	}
+	for i := range a.shares {
+		s := &a.shares[i]
+		if s.most.bytes > 0 && s.load.bytes+n > s.most.bytes {
+			a.refusal = s.refusal("has as many bytes in requests under way as it may")
+			return a.refusal
+		}
+		if s.of.bytes > 0 && !leaves(s.load.bytes+n, s.most.bytes, a.all.loads[holder{}].bytes+n, s.of.bytes) {
+			a.refusal = s.refusal("has as many bytes in requests under way as others leave to it")
+			return a.refusal
+		}
+	}
+	a.add(n)
+	return nil
+}
+
+func (a *Account) add(n int) {
+	a.bytes += n
+	for _, s := range a.shares {
+		s.load.bytes += n
+	}
+}
+
+// Take implements event.Memory.
+func (a *Account) Take(n int) bool { return a.Charge(n) == nil }
+
+// Give implements event.Memory.
+func (a *Account) Give(n int) {
+	if n == 0 {
+		return
+	}
+	a.all.mu.Lock()
+	defer a.all.mu.Unlock()
+	if !a.closed {
+		a.add(-n)
+	}
+}
+
+// Explain has an error of the queue say whose memory is used up.
+func (a *Account) Explain(err error) error {
+	if !errors.Is(err, event.ErrNoMemory) {
+		return err
+	}
+	a.all.mu.Lock()
+	defer a.all.mu.Unlock()
+	if a.refusal != nil {
+		return a.refusal
+	}
+	return err
+}
+
+// Cover charges the body with n bytes that have come so far, in steps, so that a small
+// one costs nothing.
+func (a *Account) Cover(n int) error {
+	need := (bodyCost*n - freeBytes + freeBytes - 1) / freeBytes * freeBytes
+	if need <= a.covered {
+		return nil
+	}
+	if err := a.Charge(need - a.covered); err != nil {
+		return err
+	}
+	a.covered = need
+	return nil
+}
+
+// Close gives everything back, however the request ended.
+func (a *Account) Close() {
+	if a.all == nil {
+		return
+	}
+	a.all.mu.Lock()
+	defer a.all.mu.Unlock()
+	a.uncount()
+	a.add(-a.bytes)
+	a.closed = true
+	for _, s := range a.shares {
+		if s.load.accounts--; s.load.accounts == 0 {
+			delete(a.all.loads, s.holder)
+		}
+	}
+}
+
+// Opened reports whether the request has got its place.
+func (a *Account) Opened() bool { return a.all != nil }
+
+// ChargeAnswer charges n bytes of an answer until the request is over; a small one costs nothing.
+func (a *Account) ChargeAnswer(n int) error {
+	if n <= freeBytes {
+		return nil
+	}
+	return a.Charge(n)
+}
+
+// ChargeBody charges n bytes of a body that is read piece by piece.
+func (a *Account) ChargeBody(n int) error { return a.Charge(bodyCost * n) }
+
+// GiveBody gives back what ChargeBody took.
+func (a *Account) GiveBody(n int) { a.Give(bodyCost * n) }

@@ -1,0 +1,120 @@
+package limits
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/wire"
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/queue/registry"
+)
+
+// Limiter counts what everybody takes of this instance, and refuses what is over the limits.
+// Any goroutine may use it.
+type Limiter struct {
+	limits      Limits
+	settings    settings
+	rates       rates
+	connections connections
+	underWay    underWay
+}
+
+// settings are what namespaces have set for themselves.
+type settings interface {
+	Settings(ns event.Namespace) registry.NamespaceSettings
+}
+
+// New makes a limiter of limits that Check has no error for. own may be asked by many goroutines.
+func New(l Limits, own settings) *Limiter { return &Limiter{limits: l, settings: own} }
+
+// limitsFor are the limits of a namespace: its own settings where it has some,
+// the server's elsewhere.
+func (l *Limiter) limitsFor(ns event.Namespace) Limits {
+	now, own := l.limits, l.settings.Settings(ns)
+	now.NamespaceRate = cmp.Or(own.EmitRate, now.NamespaceRate)
+	now.ClientRate = cmp.Or(own.ClientRate, now.ClientRate)
+	now.ClientConnections = cmp.Or(own.MaxConnectionsClient, now.ClientConnections)
+	return now
+}
+
+// TakeEvents takes the tokens of n emitted events, of which some are paid already.
+// Errors: *wire.Problem when there are not enough; then none are taken.
+func (l *Limiter) TakeEvents(ns event.Namespace, who *auth.Identity, n, paid int) error {
+	if n == paid {
+		return nil
+	}
+	limits := l.limitsFor(ns)
+	charges := []charge{{bucketOf: bucketOf{party: party{ns: ns}}, rate: limits.NamespaceRate, over: "the namespace"}}
+	if !who.Backend {
+		charges = append(charges, charge{bucketOf: bucketOf{party: party{ns, who.Client}}, rate: limits.ClientRate, over: "the client"})
+	}
+	return slowDown(l.rates.take(time.Now(), limits.Burst, n, paid, charges...))
+}
+
+// TakeRequest takes the token of one request that emits nothing. Errors: as of TakeEvents.
+func (l *Limiter) TakeRequest(ns event.Namespace, who *auth.Identity) error {
+	if who.Backend {
+		return nil
+	}
+	limits := l.limitsFor(ns)
+	return slowDown(l.rates.take(time.Now(), limits.Burst, 1, 0,
+		charge{bucketOf: bucketOf{party{ns, who.Client}, true}, rate: limits.RequestRate, over: "the client"}))
+}
+
+// slowDown is the refusal of who has to wait; nil when nobody has to.
+func slowDown(wait time.Duration, over string) error {
+	if wait <= 0 {
+		return nil
+	}
+	p := wire.Refuse(wire.RateLimited, "", "rate limit of "+over+" exceeded; nothing was stored")
+	p.After = wait
+	return p
+}
+
+// Enter opens the account of a request: for its client, or the key of a backend, which
+// acts for many; for its namespace; and for this instance. Close ends it.
+// Errors: *wire.Problem when there are too many.
+func (l *Limiter) Enter(a *Account, ns event.Namespace, who *auth.Identity) error {
+	limits := l.limits
+	own := share{holder: holder{party: party{ns, who.Client}}, name: "the client",
+		full: wire.TooManyRequests, most: bound{limits.ClientRequests, limits.ClientBytes}}
+	if who.Backend {
+		// Half, so that the clients of the namespace have the other half.
+		own = share{holder: holder{party: party{ns: ns}, key: who.Key}, name: "the API key",
+			full: wire.TooManyRequests, most: bound{(limits.NamespaceRequests + 1) / 2, (limits.NamespaceBytes + 1) / 2}}
+	}
+	instance := share{name: "this instance", full: wire.Overloaded, most: bound{limits.Requests, limits.Bytes}}
+	if ns == (event.Namespace{}) { // a route of no namespace
+		return a.open(&l.underWay, own, instance)
+	}
+	shares := []share{own, instance}
+	if of, several := everywhere(who); several {
+		shares = append(shares, share{holder: of, name: credentials(who) + " in all its namespaces together", full: wire.TooManyRequests,
+			most: bound{part(who, limits.Requests), part(who, limits.Bytes)}})
+	}
+	namespace := share{holder: holder{party: party{ns: ns}}, name: "the namespace",
+		full: wire.TooManyRequests, most: bound{limits.NamespaceRequests, limits.NamespaceBytes}, of: instance.most}
+	return a.open(&l.underWay, append(shares, namespace)...)
+}
+
+// Counts are what somebody takes now.
+type Counts struct {
+	Requests, Bytes, Connections int
+	Holders                      int // how many are counted at all, each once for connections and once for the rest
+}
+
+// Counts tells what a client takes now; with no client its namespace; with neither the whole instance.
+func (l *Limiter) Counts(ns event.Namespace, client event.Client) (now Counts) {
+	of := holder{party: party{ns, client}}
+	l.connections.mu.Lock()
+	now.Connections, now.Holders = l.connections.open[of], len(l.connections.open)
+	l.connections.mu.Unlock()
+	l.underWay.mu.Lock()
+	defer l.underWay.mu.Unlock()
+	now.Holders += len(l.underWay.loads)
+	if of := l.underWay.loads[of]; of != nil {
+		now.Requests, now.Bytes = of.requests, of.bytes
+	}
+	return now
+}

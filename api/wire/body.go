@@ -1,0 +1,107 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/culvertmq/culvert/internal/jsontext"
+)
+
+// maxBody bounds a JSON body.
+const maxBody = 1 << 20
+
+// The media types of bodies.
+const (
+	MediaJSON  = "application/json"
+	MediaLines = "application/x-ndjson"
+)
+
+// MediaType returns the body's type when it is one of ours, uncompressed and
+// in UTF-8. Errors: *Problem of kind Unsupported.
+func MediaType(r *http.Request) (string, error) {
+	if r.Header.Get("Content-Encoding") != "" {
+		return "", Refuse(Unsupported, "", "a body with a Content-Encoding is not accepted")
+	}
+	text := r.Header.Get("Content-Type")
+	if text == MediaJSON {
+		return MediaJSON, nil
+	}
+	media, params, err := mime.ParseMediaType(text)
+	charset, given := params["charset"]
+	if err != nil || given && !strings.EqualFold(charset, "utf-8") || media != MediaJSON && media != MediaLines {
+		return "", Refuse(Unsupported, "", "want Content-Type: application/json")
+	}
+	return media, nil
+}
+
+// CheckJSON reports what is wrong with text that should be JSON. Errors: *Problem.
+func CheckJSON(raw []byte) error {
+	if jsontext.Valid(raw) {
+		return nil
+	}
+	if !utf8.Valid(raw) {
+		return Refuse(Invalid, "", "the body is not valid UTF-8")
+	}
+	if json.Valid(raw) { // nested very deep
+		return nil
+	}
+	var v json.RawMessage
+	detail := "the body is not valid JSON"
+	if err := json.Unmarshal(raw, &v); err != nil {
+		detail += ": " + strings.TrimPrefix(err.Error(), "json: ")
+	}
+	return Refuse(Malformed, "", detail)
+}
+
+var (
+	errBodyTooLarge = Refuse(TooLarge, "", "the body is over 1 MiB")
+	// ErrEndedEarly is for a body whose end is missing.
+	ErrEndedEarly = Refuse(Incomplete, "", "the body ended early, or its chunked encoding is invalid")
+)
+
+// ReadBody reads at most maxBody bytes into buf, which grows with what has come: a length
+// that is only announced costs no memory; -1: none is announced. cover is told how much has come, and may
+// refuse it. Errors: those of cover, *Problem, and os.ErrDeadlineExceeded when the body stopped arriving.
+func ReadBody(r io.Reader, length int64, buf *[]byte, cover func(n int) error) error {
+	if length > maxBody {
+		return errBodyTooLarge
+	}
+	for {
+		b := *buf
+		if len(b) == cap(b) {
+			*buf = grown(b, length)
+			continue
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		*buf = b[:len(b)+n]
+		if err := cover(len(*buf)); err != nil {
+			return err
+		}
+		switch {
+		case len(*buf) > maxBody:
+			return errBodyTooLarge
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case err != nil: // the client's connection broke, or its framing
+			return ErrEndedEarly
+		}
+	}
+}
+
+// grown is b with twice the room, or less: for the announced length and a byte more, so
+// that the end is seen without growing again.
+func grown(b []byte, length int64) []byte {
+	size := max(1024, 2*cap(b))
+	if length >= 0 {
+		size = min(size, int(length)+1)
+	}
+	return append(make([]byte, 0, max(size, len(b)+1)), b...)
+}

@@ -1,0 +1,104 @@
+package wire
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/r3labs/sse/v2"
+
+	"github.com/culvertmq/culvert/event"
+)
+
+// appendFrame makes all bytes of every stream (HTML, 9.2.5). The space after
+// each colon is one a parser drops, so that a name may begin with one. Values
+// come validated; should one hold a line break all the same, it is disarmed
+// here rather than trusted.
+func appendFrame(b []byte, e *sse.Event) []byte {
+	if len(e.ID) > 0 {
+		b = appendField(b, "id: ", e.ID)
+	}
+	if len(e.Event) > 0 {
+		b = appendField(b, "event: ", e.Event)
+	}
+	if len(e.Retry) > 0 {
+		b = appendField(b, "retry: ", e.Retry)
+	}
+	b = appendField(b, "data: ", e.Data)
+	return append(b, '\n')
+}
+
+func appendField(b []byte, name string, value []byte) []byte {
+	b = append(b, name...)
+	start := len(b)
+	b = append(b, value...)
+	for i := start; ; i++ {
+		n := bytes.IndexAny(b[i:], "\r\n\x00")
+		if n < 0 {
+			return append(b, '\n')
+		}
+		i += n
+		b[i] = ' ' // in JSON it can only have stood between tokens
+	}
+}
+
+// scratch holds the JSON of an event while its frame is made.
+var scratch Buffers
+
+// framed stands for encodeEvent, see event.Event.Wire.
+type framed struct{}
+
+// EventFrame is all that a stream sends of an event. It is encoded once, for everybody: see event.Event.Wire.
+func EventFrame(e *event.Event) []byte { return e.Wire(framed{}, encodeEvent) }
+
+// encodeEvent is the one encoder of events: what event.Event.Wire keeps.
+func encodeEvent(e *event.Event) []byte {
+	buf := scratch.Get()
+	defer scratch.Put(buf)
+	*buf = appendEvent(*buf, e)
+	var id [48]byte
+	f := sse.Event{Event: []byte(e.Name), Data: *buf}
+	if !e.Volatile() { // one that was never stored is no position to go on from
+		f.ID = e.Cursor().Append(id[:0])
+	}
+	return appendFrame(make([]byte, 0, len(f.ID)+len(f.Event)+len(f.Data)+len("id: \nevent: \ndata: \n\n")), &f)
+}
+
+var dataLine = []byte("\ndata: ")
+
+// EventJSON is the JSON inside an event's frame. The first data line is the
+// only one, since no line before it can hold a line break.
+func EventJSON(e *event.Event) []byte {
+	frame := EventFrame(e)
+	i := bytes.Index(frame, dataLine) + len(dataLine)
+	return frame[i : len(frame)-2]
+}
+
+// appendEvent adds an event's JSON; the order of its members is part of the
+// protocol's examples.
+func appendEvent(b []byte, e *event.Event) []byte {
+	b = append(b, '{')
+	if !e.Volatile() {
+		b = append(b, `"offset":`...)
+		b = strconv.AppendInt(b, int64(e.Offset), 10)
+		b = append(b, ',')
+	}
+	b = append(b, `"room":`...)
+	b = AppendString(b, e.Room.String())
+	b = append(b, `,"event":`...)
+	b = AppendString(b, e.Name)
+	if e.Binary {
+		b = append(b, `,"binary":`...)
+	} else {
+		b = append(b, `,"data":`...)
+	}
+	b = append(b, e.Data...)
+	b = append(b, `,"from":`...)
+	b = AppendClient(b, e.From)
+	b = append(b, `,"at":`...)
+	b = AppendTime(b, e.At)
+	if !e.ReplyUntil.IsZero() {
+		b = AppendTime(append(b, `,"reply":{"until":`...), e.ReplyUntil)
+		b = append(b, '}')
+	}
+	return append(b, '}')
+}
