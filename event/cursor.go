@@ -37,7 +37,7 @@ func (c Cursor) Append(b []byte) []byte {
 	return strconv.AppendInt(b, int64(c.Offset), 10)
 }
 
-// maxLog bounds the log's identity in a cursor sent to us; our own have 8.
+// maxLog bounds the log's identity in a received cursor; Culvert's own identities have 8 characters.
 const maxLog = 32
 
 // ParseCursor reads "<log>:<offset>" with a log of lower-case letters and

@@ -9,7 +9,7 @@ import (
 func TestVersions(t *testing.T) {
 	for text, want := range map[string]struct {
 		major int
-		says  string // in the error; "": it is taken
+		says  string // in the error; "": the server is accepted
 	}{
 		"PostgreSQL 14.0 on x86_64-pc-linux-gnu, compiled by gcc, 64-bit":                   {14, ""},
 		"PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled by gcc": {15, ""},
@@ -33,7 +33,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// What cannot be pinned must be checked, and what is pinned must pass its own check.
+// Settings that cannot be pinned must be checked, and pinned values must pass their own check.
 func TestSettingsFitThemselves(t *testing.T) {
 	for _, s := range settings {
 		switch {
