@@ -126,7 +126,7 @@ func TestTokenNotValidYet(t *testing.T) {
 // TestImpossibleAddress: Dial refuses addresses that cannot work, without showing a password.
 func TestImpossibleAddress(t *testing.T) {
 	for address, want := range map[string]string{
-		"ws://h": "write http", "wss://h": "write https", "ftp://h": "http or https", "//h": "http or https", "http://": "host", "h:80": "https://culvert.example",
+		"ws://h": "use http", "wss://h": "use https", "ftp://h": "http or https", "//h": "http or https", "http://": "host", "h:80": "https://culvert.example",
 		"http://u:secret@h": "credentials", "http://h/?": "query", "http://h/?x=1": "query", "http://h/#": "fragment", "http://h/#x": "fragment",
 		"http://u:secret@h:x": "https://culvert.example", "": "host",
 	} {
