@@ -9,8 +9,8 @@ import (
 )
 
 // TestChecksFindWhatIsBroken gives the checks a small history in which every promise is
-// kept, and then breaks one after the other: each is found, and nothing else. So a
-// soak that finds nothing says something.
+// kept, and then breaks one promise after the other: the checks must find exactly that one. So a
+// soak that finds nothing is evidence.
 func TestChecksFindWhatIsBroken(t *testing.T) {
 	all := map[string]func(*small){
 		"": func(*small) {},
@@ -50,8 +50,8 @@ func TestChecksFindWhatIsBroken(t *testing.T) {
 	}
 }
 
-// small is a history: a and b at 10 and 11, then one that a fault took at 20, then an
-// event for the handler, a reply and one for a member, from 30 on.
+// small is a history: events a and b at 10 and 11, then a lost event at 20, then an
+// event for the handler, a reply and an event for a member, from 30 on.
 type small struct {
 	tr      *truth
 	lost    *loss
@@ -146,13 +146,13 @@ func (s *small) drop(name string) {
 	s.reader.steps = slices.DeleteFunc(s.reader.steps, func(p step) bool { return p.name == name })
 }
 
-// lastFirst brings the last event first.
+// lastFirst makes the reader get the last event first.
 func (s *small) lastFirst() {
 	c := s.reader.steps[len(s.reader.steps)-1]
 	s.reader.steps = append([]step{c}, s.reader.steps[:len(s.reader.steps)-1]...)
 }
 
-// late delivers what the fault took long after it.
+// late delivers a lost event long after the fault.
 func (s *small) late() {
 	for i := range s.reader.steps {
 		if s.reader.steps[i].name == "lost" {
