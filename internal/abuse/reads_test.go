@@ -148,9 +148,9 @@ func TestAsksOfManyClientsHarmNobody(t *testing.T) {
 // memberships took 1.4 s.
 func TestOneWhoWasInManyRoomsHarmsNobody(t *testing.T) {
 	r := newRig(t)
-	stays, each := 5_000, 10
+	left, each := 5_000, 10
 	if *full {
-		stays, each = 40_000, 30
+		left, each = 40_000, 30
 	}
 	r.namespace("busy", `{"client_rate":100000}`)
 	r.sql(`SELECT culvert.emit(namespace => 'busy', room => 'r' || i % 1000, event => 'e', data => '1') FROM generate_series(1, 1000) i`)
@@ -162,7 +162,7 @@ func TestOneWhoWasInManyRoomsHarmsNobody(t *testing.T) {
 	       INSERT INTO culvert.memberships (client_id, room_id, since, until)
 	       SELECT m.id, r.id, (SELECT slice FROM culvert.log) * 1000000000::bigint + i, (SELECT slice FROM culvert.log) * 1000000000::bigint + i + 5
 	         FROM made m, culvert.rooms r, generate_series(1, $1::integer / 1000) i
-	        WHERE r.namespace_id = (SELECT id FROM culvert.namespaces WHERE name = 'busy') AND r.name LIKE 'r%'`, stays)
+	        WHERE r.namespace_id = (SELECT id FROM culvert.namespaces WHERE name = 'busy') AND r.name LIKE 'r%'`, left)
 	v := r.opener("quiet")
 	calm := v.calm(t, 50)
 	attacked := v.during(t, func() { r.polls("busy", 5, each, "/v1/busy/events?from=earliest&wait=0") })

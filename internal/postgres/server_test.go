@@ -20,8 +20,8 @@ func TestVersions(t *testing.T) {
 		"PostgreSQL 15.2-YB-2025.1.0.0-b0 on x86_64-pc-linux-gnu":                           {0, "YugabyteDB"},
 		"CockroachDB CCL v25.1.0 (x86_64-pc-linux-gnu, built 2025/02/10)":                   {0, "LOCK TABLE"},
 		"PostgreSQL 12.12 (Greenplum Database 7.1.0) on x86_64":                             {0, "Greenplum"},
-		"MySQL 8": {0, "something else"},
-		"":        {0, "something else"},
+		"MySQL 8": {0, "not PostgreSQL"},
+		"":        {0, "not PostgreSQL"},
 	} {
 		major, err := checkVersion(text)
 		switch {

@@ -185,8 +185,8 @@ func (l *line) pop() {
 	l.remove(w)
 	s.running++
 	c.running++
-	l.spaces.spend(s, leastTurn)
-	s.clients.spend(c, leastTurn)
+	l.spaces.charge(s, leastTurn)
+	s.clients.charge(c, leastTurn)
 	w.since = time.Now()
 	close(w.ready)
 }
@@ -208,8 +208,8 @@ func (l *line) charge(w *ticket, d time.Duration) {
 		f.running--
 		f.left = now
 	}
-	w.space.clients.spend(w.client, d)
-	l.spaces.spend(w.space, d)
+	w.space.clients.charge(w.client, d)
+	l.spaces.charge(w.space, d)
 	if w.space.idle() {
 		w.space.clients = nil
 	}
@@ -277,7 +277,7 @@ func (f *flows) leave(one *flow) {
 	}
 }
 
-func (f *flows) spend(one *flow, d time.Duration) {
+func (f *flows) charge(one *flow, d time.Duration) {
 	one.spent += d
 	if one.waiting > 0 {
 		heap.Fix(&f.ready, one.index)

@@ -47,12 +47,12 @@ func (s *soak) check(ctx context.Context, followers []*follower, load *load) err
 	for _, f := range followers {
 		tr.follower(f)
 	}
-	stays, err := readStays(ctx, conn)
+	intervals, err := readIntervals(ctx, conn)
 	if err != nil {
 		return err
 	}
 	for _, m := range load.members {
-		tr.membership(m, stays[m.id], followers)
+		tr.membership(m, intervals[m.id], followers)
 		tr.hints(m, load.hints, followers)
 	}
 	tr.replies(load.asks)

@@ -134,27 +134,27 @@ func lostTo(seen []step, one loss, at int64) bool {
 	return slices.ContainsFunc(seen, func(s step) bool { return s.offset > one.head && s.offset <= min(at, one.known) })
 }
 
-// readStays reads the membership intervals of each client in the room "club" from the log.
-func readStays(ctx context.Context, conn *pgx.Conn) (map[string][]stay, error) {
+// readIntervals reads the membership intervals of each client in the room "club" from the log.
+func readIntervals(ctx context.Context, conn *pgx.Conn) (map[string][]interval, error) {
 	rows, err := conn.Query(ctx, `SELECT c.name, m.since, coalesce(m.until, 9223372036854775807)
 		FROM culvert.memberships m JOIN culvert.clients c ON c.id = m.client_id JOIN culvert.rooms r ON r.id = m.room_id
 		WHERE r.name = 'club' ORDER BY m.since`)
 	if err != nil {
 		return nil, err
 	}
-	stays := map[string][]stay{}
+	intervals := map[string][]interval{}
 	var client string
-	var one stay
+	var one interval
 	_, err = pgx.ForEachRow(rows, []any{&client, &one.since, &one.until}, func() error {
-		stays[client] = append(stays[client], one)
+		intervals[client] = append(intervals[client], one)
 		return nil
 	})
-	return stays, err
+	return intervals, err
 }
 
 // membership compares what a member got with its membership intervals, and these with its
 // answers.
-func (tr *truth) membership(m *member, stays []stay, followers []*follower) {
+func (tr *truth) membership(m *member, intervals []interval, followers []*follower) {
 	i := slices.IndexFunc(followers, func(f *follower) bool { return f.id == m.id })
 	f := followers[i]
 	saw := map[int64]bool{}
@@ -169,7 +169,7 @@ func (tr *truth) membership(m *member, stays []stay, followers []*follower) {
 		if e.name == "" || e.namespace != "default" || !slices.Contains(e.rooms, "club") {
 			continue
 		}
-		in := slices.ContainsFunc(stays, func(s stay) bool { return s.since < o && o <= s.until })
+		in := slices.ContainsFunc(intervals, func(s interval) bool { return s.since < o && o <= s.until })
 		if in {
 			tr.verdict.count("events to members", 1)
 		}
@@ -182,7 +182,7 @@ func (tr *truth) membership(m *member, stays []stay, followers []*follower) {
 	lostBefore := true // the first interval is not compared with what the warm-up left
 	for _, one := range m.moves {
 		lost := tr.losses.took(one.offset, one.begun) != nil
-		found := slices.ContainsFunc(stays, func(s stay) bool {
+		found := slices.ContainsFunc(intervals, func(s interval) bool {
 			return one.join && s.since == one.offset || !one.join && s.until == one.offset
 		})
 		if !lost && !lostBefore && !found {

@@ -16,13 +16,13 @@ import (
 // they are in it; they join and leave at random.
 const members = 4
 
-// stay is a membership interval, by the positions with which the server answered.
-type stay struct{ since, until int64 }
+// interval is a membership interval, by the positions with which the server answered.
+type interval struct{ since, until int64 }
 
 // move joins and leaves for the members until ctx ends. The result waits
 // for that and returns the membership intervals of each.
-func (s *scene) move(ctx context.Context) func() [members][]stay {
-	var stays [members][]stay
+func (s *scene) move(ctx context.Context) func() [members][]interval {
+	var intervals [members][]interval
 	var wg sync.WaitGroup
 	for m := range members {
 		wg.Go(func() {
@@ -41,14 +41,14 @@ func (s *scene) move(ctx context.Context) func() [members][]stay {
 					s.t.Error(err)
 					return
 				}
-				stays[m] = append(stays[m], stay{since, until})
+				intervals[m] = append(intervals[m], interval{since, until})
 				time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
 			}
 		})
 	}
-	return func() [members][]stay {
+	return func() [members][]interval {
 		wg.Wait()
-		return stays
+		return intervals
 	}
 }
 
@@ -88,7 +88,7 @@ func (s *scene) change(client *http.Client, method, path string) (int, []byte, e
 
 // compareMembers compares what each member got with its membership intervals: it must be exactly the
 // events of these intervals.
-func (s *scene) compareMembers(rs []*reader, stays [members][]stay) {
+func (s *scene) compareMembers(rs []*reader, intervals [members][]interval) {
 	log := map[int64]string{}
 	for _, r := range rs[:readers] {
 		for _, e := range r.events {
@@ -103,7 +103,7 @@ func (s *scene) compareMembers(rs []*reader, stays [members][]stay) {
 				continue
 			}
 			in := false
-			for _, st := range stays[m] {
+			for _, st := range intervals[m] {
 				in = in || st.since < offset && offset <= st.until
 			}
 			_, got := r.byOffset[offset]

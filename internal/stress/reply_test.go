@@ -64,7 +64,7 @@ func TestRepliesSurviveTheirEmitter(t *testing.T) {
 		return ctx.Err() == nil
 	})
 	work.Wait()
-	s.carried()
+	s.awaitMoved()
 	found := s.repliesTo("asker")
 	for to, n := range confirmed {
 		if got, ok := found[to]; !ok || got != n {

@@ -168,7 +168,7 @@ func (s *soak) settleDown(ctx context.Context, followers []*follower) error {
 		}
 		p.use.Unlock()
 	}
-	if err := s.carried(ctx); err != nil {
+	if err := s.awaitMoved(ctx); err != nil {
 		return err
 	}
 	s.ending.Store(true)
@@ -206,8 +206,8 @@ func (s *soak) mark(ctx context.Context, c *caller) {
 	}
 }
 
-// carried waits until no events from SQL are staged any more.
-func (s *soak) carried(ctx context.Context) error {
+// awaitMoved waits until no events from SQL are staged any more.
+func (s *soak) awaitMoved(ctx context.Context) error {
 	for deadline := time.Now().Add(20 * time.Second); ; rest(ctx, 50*time.Millisecond) {
 		left, err := query[int](ctx, s.primary, `SELECT count(*) FROM culvert.staged`)
 		if err != nil || left == 0 {

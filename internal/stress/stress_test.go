@@ -119,11 +119,11 @@ func (s *scene) run(accidents func(after func(time.Duration) bool)) {
 		})
 	}
 	publishing.Wait()
-	stays := moving()
+	intervals := moving()
 	s.end()
 	rs := s.repeatEnd(reading)
 	s.compare(all, rs)
-	s.compareMembers(rs, stays)
+	s.compareMembers(rs, intervals)
 }
 
 // read starts the readers and returns a function that waits for them.
@@ -154,7 +154,7 @@ func (s *scene) read() func() []*reader {
 // end emits the end mark once all staged events have been moved.
 func (s *scene) end() {
 	s.t.Helper()
-	s.carried()
+	s.awaitMoved()
 	s.mark()
 }
 
@@ -182,8 +182,8 @@ func (s *scene) mark() {
 	}
 }
 
-// carried waits until nothing is staged any more.
-func (s *scene) carried() {
+// awaitMoved waits until nothing is staged any more.
+func (s *scene) awaitMoved() {
 	s.t.Helper()
 	conn, err := pgx.Connect(s.t.Context(), s.postgres.DSN())
 	if err != nil {

@@ -5,7 +5,7 @@
 // tests of the built package find such mistakes.
 const own = [
   'asked', 'begin', 'broken', 'channel', 'confirm', 'deadline', 'delay', 'deliver', 'down',
-  'empty', 'end', 'expire', 'expired', 'failed', 'fling', 'flush', 'force', 'frame', 'gateway', 'gotHeaders', 'hear',
+  'emitVolatile', 'empty', 'end', 'expire', 'expired', 'failed', 'flush', 'force', 'frame', 'gateway', 'gotHeaders', 'hear',
   'hello', 'hidden', 'hurry', 'idle', 'json', 'kind', 'lasting', 'lead', 'lengthen', 'network', 'page',
   'patience', 'persist', 'position', 'put', 'query', 'refused', 'restored', 'seen', 'seize', 'send', 'settle',
   'shorten', 'stale', 'start', 'state', 'stop', 'take', 'tell', 'track', 'wake', 'watch', 'withdraw', 'yield',

@@ -19,7 +19,7 @@ export interface Wanted {
 /** What sends on behalf of an address. */
 export interface Sender {
   put(body: Record<string, unknown>): Promise<Receipt>
-  fling(body: Record<string, unknown>): Promise<Receipt>
+  emitVolatile(body: Record<string, unknown>): Promise<Receipt>
   ask(body: Record<string, unknown>, timeout: number): Promise<Reply[]>
 }
 
@@ -69,7 +69,7 @@ export function createAddress(sender: () => Sender, way: Partial<Direction> = {}
     timeout: (timeout) => change({ timeout }),
     emit(event, data) {
       const body = make(event, data)
-      const receipt = way.volatile ? sender().fling({ ...body, volatile: true }) : sender().put(body)
+      const receipt = way.volatile ? sender().emitVolatile({ ...body, volatile: true }) : sender().put(body)
       receipt.catch(() => {}) // reported as error
       return receipt
     },

@@ -107,7 +107,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
     },
     // As JSON at once, because the caller may change the value before the outbox is open.
     put: (body) => put(JSON.stringify(body), newKey()),
-    async fling(body) {
+    async emitVolatile(body) {
       http.json('POST', 'emit', { body }).catch((e) => temporary(e) || owner.failed(e))
       return {}
     },
