@@ -6,7 +6,7 @@ import (
 )
 
 // Offset is an event's position: strictly increasing in commit order, never
-// reused, not contiguous. The first is 1; 0 stands before every event.
+// reused, not contiguous. The first is 1; 0 is the position before every event.
 type Offset int64
 
 // MaxOffset keeps every offset exact as a JSON number (2^53 - 1).

@@ -25,7 +25,7 @@ type Event struct {
 	Binary bool
 	From   Client // zero when a backend emitted it for no client
 	At     time.Time
-	Except []Room // clients in any of these do not get it
+	Except []Room // clients in any of these rooms do not get the event
 	// ReplyUntil is set if the event asks for replies: they are taken until then.
 	ReplyUntil time.Time
 

@@ -84,7 +84,7 @@ func (f *follower) rest(ctx context.Context) {
 	}
 }
 
-// wakeUp ends the attempt or the rest under way.
+// wakeUp ends the present attempt, or the wait between two attempts.
 func (f *follower) wakeUp(moved bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

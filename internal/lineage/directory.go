@@ -47,7 +47,7 @@ func newDirectory(db *pgxpool.Pool) *Directory {
 	return &Directory{db: db, namespaces: map[event.Namespace]NamespaceRef{}, rooms: map[RoomRef]int64{}}
 }
 
-// renew forgets everything unless it is of this generation.
+// renew forgets all ids unless they are of this generation.
 func (d *Directory) renew(generation int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

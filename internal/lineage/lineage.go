@@ -14,7 +14,7 @@ type Lineage struct {
 }
 
 // Run is the range of positions that the log gave out between two starts of Postgres, from First
-// up to Last. Positions between two runs were never given out, or by a server whose data was lost.
+// up to Last. A position between two runs was never given out, or was given out by a server whose data was lost.
 type Run struct{ First, Last event.Offset }
 
 // OpenRun is the first position of the open run: it distinguishes two histories of one log.

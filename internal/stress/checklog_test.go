@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// stands is one event in the log at the end.
+// stands is one event that the log has at the end.
 type stands struct {
 	name      string
 	event     string

@@ -55,7 +55,7 @@ func (l *losses) finish(one loss) {
 	l.all = append(l.all, one)
 }
 
-// took returns the loss that lost an event with this offset, emitted after begun.
+// took returns the loss that lost an event with this offset, whose emit began at begun.
 func (l *losses) took(offset int64, begun time.Time) *loss {
 	for _, one := range l.list() {
 		if offset > one.head && offset <= one.known && begun.Before(one.end) {
