@@ -62,7 +62,7 @@ type rig struct {
 	http *http.Client
 }
 
-// newRig starts both; they end with the test. args are flags for `culvert serve`.
+// newRig starts the server and its Postgres, which end with the test. args are flags for `culvert serve`.
 func newRig(t *testing.T, args ...string) *rig {
 	t.Helper()
 	if testing.Short() {

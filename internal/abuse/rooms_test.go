@@ -126,7 +126,7 @@ func TestJoinsOfManyClients(t *testing.T) {
 		all.Wait()
 	})
 	close(refused)
-	if one, any := <-refused; any {
+	if one, ok := <-refused; ok {
 		t.Errorf("%d of %d clients were refused: %s", len(refused)+1, clients, one)
 	}
 }
