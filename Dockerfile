@@ -1,15 +1,15 @@
-# The image holds one static program and nothing else: no shell, no package
-# manager, and no Postgres. Name one with DATABASE_URL (or DATABASE_URL_FILE).
+# The image contains only one static program: no shell, no package
+# manager, and no Postgres. Name a Postgres with DATABASE_URL (or DATABASE_URL_FILE).
 #
 #   docker build -t culvert --build-arg VERSION=v1.2.3 .
 #   docker run -p 8080:8080 -e DATABASE_URL=… -e CULVERT_API_KEYS=… culvert
 
-# The build runs on the builder's own architecture and cross-compiles: much
-# faster than emulating the other one.
+# The build runs on the builder's own architecture and cross-compiles, which is much
+# faster than emulating the target.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
 
-# Dependencies change less often than code: a layer of their own keeps them cached.
+# Dependencies change less often than code, so they have a layer of their own that stays cached.
 COPY go.mod go.sum ./
 RUN go mod download
 
@@ -36,7 +36,7 @@ EXPOSE 8080
 # By number, so that an orchestrator can see that it is not root (runAsNonRoot).
 USER 65532:65532
 
-# There is no curl to ask with; the program asks itself, at the port it listens on.
+# The image has no curl, so the program checks itself, on the port where it listens.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/culvert", "healthcheck"]
 

@@ -8,7 +8,7 @@ ARGS         ?=
 LINT_VERSION = 2.15.0
 LINT_PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
 
-# scripts/need puts a Node.js there where the system's is too old.
+# scripts/need installs a Node.js there if the system's is too old.
 export PATH := $(CURDIR)/bin/node:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -17,8 +17,8 @@ export PATH := $(CURDIR)/bin/node:$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "make %-13s  %s\n", $$1, $$2}'
 
-# Without PostgreSQL on the machine, and no right to install it, culvert
-# downloads one for itself.
+# If there is no PostgreSQL on the machine, and no right to install it, culvert
+# downloads one.
 .PHONY: run
 run: ## serve, with the chat at /demo/, on a Postgres of its own (ARGS='--listen :9000' passes flags on)
 	@scripts/need postgres
@@ -34,15 +34,15 @@ test: ## run every test, after installing what they need (20 minutes; 30 on a ne
 test-go: ## run the tests that need only Go and PostgreSQL (4 minutes)
 	@GO='$(GO)' scripts/test go
 
-# The lock file names no registry: npm asks the one it is set to.
+# The lock file names no registry: npm uses the configured one.
 .PHONY: js
 js: ## build and test the JavaScript client, against the real server too
 	@scripts/need js
 	@echo "npm ci and npm test: about 2 minutes, in which nothing may be printed for a while" >&2
 	cd clients/js && npm ci --ignore-scripts && npm test
 
-# Built by ourselves into ./bin unless that very version is installed already:
-# another version would find other things on another machine.
+# Built into ./bin unless exactly this version is installed already, because
+# other versions find other faults.
 .PHONY: lint
 lint: ## check style and the direction of imports
 	@set -e; lint=; \
@@ -84,8 +84,8 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 		done; \
 	done
 
-# What it builds is committed: serving the chat takes no Node.js. The test of the
-# chat fails when its sources, or the client's, have moved on.
+# The result is committed, so that serving the chat needs no Node.js. The test of the
+# chat fails if its sources, or the client's, have changed since.
 .PHONY: web
 web: ## build the script of the chat at /demo/ from web/src and clients/js
 	@scripts/need web

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// docs/architecture.md says where things are. Whatever it names is there.
+// Every file and name in docs/architecture.md exists.
 func TestArchitectureNamesWhatIsThere(t *testing.T) {
 	page, err := os.ReadFile("docs/architecture.md")
 	if err != nil {

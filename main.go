@@ -1,4 +1,4 @@
-// Culvert carries events both ways over plain HTTP, with every event in Postgres.
+// Culvert carries events in both directions over plain HTTP, and stores every event in Postgres.
 package main
 
 import (

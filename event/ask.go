@@ -2,12 +2,12 @@ package event
 
 import "time"
 
-// Ask says that an event wants replies.
+// Ask says that an event asks for replies.
 type Ask struct {
-	// Timeout is how long replies are taken, MinAsk to MaxAsk; zero: none are wanted.
+	// Timeout is how long replies are taken, from MinAsk to MaxAsk; zero: the event does not ask.
 	Timeout time.Duration
-	// Count makes the first so many replies the only ones, at most MaxReplies.
-	// 0: everybody the event is for may reply, and one is expected from each
+	// Count is how many replies are taken, at most MaxReplies; later ones are refused.
+	// 0: all receivers of the event may reply, and one reply is expected from each
 	// client that was online in its rooms when it was emitted, the sender
 	// included unless it is excepted.
 	Count int
@@ -20,13 +20,13 @@ const (
 	MaxReplies = 10_000
 )
 
-// Wanted reports whether the event wants replies.
+// Wanted reports whether the event asks for replies.
 func (a Ask) Wanted() bool { return a != Ask{} }
 
-// Milliseconds is the Timeout; it fits since MaxAsk does.
+// Milliseconds is the Timeout in milliseconds. It fits into an int32 because MaxAsk does.
 func (a Ask) Milliseconds() int32 { return int32(a.Timeout.Milliseconds()) } //nolint:gosec // checked
 
-// Until is when the time for replies is over, of an event stored at a time; zero where none are wanted.
+// Until is when the time for replies ends, for an event stored at a time; zero if the event does not ask.
 func (a Ask) Until(at time.Time) time.Time {
 	if !a.Wanted() {
 		return time.Time{}

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Hash identifies what an emit says, so that a key that comes back with another body
-// is told from a retry. culvert.content_hash makes the same of the same, for an event
-// may come by HTTP and by SQL: rooms are sets, and JSON texts of one value are one. Every
-// part is written with its length: no two contents run together to the same bytes.
+// Hash identifies the content of an emit, so that a key used for another content can be
+// told from a retry. culvert.content_hash computes the same hash for the same content, because an
+// event may come by HTTP and by SQL: rooms are sets, and all JSON texts of one value are equal. Every
+// part is preceded by its length, so that different contents never give the same bytes.
 func (e *Emit) Hash() []byte {
 	h := sha256.New()
 	part(h, roomSet(e.Addressed()))
@@ -48,11 +48,11 @@ func roomSet(rooms []Room) string {
 	return b.String()
 }
 
-// canonical is the one text of a JSON value: that of Postgres' jsonb, whose numbers have no
-// exponents, without the zeros that jsonb keeps at the end of fractions.
+// canonical returns the same text for all JSON texts of one value: the text of Postgres' jsonb,
+// whose numbers have no exponents, without the zeros that jsonb keeps at the end of fractions.
 //
-// 1e100000 is short and its text is not. A value that would be longer so than data may
-// be cannot come by SQL; its numbers are written with exponents.
+// 1e100000 is short but its text without exponents is long. A value whose text would be longer than
+// data may be cannot come by SQL, so its numbers are written with exponents.
 func canonical(text string) string {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
@@ -155,7 +155,7 @@ func (c *canon) number(text string) {
 	if power != "" {
 		var err error
 		if exponent, err = strconv.Atoi(power); err != nil || max(exponent, -exponent) > 1<<30 {
-			c.buf.WriteString(text) // beyond what jsonb takes, and anybody computes with
+			c.buf.WriteString(text) // larger than jsonb accepts
 			return
 		}
 	}

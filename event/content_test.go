@@ -6,7 +6,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// A short text whose plain form would be huge costs nothing, and is itself again.
+// A short number whose form without exponent would be huge is cheap to hash, and equals itself.
 func TestContentHashOfHugeNumbers(t *testing.T) {
 	many := `[1e131000`
 	for range 20_000 {
@@ -22,7 +22,7 @@ func TestContentHashOfHugeNumbers(t *testing.T) {
 		seen[h] = text
 	}
 	if contentOf(`1e262145`) != contentOf(`10.0e262144`) {
-		t.Error("one number in two forms differs")
+		t.Error("two forms of one number have different contents")
 	}
 }
 

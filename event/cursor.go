@@ -6,7 +6,7 @@ import (
 )
 
 // Offset is an event's position: strictly increasing in commit order, never
-// reused, not contiguous. The first is 1; 0 stands before every event.
+// reused, not contiguous. The first is 1; 0 is the position before every event.
 type Offset int64
 
 // MaxOffset keeps every offset exact as a JSON number (2^53 - 1).
@@ -37,7 +37,7 @@ func (c Cursor) Append(b []byte) []byte {
 	return strconv.AppendInt(b, int64(c.Offset), 10)
 }
 
-// maxLog bounds the log's identity in a cursor sent to us; our own have 8.
+// maxLog bounds the log's identity in a received cursor; Culvert's own identities have 8 characters.
 const maxLog = 32
 
 // ParseCursor reads "<log>:<offset>" with a log of lower-case letters and

@@ -25,10 +25,10 @@ type Data struct {
 	binary bool
 }
 
-// ParseData checks and compacts one JSON value. Beyond the grammar it refuses
-// what does not survive the way through Postgres and a reader in another
-// language: invalid UTF-8, \u0000 and unpaired surrogates. Errors, each in an
-// *InvalidError for the field "data": ErrSyntax, ErrTooDeep, ErrTooLarge, or none.
+// ParseData checks and compacts one JSON value. It also refuses valid JSON that
+// Postgres or a reader in another language would change:
+// invalid UTF-8, \u0000 and unpaired surrogates. Errors: an *InvalidError for
+// the field "data", whose Err is ErrSyntax, ErrTooDeep, ErrTooLarge or nil.
 // The Data does not keep raw.
 func ParseData(raw []byte) (Data, error) {
 	if len(raw) == 0 {
@@ -40,7 +40,7 @@ func ParseData(raw []byte) (Data, error) {
 			return Data{}, Invalid("data", "is not valid UTF-8")
 		case !json.Valid(raw):
 			return Data{}, &InvalidError{"data", "is not valid JSON", ErrSyntax}
-		} // or nested too deep, which is told below
+		} // text nested too deep gets its own error below
 	}
 	loose, err := inspect(raw)
 	if err != nil {
@@ -60,11 +60,11 @@ func ParseData(raw []byte) (Data, error) {
 	return Data{json: string(raw)}, nil
 }
 
-// MustData is ParseData for constants: it panics where that fails.
+// MustData is ParseData for constants: it panics if that fails.
 func MustData(s string) Data { return must(ParseData([]byte(s))) }
 
-// ParseBinary checks that text is standard base64 and wraps it as a payload of
-// bytes. Errors as for ParseData, for the field "binary".
+// ParseBinary checks that text is standard base64 and returns it as binary
+// data. Errors are as for ParseData, for the field "binary".
 func ParseBinary(text string) (Data, error) {
 	if _, err := base64.StdEncoding.Strict().DecodeString(text); err != nil {
 		return Data{}, Invalid("binary", "is not standard base64 with padding")
@@ -78,7 +78,7 @@ func ParseBinary(text string) (Data, error) {
 	return Data{json: `"` + text + `"`, binary: true}, nil
 }
 
-// StoredData is data that was checked before it was stored. binary: it is a string of base64.
+// StoredData is data that was checked before it was stored. binary means that it is a string of base64.
 func StoredData(json trusted.Text, binary bool) Data { return Data{json.String(), binary} }
 
 // JSON is the value's text, in one line.
@@ -92,14 +92,14 @@ func (d Data) JSON() string {
 // Len is the length of the JSON in bytes.
 func (d Data) Len() int { return len(d.json) }
 
-// Binary reports whether the JSON is a string of base64 bytes.
+// Binary reports whether the JSON is a string of base64.
 func (d Data) Binary() bool { return d.binary }
 
 func tooLarge(field string, n int) error {
 	return &InvalidError{field, fmt.Sprintf("is %d bytes long, the limit is %d", n, MaxData), ErrTooLarge}
 }
 
-// inspect walks valid JSON once, for what the grammar allows and Data does not.
+// inspect searches valid JSON for what the grammar allows and Data does not.
 // loose reports white space between tokens.
 func inspect(raw []byte) (loose bool, err error) {
 	depth := 0

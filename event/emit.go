@@ -12,29 +12,29 @@ type Emit struct {
 	Data   Data
 	From   Client
 	Key    Key
-	// KeyOwner is the client whose own Key it is; zero: the Key is of the one class that
+	// KeyOwner is the client that the Key belongs to; zero: the Key belongs to the class that
 	// backends and culvert.emit share in a namespace.
 	KeyOwner Client
-	// Reply asks for replies; zero: none are wanted.
+	// Reply asks for replies; zero: the event does not ask.
 	Reply Ask
 	// Quota bounds the rooms that the emit may make, as rooms of From.
 	Quota RoomQuota
-	// Lists reports whether whoever asks may see who is in a room; nil: everywhere. In the
-	// rooms where not, members are not among those a reply is expected from.
+	// Lists reports whether the emitter may see who is in a room; nil: in every room. Without
+	// that right, no reply is expected from members of the room.
 	Lists func(Room) bool
 }
 
-// Result is what became of one Emit.
+// Result is the outcome of one Emit.
 type Result struct {
 	// Cursor of the stored event; of the first one for a Duplicate.
 	Cursor Cursor
-	// Duplicate: the key was seen before within the dedup window, nothing was stored.
+	// Duplicate: the key was used before within the dedup window, and nothing was stored.
 	Duplicate bool
-	// Err is set by AppendEach alone; Append returns one error for all.
+	// Err is set only by AppendEach; Append returns one error for all.
 	Err error
 }
 
-// Check refuses what the types of the fields leave open.
+// Check refuses invalid emits that the types of the fields allow.
 func (e *Emit) Check() error {
 	switch {
 	case e.Namespace == Namespace{}:
@@ -49,7 +49,7 @@ func (e *Emit) Check() error {
 	return e.Reply.check()
 }
 
-// Addressed are the rooms it is addressed to, each once.
+// Addressed returns the rooms that the event is addressed to, each once.
 func (e *Emit) Addressed() []Room {
 	switch len(e.Rooms) {
 	case 0:
@@ -60,7 +60,7 @@ func (e *Emit) Addressed() []Room {
 	return UniqueRooms(e.Rooms)
 }
 
-// UniqueRooms is rooms without repeats, in an order of its own.
+// UniqueRooms returns the rooms sorted and without repeats.
 func UniqueRooms(rooms []Room) []Room {
 	rooms = slices.Clone(rooms)
 	slices.SortFunc(rooms, Room.Compare)
@@ -68,9 +68,9 @@ func UniqueRooms(rooms []Room) []Room {
 }
 
 // RoomQuota bounds how many rooms there may be. A room is made by its first event or
-// member and stays. 0: any number.
+// member and is not removed. 0: any number.
 type RoomQuota struct {
-	Client    int // made by one client, which the quota is for
+	Client    int // made by one client
 	Namespace int // in a namespace, whoever made them
 }
 

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// The errors callers tell apart with errors.Is.
+// The errors that callers distinguish with errors.Is.
 var (
-	// ErrUnavailable: Postgres cannot be reached or cannot write. Whether an
-	// append that was under way got committed is then unknown; repeating it
+	// ErrUnavailable: Postgres cannot be reached or cannot write. It is then unknown
+	// whether an append that was under way was committed; repeating it
 	// with the same Key is safe.
 	ErrUnavailable = errors.New("postgres is unavailable")
 	// ErrOverloaded: the appender's queue is full. Nothing was stored.
@@ -31,21 +31,21 @@ var (
 	ErrDeleted = errors.New("namespace was deleted")
 	// ErrForgotten: the subscription's client was forgotten. It has no more events.
 	ErrForgotten = errors.New("the client was forgotten")
-	// ErrTooManyRooms: the client is in as many rooms as it may be, or left ten times as
-	// many that are still looked at whenever it reads.
+	// ErrTooManyRooms: the client is in as many rooms as it may be, or has left so many rooms within
+	// retention that its reads still look at ten times that number.
 	ErrTooManyRooms = errors.New("the client is in too many rooms")
-	// ErrRoomQuota: the client has made, or the namespace has, as many rooms as it may.
+	// ErrRoomQuota: the client has made as many rooms as it may, or the namespace has as many as it may.
 	ErrRoomQuota = errors.New("a new room is over the quota of rooms that the client may make, or the namespace may have")
-	// ErrNoAsk: the event wants no reply, or none by this client; or it is gone.
+	// ErrNoAsk: the event asks for no reply, or not for one by this client, or it does not exist any more.
 	ErrNoAsk = errors.New("no such event wants a reply")
-	// ErrReplyClosed: the time for replies is over, or as many as were wanted came.
+	// ErrReplyClosed: the time for replies is over, or as many as were asked for have come.
 	ErrReplyClosed = errors.New("replies to this event are no longer taken")
-	// ErrLeaseLost is the cause with which a handler's context ends when another
-	// instance may run the event by now.
+	// ErrLeaseLost is the cause with which a handler's context ends when its lease has
+	// expired, so that another instance may run the event.
 	ErrLeaseLost = errors.New("the lease on the event was lost")
 	// ErrNoHandler: no handler of this name was ever registered.
 	ErrNoHandler = errors.New("no such handler")
-	// ErrHandlerLive: an instance runs the handler at the moment.
+	// ErrHandlerLive: some instance is running the handler.
 	ErrHandlerLive = errors.New("the handler is running somewhere")
 	// ErrSyntax: data is not JSON.
 	ErrSyntax = errors.New("not valid JSON")
@@ -59,7 +59,7 @@ var (
 type InvalidError struct {
 	Field  string // as the caller named it: "room", "event", "key", …
 	Reason string // continues "Field …"
-	Err    error  // ErrSyntax, ErrTooDeep, ErrTooLarge, or nil for any other fault
+	Err    error  // ErrSyntax, ErrTooDeep, ErrTooLarge, or nil for any other reason
 }
 
 // Error is "<field> <reason>".

@@ -10,42 +10,42 @@ import (
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
-// Event is one immutable entry of the log, as one of the rooms it was addressed
-// to sees it. Those of Subscription.Poll are shared between subscriptions, and nobody changes one;
-// those of Next, of a page of history and of a handler are the caller's own.
+// Event is one immutable entry of the log, as seen in one of the rooms that it was addressed
+// to. The events of Subscription.Poll are shared between subscriptions and must not be changed;
+// those of Next, of a page of history and of a handler belong to the caller.
 type Event struct {
 	Log       string
 	Offset    Offset
 	Namespace string
 	Room      Room
 	Name      string
-	// Data is one line of valid JSON. When Binary is set it is a JSON string
-	// holding base64.
+	// Data is one line of valid JSON. If Binary is set, it is a JSON string of
+	// base64.
 	Data   string
 	Binary bool
-	From   Client // zero when a backend emitted it for nobody
+	From   Client // zero when a backend emitted it for no client
 	At     time.Time
-	Except []Room // clients in any of these do not get it
-	// ReplyUntil is set when the emitter wants replies: they are taken until then.
+	Except []Room // clients in any of these rooms do not get the event
+	// ReplyUntil is set if the event asks for replies: they are taken until then.
 	ReplyUntil time.Time
 
-	// Fault is why what is stored cannot be read; nobody is handed an event that has one.
+	// Fault says why the stored event cannot be read. Readers never get an event that has one.
 	Fault error
 
 	once    sync.Once
-	wireKey any // whose wire is
+	wireKey any // the key with which wire was computed
 	wire    []byte
 	encoded trusted.Counter
 }
 
-// OnEncoded has the bytes of the encoded form counted once there is one. It is called before
-// anybody else has the event.
+// OnEncoded sets the counter of the bytes of the encoded form, which counts when Wire makes it. It
+// must be called before anybody else has the event.
 func (e *Event) OnEncoded(c trusted.Counter) { e.encoded = c }
 
 // Unreadable reports whether the event has a Fault.
 func (e *Event) Unreadable() bool { return e.Fault != nil }
 
-// Copy is the event for somebody who may change it.
+// Copy returns a copy that its caller may change.
 func (e *Event) Copy() *Event {
 	return &Event{
 		Log: e.Log, Offset: e.Offset, Namespace: e.Namespace, Room: e.Room, Name: e.Name,
@@ -59,9 +59,9 @@ func (e *Event) Volatile() bool { return e.Offset == 0 }
 // Cursor is the position right after this event.
 func (e *Event) Cursor() Cursor { return Cursor{e.Log, e.Offset} }
 
-// Wire returns encode's result for this event, computed once however many subscriptions ask with the
-// same key, which stands for the encoder. For one encoder alone it is kept: with another key it is computed
-// each time. key must be comparable, best of a type of the caller's own; the bytes must not be changed.
+// Wire returns encode's result for this event, computed only once however many subscriptions call it with the
+// same key, which stands for the encoder. Only the result for the first key is kept: with another key encode
+// runs each time. key must be comparable and should have a type of the caller's own; the bytes must not be changed.
 func (e *Event) Wire(key any, encode func(*Event) []byte) []byte {
 	first := false
 	e.once.Do(func() { e.wireKey, e.wire, first = key, encode(e), true })
@@ -74,7 +74,7 @@ func (e *Event) Wire(key any, encode func(*Event) []byte) []byte {
 	return e.wire
 }
 
-// Gap reports events that are gone.
+// Gap reports events that are lost.
 type Gap struct {
 	From, To Cursor
 	// Reason is GapPruned, GapLog, GapRewound or GapUnreadable.
@@ -84,11 +84,11 @@ type Gap struct {
 // Reasons of a Gap.
 const (
 	GapPruned = "pruned" // retention dropped events of the subscription's rooms
-	// The log lost its end in a restore or failover and From with it; or it never gave that
-	// out. To may be far below From: all that came instead follows after it.
+	// GapRewound: the log lost its end, with From, in a restore or failover; or it never gave out
+	// From. To may be far below From: all events that came instead follow after To.
 	GapRewound = "rewound"
 	GapLog     = "log" // the cursor belongs to another log; reading goes on at the oldest retained event
-	// GapUnreadable: what is stored at To is no event that could be read.
+	// GapUnreadable: the row at To cannot be read as an event.
 	GapUnreadable = "unreadable"
 )
 
@@ -96,16 +96,16 @@ const (
 type Batch struct {
 	Gap    *Gap // comes before Events
 	Events []*Event
-	// Volatile events come beside the others, in no order with them. One whose name
+	// Volatile events have no order relative to the other events. One whose name
 	// begins with "culvert:" is a Signal.
 	Volatile []*Event
 	Cursor   Cursor // go on after this; moves with the head when Events is empty
-	More     bool   // asking again at once is worth it
-	// Final, of History: whoever asks for the events after the same cursor with
-	// the same limit gets the same, now and as long as they are kept.
+	More     bool   // there is more: ask again at once
+	// Final is set by History: a call with the same cursor and the same limit
+	// returns the same events for as long as they are kept.
 	Final bool
-	// Taken is what the batch has taken of its reader's Memory. Whoever is done with the
-	// batch gives it back.
+	// Taken is how much the batch has taken of its reader's Memory. The receiver gives it back when
+	// it is done with the batch.
 	Taken int
 }
 

@@ -30,7 +30,7 @@ type Namespace struct{ name string }
 type Room struct{ name string }
 
 // Client names a durable identity inside a namespace. The zero value is no
-// client, which is what an emit by a backend without one carries.
+// client, as in an emit by a backend that acts for none.
 type Client struct{ name string }
 
 // EventName is the name of an event as the emitter chose it.
@@ -40,7 +40,7 @@ type EventName struct{ name string }
 // those of all backends. The zero value is no key.
 type Key struct{ name string }
 
-// Everyone is the room every client of a namespace is in.
+// Everyone is the room that every client of a namespace is in.
 var Everyone = Room{"*"}
 
 // String returns the name.
@@ -102,7 +102,7 @@ func ParseRoom(s string) (Room, error) {
 // ParseClient accepts 1-128 bytes of UTF-8 without control characters, but not ".",
 // ".." and "me". The error is an *InvalidError.
 func ParseClient(s string) (Client, error) {
-	if s == "me" { // in a path it would be somebody else
+	if s == "me" { // in a path it stands for the caller
 		return Client{}, Invalid("client", `must not be "me", which stands for the caller in addresses`)
 	}
 	if err := CheckSegment("client", s, MaxClient); err != nil {
@@ -132,7 +132,7 @@ func ParseKey(s string) (Key, error) {
 	return Key{s}, nil
 }
 
-// must is for constructors whose argument is a constant of the program.
+// must panics on errors; it is for constructors whose argument is a constant of the program.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -140,25 +140,25 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// MustNamespace is ParseNamespace for constants: it panics where that fails.
+// MustNamespace is ParseNamespace for constants: it panics if that fails.
 func MustNamespace(s string) Namespace { return must(ParseNamespace(s)) }
 
-// MustRoom is ParseRoom for constants: it panics where that fails.
+// MustRoom is ParseRoom for constants: it panics if that fails.
 func MustRoom(s string) Room { return must(ParseRoom(s)) }
 
-// MustClient is ParseClient for constants: it panics where that fails.
+// MustClient is ParseClient for constants: it panics if that fails.
 func MustClient(s string) Client { return must(ParseClient(s)) }
 
-// MustEventName is ParseEventName for constants: it panics where that fails.
+// MustEventName is ParseEventName for constants: it panics if that fails.
 func MustEventName(s string) EventName { return must(ParseEventName(s)) }
 
-// MustKey is ParseKey for constants: it panics where that fails.
+// MustKey is ParseKey for constants: it panics if that fails.
 func MustKey(s string) Key { return must(ParseKey(s)) }
 
 // CheckSegment is CheckName for names that can be a segment of a URL's path.
-// Whoever resolves a URL takes "." and ".." for steps in it, also where they are
+// URL parsers take "." and ".." for steps in the path, also when they are
 // percent-encoded (WHATWG URL, "single-dot" and "double-dot URL path segment"):
-// the request would be about something else.
+// the request would be for another path.
 func CheckSegment(field, s string, limit int) error {
 	if s == "." || s == ".." {
 		return Invalidf(field, "must not be %q: it is a step in a URL's path and no name", s)
@@ -166,9 +166,9 @@ func CheckSegment(field, s string, limit int) error {
 	return CheckName(field, s, limit)
 }
 
-// CheckName holds the rule all free names share. Control characters are C0, DEL
-// and C1, and the Unicode line separators count with them: a name stands in a
-// line of its own on the wire and in logs.
+// CheckName checks the rule that all names except namespaces share. Control characters are C0, DEL,
+// C1 and the Unicode line separators: a name must fit in one
+// line on the wire and in logs.
 func CheckName(field, s string, limit int) error {
 	switch {
 	case s == "":

@@ -27,7 +27,7 @@ func TestNames(t *testing.T) {
 		{"...", true, false},
 		{".a", true, false},
 		{"a/..", true, false},
-		{"@..", true, false}, // no step in a path, and nobody's own room
+		{"@..", true, false}, // not a step in a path, and not the room of any client
 		{" with spaces ", true, false},
 		{long, true, false},
 		{long + "x", false, false},
@@ -73,7 +73,7 @@ func TestData(t *testing.T) {
 	nest := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, c := range []struct {
 		in, want string
-		err      error // nil with want "": an InvalidError of no special kind
+		err      error // nil with want "": an InvalidError without a special Err
 	}{
 		{"", "null", nil},
 		{`{"a": [1, 2.50, "x y"]}`, `{"a":[1,2.50,"x y"]}`, nil},
@@ -165,7 +165,7 @@ func FuzzData(f *testing.F) {
 	})
 }
 
-// Whatever is accepted as a cursor is written back as it was.
+// An accepted cursor is written back unchanged.
 func FuzzCursor(f *testing.F) {
 	f.Add("k3f9:4711")
 	f.Add("k3f9:0009")
@@ -191,7 +191,7 @@ func FuzzName(f *testing.F) {
 	})
 }
 
-// Constructors for constants give what the checked ones give, and panic where those fail.
+// Constructors for constants return the same as the checked ones, and panic if those fail.
 func TestMustConstructors(t *testing.T) {
 	if event.MustNamespace("n").String() != "n" || event.MustRoom("r").String() != "r" || event.MustClient("c").String() != "c" ||
 		event.MustEventName("e").String() != "e" || event.MustKey("k").String() != "k" || event.MustData(` { "a" : 1 } `).JSON() != `{"a":1}` {

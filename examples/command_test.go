@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// patience is how long a command may take, with what Go has to build first.
+// patience is how long a command may take, including the time that Go needs to build it.
 const patience = 5 * time.Minute
 
-// command is one block of README.md that runs, with all that it has started.
+// command is one running block of README.md, with all processes that it has started.
 type command struct {
 	text           string
 	cmd            *exec.Cmd
@@ -24,7 +24,7 @@ type command struct {
 	err            error // once it has ended
 }
 
-// start runs a block in the folder of the module. It is ended with the test.
+// start runs a block in the folder of the module until the test ends.
 func start(t *testing.T, env []string, text string) *command {
 	t.Helper()
 	c := &command{text: text, stdout: newOutput(), stderr: newOutput(), ended: make(chan struct{})}
@@ -43,7 +43,7 @@ func start(t *testing.T, env []string, text string) *command {
 	return c
 }
 
-// stop is what Ctrl-C in its terminal is.
+// stop does the same as Ctrl-C in its terminal.
 func (c *command) stop(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		select {
@@ -88,7 +88,7 @@ func (c *command) awaitReady(t *testing.T) {
 	}
 }
 
-// awaitEnd returns what it printed.
+// awaitEnd waits for its end and returns what it printed.
 func (c *command) awaitEnd(t *testing.T) string {
 	t.Helper()
 	select {
@@ -103,7 +103,7 @@ func (c *command) awaitEnd(t *testing.T) string {
 	return text
 }
 
-// said is the command and all that it wrote, for a person.
+// said returns the command and everything that it wrote, for error messages.
 func (c *command) said() string {
 	stdout, _ := c.stdout.read()
 	stderr, _ := c.stderr.read()
@@ -134,7 +134,7 @@ func (o *output) read() (string, <-chan struct{}) {
 	return o.buf.String(), o.changed
 }
 
-// freePort is one that nobody listens on.
+// freePort returns a port on which nobody listens.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

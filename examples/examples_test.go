@@ -13,20 +13,20 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// The examples bring the schema themselves.
+// The examples migrate the schema themselves.
 func TestMain(m *testing.M) {
 	pgtest.Main(m, func(context.Context, string) error { return nil })
 }
 
-// section is one example of README.md: commands, of which all but the last go on running, and what the
-// last prints.
+// section is one example of README.md: its commands, of which all but the last keep running, and what the
+// last one prints.
 type section struct {
 	name     string
 	commands []string
 	prints   string
 }
 
-// needs are the programs beside Go and PostgreSQL that an example is run with.
+// needs are the programs that an example needs in addition to Go and PostgreSQL.
 var needs = map[string][]string{
 	"Embed":                    {"curl"},
 	"Emit in a transaction":    nil,
@@ -35,7 +35,7 @@ var needs = map[string][]string{
 	"A chat backend in Node":   {"curl", "node"},
 }
 
-// What README.md tells a reader to run prints what it says.
+// The commands in README.md print what README.md says.
 func TestExamples(t *testing.T) {
 	sections := read(t, "README.md")
 	if len(sections) != len(needs) {
@@ -67,7 +67,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// Every example is run.
+// README.md runs every example.
 func TestEveryExampleIsInTheReadme(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
@@ -93,8 +93,8 @@ func TestEveryExampleIsInTheReadme(t *testing.T) {
 	}
 }
 
-// look reads an example, which has Go run the tests again when it has changed: what commands read it cannot
-// know. The import of cmd does the same for the program and all its packages.
+// look reads the files of an example, so that Go runs the tests again when they have changed: Go does not know
+// which files the commands read. The import of cmd does the same for the program and all its packages.
 func look(t *testing.T, folder string) {
 	t.Helper()
 	files, err := os.ReadDir(folder)
@@ -108,7 +108,7 @@ func look(t *testing.T, folder string) {
 	}
 }
 
-// read takes the commands out of a page: those in blocks of sh, and what stands in one of text after them.
+// read returns the sections of a page: the commands in blocks of sh, and the expected output in the block of text after them.
 func read(t *testing.T, page string) (sections []section) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -131,7 +131,7 @@ func read(t *testing.T, page string) (sections []section) {
 	return sections
 }
 
-// matches reports whether a program printed what it should, where "…" is anything in a line.
+// matches reports whether a program printed what it should, where "…" stands for any text within a line.
 func matches(want, got string) bool {
 	pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "…", `[^\n]+?`)
 	return regexp.MustCompile(`\A` + pattern + `\z`).MatchString(got)

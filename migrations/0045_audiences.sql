@@ -2,7 +2,7 @@
 
 -- +goose Up
 
--- Its offset is that of the first such ask. Older asks have the expected parties in their own row.
+-- "offset" is the offset of the first such ask. Asks of earlier builds have the expected parties in their own row.
 CREATE TABLE culvert.audiences (
     "offset"     bigint PRIMARY KEY,
     namespace_id integer NOT NULL REFERENCES culvert.namespaces ON DELETE CASCADE,

@@ -16,25 +16,25 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// The functions of the schema stand once each, as they are now, in files by what
-// they are about. Up replaces all of them whenever one has changed, so that a
+// functionFiles has the present text of each function of the schema, in files by
+// subject. Up replaces all functions whenever one has changed, so that a
 // change of a function needs no migration of its own.
 //
 //go:embed functions/*.sql
 var functionFiles embed.FS
 
-// functionOrder is the order in which the files are read: SQL functions whose body is
-// checked when they are made come before those that use them.
+// functionOrder is the order in which the files are run: Postgres checks the body of an SQL function
+// when it is made, so the functions that it uses come before it.
 var functionOrder = []string{
 	"patterns", "presence", "namespaces", "slices", "identity", "emit", "append", "staged", "unmovable",
 	"acks", "members", "read", "replies", "handlers", "volatile",
 }
 
 // public functions are called by applications, whose roles were granted EXECUTE on
-// them: they are never dropped, so their parameters cannot change.
+// them. So they are never dropped, and their parameters cannot change.
 var public = []string{"emit"}
 
-// functions is the text that defines all functions, and its digest.
+// functions returns the text that defines all functions, and its digest.
 func functions() (text, digest string, err error) {
 	var all strings.Builder
 	for _, name := range functionOrder {
@@ -49,8 +49,8 @@ func functions() (text, digest string, err error) {
 	return all.String(), hex.EncodeToString(sum[:]), nil
 }
 
-// dropFunctionsSQL drops the functions of the schema that are nobody's but Culvert's.
-// A function whose result has other columns than before cannot be replaced.
+// dropFunctionsSQL drops all functions of the schema that are not public. They are dropped because
+// Postgres cannot replace a function whose result has other columns than before.
 const dropFunctionsSQL = `
 DO $do$
 DECLARE
@@ -65,8 +65,8 @@ BEGIN
 END
 $do$`
 
-// closeFunctionsSQL takes new functions from PUBLIC, to whom Postgres opens every new
-// one. What an operator granted on a public function stays.
+// closeFunctionsSQL revokes new functions from PUBLIC, to whom Postgres grants every new
+// function. What an operator granted on a public function is kept.
 const closeFunctionsSQL = `
 DO $do$
 DECLARE
@@ -81,7 +81,7 @@ BEGIN
 END
 $do$`
 
-// applyFunctions replaces the functions unless the database has these very ones, or
+// applyFunctions replaces the functions unless the database already has them, or
 // belongs to a newer program. A new log gets its identity and its first slices.
 func applyFunctions(ctx context.Context, db *sql.DB, newest int64) error {
 	text, digest, err := functions()
@@ -100,7 +100,7 @@ func applyFunctions(ctx context.Context, db *sql.DB, newest int64) error {
 		`BEGIN ISOLATION LEVEL READ COMMITTED`,
 		`SET LOCAL standard_conforming_strings = on`,
 		`SET LOCAL search_path = pg_catalog, pg_temp`,
-		// One instance at a time; those that start together all come here.
+		// One instance at a time: instances that start together all run this.
 		`LOCK TABLE culvert.functions IN SHARE UPDATE EXCLUSIVE MODE`,
 		fmt.Sprintf(dropFunctionsSQL, quote(strings.Join(public, ","))),
 		text,
@@ -132,8 +132,8 @@ const functionsSQL = `
 SELECT f.digest, f.applied_at, (SELECT max(version_id) FROM culvert.migrations WHERE is_applied)
   FROM culvert.functions f`
 
-// functionsApplied is when the functions with this digest, or those of a newer program,
-// were applied; the zero time means that they have yet to be.
+// functionsApplied returns when the functions with this digest, or those of a newer program,
+// were applied; the zero time means that they were not applied yet.
 func functionsApplied(ctx context.Context, db *sql.DB, newest int64, digest string) (at time.Time, err error) {
 	var found string
 	var version int64

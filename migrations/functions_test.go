@@ -11,9 +11,9 @@ import (
 	"github.com/culvertmq/culvert/migrations"
 )
 
-// A function without a search_path of its own takes operators and functions from
-// whatever schema its caller names, and runs them with its owner's rights
-// (CVE-2018-1058). SQL-standard bodies are resolved once, when they are made.
+// A function without its own search_path uses operators and functions from
+// any schema that its caller names, and runs them with its owner's rights
+// (CVE-2018-1058). Names in SQL-standard bodies are resolved once, when the function is made.
 func TestFunctionsHaveTheirOwnSearchPath(t *testing.T) {
 	conn := migrated(t)
 	rows, err := conn.Query(t.Context(), `
@@ -33,8 +33,8 @@ func TestFunctionsHaveTheirOwnSearchPath(t *testing.T) {
 	}
 }
 
-// A function that changed is replaced without a migration, and what applications
-// were granted on those for them stays.
+// A changed function is replaced without a migration, and rights that applications
+// were granted on public functions are kept.
 func TestChangedFunctionsAreReplaced(t *testing.T) {
 	dsn := pgtest.Database(t)
 	if err := migrations.Up(t.Context(), dsn); err != nil {
@@ -56,7 +56,7 @@ func TestChangedFunctionsAreReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	if last := states[len(states)-1]; last.Name != "functions" || !last.Applied.IsZero() {
-		t.Errorf("outdated functions are told as %+v", last)
+		t.Errorf("the status of outdated functions is %+v", last)
 	}
 	if err := migrations.Up(t.Context(), dsn); err != nil {
 		t.Fatal(err)

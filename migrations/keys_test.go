@@ -14,8 +14,8 @@ import (
 	"github.com/culvertmq/culvert/migrations"
 )
 
-// Keys from before they had owners still stop a repeat, whoever used them: nobody knows whether
-// the sender was a client or a backend, and their hashes were made otherwise.
+// Keys stored before keys had owners still stop a repeat by a client or a backend: it is unknown which
+// of them the sender was. Their content is not compared, because it was hashed in another way.
 func TestKeysWithoutOwnersGoOn(t *testing.T) {
 	dsn := pgtest.Database(t)
 	conn := connect(t, dsn)

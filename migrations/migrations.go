@@ -1,6 +1,6 @@
 // Package migrations brings a database's schema `culvert` up to date. The numbered
 // files make tables; they are immutable once released. The folder functions has the
-// functions as they are now, which are replaced whenever one of them changed.
+// present functions, all of which are replaced whenever one of them has changed.
 package migrations
 
 import (
@@ -29,9 +29,9 @@ type State struct {
 	Applied time.Time
 }
 
-// Up applies what is pending. Instances that
-// start together wait for one another, and what runs may need settings of its session:
-// dsn must be a direct connection, not a transaction pooler. It blocks until ctx ends at the most.
+// Up applies what is pending. dsn must be a direct connection, not a transaction pooler, because
+// instances that start together wait for one another, and migrations may need settings of their
+// session. Up blocks until it is done or ctx ends.
 func Up(ctx context.Context, dsn string) error {
 	db, server, err := open(ctx, dsn)
 	if err != nil {
@@ -68,7 +68,7 @@ func newest(p *goose.Provider) int64 {
 	return sources[len(sources)-1].Version
 }
 
-// Status lists every migration there is, in order, and last the functions. It
+// Status lists all migrations in order, and last the functions. It
 // changes nothing.
 func Status(ctx context.Context, dsn string) ([]State, error) {
 	db, _, err := open(ctx, dsn)
@@ -101,7 +101,7 @@ func Status(ctx context.Context, dsn string) ([]State, error) {
 
 const versionTable = "culvert.migrations"
 
-// errPooled: behind a pooler the settings of a session are not one's own.
+// errPooled refuses a pooler, because behind it a session is shared with other clients.
 var errPooled = errors.New("this connection leads through a transaction pooler, on which migrations cannot wait for one another: " +
 	"give a direct connection with --listen-database-url")
 
@@ -130,7 +130,7 @@ func provider(db *sql.DB) (*goose.Provider, error) {
 	return goose.NewProvider(goose.DialectPostgres, db, files, goose.WithTableName(versionTable))
 }
 
-// appliedAt reads goose's version table; none at all means nothing is applied.
+// appliedAt reads goose's version table; if there is none, nothing is applied.
 func appliedAt(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
 	const query = `
 		SELECT version_id, max(tstamp)

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m, nil) }
 
-// Instances that start together all want the schema.
+// Instances that start together may all migrate.
 func TestSeveralAtOnce(t *testing.T) {
 	dsn := pgtest.Database(t)
 	states, err := migrations.Status(t.Context(), dsn)

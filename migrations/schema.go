@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// rightsSQL asks what this role may do about the schema, and who else may do anything: its
-// owner, unless that is this role, one it is a member of, or who could do so anyway. The
-// functions' answer is NULL while there is none.
+// rightsSQL returns which rights this role has on the schema, and the name of an owner that must not
+// be trusted: any owner that is not this role, a role of which it is a member, a superuser or the
+// database's owner. The functions for rights return NULL while there is no schema.
 const rightsSQL = `
 SELECT current_user, current_database(), to_regnamespace('culvert') IS NOT NULL,
        has_database_privilege(current_database(), 'CREATE'),
@@ -24,8 +24,8 @@ SELECT current_user, current_database(), to_regnamespace('culvert') IS NOT NULL,
                    JOIN pg_database d ON d.datname = current_database() AND d.datdba <> o.oid
                   WHERE n.nspname = 'culvert' AND NOT pg_has_role(o.oid, 'MEMBER')), '')`
 
-// createSchema comes before goose, whose version table lives in the schema. One that
-// an administrator made is used as it is: that takes no right on the database.
+// createSchema runs before goose, whose version table is in the schema. A schema that
+// an administrator made is used as it is, which needs no right on the database.
 func createSchema(ctx context.Context, db *sql.DB) error {
 	var role, database, stranger string
 	var there, mayCreate, mayUse, mayFill bool
@@ -52,8 +52,8 @@ func createSchema(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// madeMeanwhile tells whether another instance made the same thing at the same moment,
-// which IF NOT EXISTS does not see: depending on how far the other one was, Postgres names
+// madeMeanwhile reports whether another instance made the same object at the same moment,
+// which IF NOT EXISTS does not notice. Depending on how far the other instance was, the error names
 // the schema, the table, its row type or a row of the catalog.
 func madeMeanwhile(err error) bool {
 	var pg *pgconn.PgError
@@ -67,7 +67,7 @@ func madeMeanwhile(err error) bool {
 	return false
 }
 
-// migrationLock is held by a transaction of its own while an instance migrates.
+// migrationLock is a transaction that holds the lock while an instance migrates.
 type migrationLock struct{ *sql.Conn }
 
 // lockMigrations waits until no other instance migrates, which may take long in a large
@@ -84,7 +84,7 @@ func lockMigrations(ctx context.Context, db *sql.DB) (*migrationLock, error) {
 	}
 	for _, stmt := range []string{
 		`BEGIN ISOLATION LEVEL READ COMMITTED`,
-		`SET LOCAL idle_in_transaction_session_timeout = 0`, // it is idle while others work
+		`SET LOCAL idle_in_transaction_session_timeout = 0`, // it is idle while other connections migrate
 		`SET LOCAL lock_timeout = 0`,
 		`LOCK TABLE culvert.migration_lock IN SHARE UPDATE EXCLUSIVE MODE`,
 	} {
@@ -95,7 +95,7 @@ func lockMigrations(ctx context.Context, db *sql.DB) (*migrationLock, error) {
 	return &migrationLock{conn}, nil
 }
 
-// Close ends the transaction, also where the caller's context has ended.
+// Close ends the transaction, also if the caller's context has ended.
 func (l *migrationLock) Close() error {
 	_, err := l.ExecContext(context.Background(), `ROLLBACK`)
 	return errors.Join(err, l.Conn.Close())

@@ -11,8 +11,8 @@ import (
 	"github.com/culvertmq/culvert/migrations"
 )
 
-// administrator runs statements on a database as its superuser. In them, DB stands for
-// the database.
+// administrator returns functions that run statements as the database's superuser, where DB stands for
+// the database, and that return the DSN for a role.
 func administrator(t *testing.T, dsn string) (do func(sql ...string), as func(role string) string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)

@@ -1,3 +1,3 @@
-// Package scripts holds no code, only the tests of the shell scripts and of the
+// Package scripts contains only the tests of the shell scripts and of the
 // Makefile's targets.
 package scripts

@@ -39,7 +39,7 @@ func TestMakeHelp(t *testing.T) {
 	}
 }
 
-// served is a `make run`.
+// served is a running `make run`.
 type served struct {
 	command *exec.Cmd
 	url     string
@@ -48,7 +48,7 @@ type served struct {
 	said bytes.Buffer
 }
 
-// Write keeps what is said.
+// Write keeps the output.
 func (s *served) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *served) String() string {
 	return s.said.String()
 }
 
-// makeRun prepares `make run`, in a new session: nobody else gets its signals.
+// makeRun prepares `make run` in a new session, so that no other process gets its signals.
 func makeRun(t *testing.T) *served {
 	t.Helper()
 	program := tool.Path(t, "make")
@@ -69,7 +69,7 @@ func makeRun(t *testing.T) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // as root, Postgres runs as someone else
+	if err := os.Chmod(dir, 0o755); err != nil { // for root, Postgres runs as another user
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -79,8 +79,8 @@ func makeRun(t *testing.T) *served {
 	return s
 }
 
-// ready waits until the server that make started says where it serves. On a new machine
-// that is after all of it was compiled.
+// ready waits until the server that make started prints its address. On a new machine
+// it must be compiled first.
 func (s *served) ready(t *testing.T) {
 	t.Helper()
 	where := regexp.MustCompile(`ready (http://\S+)`)
@@ -99,14 +99,14 @@ func (s *served) ready(t *testing.T) {
 	_ = answer.Body.Close()
 }
 
-// inOrder tells whether the server stopped and did not just end, and whether make
-// made an error of it.
+// inOrder checks that the server shut down properly, and that make did not report an
+// error.
 func (s *served) inOrder(t *testing.T) {
 	t.Helper()
 	if !strings.Contains(s.String(), "postgres stopped") || strings.Contains(s.String(), "***") {
 		t.Errorf("it said\n%s", s)
 	}
-	if answer, err := http.Get(s.url + "/readyz"); err == nil { //nolint:noctx // nobody answers
+	if answer, err := http.Get(s.url + "/readyz"); err == nil { //nolint:noctx // the connection is refused at once
 		_ = answer.Body.Close()
 		t.Error("the server is still there")
 	}

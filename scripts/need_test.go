@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// proxies are what the tests of the clients run between, and that of the server.
+// proxies are the proxies that the tests of the clients and of the server need.
 var proxies = []string{"nginx", "haproxy", "apache2", "squid", "caddy", "pgbouncer"}
 
-// aptInstall, with packages, is what Debian is asked for.
+// aptInstall is the beginning of the command that installs packages on Debian.
 const aptInstall = "apt-get install -y -qq --no-install-recommends "
 
-// everything is what each system is asked for where nothing is there, in order.
+// everything lists the commands that run on each system if nothing is installed, in order.
 var everything = map[string][]string{
 	"apt-get": slices.Concat([]string{
 		"apt-get update -qq",
@@ -69,7 +69,7 @@ func each(before string, names []string) (lines []string) {
 	return lines
 }
 
-// Every system is asked for each tool that is missing, once, as root or through sudo.
+// On every system each missing tool is installed once, as root or through sudo.
 func TestNeedInstallsEverything(t *testing.T) {
 	for system, want := range everything {
 		for _, as := range []string{"root", "sudo"} {
@@ -151,7 +151,7 @@ func TestNeedReplacesOldFirefox(t *testing.T) {
 		}
 	}
 	want := []string{
-		"sudo apt-get update -qq", "sudo " + aptInstall + "firefox-esr", // which is there
+		"sudo apt-get update -qq", "sudo " + aptInstall + "firefox-esr", // the old one
 		"sudo apt-get update -qq", "sudo " + aptInstall + "firefox-esr",
 	}
 	if got := w.ran(t); !slices.Equal(got, want) {
@@ -172,7 +172,7 @@ func TestNeedReplacesOldFirefox(t *testing.T) {
 	}
 }
 
-// Squid ends at once where /dev/shm is as the kernel has it, which is how a chroot finds it.
+// Squid ends at once if nobody has set up /dev/shm, as in a chroot.
 func TestNeedSharesMemory(t *testing.T) {
 	w := newWorld(t, "apt-get", "sudo")
 	w.has("squid")
@@ -194,7 +194,7 @@ func TestNeedSharesMemory(t *testing.T) {
 	}
 }
 
-// A policy of the operator is not ours to change.
+// need does not change a policy of the operator.
 func TestNeedKeepsThePolicy(t *testing.T) {
 	w := newWorld(t, "apt-get", "root")
 	own := filepath.Join(w.root, policy)
@@ -209,7 +209,7 @@ func TestNeedKeepsThePolicy(t *testing.T) {
 	}
 }
 
-// Without a way to install, need says what to type, and names the very tool.
+// If need cannot install, it says what to type, and names the tool.
 func TestNeedGivesUp(t *testing.T) {
 	for _, c := range []struct{ system, as, tool, say string }{
 		{"apt-get", "user", "web", "sudo apt-get install nodejs npm"},
@@ -234,7 +234,7 @@ func TestNeedGivesUp(t *testing.T) {
 	}
 }
 
-// What only some tests need may be missing, but never where CI=true.
+// Tools that only some tests need may be missing, but not if CI=true.
 func TestNeedGoesOnWithout(t *testing.T) {
 	for _, name := range slices.Concat([]string{"shellcheck", "chromium", "firefox-esr"}, proxies) {
 		t.Run(name, func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestNeedGoesOnWithout(t *testing.T) {
 			}
 		})
 	}
-	t.Run("PostgreSQL", func(t *testing.T) { // which culvert can download
+	t.Run("PostgreSQL", func(t *testing.T) { // culvert can download it
 		w := newWorld(t, "unknown", "user")
 		if code, stderr := w.need(t, nil, "postgres"); code != 0 || !strings.Contains(stderr, "download") {
 			t.Errorf("exit code %d\n%s", code, stderr)
@@ -257,7 +257,7 @@ func TestNeedGoesOnWithout(t *testing.T) {
 	})
 }
 
-// find is the rule by which tests are skipped.
+// find decides which tests are skipped.
 func TestNeedFind(t *testing.T) {
 	w := newWorld(t, "apt-get", "root")
 	w.has("squid", "chromium")

@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// ours are the scripts of this repository, by their first line.
+// ours returns the shell scripts of this repository, found by their first line.
 func ours(t *testing.T) (files []string) {
 	t.Helper()
 	var all []string
@@ -60,12 +60,12 @@ func TestShellcheck(t *testing.T) {
 
 var (
 	opens = regexp.MustCompile(`^\w+\(\) \{`)
-	// sets finds an assignment, a loop's variable and what read fills, in small letters.
+	// sets matches an assignment, a loop's variable and a variable of read, in small letters.
 	sets = regexp.MustCompile(`(^|[\s;&|(])([a-z_]\w*=|for [a-z_]\w* in|read (-r )?[a-z_])`)
 )
 
-// Functions of sh share all variables: has_proxy changed need's, and need installed
-// something else. Only a body in parentheses has its own.
+// Functions of sh share all variables: has_proxy once changed a variable of need, which then installed
+// the wrong package. Only a body in parentheses has its own variables.
 func TestFunctionsHaveTheirOwnVariables(t *testing.T) {
 	for _, file := range ours(t) {
 		b, err := os.ReadFile(file)
@@ -73,7 +73,7 @@ func TestFunctionsHaveTheirOwnVariables(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, line := range shared(string(b)) {
-			t.Errorf("%s: %q in a function whose variables are everybody's: put its body in parentheses", file, line)
+			t.Errorf("%s: %q in a function whose variables are global: put its body in parentheses", file, line)
 		}
 	}
 	const clash = "has() {\n\tfor name in \"$@\"; do\n\t\tread -r x\n\t\ta=1 b\n\tdone\n}\nown() (\n\tname=1\n)\nshort() { A=1; echo a=1; }\n"

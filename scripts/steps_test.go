@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// goStub stands for go, and make: it writes down what it is told. Its tests want
-// nginx and Squid. FAILS is what fails.
+// goStub replaces go and make: it records its arguments. Its tests need
+// nginx and Squid. FAILS names the command that fails.
 const goStub = `#!/bin/sh
 echo "${0##*/} $*" >>"$WORLD/log"
 case "$*" in
@@ -24,7 +24,7 @@ test*)
 esac
 `
 
-// newSteps has all that can be had where there is no package manager, but not lacking.
+// newSteps returns a world without a package manager that has every tool except lacking.
 func newSteps(t *testing.T, lacking ...string) *world {
 	t.Helper()
 	w := newWorld(t, "unknown", "root")
@@ -48,8 +48,8 @@ var (
 	withAll = append(slices.Clone(raced), "go test -timeout 20m ./internal/abuse")
 )
 
-// Steps of make test and make test-go: what they run, what they say of the tests
-// that they did not, and their exit code.
+// Steps of make test and make test-go: what they run, what they say about skipped
+// tests, and their exit code.
 func TestSteps(t *testing.T) {
 	for _, c := range []struct {
 		name, which string
@@ -57,7 +57,7 @@ func TestSteps(t *testing.T) {
 		env         string
 		code        int
 		ran         []string
-		last        string // of what is said
+		last        string // the end of the output
 		says        string
 	}{
 		{"all", "all", nil, "", 0, withAll, "because they are timed; about 2 minutes\n", ""},

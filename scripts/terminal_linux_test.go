@@ -38,8 +38,8 @@ func terminal(t *testing.T) (person, program *os.File) {
 	return person, program
 }
 
-// inTerminal starts `make run` as a shell in a terminal would, and returns what
-// types there and what waits for its end.
+// inTerminal starts `make run` as a shell in a terminal would, and returns a writer for
+// its keyboard and a function that waits for its end.
 func (s *served) inTerminal(t *testing.T) (keys io.Writer, wait func() error) {
 	t.Helper()
 	person, program := terminal(t)
@@ -51,14 +51,14 @@ func (s *served) inTerminal(t *testing.T) (keys io.Writer, wait func() error) {
 	s.endWith(t)
 	_ = program.Close()
 	var said sync.WaitGroup
-	said.Go(func() { _, _ = io.Copy(s, person) }) // until nobody has the other end
+	said.Go(func() { _, _ = io.Copy(s, person) }) // until all processes have closed the other end
 	return person, func() error {
 		defer said.Wait()
 		return s.command.Wait()
 	}
 }
 
-// endWith ends what is left when the test fails.
+// endWith ends the processes that are left when the test fails.
 func (s *served) endWith(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -67,7 +67,7 @@ func (s *served) endWith(t *testing.T) {
 	})
 }
 
-// Ctrl-C is how a person ends `make run`, and no error.
+// Ctrl-C ends `make run` without an error.
 func TestMakeRunEndsWithCtrlC(t *testing.T) {
 	s := makeRun(t)
 	keys, wait := s.inTerminal(t)
@@ -81,7 +81,7 @@ func TestMakeRunEndsWithCtrlC(t *testing.T) {
 	s.inOrder(t)
 }
 
-// A signal to make itself always is make's end, but the server stops in order first.
+// A signal to make itself always ends make, but the server shuts down first.
 func TestMakeRunIsTerminated(t *testing.T) {
 	t.Run("make, in a terminal", func(t *testing.T) {
 		s := makeRun(t)
@@ -110,7 +110,7 @@ func TestMakeRunIsTerminated(t *testing.T) {
 	}
 }
 
-// endsOf checks that make ends of the signal, and the server in order.
+// endsOf checks that the signal ends make, and that the server shuts down.
 func (s *served) endsOf(t *testing.T, signal syscall.Signal, wait func() error) {
 	t.Helper()
 	err := wait()

@@ -13,15 +13,15 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// What need makes for the time of an installation, below the root.
+// Files that need makes for the time of an installation, below the root.
 const (
 	dropIn  = "etc/postgresql-common/createcluster.d/culvert-need.conf"
 	policy  = "usr/sbin/policy-rc.d"
 	updates = "etc/apt/sources.list.d/culvert-need.list"
 )
 
-// manager stands for a package manager. It writes down what it is told, refuses what
-// would start a service, and puts programs in place that do nothing. LACKS is a
+// manager replaces a package manager. It records its arguments, refuses packages that
+// would start a service, and installs programs that do nothing. LACKS is a
 // package that it does not have.
 const manager = `#!/bin/sh
 echo "$VIA${0##*/} $*" >>"$WORLD/log"
@@ -45,7 +45,7 @@ for package in "$@"; do
 done
 `
 
-// stubs are the other programs that are not the system's own.
+// stubs replace the other programs that need calls.
 var stubs = map[string]string{
 	"bin/sudo": "#!/bin/sh\nexport VIA='sudo '\nexec \"$@\"\n",
 	"program": `#!/bin/sh
@@ -68,11 +68,11 @@ esac
 // world is a machine on which everything is missing.
 type world struct {
 	dir, root string
-	lacks     string // a package that there is not
+	lacks     string // a package that does not exist
 }
 
-// newWorld has a package manager, if it is not "unknown", and is used as "root", by a
-// user with "sudo", or by a "user" without.
+// newWorld returns a machine with a package manager, unless system is "unknown". It is used as "root", by a
+// user with "sudo", or by a "user" without sudo.
 func newWorld(t *testing.T, system, as string) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir()}

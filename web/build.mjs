@@ -1,7 +1,7 @@
-// Builds assets/chat.js from src and the client, which is made as small here as it is in
-// its package. The same sources give the same bytes on every machine: the tools are
-// pinned, and no path gets into the output.
-// With --check it writes nothing, and fails when what is committed is something else.
+// Builds assets/chat.js from src and the client, which is minified as in
+// its package. The same sources give the same bytes on every machine, because the tools are
+// pinned and the output contains no paths.
+// With --check it writes nothing, and fails if the committed file differs.
 import { build } from 'esbuild'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'

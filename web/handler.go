@@ -1,5 +1,5 @@
 // Package web is the demo: a chat in the browser, and the handler that serves it
-// and lets in whoever asks. What the browser gets is embedded; `make web` builds its
+// and gives tokens to everybody. The browser's files are embedded; `make web` builds the
 // script from src.
 package web
 
@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// Prefix is the path everything here is served below.
+// Prefix is the path below which everything here is served.
 const Prefix = "/demo/"
 
 //go:embed assets
 var embedded embed.FS
 
-// policy lets the page run its own script and style and talk to its own server,
-// and nothing else: what somebody writes in the chat can become neither.
+// policy lets the page run only its own script and style and talk only to its own server:
+// text that somebody writes in the chat can become neither script nor style.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-// media types are the same on every machine; what the system knows may differ.
+// media has the media types, so that they do not depend on the system.
 var media = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -32,15 +32,15 @@ var media = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// asset is a file as it is served.
+// asset is a served file.
 type asset struct {
 	content []byte
 	media   string
 	tag     string
 }
 
-// New makes the demo's handler. Its requests come with their whole path, Prefix
-// included. Anybody gets a token from sign, as often as the rates of limit.go allow.
+// New makes the demo's handler. Requests must have their whole path, including Prefix.
+// Anybody gets a token from sign, as often as the rates of limit.go allow.
 func New(sign Signer) (http.Handler, error) {
 	assets, err := load()
 	if err != nil {
@@ -63,8 +63,8 @@ func New(sign Signer) (http.Handler, error) {
 	return asAsked(mux), nil
 }
 
-// asAsked keeps the mux from sending who asks for a path with ".." or "//" in it to where
-// that leads: the server resolves no paths.
+// asAsked prevents the mux from redirecting a request for a path with ".." or "//" in it,
+// because the server does not resolve paths.
 func asAsked(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if clean := path.Clean(r.URL.Path); r.URL.Path != clean && r.URL.Path != clean+"/" {
@@ -107,5 +107,5 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	_, _ = w.Write(a.content) // an error here is a client that has gone
+	_, _ = w.Write(a.content) // an error here means that the client has gone
 }

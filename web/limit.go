@@ -11,16 +11,16 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How many tokens there are, each good for another client of the server: for one
-// address, which may be that of an office or a proxy with many people behind it, and
-// for all. A page asks for one or two when it opens, and for one every ten minutes.
+// The rates of tokens, each of which may make another client on the server: for one
+// address, which may belong to an office or a proxy with many people, and
+// for all. A page asks for one or two tokens when it opens, and for one every ten minutes.
 const (
 	addressRate, addressBurst = rate.Limit(2), 200
 	totalRate, totalBurst     = rate.Limit(20), 1000
 	maxAddresses              = 10_000
 )
 
-// limiter has the token buckets of the addresses that asked lately, and one for all.
+// limiter has the token buckets of the addresses that asked recently, and one bucket for all.
 type limiter struct {
 	mu    sync.Mutex
 	total *rate.Limiter
@@ -31,7 +31,7 @@ func newLimiter() *limiter {
 	return &limiter{total: rate.NewLimiter(totalRate, totalBurst), by: map[netip.Addr]*rate.Limiter{}}
 }
 
-// take takes one from both buckets, or from neither and says when there will be one.
+// take takes a token from both buckets, or from neither and returns how long to wait.
 func (l *limiter) take(now time.Time, address netip.Addr) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,8 +53,8 @@ func (l *limiter) take(now time.Time, address netip.Addr) (wait time.Duration) {
 	return 0
 }
 
-// keep makes room by dropping the full buckets, which say nothing. If there are none,
-// one or another address begins anew; the bucket for all does not.
+// keep makes room by dropping full buckets, which hold no information. If there are none,
+// it drops the bucket of an arbitrary address, but never the bucket for all.
 func (l *limiter) keep(now time.Time, address netip.Addr, own *rate.Limiter) {
 	l.by[address] = own
 	if len(l.by) <= maxAddresses {
@@ -75,7 +75,7 @@ func (l *limiter) keep(now time.Time, address netip.Addr, own *rate.Limiter) {
 	}
 }
 
-// limited refuses what is over the rates.
+// limited refuses requests over the rates.
 func limited(l *limiter, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if wait := l.take(time.Now(), origin(r.RemoteAddr)); wait > 0 {
@@ -88,9 +88,9 @@ func limited(l *limiter, next http.Handler) http.Handler {
 	})
 }
 
-// origin is whose bucket a request is for: its address, or of IPv6 the network that
-// one subscriber has for himself. What a proxy says of its clients is not asked, since
-// anybody could say it.
+// origin returns the address whose bucket a request uses; for IPv6 it is the network of
+// one subscriber. Headers in which a proxy names its clients are ignored, since
+// anybody could send them.
 func origin(remote string) netip.Addr {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {

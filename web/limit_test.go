@@ -21,8 +21,8 @@ func ask(h http.Handler, remote string) *httptest.ResponseRecorder {
 	return w
 }
 
-// TestTokensAreLimited: whoever asks for too many is told when to come back, and
-// nobody else is.
+// TestTokensAreLimited: only an address that asks for too many tokens is refused, and
+// it is told how long to wait.
 func TestTokensAreLimited(t *testing.T) {
 	h, err := New(func(client string, _ time.Duration) (string, error) { return "token of " + client, nil })
 	if err != nil {
@@ -69,7 +69,7 @@ func TestLimiter(t *testing.T) {
 		t.Errorf("half a second later: %v", wait)
 	}
 
-	// Many addresses together: what is refused costs none of them anything.
+	// Many addresses together: a refusal takes no token from their own buckets.
 	l = newLimiter()
 	for i := range totalBurst {
 		if wait := l.take(now, all[i]); wait != 0 {
@@ -85,7 +85,7 @@ func TestLimiter(t *testing.T) {
 		t.Error("an address that got nothing is kept")
 	}
 
-	// The memory has an end, also when nobody's bucket is full.
+	// The memory is bounded, also when no bucket is full.
 	for i := range 2 * maxAddresses {
 		now = now.Add(time.Second / 20)
 		if wait := l.take(now, all[i]); wait != 0 {

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// problem is how a request is refused (RFC 9457), of the kinds that the API has and
-// explains at the type's address.
+// problem is the body of a refusal (RFC 9457). The API uses the same types and
+// explains them at the type's path.
 type problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
@@ -19,6 +19,6 @@ func refuse(w http.ResponseWriter, status int, kind, field, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	// An error here is a client that has gone.
+	// An error here means that the client has gone.
 	_ = json.NewEncoder(w).Encode(problem{"/problems/" + kind, http.StatusText(status), status, detail, field})
 }

@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// Signer makes a token for a client of the demo that is valid for so long.
+// Signer makes a token for a client of the demo; life is how long it is valid.
 type Signer func(client string, life time.Duration) (token string, err error)
 
 const (
@@ -25,11 +25,11 @@ const (
 	maxName  = 24 // characters
 )
 
-// request asks for a token. Two people may choose one name, and must not take each
-// other's messages, or send them: the name is a label, and the client is of both.
+// request asks for a token. Two people may choose the same name, and must not receive or
+// send each other's messages: so the client's name is made of the chosen name and the secret.
 type request struct {
 	Name string `json:"name"`
-	// Secret is the browser's own, and is never shown: what shows is made of it.
+	// Secret is known only to the browser. Others see only a digest of it.
 	Secret string `json:"secret"`
 	// TTL in seconds asks for a shorter life, to watch a token being renewed.
 	TTL float64 `json:"ttl"`
@@ -37,15 +37,15 @@ type request struct {
 
 var secrets = regexp.MustCompile(`^[a-z0-9]{20,64}$`)
 
-// client is who the token is for. Everybody sees it beside what its owner sends, so it must
-// not be what a token is given for.
+// client returns the client that the token is for. Everybody sees it in messages, so knowing it
+// must not be enough to get a token.
 func (q *request) client() string {
 	sum := sha256.Sum256([]byte("culvert demo " + q.Secret))
 	return q.Name + "#" + hex.EncodeToString(sum[:8])
 }
 
-// read takes a request's JSON. Names of members are exact: two programs on the way must
-// not see two people in it.
+// read reads a request's JSON. Names of fields are exact, so that no two programs
+// read the same request differently.
 func (q *request) read(body []byte) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil {
@@ -63,7 +63,7 @@ func (q *request) read(body []byte) error {
 	return nil
 }
 
-// fault says what is wrong with the request, and with which field; empty when nothing is.
+// fault returns the wrong field of the request and what is wrong with it; empty if nothing is.
 func (q *request) fault() (field, detail string) {
 	switch {
 	case q.Name == "" || q.Name != strings.TrimSpace(q.Name) || utf8.RuneCountInString(q.Name) > maxName:
@@ -80,7 +80,7 @@ func (q *request) fault() (field, detail string) {
 	return "", ""
 }
 
-// life of the token that is asked for.
+// life returns the life of the requested token.
 func (q *request) life() time.Duration {
 	if q.TTL == 0 || q.TTL > longest.Seconds() {
 		return longest
@@ -88,7 +88,7 @@ func (q *request) life() time.Duration {
 	return max(time.Duration(q.TTL*float64(time.Second)), shortest)
 }
 
-// issue gives a token to anybody.
+// issue gives a token to everybody.
 func issue(sign Signer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -112,6 +112,6 @@ func issue(sign Signer) http.HandlerFunc {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]string{"token": token, "client": q.client()}) // an error here is a client that has gone
+		_ = json.NewEncoder(w).Encode(map[string]string{"token": token, "client": q.client()}) // an error here means that the client has gone
 	}
 }

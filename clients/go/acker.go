@@ -13,7 +13,7 @@ import (
 
 const (
 	ackPause     = time.Second     // many acknowledgements become one
-	carryPause   = 4 * time.Second // and the next poll carries it: even one that is not held comes sooner
+	carryPause   = 4 * time.Second // the next poll comes sooner, even after one that is not held, and carries the acknowledgement
 	flushAtClose = 3 * time.Second // what a person waits after Ctrl-C
 )
 
@@ -21,19 +21,19 @@ const (
 type place struct {
 	log    string
 	cursor string
-	offset int64 // of the last event; 0: none yet
+	offset int64 // of the last event; 0: there was none yet
 }
 
-// part is a position that came and waits to be handled.
+// part is a received position that is not handled yet.
 type part struct {
 	at     place
 	done   bool
-	stored bool // it is that of a stored event
+	stored bool // it is the position of a stored event
 }
 
-// acker acknowledges what was handled, in order: a cursor once everything up to it
-// was. Many become one request, and the next attempt to receive carries it when it
-// can.
+// acker acknowledges what was handled, in order: a cursor is acknowledged once everything up to it
+// was handled. Many acknowledgements become one request, or the next attempt to receive carries
+// them if it can.
 type acker struct {
 	c    *Client
 	kick chan struct{} // something is due
@@ -42,9 +42,9 @@ type acker struct {
 
 	mu      sync.Mutex
 	parts   []*part
-	handled place  // everything up to here was
+	handled place  // everything up to here was handled
 	pending string // handled and not acknowledged
-	owed    bool   // pending is worth a request of its own
+	owed    bool   // pending needs a request if no poll carries it
 	since   time.Time
 }
 
@@ -52,7 +52,7 @@ func newAcker(c *Client, from place) *acker {
 	return &acker{c: c, kick: make(chan struct{}, 1), handled: from}
 }
 
-// begin takes note of a position that came.
+// begin notes that a position was received.
 func (a *acker) begin(at place, due bool) *part {
 	p := &part{at: at, stored: due}
 	a.mu.Lock()
@@ -89,14 +89,14 @@ func (a *acker) finish(p *part) {
 	}
 }
 
-// carry is what the next attempt to receive can acknowledge.
+// carry returns the cursor that the next attempt to receive can acknowledge.
 func (a *acker) carry() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.pending
 }
 
-// confirm notes that a cursor is acknowledged, or never will be.
+// confirm notes that a cursor is acknowledged, or that the server refused it for good.
 func (a *acker) confirm(cursor string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -105,14 +105,14 @@ func (a *acker) confirm(cursor string) {
 	}
 }
 
-// position is how far everything was handled.
+// position returns the position up to which everything was handled.
 func (a *acker) position() place {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.handled
 }
 
-// run acknowledges what nothing carried, until ctx ends.
+// run acknowledges what no poll carried, until ctx ends.
 func (a *acker) run(ctx context.Context) {
 	failures := 0
 	for {
@@ -136,7 +136,7 @@ func (a *acker) run(ctx context.Context) {
 	}
 }
 
-// wait is how long what is due still waits for others, or for a poll.
+// wait returns how long a due acknowledgement waits for others, or for a poll to carry it.
 func (a *acker) wait() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -149,7 +149,7 @@ func (a *acker) wait() time.Duration {
 	return time.Until(a.since.Add(ackPause))
 }
 
-// flush acknowledges what is left, once Listen is over.
+// flush acknowledges what is left when Listen ends.
 func (a *acker) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushAtClose)
 	defer cancel()
@@ -162,7 +162,7 @@ func (a *acker) flush(ctx context.Context) {
 	}
 }
 
-// post acknowledges once. Its error is one that may pass; what is refused is told
+// post acknowledges once. It returns only temporary errors; a refusal is passed to OnError
 // and forgotten.
 func (a *acker) post(ctx context.Context) error {
 	a.mu.Lock()
@@ -187,7 +187,7 @@ func (a *acker) refused(cursor string, err error) {
 }
 
 // conflict reports whether an acknowledgement came too late: the log was replaced
-// between the event and now, and there is nothing to move.
+// since the event, so there is no cursor to move.
 func conflict(err error) bool {
 	var p *Problem
 	return errors.As(err, &p) && p.Status == http.StatusConflict

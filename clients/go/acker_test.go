@@ -13,7 +13,7 @@ import (
 )
 
 // TestAckOrder: a position is acknowledged when everything up to it was handled,
-// whatever is finished first.
+// in whatever order handlers finish.
 func TestAckOrder(t *testing.T) {
 	a := newAcker(&Client{}, place{})
 	var parts []*part
@@ -29,18 +29,18 @@ func TestAckOrder(t *testing.T) {
 			t.Fatalf("after part %d: acknowledges %q, is at %+v, want %q", c.finish, got, a.position(), c.want)
 		}
 	}
-	a.confirm("k:2") // overtaken
+	a.confirm("k:2") // a later position is pending by now
 	if a.carry() != "k:4" || !a.owed {
 		t.Error("the newest position was forgotten")
 	}
 	a.confirm("k:4")
 	if a.carry() != "" || a.owed {
-		t.Error("acknowledges what is acknowledged")
+		t.Error("acknowledges an acknowledged position again")
 	}
 }
 
-// TestRepeats: a server, or what is on the way, that says everything again is not
-// believed; another log begins anew.
+// TestRepeats: events that a server or proxy sends again are ignored; offsets of another log
+// are compared anew.
 func TestRepeats(t *testing.T) {
 	frame := func(log string, n int) string {
 		return fmt.Sprintf("id: %s:%d\nevent: n\ndata: {\"offset\":%d,\"room\":\"r\",\"event\":\"n\",\"data\":%d}\n\n", log, n, n, n)
@@ -80,7 +80,7 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// TestShortPollsCarry: polls that are not held acknowledge what the ones before brought.
+// TestShortPollsCarry: polls that are not held acknowledge what the polls before them brought.
 func TestShortPollsCarry(t *testing.T) {
 	var posts atomic.Int32
 	url := newSite(t, func(next http.Handler) http.Handler {
@@ -122,7 +122,7 @@ func TestShortPollsCarry(t *testing.T) {
 	}
 }
 
-// behind is how many events a client has not acknowledged.
+// behind returns how many events a client has not acknowledged.
 func behind(t *testing.T, c *Client, name string) (lag int) {
 	t.Helper()
 	resp, err := c.Do(t.Context(), Request{Method: http.MethodGet, Path: "/clients/" + name, Accept: "application/json"})

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// attempt gets a token, where that takes a call, and tries: how long the call takes,
-// and whether it fails, says nothing of the way.
+// attempt gets a token, by a call of TokenFunc if necessary, and then makes one attempt. The duration
+// and failure of the call must not count against the transport.
 func (f *follower) attempt(ctx context.Context) (ending, error) {
 	err := f.token(ctx)
 	p := f.ladder.begin()
@@ -36,8 +36,8 @@ func (f *follower) token(parent context.Context) error {
 	return err
 }
 
-// try makes one attempt and returns how it ended, with the reason when it did not
-// end as it should.
+// try makes one attempt and returns how it ended, with the reason if it did not
+// end normally.
 func (f *follower) try(parent context.Context, p plan) (ending, error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
@@ -53,13 +53,13 @@ func (f *follower) try(parent context.Context, p plan) (ending, error) {
 		e, err = f.poll(ctx, p)
 	}
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause // why the connection was cut, which err only shows the effect of
+		err = cause // the reason why the connection was cut; err is only the effect
 	}
 	if err != nil {
 		e = endingOf(err)
 	}
 	if errors.Is(err, errLate) {
-		f.c.http.CloseIdleConnections() // others may be dead, too, and would be tried next
+		f.c.http.CloseIdleConnections() // idle ones may be dead, too, and would be used next
 		err = f.lateness(p.transport)
 	}
 	return e, err
@@ -71,7 +71,7 @@ func (f *follower) holds(cut context.CancelCauseFunc) {
 	f.cut = cut
 }
 
-// lateness is what it means that the deadline passed.
+// lateness returns the error for a passed deadline.
 func (f *follower) lateness(t Transport) error {
 	switch {
 	case t == Poll:
@@ -84,7 +84,7 @@ func (f *follower) lateness(t Transport) error {
 	return errSilence
 }
 
-// endingOf is what an error says of the way.
+// endingOf returns the ending that an error means for the ladder.
 func endingOf(err error) ending {
 	var p *Problem
 	switch {

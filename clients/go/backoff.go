@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// backoff is the wait after so many failures: anywhere below a bound that doubles,
-// so that many clients of one server do not return as one (full jitter).
+// backoff returns the wait after a number of failures: a random time below a bound that doubles,
+// so that the clients of one server do not all return at once (full jitter).
 func backoff(random func() float64, failures int) time.Duration {
 	bound := min(500*time.Millisecond<<min(failures, 10), 30*time.Second)
 	return time.Duration(random() * float64(bound))

@@ -22,22 +22,22 @@ type Client struct {
 	origin string
 	http   *http.Client
 	tokens *tokens
-	ours   bool          // the HTTP client
-	hello  time.Duration // a stream has at least so long for its first frame
+	ours   bool          // Dial made the HTTP client
+	hello  time.Duration // the least time that a stream has for its first frame
 
 	mu       sync.Mutex
-	closing  bool                 // no new Listen
-	closed   bool                 // nothing at all
+	closing  bool                 // no new Listen may begin
+	closed   bool                 // no call may begin
 	handlers map[string][]Handler // by event; "" is for all
 	follower *follower            // of the Listen under way
-	cancel   context.CancelFunc   // ends it
-	ended    chan struct{}        // closed when it has ended
-	handled  place                // where the last one ended
+	cancel   context.CancelFunc   // ends that Listen
+	ended    chan struct{}        // closed when that Listen has ended
+	handled  place                // where the last Listen ended
 }
 
 // Dial makes a client of the server at a URL such as https://culvert.example. It
-// gets the token, where that takes a call, but does not connect: Listen does, once
-// the handlers are there, and each call when it is made. ctx is for Dial alone.
+// calls TokenFunc, if there is one, but does not connect: Listen connects when
+// the handlers are registered, and each call when it is made. ctx is only for Dial.
 func Dial(ctx context.Context, address string, o Options) (*Client, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -56,8 +56,8 @@ func Dial(ctx context.Context, address string, o Options) (*Client, error) {
 	}
 	if c.http == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented
-		// To give up a request does not end a connection of HTTP/2 that died without a
-		// word, and the next request would go by it, too: pings do.
+		// Giving up a request does not end a silently dead HTTP/2 connection, and the
+		// next request would use it, too. Pings end it.
 		transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
 		c.http, c.ours = &http.Client{Transport: transport}, true
 	}
@@ -67,9 +67,9 @@ func Dial(ctx context.Context, address string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends Listen, waits until it has acknowledged what was handled and
-// returned, and lets go of idle connections. A handler must not call it; it
-// returns ErrStop.
+// Close ends Listen, waits until Listen has acknowledged what was handled and
+// returned, and closes idle connections. A handler must not call Close; it
+// returns ErrStop instead.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closing = true
@@ -87,8 +87,8 @@ func (c *Client) Close() {
 	}
 }
 
-// Wake has Listen connect anew at once: after sleep, or, where moved, on another
-// network. Nothing tells a program of this kind when a phone's connections died.
+// Wake makes Listen connect anew at once: after sleep, or, if moved, on another
+// network. Otherwise a program on a phone does not notice that its connections died.
 func (c *Client) Wake(moved bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,8 +97,8 @@ func (c *Client) Wake(moved bool) {
 	}
 }
 
-// Join joins a room, lastingly: the events after the cursor are for this client,
-// until it leaves.
+// Join joins a room until the client leaves it: the events after the cursor are for this
+// client.
 func (c *Client) Join(ctx context.Context, room string) (cursor string, err error) {
 	return c.member(ctx, http.MethodPut, room)
 }
@@ -117,7 +117,7 @@ func (c *Client) member(ctx context.Context, method, room string) (string, error
 	return answer.Cursor, err
 }
 
-// handlersOf returns the handlers of an event, those for all last.
+// handlersOf returns the handlers of an event; those for all events come last.
 func (c *Client) handlersOf(event string) []Handler {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestConversation: two clients in a room, one asks, the other's handler answers.
+// TestConversation: of two clients in a room, one asks and the other's handler answers.
 func TestConversation(t *testing.T) {
 	transports(t, func(t *testing.T, transport Transport) {
 		url := newSite(t)
@@ -79,7 +79,7 @@ func TestConversation(t *testing.T) {
 	})
 }
 
-// TestAcknowledge: what was handled never comes again, what was not does, to this
+// TestAcknowledge: handled events never come again; events that were not handled come again to this
 // client and to the next process.
 func TestAcknowledge(t *testing.T) {
 	transports(t, func(t *testing.T, transport Transport) {
@@ -118,7 +118,7 @@ func TestAcknowledge(t *testing.T) {
 	})
 }
 
-// TestAcksAreCarried: polls acknowledge what was handled; no request is made for it.
+// TestAcksAreCarried: polls acknowledge what was handled, without a separate request.
 func TestAcksAreCarried(t *testing.T) {
 	var posts atomic.Int32
 	carried := make(chan struct{}, 1000)
@@ -172,7 +172,7 @@ func TestSlowHandler(t *testing.T) {
 		})
 		done := listen(c)
 		get(t, entered)
-		c.Wake(true) // even when it is cut while it waits
+		c.Wake(true) // even if the connection is cut while it waits
 		close(goOn)
 		got.inOrder(t, 0)
 		c.Close()
@@ -182,7 +182,7 @@ func TestSlowHandler(t *testing.T) {
 	})
 }
 
-// TestGap: a cursor of another log is a gap, told in its place.
+// TestGap: a cursor of another log causes a gap, which is reported at its place among the events.
 func TestGap(t *testing.T) {
 	transports(t, func(t *testing.T, transport Transport) {
 		url := newSite(t)
@@ -202,7 +202,7 @@ func TestGap(t *testing.T) {
 	})
 }
 
-// TestRefused: what the server refuses ends Listen and calls at once.
+// TestRefused: a refusal by the server ends Listen and calls at once.
 func TestRefused(t *testing.T) {
 	url := newSite(t)
 	c := dial(t, url, Options{Token: "wrong"})
@@ -229,8 +229,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestOneListener: a second Listen at the same time is refused, and the end of its
-// context ends the first.
+// TestOneListener: a second Listen at the same time is refused, and the first one ends when its
+// context ends.
 func TestOneListener(t *testing.T) {
 	connected := make(chan Transport, 1)
 	c := dial(t, newSite(t), Options{Client: "c", OnConnect: func(transport Transport) { connected <- transport }})

@@ -10,24 +10,24 @@ import (
 
 const (
 	queued        = 64 // received and not yet handled
-	repliesAtOnce = 16 // on the way to the server
+	repliesAtOnce = 16 // being sent to the server
 )
 
-// item is what was received, in its place: an event, a gap, or only a position.
+// item is one received thing, in order: an event, a gap, or only a position.
 type item struct {
 	event *Event
 	gap   *Gap
 	at    place
-	done  chan struct{} // closed when all before was handled; may be nil
+	done  chan struct{} // closed when everything before it was handled; may be nil
 }
 
-// dispatch calls the handlers of what was received, until ctx ends or one of them
-// ends it. Replies are under way beside the handlers; an event is handled when its
+// dispatch calls the handlers of received events until ctx ends or a handler
+// ends it. Replies are sent in parallel with the handlers; an event is handled when its
 // reply has arrived.
 func (f *follower) dispatch(ctx context.Context) error {
 	var replies errgroup.Group
 	replies.SetLimit(repliesAtOnce)
-	defer func() { _ = replies.Wait() }() // they return no errors
+	defer func() { _ = replies.Wait() }() // its goroutines return no errors
 	for {
 		var it item
 		select {
@@ -81,7 +81,7 @@ func (f *follower) handle(ctx context.Context, e *Event) (reply any, err error) 
 	return reply, nil
 }
 
-// reply sends a reply and reports whether there is no more to do: it was taken, or
+// reply sends a reply and reports whether it is settled: accepted or
 // refused.
 func (f *follower) reply(parent context.Context, e *Event, data any) bool {
 	ctx, cancel := context.WithDeadline(parent, e.Asks.Until)
@@ -94,7 +94,7 @@ func (f *follower) reply(parent context.Context, e *Event, data any) bool {
 	}
 	var p *Problem
 	if errors.As(err, &p) && p.Status == http.StatusGone {
-		return true // too late, or enough others were faster: nobody waits for it any more
+		return true // too late, or enough replies came before: nobody waits for it any more
 	}
 	if err != nil {
 		f.c.o.OnError(err)

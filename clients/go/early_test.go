@@ -13,8 +13,8 @@ import (
 	"github.com/culvertmq/culvert/api"
 )
 
-// TestAnIssuersClockIsAhead: a token that is not valid yet is waited for, and no other
-// one is got meanwhile: that would be valid even later.
+// TestAnIssuersClockIsAhead: the client waits until a token is valid, and gets no other
+// token meanwhile, which would be valid even later.
 func TestAnIssuersClockIsAhead(t *testing.T) {
 	t.Parallel()
 	var early atomic.Int32
@@ -29,7 +29,7 @@ func TestAnIssuersClockIsAhead(t *testing.T) {
 	var calls atomic.Int32
 	o := Options{Earliest: true, TokenFunc: func(context.Context) (string, error) {
 		calls.Add(1)
-		ahead := time.Now().Add(7 * time.Second) // 5 of them are forgiven
+		ahead := time.Now().Add(7 * time.Second) // the leeway is 5 s
 		return api.SignToken(testSecret, api.Claims{
 			RegisteredClaims: jwt.RegisteredClaims{
 				Subject: "alice", IssuedAt: jwt.NewNumericDate(ahead), ExpiresAt: jwt.NewNumericDate(ahead.Add(time.Hour)),
@@ -47,10 +47,10 @@ func TestAnIssuersClockIsAhead(t *testing.T) {
 	case err := <-ended:
 		t.Fatal("gave up:", err)
 	case <-time.After(patience):
-		t.Fatal("waited in vain")
+		t.Fatal("it did not happen in time")
 	}
 	if early.Load() == 0 || calls.Load() != 2 {
-		t.Errorf("%d answers said that it is too early, %d tokens were got by 2 clients", early.Load(), calls.Load())
+		t.Errorf("%d answers said that it is too early, 2 clients got %d tokens", early.Load(), calls.Load())
 	}
 }
 
@@ -68,8 +68,8 @@ func (s *statusOf) WriteHeader(status int) {
 
 func (s *statusOf) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// TestDotsAreNoNames: leaving ".." must not become forgetting the client, however the
-// URL is resolved on the way. Nothing is sent.
+// TestDotsAreNoNames: leaving ".." must not become forgetting the client if a proxy
+// resolves the URL. Nothing is sent.
 func TestDotsAreNoNames(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32

@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// wayTime is how long an answer may be on the way, beside what the server takes for it.
+// wayTime is how long an answer may take on the network, in addition to the server's time.
 const wayTime = 10 * time.Second
 
 // Message is an event to emit.
 type Message struct {
 	Event string
-	// Data is sent as JSON; []byte as binary, json.RawMessage as it is.
+	// Data is sent as JSON; []byte is sent as binary, json.RawMessage unchanged.
 	Data any
-	// Rooms it is for; none: everyone in the namespace.
+	// Rooms are the rooms it is for; none: everyone in the namespace.
 	Rooms []string
-	// Except are rooms whose clients do not get it; "@me" is the sender.
+	// Except are rooms whose clients do not get the event; "@me" is the sender.
 	Except []string
-	// Key is the idempotency key: however often it is sent, it is stored once.
-	// Empty: a random one.
+	// Key is the idempotency key: however often the event is sent, it is stored once.
+	// Empty: a random key.
 	Key string
-	// Volatile is not stored: for those connected now, or for nobody.
+	// Volatile: the event is not stored, and goes only to clients that are connected now.
 	Volatile bool
 }
 
@@ -33,7 +33,7 @@ type Message struct {
 type Receipt struct {
 	Offset    int64  `json:"offset,omitempty"`
 	Cursor    string `json:"cursor,omitempty"`
-	Duplicate bool   `json:"duplicate,omitempty"` // its key was there before
+	Duplicate bool   `json:"duplicate,omitempty"` // its key was used before
 }
 
 // Reply is an answer to an event that asked for replies.
@@ -43,16 +43,16 @@ type Reply struct {
 	Binary []byte          `json:"binary"`
 }
 
-// Ask says which replies are wanted.
+// Ask says which replies an event asks for.
 type Ask struct {
 	// Timeout is how long replies are taken; 0: 30 s.
 	Timeout time.Duration
-	// Count is how many are wanted; 0: one from everyone who is there.
+	// Count is how many replies are wanted; 0: one from each client that is online.
 	Count int
 }
 
-// Emit stores an event. It is tried again until the server has it, refuses it, or
-// ctx ends, and is stored once. A volatile event is sent once.
+// Emit stores an event. It tries again until the server has stored or refused the event, or
+// ctx ends; the event is stored once. A volatile event is sent once.
 func (c *Client) Emit(ctx context.Context, m Message) (Receipt, error) {
 	var r Receipt
 	body, err := json.Marshal(m.body())
@@ -67,9 +67,9 @@ func (c *Client) Emit(ctx context.Context, m Message) (Receipt, error) {
 	return r, err
 }
 
-// EmitWithReply stores an event and returns the replies to it, once as many have
-// come as are wanted. With a Count that is not reached in time the error is
-// ErrNoReply, beside the replies there are.
+// EmitWithReply stores an event and returns the replies to it when all wanted ones have
+// come. If there is a Count that is not reached in time, it returns the replies so far and the
+// error ErrNoReply.
 func (c *Client) EmitWithReply(ctx context.Context, m Message, a Ask) ([]Reply, error) {
 	if a.Timeout <= 0 {
 		a.Timeout = 30 * time.Second
@@ -86,8 +86,8 @@ func (c *Client) EmitWithReply(ctx context.Context, m Message, a Ask) ([]Reply, 
 	}
 	until := time.Now().Add(a.Timeout)
 	for {
-		// Whatever cuts such a request only makes it come again: a repeat of the key
-		// waits for the replies to the first.
+		// If such a request is cut, it is simply repeated: a repeated key
+		// waits for the replies to the first emit.
 		wait := min(max(time.Until(until), 0), 20*time.Second)
 		var answer struct {
 			Replies  []Reply `json:"replies"`
@@ -109,7 +109,7 @@ func (c *Client) EmitWithReply(ctx context.Context, m Message, a Ask) ([]Reply, 
 	}
 }
 
-// body is the message as the wire has it.
+// body returns the message in the form of the protocol.
 func (m Message) body() map[string]any {
 	body := map[string]any{"event": m.Event}
 	setData(body, m.Data)
@@ -130,10 +130,10 @@ func (m Message) body() map[string]any {
 	return body
 }
 
-// setData puts a payload where the wire has it.
+// setData puts data into the body, as the protocol wants it.
 func setData(body map[string]any, data any) {
 	if b, ok := data.([]byte); ok {
-		body["binary"] = b // encoding/json makes base64 with padding of it
+		body["binary"] = b // encoding/json encodes it as base64 with padding
 		return
 	}
 	if data != nil {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// TestBusyServer: the client comes back when it was asked to, and not before.
+// TestBusyServer: the client tries again when it was asked to, and not before.
 func TestBusyServer(t *testing.T) {
 	t.Parallel()
 	transports(t, func(t *testing.T, transport Transport) {
@@ -59,8 +59,8 @@ func TestBusyServer(t *testing.T) {
 	})
 }
 
-// TestExpiredOnTheWay: a stream that the server ends because the token is over goes
-// on with another, and from where it was.
+// TestExpiredOnTheWay: after the server ends a stream because its token expired, the client
+// continues with another token from where it was.
 func TestExpiredOnTheWay(t *testing.T) {
 	t.Parallel()
 	url := newSite(t, func(next http.Handler) http.Handler {
@@ -83,7 +83,7 @@ func TestExpiredOnTheWay(t *testing.T) {
 			return token(t, "bob", 3*time.Second), nil
 		},
 		OnConnect: func(transport Transport) { connected <- transport },
-		OnError:   func(error) {}, // that it cannot be renewed
+		OnError:   func(error) {}, // it reports that the token cannot be renewed
 	})
 	c.On("n", got.handle)
 	done := listen(c)
@@ -105,7 +105,7 @@ func TestExpiredOnTheWay(t *testing.T) {
 	}
 }
 
-// TestEverythingAtOnce: every method from many goroutines while connections break.
+// TestEverythingAtOnce calls every method from many goroutines while connections break.
 func TestEverythingAtOnce(t *testing.T) {
 	t.Parallel()
 	const callers, rounds = 16, 8
@@ -169,7 +169,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 }
 
-// TestTokenUnderWay: who was refused waits for the token that another call gets, but
+// TestTokenUnderWay: a refused call waits for the token that another call gets, but
 // not longer than its own context.
 func TestTokenUnderWay(t *testing.T) {
 	tokens := newTokens(Options{TokenFunc: func(context.Context) (string, error) { return "t", nil }})
@@ -190,7 +190,7 @@ func TestTokenUnderWay(t *testing.T) {
 	tokens.turn <- struct{}{}
 }
 
-// deadWire forwards nothing any more once it is told so, and is not closed.
+// deadWire is a connection that stops forwarding on command, without being closed.
 type deadWire struct {
 	net.Conn
 	dead *atomic.Bool
@@ -203,7 +203,7 @@ func (w deadWire) Write(b []byte) (int, error) {
 	return w.Conn.Write(b)
 }
 
-// deadListener makes its connections die together.
+// deadListener makes all its connections stop forwarding at once.
 type deadListener struct {
 	net.Listener
 	now atomic.Pointer[atomic.Bool]
@@ -214,8 +214,8 @@ func (l *deadListener) Accept() (net.Conn, error) {
 	return deadWire{c, l.now.Load()}, err
 }
 
-// TestDeadHTTP2: a connection that many requests share dies without a word, and the
-// next calls find another one.
+// TestDeadHTTP2: a connection that many requests share dies silently, and the
+// next calls use another one.
 func TestDeadHTTP2(t *testing.T) {
 	t.Parallel()
 	to, err := url.Parse(newSite(t))

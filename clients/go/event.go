@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// replyEvent is the name of replies in the emitter's own room. On it by name gets
-// them; OnAny does not.
+// replyEvent is the name of replies in the emitter's own room. Handlers registered by On for this name
+// get them; those of OnAny do not.
 const replyEvent = "culvert:reply"
 
-// Event is an event as it was received.
+// Event is a received event.
 type Event struct {
 	Offset int64           `json:"offset"` // position in the log; 0 for volatile events, which are not stored
 	Room   string          `json:"room"`
@@ -22,38 +22,38 @@ type Event struct {
 	At     time.Time       `json:"-"`
 	Asks   *Asks           `json:"reply"` // the sender asks for replies
 
-	// Raw is the event as it came.
+	// Raw is the JSON of the event as it was received.
 	Raw json.RawMessage `json:"-"`
 }
 
 // Asks is present in an event whose sender asks for replies.
 type Asks struct {
-	Until time.Time `json:"until"` // later ones are refused
+	Until time.Time `json:"until"` // later replies are refused
 }
 
 // Decode reads the data into v.
 func (e *Event) Decode(v any) error { return json.Unmarshal(e.Data, v) }
 
-// Handler handles an event. When the event asks for a reply, the first value of
-// its handlers that is not nil becomes that; []byte is sent as binary.
+// Handler handles an event. If the event asks for a reply, the first value of
+// its handlers that is not nil is the reply; []byte is sent as binary.
 //
 // The handlers of a client are called one after the other, in the order of the
 // events; the event is acknowledged after they have returned. ctx ends with Listen.
-// An error goes to Options.OnError, and the event counts as handled all the same,
+// An error goes to Options.OnError, and the event still counts as handled,
 // except with ErrStop.
 type Handler func(ctx context.Context, e *Event) (reply any, err error)
 
-// On has a handler called for each event of that name.
+// On registers a handler for each event of that name.
 func (c *Client) On(event string, h Handler) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.handlers[event] = append(c.handlers[event], h)
 }
 
-// OnAny has a handler called for each event, whatever its name.
+// OnAny registers a handler for each event, whatever its name.
 func (c *Client) OnAny(h Handler) { c.On("", h) }
 
-// parseEvent reads an event of the wire.
+// parseEvent reads an event from the JSON of the protocol.
 func parseEvent(raw []byte) (*Event, error) {
 	e := &Event{Raw: slices.Clone(raw)}
 	wire := struct {
@@ -63,7 +63,7 @@ func parseEvent(raw []byte) (*Event, error) {
 	if err := json.Unmarshal(e.Raw, &wire); err != nil {
 		return nil, foreign("an event in it is not as expected: %v", err)
 	}
-	// Whatever a later server writes there is no reason to lose the event.
+	// If a later server writes another form, the event must not be lost for that.
 	e.At, _ = time.Parse(time.RFC3339Nano, wire.At)
 	return e, nil
 }

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// How a connection ends.
+// The reasons why a connection ended.
 var (
 	errClosed  = errors.New("the connection to the server ended")
 	errNoHello = errors.New("nothing came through the stream")
 	errSilence = errors.New("the stream went silent")
-	errBursts  = errors.New("what comes through the stream is withheld on the way")
+	errBursts  = errors.New("a proxy holds back what comes through the stream")
 	errLate    = errors.New("no answer came in time")
 	errWoken   = errors.New("connecting anew")
 )
 
-// follower receives over either transport, one attempt after the other, as the
-// ladder says, and goes on from its position whenever a connection ends.
+// follower receives by either transport, one attempt after the other, as the
+// ladder says, and continues from its position whenever a connection ends.
 type follower struct {
 	c      *Client
 	ladder *ladder
@@ -33,14 +33,14 @@ type follower struct {
 	queue  chan item
 	watch  *time.Timer // ends the attempt at the ladder's deadline
 
-	up        bool // as it was told
+	up        bool // as reported to OnConnect and OnLost
 	transport Transport
 
 	mu    sync.Mutex
-	cut   context.CancelCauseFunc // ends the attempt; nil between two
-	wake  bool                    // the next attempt is to begin at once
-	moved bool                    // and on another network
-	woken chan struct{}           // ends a rest
+	cut   context.CancelCauseFunc // ends the attempt; nil between two attempts
+	wake  bool                    // the next attempt must begin at once
+	moved bool                    // the machine is on another network
+	woken chan struct{}           // ends the wait between attempts
 }
 
 // run receives until ctx ends or the server refuses.
@@ -57,7 +57,7 @@ func (f *follower) run(ctx context.Context) error {
 		if e.kind == endRefused || err != nil && f.c.o.GiveUp(err) {
 			return err
 		}
-		// Of these it is no news, or may be chance, while events can come.
+		// Other endings are expected, or may be chance, while events can still come.
 		news := f.ladder.state != stateTrying && !f.ladder.spent() && f.ladder.plan.transport == Stream
 		f.ladder.end(e)
 		if err != nil && e.kind != endWoken && (news || !f.ladder.up) {
@@ -67,7 +67,7 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// rest waits for the time of the next attempt, or to be woken.
+// rest waits until the next attempt is due, or until it is woken.
 func (f *follower) rest(ctx context.Context) {
 	timer := time.NewTimer(f.ladder.delay)
 	defer timer.Stop()
@@ -84,7 +84,7 @@ func (f *follower) rest(ctx context.Context) {
 	}
 }
 
-// wakeUp ends the attempt or the rest under way.
+// wakeUp ends the present attempt, or the wait between two attempts.
 func (f *follower) wakeUp(moved bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,14 +98,14 @@ func (f *follower) wakeUp(moved bool) {
 	}
 }
 
-// ask sends a request to receive. It carries the acknowledgement that is due.
+// ask sends a request to receive, which carries a due acknowledgement.
 func (f *follower) ask(ctx context.Context, accept string, query url.Values) (*http.Response, error) {
 	query["rooms"] = slices.Clone(f.c.o.Rooms)
 	if len(f.c.o.Rooms) == 1 && strings.Contains(f.c.o.Rooms[0], ",") {
-		query.Add("rooms", f.c.o.Rooms[0]) // said twice, the comma is part of the name
+		query.Add("rooms", f.c.o.Rooms[0]) // if the parameter is repeated, a comma is part of the name
 	}
-	// The position is not in a header, which may get lost on the way; and no two
-	// requests are alike, so that no cache can answer.
+	// The position is not in a header, which a proxy may remove. Each request has another
+	// URL, so that no cache can answer.
 	query.Set("_", strconv.FormatUint(rand.Uint64(), 36))
 	switch {
 	case f.inbox.cursor != "":
@@ -129,7 +129,7 @@ func (f *follower) ask(ctx context.Context, accept string, query url.Values) (*h
 	return resp, err
 }
 
-// worked notes that events come this way.
+// worked notes that events come by this transport.
 func (f *follower) worked(t Transport) {
 	f.acks.polls.Store(t == Poll)
 	if !f.up || f.transport != t {
@@ -138,8 +138,8 @@ func (f *follower) worked(t Transport) {
 	}
 }
 
-// push hands over what was received. While handlers are slow it waits, and nothing
-// more is read: TCP and the server then know.
+// push passes on what was received. While handlers are slow it waits, and nothing
+// more is read, so that TCP slows the server down.
 func (f *follower) push(ctx context.Context, it item) error {
 	select {
 	case f.queue <- it:
@@ -156,7 +156,7 @@ func (f *follower) push(ctx context.Context, it item) error {
 	}
 }
 
-// deliver hands over an event, unless it came before.
+// deliver passes on an event, unless it was seen before.
 func (f *follower) deliver(ctx context.Context, e *Event, cursor string) error {
 	if f.inbox.seen(e) {
 		return nil
@@ -170,7 +170,7 @@ func (f *follower) deliver(ctx context.Context, e *Event, cursor string) error {
 	return nil
 }
 
-// skip hands over a gap, if it is news.
+// skip passes on a gap, unless it was seen before.
 func (f *follower) skip(ctx context.Context, g Gap) error {
 	next := f.inbox
 	if next.skip(g) {

@@ -9,8 +9,8 @@ import (
 	"github.com/r3labs/sse/v2"
 )
 
-// maxFrame bounds one frame: an event's 256 KiB of data with its names, escaped
-// at worst, and room for a later server.
+// maxFrame bounds one frame: an event's 256 KiB of data with its names, all escaped
+// at worst, and a reserve for later servers.
 const maxFrame = 1 << 20
 
 // frameReader reads the frames of an event stream.
@@ -20,12 +20,12 @@ type frameReader struct {
 
 func newFrameReader(r io.Reader) *frameReader {
 	whole := &wholeFrames{in: bufio.NewReaderSize(r, 32<<10)}
-	// The library's buffer holds a frame and what comes with the read behind it.
+	// The library's buffer must hold a frame and what was read after it.
 	return &frameReader{sse.NewEventStreamReader(whole, 2*maxFrame)}
 }
 
 // next returns the next frame that has an event, an id or data. The frame is
-// valid until the following call.
+// valid until the next call.
 func (f *frameReader) next() (*sse.Event, error) {
 	for {
 		raw, err := f.stream.ReadEvent()
@@ -38,8 +38,8 @@ func (f *frameReader) next() (*sse.Event, error) {
 	}
 }
 
-// parseFrame reads the fields of a frame as the HTML specification, section
-// 9.2.6, has them interpreted.
+// parseFrame reads the fields of a frame as section 9.2.6 of the HTML specification
+// says.
 func parseFrame(raw []byte) *sse.Event {
 	e := &sse.Event{}
 	for raw := range bytes.Lines(raw) {
@@ -64,9 +64,9 @@ func parseFrame(raw []byte) *sse.Event {
 	return e
 }
 
-// wholeFrames passes on frames that ended with their blank line, and drops the
-// one a lost connection cut short: the library would deliver it as whole. Lines
-// end with LF or CRLF, as no Culvert ends them with CR alone.
+// wholeFrames passes on frames that end with their blank line, and drops an
+// incomplete last frame, which the library would deliver as a whole one. Lines
+// end with LF or CRLF, since Culvert never ends them with only CR.
 type wholeFrames struct {
 	in      *bufio.Reader
 	frame   []byte // being read, or read and being passed on

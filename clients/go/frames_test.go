@@ -47,7 +47,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// TestLargeFrames: the largest events go through, and what is larger than any
+// TestLargeFrames: the largest events are read, and a frame larger than any
 // event is refused instead of filling the memory.
 func TestLargeFrames(t *testing.T) {
 	large := strings.Repeat("x", 256<<10+4096)
@@ -61,8 +61,8 @@ func TestLargeFrames(t *testing.T) {
 	}
 }
 
-// FuzzFrames: whatever comes, reading ends, and what was cut off is not
-// delivered: cutting a stream short only takes frames away from its end.
+// FuzzFrames: reading ends for any input, and cutting a stream only removes
+// frames from its end.
 func FuzzFrames(f *testing.F) {
 	f.Add("id: k:1\nevent: e\ndata: {}\n\nid: k:2\n", 20)
 	f.Add("\r\n\r\n\r\n", 3)

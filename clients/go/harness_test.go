@@ -62,7 +62,7 @@ func newSite(t *testing.T, on ...way) string {
 	return server.URL
 }
 
-// token is one of a client that may do everything, for so long.
+// token returns a token of a client that may do everything; life is how long it is valid.
 func token(t *testing.T, sub string, life time.Duration) string {
 	t.Helper()
 	now := time.Now()
@@ -93,7 +93,7 @@ func dial(t *testing.T, url string, o Options) *Client {
 	return c
 }
 
-// listen listens beside the test and returns what Listen will.
+// listen runs Listen in a goroutine and returns a channel with its result.
 func listen(c *Client) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- c.Listen(context.Background()) }()
@@ -107,16 +107,16 @@ func get[T any](t *testing.T, from <-chan T) T {
 	case v := <-from:
 		return v
 	case <-time.After(patience):
-		t.Fatal("waited in vain")
+		t.Fatal("it did not happen in time")
 		panic("unreachable")
 	}
 }
 
-// received is what came to a client, in order.
+// received is what a client received, in order.
 type received struct {
 	mu   sync.Mutex
 	data []int
-	all  chan struct{} // closed when so many have come
+	all  chan struct{} // closed when `want` have come
 	want int
 }
 
@@ -135,13 +135,13 @@ func (r *received) handle(_ context.Context, e *Event) (any, error) {
 	return nil, nil
 }
 
-// inOrder waits for all of them and wants first, first+1, … and nothing else.
+// inOrder waits for all of them and checks that they are first, first+1, … and nothing else.
 func (r *received) inOrder(t *testing.T, first int) {
 	t.Helper()
 	select {
 	case <-r.all:
 	case <-time.After(patience):
-		t.Errorf("waited in vain")
+		t.Errorf("it did not happen in time")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +165,7 @@ func emit(t *testing.T, c *Client, room string, from, to int) {
 	}
 }
 
-// transports runs a test over each of them.
+// transports runs a test over each transport.
 func transports(t *testing.T, f func(t *testing.T, transport Transport)) {
 	for _, transport := range []Transport{Stream, Poll} {
 		t.Run(string(transport), func(t *testing.T) { f(t, transport) })

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// has wants so much time until the deadline.
+// has checks the time until the deadline.
 func (r *rig) has(want time.Duration) {
 	r.t.Helper()
 	if r.left() != want {
@@ -13,14 +13,14 @@ func (r *rig) has(want time.Duration) {
 	}
 }
 
-// TestLadderPauses: the first pauses end within a second and the patience for a frame.
+// TestLadderPauses: the heartbeats that end the first pauses must come within a second and the patience for a frame.
 func TestLadderPauses(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.begin()
 		r.settling(50 * time.Millisecond)
 		r.has(4 * time.Second)
 		time.Sleep(time.Second)
-		r.frame(time.Time{}) // an event: hello was not the last
+		r.frame(time.Time{}) // an event: another pause begins
 		r.has(4 * time.Second)
 		r.late()
 		r.waits(0, 0)
@@ -30,7 +30,7 @@ func TestLadderPauses(t *testing.T) {
 			t.Errorf("remembers %+v", r.saved)
 		}
 	})
-	bubble(t, func(_ *testing.T, r *rig) { // a heartbeat ends one; the fourth may be long
+	bubble(t, func(_ *testing.T, r *rig) { // a heartbeat ends a pause; the fourth may be long
 		r.begin()
 		r.settling(50 * time.Millisecond)
 		for range 3 {
@@ -48,7 +48,7 @@ func TestLadderPauses(t *testing.T) {
 		r.hello()
 		r.has(beat * 5 / 2)
 	})
-	bubble(t, func(_ *testing.T, r *rig) { // they were our own
+	bubble(t, func(_ *testing.T, r *rig) { // the client's own handlers caused the pauses
 		r.begin()
 		r.settling(50 * time.Millisecond)
 		time.Sleep(time.Second)
@@ -57,20 +57,20 @@ func TestLadderPauses(t *testing.T) {
 	})
 }
 
-// TestLadderHeldBack: a heartbeat comes only when the next frame does.
+// TestLadderHeldBack: a heartbeat is held back until the next frame.
 func TestLadderHeldBack(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) { // one that ends a pause
+	bubble(t, func(t *testing.T, r *rig) { // a heartbeat that ends a pause
 		r.begin()
 		r.settling(50 * time.Millisecond)
 		time.Sleep(3600 * time.Millisecond)
 		r.heartbeat(2600 * time.Millisecond)
 		if r.left() > 0 {
-			t.Fatal("goes on with what is held back")
+			t.Fatal("stays with a stream that is held back")
 		}
 		r.late()
 		r.is(Poll, 0)
 	})
-	bubble(t, func(t *testing.T, r *rig) { // any other
+	bubble(t, func(t *testing.T, r *rig) { // any other heartbeat
 		r.begin()
 		r.settling(50 * time.Millisecond)
 		for range 3 {
@@ -82,14 +82,14 @@ func TestLadderHeldBack(t *testing.T) {
 		time.Sleep(beat)
 		r.heartbeat(beat)
 		if r.left() > 0 {
-			t.Fatal("goes on with what is held back")
+			t.Fatal("stays with a stream that is held back")
 		}
 		r.late()
 		r.is(Poll, 0)
 	})
 }
 
-// TestLadderNothingEndsAPause: is it the stream or the way?
+// TestLadderNothingEndsAPause: the ladder finds out whether the stream or the network failed.
 func TestLadderNothingEndsAPause(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) { // there is no network
 		r.begin()

@@ -2,7 +2,7 @@ package culvert
 
 import "time"
 
-// page: a poll brought its answer.
+// page handles the answer of a poll.
 func (l *ladder) page(e ending, age time.Duration) {
 	wait := l.plan.wait
 	l.up = true
@@ -15,7 +15,7 @@ func (l *ladder) page(e ending, age time.Duration) {
 	l.state = statePolling
 	if from == stateChecking {
 		if l.timedOutAfter > 0 && l.timedOutAfter < l.patience() {
-			// The way is only slow, and the stream was not given the time it takes.
+			// The network is only slow, and the stream had too little time.
 			l.state, l.delay = stateConnecting, e.after
 			return
 		}
@@ -29,22 +29,22 @@ func (l *ladder) page(e ending, age time.Duration) {
 	case wait == 0:
 		l.delay = time.Second + l.share(2*time.Second)
 	case e.empty && age < wait/2:
-		// A held poll that is empty at once was not held: never ask in a circle.
+		// A held poll that is empty at once was not held: wait, so that polls do not loop.
 		l.delay = 500*time.Millisecond + l.share(time.Second)
 	default:
 		l.delay = 0
 	}
 }
 
-// pollFailed: the first failure in a row is taken for chance. While checking, none is:
-// it says that the network was at fault and not the stream.
+// pollFailed handles a failed poll. The first failure in a row counts as chance. While checking, a failure
+// means that the network failed and not the stream.
 func (l *ladder) pollFailed(e ending, age time.Duration) {
 	l.probe()
 	if e.kind == endTimedOut && !l.answered {
 		l.timeouts++
 	}
 	if l.answered && e.kind != endForeign {
-		// The way is there, and cuts: soon again, for less.
+		// The network works but cuts answers: ask again soon, for fewer events.
 		l.limit = max(1, l.limit/2)
 		if l.broken++; l.broken < bearable {
 			l.delay = l.share(300 * time.Millisecond)
@@ -75,7 +75,7 @@ func (l *ladder) pollFailed(e ending, age time.Duration) {
 	}
 }
 
-// shorten has polls stay below an age at which something on the way cuts.
+// shorten makes polls shorter than the age at which a proxy cuts them.
 func (l *ladder) shorten(age time.Duration) {
 	l.wait = min(l.wait/2, age*7/10).Truncate(100 * time.Millisecond)
 	if l.wait < time.Second {

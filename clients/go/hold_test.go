@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestLadderBrokenPages: soon again, and lost only when that goes on.
+// TestLadderBrokenPages: after a broken page the client asks again soon, and is lost only if that continues.
 func TestLadderBrokenPages(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
@@ -34,18 +34,18 @@ func TestLadderBrokenPages(t *testing.T) {
 		}
 		r.waits(400*time.Millisecond, 500*time.Millisecond)
 		if r.up {
-			t.Error("up, though no page comes whole")
+			t.Error("up, though no page is complete")
 		}
 		r.begin()
 		r.page(50 * time.Millisecond)
-		breaks(ending{kind: endForeign}) // whole, and not Culvert's
+		breaks(ending{kind: endForeign}) // complete, but not from Culvert
 		if p := r.begin(); p.limit != 2 {
 			t.Errorf("asks for %d", p.limit)
 		}
 	})
 }
 
-// TestLadderBrokenBefore: pages that broke before a stream worked are another story.
+// TestLadderBrokenBefore: pages that broke before a stream worked do not count afterwards.
 func TestLadderBrokenBefore(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
@@ -69,7 +69,7 @@ func TestLadderBrokenBefore(t *testing.T) {
 	})
 }
 
-// TestLadderAskedByOthers: a proxy that asks to wait is obeyed, and judged as without.
+// TestLadderAskedByOthers: the client waits as long as a proxy asks, and judges the proxy as if it had not asked.
 func TestLadderAskedByOthers(t *testing.T) {
 	wait := ending{kind: endForeign, after: 8 * time.Second}
 	least, most := 8*time.Second, 10*time.Second
@@ -88,7 +88,7 @@ func TestLadderAskedByOthers(t *testing.T) {
 		r.is(Poll, 0) // refused twice
 		r.ends(10*time.Millisecond, wait)
 		r.waits(least, most)
-		r.is(Stream) // by this way, too
+		r.is(Stream) // with a stream, too
 		if r.saved != (verdict{}) {
 			t.Errorf("remembers %+v", r.saved)
 		}
@@ -110,6 +110,6 @@ func TestLadderAskedByOthers(t *testing.T) {
 		}
 		r.begin()
 		r.ends(time.Millisecond, wait)
-		r.waits(20*time.Second, 30*time.Second) // not sooner than without
+		r.waits(20*time.Second, 30*time.Second) // not sooner than if the proxy had not asked
 	})
 }

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// isStream reports a request for a stream.
+// isStream reports whether a request asks for a stream.
 func isStream(r *http.Request) bool { return r.Header.Get("Accept") == "text/event-stream" }
 
-// withholding keeps the body of a stream until its end, as some gateways do.
+// withholding holds the body of a stream until its end, as some gateways do.
 func withholding(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isStream(r) {
@@ -36,7 +36,7 @@ func refusing(next http.Handler) http.Handler {
 	})
 }
 
-// snip is a body that ends after so many bytes.
+// snip is a body that ends after a number of bytes.
 type snip struct {
 	http.ResponseWriter
 	left int
@@ -67,7 +67,7 @@ func cutting() way {
 	}
 }
 
-// forgetful sends one in so many answers to a POST nowhere, after the server made it.
+// forgetful loses one in `every` answers to a POST, after the server has handled it.
 func forgetful(every int32) way {
 	var posts atomic.Int32
 	return func(next http.Handler) http.Handler {
@@ -96,7 +96,7 @@ func busy() way {
 	}
 }
 
-// headerless takes away what it does not know.
+// headerless removes headers that it does not know.
 func headerless(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Last-Event-ID")
@@ -105,12 +105,12 @@ func headerless(next http.Handler) http.Handler {
 	})
 }
 
-// TestHostileWays: whatever is on the way, all events arrive, once each and in
+// TestHostileWays: behind each of these proxies all events arrive once and in
 // order, by the transport that works there.
 func TestHostileWays(t *testing.T) {
 	for name, c := range map[string]struct {
 		way  way
-		want Transport // in the end; Auto: either
+		want Transport // at the end; Auto: either
 	}{
 		"withholds":  {withholding, Poll},
 		"refuses":    {refusing, Poll},
@@ -128,7 +128,7 @@ func TestHostileWays(t *testing.T) {
 			o.OnError = func(err error) { t.Error(err) }
 			bob, got := dial(t, url, o), newReceived(events)
 			bob.On("n", got.handle)
-			// Known to the server before the events come: it starts at the head.
+			// The server must know the client before the events come, because it starts at the head.
 			if _, err := bob.Join(t.Context(), "r"); err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +146,7 @@ func TestHostileWays(t *testing.T) {
 	}
 }
 
-// TestVerdictIsShared: what one client found out, the next one knows.
+// TestVerdictIsShared: the next client knows what one client found out.
 func TestVerdictIsShared(t *testing.T) {
 	var streams atomic.Int32
 	url := newSite(t, withholding, func(next http.Handler) http.Handler {
@@ -164,7 +164,7 @@ func TestVerdictIsShared(t *testing.T) {
 		if got := get(t, connected); got != Poll {
 			t.Errorf("connected by %s", got)
 		}
-		// The answer that connects is followed by what makes the verdict: another poll.
+		// After the answer that connects, another poll makes the verdict.
 		if _, err := c.Emit(t.Context(), Message{Event: "n", Rooms: []string{"@c"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestVerdictIsShared(t *testing.T) {
 	}
 }
 
-// TestTokenRenewal: a stream outlives its token, and one that is refused is
+// TestTokenRenewal: a stream outlives its token, and a refused token is
 // replaced.
 func TestTokenRenewal(t *testing.T) {
 	renewed := make(chan string, 10)

@@ -1,13 +1,13 @@
 package culvert
 
-// inbox is the position of a client, and the memory that makes of "at least once"
-// no more than once: whatever way an event comes again, its offset was seen.
+// inbox is the position of a client. It turns "at least once" into "once": an event
+// that comes again, by whatever transport, has an offset that was seen.
 type inbox struct {
 	place
 	gap string // the end of the last one
 }
 
-// setLog notes which log the server has; another one counts its offsets anew.
+// setLog notes which log the server has; offsets of another log begin anew.
 func (i *inbox) setLog(log string) {
 	if i.log != "" && i.log != log {
 		i.offset = 0
@@ -15,9 +15,9 @@ func (i *inbox) setLog(log string) {
 	i.log = log
 }
 
-// skip goes over a gap and reports whether it is news.
+// skip moves the position past a gap and reports whether the gap is new.
 func (i *inbox) skip(g Gap) bool {
-	// Only retention leaves the offsets what they were: anything else may lead back, to
+	// Offsets stay the same only after retention. Any other gap may lead back, to
 	// events that came instead of those seen.
 	if g.Reason != "pruned" {
 		i.offset = 0
@@ -28,10 +28,10 @@ func (i *inbox) skip(g Gap) bool {
 	return news
 }
 
-// seen reports whether the event came before.
+// seen reports whether the event was received before.
 func (i *inbox) seen(e *Event) bool { return e.Offset != 0 && e.Offset <= i.offset }
 
-// take moves behind an event.
+// take moves the position past an event.
 func (i *inbox) take(e *Event, cursor string) {
 	if e.Offset != 0 {
 		i.offset, i.cursor = e.Offset, cursor

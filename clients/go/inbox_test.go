@@ -2,8 +2,8 @@ package culvert
 
 import "testing"
 
-// A gap leads on at its end whatever its reason, also one that a later server invents; only
-// after retention are lower offsets still those that were seen.
+// After a gap the client continues at the gap's end, also for a reason that only a later server knows. Lower
+// offsets count as seen only after a gap of retention.
 func TestAGapLeadsBack(t *testing.T) {
 	for reason, again := range map[string]bool{"pruned": false, "log": true, "rewound": true, "of a later server": true} {
 		var i inbox
@@ -12,7 +12,7 @@ func TestAGapLeadsBack(t *testing.T) {
 			t.Errorf("%s: goes on at %s", reason, i.cursor)
 		}
 		if i.seen(&Event{Offset: 7}) == again {
-			t.Errorf("%s: what came instead is taken for a repeat: %v", reason, again)
+			t.Errorf("%s: events that came instead are taken for repeats: %v", reason, again)
 		}
 	}
 }

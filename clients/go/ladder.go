@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// Transport is a way events come.
+// Transport is a way in which events come.
 type Transport string
 
 // The transports. Auto finds the best one that works; the others insist on one.
@@ -14,42 +14,42 @@ const (
 	Poll   Transport = "poll"
 )
 
-// plan is how one attempt to receive is made.
+// plan says how one attempt to receive is made.
 type plan struct {
 	transport Transport
-	wait      time.Duration // a long poll is held so long
+	wait      time.Duration // how long a poll is held
 	limit     int           // events of one poll
 }
 
 const (
 	longestWait = 25 * time.Second
 	fullPage    = 100
-	helloTime   = 3 * time.Second  // a stream has at least so long to bring its first frame
-	fewPauses   = 3                // of a stream that the server ends soon
-	mostLate    = 30 * time.Second // a poll's answer may be on the way at most so long
-	pageTime    = 30 * time.Second // reading a page may take so long
-	shortLife   = 10 * time.Second // a stream cut earlier is worth less than long polls
-	bearable    = 5                // bodies of polls that break, one after the other
+	helloTime   = 3 * time.Second  // the least time that a stream has for its first frame
+	fewPauses   = 3                // how many pauses of a stream the server ends soon
+	mostLate    = 30 * time.Second // the most time that a poll's answer may take on the network
+	pageTime    = 30 * time.Second // how long reading a page may take
+	shortLife   = 10 * time.Second // long polls are better than streams that are cut earlier
+	bearable    = 5                // how many bodies of polls may break one after the other
 )
 
-// state is where the ladder stands. The package's doc draws how one follows another.
+// state is the state of the ladder. The package's doc comment draws the transitions.
 type state string
 
 const (
-	stateConnecting state = "connecting" // a stream is asked for, and has not said hello yet
-	stateStreaming  state = "streaming"  // it has said hello
+	stateConnecting state = "connecting" // the client asks for a stream, which has not said hello yet
+	stateStreaming  state = "streaming"  // the stream has said hello
 	stateChecking   state = "checking"   // the stream failed: does a poll get through?
-	stateProbing    state = "probing"    // polls are the way; the next one is not held, to see whether it works
-	statePolling    state = "polling"    // polls are the way, and work
-	stateTrying     state = "trying"     // a stream is asked for again, though polls are the way
+	stateProbing    state = "probing"    // events come by polls; the next one is not held, to test whether polls work
+	statePolling    state = "polling"    // events come by polls, which work
+	stateTrying     state = "trying"     // events come by polls, and the client asks for a stream again
 )
 
-// ladder finds the best way to receive that works. It is a state machine that does
-// nothing itself: begin says what to try, the calls below it tell the ladder what
+// ladder finds the best transport that works. It is a state machine without effects:
+// begin says what to try, the calls below it tell the ladder what
 // happened, and end decides what follows, after delay.
 //
-// While it is checking, the fall to polling is not confirmed: when the poll fails,
-// too, the network was at fault and not the stream.
+// While it is checking, the change to polling is not decided yet: if the poll fails,
+// too, the network failed and not the stream.
 //
 // Only one goroutine may use it.
 type ladder struct {
@@ -58,46 +58,46 @@ type ladder struct {
 	save   func(verdict)
 	forced Transport
 
-	deadline time.Time     // the attempt is given up; zero: never
+	deadline time.Time     // when the attempt is given up; zero: never
 	delay    time.Duration // until the next attempt
-	up       bool          // the last attempt worked, or the next may still
+	up       bool          // the last attempt worked, or the next one may still work
 
 	state         state
 	wait          time.Duration
 	limit         int
-	life          time.Duration // a stream may last so long; 0: as long as it likes
-	retryStreamAt time.Time     // the stream is tried again
-	round         int           // so often in vain
-	timedOutAfter time.Duration // while checking: the patience that the stream was given, when that ran out
-	least         time.Duration // of patience
+	life          time.Duration // how long a stream may last; 0: without a limit
+	retryStreamAt time.Time     // when the stream is tried again
+	round         int           // how often it was tried again and failed
+	timedOutAfter time.Duration // while checking: the patience for the stream's first frame, if the stream timed out
+	least         time.Duration // the least patience
 	rtt           time.Duration
 
-	// In a row:
+	// Counted in a row:
 	failures int
-	refused  int // streams
+	refused  int // refused streams
 	silences int
 	reach    time.Duration // the greatest age at which a frame came in those silent streams
-	short    int           // streams cut soon
-	longest  time.Duration // of those
+	short    int           // streams that were cut soon
+	longest  time.Duration // the longest life of these streams
 	cut      time.Duration // age at which the last stream was cut
-	missed   int           // polls that failed
-	broken   int           // polls whose body broke off
+	missed   int           // failed polls
+	broken   int           // polls with an incomplete body
 	timeouts int           // polls not answered in time
 	fail     time.Duration // age at which the last held poll failed
 
 	plan     plan
 	began    time.Time
-	since    time.Time // the stream was not kept waiting by us
+	since    time.Time // since when the client reads the stream without delay
 	heard    time.Time // when the last frame came
 	answered bool
-	deaf     bool // we let the stream wait ourselves, so ages say nothing
+	deaf     bool // the client itself let the stream wait, so ages of frames mean nothing
 	beat     time.Duration
-	pause    time.Duration // the server ends the first pauses so soon
-	pauses   int           // of those, still to come
-	owed     bool          // a heartbeat, for the pause after the last frame
+	pause    time.Duration // after how long the server ends the first pauses
+	pauses   int           // how many of those pauses are still to come
+	owed     bool          // a heartbeat must end the pause after the last frame
 	retry    time.Duration
 	aged     bool
-	young    time.Duration // least and greatest age of hello and heartbeats, by two clocks
+	young    time.Duration // least and greatest age of hello and heartbeats, as the difference of two clocks
 	old      time.Duration
 }
 
@@ -118,7 +118,7 @@ func newLadder(now func() time.Time, random func() float64, known verdict, save 
 	return l
 }
 
-// begin is the next attempt, which begins now.
+// begin returns the plan of the next attempt, which begins now.
 func (l *ladder) begin() plan {
 	l.began = l.now()
 	l.since, l.heard = l.began, l.began
@@ -141,10 +141,10 @@ func (l *ladder) begin() plan {
 	return l.plan
 }
 
-// polls reports whether polls are the way.
+// polls reports whether events come by polls.
 func (l *ladder) polls() bool { return l.state == stateProbing || l.state == statePolling }
 
-// patience is how long a stream has to bring its first frame.
+// patience is how long a stream has for its first frame.
 func (l *ladder) patience() time.Duration { return max(2*l.rtt, l.least) }
 
 // age is how old the attempt is.
@@ -153,10 +153,10 @@ func (l *ladder) age() time.Duration { return l.now().Sub(l.began) }
 // left is the time until the deadline.
 func (l *ladder) left() time.Duration { return l.deadline.Sub(l.now()) }
 
-// spent reports whether a stream ended because its life as planned was over.
+// spent reports whether a stream ended because its planned life was over.
 func (l *ladder) spent() bool { return l.state == stateStreaming && l.life > 0 && l.age() >= l.life }
 
-// gotHeaders notes that a poll is answered; what remains is to read it.
+// gotHeaders notes that the headers of a poll's answer have come; the body is still to be read.
 func (l *ladder) gotHeaders() {
 	l.answered = true
 	l.timeouts = 0
@@ -166,10 +166,10 @@ func (l *ladder) gotHeaders() {
 	}
 }
 
-// greeting is what a stream's culvert:hello says of it.
+// greeting is what culvert:hello says about a stream.
 type greeting struct {
 	heartbeat, retry time.Duration
-	settle           time.Duration // its first pauses are no longer; 0: an older server
+	settle           time.Duration // how long the first pauses last; 0: an older server
 	at               time.Time     // by the server's clock
 }
 
@@ -191,9 +191,9 @@ func (l *ladder) hello(g greeting) {
 	l.state = stateStreaming
 }
 
-// frame notes that a frame came; at is the server's clock where the frame is a
-// heartbeat. Only heartbeats tell how old frames are when they come: they are sent
-// when they are made, events may be old.
+// frame notes that a frame came; at is the server's time if the frame is a
+// heartbeat. Only heartbeats show how old frames are when they arrive: they are sent
+// when they are made, while events may be old.
 func (l *ladder) frame(at time.Time) {
 	proven := l.now().Sub(l.since) > l.beat*5/2
 	if proven {
@@ -205,20 +205,20 @@ func (l *ladder) frame(at time.Time) {
 	}
 	l.hear(!at.IsZero())
 	if beat && proven && l.round > 0 && !l.batched() {
-		l.round = 0 // it works, and not only for its first frames
+		l.round = 0 // the stream works for more than its first frames
 		l.remember()
 	}
 }
 
-// stalled notes that we let the stream wait ourselves until now: its silence was
-// ours, and the frames to come are old through our own fault. They may have come
-// long ago, so they do not prove that it still lives.
+// stalled notes that the client itself let the stream wait until now. So the client caused the
+// silence, and the age of the next frames. They may have arrived
+// long ago, so they do not prove that the stream still lives.
 func (l *ladder) stalled() {
 	l.deaf, l.owed, l.since = true, false, l.now()
 	l.extend()
 }
 
-// note takes in the age of a frame that is sent when it is made.
+// note records the age of a frame that is sent when it is made.
 func (l *ladder) note(at time.Time) {
 	if at.IsZero() {
 		return
@@ -230,8 +230,8 @@ func (l *ladder) note(at time.Time) {
 	l.young, l.old = min(l.young, age), max(l.old, age)
 }
 
-// batched reports whether something holds frames back: lets them go in bursts, or the
-// last one only when the next comes.
+// batched reports whether a proxy holds frames back: it passes them on in bursts, or holds the
+// last one until the next comes.
 func (l *ladder) batched() bool {
 	most := 2 * time.Second
 	if l.pauses == 0 {
@@ -265,8 +265,8 @@ func (l *ladder) extend() {
 	}
 }
 
-// wake has the next attempt made at once: the machine was asleep, or the network
-// is another one, where the stream is tried again, too.
+// wake makes the next attempt begin at once, because the machine was asleep, or, if moved, because it is on
+// another network, where the stream is tried again.
 func (l *ladder) wake(moved bool) {
 	l.failures = 0
 	l.delay = 0

@@ -23,9 +23,9 @@ func TestLadderBuffered(t *testing.T) {
 		r.begin()
 		r.late()
 		r.waits(0, 0)
-		r.is(Poll, 0) // not held: is there a way at all?
+		r.is(Poll, 0) // not held: does anything get through?
 		if r.saved != (verdict{}) {
-			t.Error("still in doubt, and remembered")
+			t.Error("a verdict was saved before it was certain")
 		}
 		r.page(50 * time.Millisecond)
 		if want := (verdict{Poll, longestWait, 0, time.Now().Add(time.Minute), 1}); r.saved != want || !r.up {
@@ -36,7 +36,7 @@ func TestLadderBuffered(t *testing.T) {
 	})
 }
 
-// TestLadderNoNetwork: nothing came through the stream because nothing comes at all.
+// TestLadderNoNetwork: nothing came through the stream because there is no network.
 func TestLadderNoNetwork(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.begin()
@@ -50,7 +50,7 @@ func TestLadderNoNetwork(t *testing.T) {
 	})
 }
 
-// TestLadderSlowNetwork: the stream gets the time it takes.
+// TestLadderSlowNetwork: the stream gets the time that a slow network needs.
 func TestLadderSlowNetwork(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.begin()
@@ -72,14 +72,14 @@ func TestLadderRefusedStream(t *testing.T) {
 		r.begin()
 		r.cut(10 * time.Millisecond)
 		r.is(Stream)
-		r.ends(10*time.Millisecond, ending{kind: endForeign}) // counts alike
+		r.ends(10*time.Millisecond, ending{kind: endForeign}) // counts the same
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)
 		if r.saved.transport != Poll {
 			t.Errorf("remembers %+v", r.saved)
 		}
 	})
-	bubble(t, func(_ *testing.T, r *rig) { // a hello forgets it
+	bubble(t, func(_ *testing.T, r *rig) { // a hello resets the count
 		r.begin()
 		r.cut(10 * time.Millisecond)
 		r.is(Stream)
@@ -91,7 +91,7 @@ func TestLadderRefusedStream(t *testing.T) {
 	})
 }
 
-// TestLadderBatched: heartbeats that come together were withheld.
+// TestLadderBatched: heartbeats that arrive together were held back.
 func TestLadderBatched(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.begin()
@@ -103,11 +103,11 @@ func TestLadderBatched(t *testing.T) {
 		}
 		r.heartbeat(100 * time.Millisecond)
 		if r.left() > 0 {
-			t.Error("goes on with a burst")
+			t.Error("stays with a stream that comes in bursts")
 		}
 		r.frame(time.Time{}) // another of the same burst does not save it
 		if r.left() > 0 {
-			t.Error("goes on with a burst")
+			t.Error("stays with a stream that comes in bursts")
 		}
 		r.late()
 		r.is(Poll, 0)
@@ -115,7 +115,7 @@ func TestLadderBatched(t *testing.T) {
 }
 
 func TestLadderNotBatched(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) { // late alike, or by another clock
+	bubble(t, func(t *testing.T, r *rig) { // all are equally late, or the clocks differ
 		r.begin()
 		r.hello()
 		for _, age := range []time.Duration{3600, 3601, 3599, 3609} {
@@ -136,19 +136,19 @@ func TestLadderNotBatched(t *testing.T) {
 			t.Error("old events are no burst")
 		}
 	})
-	bubble(t, func(t *testing.T, r *rig) { // our own handlers were slow
+	bubble(t, func(t *testing.T, r *rig) { // the client's own handlers were slow
 		r.begin()
 		r.hello()
 		r.heartbeat(0)
 		time.Sleep(100 * time.Second)
 		r.stalled()
 		if r.left() != beat*5/2 {
-			t.Errorf("has %v after our own silence", r.left())
+			t.Errorf("has %v after a silence that the client caused", r.left())
 		}
 		r.heartbeat(90 * time.Second)
 		r.heartbeat(0)
 		if r.left() <= 0 {
-			t.Error("what we let wait is no burst")
+			t.Error("frames that the client let wait are no burst")
 		}
 	})
 }
@@ -167,7 +167,7 @@ func TestLadderSilence(t *testing.T) {
 		r.late()
 		r.is(Poll, 0)
 	})
-	bubble(t, func(_ *testing.T, r *rig) { // after a long time it is half-open, not withheld
+	bubble(t, func(_ *testing.T, r *rig) { // after a long time the connection is half-open, not held back
 		for range 4 {
 			r.is(Stream)
 			r.hello()

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// TestLadderLifetime: where streams are cut at the same age, they end themselves
-// before.
+// TestLadderLifetime: if streams are cut at the same age, the client ends them
+// before that age.
 func TestLadderLifetime(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.begin()
 		r.hello()
 		r.cut(29950 * time.Millisecond)
-		r.waits(0, 2*time.Second) // no longer than the server asked with retry
+		r.waits(0, 2*time.Second) // at most as long as the server asked with retry
 		r.begin()
 		r.hello()
 		r.cut(30100 * time.Millisecond)
@@ -25,7 +25,7 @@ func TestLadderLifetime(t *testing.T) {
 		}
 		time.Sleep(r.left())
 		if !r.spent() {
-			t.Error("its life as planned is no failure")
+			t.Error("the planned end of a stream is no failure")
 		}
 		r.late()
 		r.waits(0, 0)
@@ -63,12 +63,12 @@ func TestLadderLifetime(t *testing.T) {
 	}
 }
 
-// TestLadderShortLife: streams that are cut early are worth less than polls, which
-// stay below that age.
+// TestLadderShortLife: polls replace streams that are cut early, and are shorter
+// than that age.
 func TestLadderShortLife(t *testing.T) {
 	for age, wait := range map[time.Duration]time.Duration{
 		2950 * time.Millisecond: 2100 * time.Millisecond,
-		950 * time.Millisecond:  longestWait, // too early to be a clock
+		950 * time.Millisecond:  longestWait, // too early for a timeout of a proxy
 	} {
 		bubble(t, func(_ *testing.T, r *rig) {
 			for range 2 {
@@ -83,8 +83,8 @@ func TestLadderShortLife(t *testing.T) {
 	}
 }
 
-// TestLadderGatewayTimeout: polls that fail at the same age become shorter, down to
-// short ones.
+// TestLadderGatewayTimeout: polls that fail at the same age become shorter, until they are
+// not held.
 func TestLadderGatewayTimeout(t *testing.T) {
 	for cut, want := range map[time.Duration]time.Duration{
 		20 * time.Second: 12500 * time.Millisecond, 10 * time.Second: 7 * time.Second,

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Listen receives events and calls their handlers, over whatever way works, and
-// goes on where it was whenever a connection ends. It returns nil when ctx ended
-// or Close was called, and otherwise why it cannot go on: the server refused
-// (*Problem), Options.GiveUp said so, or a handler returned ErrStop. All it started
-// has ended then, and what was handled is acknowledged where the server could be
-// reached within seconds. It may be called again, and goes on behind that.
+// Listen receives events and calls their handlers, by whatever transport works, and
+// continues where it was whenever a connection ends. It returns nil when ctx ended
+// or Close was called, and otherwise the reason why it cannot continue: the server refused
+// (*Problem), Options.GiveUp said so, or a handler returned ErrStop. All its goroutines
+// have ended then, and what was handled is acknowledged if the server could be
+// reached within seconds. Listen may be called again, and continues after what was handled.
 //
-// Register the handlers first: an event that none is there for counts as handled.
+// Register the handlers first: an event without a handler counts as handled.
 func (c *Client) Listen(parent context.Context) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
@@ -58,7 +58,7 @@ func (c *Client) start(cancel context.CancelFunc) (*follower, error) {
 	return c.follower, nil
 }
 
-// stop keeps where the Listen ended.
+// stop remembers where the Listen ended.
 func (c *Client) stop(f *follower) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +67,7 @@ func (c *Client) stop(f *follower) {
 	close(c.ended)
 }
 
-// renewed tells the server of a new token, for the stream that is open.
+// renewed sends a new token to the server, for the open stream.
 func (f *follower) renewed(ctx context.Context) error {
 	return f.c.Retry(ctx, func() error { return f.c.postJSON(ctx, "/token", struct{}{}) })
 }

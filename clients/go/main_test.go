@@ -7,5 +7,5 @@ import (
 	"github.com/culvertmq/culvert/migrations"
 )
 
-// TestMain also sees that no goroutine is left behind.
+// TestMain also checks that no goroutine is left behind.
 func TestMain(m *testing.M) { pgtest.Main(m, migrations.Up) }

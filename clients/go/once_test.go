@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestEmitOnce: an emit whose answer got lost is stored once; one that is not
-// wanted any more ends.
+// TestEmitOnce: an emit whose answer was lost is stored once; an emit whose context
+// has ended is given up.
 func TestEmitOnce(t *testing.T) {
 	c := dial(t, newSite(t, forgetful(2)), Options{})
 	r, err := c.Emit(t.Context(), Message{Event: "e", Rooms: []string{"r"}})
@@ -47,7 +47,7 @@ func TestEmitOnce(t *testing.T) {
 	}
 }
 
-// TestSlowToken: how long it takes to get a token is not held against the stream.
+// TestSlowToken: the time that getting a token takes does not count against the stream.
 func TestSlowToken(t *testing.T) {
 	t.Parallel()
 	connected := make(chan Transport, 10)
@@ -66,7 +66,7 @@ func TestSlowToken(t *testing.T) {
 		OnConnect: func(transport Transport) { connected <- transport },
 		OnLost: func(err error) {
 			if errors.Is(err, errNoHello) || errors.Is(err, errLate) {
-				t.Errorf("blamed the way: %v", err)
+				t.Errorf("the transport counts as failed: %v", err)
 			}
 		},
 	})

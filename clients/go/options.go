@@ -10,62 +10,61 @@ import (
 	"time"
 )
 
-// Options say who a client is and how it behaves. A token is all most need.
+// Options say who a client is and how it behaves. Most clients need only a token.
 type Options struct {
 	// Token is a JWT or an API key.
 	Token string
-	// TokenFunc gets one instead. It is called again before a JWT expires and when
+	// TokenFunc gets a token instead. It is called again before a JWT expires and when
 	// the server refuses one, by one goroutine at a time. It may take 30 s and must
-	// return when its context ends; an error or an empty string is told, and it is
+	// return when its context ends. An error or an empty string is reported, and it is
 	// called again later.
 	TokenFunc func(ctx context.Context) (string, error)
-	// Namespace; empty: default.
+	// Namespace is the namespace; empty: default.
 	Namespace string
-	// Client is whom an API key acts for. A JWT says that itself.
+	// Client is the client for which an API key acts. A JWT names its client itself.
 	Client string
 
-	// Rooms are followed instead of the client's own, * and those it joined.
-	// The server stores nothing then, and nothing is acknowledged.
+	// Rooms are received instead of the client's own room, * and the rooms it joined.
+	// The server then stores nothing, and nothing is acknowledged.
 	Rooms []string
-	// After is a cursor to begin after; empty: where the client's stored one is.
+	// After is a cursor to begin after; empty: begin after the client's stored cursor.
 	After string
-	// Earliest begins at the oldest event there is, unless After is given.
+	// Earliest begins at the oldest stored event, unless After is given.
 	Earliest bool
-	// NoAck acknowledges nothing: every Listen of another process gets it again.
+	// NoAck acknowledges nothing: a Listen of another process gets all events again.
 	NoAck bool
-	// Transport insists on one; Auto finds the best that works.
+	// Transport is the transport to insist on; Auto finds the best that works.
 	Transport Transport
 
-	// RetryFor is how long a call (all but Listen) is tried again when the server
-	// cannot be reached or cannot answer; 0: until its context ends; negative: not.
+	// RetryFor is how long a call (other than Listen) is repeated while the server
+	// cannot be reached or cannot answer; 0: until its context ends; negative: it is not repeated.
 	RetryFor time.Duration
-	// GiveUp, if given, reports errors that are not worth another try, beside the
-	// server's refusals, which never are. A phone waits until a café's login page
-	// is gone; a person at a terminal mistyped the address.
+	// GiveUp, if given, reports errors after which the client gives up, in addition to the
+	// server's refusals. An example is a login page in place of the server: a phone
+	// waits until it is gone, but a person at a terminal has mistyped the address.
 	GiveUp func(err error) bool
 	// HTTP, if given, makes the requests. It must have no Timeout.
 	HTTP *http.Client
 
-	// These are told what happens, if given. They must return soon.
+	// The following functions, if given, are called when something happens. They must return soon.
 
-	// OnConnect: events come now, by another way than before or after a loss.
+	// OnConnect: events can come now, after a loss or by another transport than before.
 	OnConnect func(t Transport)
 	// OnLost: a connection was lost, or could not be made; Listen goes on trying.
 	OnLost func(err error)
 	// OnRetry: a call failed for the first time and is tried again.
 	OnRetry func(err error)
-	// OnGap: events are gone. It is called in its place among the events.
+	// OnGap: events are lost. It is called at its place among the events.
 	OnGap func(g Gap)
 	// OnError: a handler failed, or an acknowledgement or reply was refused.
 	OnError func(err error)
 }
 
-// Gap tells that the events after From up to To are gone.
+// Gap says that the events after From up to To are lost.
 type Gap struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Reason is "pruned" when retention passed them, "log" when the server has
-	// another log now.
+	// Reason is "pruned", "log", "rewound" or "unreadable": see docs/protocol.md.
 	Reason string `json:"reason"`
 }
 
@@ -74,9 +73,9 @@ type Gap struct {
 func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Token != "" && o.TokenFunc != nil:
-		return o, fmt.Errorf("options: Token and TokenFunc exclude one another")
+		return o, fmt.Errorf("options: Token and TokenFunc are mutually exclusive")
 	case o.Transport != Auto && o.Transport != Stream && o.Transport != Poll:
-		return o, fmt.Errorf("options: no Transport is called %q", o.Transport)
+		return o, fmt.Errorf("options: unknown Transport %q", o.Transport)
 	}
 	if o.Namespace == "" {
 		o.Namespace = "default"
@@ -110,13 +109,13 @@ func parseBase(address, namespace string) (base, origin string, err error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		var parse *url.Error
-		if errors.As(err, &parse) { // its text holds the address, and perhaps a password
+		if errors.As(err, &parse) { // its text contains the address, and maybe a password
 			err = parse.Err
 		}
 		return "", "", fmt.Errorf("url: it is not like https://culvert.example: %w", err)
 	}
 	if u.Scheme == "ws" || u.Scheme == "wss" {
-		return "", "", fmt.Errorf("url: %s is not spoken here: write http%s", u.Scheme, strings.TrimPrefix(u.Scheme, "ws"))
+		return "", "", fmt.Errorf("url: scheme %s is not supported: use http%s", u.Scheme, strings.TrimPrefix(u.Scheme, "ws"))
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", "", fmt.Errorf("url: it is not like https://culvert.example, with http or https and a host")

@@ -45,8 +45,8 @@ func (f *follower) poll(ctx context.Context, p plan) (ending, error) {
 		if err != nil {
 			return e, err
 		}
-		// Each one's cursor is made of the page's log and its own offset, so that it
-		// can be acknowledged by itself.
+		// The cursor of each event is made of the page's log and its own offset, so that each
+		// can be acknowledged separately.
 		if err := f.deliver(ctx, event, fmt.Sprintf("%s:%d", log, event.Offset)); err != nil {
 			return e, err
 		}

@@ -12,38 +12,38 @@ import (
 	"time"
 )
 
-// How a client ends, and why it cannot be used.
+// The errors of a client that are not answers of the server.
 var (
-	// ErrStop is what a handler returns to end Listen before its event counts as
-	// handled: it comes again. Listen returns the handler's error.
+	// ErrStop is returned by a handler to end Listen before the event counts as
+	// handled: the event comes again. Listen returns the handler's error.
 	ErrStop = errors.New("stop listening")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("the client is closed")
 	// ErrListening is returned by a second Listen at the same time.
-	ErrListening = errors.New("the client listens already")
-	// ErrNoReply is returned when fewer replies came in time than were wanted.
+	ErrListening = errors.New("the client is already listening")
+	// ErrNoReply is returned when fewer replies came in time than were asked for.
 	ErrNoReply = errors.New("not enough replies in time")
 	// ErrName is returned for a request about a room or client named "." or "..": in
-	// a URL these are steps to somewhere else, whatever their encoding, and no names.
-	ErrName = errors.New(`"." and ".." are no names`)
+	// a URL these are steps in the path, in any encoding, and cannot be names.
+	ErrName = errors.New(`"." and ".." are not valid names`)
 )
 
-// Problem is an answer that is not a success: of the server, RFC 9457, or of
-// something on the way.
+// Problem is an answer that is not a success, by the server (RFC 9457) or by
+// a proxy.
 type Problem struct {
 	Type   string `json:"type"` // such as /problems/forbidden, which the server explains
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
-	Field  string `json:"field"` // what of the request is at fault, such as events[3].room
+	Field  string `json:"field"` // the wrong field of the request, such as events[3].room
 
-	// RetryAfter is what the server asks to wait.
+	// RetryAfter is how long the server asks to wait.
 	RetryAfter time.Duration `json:"-"`
-	// Foreign: no Culvert gives such an answer, whatever its status.
+	// Foreign: the answer is not from Culvert, whatever its status.
 	Foreign bool `json:"-"`
 }
 
-// Error says what was answered. What others wrote stands in it as it came.
+// Error says what was answered. It contains the texts of the answer unchanged.
 func (p *Problem) Error() string {
 	if p.Foreign && p.Status < 300 {
 		return "the answer is not from a Culvert server: " + p.Detail
@@ -55,7 +55,7 @@ func (p *Problem) Error() string {
 	return text
 }
 
-// Said is the detail, or what stands in for it.
+// Said returns the detail, or the title or status if there is none.
 func (p *Problem) Said() string {
 	if p.Detail != "" {
 		return p.Detail
@@ -63,10 +63,10 @@ func (p *Problem) Said() string {
 	return p.Title
 }
 
-// Temporary reports whether the same request may succeed later: after anything but
-// a refusal by the server itself. What something on the way says is no refusal,
-// unless it says that the request is too large for it. A token that is refused with a
-// time to come back is good, but the issuer's clock is ahead of the server's.
+// Temporary reports whether the same request may succeed later, which is true unless
+// the server itself refused it. An answer of a proxy does not count as a refusal,
+// unless it says that the request is too large. A token that is refused with
+// Retry-After is valid later: the issuer's clock is ahead of the server's.
 func (p *Problem) Temporary() bool {
 	switch p.Status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
@@ -77,7 +77,7 @@ func (p *Problem) Temporary() bool {
 	return p.Status >= 500 || p.Foreign && p.Status != http.StatusRequestEntityTooLarge
 }
 
-// temporary reports whether asking again may help.
+// temporary reports whether trying again may help.
 func temporary(err error) bool {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -87,7 +87,7 @@ func temporary(err error) bool {
 	return !errors.As(err, &certificate) && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrName)
 }
 
-// askedFor is how long the server wants not to be asked again.
+// askedFor returns how long the server asks to wait before the next try.
 func askedFor(err error) time.Duration {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -96,7 +96,7 @@ func askedFor(err error) time.Duration {
 	return 0
 }
 
-// foreign is an answer with a success's status that no Culvert gives.
+// foreign returns a Problem for an answer with a success's status that is not from Culvert.
 func foreign(format string, args ...any) error {
 	return &Problem{Status: http.StatusOK, Foreign: true, Detail: fmt.Sprintf(format, args...)}
 }
@@ -117,13 +117,13 @@ func readProblem(resp *http.Response) error {
 // maxRetryAfter bounds what a server may ask for.
 const maxRetryAfter = 5 * time.Minute
 
-// seconds is a wait the server asks for, within bounds.
+// seconds returns a wait that the server asks for, within bounds.
 func seconds(s float64) time.Duration {
 	return time.Duration(min(max(s, 0), maxRetryAfter.Seconds()) * float64(time.Second))
 }
 
 // retryAfter reads the header Retry-After in either of its forms, RFC 9110
-// section 10.2.3; 0 when there is none.
+// section 10.2.3; 0 if there is none.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if n, err := strconv.Atoi(v); err == nil && n > 0 {

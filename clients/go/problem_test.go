@@ -29,8 +29,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestTemporary: only a refusal by the server itself is final, and what on the way
-// says that the request is too large.
+// TestTemporary: only a refusal by the server itself is final, and an answer of a proxy that
+// the request is too large.
 func TestTemporary(t *testing.T) {
 	for err, want := range map[error]bool{
 		&Problem{Status: 503}:                                    true,
@@ -59,7 +59,7 @@ func TestTemporary(t *testing.T) {
 	}
 }
 
-// TestCallPatience: little at first, more after failures and for much to send.
+// TestCallPatience: the patience is short at first, and longer after failures and for large bodies.
 func TestCallPatience(t *testing.T) {
 	for _, c := range []struct{ failures, size, want int }{
 		{0, 0, 4}, {1, 0, 8}, {2, 0, 16}, {0, 10_000, 5}, {0, 1_000_000, 60}, {4, 0, 60}, {1000, 0, 60},
@@ -70,7 +70,7 @@ func TestCallPatience(t *testing.T) {
 	}
 }
 
-// TestDeadConnection: a call on a way that says nothing is made again on another.
+// TestDeadConnection: a call on a silent connection is repeated on another one.
 func TestDeadConnection(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32

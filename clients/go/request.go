@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// callTime is how long one request may take that is not made again.
+// callTime is how long a request that is not repeated may take.
 const callTime = 20 * time.Second
 
-// callPatience is how long one may take that is, after so many failures, with a body of so
-// many bytes: little at first, for the connection may be dead without a word, and more
-// after failures, for it may only be slow.
+// callPatience is how long a request that is repeated may take, after a number of failures and with a
+// body of size bytes. It is short at first, because the connection may be silently dead, and longer
+// after failures, because the connection may only be slow.
 func callPatience(failures, size int) time.Duration {
 	return min(4*time.Second<<min(failures, 5)+time.Duration(size)*100*time.Microsecond, time.Minute)
 }
@@ -35,9 +35,9 @@ type Request struct {
 	Body   []byte
 }
 
-// Do sends one request, for what this package has no method for. Any answer but a
-// 2xx is a *Problem; the caller closes the body of one that is. A refused token is
-// renewed and the request sent again, once, unless it is only not valid yet.
+// Do sends one request for which this package has no method. Any answer but a
+// 2xx is returned as a *Problem; the caller closes the body of a 2xx. If the token is refused, Do gets
+// another one and sends the request again, once, unless the token is only not valid yet.
 func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	c.mu.Lock()
 	closed := c.closed
@@ -55,7 +55,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	resp, err := c.send(ctx, r, token)
 	var p *Problem
 	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized || !p.Foreign && p.Temporary() {
-		return resp, err // a token that is not valid yet gets so: a newer one does later
+		return resp, err // a token that is not valid yet becomes valid; a newer one would do so later
 	}
 	fresh, renewErr := c.tokens.renew(ctx, token)
 	if renewErr != nil {
@@ -68,7 +68,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 }
 
 // hasDots reports whether a segment of a path is "." or "..", also percent-encoded:
-// who resolves the URL on the way would make another request of it.
+// a proxy that resolves the URL would make another request of it.
 func hasDots(path string) bool {
 	for segment := range strings.SplitSeq(path, "/") {
 		name, err := url.PathUnescape(segment)
@@ -111,7 +111,7 @@ func (c *Client) send(ctx context.Context, r Request, token string) (*http.Respo
 	}
 	resp, err := c.http.Do(req)
 	var where *url.Error
-	if errors.As(err, &where) { // its text holds the query
+	if errors.As(err, &where) { // its text contains the query
 		return nil, fmt.Errorf("cannot reach %s: %w", req.URL.Host, where.Err)
 	}
 	if err != nil {
@@ -140,13 +140,13 @@ func (c *Client) call(parent context.Context, r Request, patience time.Duration,
 		}
 	}
 	if errors.Is(context.Cause(ctx), errLate) {
-		c.http.CloseIdleConnections() // others may be dead, too, and would be tried next
+		c.http.CloseIdleConnections() // idle ones may be dead, too, and would be used next
 		return errLate
 	}
 	return err
 }
 
-// postJSON posts a body whose answer says nothing new.
+// postJSON posts a body and ignores the body of the answer.
 func (c *Client) postJSON(ctx context.Context, path string, body any) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -156,8 +156,8 @@ func (c *Client) postJSON(ctx context.Context, path string, body any) error {
 	return c.call(ctx, Request{Method: http.MethodPost, Path: path, Body: raw}, callTime, &answer)
 }
 
-// Retry calls attempt until it succeeds or is refused, ctx ends, or Options say
-// that it is enough. It waits longer from time to time, and as long as the server
+// Retry calls attempt until it succeeds or is refused, ctx ends, or Options.RetryFor or GiveUp
+// end it. It waits longer each time, and at least as long as the server
 // asks.
 func (c *Client) Retry(ctx context.Context, attempt func() error) error {
 	began := time.Now()
@@ -184,7 +184,7 @@ func (c *Client) Retry(ctx context.Context, attempt func() error) error {
 	}
 }
 
-// insist makes a request until it is answered, as Retry does.
+// insist repeats a request until it is answered, as Retry does.
 func (c *Client) insist(ctx context.Context, r Request, answer any) error {
 	failures := 0
 	return c.Retry(ctx, func() error {
@@ -197,5 +197,5 @@ func (c *Client) insist(ctx context.Context, r Request, answer any) error {
 	})
 }
 
-// final reports whether there is no sense in another try.
+// final reports whether another try cannot help.
 func (c *Client) final(err error) bool { return !temporary(err) || c.o.GiveUp(err) }

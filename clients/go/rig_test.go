@@ -8,7 +8,7 @@ import (
 
 const beat = 15 * time.Second
 
-// rig is a ladder and the ways in which attempts go, in the time of a synctest
+// rig is a ladder with methods for the outcomes of attempts, on the fake time of a synctest
 // bubble.
 type rig struct {
 	*ladder
@@ -36,7 +36,7 @@ func (r *rig) begin() plan {
 	return r.plan
 }
 
-// is begins and wants a transport; a poll is to be held that long.
+// is begins an attempt and checks its transport, and for a poll how long it is held.
 func (r *rig) is(want Transport, wait ...time.Duration) {
 	r.t.Helper()
 	if p := r.begin(); p.transport != want || len(wait) > 0 && p.wait != wait[0] {
@@ -44,7 +44,7 @@ func (r *rig) is(want Transport, wait ...time.Duration) {
 	}
 }
 
-// waits wants a delay before the next attempt, within bounds.
+// waits checks that the delay before the next attempt is within bounds.
 func (r *rig) waits(least, most time.Duration) {
 	r.t.Helper()
 	if r.delay < least || r.delay > most {
@@ -75,7 +75,7 @@ func (r *rig) hello() {
 	r.ladder.hello(greeting{heartbeat: beat, retry: 2 * time.Second})
 }
 
-// settling is the hello of a server that ends the first pauses after a second.
+// settling gets the hello of a server that ends the first pauses after a second.
 func (r *rig) settling(after time.Duration) {
 	time.Sleep(after)
 	r.ladder.hello(greeting{
@@ -83,7 +83,7 @@ func (r *rig) settling(after time.Duration) {
 	})
 }
 
-// heartbeat was on the way for so long.
+// heartbeat gets a heartbeat of the given age.
 func (r *rig) heartbeat(age time.Duration) { r.frame(time.Now().Add(-age)) }
 
 func (r *rig) page(after time.Duration, more ...ending) {
@@ -97,7 +97,7 @@ func (r *rig) page(after time.Duration, more ...ending) {
 	r.ladder.end(e)
 }
 
-// buffered goes down to polling, confirmed, the way a buffering proxy does it.
+// buffered makes the ladder go to polling, as behind a buffering proxy.
 func (r *rig) buffered() {
 	r.t.Helper()
 	r.is(Stream)
@@ -106,7 +106,7 @@ func (r *rig) buffered() {
 	r.page(50 * time.Millisecond)
 }
 
-// polling goes there with no thought of the stream.
+// polling returns a rig that insists on polls and is polling.
 func polling(t *testing.T) *rig {
 	r := newRig(t, verdict{Poll, longestWait, 0, time.Now().Add(1000 * time.Hour), 9}, Auto)
 	r.begin()

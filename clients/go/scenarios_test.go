@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// scenarioFile is what both ladders must do; it explains itself.
+// scenarioFile says what both ladders must do; the file explains itself.
 const scenarioFile = "../../testdata/ladder.json"
 
 type scenarios struct {
@@ -39,7 +39,7 @@ type scenarioStep struct {
 	Settle, RetryAfter    float64
 	Events, More, Gateway bool
 	Moved                 bool
-	To                    string // of force, which this ladder has not
+	To                    string // of force, which this ladder does not have
 	Then                  scenarioThen
 }
 
@@ -72,7 +72,7 @@ func readScenarios(t *testing.T) (all scenarios) {
 	return all
 }
 
-// TestLadderScenarios runs what the ladders of both languages must do.
+// TestLadderScenarios runs the scenarios that the ladders of both languages must pass.
 func TestLadderScenarios(t *testing.T) {
 	all := readScenarios(t)
 	happened, endings := map[string]bool{}, constantsInSource(t, "endKind")
@@ -117,7 +117,7 @@ type scenarioRun struct {
 	scenario *scenario
 	start    time.Time
 	saved    *verdict // in this step
-	endings  []string // the names of all there are
+	endings  []string // the names of all endings
 	happened map[string]bool
 }
 
@@ -159,7 +159,7 @@ func (r *scenarioRun) run() {
 	}
 }
 
-// scenarioEvents are the calls of a ladder that tell what happened, but for endings.
+// scenarioEvents are the calls that tell a ladder what happened, except for endings.
 var scenarioEvents = map[string]func(r *scenarioRun, s scenarioStep){
 	"begin":      func(r *scenarioRun, _ scenarioStep) { r.begin() },
 	"gotHeaders": func(r *scenarioRun, _ scenarioStep) { r.gotHeaders() },
@@ -176,7 +176,7 @@ var scenarioEvents = map[string]func(r *scenarioRun, s scenarioStep){
 	},
 }
 
-// sent is when a frame that came now was sent.
+// sent returns when a frame that arrives now was sent.
 func (s scenarioStep) sent() time.Time {
 	if s.Age == nil {
 		return time.Now()
@@ -184,7 +184,7 @@ func (s scenarioStep) sent() time.Time {
 	return time.Now().Add(-ofSeconds(*s.Age))
 }
 
-// happens lets the time of a step come, and what happens then.
+// happens waits until the time of a step, and makes its event happen.
 func (r *scenarioRun) happens(s scenarioStep) error {
 	if s.Event == "begin" {
 		time.Sleep(r.delay)
@@ -269,14 +269,14 @@ func (r *scenarioRun) checkSaved(text json.RawMessage) error {
 	return nil
 }
 
-// constantsInSource are the values of all constants of a type of this package. They are
-// read from its source, so that a new one cannot be forgotten.
+// constantsInSource returns the values of all constants of a type of this package. They are
+// read from its source, so that a new constant cannot be forgotten.
 func constantsInSource(t *testing.T, kind string) []string {
 	return findInSource(t, `(?m)^\t\w+ +`+kind+` += "(\w+)"`)
 }
 
-// eventsInSource are all events: the calls that the package makes to its ladder, without
-// the questions, and the endings, without the one the ladder is not asked about.
+// eventsInSource returns all events: the calls that the package makes to its ladder, without
+// those that only ask, and the endings, without endRefused, of which the ladder is not told.
 func eventsInSource(t *testing.T) []string {
 	events := append(findInSource(t, `\.ladder\.(\w+)\(`), constantsInSource(t, "endKind")...)
 	events = append(events, "heartbeat") // a frame with the time when it was sent

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestLadderOneFailure: one poll or stream that fails is chance, two in a row are not.
+// TestLadderOneFailure: one failed poll or stream counts as chance, two in a row do not.
 func TestLadderOneFailure(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
@@ -51,7 +51,7 @@ func TestLadderOneFailure(t *testing.T) {
 		r.is(Stream)
 		r.cut(10 * time.Millisecond)
 		r.is(Poll, 0)
-		r.cut(10 * time.Millisecond) // in doubt, this speaks for the stream
+		r.cut(10 * time.Millisecond) // while checking, this means that the stream did not fail
 		if r.up || r.saved != (verdict{}) {
 			t.Errorf("up %v, remembers %+v", r.up, r.saved)
 		}
@@ -59,8 +59,8 @@ func TestLadderOneFailure(t *testing.T) {
 	})
 }
 
-// TestLadderLate: a request that is late gets twice the time, up to 30 s; an answer
-// ends that.
+// TestLadderLate: after a late request the next one has twice the time, up to 30 s; an answer
+// resets that.
 func TestLadderLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := polling(t)
@@ -102,8 +102,8 @@ func TestLadderCutSoon(t *testing.T) {
 		r.is(Poll, 6300*time.Millisecond) // below the longest of them
 	})
 	for want, ages := range map[time.Duration][]time.Duration{
-		1800 * time.Millisecond: {9000, 2500, 2600},              // two alike say more
-		longestWait:             {9000, 12_000, 900, 1400, 1900}, // too early to be a clock
+		1800 * time.Millisecond: {9000, 2500, 2600},              // two equal ages count more
+		longestWait:             {9000, 12_000, 900, 1400, 1900}, // too early for a timeout of a proxy
 	} {
 		bubble(t, func(t *testing.T, r *rig) {
 			for _, age := range ages {
@@ -139,7 +139,7 @@ func TestLadderCutSoon(t *testing.T) {
 	}
 }
 
-// TestLadderAfresh: after a fall, a stream that works again is judged afresh.
+// TestLadderAfresh: after polling, a stream that works again is judged anew.
 func TestLadderAfresh(t *testing.T) {
 	trial := func(r *rig) {
 		for r.begin().transport == Poll {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// silentAfter is a stream whose last frame comes at each of these ages.
+// silentAfter makes streams whose last frame comes at each of these ages.
 func (r *rig) silentAfter(ages ...time.Duration) {
 	r.t.Helper()
 	r.is(Stream)
@@ -17,8 +17,8 @@ func (r *rig) silentAfter(ages ...time.Duration) {
 	r.late()
 }
 
-// TestLadderForgottenConnections: polls stay below the age at which connections are
-// forgotten.
+// TestLadderForgottenConnections: polls are shorter than the age at which something forgets
+// connections.
 func TestLadderForgottenConnections(t *testing.T) {
 	for name, c := range map[string]struct {
 		ages [][]time.Duration
@@ -39,12 +39,12 @@ func TestLadderForgottenConnections(t *testing.T) {
 			})
 		})
 	}
-	bubble(t, func(_ *testing.T, r *rig) { // what an earlier one let through does not count
+	bubble(t, func(_ *testing.T, r *rig) { // frames of an earlier series do not count
 		r.silentAfter(30 * time.Second)
 		r.is(Stream)
 		r.hello()
 		time.Sleep(40 * time.Second)
-		r.frame(time.Time{}) // it lived: the count begins anew
+		r.frame(time.Time{}) // the stream lives: the count begins anew
 		r.ends(0, ending{kind: endComeBack})
 		r.silentAfter(2500 * time.Millisecond)
 		r.silentAfter(2100 * time.Millisecond)
@@ -54,8 +54,8 @@ func TestLadderForgottenConnections(t *testing.T) {
 	})
 }
 
-// TestLadderSilenceAfterOurs: what was read late, for we let it wait, may have come long
-// before. It neither proves the stream nor says at which age one is forgotten.
+// TestLadderSilenceAfterOurs: frames that the client let wait may have arrived long before they
+// were read. They neither prove that the stream lives nor show at which age a connection is forgotten.
 func TestLadderSilenceAfterOurs(t *testing.T) {
 	stall := func(r *rig) {
 		r.is(Stream)
@@ -82,7 +82,7 @@ func TestLadderSilenceAfterOurs(t *testing.T) {
 		}
 		r.is(Poll, 0)
 	})
-	bubble(t, func(_ *testing.T, r *rig) { // what comes in time proves it, as ever
+	bubble(t, func(_ *testing.T, r *rig) { // a frame that is read in time proves it, as usual
 		for range 4 {
 			stall(r)
 			for range 3 {

@@ -14,7 +14,7 @@ import (
 	"github.com/r3labs/sse/v2"
 )
 
-// stream follows one SSE connection to its end.
+// stream reads one SSE connection to its end.
 func (f *follower) stream(ctx context.Context) (ending, error) {
 	resp, err := f.ask(ctx, "text/event-stream", url.Values{})
 	if err != nil {
@@ -22,7 +22,7 @@ func (f *follower) stream(ctx context.Context) (ending, error) {
 	}
 	defer resp.Body.Close()
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "text/event-stream" {
-		return ending{}, foreign("it is not an event stream but %.60q", kind)
+		return ending{}, foreign("the content type is %.60q, not an event stream", kind)
 	}
 	frames := newFrameReader(resp.Body)
 	frame, err := frames.next()
@@ -48,12 +48,12 @@ func (f *follower) stream(ctx context.Context) (ending, error) {
 	return ending{}, err
 }
 
-// comeBack is the server's wish that the client returns after a while.
+// comeBack means that the server asked the client to connect again after a while.
 type comeBack struct{ after time.Duration }
 
-func (e *comeBack) Error() string { return "the server asked to come back" }
+func (e *comeBack) Error() string { return "the server asked to connect again later" }
 
-// hello takes in the first frame of a stream. It says how long silence may last.
+// hello handles the first frame of a stream, which says how long silence may last.
 func (f *follower) hello(ctx context.Context, frame *sse.Event) error {
 	var hello struct {
 		Log       string    `json:"log"`
@@ -77,10 +77,10 @@ func (f *follower) hello(ctx context.Context, frame *sse.Event) error {
 	return f.reach(ctx, string(frame.ID), nil)
 }
 
-// take acts on any frame but the first.
+// take handles every frame but the first.
 func (f *follower) take(ctx context.Context, frame *sse.Event) error {
 	var control struct {
-		Gap             // the reason is of reconnect, too
+		Gap             // reconnect uses its Reason, too
 		At    time.Time `json:"at"`
 		After float64   `json:"after"` // seconds
 	}
@@ -106,7 +106,7 @@ func (f *follower) take(ctx context.Context, frame *sse.Event) error {
 	}
 	f.ladder.frame(time.Time{})
 	if name == "" || strings.HasPrefix(name, "culvert:") && len(frame.ID) == 0 {
-		return nil // a control frame of a later server
+		return nil // an unknown control frame of a later server
 	}
 	e, err := parseEvent(frame.Data)
 	if err != nil {
@@ -116,7 +116,7 @@ func (f *follower) take(ctx context.Context, frame *sse.Event) error {
 }
 
 // reach moves on to a position without an event; done, if given, is closed when
-// all before it was handled.
+// everything before it was handled.
 func (f *follower) reach(ctx context.Context, cursor string, done chan struct{}) error {
 	if cursor == "" {
 		return nil

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// tokens holds the token, from a constant or a callback. All who need one at the
-// moment it is got wait for the same call.
+// tokens holds the token, from a constant or a callback. Goroutines that need a token while the
+// callback runs wait for the same call.
 type tokens struct {
 	fetch   func(ctx context.Context) (string, error)
 	static  bool
-	turn    chan struct{} // holds one while nobody looks at what is below
+	turn    chan struct{} // a lock of the fields below: full while it is free
 	current string
 	known   bool
-	fresh   chan struct{} // another token was got
-	pending chan gotToken // of a call that has not returned
+	fresh   chan struct{} // closed when there is another token
+	pending chan gotToken // the result of a call that has not returned
 }
 
 // gotToken is what a callback returned.
@@ -41,7 +41,7 @@ func newTokens(o Options) *tokens {
 	return t
 }
 
-// get returns the token there is, or gets one.
+// get returns the present token, or gets one.
 func (t *tokens) get(ctx context.Context) (string, error) {
 	select {
 	case <-ctx.Done():
@@ -67,8 +67,8 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	return token, nil
 }
 
-// call calls the callback, unless an earlier call has not returned: there is never a
-// second beside it. One that does not heed its context is left alone with itself.
+// call calls the callback, unless an earlier call has not returned: there are never two
+// calls at once. A callback that ignores its context is left running.
 func (t *tokens) call(parent context.Context) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(parent, tokenTime, errSlowToken)
 	defer cancel()
@@ -84,7 +84,7 @@ func (t *tokens) call(parent context.Context) (string, error) {
 	case got := <-t.pending:
 		t.pending = nil
 		if earlier && got.err != nil {
-			return t.call(parent) // that it failed, others were told
+			return t.call(parent) // the failure of that call was reported to other callers
 		}
 		return got.token, got.err
 	case <-ctx.Done():
@@ -92,7 +92,7 @@ func (t *tokens) call(parent context.Context) (string, error) {
 	}
 }
 
-// renew returns another token than the refused one, or that one when there is no
+// renew returns another token than the refused one, or the refused one if there is no
 // other.
 func (t *tokens) renew(ctx context.Context, refused string) (string, error) {
 	if t.static {
@@ -102,17 +102,17 @@ func (t *tokens) renew(ctx context.Context, refused string) (string, error) {
 	return t.get(ctx)
 }
 
-// expire has the next request get a new token.
+// expire makes the next request get a new token.
 func (t *tokens) expire(ctx context.Context) {
 	t.dropIf(ctx, func() bool { return true })
 }
 
-// drop does so if that token is still in use.
+// drop does the same if that token is still in use.
 func (t *tokens) drop(ctx context.Context, token string) {
 	t.dropIf(ctx, func() bool { return t.current == token })
 }
 
-// dropIf waits while a token is being got, which may take for ever, or until ctx ends.
+// dropIf waits, at most until ctx ends, while the callback runs, which may take for ever.
 func (t *tokens) dropIf(ctx context.Context, old func() bool) {
 	select {
 	case <-ctx.Done():
@@ -124,8 +124,8 @@ func (t *tokens) dropIf(ctx context.Context, old func() bool) {
 	}
 }
 
-// watch calls renewed each time it got a new token because the old one is about to
-// expire, until ctx ends.
+// watch gets a new token each time the old one is about to expire, and then calls
+// renewed, until ctx ends.
 func (t *tokens) watch(ctx context.Context, renewed func(ctx context.Context) error, failed func(error)) {
 	for !t.static && ctx.Err() == nil {
 		token, err := t.get(ctx)
@@ -146,7 +146,7 @@ func (t *tokens) watch(ctx context.Context, renewed func(ctx context.Context) er
 	}
 }
 
-// changes reports whether ctx ended or another token was got before d had passed.
+// changes waits for d, and reports whether ctx ended or there was another token before that.
 func (t *tokens) changes(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -160,8 +160,8 @@ func (t *tokens) changes(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// lifetime is how long a JWT lives from the time it was made. The device's clock
-// may be wrong; how long the token lives is not.
+// lifetime returns how long a JWT is valid from the time it was made. This does not depend on the device's
+// clock, which may be wrong.
 func lifetime(token string, now time.Time) (life time.Duration, expires bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestNoToken: a callback that returns nothing is told so and called again.
+// TestNoToken: a callback that returns an empty token is reported and called again.
 func TestNoToken(t *testing.T) {
 	said := []string{"", "t"}
 	tokens := newTokens(Options{TokenFunc: func(context.Context) (string, error) {
@@ -32,8 +32,8 @@ func TestNoToken(t *testing.T) {
 	}
 }
 
-// TestTokenThatNeverComes: a callback that heeds no context holds nobody for ever. There is
-// no second call beside it, and what it returns late is taken.
+// TestTokenThatNeverComes: a callback that ignores its context does not block callers for ever. It is
+// not called a second time meanwhile, and a token that it returns late is used.
 func TestTokenThatNeverComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int64
@@ -61,7 +61,7 @@ func TestTokenThatNeverComes(t *testing.T) {
 	})
 }
 
-// TestSlowTokenIsTold: Listen tells that no token came, and goes on.
+// TestSlowTokenIsTold: Listen reports that no token came, and continues.
 func TestSlowTokenIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := Dial(t.Context(), "http://culvert.test", Options{Token: "t"})
@@ -86,7 +86,7 @@ func TestSlowTokenIsTold(t *testing.T) {
 	})
 }
 
-// TestTokenNotValidYet: the issuer's clock is ahead, and the same token is good later.
+// TestTokenNotValidYet: the issuer's clock is ahead, and the same token is valid later.
 func TestTokenNotValidYet(t *testing.T) {
 	var calls, asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -123,10 +123,10 @@ func TestTokenNotValidYet(t *testing.T) {
 	}
 }
 
-// TestImpossibleAddress: what cannot work is refused by Dial, and no password is shown.
+// TestImpossibleAddress: Dial refuses addresses that cannot work, without showing a password.
 func TestImpossibleAddress(t *testing.T) {
 	for address, want := range map[string]string{
-		"ws://h": "write http", "wss://h": "write https", "ftp://h": "http or https", "//h": "http or https", "http://": "host", "h:80": "https://culvert.example",
+		"ws://h": "use http", "wss://h": "use https", "ftp://h": "http or https", "//h": "http or https", "http://": "host", "h:80": "https://culvert.example",
 		"http://u:secret@h": "credentials", "http://h/?": "query", "http://h/?x=1": "query", "http://h/#": "fragment", "http://h/#x": "fragment",
 		"http://u:secret@h:x": "https://culvert.example", "": "host",
 	} {

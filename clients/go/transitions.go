@@ -2,13 +2,13 @@ package culvert
 
 import "time"
 
-// ending is how an attempt ended.
+// ending says how an attempt ended.
 type ending struct {
 	kind    endKind
-	after   time.Duration // comeBack, busy, page, foreign: what we are asked to wait
+	after   time.Duration // comeBack, busy, page, foreign: how long the client is asked to wait
 	empty   bool          // page: without events
-	more    bool          // page: there is more
-	gateway bool          // foreign: it says that it waited too long
+	more    bool          // page: there are more events
+	gateway bool          // foreign: a gateway says that it timed out
 }
 
 type endKind string
@@ -16,28 +16,28 @@ type endKind string
 const (
 	endClosed   endKind = "closed"   // end of body, reset, or no connection at all
 	endPage     endKind = "page"     // a poll brought its answer
-	endComeBack endKind = "comeBack" // the server wants us back later
+	endComeBack endKind = "comeBack" // the server asks the client to connect again later
 	endTimedOut endKind = "timedOut" // the deadline passed
-	endForeign  endKind = "foreign"  // something on the way answered
-	endBusy     endKind = "busy"     // the server cannot now
-	endWoken    endKind = "woken"    // we ended it ourselves, to begin anew
-	endRefused  endKind = "refused"  // there must be no other attempt, so the ladder is not asked
+	endForeign  endKind = "foreign"  // a proxy answered
+	endBusy     endKind = "busy"     // the server cannot answer now
+	endWoken    endKind = "woken"    // the client ended it to begin anew
+	endRefused  endKind = "refused"  // there must be no other attempt, so the ladder is not told
 )
 
-// same reports whether two ages mean one clock on the way.
+// same reports whether two ages may come from one timeout of a proxy.
 func same(a, b time.Duration) bool {
 	return b > 0 && (a-b).Abs() <= max(300*time.Millisecond, b/10)
 }
 
-// end takes in how the attempt ended.
+// end handles the end of the attempt.
 func (l *ladder) end(e ending) {
 	age, from := l.age(), l.state
 	l.deadline = time.Time{}
 	switch from {
 	case stateStreaming:
-		l.state = stateConnecting // unless it is judged below
+		l.state = stateConnecting // unless the code below decides otherwise
 		if age >= shortLife {
-			l.short = 0 // it lived, however it ended
+			l.short = 0 // it lived long enough, however it ended
 		}
 	case stateTrying:
 		l.state = stateProbing
@@ -62,13 +62,13 @@ func (l *ladder) end(e ending) {
 		l.streamCut(age)
 	}
 	if e.kind == endForeign && e.after > 0 {
-		// What it says of the way stands, and no event can come before then.
+		// The proxy is judged as above, but no event can come before that time.
 		l.up = false
 		l.delay = max(l.delay, l.spread(e.after))
 	}
 }
 
-// fault: nothing gets through at present, whichever way.
+// fault handles a failure of the network: nothing gets through at present, by any transport.
 func (l *ladder) fault(least time.Duration) {
 	l.up = false
 	l.probe()
@@ -76,14 +76,14 @@ func (l *ladder) fault(least time.Duration) {
 	l.failures++
 }
 
-// probe has the next poll not held: is there a way at all?
+// probe makes the next poll one that is not held, to test whether anything gets through.
 func (l *ladder) probe() {
 	if l.state == statePolling {
 		l.state = stateProbing
 	}
 }
 
-// nothingCame: the stream ended before its hello. A trial is not repeated, since polls work.
+// nothingCame handles a stream that ended before its hello. A trial is not repeated, since polls work.
 func (l *ladder) nothingCame(timedOut, trial bool) {
 	if timedOut {
 		l.fall(l.patience())
@@ -100,7 +100,7 @@ func (l *ladder) nothingCame(timedOut, trial bool) {
 	}
 }
 
-// gaveUp: an open stream ran out of time, of its life as planned or in silence.
+// gaveUp handles an open stream whose planned life is over, or that was silent for too long.
 func (l *ladder) gaveUp(age time.Duration) {
 	l.delay, l.cut, l.short = 0, 0, 0
 	if l.batched() {
@@ -111,7 +111,7 @@ func (l *ladder) gaveUp(age time.Duration) {
 		return
 	}
 	if l.owed {
-		l.fall(l.patience()) // it is held back, or all is
+		l.fall(l.patience()) // the stream is held back, or the network failed
 		return
 	}
 	if l.silences == 0 {
@@ -121,7 +121,7 @@ func (l *ladder) gaveUp(age time.Duration) {
 	if l.silences++; l.silences < 2 {
 		return
 	}
-	// Something forgets connections at some age, those of polls, too.
+	// Something forgets connections at some age, also those of polls.
 	if l.reach >= 2*time.Second {
 		l.shorten(l.reach)
 	}
@@ -138,8 +138,8 @@ func (l *ladder) streamCut(age time.Duration) {
 		l.longest = max(l.longest, age)
 	}
 	if l.short > 2 || l.short > 0 && constant {
-		// A poll is cut at that age, too; where connections are older than the streams
-		// on them, at that or earlier.
+		// Polls are cut at that age, too; or earlier, if connections are older than the streams
+		// on them.
 		limit := l.longest
 		if constant {
 			limit = age
@@ -160,7 +160,7 @@ func (l *ladder) streamCut(age time.Duration) {
 	l.remember()
 }
 
-// fall goes down to polling, unless the stream is insisted on.
+// fall changes to polling, unless the application insists on streams.
 func (l *ladder) fall(timedOutAfter time.Duration) {
 	l.refused, l.silences, l.cut, l.short = 0, 0, 0, 0
 	if l.forced != Auto {
@@ -169,7 +169,7 @@ func (l *ladder) fall(timedOutAfter time.Duration) {
 	}
 	l.delay = 0
 	if l.state == stateProbing {
-		// The trial failed, as was to be expected: polling goes on, a little bolder.
+		// The trial failed, as expected: polling continues, with longer polls.
 		if l.wait *= 2; l.wait == 0 {
 			l.wait = time.Second
 		}
@@ -180,22 +180,22 @@ func (l *ladder) fall(timedOutAfter time.Duration) {
 	l.state, l.timedOutAfter = stateChecking, timedOutAfter
 }
 
-// postpone has the stream tried again later: a minute, two, four, up to an hour.
+// postpone sets when the stream is tried again: after a minute, two, four, up to an hour.
 func (l *ladder) postpone() {
 	l.retryStreamAt = l.now().Add(min(time.Minute<<min(l.round, 10), time.Hour))
 	l.round++
 	l.remember()
 }
 
-// share is any part of d (full jitter).
+// share returns a random part of d (full jitter).
 func (l *ladder) share(d time.Duration) time.Duration {
 	return time.Duration(l.random() * float64(d))
 }
 
-// spread is d, or up to a quarter more, so that not all return in one moment.
+// spread returns d or up to a quarter more, so that not all clients return at the same moment.
 func (l *ladder) spread(d time.Duration) time.Duration { return d + l.share(d/4) }
 
-// remember saves what was found out. Who insists on polls finds out nothing of streams.
+// remember saves what was found out, unless the application insists on polls, which says nothing about streams.
 func (l *ladder) remember() {
 	v := verdict{Stream, l.wait, l.life, l.retryStreamAt, l.round}
 	switch {

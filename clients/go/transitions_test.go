@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestLadderGatewaySaysSo: then one failure is enough.
+// TestLadderGatewaySaysSo: if a gateway says that it timed out, one failure is enough.
 func TestLadderGatewaySaysSo(t *testing.T) {
 	bubble(t, func(_ *testing.T, r *rig) {
 		r.buffered()
@@ -19,7 +19,7 @@ func TestLadderGatewaySaysSo(t *testing.T) {
 	})
 }
 
-// TestLadderPollsByChance: failures that say nothing about age.
+// TestLadderPollsByChance: failures at different ages do not shorten polls.
 func TestLadderPollsByChance(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
@@ -31,7 +31,7 @@ func TestLadderPollsByChance(t *testing.T) {
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)
 		r.is(Poll, longestWait)
-		r.page(longestWait) // lasted: the cut was chance
+		r.page(longestWait) // a full wait: the cut was chance
 		r.is(Poll, longestWait)
 		r.cut(10 * time.Second)
 		r.begin()
@@ -55,7 +55,7 @@ func TestLadderUnansweredPoll(t *testing.T) {
 	})
 }
 
-// TestLadderPageSize: pages cut in the middle become smaller, and larger again.
+// TestLadderPageSize: pages that are cut in the middle become smaller, and later larger again.
 func TestLadderPageSize(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
@@ -85,7 +85,7 @@ func TestLadderPoll(t *testing.T) {
 		r.page(10*time.Millisecond, ending{after: 3 * time.Second})
 		r.waits(3*time.Second, 3*time.Second)
 		r.begin()
-		r.page(10 * time.Millisecond) // was not held: never ask in a circle
+		r.page(10 * time.Millisecond) // was not held: polls must not loop
 		r.waits(500*time.Millisecond, 1500*time.Millisecond)
 		r.begin()
 		r.page(longestWait)
@@ -93,8 +93,8 @@ func TestLadderPoll(t *testing.T) {
 	})
 }
 
-// TestLadderTriesAgain: the stream is tried later and later while polls go on, and
-// the verdict goes when one has lived for 2.5 heartbeats.
+// TestLadderTriesAgain: while polling, the stream is tried again at growing intervals, and
+// the verdict is forgotten when a stream has lived for 2.5 heartbeats.
 func TestLadderTriesAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
@@ -135,7 +135,7 @@ func TestLadderTriesAgain(t *testing.T) {
 	})
 }
 
-// TestLadderRemembers: a verdict is for the next client, too, and ends.
+// TestLadderRemembers: a verdict holds for the next client, too, and expires.
 func TestLadderRemembers(t *testing.T) {
 	bubble(t, func(t *testing.T, first *rig) {
 		first.buffered()
@@ -146,7 +146,7 @@ func TestLadderRemembers(t *testing.T) {
 		r.page(longestWait)
 		time.Sleep(time.Minute)
 		r.is(Stream)
-		r.cut(10 * time.Millisecond) // refused once is enough for a trial
+		r.cut(10 * time.Millisecond) // one refusal is enough to end a trial
 		r.is(Poll, 0)
 		if r.saved.round != 2 {
 			t.Errorf("remembers %+v", r.saved)
@@ -154,7 +154,7 @@ func TestLadderRemembers(t *testing.T) {
 	})
 }
 
-// TestLadderBackoff: full jitter below a bound that doubles to 30 s.
+// TestLadderBackoff: full jitter below a bound that doubles up to 30 s.
 func TestLadderBackoff(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.chance = 0.999
@@ -176,7 +176,7 @@ func TestLadderBackoff(t *testing.T) {
 	})
 }
 
-// TestLadderObeys: what the server asks for.
+// TestLadderObeys: the client waits as long as the server asks.
 func TestLadderObeys(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.begin()
@@ -210,7 +210,7 @@ func TestLadderWoken(t *testing.T) {
 	})
 }
 
-// TestLadderForced: that transport and no other, without haste.
+// TestLadderForced: only the forced transport is used, with the usual delays.
 func TestLadderForced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, verdict{}, Stream)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestLostAfterTrial: a stream that was tried again while polls were the way, and worked,
-// is a stream like any other: its end is told.
+// TestLostAfterTrial: the end of a stream that worked after it was tried again while polling
+// is reported like that of any other stream.
 func TestLostAfterTrial(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

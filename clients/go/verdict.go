@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// verdict is what was found out about the way to one server. The zero verdict is
-// that nothing is wrong with it.
+// verdict is what was found out about the transports to one server. The zero verdict means
+// that streams work.
 type verdict struct {
 	transport     Transport
-	wait          time.Duration // a long poll may last so long; 0: not at all
-	life          time.Duration // a stream may last so long; 0: as long as it likes
-	retryStreamAt time.Time     // when to doubt it
-	round         int           // how often that was in vain
+	wait          time.Duration // how long a poll may be held; 0: not at all
+	life          time.Duration // how long a stream may last; 0: without a limit
+	retryStreamAt time.Time     // when to try the stream again
+	round         int           // how often that failed
 }
 
 // verdicts keeps them for all clients of the program, by origin.

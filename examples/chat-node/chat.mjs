@@ -1,14 +1,14 @@
-// A chat backend over HTTP alone: it follows a room, welcomes who writes, and answers.
+// A chat backend that uses only HTTP: it receives the messages of a room, welcomes their senders, and answers.
 //
-// Node's own fetch is all it takes. It can be stopped and started at any time: the server keeps
-// how far it has got, and brings what came meanwhile.
+// It needs only Node's own fetch. It can be stopped and started at any time: the server stores
+// its position, and delivers what came meanwhile.
 
 const url = process.env.CULVERT_URL; // such as http://127.0.0.1:8090/v1/default
 const key = process.env.CULVERT_KEY; // an API key: see `culvert serve --help`
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-/** Send one request as the client "greeter", again while the server is away or busy. */
+/** Sends one request as the client "greeter", and repeats it while the server is away or busy. */
 async function call(method, path, body) {
   for (;;) {
     let pause = 2;
@@ -28,13 +28,13 @@ async function call(method, path, body) {
       }
       pause = Number(answer.headers.get("Retry-After") ?? pause);
     } catch {
-      // no connection, or it broke
+      // no connection, or a broken one
     }
     await sleep(pause);
   }
 }
 
-/** May run twice for one event, after a crash: the key makes the second welcome a repeat. */
+/** After a crash this may run twice for one event: because of the key, the second welcome is not stored again. */
 async function handle(event) {
   if (event.event !== "chat message" || event.from === null || event.from === "greeter") return;
   console.log(`${event.from}: ${event.data.text}`);
@@ -47,10 +47,10 @@ async function handle(event) {
   if (event.reply) await call("POST", "/reply", { offset: event.offset, data: "heard" });
 }
 
-await call("GET", "/events?wait=0"); // a client never seen before begins here
+await call("GET", "/events?wait=0"); // makes a new client begin at the head
 await call("PUT", "/rooms/lobby/clients/greeter");
 console.log("ready");
-let done = ""; // the cursor of what is done: acknowledged with the next poll
+let done = ""; // the cursor up to which all is handled: acknowledged with the next poll
 for (;;) {
   const page = await call("GET", `/events?wait=25${done && `&ack=${done}`}`);
   if (page.gap) console.log("missed some events:", page.gap.reason);

@@ -15,7 +15,7 @@ KEY = os.environ["CULVERT_KEY"]  # an API key: see `culvert serve --help`
 
 
 def call(method, path, body=None):
-    """Send one request as the client "greeter", again while the server is away or busy."""
+    """Send one request as the client "greeter", and repeat it while the server is away or busy."""
     while True:
         request = urllib.request.Request(
             f"{URL}{path}{'&' if '?' in path else '?'}client=greeter",
@@ -38,7 +38,7 @@ def call(method, path, body=None):
 
 
 def handle(event):
-    """May run twice for one event, after a crash: the key makes the second welcome a repeat."""
+    """After a crash this may run twice for one event: because of the key, the second welcome is not stored again."""
     if event["event"] != "chat message" or event["from"] in (None, "greeter"):
         return
     print(f"{event['from']}: {event['data']['text']}", flush=True)
@@ -52,10 +52,10 @@ def handle(event):
         call("POST", "/reply", {"offset": event["offset"], "data": "heard"})
 
 
-call("GET", "/events?wait=0")  # a client never seen before begins here
+call("GET", "/events?wait=0")  # makes a new client begin at the head
 call("PUT", "/rooms/lobby/clients/greeter")
 print("ready", flush=True)
-done = ""  # the cursor of what is done: acknowledged with the next poll
+done = ""  # the cursor up to which all is handled: acknowledged with the next poll
 while True:
     page = call("GET", f"/events?wait=25{f'&ack={done}' if done else ''}")
     if page.get("gap"):

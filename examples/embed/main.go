@@ -1,5 +1,5 @@
-// Command embed is a small shop with Culvert inside: on the same server and port, with the shop's own
-// sessions and its own pool of connections to Postgres. README.md says how to try it.
+// Command embed is a small shop with Culvert inside, on the same server and port, with the shop's own
+// sessions and pool of connections to Postgres. README.md says how to try it.
 package main
 
 import (
@@ -48,7 +48,7 @@ func run(ctx context.Context, listen, databaseURL string) error {
 		return err
 	}
 
-	// Culvert connects as the pool does, with connections of its own: 10 at most, see queue.Options.MaxConns.
+	// Culvert connects as the pool does, but with its own connections: at most 10, see queue.Options.MaxConns.
 	if err := migrations.Up(ctx, databaseURL); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func run(ctx context.Context, listen, databaseURL string) error {
 	mux.HandleFunc("POST /login", s.login)
 	mux.HandleFunc("POST /logout", s.logout)
 	mux.HandleFunc("POST /orders", s.order)
-	// Cookies come with requests that pages of other sites make, too: those are refused.
+	// Browsers also send cookies with requests from pages of other sites: such requests are refused.
 	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.NewCrossOriginProtection().Handler(mux)}
 	culvert.ConfigureServer(server) // the timeouts that streams need
 	listener, err := net.Listen("tcp", listen)
@@ -83,7 +83,7 @@ func run(ctx context.Context, listen, databaseURL string) error {
 	case <-ctx.Done():
 	}
 
-	// The end: streams part, requests under way are answered, then Culvert and the pool close.
+	// Shutdown: streams end, requests under way are answered, then Culvert and the pool close.
 	last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	culvert.Drain()
@@ -103,7 +103,7 @@ type session struct {
 	began, expires time.Time
 }
 
-// authenticate is what Culvert asks for each request: whose it is, and what they may.
+// authenticate is called by Culvert for each request: it says who the caller is, and what the caller may do.
 func (s *shop) authenticate(r *http.Request) (api.Caller, error) {
 	session, ok := s.session(r)
 	if !ok {
@@ -111,9 +111,9 @@ func (s *shop) authenticate(r *http.Request) (api.Caller, error) {
 	}
 	return api.Caller{
 		Client:  session.client,
-		Rooms:   []string{"offers"}, // it may join and read this room, beside its own and "*"
+		Rooms:   []string{"offers"}, // it may join and read this room, in addition to its own and "*"
 		Issued:  session.began,      // so that logout can end its streams
-		Expires: session.expires,    // which ends them, too
+		Expires: session.expires,    // when its streams end
 	}, nil
 }
 
@@ -138,7 +138,7 @@ func (s *shop) login(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.sessions[value] = session{client, now, now.Add(time.Hour)}
 	s.mu.Unlock()
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure where there is TLS, which a shop should have
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure if there is TLS, which a real shop should have
 		Name: "session", Value: value, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
 	})
 	fmt.Fprintln(w, "hello")
@@ -155,14 +155,14 @@ func (s *shop) logout(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "try again", http.StatusServiceUnavailable)
 		return
 	}
-	cookie, _ := r.Cookie("session") // session has read it
+	cookie, _ := r.Cookie("session") // the middleware has checked that it exists
 	s.mu.Lock()
 	delete(s.sessions, cookie.Value)
 	s.mu.Unlock()
 	fmt.Fprintln(w, "bye")
 }
 
-// order stores the order and what tells the client of it in one transaction.
+// order stores the order and the event about it in one transaction.
 func (s *shop) order(w http.ResponseWriter, r *http.Request) {
 	session, ok := s.session(r)
 	if !ok {

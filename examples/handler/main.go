@@ -1,5 +1,5 @@
-// Command handler runs a function for each order that is placed: also for one that was emitted while nobody
-// ran it, again when it fails, and on one instance only. README.md says how to run it.
+// Command handler runs a function for each placed order: also for orders that were emitted while the program did
+// not run, again when it fails, and on only one instance. README.md says how to run it.
 package main
 
 import (
@@ -38,15 +38,16 @@ func run(ctx context.Context, databaseURL string) (err error) {
 	}
 	defer func() { err = errors.Join(err, q.Close(ctx)) }() // waits for handlers that run
 
-	// Its name is what makes it durable: whichever process registers "receipts" goes on where the last
-	// one stopped, and several share the work.
+	// The name makes the handler durable: a process that registers "receipts" continues where the last
+	// one stopped, and several processes share the work.
 	err = q.Handle(shop, "order.placed", sendReceipt,
 		handlers.Named("receipts"), handlers.Tries(5), handlers.Backoff(100*time.Millisecond, time.Minute))
 	if err != nil {
 		return err
 	}
 
-	// Anybody can emit the order: this process, a client over HTTP, a transaction. Who asks for a reply gets it.
+	// The order may be emitted by this process, a client over HTTP, or a transaction. If it asks for a reply, the
+	// emitter gets the result.
 	stored, err := q.Append(ctx, []event.Emit{{
 		Namespace: shop, Rooms: []event.Room{event.MustRoom("orders")},
 		Event: event.MustEventName("order.placed"), Data: event.MustData(`{"id":7}`),
@@ -65,9 +66,9 @@ func run(ctx context.Context, databaseURL string) (err error) {
 	return nil
 }
 
-var mailServer atomic.Int64 // is away the first time
+var mailServer atomic.Int64 // the mail server is away the first time
 
-// sendReceipt may run more than once for one order, so it must not mind: a real one would note in the
+// sendReceipt may run more than once for one order and must allow for that: a real one would store in the
 // database which receipts it has sent.
 func sendReceipt(_ context.Context, e *event.Event) (reply any, err error) {
 	var order struct{ ID int }
@@ -76,7 +77,7 @@ func sendReceipt(_ context.Context, e *event.Event) (reply any, err error) {
 	}
 	if mailServer.Add(1) == 1 {
 		fmt.Printf("order %d: the mail server is away\n", order.ID)
-		return nil, errors.New("the mail server is away") // Culvert runs it again, and parks it after 5 times
+		return nil, errors.New("the mail server is away") // Culvert runs the function again, and parks the event after 5 tries
 	}
 	fmt.Printf("order %d: the receipt is sent\n", order.ID)
 	return map[string]any{"receipt": order.ID}, nil

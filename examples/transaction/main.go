@@ -1,5 +1,5 @@
 // Command transaction emits events inside transactions of the application, with pgx and with database/sql:
-// what is committed is delivered, what is rolled back never happened. README.md says how to run it.
+// committed events are delivered, events of a rolled-back transaction are not. README.md says how to run it.
 package main
 
 import (
@@ -53,7 +53,7 @@ func run(ctx context.Context, databaseURL string) (err error) {
 		return err
 	}
 
-	// Who follows the room. This may be another process: emitting needs no Queue.
+	// The subscriber of the room. It may be another process, because emitting needs no Queue.
 	q, err := queue.Open(ctx, queue.Options{Pool: pool})
 	if err != nil {
 		return err

@@ -24,10 +24,10 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
-// full makes the attacks as large as the issue that they come from has them.
-var full = flag.Bool("full", false, "attack in full, not in small")
+// full makes the attacks as large as those that were first found.
+var full = flag.Bool("full", false, "run the attacks in their full size")
 
-// beCulvert makes the test binary the program itself, whose memory is nobody else's.
+// beCulvert makes the test binary the program itself, so that its memory can be measured alone.
 const beCulvert = "ABUSE_BE_CULVERT"
 
 func TestMain(m *testing.M) {
@@ -62,7 +62,7 @@ type rig struct {
 	http *http.Client
 }
 
-// newRig starts both; they end with the test. args are flags for `culvert serve`.
+// newRig starts the server and its Postgres, which end with the test. args are flags for `culvert serve`.
 func newRig(t *testing.T, args ...string) *rig {
 	t.Helper()
 	if testing.Short() {
@@ -99,7 +99,7 @@ func (r *rig) serve(args ...string) {
 	r.t.Cleanup(func() {
 		_ = c.Process.Kill()
 		_ = lifeline.Close()
-		_ = c.Wait() // "signal: killed" is what we want
+		_ = c.Wait() // "signal: killed" is expected
 		if r.t.Failed() {
 			r.t.Logf("the server said:\n%s", said)
 		}
@@ -112,7 +112,7 @@ func (r *rig) serve(args ...string) {
 	}
 }
 
-// output keeps what a server says, and finds its address in it.
+// output keeps the output of a server, and finds its address in it.
 type output struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
@@ -164,7 +164,7 @@ func (r *rig) token(namespace, client string) string {
 	return signed
 }
 
-// namespace makes one, with settings in JSON.
+// namespace makes a namespace with settings in JSON.
 func (r *rig) namespace(name, settings string) {
 	r.t.Helper()
 	status, text, err := r.do(r.t.Context(), http.MethodPut, apiKey, "/v1/"+name, "application/json", []byte(settings))
@@ -173,7 +173,7 @@ func (r *rig) namespace(name, settings string) {
 	}
 }
 
-// post sends JSON with a token or key, and returns the status and what was answered.
+// post sends JSON with a token or key, and returns the status and text of the answer.
 func (r *rig) post(ctx context.Context, token, path string, body []byte) (int, string, error) {
 	return r.do(ctx, http.MethodPost, token, path, "application/json", body)
 }
@@ -218,7 +218,7 @@ func (r *rig) crowd(n int, token, path string, body []byte) map[int]int {
 	return statuses
 }
 
-// victim is a client of another namespace than the attacker's, doing one thing over and over.
+// victim is a client of another namespace than the attacker's that repeats one kind of call.
 type victim struct {
 	name string
 	do   func(ctx context.Context) error
@@ -257,7 +257,7 @@ func (l latencies) String() string {
 		l.percentile(99).Round(time.Millisecond), l.slowest().Round(time.Millisecond), len(l.failed))
 }
 
-// pace is the pause between two calls of a victim: it is an ordinary client.
+// pace is the pause between two calls of a victim, which is an ordinary client.
 const pace = 10 * time.Millisecond
 
 // calm measures the victim without an attacker, n times.
@@ -308,8 +308,8 @@ func (v *victim) measure(ctx context.Context, l *latencies, enough func() bool) 
 	}
 }
 
-// noise is what a machine that others use may add to a call by itself: no victim is
-// held to less.
+// noise is how much a busy machine may add to a call by itself: the limit for a victim's
+// calls is never lower.
 const noise = 2 * time.Second
 
 // unharmed fails the test when the victim was refused, or waited longer than 5 times as

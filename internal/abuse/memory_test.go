@@ -14,18 +14,18 @@ import (
 
 const mib = 1 << 20
 
-// memory is read again and again while an attack lasts.
+// memory is measured repeatedly while an attack lasts.
 type memory struct {
 	t                *testing.T
 	before           int64 // of the server, when the watch began
-	server, backends int64 // the most that was seen
+	server, backends int64 // the maximum that was measured
 
 	stop chan struct{}
 	done sync.WaitGroup
 }
 
 // watch reads the memory of the server and of Postgres' backends every few milliseconds.
-// Without /proc there is nothing to read, and nothing is claimed.
+// Without /proc it reads nothing, and the bounds are not checked.
 func (r *rig) watch() *memory {
 	m := &memory{t: r.t, stop: make(chan struct{})}
 	if runtime.GOOS != "linux" {
@@ -65,8 +65,8 @@ func (m *memory) end() {
 		(m.server-m.before)/mib, m.before/mib, m.backends/mib)
 }
 
-// within fails the test when the server grew by more, or the backends of Postgres held
-// more together, beside the shared buffers.
+// within fails the test if the server grew by more, or if all backends of Postgres together held
+// more, without the shared buffers.
 func (m *memory) within(server, backends int64) {
 	m.t.Helper()
 	if grown := m.server - m.before; grown > server {
@@ -77,10 +77,10 @@ func (m *memory) within(server, backends int64) {
 	}
 }
 
-// resident is the memory a process has, in bytes; 0 when it cannot be read.
+// resident returns the memory of a process in bytes; 0 if it cannot be read.
 func resident(pid int) int64 { return status(pid, "VmRSS:") }
 
-// private is what a process has for itself alone: not the shared buffers of Postgres.
+// private returns the memory that a process does not share: without the shared buffers of Postgres.
 func private(pid int) int64 { return status(pid, "RssAnon:") }
 
 func status(pid int, field string) int64 {
@@ -98,7 +98,7 @@ func status(pid int, field string) int64 {
 	return 0
 }
 
-// postmaster is the parent of the backends.
+// postmaster returns the pid of the parent of the backends.
 func (r *rig) postmaster() int {
 	r.t.Helper()
 	var pid int

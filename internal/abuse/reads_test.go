@@ -58,7 +58,7 @@ func (r *rig) stored() {
 	}
 }
 
-// polls has each of some clients make so many requests at once, and ends when all are answered.
+// polls makes each of some clients send `each` requests at once, and returns when all are answered.
 func (r *rig) polls(namespace string, clients, each int, path string) {
 	var all sync.WaitGroup
 	for i := range clients {
@@ -74,8 +74,8 @@ func (r *rig) polls(namespace string, clients, each int, path string) {
 	all.Wait()
 }
 
-// All who read share a few connections to Postgres. 300 polls of 100 rooms from the earliest
-// event had the stream of somebody else open after 15 s: first come, first served.
+// All readers share a few connections to Postgres. When these were given out first come, first served, the stream
+// of another client took 15 s to open while there were 300 polls of 100 rooms from the earliest event.
 func TestReadersDoNotQueueBehindOneWhoReadsEverything(t *testing.T) {
 	r := newRig(t)
 	events, each := 20_000, 10
@@ -100,8 +100,8 @@ func TestReadersDoNotQueueBehindOneWhoReadsEverything(t *testing.T) {
 	m.within(1024*mib, 256*mib)
 }
 
-// Who is to reply to an ask without a count is looked up among all who are online. Twelve
-// batches of 100 such asks with 10,000 clients online took 14.5 s of everybody's time.
+// For an ask without a count, the clients that are expected to reply are looked up among all that are online. Twelve
+// batches of 100 such asks, with 10,000 clients online, delayed everybody by 14.5 s.
 func TestAsksOfManyClientsHarmNobody(t *testing.T) {
 	r := newRig(t)
 	online, batches := 2_000, 6
@@ -134,7 +134,7 @@ func TestAsksOfManyClientsHarmNobody(t *testing.T) {
 				calm := v.calm(t, 50)
 				var statuses map[int]int
 				attacked := v.during(t, func() { statuses = r.crowd(batches, token, "/v1/busy/emit", body) })
-				// What takes longer than a read may is 503, and has cost its time nevertheless.
+				// A request that takes longer than a read may gets 503, but has used its time nevertheless.
 				if statuses[http.StatusCreated]+statuses[http.StatusServiceUnavailable] != batches {
 					t.Errorf("the attack was not what it was meant to be: it got %v", statuses)
 				}
@@ -144,13 +144,13 @@ func TestAsksOfManyClientsHarmNobody(t *testing.T) {
 	}
 }
 
-// A client's reads look at all rooms it is in or was in. One with 37,100 old memberships
-// took 1.4 s a poll.
+// A client's reads look at all rooms that it is in or was in. A poll of a client with 37,100 old
+// memberships took 1.4 s.
 func TestOneWhoWasInManyRoomsHarmsNobody(t *testing.T) {
 	r := newRig(t)
-	stays, each := 5_000, 10
+	left, each := 5_000, 10
 	if *full {
-		stays, each = 40_000, 30
+		left, each = 40_000, 30
 	}
 	r.namespace("busy", `{"client_rate":100000}`)
 	r.sql(`SELECT culvert.emit(namespace => 'busy', room => 'r' || i % 1000, event => 'e', data => '1') FROM generate_series(1, 1000) i`)
@@ -162,15 +162,15 @@ func TestOneWhoWasInManyRoomsHarmsNobody(t *testing.T) {
 	       INSERT INTO culvert.memberships (client_id, room_id, since, until)
 	       SELECT m.id, r.id, (SELECT slice FROM culvert.log) * 1000000000::bigint + i, (SELECT slice FROM culvert.log) * 1000000000::bigint + i + 5
 	         FROM made m, culvert.rooms r, generate_series(1, $1::integer / 1000) i
-	        WHERE r.namespace_id = (SELECT id FROM culvert.namespaces WHERE name = 'busy') AND r.name LIKE 'r%'`, stays)
+	        WHERE r.namespace_id = (SELECT id FROM culvert.namespaces WHERE name = 'busy') AND r.name LIKE 'r%'`, left)
 	v := r.opener("quiet")
 	calm := v.calm(t, 50)
 	attacked := v.during(t, func() { r.polls("busy", 5, each, "/v1/busy/events?from=earliest&wait=0") })
 	v.unharmed(t, calm, attacked)
 }
 
-// Events may except many rooms, and a client may be in many. To compare each with each took
-// 1.3 s a page, in which nobody on the instance could begin to read, and nothing be delivered.
+// Events may except many rooms, and a client may be in many. Comparing each with each took
+// 1.3 s a page; during that time nobody on the instance could begin to read, and nothing was delivered.
 func TestExceptionsOfManyRoomsHarmNobody(t *testing.T) {
 	r := newRig(t)
 	each := 4

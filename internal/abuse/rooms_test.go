@@ -13,17 +13,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The queues of the server hold up to 64 MiB each, of which one client gets two thirds; a
-// request is beside that in the buffer its body was read into, and a batch of 2 MiB in what goes
-// to Postgres. The backend has a batch as its arguments and a copy or two of it. With what Go
-// and Postgres take before they give back, 256 MiB each is the bound, whatever the number of
+// The queues of the server hold up to 64 MiB each, of which one client gets two thirds. In addition, a
+// request is in the buffer of its body, and a batch of 2 MiB in the message
+// to Postgres. The backend has the batch as arguments and one or two copies of it. Go and Postgres
+// also use memory before they free it. So the bound is 256 MiB each, whatever the number of
 // rooms.
 const (
 	serverBound   = 256 * mib
 	backendsBound = 256 * mib
 )
 
-// pick is the size of an attack.
+// pick returns the size of an attack.
 func pick(small, large int) int {
 	if *full {
 		return large
@@ -31,7 +31,7 @@ func pick(small, large int) int {
 	return small
 }
 
-// list is n names of rooms, in JSON.
+// list returns n names of rooms, in JSON.
 func list(n int) string {
 	rooms := make([]string, n)
 	for i := range rooms {
@@ -49,7 +49,7 @@ type scene struct {
 	victim *victim
 	calm   latencies
 
-	server, backends int64 // what they may take
+	server, backends int64 // how much memory they may take
 }
 
 func newScene(t *testing.T, who func(r *rig) *victim) *scene {
@@ -64,7 +64,7 @@ func newScene(t *testing.T, who func(r *rig) *victim) *scene {
 
 func emitting(r *rig) *victim { return r.emitter("victim") }
 
-// under runs the attack beside the victim, and holds both to their bounds.
+// under runs the attack at the same time as the victim, and checks the bounds.
 func (s *scene) under(t *testing.T, attack func()) {
 	t.Helper()
 	m := s.watch()
@@ -85,7 +85,7 @@ func TestOneTokenManyRooms(t *testing.T) {
 	}
 }
 
-// Batches that are addressed to as many rooms as they may: their rows stall nobody for long.
+// Batches to the maximum number of rooms: storing their rows delays nobody for long.
 func TestBatchesOfManyRooms(t *testing.T) {
 	s := newScene(t, emitting)
 	one := fmt.Sprintf(`{"rooms":[%s],"event":"e","data":1}`, list(100))
@@ -102,7 +102,7 @@ func TestBatchesOfManyRooms(t *testing.T) {
 	}
 }
 
-// Joins and leaves of many clients at once, which go into the log as emits do.
+// Joins and leaves of many clients at once, which are entered into the log like emits.
 func TestJoinsOfManyClients(t *testing.T) {
 	s := newScene(t, emitting)
 	clients := pick(200, 1000)
@@ -126,13 +126,13 @@ func TestJoinsOfManyClients(t *testing.T) {
 		all.Wait()
 	})
 	close(refused)
-	if one, some := <-refused; some {
+	if one, ok := <-refused; ok {
 		t.Errorf("%d of %d clients were refused: %s", len(refused)+1, clients, one)
 	}
 }
 
-// Volatile events are bounded by their bytes: where they wait to be handed to other
-// instances, and where they wait for readers who do not read.
+// Volatile events are bounded by their bytes: those that wait to be passed to other
+// instances, and those that wait for readers that do not read.
 func TestVolatileFlood(t *testing.T) {
 	s := newScene(t, func(r *rig) *victim {
 		token := r.token("victim", "victim")
@@ -145,7 +145,7 @@ func TestVolatileFlood(t *testing.T) {
 		}}
 	})
 	if !*full {
-		s.server, s.backends = 128*mib, 80*mib // 10 MiB in bodies and in what waits, and 2 MiB in a backend
+		s.server, s.backends = 128*mib, 80*mib // 10 MiB in bodies and waiting events, and 2 MiB in a backend
 	}
 	for range 8 {
 		s.deafReader("attacker", s.token)
@@ -174,8 +174,8 @@ func (r *rig) deafReader(namespace, token string) {
 	r.t.Cleanup(func() { _ = res.Body.Close() })
 }
 
-// Replies are stored and told of: what waits for that is bounded by bytes, and what tells
-// of it moves in pieces.
+// Waiting replies are bounded by bytes, and the culvert:reply events that announce them
+// are moved in pieces.
 func TestFloodOfReplies(t *testing.T) {
 	s := newScene(t, emitting)
 	status, text, err := s.post(t.Context(), apiKey, "/v1/attacker/emit", []byte(`{"room":"asked","event":"q","reply":{"timeout":600,"count":10000}}`))
@@ -210,19 +210,19 @@ func TestFloodOfReplies(t *testing.T) {
 	}
 }
 
-// A legal transaction of a role that may do nothing but emit: 1,000 events to 100 rooms of
-// 16 KiB. They move in pieces, between the emits of others.
+// An allowed transaction of a role that may only emit: 1,000 events of 16 KiB, each to 100 rooms. They are
+// moved in pieces, between the emits of others.
 func TestSQLTransactionOfManyRooms(t *testing.T) {
 	transactionHarmsNobody(t, pick(150, 1000), 16000, `'r' || r`)
 }
 
-// A room that has to be made takes Postgres several times as long as a row.
+// Making a room takes Postgres several times as long as storing a row.
 func TestSQLTransactionOfNewRooms(t *testing.T) {
 	transactionHarmsNobody(t, pick(150, 1000), 16, `'r' || e || '-' || r`)
 }
 
-// transactionHarmsNobody emits events from SQL at once, each to 100 rooms; room is the name of
-// room r of event e, in SQL.
+// transactionHarmsNobody emits events from SQL in one transaction, each to 100 rooms; room is an SQL expression
+// for the name of room r of event e.
 func transactionHarmsNobody(t *testing.T, events, data int, room string) {
 	s := newScene(t, emitting)
 	owner := s.connect()
@@ -248,7 +248,7 @@ func transactionHarmsNobody(t *testing.T, events, data int, room string) {
 	s.awaitCount(s.connect(), `SELECT count(DISTINCT "offset") FROM culvert.events WHERE event = 'e'`, events)
 }
 
-// awaitCount waits until a query counts so many.
+// awaitCount waits until a query returns the count `want`.
 func (r *rig) awaitCount(c *pgx.Conn, query string, want int) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -265,8 +265,8 @@ func (r *rig) awaitCount(c *pgx.Conn, query string, want int) {
 	}
 }
 
-// Volatile events that except many rooms, for streams of clients in many rooms: who reads or
-// is told of events waits for nobody who compares them.
+// Volatile events that except many rooms, for streams of clients in many rooms: other readers do
+// not wait while the rooms are compared.
 func TestVolatileExceptionsHarmNobody(t *testing.T) {
 	s := newScene(t, func(r *rig) *victim { return r.opener("victim") })
 	s.rig.namespace("attacker", `{"client_rate":100000}`)

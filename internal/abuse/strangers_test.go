@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// strangerRoutes are requests that show no good credentials, without their bodies.
+// strangerRoutes are requests without good credentials, without their bodies.
 var strangerRoutes = []string{
 	"GET /livez", "GET /readyz", "GET /openapi.yaml", "GET /problems/invalid", "GET /no/such/route",
 	"POST /livez", "OPTIONS /v1/default/emit", "POST /demo/token", "POST /v1/default/emit", "PUT /v1/default/no/such/route",
@@ -59,7 +59,7 @@ func TestBodiesThatTrickleFromStrangers(t *testing.T) {
 	v.unharmed(t, calm, attacked)
 }
 
-// trickle sends a byte on each connection every now and then, until enough are closed, or
+// trickle sends a byte on each connection from time to time, until enough are closed, or
 // for half a minute, and returns how many are open.
 func trickle(t *testing.T, all []*net.TCPConn, enough func(open int) bool) (open int) {
 	t.Helper()
@@ -77,7 +77,7 @@ func trickle(t *testing.T, all []*net.TCPConn, enough func(open int) bool) (open
 	return len(all)
 }
 
-// isOpen sends a byte and reads what there is of an answer.
+// isOpen sends a byte, reads what has come of an answer, and reports whether the connection is open.
 func isOpen(c *net.TCPConn) bool {
 	_ = c.SetDeadline(time.Now().Add(time.Second))
 	if _, err := c.Write([]byte{'x'}); err != nil {
@@ -92,11 +92,11 @@ func isOpen(c *net.TCPConn) bool {
 	}
 }
 
-// TestStreamsOfHTTP2ThatNobodyReads asks for the largest file without credentials on as
-// many streams as there may be, of many connections, and lets nothing of it be sent.
+// TestStreamsOfHTTP2ThatNobodyReads asks for the largest file without credentials on the maximum
+// number of streams of many connections, and does not let the server send any of it.
 //
-// The bound: 100 streams of a connection begin, and each takes 12 KiB until it has been cut
-// off. 512 of them are held from one address, and the collector is late by some MiB.
+// The bound: 100 streams of a connection begin, and each takes 12 KiB until it is cut
+// off. 512 of them are held for one address, and the garbage collector is behind by some MiB.
 func TestStreamsOfHTTP2ThatNobodyReads(t *testing.T) {
 	r := newRig(t)
 	n := 60
@@ -132,11 +132,11 @@ func openStreams(c net.Conn, n int) {
 		frame(headers, endStream|endHeaders, uint32(2*i+1), "\x82\x86\x01\x01x\x04"+string(rune(len(path)))+path) //nolint:gosec // few
 	}
 	_, _ = c.Write(b)
-	go func() { _, _ = io.Copy(io.Discard, c) }() // until the end of the attack: SETTINGS, resets
+	go func() { _, _ = io.Copy(io.Discard, c) }() // reads SETTINGS and resets until the end of the attack
 }
 
-// TestRequestsFramedTwice: who sends a length and chunks may be understood in another way
-// by somebody on the way, so what follows on the connection is not listened to.
+// TestRequestsFramedTwice: a proxy may understand a request with both a length and chunks in another
+// way, so the server ignores what follows on the connection.
 func TestRequestsFramedTwice(t *testing.T) {
 	r := newRig(t)
 	c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))

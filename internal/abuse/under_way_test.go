@@ -14,23 +14,23 @@ import (
 	"time"
 )
 
-// hold is how long an attacker does nothing but hold what it has.
+// hold is how long an attacker holds what it has without doing anything else.
 const hold = 3 * time.Second
 
-// mob opens n connections at once, which all do the same, and closes them at the end.
+// mob opens n connections at once, which all do the same, and returns a function that closes them.
 func (r *rig) mob(n int, act func(c *net.TCPConn)) (disperse func()) {
 	address := strings.TrimPrefix(r.url, "http://")
 	var mu sync.Mutex
 	var all []*net.TCPConn
 	var acting sync.WaitGroup
-	places := make(chan struct{}, 16) // that are in the middle of it
+	places := make(chan struct{}, 16) // how many act at the same time
 	for range n {
 		acting.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
 			c, err := net.DialTimeout("tcp", address, patience)
 			if err != nil {
-				return // refused to be let in: what a bound may do
+				return // refused: a bound may do that
 			}
 			mu.Lock()
 			all = append(all, c.(*net.TCPConn))
@@ -58,8 +58,8 @@ func linger(t *testing.T) {
 // TestPagesThatNobodyReads asks for pages of 4 MiB from many connections, and reads none.
 //
 // The bound: the pages of a client hold 32 MiB (--max-memory-client), and 256 requests of
-// 64 KiB are 16 MiB. What the collector has not taken back yet is as much again, and 32 MiB
-// are for what the server does beside.
+// 64 KiB are 16 MiB. Memory that the garbage collector has not freed yet is as much again, and 32 MiB
+// are for other work of the server.
 func TestPagesThatNobodyReads(t *testing.T) {
 	r := newRig(t)
 	r.fill("thief", "hoard", 32, 250<<10)
@@ -74,7 +74,7 @@ func TestPagesThatNobodyReads(t *testing.T) {
 	attacked := v.during(t, func() {
 		defer r.mob(n, func(c *net.TCPConn) {
 			_ = c.SetReadBuffer(4 << 10)
-			for range 3 { // the system takes the first, and what it can of the next
+			for range 3 { // the system's buffers take the first page, and a part of the next
 				fmt.Fprintf(c, "GET /v1/thief/rooms/hoard/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", token)
 			}
 		})()
@@ -87,7 +87,7 @@ func TestPagesThatNobodyReads(t *testing.T) {
 	r.serves(token, "/v1/thief/rooms/hoard/events?limit=1")
 }
 
-// fill stores n events of so many bytes in a room.
+// fill stores n events of size bytes in a room.
 func (r *rig) fill(namespace, room string, n, size int) {
 	r.t.Helper()
 	body, err := json.Marshal(map[string]any{"room": room, "event": "e", "data": strings.Repeat("x", size)})
@@ -101,7 +101,7 @@ func (r *rig) fill(namespace, room string, n, size int) {
 	}
 }
 
-// serves checks that what the attacker held is free again soon after it has let go.
+// serves checks that the attacker's client is served again soon after it has released what it held.
 func (r *rig) serves(token, path string) {
 	r.t.Helper()
 	var status int
@@ -116,9 +116,9 @@ func (r *rig) serves(token, path string) {
 	r.t.Errorf("a client that has let go is not served: %d %.200s %v", status, text, err)
 }
 
-// TestBodiesThatLackTheirLastByte sends emits of 1 MiB but for the last byte.
+// TestBodiesThatLackTheirLastByte sends emits of 1 MiB without their last byte.
 //
-// The bound: the bodies of a client hold 32 MiB; the rest as above.
+// The bound: the bodies of a client hold 32 MiB; the rest is as above.
 func TestBodiesThatLackTheirLastByte(t *testing.T) {
 	r := newRig(t)
 	r.namespace("thief", `{}`)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// sqlReader is a victim that emits from SQL, and waits until its open stream has the event: the
-// instance has to read it from the log.
+// sqlReader is a victim that emits from SQL and waits until the event comes on its open stream: the
+// instance must read the event from the log.
 func (r *rig) sqlReader(namespace string) *victim {
 	session, frames := r.connect(), r.frames(namespace, "victim")
 	n := 0
@@ -40,7 +40,7 @@ func (r *rig) sqlReader(namespace string) *victim {
 	}}
 }
 
-// frames are the lines of a client's stream, which ends with the test.
+// frames returns the lines of a client's stream, which ends with the test.
 func (r *rig) frames(namespace, client string) <-chan string {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.url+"/v1/"+namespace+"/events", nil)
@@ -64,7 +64,7 @@ func (r *rig) frames(namespace, client string) <-chan string {
 	return lines
 }
 
-// upload sends lines by an API key, and returns how many of them were stored.
+// upload sends lines with an API key, and returns how many of them were stored.
 func (r *rig) upload(url string, lines []byte) (stored int) {
 	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, url, bytes.NewReader(lines))
 	if err != nil {
@@ -91,7 +91,7 @@ func (r *rig) uploads(url string, lines int) {
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
-			for left, end := lines, time.Now().Add(2*patience); left > 0; { // once the queue is full, the rest is sent again
+			for left, end := lines, time.Now().Add(2*patience); left > 0; { // when the queue is full, the rest is sent again
 				left -= r.upload(url, []byte(strings.Repeat(line, left)))
 				if time.Now().After(end) {
 					r.t.Errorf("%d of %d lines of an upload were not stored", left, lines)
@@ -103,8 +103,8 @@ func (r *rig) uploads(url string, lines int) {
 	all.Wait()
 }
 
-// An API key uploads without a pause. What others emit from SQL meanwhile is read from the log, and
-// the instance's own events are not read with it: once they were, and the victim waited for 10 s.
+// An API key uploads without a pause. Events that others emit from SQL meanwhile are read from the log
+// without the instance's own events. When these were read as well, the victim waited for 10 s.
 func TestUploadsToManyRooms(t *testing.T) {
 	s := newScene(t, func(r *rig) *victim { return r.sqlReader("victim") })
 	s.under(t, func() { s.uploads(s.url+"/v1/attacker/emit", pick(100, 3000)) })

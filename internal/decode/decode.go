@@ -12,8 +12,8 @@ import (
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
-// Check says what is wrong with an event as it was read; nil: nothing. before is one that
-// has been looked at, or nil.
+// Check returns what is wrong with an event as it was read, or nil. before is another event
+// that was checked already, or nil: its names are not checked again.
 func Check(e, before *event.Event, data []byte, except []pgtype.Text) error {
 	if before == nil || before.Name != e.Name || before.Fault != nil {
 		if err := event.CheckName("event", e.Name, event.MaxEventName); err != nil {

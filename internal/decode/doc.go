@@ -1,3 +1,3 @@
-// Package decode looks at events as they lie in rows of Postgres: somebody may have written one by
-// another way than Culvert's, or a disk may have changed it.
+// Package decode checks events that were read from rows of Postgres: a row may have been written
+// by another program than Culvert, or changed by a damaged disk.
 package decode

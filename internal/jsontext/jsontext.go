@@ -1,5 +1,5 @@
 // Package jsontext tells valid JSON from other text, several times as fast as encoding/json.
-// All data that comes in and all that is read from Postgres passes here.
+// It checks all data of emits and all data that is read from Postgres.
 package jsontext
 
 import (
@@ -14,15 +14,15 @@ func Valid(text []byte) bool {
 	return ok && blanks(text, i) == len(text) && utf8.Valid(text)
 }
 
-// ValidLine is Valid of text without line breaks: in strings JSON has none.
+// ValidLine is Valid for text without line breaks.
 func ValidLine(text []byte) bool {
 	return bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\r') < 0 && Valid(text)
 }
 
-// maxNesting bounds the stack.
+// maxNesting bounds the stack of the recursion.
 const maxNesting = 1_000
 
-// plain marks the bytes that stand for themselves in a string.
+// plain marks the bytes that a string may contain without an escape.
 var plain = func() (t [256]bool) {
 	for c := range t {
 		t[c] = c >= 0x20 && c != '"' && c != '\\'
@@ -52,7 +52,7 @@ func value(b []byte, i, depth int) (int, bool) {
 	return number(b, i)
 }
 
-// list reads the members of an object or array up to its end.
+// list reads the members of an object or the elements of an array up to its end.
 func list(b []byte, i, depth int, end byte) (int, bool) {
 	var ok bool
 	if i = blanks(b, i); i < len(b) && b[i] == end {
@@ -166,7 +166,7 @@ func digits(b []byte, i int) int {
 	return i
 }
 
-// blanks passes what may stand between tokens.
+// blanks skips white space between tokens.
 func blanks(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
 		i++

@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/internal/jsontext"
 )
 
-// FuzzValid holds Valid against encoding/json, which takes text that is no UTF-8.
+// FuzzValid compares Valid with encoding/json, which also accepts text that is not UTF-8.
 func FuzzValid(f *testing.F) {
 	for _, s := range []string{
 		`{"a":[1,-0.5e+7,true,false,null,"\u00e9\n\""]}`, `01`, `-`, `1.`, `1e`, `"\x"`, `"\u12g4"`, `"\u12`, "\"\x7f\"", "\"\x1f\"",
@@ -45,7 +45,7 @@ var bodies = map[string]string{
 	"long":    `"` + strings.Repeat("x", 256<<10) + `"`,
 }
 
-// BenchmarkValid has encoding/json beside it.
+// BenchmarkValid compares Valid with encoding/json.
 func BenchmarkValid(b *testing.B) {
 	for name, body := range bodies {
 		for by, valid := range map[string]func([]byte) bool{"ours": jsontext.Valid, "encoding": json.Valid} {

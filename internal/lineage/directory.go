@@ -14,9 +14,9 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// Directory remembers the numeric ids of namespaces and rooms, which are true
-// for one generation of the log: a deleted namespace, or a log that lost its end,
-// begins another. Ids of a generation before never get into the log, see append.
+// Directory remembers the numeric ids of namespaces and rooms. They are right
+// for one generation of the log: deleting a namespace, or a log that lost its end,
+// begins another generation. Ids of an earlier generation never get into the log, see culvert.append.
 type Directory struct {
 	db *pgxpool.Pool
 
@@ -26,28 +26,28 @@ type Directory struct {
 	rooms      map[RoomRef]int64
 }
 
-// NamespaceRef is a namespace's id and its floor when it was looked up, and the
-// generation in which they are true.
+// NamespaceRef is a namespace's id, its floor when it was looked up, and the
+// generation in which they are right.
 type NamespaceRef struct {
 	ID         int32
 	Floor      event.Offset
 	Generation int64
 }
 
-// RoomRef is a room by its name, in a namespace by its id.
+// RoomRef is the name of a room and the id of its namespace.
 type RoomRef struct {
 	Namespace int32
 	Room      string
 }
 
-// MostRemembered bounds the memory of the directory; past it, it starts anew.
+// MostRemembered bounds the memory of the directory: beyond it, the directory starts anew.
 const MostRemembered = 200_000
 
 func newDirectory(db *pgxpool.Pool) *Directory {
 	return &Directory{db: db, namespaces: map[event.Namespace]NamespaceRef{}, rooms: map[RoomRef]int64{}}
 }
 
-// renew forgets everything unless it is of this generation.
+// renew forgets all ids unless they are of this generation.
 func (d *Directory) renew(generation int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -58,14 +58,14 @@ func (d *Directory) renew(generation int64) {
 	}
 }
 
-// current is the generation of what is looked up from now on.
+// current is the generation of ids that are looked up from now on.
 func (d *Directory) current() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.generation
 }
 
-// Forget has a namespace looked up again.
+// Forget makes the next use of a namespace look it up again.
 func (d *Directory) Forget(ns event.Namespace, id int32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -74,7 +74,7 @@ func (d *Directory) Forget(ns event.Namespace, id int32) {
 	}
 }
 
-// Both ask whether the server is the one that ids are remembered of: see check_ids.
+// Both statements check that the server is the one whose ids are remembered: see culvert.check_ids.
 const makeNamespaceSQL = `
 SELECT culvert.make_namespace($1)
  WHERE culvert.check_ids($2)`
@@ -84,14 +84,14 @@ SELECT id, floor
   FROM culvert.namespaces
  WHERE name = $1 AND culvert.check_ids($2)`
 
-// Namespace returns the id of ns, creating it on first use. An error for IsOutdated says
-// that the server is another one.
+// Namespace returns the id of ns, creating ns on first use. An error for which IsOutdated is true
+// means that the server is another one.
 func (d *Directory) Namespace(ctx context.Context, ns event.Namespace) (int32, error) {
 	ref, err := d.Lookup(ctx, ns)
 	return ref.ID, err
 }
 
-// Lookup is Namespace with what else is remembered of it.
+// Lookup is like Namespace and returns everything that is remembered of the namespace.
 func (d *Directory) Lookup(ctx context.Context, ns event.Namespace) (NamespaceRef, error) {
 	d.mu.Lock()
 	ref, ok := d.namespaces[ns]
@@ -101,7 +101,7 @@ func (d *Directory) Lookup(ctx context.Context, ns event.Namespace) (NamespaceRe
 		return ref, nil
 	}
 	ref.Generation = generation
-	for { // again when it is deleted between the two statements
+	for { // again if it is deleted between the two statements
 		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.String(), generation); err != nil {
 			return ref, postgres.Unavailable(ctx, "namespace", err)
 		}
@@ -130,10 +130,10 @@ SELECT n.id, n.floor
  WHERE n.name = $1 AND NOT EXISTS (SELECT FROM culvert.namespaces d WHERE d.id = $2 AND d.name IS NULL AND d.born < $4)
    AND culvert.check_ids($3)`
 
-// Again looks up a namespace whose id may be outdated. It makes none, for it may have been
-// deleted: then, and when the database does not have it any more, that is ErrDeleted. What was made
-// after a restore, from the position `restored` on, may have its id and be another one. An
-// error for IsOutdated is as for namespace.
+// Again looks up a namespace whose id may be outdated. It never makes one. If the namespace was
+// deleted, or the database does not have it any more, the error is ErrDeleted. A namespace that was
+// made after a restore, at or beyond the position `restored`, may have the same id and still be another
+// one. An error for which IsOutdated is true means the same as in Namespace.
 func (d *Directory) Again(ctx context.Context, ns event.Namespace, ref NamespaceRef, restored event.Offset) (NamespaceRef, error) {
 	ref.Generation = d.current()
 	err := d.db.QueryRow(ctx, findAgainSQL, ns.String(), ref.ID, ref.Generation, int64(restored)).Scan(&ref.ID, &ref.Floor)
@@ -157,8 +157,8 @@ SELECT r.namespace_id, r.name, r.id
   JOIN culvert.rooms r ON r.namespace_id = w.ns AND r.name = w.name
  WHERE culvert.check_ids($3)`
 
-// Resolve returns the ids of all the rooms wanted, creating the missing ones. Those of
-// their namespaces were looked up in the given generation or later.
+// Resolve returns the ids of all wanted rooms, creating the missing ones. The ids of
+// their namespaces must have been looked up in the given generation or later.
 func (d *Directory) Resolve(ctx context.Context, generation int64, wanted map[RoomRef]int64) error {
 	var missing []RoomRef
 	d.mu.Lock()
@@ -190,8 +190,8 @@ func (d *Directory) Resolve(ctx context.Context, generation int64, wanted map[Ro
 	return nil
 }
 
-// load asks for the rooms in an order all instances share, so that two that
-// create the same ones wait for each other instead of deadlocking.
+// load asks for the rooms in an order that all instances share, so that two instances that
+// create the same rooms wait for each other instead of deadlocking.
 func (d *Directory) load(ctx context.Context, generation int64, missing []RoomRef, into map[RoomRef]int64) error {
 	slices.SortFunc(missing, func(a, b RoomRef) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Room, b.Room))
@@ -221,7 +221,7 @@ func (d *Directory) load(ctx context.Context, generation int64, missing []RoomRe
 	return err
 }
 
-// Unknown are the names of the rooms whose ids are not remembered.
+// Unknown returns the names of the rooms whose ids are not remembered.
 func (d *Directory) Unknown(ns int32, rooms []event.Room) (names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

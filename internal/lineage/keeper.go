@@ -13,7 +13,7 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// Keeper knows which database this instance works on, and the ids that are true there.
+// Keeper knows which database this instance works on, and the ids that are right there.
 type Keeper struct {
 	o        Options
 	now      atomic.Pointer[Lineage]
@@ -21,18 +21,19 @@ type Keeper struct {
 	renewing chan struct{} // of capacity 1: see Renew
 }
 
-// Options configure Open. None of its functions may call the keeper, but for Load.
+// Options configure Open. Its functions must not call the keeper, except for Load.
 type Options struct {
 	DB *pgxpool.Pool
-	// Dedup is how long idempotency keys are remembered, for a log that is opened for the first time.
+	// Dedup is how long idempotency keys are remembered.
 	Dedup  time.Duration
 	Logger *slog.Logger
-	// Reset has all connections made anew, for some may lead to another server.
+	// Reset replaces all connections, because some may lead to another server.
 	Reset func()
 	// Position is the newest position this instance has read.
 	Position func() event.Cursor
-	// Adopt is called with the first history and with each other one, whose newest event is at head, before Load returns it:
-	// what this instance has of the log must be of it, or go. kept: it was of it. Adopted is called after, but for the first.
+	// Adopt is called with the first history and with each new one, whose newest event is at head, before Load returns it. It must
+	// drop the events that this instance remembers unless they belong to that history; kept says that they
+	// do. Adopted is called after Load returns a new history, but not for the first one.
 	Adopt   func(l *Lineage, head event.Offset) (kept bool)
 	Adopted func()
 }
@@ -51,17 +52,17 @@ func Open(ctx context.Context, o Options) (*Keeper, error) {
 	return k, nil
 }
 
-// Load is the database as it was when it was last looked at. It never blocks.
+// Load returns the lineage as of the last look. It never blocks.
 func (k *Keeper) Load() *Lineage { return k.now.Load() }
 
-// IDs are those of its namespaces and rooms.
+// IDs returns the directory of ids of namespaces and rooms.
 func (k *Keeper) IDs() *Directory { return k.ids }
 
 const openSQL = `
 SELECT log, head, floor, generation, firsts, lasts
   FROM culvert.open($1)`
 
-// Look recognises the log and reads what is to be known of it.
+// Look calls culvert.open, which recognises the log, and returns its lineage and head.
 func (k *Keeper) Look(ctx context.Context) (l *Lineage, head event.Offset, err error) {
 	l = &Lineage{}
 	var firsts []event.Offset
@@ -83,14 +84,14 @@ func (k *Keeper) Look(ctx context.Context) (l *Lineage, head event.Offset, err e
 	return l, head, nil
 }
 
-// Tries bounds how often a statement is repeated with ids looked up again. More than one
+// Tries bounds how often a statement is repeated with ids that were looked up again. More than one
 // repeat means that namespaces are deleted in quick succession, or that the connections lead
 // to different servers.
 const Tries = 10
 
 // WithIDs runs f, which looks up ids and uses them in a statement that checks their
-// generation, and again with those of the database that is there now when they turn out to
-// be another one's. Errors are f's.
+// generation. If Postgres refuses the generation, WithIDs renews the lineage and runs f
+// again. Errors are f's.
 func (k *Keeper) WithIDs(ctx context.Context, f func(l *Lineage) error) error {
 	for try := 1; ; try++ {
 		l := k.now.Load() // before the first look-up
@@ -104,8 +105,8 @@ func (k *Keeper) WithIDs(ctx context.Context, f func(l *Lineage) error) error {
 	}
 }
 
-// Renew learns which database this is after ids of `seen` were refused, and drops what is
-// remembered of the one before. Of several that come at once, one does the work.
+// Renew finds out which database this is after ids of `seen` were refused, and forgets the
+// ids of the previous one. When several callers come at once, one does the work.
 func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	select {
 	case k.renewing <- struct{}{}:
@@ -125,7 +126,7 @@ func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	if err != nil {
 		return err
 	}
-	// Back on a server that was left for another one: it would give out offsets up to here.
+	// Back on a server that was left for another one: it would give out offsets up to here again.
 	if at := k.o.Position(); at.Log == l.Log && at.Offset > head && at.Offset >= l.OpenRun() && !seen.SameHistory(l) {
 		if err := k.Overtaken(ctx, at.Offset); err != nil {
 			return err
@@ -138,8 +139,8 @@ func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	return nil
 }
 
-// adopt has this instance work on a database from now on. Whoever reads the new lineage
-// finds ids and tail to be of it, so it is stored last.
+// adopt makes this instance work with a new lineage. The lineage is stored last, so that callers who
+// read it find ids and tail of the same lineage.
 func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 	old := k.now.Load()
 	k.ids.renew(l.Generation)
@@ -147,7 +148,7 @@ func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 		k.now.Store(l)
 		return
 	}
-	k.o.Reset() // some connections may lead to the server before
+	k.o.Reset() // some connections may lead to the previous server
 	at := k.o.Position()
 	kept := k.o.Adopt(l, head)
 	k.now.Store(l)
@@ -156,13 +157,13 @@ func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 	k.o.Adopted()
 }
 
-// RestoredSQL has offsets go on elsewhere: what is stored was put back to an earlier state.
+// RestoredSQL begins a new run of offsets after the rows of the log were put back to an earlier state.
 const RestoredSQL = `
 SELECT log, head, first
   FROM culvert.restored($1)`
 
-// Overtaken is for a tail that is ahead of the log it is the tail of: rows were put back
-// under a running server, which shows in nothing else. What this instance has seen is the
+// Overtaken is called when the tail is ahead of its log: rows were put back
+// under a running server. Nothing else shows that; the position that this instance has seen is the
 // proof.
 func (k *Keeper) Overtaken(ctx context.Context, at event.Offset) error {
 	var log string

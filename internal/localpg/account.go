@@ -12,15 +12,15 @@ import (
 	"syscall"
 )
 
-// account is the user that Postgres runs as. The zero value is whoever we are.
+// account is the user that Postgres runs as. The zero value is the user of this process.
 type account struct {
 	name     string
 	uid, gid uint32
 }
 
 // chooseAccount finds the user for the cluster in data. Postgres refuses to run
-// as root, so root picks an unprivileged one: the owner of a cluster that is
-// there, else postgres, else nobody. Anyone else runs it as themselves.
+// as root, so root chooses an unprivileged user: the owner of an existing
+// cluster, else postgres, else nobody. Any other user runs it as itself.
 func chooseAccount(data string) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{}, nil
@@ -48,7 +48,7 @@ func accountOf(name string) (account, error) {
 	return account{name: name, uid: uint32(uid), gid: uint32(gid)}, errors.Join(uidErr, gidErr)
 }
 
-// ownerOf is the account a file belongs to.
+// ownerOf returns the account that a file belongs to.
 func ownerOf(path string) (account, bool) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -65,7 +65,7 @@ func ownerOf(path string) (account, bool) {
 	return account{name: name, uid: stat.Uid, gid: stat.Gid}, true
 }
 
-// other reports whether the account is not our own.
+// other reports whether the account is not the user of this process.
 func (a account) other() bool { return a.name != "" }
 
 // apply makes cmd run as the account.
@@ -83,8 +83,8 @@ func (a account) mkdir(dir string) error {
 	return os.Chown(dir, int(a.uid), int(a.gid))
 }
 
-// reach checks that the account can enter dir, by trying: permission bits are
-// not all there is to it. The error names the folder that is in the way.
+// reach checks that the account can enter dir, by trying, because permission bits
+// do not decide alone. The error names the folder that it cannot enter.
 func (a account) reach(ctx context.Context, dir string) error {
 	if !a.other() || a.enters(ctx, dir) {
 		return nil

@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// ordinary are the tests in which it matters who we are.
+// ordinary are the tests whose result may depend on the user.
 const ordinary = "^Test(DataSurvives|Immediate|LongPaths|PostmasterDoesNot|Psql|SecondHolder|StalePidFile|" +
 	"StartRightAfter|ThrowAway)"
 
-// TestAsAnOrdinaryUser runs tests of this package again as nobody.
+// TestAsAnOrdinaryUser runs tests of this package again as the user nobody.
 func TestAsAnOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // then the other tests were all run by one
+		return // all other tests run as an ordinary user anyway
 	}
 	owner, err := accountOf("nobody")
 	if err != nil {
@@ -40,7 +40,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 	t.Logf("%s", output)
 }
 
-// copyProgram puts this test binary where others may run it.
+// copyProgram puts this test binary where other users may run it.
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -80,7 +80,7 @@ func TestRootRunsPostgresAsSomebodyElse(t *testing.T) {
 
 func TestClusterRunsAsItsOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // has no choice
+		return // an ordinary user has no choice
 	}
 	data := t.TempDir()
 	write(t, filepath.Join(data, "PG_VERSION"), "15\n")
@@ -94,7 +94,7 @@ func TestClusterRunsAsItsOwner(t *testing.T) {
 
 func TestFolderOutOfReachIsExplained(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // reaches its own folders
+		return // an ordinary user can enter its own folders
 	}
 	closed := filepath.Join(tempDir(t), "closed")
 	if err := os.Mkdir(closed, 0o700); err != nil {

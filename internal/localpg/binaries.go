@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// binariesVariable names the folder to look for initdb and postgres in first.
+// binariesVariable is the variable that names the folder in which initdb and postgres are searched first.
 const binariesVariable = "CULVERT_PG_BIN"
 
 // binaries is a folder with initdb and postgres of one version.
@@ -22,17 +22,17 @@ type binaries struct {
 func (b binaries) initdb() string   { return filepath.Join(b.dir, "initdb") }
 func (b binaries) postgres() string { return filepath.Join(b.dir, "postgres") }
 
-// search is where Postgres may be installed.
+// search lists where Postgres may be installed.
 type search struct {
 	chosen string   // the operator's choice, or empty
 	path   []string // folders in the order of PATH
 	globs  []string // folders of package managers, tried newest version first
 	// fetch downloads a major version and returns the folder of its binaries;
-	// 0 means whichever is best for a new cluster.
+	// 0 means the best version for a new cluster.
 	fetch func(ctx context.Context, major int, progress func(string)) (string, error)
 }
 
-// systemSearch looks where this machine's operator and package manager put it.
+// systemSearch lists where the operator and the package manager of this machine put Postgres.
 func systemSearch() *search {
 	return &search{
 		chosen: os.Getenv(binariesVariable),
@@ -49,8 +49,8 @@ func systemSearch() *search {
 	}
 }
 
-// find returns binaries of the wanted major version, or, when that is 0, those
-// a new cluster is best made with.
+// find returns binaries of the wanted major version, or, if that is 0, the best
+// ones for a new cluster.
 func (s *search) find(ctx context.Context, want int, progress func(string)) (binaries, error) {
 	installed, err := s.installed(ctx)
 	if err != nil {
@@ -68,8 +68,8 @@ func (s *search) find(ctx context.Context, want int, progress func(string)) (bin
 	return inspect(ctx, dir)
 }
 
-// installed lists what is on this machine, best first. A folder the operator
-// named must be usable; anywhere else, what does not run is passed over.
+// installed lists the binaries on this machine, best first. A folder that the operator
+// named must be usable; in other folders, binaries that do not run are ignored.
 func (s *search) installed(ctx context.Context) ([]binaries, error) {
 	var found []binaries
 	if s.chosen != "" {
@@ -80,8 +80,8 @@ func (s *search) installed(ctx context.Context) ([]binaries, error) {
 		found = append(found, b)
 	}
 	for _, dir := range s.path {
-		// An empty or relative entry of PATH means the working directory, which
-		// is no place to take a database server from.
+		// An empty or relative entry of PATH depends on the working directory, from
+		// which no database server should be run.
 		if !filepath.IsAbs(dir) {
 			continue
 		}
@@ -123,7 +123,7 @@ func inspect(ctx context.Context, dir string) (binaries, error) {
 	return b, err
 }
 
-// missing explains what to install.
+// missing returns the error that says what to install.
 func missing(want int, installed []binaries, cause error) error {
 	found := "none is installed"
 	if len(installed) > 0 {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// fake makes a folder of programs that pass for those of a Postgres version.
+// fake makes a folder of programs that imitate those of a Postgres version.
 func fake(t *testing.T, dir, version string) string {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -13,8 +13,8 @@ import (
 // superuser owns the cluster and the database of that name.
 const superuser = "culvert"
 
-// checkCluster returns the major version of the cluster in the folder, or 0 when
-// there is none yet. Anything else found in its place is explained.
+// checkCluster returns the major version of the cluster in the folder, or 0 if
+// there is none yet. If there is anything else in its place, the error explains that.
 func (f folder) checkCluster() (int, error) {
 	major, err := clusterMajor(f.data())
 	if major != 0 || err != nil {
@@ -31,9 +31,9 @@ func (f folder) checkCluster() (int, error) {
 	return 0, nil
 }
 
-// makeCluster runs initdb beside the data folder and renames the result, so that
-// what is found there at the next start is whole. What an interrupted initdb
-// left was never in use and is made again.
+// makeCluster runs initdb in another folder and renames the result, so that
+// a data folder is always a complete cluster. What an interrupted initdb
+// left behind was never in use and is made again.
 func (s *Server) makeCluster(ctx context.Context) error {
 	s.opt.Progress(fmt.Sprintf("making a PostgreSQL %d cluster in %s", s.bin.major, s.folder))
 	tmp := s.folder.tmp()
@@ -46,7 +46,7 @@ func (s *Server) makeCluster(ctx context.Context) error {
 	if err := s.initdb(ctx, tmp); err != nil {
 		return err
 	}
-	// An empty folder may be in the place; one with anything in it is not removed.
+	// There may be an empty folder, which is removed; a folder with anything in it is not removed.
 	if err := os.Remove(s.folder.data()); err != nil && !os.IsNotExist(err) {
 		return err
 	}

@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// Stop shuts Postgres down for good and gives its folder up; a throw-away folder
-// is removed. Sessions are cut off, what was committed is kept. When ctx ends
-// first, the shutdown becomes an immediate one, which the next start recovers
-// from, and Stop returns an error once it is done. Stopping twice does nothing.
+// Stop shuts Postgres down for good and releases its folder; a throw-away folder
+// is removed. Sessions are ended, and everything committed is kept. If ctx ends
+// first, the shutdown becomes an immediate one, from which the next start
+// recovers, and Stop then returns an error. A second Stop does nothing.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,7 +29,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // StopImmediate ends Postgres without a checkpoint, like `pg_ctl stop -m
-// immediate`, and as a crash would. The folder stays ours: see StartAgain.
+// immediate` or a crash. The server keeps its folder: see StartAgain.
 func (s *Server) StopImmediate(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,7 +44,7 @@ func (s *Server) StopImmediate(ctx context.Context) error {
 }
 
 // StartAgain starts Postgres after StopImmediate, or after it ended by itself,
-// with the same data, settings and DSN, and returns when it takes connections.
+// with the same data, settings and DSN, and returns when it accepts connections.
 func (s *Server) StartAgain(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,7 +52,7 @@ func (s *Server) StartAgain(ctx context.Context) error {
 		return ErrStopped
 	}
 	if s.current.Load().running() {
-		return errors.New("start local postgres again: it runs")
+		return errors.New("start local postgres again: it is running")
 	}
 	if err := s.run(ctx); err != nil {
 		return fmt.Errorf("start local postgres again: %w", err)
@@ -60,14 +60,14 @@ func (s *Server) StartAgain(ctx context.Context) error {
 	return nil
 }
 
-// release gives up what a server holds beside its processes.
+// release releases what a server holds in addition to its processes.
 func (s *Server) release() error {
 	var errs []error
 	if s.sockets != "" {
 		errs = append(errs, removeSockets(s.sockets))
 	}
 	if s.temp {
-		// While it is locked: nobody else can have begun to use it.
+		// The folder is still locked, so no other process can have begun to use it.
 		errs = append(errs, os.RemoveAll(string(s.folder)))
 	}
 	return errors.Join(append(errs, s.lock.release())...)

@@ -58,8 +58,8 @@ func TestStopInAHurry(t *testing.T) {
 	remember(t, mustStart(t, s.opt).DSN())
 }
 
-// TestPostmasterKilled holds a session of the dead postmaster up, as a busy
-// machine may: Postgres refuses to start beside it.
+// TestPostmasterKilled stops a session of the killed postmaster from ending, as may happen on a busy
+// machine: Postgres refuses to start while that session exists.
 func TestPostmasterKilled(t *testing.T) {
 	t.Parallel()
 	opt := quick(tempDir(t))
@@ -86,7 +86,7 @@ func TestPostmasterKilled(t *testing.T) {
 	case <-refused:
 	case err := <-again:
 		again <- err
-		t.Error("nothing was in the way of the new postmaster")
+		t.Error("the new postmaster was not refused")
 	}
 	if err := syscall.Kill(backend, syscall.SIGCONT); err != nil {
 		t.Error(err)
@@ -97,7 +97,7 @@ func TestPostmasterKilled(t *testing.T) {
 	remember(t, s.DSN())
 }
 
-// notify is a log's writer that tells when it is said that a start was refused.
+// notify is a log's writer that signals when the log says that a start was refused.
 type notify chan<- struct{}
 
 func (n notify) Write(line []byte) (int, error) {
@@ -110,10 +110,10 @@ func (n notify) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// clusterState is what pg_controldata says of a server that does not run.
+// clusterState returns the state of a server that does not run, from pg_controldata.
 func clusterState(t *testing.T, s *Server) string {
 	t.Helper()
-	// What PATH has may be links to some of the programs only.
+	// PATH may have links to only some of the programs.
 	postgres, err := filepath.EvalSymlinks(s.bin.postgres())
 	if err != nil {
 		t.Fatal(err)

@@ -2,9 +2,9 @@ package localpg
 
 import "os"
 
-// environment is what a Postgres program gets of ours. The list says what it may
-// have rather than what not: PGPORT and its kin would change what it does, and
-// our secrets would be readable by the user it runs as.
+// environment returns the variables that a Postgres program gets. The list names what is
+// passed on and leaves out everything else: PGPORT and similar variables would change what the
+// program does, and the user that it runs as could read this process's secrets.
 func environment() []string {
 	// macOS refuses to start a postmaster without a valid locale.
 	env := []string{"LC_ALL=C"}

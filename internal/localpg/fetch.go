@@ -20,7 +20,7 @@ var releases = map[int]embeddedpostgres.PostgresVersion{
 	18: embeddedpostgres.V18,
 }
 
-// newClusterMajor is downloaded when nothing is installed.
+// newClusterMajor is the version that is downloaded if none is installed.
 const newClusterMajor = 17
 
 // fetch downloads Postgres into this machine's cache, once per version.
@@ -32,8 +32,8 @@ func fetch(ctx context.Context, major int, progress func(string)) (string, error
 	return download{cache: cache, repository: "https://repo1.maven.org/maven2"}.fetch(ctx, major, progress)
 }
 
-// cacheDir is kept between runs. Root's own cache is no use: the user Postgres
-// runs as could not enter it.
+// cacheDir returns a folder that is kept between runs. Root's own cache cannot be used, because the user
+// that Postgres runs as could not enter it.
 func cacheDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/cache/culvert", nil
@@ -75,16 +75,16 @@ func (d download) fetch(ctx context.Context, major int, progress func(string)) (
 		return bin, nil
 	case <-ctx.Done():
 		// The library cannot be interrupted: its goroutine ends with the
-		// download, or with the process that was told to stop.
+		// download, or with this process.
 		return "", context.Cause(ctx)
 	}
 }
 
-// install unpacks beside home and renames, so that what is found at home is
-// whole. Two processes may do so at once: the one that comes second finds the
-// first one's work in the way, and uses it.
+// install unpacks into another folder and renames it to home, so that home is always
+// complete. Two processes may do so at once: the second one then finds
+// home already there, and uses it.
 func (d download) install(ctx context.Context, version embeddedpostgres.PostgresVersion, home string) error {
-	if err := os.MkdirAll(d.cache, 0o755); err != nil { //nolint:gosec // the user Postgres runs as has to enter it
+	if err := os.MkdirAll(d.cache, 0o755); err != nil { //nolint:gosec // the user that runs Postgres must enter it
 		return err
 	}
 	tmp, err := os.MkdirTemp(d.cache, "unpack-")
@@ -101,11 +101,11 @@ func (d download) install(ctx context.Context, version embeddedpostgres.Postgres
 	return errors.Join(err, os.RemoveAll(tmp))
 }
 
-// unpack uses the library for what it does best: choosing the build for this
-// machine, downloading it, checking its checksum and unpacking it. It would go
-// on to run the server, its own way (on TCP, with a password, not as root); a
-// data folder that only claims to hold a cluster ends it there. So its
-// error counts only when the binaries are not there or do not run.
+// unpack uses the library only to choose the build for this
+// machine, download it, check its checksum and unpack it. The library would then
+// run the server in its own way (on TCP, with a password, not as root). A
+// data folder with an invalid cluster makes it fail at that point. So its
+// error counts only if the binaries are missing or do not run.
 func (d download) unpack(ctx context.Context, version embeddedpostgres.PostgresVersion, tmp, to string) error {
 	data := filepath.Join(tmp, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {
@@ -122,7 +122,7 @@ func (d download) unpack(ctx context.Context, version embeddedpostgres.PostgresV
 		RuntimePath(filepath.Join(tmp, "runtime")).
 		BinariesPath(to).
 		DataPath(data).
-		Port(0). // it probes the port before it downloads: any is fine
+		Port(0). // the library probes the port before it downloads: any port will do
 		Logger(io.Discard))
 	failed := library.Start()
 	if failed == nil {
@@ -134,5 +134,5 @@ func (d download) unpack(ctx context.Context, version embeddedpostgres.PostgresV
 		}
 		return err
 	}
-	return os.Chmod(to, 0o755) //nolint:gosec // the user Postgres runs as has to enter it
+	return os.Chmod(to, 0o755) //nolint:gosec // the user that runs Postgres must enter it
 }

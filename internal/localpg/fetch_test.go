@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// repository serves what a Maven repository does for one download: a jar around
-// an archive of three shell scripts that pass for initdb, pg_ctl and postgres
+// repository imitates a Maven repository for one download: it serves a jar with
+// an archive of three shell scripts that imitate initdb, pg_ctl and postgres
 // (testdata/postgresql.txz: tar -cJ bin), and its checksum.
 func repository(t *testing.T, checksum func([]byte) string) (d download, downloads *atomic.Int64) {
 	t.Helper()
@@ -72,11 +72,11 @@ func TestFetchDownloadsOnce(t *testing.T) {
 		}
 	}
 	if n := downloads.Load(); n != 1 || len(told) != 1 {
-		t.Errorf("%d downloads, told %q; want one of each", n, told)
+		t.Errorf("%d downloads, progress %q; want one of each", n, told)
 	}
 	left, err := os.ReadDir(d.cache)
 	if err != nil || len(left) != 1 {
-		t.Errorf("the cache holds %v, %v; want the binaries alone", left, err)
+		t.Errorf("the cache holds %v, %v; want only the binaries", left, err)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// folder is the place a private Postgres lives in; see the package comment.
+// folder is the folder of a private Postgres; see the package comment.
 type folder string
 
 func (f folder) data() string { return filepath.Join(string(f), "data") }
@@ -18,7 +18,7 @@ func (f folder) log() string  { return filepath.Join(string(f), "postgres.log") 
 func (f folder) lock() string { return filepath.Join(string(f), "lock") }
 
 // openFolder returns the folder at dir, making it if it is absent, and refuses
-// one that is somebody else's.
+// one that another program made.
 func openFolder(dir string) (folder, error) {
 	if dir == "" {
 		return "", errors.New("no folder given for the data")
@@ -30,7 +30,7 @@ func openFolder(dir string) (folder, error) {
 	if err := folder(abs).make(); err != nil {
 		return "", fmt.Errorf("make data folder: %w", err)
 	}
-	// Postgres resolves links; so do we, or its idea of the folder and ours differ.
+	// Postgres resolves links, so this must, too: otherwise the two paths differ.
 	resolved, err := filepath.EvalSymlinks(abs)
 	if err != nil {
 		return "", err
@@ -38,8 +38,8 @@ func openFolder(dir string) (folder, error) {
 	return folder(resolved), folder(resolved).check()
 }
 
-// make creates the folder with its parents. Root lets others pass through: what
-// is inside has stricter modes of its own, and Postgres will not run as root.
+// make creates the folder with its parents. Root lets other users pass through it, because Postgres
+// does not run as root; the folders inside have stricter modes.
 func (f folder) make() error {
 	mode := os.FileMode(0o700)
 	if os.Geteuid() == 0 {
@@ -48,7 +48,7 @@ func (f folder) make() error {
 	return os.MkdirAll(string(f), mode)
 }
 
-// check explains a folder that was not made by this package.
+// check returns an error if the folder was not made by this package.
 func (f folder) check() error {
 	entries, err := os.ReadDir(string(f))
 	if err != nil {

@@ -21,7 +21,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// listing names what is in a folder and how big it is, to see that it was left alone.
+// listing returns the names and sizes of what is in a folder, to check that nothing was changed.
 func listing(t *testing.T, dir string) string {
 	t.Helper()
 	var list []string
@@ -85,7 +85,7 @@ func TestDamagedDataIsLeftAlone(t *testing.T) {
 func TestClusterOfAnotherVersion(t *testing.T) {
 	dir := tempDir(t)
 	write(t, filepath.Join(dir, "data", "PG_VERSION"), "13\n")
-	if os.Geteuid() == 0 { // a cluster belongs to whom it runs as
+	if os.Geteuid() == 0 { // a cluster belongs to the user that runs it
 		a, err := chooseAccount("")
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +122,7 @@ func TestHalfMadeClusterIsMadeAgain(t *testing.T) {
 	dir := tempDir(t)
 	write(t, filepath.Join(dir, "lock"), "")
 	write(t, filepath.Join(dir, "initdb-tmp", "PG_VERSION"), "15\n")
-	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil { // an empty one is no obstacle
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil { // an empty folder is accepted
 		t.Fatal(err)
 	}
 	s := mustStart(t, quick(dir))

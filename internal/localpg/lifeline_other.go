@@ -4,10 +4,10 @@ package localpg
 
 import "syscall"
 
-// setDeathSignal does nothing: no such thing outside Linux.
+// setDeathSignal does nothing: death signals exist only on Linux.
 func setDeathSignal(*syscall.SysProcAttr, syscall.Signal) {}
 
-// guard has a small process watch over us.
+// guard starts a small process that watches this one.
 func guard(pid int, a account, sig syscall.Signal) (release func(), err error) {
 	return watchdog(pid, a, sig)
 }

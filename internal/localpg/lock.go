@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// lockPatience covers a holder that was just killed and is not quite gone.
+// lockPatience is enough for a holder that was just killed and has not ended yet.
 const lockPatience = time.Second
 
-// lock makes a folder ours. It is flock'ed, so that it ends with the process,
+// lock reserves a folder for this process. The file is flock'ed, so the lock ends with the process,
 // however that ends; the postmaster does not inherit it.
 type lock struct {
 	file *os.File
 }
 
-// acquire locks the file at path, waiting for at most patience, or explains who
+// acquire locks the file at path, waiting at most for patience, or returns an error that says who
 // holds it.
 func acquire(ctx context.Context, path string, patience time.Duration) (*lock, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -46,7 +46,7 @@ func acquire(ctx context.Context, path string, patience time.Duration) (*lock, e
 	return nil, errors.Join(err, file.Close())
 }
 
-// held says who has the lock and how to use their Postgres instead.
+// held returns an error that says who holds the lock and how to use that Postgres instead.
 func held(path string) error {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -60,7 +60,7 @@ func held(path string) error {
 		"or share its Postgres: --database-url '%s'", ErrInUse, pid, filepath.Dir(path), address)
 }
 
-// describe tells others who holds the lock and where its Postgres answers.
+// describe writes into the file who holds the lock and where its Postgres answers.
 func (l *lock) describe(address string) error {
 	if err := l.file.Truncate(0); err != nil {
 		return err
@@ -69,11 +69,11 @@ func (l *lock) describe(address string) error {
 	return err
 }
 
-// release gives the folder up. The file stays: removing it would let two
-// processes lock two different files of that name.
+// release gives the folder up. The file is kept: if it were removed, two
+// processes could lock two different files of that name.
 func (l *lock) release() error {
-	// Closing is not enough: a process being forked right now has a copy of the
-	// descriptor until it reaches exec.
+	// Closing is not enough: a process that is just being forked has a copy of the
+	// descriptor until it calls exec.
 	emptied := l.file.Truncate(0)
 	unlocked := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
 	return errors.Join(emptied, unlocked, l.file.Close())

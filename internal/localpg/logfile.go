@@ -8,20 +8,20 @@ import (
 )
 
 const (
-	// logLimit bounds postgres.log; what is older than that is dropped.
+	// logLimit bounds postgres.log: a longer log is emptied.
 	logLimit = 16 << 20
-	// logTail is how much of it goes into an error.
+	// logTail is how much of the log an error contains.
 	logTail = 2 << 10
 )
 
-// openLog starts the log of a run afresh. Postgres writes to the file itself, so
-// that it can go on when we are gone; it appends, so that we can shorten it.
+// openLog starts a new log. Postgres writes to the file itself, so
+// that it can still write when this process has ended; it appends, so that this process can shorten the file.
 func openLog(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 }
 
-// tailLog returns the last lines of the log, or "" when it cannot be read: it is
-// only wanted beside an error that matters more.
+// tailLog returns the last lines of the log, or "" if it cannot be read: they only
+// supplement another error.
 func tailLog(path string) string {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -34,8 +34,8 @@ func tailLog(path string) string {
 	return strings.TrimSpace(string(raw))
 }
 
-// lastWords is the one line of the log that says why a program of Postgres ended:
-// the first that tells of an error, else the last one.
+// lastWords returns the line of the log that says why a program of Postgres ended:
+// the first line with an error, else the last line.
 func lastWords(path string) string {
 	all := strings.Split(tailLog(path), "\n")
 	for _, line := range all {
@@ -48,7 +48,7 @@ func lastWords(path string) string {
 	return strings.TrimSpace(all[len(all)-1])
 }
 
-// boundLog keeps the log below limit until the process that writes it is done.
+// boundLog keeps the log below limit until the process that writes it has ended.
 func boundLog(done <-chan struct{}, path string, limit int64) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -62,7 +62,7 @@ func boundLog(done <-chan struct{}, path string, limit int64) {
 	}
 }
 
-// shortenLog empties a log that has outgrown limit. A failure is tried again a
+// shortenLog empties a log that is longer than limit. If that fails, it is tried again a
 // minute later.
 func shortenLog(path string, limit int64) {
 	if info, err := os.Stat(path); err == nil && info.Size() > limit {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// helper prints the DSN when Postgres runs and never returns.
+// helper runs Postgres, prints its DSN, and never returns.
 func helper(dir string) {
 	s, err := Start(context.Background(), quick(dir))
 	if err != nil {
@@ -36,12 +36,12 @@ func helper(dir string) {
 	select {}
 }
 
-// quick are options for a cluster nobody will miss.
+// quick returns options for a cluster whose data may be lost.
 func quick(dir string) Options {
 	return Options{Dir: dir, Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}}
 }
 
-// tempDir is like t.TempDir, but the user Postgres runs as can pass through it.
+// tempDir is like t.TempDir, but the user that runs Postgres can pass through it.
 func tempDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "localpg-test-")
@@ -119,7 +119,7 @@ func remember(t *testing.T, dsn string) {
 	}
 }
 
-// wantError checks that err is of the kind and says all that a person needs.
+// wantError checks that err is of the kind and contains the given texts.
 func wantError(t *testing.T, err, kind error, says ...string) {
 	t.Helper()
 	if !errors.Is(err, kind) {
@@ -132,7 +132,7 @@ func wantError(t *testing.T, err, kind error, says ...string) {
 	}
 }
 
-// eventually polls for what another process does.
+// eventually polls until another process has done something.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// Options says where a private Postgres lives and how it is set up.
+// Options says where the folder of a private Postgres is and how it is set up.
 type Options struct {
-	// Dir is the folder of this Postgres; it is made when absent and must hold
+	// Dir is the folder of this Postgres; it is made if absent and must hold
 	// nothing else. Required by [Start], ignored by [StartTemp].
 	Dir string
 	// Settings are Postgres parameters (as in postgresql.conf) that override
-	// this package's own: a small server's, with durable commits.
+	// this package's own, which are for a small server with durable commits.
 	Settings map[string]string
 	// Log receives starts, stops and recoveries; nil discards them.
 	Log *slog.Logger
-	// Progress is told, in a few words for a person, what takes long: a
-	// download, a new cluster, a wait. Nil when nobody listens. It is called
+	// Progress is called with a short text for a person about each slow step: a
+	// download, a new cluster, a wait. It may be nil. It is called
 	// by the goroutine that called Start.
 	Progress func(string)
 
@@ -25,7 +25,7 @@ type Options struct {
 	search *search
 }
 
-// port only names the socket file: nothing listens on TCP.
+// port is only part of the name of the socket file: nothing listens on TCP.
 const port = "5432"
 
 // withDefaults fills in what the caller left out.
@@ -42,15 +42,15 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// arguments are the -c settings of a postmaster whose socket is in sockets. The
-// command line outranks the files in the cluster, so that a cluster made by an
+// arguments returns the -c settings of a postmaster whose socket is in sockets. The
+// command line overrides the files in the cluster, so that a cluster made by an
 // older culvert runs with the settings of this one.
 func (o Options) arguments(sockets string) []string {
 	settings := map[string]string{
 		"cluster_name":    "culvert",
 		"max_connections": "100",
 		"shared_buffers":  "128MB",
-		// Room for bursts between checkpoints, and a bound on the disk it takes.
+		// Enough for bursts between checkpoints, with a bound on the disk space.
 		"min_wal_size":                 "80MB",
 		"max_wal_size":                 "1GB",
 		"checkpoint_completion_target": "0.9",
@@ -63,7 +63,7 @@ func (o Options) arguments(sockets string) []string {
 		"log_checkpoints":   "off",
 	}
 	maps.Copy(settings, o.Settings)
-	// What keeps the server private is not up to the caller.
+	// The caller cannot override the settings that keep the server private.
 	maps.Copy(settings, map[string]string{
 		"listen_addresses":        "",
 		"port":                    port,
@@ -77,8 +77,8 @@ func (o Options) arguments(sockets string) []string {
 	return args
 }
 
-// durable reports whether the cluster has to survive a power cut; a throw-away
-// cluster that does not is made faster, too.
+// durable reports whether the cluster must survive a power cut. A throw-away
+// cluster need not, and is also made faster.
 func (o Options) durable() bool {
 	return o.Settings["fsync"] != "off"
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// startHelper runs this test binary as the process that has the Postgres of dir,
-// and returns it with the DSN.
+// startHelper runs this test binary as the process that runs the Postgres of dir,
+// and returns the process and the DSN.
 func startHelper(t *testing.T, dir string) (*exec.Cmd, string) {
 	t.Helper()
 	binary, err := os.Executable()
@@ -76,7 +76,7 @@ func TestCtrlCIsNotForPostgres(t *testing.T) {
 	}
 }
 
-// TestWatchdog tries what stands in for the death signal outside Linux.
+// TestWatchdog tests the replacement for the death signal outside Linux.
 func TestWatchdog(t *testing.T) {
 	a, err := chooseAccount("")
 	if err != nil {
@@ -95,7 +95,7 @@ func TestWatchdog(t *testing.T) {
 	})
 	t.Run("parent dies", func(t *testing.T) {
 		child := anyProcess(t, account{})
-		// The script as watchdog runs it; closing the pipe is what our death does.
+		// The script as watchdog runs it. Closing the pipe has the same effect as the death of this process.
 		cmd := exec.CommandContext(t.Context(), "/bin/sh", watchdogArguments(child.pid, syscall.SIGKILL)...)
 		pipe, err := cmd.StdinPipe()
 		if err != nil {

@@ -15,14 +15,14 @@ import (
 // previousPatience is how long an earlier postmaster may take to shut down.
 const previousPatience = 10 * time.Second
 
-// pidfile is what postmaster.pid says: the first line is the pid, the eighth the
+// pidfile is the content of postmaster.pid: the first line is the pid, the eighth the
 // status (miscadmin.h, LOCK_FILE_LINE_*).
 type pidfile struct {
 	pid   int
 	ready bool
 }
 
-// readPidfile returns the zero pidfile when there is none, or only part of one.
+// readPidfile returns the zero pidfile if there is no file, or an incomplete one.
 func readPidfile(data string) (pidfile, error) {
 	raw, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if os.IsNotExist(err) {
@@ -34,21 +34,21 @@ func readPidfile(data string) (pidfile, error) {
 	lines := strings.Split(string(raw), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))
 	if err != nil || pid <= 0 {
-		return pidfile{}, nil //nolint:nilerr // being written, or empty after a power cut; Postgres judges it itself
+		return pidfile{}, nil //nolint:nilerr // being written, or empty after a power cut; Postgres checks it itself
 	}
 	status := ""
 	if len(lines) > 7 {
 		status = strings.TrimSpace(lines[7])
 	}
-	// A standby, or a recovery that is still under way, takes connections as well.
+	// A standby, and a recovery that is still under way, accept connections as well.
 	return pidfile{pid: pid, ready: status == "ready" || status == "standby"}, nil
 }
 
-// awaitPrevious waits for the postmaster of a process that was just killed: it
-// is still shutting down. A pid file left by a crash is Postgres's to recover
-// from, unless its pid was given to an unrelated process since: Postgres would
-// take that for a postmaster and refuse, so the file is removed. We hold the
-// folder's lock, and Postgres still checks the shared memory of the data folder.
+// awaitPrevious waits for the postmaster of a process that was just killed, which may
+// still be shutting down. Postgres itself handles a pid file that a crash left behind,
+// unless an unrelated process has the pid by now: Postgres would
+// take that process for a postmaster and refuse to start, so the file is removed. That is safe because this
+// process holds the folder's lock, and Postgres still checks the shared memory of the data folder.
 func awaitPrevious(ctx context.Context, data string, progress func(string)) error {
 	told := false
 	var last int
@@ -73,13 +73,13 @@ func awaitPrevious(ctx context.Context, data string, progress func(string)) erro
 		return false, nil
 	})
 	if errors.Is(err, errPatience) {
-		return fmt.Errorf("%w: a Postgres nobody looks after (pid %d) still runs on %s; "+
+		return fmt.Errorf("%w: a Postgres without its culvert process (pid %d) still runs on %s; "+
 			"stop it with: kill -INT %d", ErrInUse, last, data, last)
 	}
 	return err
 }
 
-// removePidfile is no error when Postgres was quicker.
+// removePidfile removes the file; it is not an error if Postgres has removed it already.
 func removePidfile(data string) error {
 	if err := os.Remove(filepath.Join(data, "postmaster.pid")); err != nil && !os.IsNotExist(err) {
 		return err
@@ -87,13 +87,13 @@ func removePidfile(data string) error {
 	return nil
 }
 
-// alive reports whether a process has the pid, be it one we may not signal.
+// alive reports whether a process has the pid, also if this process may not signal it.
 func alive(pid int) bool {
 	err := syscall.Kill(pid, 0)
 	return err == nil || errors.Is(err, syscall.EPERM)
 }
 
-// answer is what can be found out about another process.
+// answer is the result of a question about another process: yes, no or unknown.
 type answer int
 
 const (

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// runsOn reports whether process pid is a postmaster on the folder data: that is
+// runsOn reports whether process pid is a postmaster on the folder data, by
 // its working directory. A zombie has none.
 func runsOn(pid int, data string) answer {
 	cwd, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", pid))

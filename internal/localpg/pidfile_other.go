@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// runsOn reports whether process pid is a postmaster on the folder data: its
-// command line says so (see Server.command).
+// runsOn reports whether process pid is a postmaster on the folder data, by its
+// command line (see Server.command).
 func runsOn(pid int, data string) answer {
 	output, err := exec.Command("/bin/ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {

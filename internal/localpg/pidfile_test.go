@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// stalePidfile leaves pid in the pid file of a cluster that does not run.
+// stalePidfile writes pid into the pid file of a cluster that does not run.
 func stalePidfile(t *testing.T, s *Server, pid int) {
 	t.Helper()
 	file := filepath.Join(s.folder.data(), "postmaster.pid")
@@ -32,7 +32,7 @@ func TestStalePidFile(t *testing.T) {
 			}
 			return gone.pid
 		},
-		// Postgres refuses to start over this one: it takes the process for a postmaster.
+		// With this one Postgres would refuse to start: it takes the process for a postmaster.
 		"of an unrelated process of the same user": func(t *testing.T) int { return anyProcess(t, s.account).pid },
 		"of an unrelated process of another user":  func(*testing.T) int { return 1 },
 	} {

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// errPatience means that what was polled for did not come in time.
-var errPatience = errors.New("waited in vain")
+// errPatience means that a polled condition did not become true in time.
+var errPatience = errors.New("it did not happen in time")
 
-// patient is ctx for a wait of at most limit, which ends with errPatience.
+// patient returns a context that ends with ctx, or with errPatience after limit.
 func patient(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, limit, errPatience)
 }
 
-// poll calls done every few milliseconds until it says so or fails. It is for
-// what another process does, of which nobody notifies us.
+// poll calls done every few milliseconds until it returns true or an error. It is for
+// changes that another process makes without a notification.
 func poll(ctx context.Context, done func() (bool, error)) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// abortPatience is how long a process may take over SIGQUIT before SIGKILL; a
-// postmaster gives its children 5 s of it.
+// abortPatience is how long a process may take to end after SIGQUIT before it gets SIGKILL; a
+// postmaster gives its children 5 s of this time.
 const abortPatience = 10 * time.Second
 
-// process is a running child that does not outlive us.
+// process is a running child that does not outlive this process.
 type process struct {
 	pid  int
 	cmd  *exec.Cmd
@@ -23,9 +23,9 @@ type process struct {
 	err  error         // how it ended; read after done
 }
 
-// launch starts cmd as the account, in a process group of its own: Ctrl-C in a
-// terminal is for us, and we stop Postgres when nobody needs it any more. If we
-// die, it gets the signal last.
+// launch starts cmd as the account, in a process group of its own, so that Ctrl-C in a
+// terminal reaches only this process, which stops Postgres when nobody needs it any more. If this
+// process dies, cmd gets the signal `last`.
 func launch(cmd *exec.Cmd, a account, last syscall.Signal) (*process, error) {
 	cmd.Env = environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -43,7 +43,7 @@ func launch(cmd *exec.Cmd, a account, last syscall.Signal) (*process, error) {
 	return p, nil
 }
 
-// run starts the child and sees it to its end, on one OS thread: Linux sends the
+// run starts the child and waits for its end, on one OS thread, because Linux sends the
 // death signal when the thread that forked ends, not the process.
 func (p *process) run(a account, last syscall.Signal, started chan<- error) {
 	runtime.LockOSThread()
@@ -76,8 +76,8 @@ func (p *process) running() bool {
 	}
 }
 
-// end signals the process and waits for its end; when ctx ends first, it aborts
-// the process and says so.
+// end signals the process and waits for its end. If ctx ends first, it aborts
+// the process and returns an error.
 func (p *process) end(ctx context.Context, polite syscall.Signal) error {
 	if err := p.signal(polite); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (p *process) end(ctx context.Context, polite syscall.Signal) error {
 	}
 }
 
-// abort ends the process at once. SIGQUIT lets a postmaster end its children.
+// abort ends the process quickly. SIGQUIT lets a postmaster end its children.
 func (p *process) abort() error {
 	if err := p.signal(syscall.SIGQUIT); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (p *process) abort() error {
 	return err
 }
 
-// signal is no error when the process has just ended.
+// signal sends a signal; it is not an error if the process has just ended.
 func (p *process) signal(sig syscall.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %s: %w", sig, err)

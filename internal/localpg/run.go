@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// run starts a postmaster and returns when it takes connections.
+// run starts a postmaster and returns when it accepts connections.
 func (s *Server) run(ctx context.Context) error {
 	if err := awaitPrevious(ctx, s.folder.data(), s.opt.Progress); err != nil {
 		return err
@@ -21,7 +21,7 @@ func (s *Server) run(ctx context.Context) error {
 		return err
 	}
 	// The children of a postmaster that was killed with -9 need a moment to
-	// notice; until then the new one refuses to run beside them.
+	// notice; until they end, the new postmaster refuses to run.
 	started := time.Now()
 	for {
 		err := s.attempt(ctx)
@@ -55,12 +55,12 @@ func (s *Server) attempt(ctx context.Context) (err error) {
 	return nil
 }
 
-// errOldChildren means that backends of a dead postmaster still hold the shared
+// errOldChildren means that backends of a killed postmaster still hold the shared
 // memory of the cluster.
 var errOldChildren = errors.New("processes of an earlier postmaster are still ending")
 
-// awaitReady waits until the postmaster says in its pid file that it takes
-// connections, as pg_ctl does, and the database is there.
+// awaitReady waits until the postmaster says in its pid file that it accepts
+// connections, as pg_ctl does, and makes the database.
 func (s *Server) awaitReady(ctx context.Context, child *process) error {
 	err := poll(ctx, func() (bool, error) {
 		if !child.running() {
@@ -75,18 +75,18 @@ func (s *Server) awaitReady(ctx context.Context, child *process) error {
 	return s.createDatabase(ctx)
 }
 
-// explain says why a postmaster ended before it was ready.
+// explain returns an error that says why a postmaster ended before it was ready.
 func (s *Server) explain(child *process) error {
 	said := lastWords(s.folder.log())
-	// The second is said by those processes themselves, and may stand in the log after it.
+	// The old processes themselves write the second message, maybe after the first one.
 	if strings.Contains(said, "pre-existing shared memory block") || strings.Contains(said, "unexpected postmaster exit") {
 		return fmt.Errorf("%w: %s", errOldChildren, said)
 	}
 	return fmt.Errorf("postgres did not start: %w: %s; more is in %s", child.err, said, s.folder.log())
 }
 
-// createDatabase makes the database culvert unless it is there. It is asked at
-// every start, as a first start may have been interrupted before this point.
+// createDatabase makes the database culvert unless it exists. It runs at
+// every start, because the first start may have been interrupted before this point.
 func (s *Server) createDatabase(ctx context.Context) (err error) {
 	conn, err := pgx.Connect(ctx, s.DatabaseDSN("postgres"))
 	if err != nil {

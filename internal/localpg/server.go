@@ -17,18 +17,18 @@ type Server struct {
 	bin     binaries
 	sockets string
 	lock    *lock
-	temp    bool // the folder goes with the server
+	temp    bool // the folder is removed with the server
 
-	mu      sync.Mutex // held by whoever starts or stops it
+	mu      sync.Mutex // held while the server is started or stopped
 	stopped bool
 	current atomic.Pointer[process] // the last postmaster, running or not
 	owned   sync.WaitGroup
 }
 
-// Start runs the Postgres of opt.Dir, making folder and cluster when they are
-// not there, and returns when it takes connections. ctx bounds the start only:
-// it may take long when a crash left much to recover. A folder that another
-// process uses, or that is not a culvert data folder, is left alone and explained.
+// Start runs the Postgres of opt.Dir, making folder and cluster if they are
+// missing, and returns when it accepts connections. ctx bounds only the start,
+// which may take long after a crash. If another process uses the folder, or it is not a
+// culvert data folder, Start does not change it and returns an error that explains this.
 func Start(ctx context.Context, opt Options) (*Server, error) {
 	s := &Server{opt: opt.withDefaults()}
 	if err := s.open(ctx); err != nil {
@@ -40,7 +40,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	return s, nil
 }
 
-// open makes the folder ours.
+// open opens and locks the folder.
 func (s *Server) open(ctx context.Context) (err error) {
 	if s.folder, err = openFolder(s.opt.Dir); err != nil {
 		return err
@@ -49,7 +49,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	return err
 }
 
-// prepare takes the folder from whatever state it is in to a running server.
+// prepare makes a running server from a folder in any state.
 func (s *Server) prepare(ctx context.Context) (err error) {
 	if s.account, err = chooseAccount(s.folder.data()); err != nil {
 		return err
@@ -87,13 +87,13 @@ func (s *Server) DatabaseDSN(name string) string {
 	return dsn(s.sockets, name)
 }
 
-// Done is closed when the postmaster that runs now has ended, for whatever
-// reason; after StartAgain, there is a new one.
+// Done returns a channel that is closed when the present postmaster has ended, for whatever
+// reason; after StartAgain, Done returns a new channel.
 func (s *Server) Done() <-chan struct{} {
 	return s.current.Load().done
 }
 
-// Err says how the postmaster ended, with what its log says; nil while
+// Err returns how the postmaster ended, with the reason from its log; nil while
 // it runs and after an orderly stop.
 func (s *Server) Err() error {
 	p := s.current.Load()

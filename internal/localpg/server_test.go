@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "max_connections": "100",
 		"listen_addresses": "", "server_encoding": "UTF8", "lc_collate": "C",
 	} {
-		if setting == "lc_collate" { // a setting no more since Postgres 16
+		if setting == "lc_collate" { // Postgres 16 and later have no such setting
 			if got := ask(t, s.DSN(), `SELECT datcollate FROM pg_database WHERE datname = current_database()`); got != want {
 				t.Errorf("collation is %q, want %q", got, want)
 			}

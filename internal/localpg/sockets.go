@@ -15,8 +15,8 @@ import (
 // and the BSDs, 108 on Linux, one of them for the final zero.
 const maxSocketPath = 103
 
-// socketFolder chooses where the socket goes: beside the data, or, when that
-// path is too long, a folder below /tmp named after it, so that the DSN is the
+// socketFolder chooses the folder of the socket: beside the data, or, if that
+// path is too long, a folder below /tmp whose name is derived from the path, so that the DSN is the
 // same at the next start.
 func (f folder) socketFolder() string {
 	if fitsSocket(f.run()) {
@@ -30,15 +30,15 @@ func (f folder) socketFolder() string {
 	return filepath.Join("/tmp", name)
 }
 
-// fitsSocket also turns down what a list of hosts, in a DSN or in Postgres's own
-// setting, would not carry as one name.
+// fitsSocket reports whether dir can hold the socket. It also refuses names that a list of hosts, in a DSN
+// or in Postgres's own setting, would split or misread.
 func fitsSocket(dir string) bool {
 	return len(filepath.Join(dir, ".s.PGSQL."+port)) <= maxSocketPath && !strings.ContainsAny(dir, `,"`)
 }
 
-// makeSocketFolder makes the folder afresh: a socket's lock file left by a crash
-// names a pid that may be somebody else's by now. Only the account can enter it,
-// which is what makes it safe to let in whoever connects (initdb --auth=trust).
+// makeSocketFolder makes the folder anew, because a socket's lock file left by a crash
+// names a pid that another process may have by now. Only the account can enter the folder, so
+// it is safe to accept every connection (initdb --auth=trust).
 func (f folder) makeSocketFolder(dir string, a account) error {
 	if err := removeSockets(dir); err != nil {
 		return err
@@ -50,7 +50,7 @@ func (f folder) makeSocketFolder(dir string, a account) error {
 }
 
 // removeSockets removes what Postgres left in a socket folder, and the folder.
-// A folder of that name with anything else in it is not ours, and stays.
+// A folder of that name with anything else in it was made by another program, and is kept.
 func removeSockets(dir string) error {
 	for _, name := range []string{".s.PGSQL." + port, ".s.PGSQL." + port + ".lock", ""} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !os.IsNotExist(err) {
@@ -60,8 +60,8 @@ func removeSockets(dir string) error {
 	return nil
 }
 
-// dsn is the address of a database behind the socket, in the form that both pgx
-// and libpq take. The port is spelled out lest PGPORT be taken for it.
+// dsn returns the address of a database behind the socket, in a form that both pgx
+// and libpq accept. It contains the port because otherwise PGPORT would be used.
 func dsn(sockets, database string) string {
 	// libpq knows %20 but not + for a space; slashes are easier to read as they are.
 	host := strings.NewReplacer("+", "%20", "%2F", "/").Replace(url.QueryEscape(sockets))

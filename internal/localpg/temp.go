@@ -11,7 +11,7 @@ import (
 
 const (
 	tempPrefix = "culvert-throwaway-"
-	// tempAge is when a throw-away folder is taken for left behind.
+	// tempAge is the age from which a throw-away folder counts as left behind.
 	tempAge = time.Hour
 )
 
@@ -24,7 +24,7 @@ func StartTemp(ctx context.Context, opt Options) (*Server, error) {
 		return nil, fmt.Errorf("local postgres: %w", err)
 	}
 	if os.Geteuid() == 0 {
-		if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // Postgres runs as another user, who has to pass
+		if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // Postgres runs as another user, which must pass
 			return nil, fmt.Errorf("local postgres: %w", err)
 		}
 	}
@@ -37,8 +37,8 @@ func StartTemp(ctx context.Context, opt Options) (*Server, error) {
 	return s, nil
 }
 
-// sweepTemp removes throw-away folders of processes that were killed. It is a
-// courtesy to the machine: what fails is left for the next time.
+// sweepTemp removes throw-away folders of processes that were killed. A folder that cannot
+// be removed is left for the next time.
 func sweepTemp(ctx context.Context) {
 	old, err := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	if err != nil {
@@ -50,7 +50,7 @@ func sweepTemp(ctx context.Context) {
 }
 
 // sweep removes one folder unless it is in use or was used after the given time:
-// a fresh one may be about to be locked.
+// a process that has just made a folder may not have locked it yet.
 func sweep(ctx context.Context, f folder, before time.Time) {
 	info, err := os.Stat(f.lock())
 	if err != nil || info.ModTime().After(before) {

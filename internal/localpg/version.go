@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// minMajor is the oldest Postgres that Culvert's SQL runs on: partitions are
-// detached concurrently from 14 on.
+// minMajor is the oldest Postgres that Culvert's SQL runs on: 14 introduced
+// SQL-standard bodies of functions.
 const minMajor = 14
 
 var versionPattern = regexp.MustCompile(`^postgres \(PostgreSQL\) (\d+)\S*`)
@@ -25,7 +25,7 @@ func parseMajor(output string) (int, error) {
 	return strconv.Atoi(m[1])
 }
 
-// clusterMajor is the major version that made the cluster in dir; 0 when dir
+// clusterMajor returns the major version that made the cluster in dir; 0 if dir
 // holds none.
 func clusterMajor(dir string) (int, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, "PG_VERSION"))

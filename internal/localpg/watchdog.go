@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// watchdogScript waits for a line on its input, which is the other end of a pipe
-// of ours. End of file instead of a line means that we died.
+// watchdogScript waits for a line on its input, a pipe whose other end this process
+// holds. End of file instead of a line means that this process died.
 const watchdogScript = `read -r line || kill -"$2" "$1"`
 
-// watchdog starts a shell that sends sig to pid when we die without calling
-// release. It stands in for Linux's death signal, and is compiled everywhere so
+// watchdog starts a shell that sends sig to pid if this process dies without calling
+// release. It replaces Linux's death signal, and is compiled everywhere so
 // that it is tested everywhere.
 func watchdog(pid int, a account, sig syscall.Signal) (release func(), err error) {
 	cmd := exec.Command("/bin/sh", watchdogArguments(pid, sig)...)
@@ -30,14 +30,14 @@ func watchdog(pid int, a account, sig syscall.Signal) (release func(), err error
 		return nil, fmt.Errorf("watchdog: %w", errors.Join(err, pipe.Close()))
 	}
 	return func() {
-		// If the shell was killed, there is nobody to tell, and no harm done.
+		// If the shell was killed, the write fails, which does no harm.
 		_, _ = io.WriteString(pipe, "done\n")
 		_ = pipe.Close()
 		_ = cmd.Wait()
 	}, nil
 }
 
-// watchdogArguments are those of the shell.
+// watchdogArguments returns the arguments of the shell.
 func watchdogArguments(pid int, sig syscall.Signal) []string {
 	return []string{"-c", watchdogScript, "culvert-watchdog", strconv.Itoa(pid), strconv.Itoa(int(sig))}
 }

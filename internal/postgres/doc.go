@@ -1,6 +1,6 @@
-// Package postgres prepares connections to a Postgres as it is found: it pins the
+// Package postgres prepares connections to any Postgres: it pins the
 // settings of the session that Culvert's SQL relies on, refuses servers that cannot
-// keep a log in order, and finds out about transaction poolers.
+// keep a log in order, and detects transaction poolers.
 //
 // Prepare is called once for a database URL, before anything else connects:
 //

@@ -11,23 +11,23 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Outage logs that something is refused because of Postgres, and that it works
-// again: one line each, however many requests there are in between. The reason,
-// such as a full disk or a lock, is nowhere else to be seen. One goroutine uses it.
+// Outage logs when something is refused because of Postgres, and when it works
+// again: one line each, however many requests come in between. Only these lines show the
+// reason, such as a full disk or a lock. Only one goroutine may use it.
 type Outage struct {
 	log  *slog.Logger
-	db   *pgxpool.Pool // a connection of it that may wait
+	db   *pgxpool.Pool // its connections may wait
 	what string        // what is refused, in the plural
 	on   bool
 }
 
-// NewOutage logs to log that what, in the plural, is refused. db has a connection that may wait.
+// NewOutage returns an Outage for `what`, a noun in the plural. db is a pool whose connections may wait.
 func NewOutage(log *slog.Logger, db *pgxpool.Pool, what string) Outage {
 	return Outage{log: log, db: db, what: what}
 }
 
-// Note takes the outcome of an attempt. Errors that are about the attempt alone
-// count for nothing.
+// Note takes the outcome of an attempt. Errors that concern only this attempt
+// are ignored.
 func (o *Outage) Note(ctx context.Context, err error) {
 	switch {
 	case err == nil && o.on:
@@ -40,9 +40,9 @@ func (o *Outage) Note(ctx context.Context, err error) {
 	}
 }
 
-// blockersSQL finds the sessions of other roles that hold a strong lock of a table of
-// Culvert's, or wait for one: whoever comes later waits behind both. Postgres lets a role
-// wait for it (CREATE RULE) before it asks whether the role may.
+// blockersSQL finds the sessions of other roles that hold a strong lock on a table of
+// Culvert, or wait for one: later statements wait behind both. Postgres lets a role
+// wait for such a lock (CREATE RULE) before it checks the role's rights.
 const blockersSQL = `
 SELECT coalesce(string_agg(DISTINCT a.pid || ' (' || a.usename || ')', ', '), '')
   FROM pg_locks l
@@ -51,9 +51,9 @@ SELECT coalesce(string_agg(DISTINCT a.pid || ' (' || a.usename || ')', ', '), ''
   JOIN pg_stat_activity a ON a.pid = l.pid AND a.usename <> session_user
  WHERE l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`
 
-// blockers names the sessions behind which a statement waited until its time was over, as
-// an attribute for the log; none where it failed otherwise, or nobody is known. Somebody
-// has to end them by hand: Culvert may not.
+// blockers names the sessions behind which a statement waited until it timed out, as
+// an attribute for the log; nil if the statement failed for another reason, or no session is found.
+// An operator has to end them, because Culvert has no right to.
 func blockers(ctx context.Context, db *pgxpool.Pool, failed error) []any {
 	if !errors.Is(failed, context.DeadlineExceeded) {
 		return nil

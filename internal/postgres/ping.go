@@ -8,8 +8,8 @@ import (
 )
 
 // ShouldPing is for pgxpool.Config.ShouldPing: it reports whether a connection from a pool is
-// pinged before it is used. That is one that was idle for over a second, as it is by default,
-// and one that Postgres has closed or written to meanwhile, as it does with all when it stops.
+// pinged before it is used. This is true for a connection that was idle for over a second (as by default),
+// and for one that Postgres has closed or written to meanwhile, as it does to all when it stops.
 // It costs a system call, and never blocks.
 func ShouldPing(_ context.Context, p pgxpool.ShouldPingParams) bool {
 	return p.IdleDuration > time.Second || readable(p.Conn.PgConn().Conn())

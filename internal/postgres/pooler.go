@@ -9,20 +9,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// looks is how often sharesSessions looks. Others may use what a busy pooler has just got back, which hides it:
-// of 3 looks all were in vain once in some hundred starts. Each is four round trips.
+// looks is how often sharesSessions tries. Other clients may take the server process that a busy pooler has just
+// freed, which hides the pooler: with 3 tries it was not detected once in some hundred starts. A try is four round trips.
 const looks = 12
 
-// sharesSessions tells whether a pooler gives each transaction a session of its own.
-// Two connections that are open at once then run on the same server process, or one of
-// them on two, which nothing else explains.
+// sharesSessions reports whether a pooler gives each transaction a session of its own.
+// If so, two connections that are open at once run on the same server process, or one of
+// them runs on two processes. Nothing else explains that.
 func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err error) {
 	for range looks {
 		first, err := process(ctx, one, "")
 		if err != nil {
 			return false, err
 		}
-		// In a transaction: the process is held for it.
+		// In a transaction, which keeps its server process.
 		second, err := process(ctx, two, "BEGIN;")
 		if err != nil {
 			return false, err
@@ -48,7 +48,7 @@ func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err e
 	return false, nil
 }
 
-// process is the number of the server process that a statement runs in.
+// process returns the number of the server process that runs a statement.
 func process(ctx context.Context, conn *pgx.Conn, before string) (string, error) {
 	results, err := conn.PgConn().Exec(ctx, before+"SELECT pg_backend_pid()").ReadAll()
 	if err != nil {
@@ -57,13 +57,13 @@ func process(ctx context.Context, conn *pgx.Conn, before string) (string, error)
 	return string(results[len(results)-1].Rows[0][0]), nil
 }
 
-// notificationPatience is how long a notification to oneself may take.
+// notificationPatience is how long a connection's notification to itself may take.
 const notificationPatience = 5 * time.Second
 
-// ErrNoNotifications says that a connection takes LISTEN but is told nothing.
+// ErrNoNotifications means that a connection accepts LISTEN but receives no notifications.
 var ErrNoNotifications = errors.New("notifications do not arrive on this connection")
 
-// TryListen has a connection notify itself. Errors: ErrNoNotifications.
+// TryListen makes a connection notify itself. Errors: ErrNoNotifications.
 func TryListen(ctx context.Context, conn *pgx.Conn, channel string) error {
 	if _, err := conn.PgConn().Exec(ctx, "LISTEN "+channel+"; NOTIFY "+channel).ReadAll(); err != nil {
 		return err

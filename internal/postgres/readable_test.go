@@ -17,24 +17,24 @@ func TestReadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !soonReadable(client) {
-		t.Error("one that was written to is not")
+		t.Error("a connection that was written to is not readable")
 	}
 	b := make([]byte, 1)
 	if _, err := client.Read(b); err != nil || b[0] != 'N' {
 		t.Errorf("%q is left to read: %v", b, err)
 	}
 	if readable(client) {
-		t.Error("one whose bytes were read is readable")
+		t.Error("a connection whose bytes were read is readable")
 	}
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if !soonReadable(client) {
-		t.Error("one that the other side closed is not")
+		t.Error("a connection that the other side closed is not readable")
 	}
 }
 
-// A read that is under way in another goroutine is not waited for.
+// readable does not wait for a read that is under way in another goroutine.
 func TestReadableDuringARead(t *testing.T) {
 	client, _ := connected(t)
 	go func() { _, _ = client.Read(make([]byte, 1)) }() // until the connection is closed
@@ -51,7 +51,7 @@ func TestReadableDuringARead(t *testing.T) {
 	}
 }
 
-// connected is a connection over TCP, closed on both sides after the test.
+// connected returns both sides of a TCP connection; they are closed after the test.
 func connected(t *testing.T) (client, server net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// readable reports whether a read of the connection would return at once, with bytes, its end
-// or an error. It takes nothing.
+// readable reports whether a read of the connection would return at once, with bytes, end of file
+// or an error. It reads nothing.
 func readable(conn net.Conn) bool {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -24,8 +24,8 @@ func readable(conn net.Conn) bool {
 		return true
 	}
 	var peeked error
-	// Not raw.Read, which waits until a read in another goroutine returns: pgx leaves one
-	// behind after a write that took long.
+	// Not raw.Read, which waits until a read in another goroutine returns: pgx leaves such a read
+	// running after a slow write.
 	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

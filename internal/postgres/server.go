@@ -15,29 +15,29 @@ import (
 // MinMajor is the oldest PostgreSQL Culvert's SQL runs on.
 const MinMajor = 14
 
-// ErrUnfit says that the server is not one that can keep the log.
+// ErrUnfit means that the server cannot keep the log.
 var ErrUnfit = fmt.Errorf("Culvert needs PostgreSQL %d or newer", MinMajor) //nolint:staticcheck // a name begins it
 
-// Server is what Prepare found at the other end.
+// Server is what Prepare found out about the server.
 type Server struct {
 	Major          int
 	MaxConnections int // of the server
 	// Transactions: the URL leads through a pooler that gives each transaction a
-	// session of its own, so that nothing of a session can be relied on: prepared
+	// session of its own, so that no state of a session can be relied on: prepared
 	// statements, LISTEN, session locks.
 	Transactions bool
 
 	lazy bool // commits do not wait for the disk
 }
 
-// Prepare connects once to see who is there, and completes the configuration for all
-// connections to come. A server that cannot keep the log, or whose settings Culvert
-// can neither set nor live with, is an error that says what to do.
+// Prepare connects once to look at the server, and completes the configuration for all
+// later connections. It returns an error that says what to do if the server cannot keep the log, or
+// has settings that Culvert can neither change nor accept.
 func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 	return PrepareWith(ctx, c, Hooks{})
 }
 
-// PrepareWith is Prepare for connections that an application's hooks help to make.
+// PrepareWith is Prepare for connections that are made with an application's hooks.
 func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, error) {
 	given := c.RuntimeParams
 	conn, pinned, err := connect(ctx, c, hooks, given, 0)
@@ -47,8 +47,8 @@ func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, e
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	server, err := identify(ctx, conn)
 	if pinned && (tooShort(err) || err == nil && server.Major >= transactionTimeout) {
-		// A version that has this limit, which is not lifted yet: it may end the session
-		// at any moment, also before it can be asked.
+		// This version has transaction_timeout, which is still in force: it may end the session
+		// at any moment, also before its settings can be read.
 		_ = conn.Close(ctx)
 		again, _, failed := connect(ctx, c, hooks, given, transactionTimeout)
 		if failed != nil {
@@ -63,7 +63,7 @@ func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, e
 	if pinned {
 		complete(c, server)
 	}
-	// Another connection, now with all that can be had.
+	// Another connection, now with all settings that can be set.
 	two, err := hooks.Connect(ctx, c)
 	if err != nil {
 		return Server{}, err
@@ -75,7 +75,7 @@ func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, e
 	if server.Transactions, err = sharesSessions(ctx, conn, two); err != nil {
 		return Server{}, err
 	}
-	// Named statements are lost behind such a pooler, unless the URL says that it keeps them.
+	// Named statements are lost behind such a pooler, unless the URL names a mode.
 	if server.Transactions && c.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement &&
 		!strings.Contains(c.ConnString(), "default_query_exec_mode") {
 		c.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -83,7 +83,7 @@ func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, e
 	return server, nil
 }
 
-// connect asks for all settings, and for fewer when they are refused.
+// connect asks for all settings, and for fewer if these are refused.
 func connect(ctx context.Context, c *pgx.ConnConfig, hooks Hooks, given map[string]string, major int) (conn *pgx.Conn, pinned bool, err error) {
 	all := startupParameters(major, false)
 	for _, parameters := range []map[string]string{all, startupParameters(major, true), nil} {
@@ -100,7 +100,7 @@ func connect(ctx context.Context, c *pgx.ConnConfig, hooks Hooks, given map[stri
 	return nil, false, err
 }
 
-// transactionTimeout is the major version that brought a setting of this name.
+// transactionTimeout is the major version that introduced the setting transaction_timeout.
 const transactionTimeout = 17
 
 // tooShort reports whether transaction_timeout ended the session.
@@ -109,7 +109,7 @@ func tooShort(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "25P04"
 }
 
-// named is err, or the setting that made the server end the session.
+// named returns err, or a SettingError for the setting that made the server end the session.
 func named(err error, c *pgx.ConnConfig) error {
 	if tooShort(err) {
 		return &SettingError{"transaction_timeout", "too short", "unknown", c.User, c.Database, "0"}
@@ -117,7 +117,7 @@ func named(err error, c *pgx.ConnConfig) error {
 	return err
 }
 
-// merged is ours, except for what the URL names itself.
+// merged returns ours, except for settings that the URL names itself.
 func merged(ours, given map[string]string) map[string]string {
 	all := map[string]string{}
 	for name, value := range ours {
@@ -129,7 +129,7 @@ func merged(ours, given map[string]string) map[string]string {
 	return all
 }
 
-// complete adds the settings that depend on what is there.
+// complete adds the settings that depend on the server.
 func complete(c *pgx.ConnConfig, server Server) {
 	c.RuntimeParams = merged(startupParameters(server.Major, false), c.RuntimeParams)
 	if server.lazy {
@@ -144,7 +144,7 @@ func identify(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
 		return s, fmt.Errorf("ask for the server's version: %w", err)
 	}
 	row := results[2].Rows[0]
-	s.MaxConnections, _ = strconv.Atoi(string(row[1])) // it is only told
+	s.MaxConnections, _ = strconv.Atoi(string(row[1])) // it is only for messages
 	s.lazy = string(row[2]) == "off"
 	s.Major, err = checkVersion(string(row[0]))
 	return s, err
@@ -154,7 +154,7 @@ var versionPattern = regexp.MustCompile(`^PostgreSQL (\d+)`)
 
 const notLocking = "does not have the locks of tables and the notifications of PostgreSQL, by which events keep their order"
 
-// unfit are servers that speak like PostgreSQL, and what they lack.
+// unfit lists servers that speak PostgreSQL's protocol, and what they lack.
 var unfit = []struct{ mark, lacks string }{
 	{"CockroachDB", "has no LOCK TABLE, by which events keep their order"},
 	{"-YB-", "(YugabyteDB) has neither NOTIFY nor snapshots that tell which transactions are over, so that events would be skipped"},
@@ -173,7 +173,7 @@ func checkVersion(text string) (int, error) {
 	}
 	m := versionPattern.FindStringSubmatch(text)
 	if m == nil {
-		return 0, fmt.Errorf("%w: the server is %q, which is something else", ErrUnfit, brief(text))
+		return 0, fmt.Errorf("%w: the server is %q, which is not PostgreSQL", ErrUnfit, brief(text))
 	}
 	major, err := strconv.Atoi(m[1])
 	if err != nil || major < MinMajor {
@@ -182,7 +182,7 @@ func checkVersion(text string) (int, error) {
 	return major, nil
 }
 
-// brief leaves out the compiler.
+// brief returns the version without the compiler.
 func brief(version string) string {
 	version, _, _ = strings.Cut(version, ", compiled")
 	return version[:min(len(version), 100)]

@@ -9,7 +9,7 @@ import (
 func TestVersions(t *testing.T) {
 	for text, want := range map[string]struct {
 		major int
-		says  string // in the error; "": it is taken
+		says  string // in the error; "": the server is accepted
 	}{
 		"PostgreSQL 14.0 on x86_64-pc-linux-gnu, compiled by gcc, 64-bit":                   {14, ""},
 		"PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled by gcc": {15, ""},
@@ -20,8 +20,8 @@ func TestVersions(t *testing.T) {
 		"PostgreSQL 15.2-YB-2025.1.0.0-b0 on x86_64-pc-linux-gnu":                           {0, "YugabyteDB"},
 		"CockroachDB CCL v25.1.0 (x86_64-pc-linux-gnu, built 2025/02/10)":                   {0, "LOCK TABLE"},
 		"PostgreSQL 12.12 (Greenplum Database 7.1.0) on x86_64":                             {0, "Greenplum"},
-		"MySQL 8": {0, "something else"},
-		"":        {0, "something else"},
+		"MySQL 8": {0, "not PostgreSQL"},
+		"":        {0, "not PostgreSQL"},
 	} {
 		major, err := checkVersion(text)
 		switch {
@@ -33,7 +33,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// What cannot be pinned must be checked, and what is pinned must pass its own check.
+// Settings that cannot be pinned must be checked, and pinned values must pass their own check.
 func TestSettingsFitThemselves(t *testing.T) {
 	for _, s := range settings {
 		switch {

@@ -11,27 +11,27 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// setting is one setting of a session that Culvert does not leave to the role, the
-// database or the server, where ALTER ROLE and ALTER DATABASE may have put any value.
+// setting is one setting of a session that Culvert sets or checks, because
+// ALTER ROLE, ALTER DATABASE or the server's configuration may have given it any value.
 type setting struct {
 	name string
-	// value the connection asks for when it starts; "": only a superuser may set it.
+	// value is what the connection asks for when it starts; "": only a superuser may set it.
 	value string
-	// pooled: transaction poolers keep it for each of their clients.
+	// pooled means that transaction poolers keep it for each of their clients.
 	pooled bool
-	// since is the major version that brought it.
+	// since is the major version that introduced it.
 	since int
-	// fits says whether Culvert can live with a value, as pg_settings has it, where its
-	// own could not be set. nil: any, it only costs time.
+	// fits reports whether Culvert can work with a value, as pg_settings shows it, if its
+	// own value could not be set. nil: it can work with any value, at some cost of time.
 	fits func(string) bool
-	// cure is what to set it to when that is not value.
+	// cure is the value to recommend if it is not `value`.
 	cure string
 }
 
-// settings is all of them. What is not here does not matter: the SQL of functions is
-// qualified, and planner settings that reads depend on stand with their functions.
+// settings lists all of them. Other settings do not matter: the SQL of functions
+// qualifies names, and functions set the planner settings that they depend on.
 var settings = []setting{
-	// How values are written. pgx reads these forms and no others.
+	// The formats of values: pgx reads only these.
 	{name: "client_encoding", value: "UTF8", pooled: true, fits: is("UTF8")},
 	{name: "DateStyle", value: "ISO, MDY", pooled: true, fits: isoDates},
 	{name: "TimeZone", value: "UTC", pooled: true},
@@ -41,13 +41,13 @@ var settings = []setting{
 	{name: "extra_float_digits", value: "1", fits: atLeast(0)},
 	{name: "array_nulls", value: "on", fits: is("on")},
 
-	// What a transaction is. Each append must see the one before it.
+	// The isolation of transactions: each append must see the one before it.
 	{name: "default_transaction_isolation", value: "read committed", fits: is("read committed")},
 	{name: "default_transaction_read_only", value: "off", fits: is("off")},
 	{name: "default_transaction_deferrable", value: "off"},
-	// Foreign keys clean up after a client.
+	// Foreign keys must work: they delete what belongs to a deleted client.
 	{name: "session_replication_role", fits: is("origin"), cure: "origin"},
-	// Prepare asks for it only where commits would not wait for the disk.
+	// Prepare asks for it only if commits would not wait for the disk.
 	{name: "synchronous_commit", fits: isNot("off"), cure: "on"},
 
 	// How long things may take: Culvert has its own deadlines.
@@ -55,17 +55,17 @@ var settings = []setting{
 	{name: "lock_timeout", value: "0", fits: noneOrSeconds},
 	{name: "transaction_timeout", value: "0", fits: noneOrSeconds, since: transactionTimeout},
 	{name: "idle_session_timeout", value: "0"},
-	// An instance that hangs in a transaction gives back its locks.
+	// An instance that hangs in a transaction must lose its locks.
 	{name: "idle_in_transaction_session_timeout", value: "30000", fits: noneOrSeconds},
 
-	// Names in SQL mean what they mean here.
+	// Names in SQL must not depend on other schemas.
 	{name: "search_path", value: "pg_catalog"},
-	// An error ends a statement, not the session; warnings tell of dropped events.
+	// An error must end a statement, not the session; warnings report dropped events.
 	{name: "exit_on_error", value: "off", fits: is("off")},
 	{name: "client_min_messages", value: "warning"},
 	{name: "row_security", value: "on"},
 
-	// Plans are made for short walks along indexes.
+	// Plans must be made for short scans of indexes.
 	{name: "plan_cache_mode", value: "auto"},
 	{name: "jit", value: "off"},
 	{name: "enable_indexscan", value: "on"},
@@ -87,11 +87,11 @@ func atLeast(least int) func(string) bool {
 
 func isoDates(v string) bool { return strings.HasPrefix(v, "ISO") }
 
-// noneOrSeconds takes timeouts, in milliseconds, that only end what hangs.
+// noneOrSeconds accepts 0 (no timeout) and timeouts, in milliseconds, of at least a second, which only end what hangs.
 func noneOrSeconds(v string) bool { return v == "0" || atLeast(1000)(v) }
 
-// startupParameters are the settings a connection to a server of this major version asks
-// for; 0: of any version. pooled: only those that poolers let through.
+// startupParameters returns the settings that a connection to a server of this major version asks
+// for; major 0: those of every version. pooled: only those that poolers accept.
 func startupParameters(major int, pooled bool) map[string]string {
 	p := map[string]string{}
 	for _, s := range settings {
@@ -102,11 +102,11 @@ func startupParameters(major int, pooled bool) map[string]string {
 	return p
 }
 
-// found is a setting as a connection has it.
+// found is the value that a setting has in a session, and where it was set.
 type found struct{ value, source string }
 
-// readSettings asks a connection for its settings. The statement is one that every
-// pooler and every mode of pgx can carry.
+// readSettings asks a connection for its settings. Every pooler and every mode of pgx
+// can run the statement.
 func readSettings(ctx context.Context, conn *pgx.Conn) (role, database string, values map[string]found, err error) {
 	var names []string
 	for _, s := range settings {
@@ -128,8 +128,8 @@ func readSettings(ctx context.Context, conn *pgx.Conn) (role, database string, v
 	return role, database, values, nil
 }
 
-// unhurried runs a query in a transaction without a time limit, which leaves nothing
-// behind in the session.
+// unhurried runs a query in a transaction without a time limit, and does not change
+// the session.
 func unhurried(ctx context.Context, conn *pgx.Conn, sql string) ([]*pgconn.Result, error) {
 	results, err := conn.PgConn().Exec(ctx, "BEGIN; SET LOCAL statement_timeout = 0; "+sql+"; COMMIT").ReadAll()
 	if err != nil {
@@ -139,11 +139,11 @@ func unhurried(ctx context.Context, conn *pgx.Conn, sql string) ([]*pgconn.Resul
 	return results, nil
 }
 
-// SettingError is a setting of the session that Culvert can neither live with nor set
-// by itself: the connection leads through a pooler, or it takes a superuser.
+// SettingError is a setting of the session that Culvert can neither accept nor change,
+// because the connection leads through a pooler, or only a superuser may change it.
 type SettingError struct {
 	Name, Value    string
-	Source         string // as pg_settings tells: user, database, configuration file, …
+	Source         string // as in pg_settings: user, database, configuration file, …
 	Role, Database string
 	Want           string
 }
@@ -178,7 +178,7 @@ func Verify(ctx context.Context, conn *pgx.Conn) error {
 // because of a parameter it asked for.
 func refusedParameters(err *pgconn.PgError) bool {
 	switch err.Code {
-	case "08P01", // PgBouncer, and whoever does not know a startup message like ours
+	case "08P01", // PgBouncer, and servers that do not understand the startup message
 		"0A000", "22023", "42501", "42704", "55P02":
 		return true
 	}

@@ -2,7 +2,7 @@ package postgres
 
 import "time"
 
-// Between attempts is FirstPause, and each time twice as much, up to MaxPause.
+// The pause between attempts begins with FirstPause and doubles each time, up to MaxPause.
 const (
 	FirstPause = 100 * time.Millisecond
 	MaxPause   = 5 * time.Second

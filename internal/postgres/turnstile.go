@@ -12,14 +12,14 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Shared is a pool whose connections requests take in turns.
+// Shared is a pool whose connections are shared out to requests in turns.
 type Shared struct {
 	Pool  *pgxpool.Pool
 	Turns *Turnstile
 }
 
-// Use calls f, which uses one connection of the pool, when it is the caller's turn: that of
-// the client ctx is for (see WithReader), or else of c. Errors: ctx's, and f's.
+// Use waits for a turn and then calls f, which uses one connection of the pool. The turn is that of
+// the client in ctx (see WithReader), or else of c. Errors: ctx's, and f's.
 func (s Shared) Use(ctx context.Context, ns event.Namespace, c event.Client, k Kind, f func(db *pgxpool.Pool) error) error {
 	client := c.String()
 	if by, ok := ctx.Value(readerKey{}).(string); ok {
@@ -33,7 +33,7 @@ func (s Shared) Use(ctx context.Context, ns event.Namespace, c event.Client, k K
 	return f(s.Pool)
 }
 
-// WithReader says for which client something is read, where that is not the one a call names.
+// WithReader says for which client something is read if it is not the client that a call names.
 func WithReader(ctx context.Context, c event.Client) context.Context {
 	return context.WithValue(ctx, readerKey{}, c.String())
 }
@@ -45,15 +45,15 @@ type Kind int
 
 // The kinds of reads.
 const (
-	Quick Kind = iota // where a subscription begins, the state of one thing: a few rows
-	Long              // a page of events, a list: as much as was asked for
+	Quick Kind = iota // a few rows: where a subscription begins, the state of one object
+	Long              // many rows: a page of events, a list
 	kinds
 )
 
-// Turnstile shares a few connections among all who wait for one: first by namespace, and within
-// each by client. Next is who has had the least of the database's time among those that
-// wait now, so that one who asks for much is served in what the others leave. Reads of one
-// kind never take all connections while the other kind waits, where there is more than one.
+// Turnstile shares a few connections among waiting reads: first by namespace, and within
+// each namespace by client. The next turn goes to the one that has used the least database time among those that
+// wait now, so that a client with many reads uses only the time that others leave. If there is more than one
+// connection, reads of one kind never take all of them while the other kind waits.
 //
 // It is start-time fair queueing (Goyal, Vin, Cheng, 1996) in two levels.
 type Turnstile struct {
@@ -61,21 +61,21 @@ type Turnstile struct {
 	conns   int
 	running [kinds]int
 	lines   [kinds]line
-	last    Kind // that got a connection
+	last    Kind // the kind that got a connection last
 }
 
-// NewTurnstile shares out so many connections.
+// NewTurnstile returns a Turnstile for conns connections.
 func NewTurnstile(conns int) *Turnstile { return &Turnstile{conns: conns} }
 
-// ticket is of one that waits for a connection, or has one.
+// ticket is one read that waits for a connection, or has one.
 type ticket struct {
 	space, client *flow
-	place         *list.Element // nil: it has its connection
+	place         *list.Element // nil: it has a connection
 	ready         chan struct{}
 	since         time.Time
 }
 
-// leastTurn is what a turn is charged when it begins; the rest follows at its end.
+// leastTurn is the time that a turn is charged when it begins; the rest is charged at its end.
 const leastTurn = time.Millisecond
 
 // take waits for a turn. done must be called once, unless there is an error.
@@ -102,7 +102,7 @@ func (t *Turnstile) take(ctx context.Context, ns, client string, k Kind) (done f
 	return nil, ctx.Err()
 }
 
-// Waiting is how many wait.
+// Waiting is how many reads wait.
 func (t *Turnstile) Waiting() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,7 +115,7 @@ func (t *Turnstile) end(w *ticket, k Kind) {
 	t.running[k]--
 	t.lines[k].charge(w, time.Since(w.since)-leastTurn)
 	if t.running[k] == 0 && t.lines[k].waiting == 0 {
-		t.lines[k] = line{} // what was spent counts among those who compete, and nobody does
+		t.lines[k] = line{} // used time counts only between reads that compete, and none is left
 	}
 	t.serve()
 }
@@ -148,15 +148,15 @@ func (t *Turnstile) next() (k Kind, ok bool) {
 	default:
 		k = kinds - 1 - t.last
 	}
-	// A connection is kept for what is quick also while none of it waits: a long
-	// read cannot be stopped when it comes.
+	// One connection is kept for quick reads even while none waits, because a long
+	// read cannot be stopped when a quick one comes.
 	if k == Long && t.conns > 1 && t.running[Long] == t.conns-1 {
 		return k, false
 	}
 	return k, t.lines[k].waiting > 0
 }
 
-// line is who waits for one kind, by namespace and client.
+// line holds the waiting reads of one kind, by namespace and client.
 type line struct {
 	waiting int
 	spaces  flows
@@ -176,22 +176,22 @@ func (l *line) push(w *ticket, ns, client string) {
 	l.spaces.enter(w.space)
 }
 
-// pop gives the next its connection.
+// pop gives the next read a connection.
 func (l *line) pop() {
 	s := l.spaces.ready[0]
 	c := s.clients.ready[0]
 	l.spaces.now, s.clients.now = s.spent, c.spent
-	w := c.turns.Front().Value.(*ticket) //nolint:forcetypeassert // nothing else is put there
+	w := c.turns.Front().Value.(*ticket) //nolint:forcetypeassert // the list holds only tickets
 	l.remove(w)
 	s.running++
 	c.running++
-	l.spaces.spend(s, leastTurn)
-	s.clients.spend(c, leastTurn)
+	l.spaces.charge(s, leastTurn)
+	s.clients.charge(c, leastTurn)
 	w.since = time.Now()
 	close(w.ready)
 }
 
-// remove takes one out that waits.
+// remove takes a waiting read out of the line.
 func (l *line) remove(w *ticket) {
 	l.waiting--
 	w.client.turns.Remove(w.place)
@@ -208,33 +208,33 @@ func (l *line) charge(w *ticket, d time.Duration) {
 		f.running--
 		f.left = now
 	}
-	w.space.clients.spend(w.client, d)
-	l.spaces.spend(w.space, d)
+	w.space.clients.charge(w.client, d)
+	l.spaces.charge(w.space, d)
 	if w.space.idle() {
 		w.space.clients = nil
 	}
 }
 
-// flow is a namespace or a client and the time it has had, never less than those had
-// it competes with: who was away has saved up nothing.
+// flow is a namespace or a client and the database time it has used. When it begins to wait, its time is raised to
+// that of the flows it competes with, so that nobody saves up time while it does not wait.
 type flow struct {
 	key     string
 	spent   time.Duration
 	waiting int
 	running int
-	left    time.Time // its last turn ended
-	index   int       // in flows.ready; of no meaning when nothing waits
+	left    time.Time // when its last turn ended
+	index   int       // in flows.ready; meaningless when nothing waits
 
 	turns   list.List // of a client
 	clients *flows    // of a namespace
 }
 
-// flows are those that compete with each other.
+// flows are namespaces, or clients of one namespace, that compete with each other.
 type flows struct {
 	all   map[string]*flow
 	ready ready
-	now   time.Duration // what the one served last had spent when it was
-	sweep int           // how many of all there may be until the idle ones are forgotten
+	now   time.Duration // the used time of the flow served last, when it was served
+	sweep int           // above this number of flows, idle ones are forgotten
 }
 
 func (f *flows) get(key string) *flow {
@@ -257,12 +257,12 @@ func (f *flows) get(key string) *flow {
 	return n
 }
 
-// forgiven is how long after its last turn the time it had is held against anybody.
+// forgiven is how long after its last turn the used time of a flow still counts.
 const forgiven = 10 * time.Second
 
 func (f *flow) idle() bool { return f.waiting == 0 && f.running == 0 }
 
-// enter has one wait whose first turn came.
+// enter adds a flow whose first read began to wait.
 func (f *flows) enter(one *flow) {
 	if one.waiting == 1 {
 		one.spent = max(one.spent, f.now)
@@ -270,21 +270,21 @@ func (f *flows) enter(one *flow) {
 	}
 }
 
-// leave ends the wait of one whose last turn went.
+// leave removes a flow whose last waiting read is served or gone.
 func (f *flows) leave(one *flow) {
 	if one.waiting == 0 {
 		heap.Remove(&f.ready, one.index)
 	}
 }
 
-func (f *flows) spend(one *flow, d time.Duration) {
+func (f *flows) charge(one *flow, d time.Duration) {
 	one.spent += d
 	if one.waiting > 0 {
 		heap.Fix(&f.ready, one.index)
 	}
 }
 
-// ready has who has spent least in front.
+// ready is a heap with the flow that has used the least time in front.
 type ready []*flow
 
 func (r ready) Len() int           { return len(r) }
@@ -295,7 +295,7 @@ func (r ready) Swap(i, j int) {
 }
 
 func (r *ready) Push(x any) {
-	f := x.(*flow) //nolint:forcetypeassert // nothing else is put there
+	f := x.(*flow) //nolint:forcetypeassert // the heap holds only flows
 	f.index = len(*r)
 	*r = append(*r, f)
 }

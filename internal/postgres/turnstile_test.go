@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// asked has n goroutines of a client wait for a turn, each to use it for d, and
-// reports every end to ends. It returns once all wait or run.
+// asked starts n goroutines of a client that wait for a turn, use it for d, and
+// report their end to ends. It returns when all of them wait or run.
 func asked(t *testing.T, turns *Turnstile, ends chan<- string, ns, client string, k Kind, n int, d time.Duration) {
 	t.Helper()
 	for range n {
@@ -35,8 +35,8 @@ func drain(ends <-chan string, n int) (order []string) {
 	return order
 }
 
-// Of those that wait, the namespace with the least time comes first, and within it the
-// client with the least: however many wait for the others, and however long they take.
+// Among waiting reads, those of the namespace with the least used time come first, and within it those of the
+// client with the least: however many reads of others wait, and however long they take.
 func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, ends := NewTurnstile(1), make(chan string, 1000)
@@ -44,8 +44,8 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 		asked(t, turns, ends, "busy", "modest", Long, 2, 10*time.Millisecond)
 		asked(t, turns, ends, "quiet", "victim", Long, 3, 10*time.Millisecond)
 		order := drain(ends, 7)
-		// The one that runs ends first. The three of the quiet namespace take less than the
-		// 100 ms that it had by then; the modest client comes before the greedy one's next.
+		// The read that runs ends first. The three reads of the quiet namespace together take less than the
+		// 100 ms that the first one took; the modest client comes before the next read of the greedy one.
 		want := []string{"busy/greedy", "quiet/victim", "quiet/victim", "quiet/victim", "busy/modest", "busy/modest", "busy/greedy"}
 		if !slices.Equal(order, want) {
 			t.Errorf("served in the order %v, want %v", order, want)
@@ -58,7 +58,7 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 	})
 }
 
-// Who was away has saved up nothing: it does not shut the others out when it comes.
+// A client saves up no time while it does not wait: it does not shut out others when it comes.
 func TestTurnsAreNotSavedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, ends := NewTurnstile(1), make(chan string, 1000)
@@ -68,13 +68,13 @@ func TestTurnsAreNotSavedUp(t *testing.T) {
 		asked(t, turns, ends, "second", "c", Long, 50, 10*time.Millisecond)
 		order := drain(ends, 21)
 		if n := len(slices.DeleteFunc(order, func(s string) bool { return s != "first/c" })); n < 9 || n > 12 {
-			t.Errorf("%d of 21 turns went to the one that was there before, want about half", n)
+			t.Errorf("%d of 21 turns went to the client that was there before, want about half", n)
 		}
 		drain(ends, 79)
 	})
 }
 
-// A kind of reads does not take all connections from the other, however many wait.
+// Reads of one kind do not take all connections from the other kind, however many wait.
 func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
 	for _, conns := range []int{1, 2, 3} {
 		for _, flood := range []Kind{Quick, Long} {
@@ -106,7 +106,7 @@ func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
 	}
 }
 
-// Who gives up does not hold a place, nor a connection it was given at that moment.
+// A read that gives up holds neither its place nor a connection that it was given at that moment.
 func TestTurnsThatAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurnstile(1)
@@ -138,7 +138,7 @@ func TestTurnsThatAreGivenUp(t *testing.T) {
 	})
 }
 
-// What is remembered of namespaces and clients does not grow while there are always some that wait.
+// The number of remembered namespaces and clients does not grow while some always wait.
 func TestTurnsForgetWhoIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurnstile(1)

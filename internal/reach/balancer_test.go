@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// next is the instance whose turn it is. Nothing sticks to one.
+// next returns the instance whose turn it is; nothing is sticky.
 func (s *scene) next() string {
 	return s.instances[s.turn.Add(1)%uint64(len(s.instances))]
 }
 
-// balancer passes requests on to the instances in turn, and answers as they come.
+// balancer passes requests on to the instances in turn, and answers without delay.
 func (s *scene) balancer(t *testing.T) http.Handler {
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -63,7 +63,7 @@ func serve(t *testing.T, h http.Handler) string {
 	return l.Addr().String()
 }
 
-// replay sends an answer that was recorded.
+// replay sends a recorded answer.
 func replay(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
 	for name, values := range answer.Header() {
 		w.Header()[name] = values

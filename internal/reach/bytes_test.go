@@ -20,7 +20,7 @@ const (
 	bulk = 400_000 // the JavaScript client's bound for a batch, in characters
 )
 
-// line is what somebody says in a chat: 40 bytes.
+// line is a line of chat: 40 bytes.
 const line = `{"user":"alice","text":"hello everyone"}`
 
 // costs are bytes per event, of one size of payload.
@@ -75,7 +75,7 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// median is the payload in the middle, by size, of real webhooks.
+// median returns the real webhook of median size.
 func median(t *testing.T) string {
 	t.Helper()
 	file, err := os.ReadFile("../../../shared/data/github-webhooks.jsonl")
@@ -96,7 +96,7 @@ func median(t *testing.T) string {
 	return all[len(all)/2]
 }
 
-// check has bounds that are wide, but not as wide as a mistake.
+// check has wide bounds, which still find a mistake.
 func (c costs) check(t *testing.T) {
 	t.Helper()
 	order := []int64{int64(c.size), c.event["stream"].all(), c.event["long poll, full pages"].all() + 200, c.event["long poll"].all()}

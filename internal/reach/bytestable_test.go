@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// bytesTable is the costs in Markdown: the sum, and how much of it goes up.
+// bytesTable returns the costs in Markdown: the sum, and how much of it goes to the server.
 func bytesTable(all []costs, ack, open traffic, idle map[string]traffic) string {
 	var b strings.Builder
 	b.WriteString("| bytes of each event |")

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// cable connects each client to the instance whose turn it is. join carries the
-// bytes, until it likes to stop; both ends are closed then.
+// cable connects each client to the instance whose turn it is. join copies the
+// bytes; when it returns, both ends are closed.
 func (s *scene) cable(t *testing.T, join func(client, instance *net.TCPConn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ func (s *scene) cable(t *testing.T, join func(client, instance *net.TCPConn)) st
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
-		// A connection may just be coming up: look more than once.
+		// A connection may just be opening, so check more than once.
 		ended := make(chan struct{})
 		go func() { all.Wait(); close(ended) }()
 		for {
@@ -71,7 +71,7 @@ func (s *scene) cable(t *testing.T, join func(client, instance *net.TCPConn)) st
 	return l.Addr().String()
 }
 
-// both copies both ways, until either way ends; what it is given stands between.
+// both copies in both directions, through requests and answers, until one direction ends.
 func both(client, instance *net.TCPConn, requests io.Writer, answers io.Reader) {
 	done := make(chan struct{})
 	go func() {
@@ -80,7 +80,7 @@ func both(client, instance *net.TCPConn, requests io.Writer, answers io.Reader) 
 		_ = instance.Close()
 	}()
 	_, _ = io.Copy(client, answers)
-	_ = client.Close() // which ends the other way, too
+	_ = client.Close() // which ends the other direction, too
 	<-done
 }
 
@@ -96,7 +96,7 @@ func killAt(age time.Duration) func(client, instance *net.TCPConn) {
 	}
 }
 
-// until forwards up to a moment and swallows what comes after it.
+// until forwards up to a moment and drops what comes after it.
 type until struct {
 	io.Writer
 	end time.Time
@@ -109,7 +109,7 @@ func (u until) Write(b []byte) (int, error) {
 	return u.Writer.Write(b)
 }
 
-// silentFrom forwards nothing more from an age on, and closes nothing either.
+// silentFrom forwards nothing from an age on, without closing the connection.
 func silentFrom(age time.Duration) func(client, instance *net.TCPConn) {
 	return func(client, instance *net.TCPConn) {
 		end := time.Now().Add(age)
@@ -133,8 +133,8 @@ func resetWithin(n int) func(client, instance *net.TCPConn) {
 	}
 }
 
-// speakHTTP10 makes of every request one of HTTP/1.0, on a connection of its own: an
-// answer has no chunks and ends with the connection, after so many bytes at most.
+// speakHTTP10 converts every request to HTTP/1.0, on a connection of its own: an
+// answer has no chunks and ends with the connection, after at most `most` bytes.
 func speakHTTP10(most int64) func(client, instance *net.TCPConn) {
 	return func(client, instance *net.TCPConn) {
 		r, err := http.ReadRequest(bufio.NewReader(client))

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// keys makes each idempotency key another.
+// keys makes idempotency keys unique.
 var keys atomic.Int64
 
-// guest is a client in a room that it may emit to; its own events come back to it.
+// guest returns a client in a room to which it may emit; it receives its own events.
 func guest(t *testing.T, s *scene) (v *visitor, room, cursor string) {
 	id := fmt.Sprintf("guest-%d", s.turn.Add(1))
 	room = "up-" + id
@@ -21,12 +21,12 @@ func guest(t *testing.T, s *scene) (v *visitor, room, cursor string) {
 	return v, room, joined.Cursor
 }
 
-// message is an emit as the JavaScript client sends it.
+// message returns an emit in the form of the JavaScript client.
 func message(room, payload string) string {
 	return fmt.Sprintf(`{"key":"6f1c2a3e-8f0b-4b86-9a57-%012d","room":"%s","event":"message","data":%s}`, keys.Add(1), room, payload)
 }
 
-// batch is as many of them in one request as fit, at most n, and how many.
+// batch returns one request with as many of them as fit, at most n, and their number.
 func batch(room, payload string, n int) (string, int) {
 	n = min(n, max(1, bulk/len(message(room, payload))))
 	events := make([]string, n)
@@ -61,7 +61,7 @@ func cost(t *testing.T, s *scene, payload string) costs {
 	last := v.send(room, payload, many)
 	c.emit["in batches"] = v.meter.since(before).per(many)
 
-	// What was emitted is read in pages: the first as many as come, up to the default of 100.
+	// The emitted events are read in pages of up to 100, the default.
 	before = v.meter.read()
 	for got := 0; got < 2*many; {
 		p := v.poll(cursor, 25)
@@ -76,7 +76,7 @@ func cost(t *testing.T, s *scene, payload string) costs {
 		t.Errorf("the pages end at %s, the emits at %s", cursor, last)
 	}
 
-	other := newVisitor(t, s, strings.TrimPrefix(room, "up-")) // emits without being counted
+	other := newVisitor(t, s, strings.TrimPrefix(room, "up-")) // its emits are not counted
 	for name, wait := range map[string]int{"long poll": 25, "short poll": 0} {
 		var total traffic
 		for range many {

@@ -25,7 +25,7 @@ func (h *heldBody) WriteHeader(status int) {
 	_ = http.NewResponseController(h.ResponseWriter).Flush()
 }
 
-// withholdBodies sends headers when they come and a body when all of it is there.
+// withholdBodies sends headers at once and a body when it is complete.
 func withholdBodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		held := &heldBody{ResponseWriter: w}
@@ -34,7 +34,7 @@ func withholdBodies(next http.Handler) http.Handler {
 	})
 }
 
-// withholdAll sends nothing of an answer until all of it is there.
+// withholdAll sends nothing of an answer until it is complete.
 func withholdAll(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := httptest.NewRecorder()
@@ -43,7 +43,7 @@ func withholdAll(next http.Handler) http.Handler {
 	})
 }
 
-// heldPiece keeps the last piece of an answer until the next comes, or the end.
+// heldPiece holds the last piece of an answer until the next piece, or the end.
 type heldPiece struct {
 	http.ResponseWriter
 	piece []byte
@@ -55,7 +55,7 @@ func (h *heldPiece) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
-// release passes on so many bytes of what is held.
+// release passes on the first n held bytes.
 func (h *heldPiece) release(n int) error {
 	if n <= 0 {
 		return nil
@@ -79,7 +79,7 @@ func holdEach(next http.Handler) http.Handler {
 	})
 }
 
-// heldEnd keeps so many bytes of an answer until more come, or the end.
+// heldEnd holds the last bytes of an answer until more come, or the end.
 type heldEnd struct {
 	heldPiece
 	most int
@@ -90,7 +90,7 @@ func (h *heldEnd) Write(b []byte) (int, error) {
 	return len(b), h.release(len(h.piece) - h.most)
 }
 
-// holdLast withholds the last bytes of what has come of an answer.
+// holdLast holds the last bytes of an answer until more come.
 func holdLast(most int, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		held := &heldEnd{heldPiece{ResponseWriter: w}, most}
@@ -99,7 +99,7 @@ func holdLast(most int, next http.Handler) http.Handler {
 	})
 }
 
-// leavesTheStream is the proof that the client did not stay on one.
+// leavesTheStream proves that the client did not stay on a stream.
 func leavesTheStream(t *testing.T, r result) {
 	t.Helper()
 	if !slices.Contains(r.Transports, "poll") {
@@ -107,12 +107,12 @@ func leavesTheStream(t *testing.T, r result) {
 	}
 }
 
-// known are the request headers of HTTP itself, as an old gateway knows them.
+// known are the request headers of HTTP itself, which an old gateway knows.
 var known = []string{
 	"Accept", "Authorization", "Connection", "Content-Length", "Content-Type", "Host", "Transfer-Encoding",
 }
 
-// stripHeaders removes what is not known: Last-Event-ID and Idempotency-Key, too.
+// stripHeaders removes unknown headers, also Last-Event-ID and Idempotency-Key.
 func stripHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kept := http.Header{}
@@ -126,7 +126,7 @@ func stripHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// cutAt breaks off every answer that takes longer.
+// cutAt breaks off every answer that takes longer than age.
 func cutAt(age time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), age)
@@ -136,7 +136,7 @@ func cutAt(age time.Duration, next http.Handler) http.Handler {
 }
 
 // serveStale answers a GET as it answered that URL before, whatever the headers of
-// either say, and like most caches it has the whole of an answer before it sends it.
+// both say. Like most caches it sends only complete answers.
 func serveStale(next http.Handler) http.Handler {
 	var mu sync.Mutex
 	kept := map[string]*httptest.ResponseRecorder{}

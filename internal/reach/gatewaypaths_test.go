@@ -49,7 +49,7 @@ var heroku = impatient{2500 * time.Millisecond, 3 * time.Second, refusal{
 	http.StatusServiceUnavailable, "text/html", "<!DOCTYPE html><title>Application Error</title>",
 }}
 
-// refusedWith is the proof that a request to receive was answered with this status.
+// refusedWith proves that a request to receive was answered with this status.
 func refusedWith(status int) func(*testing.T, result) {
 	return func(t *testing.T, r result) {
 		t.Helper()
@@ -59,8 +59,8 @@ func refusedWith(status int) func(*testing.T, result) {
 	}
 }
 
-// shortened is the proof that a poll was answered with this status, and that the
-// client asked then for one that ends below a limit.
+// shortened proves that a poll was answered with this status, and that the
+// client then asked for a poll that is shorter than the limit.
 func shortened(status int, limit time.Duration) func(*testing.T, result) {
 	return func(t *testing.T, r result) {
 		t.Helper()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// refusal is what something on the way says instead of an answer.
+// refusal is a proxy's own answer.
 type refusal struct {
 	status int
 	kind   string // Content-Type
@@ -22,7 +22,7 @@ func (p refusal) send(w http.ResponseWriter) {
 	_, _ = w.Write([]byte(p.body))
 }
 
-// likeAPIGateway sends an answer once it has the whole of it, or says that it took
+// likeAPIGateway sends an answer when it is complete, or says that it took
 // too long.
 func likeAPIGateway(limit time.Duration, next http.Handler) http.Handler {
 	late := refusal{http.StatusGatewayTimeout, "application/json", `{"message": "Endpoint request timed out"}`}
@@ -38,8 +38,8 @@ func likeAPIGateway(limit time.Duration, next http.Handler) http.Handler {
 	})
 }
 
-// serveWhole reports whether the answer came to its end. A balancer panics when it
-// did not.
+// serveWhole reports whether the answer was complete. A balancer panics if it
+// was not.
 func serveWhole(next http.Handler, w http.ResponseWriter, r *http.Request) (complete bool) {
 	defer func() {
 		p := recover()
@@ -51,7 +51,7 @@ func serveWhole(next http.Handler, w http.ResponseWriter, r *http.Request) (comp
 	return true
 }
 
-// impatient answers by itself when nothing came within the first of its limits, and
+// impatient answers itself when nothing came within the first of its limits, and
 // cuts the answer off when nothing more comes within the second.
 type impatient struct {
 	first, idle time.Duration
@@ -70,14 +70,14 @@ func (i impatient) before(next http.Handler) http.Handler {
 			cancel()
 		})
 		defer a.timer.Stop()
-		next.ServeHTTP(a, r.WithContext(ctx)) // panics when it was cut, as it should
+		next.ServeHTTP(a, r.WithContext(ctx)) // panics if the answer was cut, as it should
 		if a.lacking() {
 			i.late.send(w)
 		}
 	})
 }
 
-// awaited is an answer that has to come soon, and to go on.
+// awaited is an answer that must begin soon, and must not pause for too long.
 type awaited struct {
 	http.ResponseWriter
 	idle  time.Duration
@@ -85,7 +85,7 @@ type awaited struct {
 
 	mu    sync.Mutex
 	began bool
-	over  bool // nothing more is let through
+	over  bool // nothing more may pass
 }
 
 func (a *awaited) giveUp() {
@@ -107,7 +107,7 @@ func (a *awaited) Write(b []byte) (int, error) {
 	return a.ResponseWriter.Write(b)
 }
 
-// FlushError is what http.ResponseController calls.
+// FlushError is called by http.ResponseController.
 func (a *awaited) FlushError() error {
 	if !a.goesOn() {
 		return errSilent
@@ -126,7 +126,7 @@ func (a *awaited) goesOn() bool {
 	return !a.over
 }
 
-// lacking reports whether the answer never came.
+// lacking reports whether the answer never began.
 func (a *awaited) lacking() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -15,11 +15,11 @@ import (
 	culvert "github.com/culvertmq/culvert/clients/go"
 )
 
-// beTraveller makes the test binary what testdata/client.ts is, with the Go client.
+// beTraveller makes the test binary do the same as testdata/client.ts, with the Go client.
 const beTraveller = "REACH_BE_TRAVELLER"
 
-// goTraveller notes what it sees. Listen and its callbacks, the emits, and each
-// request are goroutines of their own.
+// goTraveller records what it sees. Listen and its callbacks, the emits, and each
+// request run in goroutines of their own.
 type goTraveller struct {
 	orders
 	began time.Time
@@ -30,7 +30,7 @@ type goTraveller struct {
 	heard map[int]bool
 }
 
-// beClient makes the journey that text orders, and says on stdout what it saw.
+// beClient follows the orders in text, and reports on stdout what it saw.
 func beClient(text string) int {
 	g := &goTraveller{began: time.Now(), all: make(chan struct{}), heard: map[int]bool{}}
 	err := json.Unmarshal([]byte(text), &g.orders)
@@ -73,13 +73,13 @@ func (g *goTraveller) travel() error {
 	case err := <-listened:
 		return fmt.Errorf("listen: %w", err)
 	}
-	time.Sleep(500 * time.Millisecond) // for what should not come
+	time.Sleep(500 * time.Millisecond) // for events that should not come
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return say(g.saw)
 }
 
-// emit sends one after the other: each is stored before the next is sent.
+// emit sends one event after the other: each is stored before the next is sent.
 func (g *goTraveller) emit(ctx context.Context, c *culvert.Client) error {
 	for n := range g.Count {
 		if n == g.Count/2 {
@@ -109,7 +109,7 @@ func (g *goTraveller) receive(_ context.Context, e *culvert.Event) (any, error) 
 			return nil, err
 		}
 	} else {
-		g.saw.Delays = append(g.saw.Delays, int(time.Now().UnixMilli()-data.At)) // the first has waited for us
+		g.saw.Delays = append(g.saw.Delays, int(time.Now().UnixMilli()-data.At)) // the first event waited for this client
 	}
 	g.saw.Received = append(g.saw.Received, data.N)
 	if g.heard[data.N] {
@@ -129,7 +129,7 @@ func (g *goTraveller) note(where *[]string, what string) {
 
 func say(r report) error { return json.NewEncoder(os.Stdout).Encode(r) }
 
-// witness sees the requests to receive.
+// witness observes the requests to receive.
 type witness struct {
 	http.RoundTripper
 	g *goTraveller

@@ -51,7 +51,7 @@ func startInstance(t *testing.T, dsn, heartbeat string) string {
 	}
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
-		_ = p.Wait() // "signal: killed" is what we want
+		_ = p.Wait() // "signal: killed" is expected
 	})
 	select {
 	case <-ready.seen:
@@ -61,7 +61,7 @@ func startInstance(t *testing.T, dsn, heartbeat string) string {
 	return address
 }
 
-// freeAddress is one that nobody listens on at the moment.
+// freeAddress returns an address on which nobody listens at the moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -72,7 +72,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// watch keeps what a process says and tells when it said what.
+// watch keeps the output of a process and signals when a text has come.
 type watch struct {
 	what string
 	seen chan struct{}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// meter counts what TCP carries for HTTP, either way: headers, chunks and all. It
-// knows of nothing below: no TCP and IP headers, no TLS.
+// meter counts the bytes of HTTP in both directions, including headers and chunks, but
+// without TCP and IP headers and TLS.
 type meter struct{ up, down atomic.Int64 }
 
 // traffic is bytes, to the server and from it.
@@ -16,13 +16,13 @@ type traffic struct{ up, down int64 }
 
 func (m *meter) read() traffic { return traffic{m.up.Load(), m.down.Load()} }
 
-// since is what went through after a reading.
+// since returns the traffic after a reading.
 func (m *meter) since(t traffic) traffic {
 	now := m.read()
 	return traffic{now.up - t.up, now.down - t.down}
 }
 
-// per is the share of each of n, rounded.
+// per returns the traffic divided by n, rounded.
 func (t traffic) per(n int) traffic {
 	share := func(all int64) int64 { return (all + int64(n)/2) / int64(n) }
 	return traffic{share(t.up), share(t.down)}
@@ -30,7 +30,7 @@ func (t traffic) per(n int) traffic {
 
 func (t traffic) all() int64 { return t.up + t.down }
 
-// tally counts before it passes on: what has arrived was counted.
+// tally counts before it passes on, so that everything that has arrived is counted.
 type tally struct {
 	io.Writer
 	n *atomic.Int64

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// path is a way between a client and the instances.
+// path is a connection between a client and the instances, through proxies or faults.
 type path struct {
 	name    string
 	does    string                       // for docs/reach.md
 	streams bool                         // whether a stream gets through, if only for a while
-	short   bool                         // travelled by the Go client, too, whether that is recorded or not
+	short   bool                         // the Go client is tested on it in every run, not only with -record
 	page    bool                         // the client behaves as in a page of another origin
-	use     string                       // the transport it insists on
-	silence time.Duration                // instead of the usual
-	proof   func(t *testing.T, r result) // that it was the path it says
+	use     string                       // the transport that the client insists on
+	silence time.Duration                // instead of the usual silence
+	proof   func(t *testing.T, r result) // checks that the path had the described effect
 	open    func(s *scene, t *testing.T) entrance
 }
 
-// entrance is where a client goes in.
+// entrance is the address that a client connects to.
 type entrance struct {
 	address string
-	forward *proxy // to be asked for the address
+	forward *proxy // a forward proxy through which to ask for the address
 }
 
 type proxy struct {
@@ -44,7 +44,7 @@ func caddy(options string) func(*scene, *testing.T) entrance {
 	return func(s *scene, t *testing.T) entrance { return entrance{address: s.caddy(t, options)} }
 }
 
-// fault stands before a balancer that has none.
+// fault wraps a balancer without faults.
 func fault(wrap func(http.Handler) http.Handler) func(*scene, *testing.T) entrance {
 	return func(s *scene, t *testing.T) entrance { return entrance{address: serve(t, wrap(s.balancer(t)))} }
 }

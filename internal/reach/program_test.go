@@ -13,20 +13,20 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// site is what a configuration file may mention.
+// site has the values that a configuration file may use.
 type site struct {
 	Listen   string // host:port
 	One, Two string // the instances
 	Dir      string // for what the program writes
 	Snippets string // deployments/proxies
-	Options  string // what makes this one different
+	Options  string // settings of this path
 	Modules  []module
 }
 
 // module is one of Apache's.
 type module struct{ Name, File string }
 
-// modules are those that the configuration wants and that are not built in.
+// modules returns the modules that the configuration needs and that are not built in.
 func modules() []module {
 	var found []module
 	for _, name := range []string{
@@ -44,7 +44,7 @@ func modules() []module {
 }
 
 // program runs a proxy in the foreground with testdata/<file>, and returns its
-// address. The arguments stand before the name of the finished file.
+// address. args come before the name of the finished file.
 func (s *scene) program(t *testing.T, file, options, name string, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -72,8 +72,8 @@ func (s *scene) program(t *testing.T, file, options, name string, args ...string
 	return at.Listen
 }
 
-// foreground starts a program, as scripts/need knows it, that listens at the site's address, and ends it and
-// all of its children with the test. In its environment are the addresses.
+// foreground starts a program that listens at the site's address, and ends it and
+// all of its children with the test. name is that of scripts/need. The environment has the addresses.
 func (s *scene) foreground(t *testing.T, at site, name string, args ...string) {
 	t.Helper()
 	said := &watch{}
@@ -114,7 +114,7 @@ func (s *scene) haproxy(t *testing.T, timeouts string) string {
 	return s.program(t, "haproxy.cfg", timeouts, "haproxy", "-db", "-f")
 }
 
-// haproxyAsIs runs the very file of deployments/proxies.
+// haproxyAsIs runs the file of deployments/proxies unchanged.
 func (s *scene) haproxyAsIs(t *testing.T) string {
 	conf, err := filepath.Abs("../../deployments/proxies/haproxy.cfg")
 	if err != nil {

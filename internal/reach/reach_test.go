@@ -12,16 +12,16 @@ import (
 
 var record = flag.Bool("record", false, "write the figures of this run to docs/reach.md")
 
-// together is how many paths are travelled at once: they mostly wait.
+// together is how many paths are tested at once, since they mostly wait.
 const together = 5
 
-// scene is the instances of one Postgres.
+// scene has the instances on one Postgres.
 type scene struct {
 	instances []string // host:port
 	turn      atomic.Uint64
 }
 
-// TestJavaScript sends the JavaScript client through every path there is.
+// TestJavaScript tests the JavaScript client on every path.
 func TestJavaScript(t *testing.T) {
 	chosen := choose(func(path) bool { return true })
 	results := travelAll(t, javaScript(t), chosen)
@@ -30,8 +30,8 @@ func TestJavaScript(t *testing.T) {
 	}
 }
 
-// TestGo sends the Go client through some, and to record it through all that do not
-// depend on what browsers do.
+// TestGo tests the Go client on some paths, and with -record on all that do not
+// depend on the behaviour of browsers.
 func TestGo(t *testing.T) {
 	t.Parallel() // to TestBytes
 	chosen := choose(func(p path) bool { return !p.page && (p.short || *record) })
@@ -50,7 +50,7 @@ func choose(f func(path) bool) (chosen []path) {
 	return chosen
 }
 
-// travelAll sends a client through these paths, some at a time.
+// travelAll tests a client on these paths, some at a time.
 func travelAll(t *testing.T, by traveller, chosen []path) []result {
 	s := &scene{}
 	dsn := pgtest.Database(t)

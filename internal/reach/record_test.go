@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// doc is where the figures are told. What stands around them is written by hand.
+// doc is the page with the figures. The text around them is written by hand.
 const doc = "../../docs/reach.md"
 
-// writing is held by the test that writes: some run beside each other.
+// writing is held by the test that writes, because tests run in parallel.
 var writing sync.Mutex
 
-// write puts each text between the marks of its name.
+// write puts each text between the marks with its name.
 func write(t *testing.T, texts map[string]string) {
 	t.Helper()
 	writing.Lock()

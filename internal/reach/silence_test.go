@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// single is what an acknowledgement costs that no poll carries, and what opening a
-// stream does: hello, and the heartbeat that ends the first pause.
+// single returns the cost of an acknowledgement that no poll carries, and of opening a
+// stream, with hello and the heartbeat that ends the first pause.
 func single(t *testing.T, s *scene) (ack, open traffic) {
 	v, room, _ := guest(t, s)
 	cursors := make([]string, 0, many)
@@ -26,12 +26,12 @@ func single(t *testing.T, s *scene) (ack, open traffic) {
 	return ack, v.meter.since(before)
 }
 
-// idleStream is a stream from one heartbeat to the second after it: 30 s.
+// idleStream returns the cost of two intervals between heartbeats: 30 s.
 func idleStream(t *testing.T, s *scene) traffic {
 	v, _, cursor := guest(t, s)
 	stream := v.stream(cursor)
 	defer stream.close()
-	stream.expect("culvert:heartbeat") // of the first pause, which is short
+	stream.expect("culvert:heartbeat") // ends the first pause, which is short
 	before := v.meter.read()
 	for range 2 {
 		stream.expect("culvert:heartbeat")
@@ -39,7 +39,7 @@ func idleStream(t *testing.T, s *scene) traffic {
 	return v.meter.since(before).minute(30 * time.Second)
 }
 
-// idlePoll is one poll of 25 s.
+// idlePoll returns the cost of one poll of 25 s.
 func idlePoll(t *testing.T, s *scene) traffic {
 	v, _, cursor := guest(t, s)
 	before := v.meter.read()
@@ -47,8 +47,8 @@ func idlePoll(t *testing.T, s *scene) traffic {
 	return v.meter.since(before).minute(25 * time.Second)
 }
 
-// idleShortPoll is as many polls as a client makes in a minute, one every 1 to 3 s,
-// without the pauses.
+// idleShortPoll returns the cost of as many polls as a client makes in a minute, one every 1 to 3 s. They
+// are made without pauses.
 func idleShortPoll(t *testing.T, s *scene) traffic {
 	v, _, cursor := guest(t, s)
 	before := v.meter.read()
@@ -58,7 +58,7 @@ func idleShortPoll(t *testing.T, s *scene) traffic {
 	return v.meter.since(before)
 }
 
-// minute is what it would be in one.
+// minute returns the traffic scaled to a minute.
 func (t traffic) minute(took time.Duration) traffic {
 	scale := func(n int64) int64 { return n * int64(time.Minute) / int64(took) }
 	return traffic{scale(t.up), scale(t.down)}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// table is the results in Markdown.
+// table returns the results in Markdown.
 func table(paths []path, results []result) string {
 	var b strings.Builder
 	b.WriteString("| path | first event (goal) | transport | delay: half | slowest | requests | polls | failed with |\n")
@@ -35,7 +35,7 @@ func table(paths []path, results []result) string {
 	return b.String()
 }
 
-// short is a list in which what was said twice is said once.
+// short joins a list without repeats, which it counts.
 func short(list []string) string {
 	var b strings.Builder
 	times := map[string]int{}
@@ -59,7 +59,7 @@ func short(list []string) string {
 
 func seconds(ms int) string { return fmt.Sprintf("%.2f s", float64(ms)/1000) }
 
-// held is the waits that polls asked for.
+// held lists the waits that polls asked for.
 func held(waits []float64) string {
 	var texts []string
 	for _, w := range waits {
@@ -75,7 +75,7 @@ func texts(numbers []int) (texts []string) {
 	return texts
 }
 
-// describe lists what the paths do.
+// describe lists the paths with their descriptions.
 func describe(paths []path) string {
 	var b strings.Builder
 	for _, p := range paths {

@@ -17,33 +17,33 @@ import (
 )
 
 const (
-	count   = 200                    // events each way
-	pace    = 25 * time.Millisecond  // between two
+	count   = 200                    // events in each direction
+	pace    = 25 * time.Millisecond  // between two events
 	silence = 7 * time.Second        // after half of them
-	limit   = 150 * time.Second      // for the whole of it
-	page    = "https://app.example/" // of another origin than every server here
+	limit   = 150 * time.Second      // for the whole test of a path
+	page    = "https://app.example/" // a page of another origin than all servers here
 )
 
-// report is what the client says, a line at a time.
+// report is what the client reports, a part in each line.
 type report struct {
 	First      *int      `json:"first,omitempty"` // ms from connect to the first event
 	Received   []int     `json:"received,omitempty"`
 	Delays     []int     `json:"delays,omitempty"`     // ms from emit to handler
-	Transports []string  `json:"transports,omitempty"` // and in between, how it lost them
+	Transports []string  `json:"transports,omitempty"` // with "lost" in between
 	Asked      int       `json:"asked,omitempty"`      // requests to receive
 	Waits      []float64 `json:"waits,omitempty"`      // s that polls asked for, each once
 	Refused    []int     `json:"refused,omitempty"`    // statuses of other answers than a 200
 	Errors     []string  `json:"errors,omitempty"`
 }
 
-// result is a journey that is over.
+// result is the result on one path.
 type result struct {
 	report
 	Up []int
 }
 
-// travel makes the journey on one path: a client that was here before comes back
-// to an event that waits for it; then half of the events each way, silence, and the
+// travel tests one path: a known client connects while an event waits for
+// it; then half of the events go in each direction, then silence, then the
 // other half.
 func (s *scene) travel(t *testing.T, p path, by traveller) result {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -84,7 +84,7 @@ func (s *scene) travel(t *testing.T, p path, by traveller) result {
 	return r
 }
 
-// follow runs the client to its end. At its first event the backend goes on.
+// follow runs the client to its end. At the client's first event it calls goOn.
 func follow(ctx context.Context, t *testing.T, by traveller, o orders, goOn func()) (all report) {
 	t.Helper()
 	text, err := json.Marshal(o)
@@ -126,7 +126,7 @@ func follow(ctx context.Context, t *testing.T, by traveller, o orders, goOn func
 	return all
 }
 
-// inOrder fails unless the numbers are all there are, once and in order.
+// inOrder fails unless got has all numbers, once and in order.
 func inOrder(t *testing.T, way string, got []int) {
 	t.Helper()
 	for n := range max(count, len(got)) {
@@ -138,7 +138,7 @@ func inOrder(t *testing.T, way string, got []int) {
 	}
 }
 
-// rest waits, but not longer than the journey lasts.
+// rest waits for d, or until ctx ends.
 func rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -157,7 +157,7 @@ func token(t *testing.T, id string) string {
 	return signed
 }
 
-// backend speaks to the instances without anything between.
+// backend makes requests to the instances without a proxy.
 type backend struct {
 	t    *testing.T
 	s    *scene
@@ -179,7 +179,7 @@ func (b *backend) get(ctx context.Context, path string, to any) {
 	b.do(ctx, http.MethodGet, path, "", to)
 }
 
-// history is the data of all events of a room, in the order of the log.
+// history returns the data of all events of a room, in the order of the log.
 func (b *backend) history(ctx context.Context, room string) []int {
 	var all struct{ Events []struct{ Data int } }
 	b.get(ctx, "/rooms/"+room+"/events?limit=1000", &all)

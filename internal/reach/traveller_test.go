@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// orders are what a client is told, as JSON in its first argument.
+// orders are the instructions of a client, as JSON in its first argument.
 type orders struct {
 	URL       string `json:"url"`
 	Token     string `json:"token"`
@@ -23,11 +23,11 @@ type orders struct {
 	Forward   *proxy `json:"forward,omitempty"`
 }
 
-// traveller starts a client with its orders. What it says on stdout is a report, a
-// part of it a line.
+// traveller starts a client with its orders. The client writes its report to stdout, a
+// part in each line.
 type traveller func(ctx context.Context, orders string) *exec.Cmd
 
-// javaScript makes one file of the library and the program that drives it.
+// javaScript bundles the library and the program that drives it into one file.
 func javaScript(t *testing.T) traveller {
 	t.Helper()
 	tool.Path(t, "node")
@@ -51,7 +51,7 @@ func javaScript(t *testing.T) traveller {
 	}
 }
 
-// golang is this very program, see beClient.
+// golang runs this test binary itself, see beClient.
 func golang(ctx context.Context, orders string) *exec.Cmd {
 	p := exec.CommandContext(ctx, os.Args[0], orders)
 	p.Env = append(os.Environ(), beTraveller+"=1")

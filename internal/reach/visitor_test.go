@@ -59,13 +59,13 @@ func (v *visitor) ask(method, path, body string, more map[string]string) *http.R
 	return answer
 }
 
-// post sends JSON and returns the cursor of the receipt.
+// post sends JSON and returns the cursor of the answer.
 func (v *visitor) post(path, body string) string {
 	v.t.Helper()
 	return v.read(v.ask(http.MethodPost, path, body, map[string]string{"Content-Type": "application/json"})).Cursor
 }
 
-// sheet is a page of events; or a receipt, whose cursor it has.
+// sheet is a page of events, or the answer to an emit, of which it has the cursor.
 type sheet struct {
 	Events []json.RawMessage
 	Cursor string
@@ -85,19 +85,19 @@ func (v *visitor) read(answer *http.Response) (s sheet) {
 	return s
 }
 
-// poll asks for what is after a cursor, and acknowledges what is before.
+// poll asks for the events after a cursor, and acknowledges those before it.
 func (v *visitor) poll(after string, wait int) sheet {
 	v.t.Helper()
 	path := fmt.Sprintf("/events?wait=%d&ack=auto%s", wait, again(after))
 	return v.read(v.ask(http.MethodGet, path, "", map[string]string{"Accept": "application/json", "Last-Event-ID": after}))
 }
 
-// again is what the client says twice, and what makes each URL another one.
+// again returns the position in the query, which the client also sends in a header, and a nonce.
 func again(after string) string {
 	return fmt.Sprintf("&after=%s&_=%v", url.QueryEscape(after), rand.Float64())
 }
 
-// stream opens one and reads hello.
+// stream opens a stream and reads hello.
 func (v *visitor) stream(after string) *frames {
 	v.t.Helper()
 	ctx, cancel := context.WithCancel(v.t.Context())
@@ -111,14 +111,14 @@ func (v *visitor) stream(after string) *frames {
 	return f
 }
 
-// frames are those of a stream.
+// frames reads the frames of a stream.
 type frames struct {
 	t     *testing.T
 	lines *bufio.Reader
 	close func()
 }
 
-// expect reads a frame of that name, over heartbeats before it.
+// expect reads a frame of that name, and skips heartbeats before it.
 func (f *frames) expect(name string) {
 	f.t.Helper()
 	late := time.AfterFunc(20*time.Second, f.close)

@@ -13,8 +13,8 @@ import (
 
 func ackerName(n int) string { return fmt.Sprintf("acker %d", n) }
 
-// ackBook is the highest cursor that each client was answered with in this history,
-// and when each of them was.
+// ackBook has the highest cursor with which each client was answered in this history,
+// and the time of each answer.
 
 type ackBook struct {
 	mu    sync.Mutex
@@ -45,8 +45,8 @@ func (b *ackBook) answered(client string, offset int64) {
 	}
 }
 
-// ack acknowledges cursors near the head for one client, some of them old by now, and
-// asks for what is stored: neither may be below what anybody was answered before.
+// ack acknowledges cursors near the head for one client, some of them old, and
+// asks for the stored cursor: no answer may be below an earlier one.
 func (s *soak) ack(ctx context.Context, c *caller, client string, goesOn func() bool) {
 	var mine headCursor
 	for ; goesOn(); c.pause(ctx, 300) {
@@ -84,8 +84,8 @@ func (s *soak) ack(ctx context.Context, c *caller, client string, goesOn func() 
 	}
 }
 
-// surveyAcks makes what survived a loss the cursors to go by, and checks that those
-// answered before it was possible to lose them did.
+// surveyAcks takes the cursors that survived a loss as the new reference, and checks that all
+// that were answered before the time `safe` survived.
 func (s *soak) surveyAcks(ctx context.Context, conn *pgx.Conn, safe time.Time) error {
 	stored, err := storedCursors(ctx, conn)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// asker emits events that ask, and answers them as the client they are for.
+// asker emits events that ask, and replies to them as the client that they are for.
 type asker struct {
 	n    int
 	asks []asked

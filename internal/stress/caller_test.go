@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// caller makes requests, each to an instance of its choice.
+// caller makes requests, each to a random instance.
 type caller struct {
 	s    *soak
 	http *http.Client
@@ -25,8 +25,8 @@ func (c *caller) close() { c.http.CloseIdleConnections() }
 // base is the address of one of the instances.
 func (c *caller) base() string { return c.s.instances[c.rnd.IntN(len(c.s.instances))].url }
 
-// try makes a request once. The load goes on where ctx of the run has not ended: what
-// has begun is brought to its end.
+// try makes a request once. The request is finished even if ctx ends
+// meanwhile.
 func (c *caller) try(ctx context.Context, method, path, kind, body string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base()+path, strings.NewReader(body))
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *caller) try(ctx context.Context, method, path, kind, body string) (int,
 	return res.StatusCode, text, err
 }
 
-// answer is what a request came to.
+// answer is the outcome of a request.
 type answer struct {
 	status int
 	text   []byte
@@ -54,8 +54,8 @@ type answer struct {
 
 func (a answer) ok() bool { return a.status == http.StatusOK || a.status == http.StatusCreated }
 
-// insist repeats a request until it is answered with something else than 503. Refused
-// and cut connections and 503 are what faults look like; 500 never is.
+// insist repeats a request until the answer is not 503. Refused
+// and cut connections and 503 are expected during faults; 500 never is.
 func (c *caller) insist(ctx context.Context, method, path, body string) (a answer) {
 	for deadline := time.Now().Add(time.Minute); ; c.pause(ctx, 60) {
 		a.tries++
@@ -79,7 +79,7 @@ func (c *caller) insist(ctx context.Context, method, path, body string) (a answe
 	}
 }
 
-// pause waits up to so many milliseconds.
+// pause waits up to ms milliseconds.
 func (c *caller) pause(ctx context.Context, ms int) {
 	rest(ctx, time.Duration(c.rnd.IntN(ms)+1)*time.Millisecond)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// stands is one event as it stands in the log at the end.
+// stands is one event that the log has at the end.
 type stands struct {
 	name      string
 	event     string
@@ -24,11 +24,11 @@ type truth struct {
 	*soak
 	at       map[int64]*stands
 	offsets  []int64            // in order
-	of       map[string][]int64 // by name; the events of publishers
-	assigned map[int64]string   // by offset: what anybody ever saw or was told there
+	of       map[string][]int64 // the offsets of publishers' events, by name
+	assigned map[int64]string   // by offset: the event that anybody ever saw there
 }
 
-// check holds what everybody was told against the log, which is read now.
+// check reads the log and compares it with what everybody was told.
 func (s *soak) check(ctx context.Context, followers []*follower, load *load) error {
 	conn, err := pgx.Connect(ctx, s.primary.server.DSN())
 	if err != nil {
@@ -47,12 +47,12 @@ func (s *soak) check(ctx context.Context, followers []*follower, load *load) err
 	for _, f := range followers {
 		tr.follower(f)
 	}
-	stays, err := readStays(ctx, conn)
+	intervals, err := readIntervals(ctx, conn)
 	if err != nil {
 		return err
 	}
 	for _, m := range load.members {
-		tr.membership(m, stays[m.id], followers)
+		tr.membership(m, intervals[m.id], followers)
 		tr.hints(m, load.hints, followers)
 	}
 	tr.replies(load.asks)
@@ -97,7 +97,7 @@ func (tr *truth) read(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// stored: what stands in the log was sent there, was not rolled back, and stands once.
+// stored checks that the events in the log were sent there, were not rolled back, and are stored once.
 func (tr *truth) stored() {
 	for name, offsets := range tr.of {
 		f := tr.facts.named[name]
@@ -124,7 +124,7 @@ func (tr *truth) stored() {
 	}
 }
 
-// confirmed: what was confirmed stands where it was said to, unless a fault took it.
+// confirmed checks that confirmed events are at their confirmed offset, unless a fault took them.
 func (tr *truth) confirmed() {
 	lost := 0
 	for _, f := range tr.facts.named {
@@ -147,7 +147,7 @@ func (tr *truth) confirmed() {
 	tr.verdict.count("confirmed events lost by faults", lost)
 }
 
-// survivors: what survived a fault stands where it stood.
+// survivors checks that events that survived a fault are still at their offset.
 func (tr *truth) survivors() {
 	for _, one := range tr.losses.list() {
 		if tr.losses.list()[len(tr.losses.list())-1].end != one.end {
@@ -161,7 +161,7 @@ func (tr *truth) survivors() {
 	}
 }
 
-// publishersOrder: what one publisher had confirmed one after the other stands so.
+// publishersOrder checks that events that one publisher had confirmed one after the other keep that order.
 func (tr *truth) publishersOrder() {
 	for publisher, list := range tr.facts.order {
 		last, before := int64(0), ""
@@ -178,7 +178,7 @@ func (tr *truth) publishersOrder() {
 	}
 }
 
-// offsetsOnce: an offset that anybody ever saw is that of one event for ever.
+// offsetsOnce checks that every offset that anybody ever saw belongs to one event for ever.
 func (tr *truth) offsetsOnce(followers []*follower) {
 	say := func(offset int64, name, who string) {
 		if other, ok := tr.assigned[offset]; ok && other != name {
@@ -206,7 +206,7 @@ func (tr *truth) offsetsOnce(followers []*follower) {
 	}
 }
 
-// acks: no stored cursor ends below one that was answered in this history.
+// acks checks that no stored cursor ends below one that was answered in this history.
 func (tr *truth) acks(cursors map[string]int64) {
 	for client, floor := range tr.soak.acks.floor {
 		if cursors[client] < floor {
@@ -215,7 +215,7 @@ func (tr *truth) acks(cursors map[string]int64) {
 	}
 }
 
-// replies: each confirmed reply stands once in the room of who asked.
+// replies checks that each confirmed reply is in its emitter's room once.
 func (tr *truth) replies(askers []*asker) {
 	for _, a := range askers {
 		found := map[int64][]int{}
@@ -254,7 +254,7 @@ func (tr *truth) awaitHandled(ctx context.Context) (map[string]bool, error) {
 	}
 }
 
-// unhandled are the offsets of the events that were to be handled and were not.
+// unhandled returns the offsets of the events that should have been handled and were not.
 func (tr *truth) unhandled(done map[string]bool) (left []int64) {
 	for _, o := range tr.offsets {
 		if e := tr.at[o]; e.event == "work" && !done[e.name] {
@@ -264,8 +264,8 @@ func (tr *truth) unhandled(done map[string]bool) (left []int64) {
 	return left
 }
 
-// handled: the handler ran every event of its kind that stands in the log, and none
-// that nobody committed.
+// handled checks that the handler ran every event of its kind in the log, and none
+// that was not committed.
 func (tr *truth) handled(done map[string]bool) {
 	for _, o := range tr.unhandled(done) {
 		tr.verdict.breaks("a handler runs every event at least once", "%s at %d was not run", tr.at[o].name, o)

@@ -12,13 +12,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// follower holds what one reader was told against the log.
+// follower compares what one reader got with the log.
 func (tr *truth) follower(f *follower) {
 	saw := tr.inOrder(f)
 	tr.routed(f)
 	tr.notSilent(f)
 	if len(f.rooms) == 0 || !f.ended.Load() {
-		return // a member's is for membership to check
+		return // membership checks the members
 	}
 	missing := 0
 	for _, o := range tr.offsets {
@@ -35,11 +35,11 @@ func meet(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
-// forgetful is how long after a loss an instance may deliver from memory what is gone.
+// forgetful is how long after a loss an instance may deliver lost events from memory.
 const forgetful = 5 * time.Second
 
-// inOrder checks that what is new to a reader is further on than all it had, and
-// returns what it saw.
+// inOrder checks that each new event of a reader has a higher offset than all before, and
+// returns what the reader saw.
 func (tr *truth) inOrder(f *follower) map[int64]bool {
 	saw := map[int64]bool{}
 	last := int64(0)
@@ -52,7 +52,7 @@ func (tr *truth) inOrder(f *follower) map[int64]bool {
 			continue
 		}
 		if one := tr.tookAny(s.offset); one != nil && s.at.After(one.end) && (tr.at[s.offset] == nil || tr.at[s.offset].name != s.name) {
-			// In the moments after a fault an instance may not know of it yet.
+			// For some moments after a fault an instance may not know about it.
 			if s.at.After(one.end.Add(forgetful)) {
 				tr.verdict.breaks("what a fault took is no longer delivered", "%s saw %s at %d %v after %s", f.id, s.name, s.offset, s.at.Sub(one.end).Round(time.Millisecond), one.what)
 			}
@@ -98,10 +98,10 @@ func (tr *truth) routed(f *follower) {
 	}
 }
 
-// notSilent checks the gaps: who had seen what a fault took is told before it goes on,
-// and nobody is told of a gap who was not ahead of a history.
+// notSilent checks the gaps: a reader that had seen lost events gets a gap before it goes on,
+// and a reader that was not ahead of a restored history gets none.
 func (tr *truth) notSilent(f *follower) {
-	at, told := int64(0), false // where it is, and whether a gap was told since it is there
+	at, told := int64(0), false // the reader's position, and whether it got a gap since
 	var seen []step
 	for _, s := range f.steps {
 		switch s.kind {
@@ -129,32 +129,32 @@ func (tr *truth) notSilent(f *follower) {
 	}
 }
 
-// lostTo reports whether a loss took something that a reader at that place had seen.
+// lostTo reports whether a loss took something that a reader at that position had seen.
 func lostTo(seen []step, one loss, at int64) bool {
 	return slices.ContainsFunc(seen, func(s step) bool { return s.offset > one.head && s.offset <= min(at, one.known) })
 }
 
-// stays are the memberships of each client in the club, as the log has them.
-func readStays(ctx context.Context, conn *pgx.Conn) (map[string][]stay, error) {
+// readIntervals reads the membership intervals of each client in the room "club" from the log.
+func readIntervals(ctx context.Context, conn *pgx.Conn) (map[string][]interval, error) {
 	rows, err := conn.Query(ctx, `SELECT c.name, m.since, coalesce(m.until, 9223372036854775807)
 		FROM culvert.memberships m JOIN culvert.clients c ON c.id = m.client_id JOIN culvert.rooms r ON r.id = m.room_id
 		WHERE r.name = 'club' ORDER BY m.since`)
 	if err != nil {
 		return nil, err
 	}
-	stays := map[string][]stay{}
+	intervals := map[string][]interval{}
 	var client string
-	var one stay
+	var one interval
 	_, err = pgx.ForEachRow(rows, []any{&client, &one.since, &one.until}, func() error {
-		stays[client] = append(stays[client], one)
+		intervals[client] = append(intervals[client], one)
 		return nil
 	})
-	return stays, err
+	return intervals, err
 }
 
-// membership holds what a member got against its stays, and these against what it was
-// answered.
-func (tr *truth) membership(m *member, stays []stay, followers []*follower) {
+// membership compares what a member got with its membership intervals, and these with its
+// answers.
+func (tr *truth) membership(m *member, intervals []interval, followers []*follower) {
 	i := slices.IndexFunc(followers, func(f *follower) bool { return f.id == m.id })
 	f := followers[i]
 	saw := map[int64]bool{}
@@ -169,7 +169,7 @@ func (tr *truth) membership(m *member, stays []stay, followers []*follower) {
 		if e.name == "" || e.namespace != "default" || !slices.Contains(e.rooms, "club") {
 			continue
 		}
-		in := slices.ContainsFunc(stays, func(s stay) bool { return s.since < o && o <= s.until })
+		in := slices.ContainsFunc(intervals, func(s interval) bool { return s.since < o && o <= s.until })
 		if in {
 			tr.verdict.count("events to members", 1)
 		}
@@ -179,21 +179,21 @@ func (tr *truth) membership(m *member, stays []stay, followers []*follower) {
 			}
 		}
 	}
-	lostBefore := true // the first join begins a stay, too, but what the warm-up left is not looked at
+	lostBefore := true // the first interval is not compared with what the warm-up left
 	for _, one := range m.moves {
 		lost := tr.losses.took(one.offset, one.begun) != nil
-		found := slices.ContainsFunc(stays, func(s stay) bool {
+		found := slices.ContainsFunc(intervals, func(s interval) bool {
 			return one.join && s.since == one.offset || !one.join && s.until == one.offset
 		})
 		if !lost && !lostBefore && !found {
-			tr.verdict.breaks("an answered join or leave is durable", "%s: %+v is not among its stays", m.id, one)
+			tr.verdict.breaks("an answered join or leave is durable", "%s: %+v is not among its membership intervals", m.id, one)
 		}
 		lostBefore = lost
 	}
 }
 
-// hints: no volatile event that was emitted after an answered leave, and before the next
-// join, comes to who left.
+// hints checks that a member gets no volatile event that was emitted after its answered leave and
+// before its next join.
 func (tr *truth) hints(m *member, h *hints, followers []*follower) {
 	i := slices.IndexFunc(followers, func(f *follower) bool { return f.id == m.id })
 	type arrival struct {
@@ -208,7 +208,7 @@ func (tr *truth) hints(m *member, h *hints, followers []*follower) {
 			tr.verdict.count("volatile events received", 1)
 		}
 	}
-	for a, n := range times { // who goes from one instance to the other may get it on both
+	for a, n := range times { // a client that switches to another instance may get it on both
 		if n > 1 {
 			tr.verdict.breaks("a volatile event comes once on a connection", "%s got %s %d times", m.id, a.name, n)
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 // TestChecksFindWhatIsBroken gives the checks a small history in which every promise is
-// kept, and then breaks one after the other: each is found, and nothing else. So a
-// soak that finds nothing says something.
+// kept, and then breaks one promise after the other: the checks must find exactly that one. So a
+// soak that finds nothing is evidence.
 func TestChecksFindWhatIsBroken(t *testing.T) {
 	all := map[string]func(*small){
 		"": func(*small) {},
@@ -30,7 +30,7 @@ func TestChecksFindWhatIsBroken(t *testing.T) {
 		"a reader ahead of a restored history gets a gap":                          func(s *small) { s.dropGap() },
 		"a reader gets a gap only where something was lost":                        func(s *small) { s.gap("x:11", "x:30", "rewound") },
 		"what a fault took is no longer delivered":                                 func(s *small) { s.late() },
-		"a member gets exactly the events of its membership intervals":             func(s *small) { s.stays[0].until = 10 },
+		"a member gets exactly the events of its membership intervals":             func(s *small) { s.intervals[0].until = 10 },
 		"an answered join or leave is durable":                                     func(s *small) { s.member.moves[1].offset = 6 },
 		"a volatile event does not come after an answered leave":                   func(s *small) { s.hinted("after") },
 		"a volatile event comes once on a connection":                              func(s *small) { s.hinted("during"); s.hinted("during") },
@@ -50,20 +50,20 @@ func TestChecksFindWhatIsBroken(t *testing.T) {
 	}
 }
 
-// small is a history: a and b at 10 and 11, then one that a fault took at 20, then an
-// event for the handler, a reply and one for a member, from 30 on.
+// small is a history: events a and b at 10 and 11, then a lost event at 20, then an
+// event for the handler, a reply and an event for a member, from 30 on.
 type small struct {
-	tr      *truth
-	lost    *loss
-	reader  *follower
-	sat     *follower
-	member  *member
-	stays   []stay
-	hints   hints
-	asker   *asker
-	cursors map[string]int64
-	done    map[string]bool
-	begun   time.Time
+	tr        *truth
+	lost      *loss
+	reader    *follower
+	sat       *follower
+	member    *member
+	intervals []interval
+	hints     hints
+	asker     *asker
+	cursors   map[string]int64
+	done      map[string]bool
+	begun     time.Time
 }
 
 func newSmall(t *testing.T) *small {
@@ -94,8 +94,8 @@ func newSmall(t *testing.T) *small {
 	s.sat.steps = []step{{kind: gotEvent, offset: 12, name: "for a member", room: "club"}}
 	s.member = &member{id: "member", moves: []move{{join: true, offset: 2, end: s.begun}, {offset: 5, begun: s.begun, end: s.begun, tries: 1},
 		{join: true, offset: 11, begun: s.begun.Add(40 * time.Second), end: s.begun.Add(40 * time.Second), tries: 1}}}
-	s.stays = []stay{{2, 5}, {11, 13}}
-	s.stays[0], s.stays[1] = s.stays[1], s.stays[0]
+	s.intervals = []interval{{2, 5}, {11, 13}}
+	s.intervals[0], s.intervals[1] = s.intervals[1], s.intervals[0]
 	after, during := s.begun.Add(time.Second), s.begun.Add(45*time.Second)
 	s.hints.sent = []hint{{"after", after, after}, {"during", during, during}}
 	s.put(40, "", "@asker 0")
@@ -146,13 +146,13 @@ func (s *small) drop(name string) {
 	s.reader.steps = slices.DeleteFunc(s.reader.steps, func(p step) bool { return p.name == name })
 }
 
-// lastFirst brings the last event first.
+// lastFirst makes the reader get the last event first.
 func (s *small) lastFirst() {
 	c := s.reader.steps[len(s.reader.steps)-1]
 	s.reader.steps = append([]step{c}, s.reader.steps[:len(s.reader.steps)-1]...)
 }
 
-// late delivers what the fault took long after it.
+// late delivers a lost event long after the fault.
 func (s *small) late() {
 	for i := range s.reader.steps {
 		if s.reader.steps[i].name == "lost" {
@@ -173,7 +173,7 @@ func (s *small) check() {
 	s.tr.publishersOrder()
 	s.tr.offsetsOnce([]*follower{s.reader, s.sat})
 	s.tr.follower(s.reader)
-	s.tr.membership(s.member, s.stays, []*follower{s.sat})
+	s.tr.membership(s.member, s.intervals, []*follower{s.sat})
 	s.tr.hints(s.member, &s.hints, []*follower{s.sat})
 	s.tr.replies([]*asker{s.asker})
 	s.tr.acks(s.cursors)

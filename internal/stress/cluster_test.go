@@ -17,25 +17,25 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg"
 )
 
-// cluster is a Postgres whose folder can be copied, replaced and followed.
+// cluster is a Postgres whose folder can be copied and replaced, and which can have a standby.
 type cluster struct {
 	dir    string
 	server *localpg.Server
 }
 
 func makeClusterDir() (string, error) {
-	// The name lets the next run clear away what a killed one leaves behind.
+	// By this name, the next run finds and removes folders of killed runs.
 	dir, err := os.MkdirTemp("", "culvert-throwaway-stress-")
 	if err != nil {
 		return "", err
 	}
-	return dir, os.Chmod(dir, 0o711) // Postgres may run as another user, who has to pass
+	return dir, os.Chmod(dir, 0o711) // Postgres may run as another user, which must pass
 }
 
 // startCluster runs the Postgres in dir, making it if it is not there.
 func startCluster(ctx context.Context, dir string) (*cluster, error) {
 	server, err := localpg.Start(ctx, localpg.Options{Dir: dir, Settings: map[string]string{
-		"fsync":                            "off", // of the machine, not of Postgres: see pgtest
+		"fsync":                            "off", // only the machine's crashes would matter: see pgtest
 		"max_wal_size":                     "64MB",
 		"min_wal_size":                     "32MB",
 		"wal_keep_size":                    "48MB",
@@ -59,7 +59,7 @@ func startCluster(ctx context.Context, dir string) (*cluster, error) {
 
 func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
 
-// socket is where it listens, for a forwarder.
+// socket returns the path of its socket, for a forwarder.
 func (c *cluster) socket() string {
 	_, rest, _ := strings.Cut(c.server.DSN(), "host=")
 	host, _, _ := strings.Cut(rest, "&")
@@ -85,7 +85,7 @@ func (c *cluster) putBack(from string) error {
 }
 
 // standby makes a streaming standby of the running cluster from a base backup; it
-// follows through the given port.
+// connects to the primary through the given port.
 func (c *cluster) standby(ctx context.Context, port string) (*cluster, error) {
 	dir, err := makeClusterDir()
 	if err != nil {
@@ -154,8 +154,8 @@ func (c *cluster) promote(ctx context.Context) error {
 	return nil
 }
 
-// copyFolder copies a data folder with its owners. What vanishes meanwhile from a
-// running one is no loss: its write-ahead log tells.
+// copyFolder copies a data folder with its owners. Files that vanish meanwhile from a
+// running server's folder do not matter, because its write-ahead log has the changes.
 func copyFolder(from, to string, skip func(path string) bool) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -207,7 +207,7 @@ func copyFile(from, to string) (err error) {
 	return err
 }
 
-// sameOwner gives a file to the owner of another; only root can, or has to.
+// sameOwner gives a file to the owner of another file; only root can do that, and only root must.
 func sameOwner(of, file string) error {
 	if os.Geteuid() != 0 {
 		return nil

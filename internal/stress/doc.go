@@ -1,42 +1,42 @@
-// Package stress holds no code, only the tests that the whole of Culvert keeps
-// its word under load and accidents: instances as processes of their own,
+// Package stress contains only tests that Culvert as a whole keeps
+// its promises under load and faults: instances as processes of their own,
 // publishers over HTTP and from SQL, readers over both transports, while
-// instances are killed, Postgres crashes, and slices roll and are pruned.
+// instances are killed, Postgres crashes, and slices are opened and pruned.
 //
 // [TestSoak] plays a schedule of faults that is drawn from a seed, under all
 // kinds of load at once, and then checks every promise of docs/guarantees.md:
 //
 //	go test ./internal/stress -run TestSoak                        two fixed seeds of 20 s each
-//	go test ./internal/stress -run TestSoak -seed 7 -minutes 1     one seed, as long as you like
+//	go test ./internal/stress -run TestSoak -seed 7 -minutes 1     one seed, of any length
 //	go test ./internal/stress -run TestSoak -seed 7 -minutes 1 -runs 100 -timeout 0
 //	                                                               seeds 7 to 106
-//	make soak                                                      fresh seeds for an hour
+//	make soak                                                      new seeds for an hour
 //
 // STRESS_SEED, STRESS_MINUTES, STRESS_RUNS and STRESS_SOAK do the same as the flags
 // -seed, -minutes, -runs and -soak. The same seed and length give the same schedule and
-// the same choices of those who make the load; what the machine makes of them differs
-// from run to run. A run that fails prints its seed, what was broken with examples, what
+// the same choices of the load; the timing still differs
+// from run to run. A run that fails prints its seed, the broken promises with examples, what
 // happened when, and the schedule. With -v the amounts of everything are printed, too.
 //
 // What a run consists of, and the file it is in:
 //
-//	schedule   which fault when, to whom and for how long
+//	schedule   which fault comes when, what it hits and how long it lasts
 //	soakrun    two instances and a handler, set up, loaded and torn down
 //	cluster    Postgres: snapshots of its folder, standbys, promotion
 //	forwarder  the address behind which the primary changes; pooler: PgBouncer
-//	program    an instance as its orchestrator sees it
-//	faults     what happens to processes and sessions
-//	losses     promotions and snapshots put back, and what survived them
+//	program    an instance that is restarted when it ends, as by an orchestrator
+//	faults     the faults of processes and sessions
+//	losses     promotions and restored snapshots, and what survived them
 //	load       emitter (HTTP), teller (SQL), membership, ackers, askers, worker (handler)
-//	follower   readers, which write down all they are told
+//	follower   readers, which record everything that they get
 //	facts      what publishers know; verdict: what is found
-//	checklog   the log at the end against the publishers; checkreaders: against the readers
+//	checklog   compares the log at the end with the publishers; checkreaders: with the readers
 //
-// A promotion of an asynchronous standby and a snapshot put back lose events by their
-// nature. A run reads what survived before it lets anybody through again; only what
-// lies past that may be gone, its offsets must never come again, and every reader that
-// had seen some of it must be told by a gap.
+// A promotion of an asynchronous standby and a restored snapshot necessarily lose events.
+// A run reads what survived before it opens the database again. Only events after
+// that may be lost, their offsets must never come again, and every reader that
+// had seen some of them must get a gap.
 //
-// PgBouncer is in the way of some seeds. Where it is not installed those run without
+// Some seeds use PgBouncer. If it is not installed, they run without
 // it and say so; with CI=true they fail.
 package stress

@@ -32,7 +32,7 @@ func (e *emitter) run(ctx context.Context) {
 	}
 }
 
-// next plans an event: where to, and what.
+// next plans an event: its rooms and its name.
 func (e *emitter) next(namespace string) *fact {
 	f := &fact{name: name(e.id, e.n), namespace: namespace, publisher: e.id, keyed: true, rooms: somewhere(e.c.rnd.IntN(100), e.id, e.n)}
 	e.n++
@@ -47,8 +47,8 @@ func (e *emitter) namespace() string {
 	return "default"
 }
 
-// somewhere is where events go: mostly to rooms with readers, some to a room that is
-// new, whose id a database put back would give to another.
+// somewhere chooses rooms: mostly rooms with readers, sometimes a new
+// room, whose id a restored database would give to another room.
 func somewhere(percent, publisher, n int) []string {
 	switch {
 	case percent < 40:
@@ -65,7 +65,7 @@ func somewhere(percent, publisher, n int) []string {
 	return []string{fmt.Sprintf("fresh %d-%d", publisher, n)}
 }
 
-// eventName is "work" for what the handler is to do.
+// eventName is "work" for events that the handler must run.
 func eventName(f *fact) string {
 	if f.rooms[0] == "jobs" && f.namespace == "default" {
 		return "work"
@@ -78,7 +78,7 @@ func body(f *fact) string {
 	return fmt.Sprintf(`{"rooms":%s,"event":%q,"data":{"name": %q,"long":%q},"key":%q}`, rooms, eventName(f), f.name, long(f), "key of "+f.name)
 }
 
-// long is a part of the data of events to several rooms: what is long stands in the row of one
+// long makes the data of events to several rooms long: long data is only in the row of one
 // room, see docs/decisions/022-bytes.md.
 func long(f *fact) string {
 	if len(f.rooms) == 1 {
@@ -128,7 +128,7 @@ func (e *emitter) refused(a answer, what string) {
 	}
 }
 
-// remember keeps a cursor near the head for those who acknowledge.
+// remember keeps a cursor near the head for the ackers.
 func (e *emitter) remember(cursor, namespace string, epoch int, quiet bool) {
 	if now, _ := e.c.s.losses.now(); namespace == "default" && quiet && now == epoch {
 		e.c.s.facts.cursor.Store(headCursor{cursor, epoch})
@@ -165,7 +165,7 @@ func (e *emitter) batch(ctx context.Context, n int) {
 	e.c.s.verdict.count("batches", 1)
 }
 
-// upload sends lines, and those again that were not confirmed, from the first such.
+// upload sends lines, and sends all lines again from the first that was not confirmed.
 func (e *emitter) upload(ctx context.Context, n int) {
 	ns := e.namespace()
 	var all []*fact
@@ -192,8 +192,8 @@ func (e *emitter) upload(ctx context.Context, n int) {
 	}
 }
 
-// lines reads the results of the first lines that were confirmed. After a temporary
-// problem none may follow: who sends again from there would reorder what was stored.
+// lines reads the results of the first confirmed lines. After a temporary
+// problem no line may be stored: a sender that repeats from there would change the order.
 func (e *emitter) lines(all []*fact, text []byte) (done int, ok bool) {
 	stopped := false
 	for line := range strings.Lines(string(text)) {

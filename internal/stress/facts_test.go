@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// fact is what the publisher of an event knows of it.
+// fact is what the publisher of an event knows about it.
 type fact struct {
 	name      string
 	namespace string
@@ -14,8 +14,8 @@ type fact struct {
 	keyed     bool
 	publisher int
 	fate      fate
-	offset    int64     // as confirmed; 0 from SQL, which is not told
-	begun     time.Time // of the first try
+	offset    int64     // as confirmed; 0 for SQL, which does not return it
+	begun     time.Time // when the first try began
 	confirmed time.Time
 }
 
@@ -26,12 +26,12 @@ type facts struct {
 	order map[int][]*fact // confirmed ones of each publisher, in order
 
 	known  atomic.Int64 // the highest offset that anybody was told
-	cursor atomic.Value // of type string: one near the head, with its epoch
+	cursor atomic.Value // a cursor near the head, with its epoch
 }
 
 func newFacts() *facts { return &facts{named: map[string]*fact{}, order: map[int][]*fact{}} }
 
-// plan says that an event is about to be tried: until more is known, it may be
+// plan notes events that are about to be tried: until more is known, they may be
 // stored or not.
 func (f *facts) plan(all ...*fact) {
 	f.mu.Lock()
@@ -42,7 +42,7 @@ func (f *facts) plan(all ...*fact) {
 	}
 }
 
-// settle says what became of events that were planned.
+// settle notes the outcome of planned events.
 func (f *facts) settle(how fate, all ...*fact) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,7 +56,7 @@ func (f *facts) settle(how fate, all ...*fact) {
 	}
 }
 
-// tell notes that somebody was told of an offset.
+// tell notes that somebody was told an offset.
 func (f *facts) tell(offset int64) {
 	for {
 		now := f.known.Load()

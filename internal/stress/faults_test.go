@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// happen plays the schedule: the faults of processes and those of the database, each
+// happen runs the schedule: the faults of processes and, in parallel, those of the database, each
 // row one after the other.
 func (s *soak) happen(ctx context.Context) error {
 	var wg sync.WaitGroup
@@ -31,7 +31,7 @@ func (s *soak) happen(ctx context.Context) error {
 			if !s.due(ctx, h) {
 				continue
 			}
-			// What has begun is brought to its end, also past the end of the load.
+			// A fault that has begun is finished, also after the end of the load.
 			if err := d.strike(context.WithoutCancel(ctx), h); err != nil {
 				d.errs = append(d.errs, fmt.Errorf("%s: %w", h, err))
 				return
@@ -42,7 +42,7 @@ func (s *soak) happen(ctx context.Context) error {
 	return errors.Join(append(d.errs, d.close())...)
 }
 
-// due waits for a happening's time.
+// due waits for the time of a happening.
 func (s *soak) due(ctx context.Context, h happening) bool {
 	return rest(ctx, time.Until(s.verdict.began.Add(h.at)))
 }
@@ -70,7 +70,7 @@ func (s *soak) process(ctx context.Context, h happening) {
 	p.start(context.WithoutCancel(ctx))
 }
 
-// disaster is what happens to the database.
+// disaster runs the faults of the database.
 type disaster struct {
 	*soak
 	errs    []error
@@ -79,8 +79,8 @@ type disaster struct {
 	long    sync.WaitGroup
 }
 
-// prepare makes a standby ahead of a promotion, as soon as no snapshot that is put
-// back would leave it with another history.
+// prepare makes a standby before a promotion, once no restored snapshot
+// can leave it with another history.
 func (d *disaster) prepare(ctx context.Context, coming []happening) {
 	if d.standby != nil || ctx.Err() != nil {
 		return
@@ -136,8 +136,8 @@ func (d *disaster) strike(ctx context.Context, h happening) (err error) {
 	return nil
 }
 
-// disturb is what a session does to the others. It is no fault when it is itself cut
-// off by what happens beside it.
+// disturb runs a session that disturbs others. It is not an error if another fault
+// ends this session.
 func (d *disaster) disturb(ctx context.Context, h happening) {
 	conn, err := pgx.Connect(ctx, d.primary.server.DSN())
 	if err != nil {
@@ -163,7 +163,7 @@ func (d *disaster) disturb(ctx context.Context, h happening) {
 	}
 }
 
-// holdOpen keeps a snapshot and a transaction id for long, and rolls back.
+// holdOpen holds a snapshot and a transaction id for a long time, and rolls back.
 func (d *disaster) holdOpen(ctx context.Context, conn *pgx.Conn, h happening) {
 	defer conn.Close(ctx)
 	f := &fact{name: fmt.Sprintf("long %v", h.at), namespace: "default", rooms: []string{"stress"}, fate: unstored}

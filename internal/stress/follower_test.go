@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// follower reads rooms, or what its client gets, over one transport, breaking off at
-// random, on whichever instance answers. It writes down all that it is told.
+// follower reads rooms, or the rooms of its client, by one transport, on random instances, and breaks off at
+// random. It records everything that it gets.
 type follower struct {
 	c         *caller
 	id        string
@@ -50,7 +50,7 @@ const (
 	gotVolatile kind = 'v'
 	gotPosition kind = 'p'
 	gotGap      kind = 'g'
-	wentBack    kind = 'b' // to what the server has stored
+	wentBack    kind = 'b' // to the cursor that the server has stored
 )
 
 type toldGap struct{ From, To, Reason string }
@@ -71,8 +71,8 @@ func (s *soak) newFollowers() (all []*follower) {
 	return all
 }
 
-// warmUp makes every client and its stored cursor known before anything happens: a
-// client that no history knows starts at the head, and that is no fault.
+// warmUp makes every client and its stored cursor known before any fault, because a
+// client that a restored history does not know starts at the head, which is not an error.
 func (s *soak) warmUp(ctx context.Context) ([]*follower, error) {
 	c := s.caller(9001)
 	defer c.close()
@@ -91,7 +91,7 @@ func (s *soak) warmUp(ctx context.Context) ([]*follower, error) {
 	return all, ctx.Err()
 }
 
-// follow starts the followers; the result waits for them.
+// follow starts the followers and returns a function that waits for them.
 func (s *soak) follow(ctx context.Context, all []*follower) func() {
 	var wg sync.WaitGroup
 	for _, f := range all {
@@ -161,7 +161,7 @@ func (f *follower) get(ctx context.Context, base string, q url.Values, header ht
 		return nil, err
 	}
 	req.Header = header
-	// The timeout of the client is for short requests.
+	// Not by the client, whose timeout is for short requests.
 	res, err := f.c.http.Transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -181,7 +181,7 @@ func (f *follower) get(ctx context.Context, base string, q url.Values, header ht
 	return nil, fmt.Errorf("status %d", res.StatusCode)
 }
 
-// gotten is one event as it comes, by either transport.
+// gotten is one received event, by either transport.
 type gotten struct {
 	Offset int64
 	Room   string
@@ -229,7 +229,7 @@ func (f *follower) stream(ctx context.Context, base string, q url.Values, header
 	for lines := bufio.NewReader(res.Body); ; {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			return err // an unfinished frame counts for nothing
+			return err // an incomplete frame is ignored
 		}
 		field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
 		switch field {
@@ -283,7 +283,7 @@ func (f *follower) frame(id, event, data string) error {
 	return nil
 }
 
-// take writes an event down and reports whether it is the end mark.
+// take records an event and reports whether it is the end mark.
 func (f *follower) take(e gotten) bool {
 	if e.Offset == 0 {
 		f.step(step{kind: gotVolatile, name: e.Data.Name, room: e.Room})
@@ -291,7 +291,7 @@ func (f *follower) take(e gotten) bool {
 	}
 	f.step(step{kind: gotEvent, offset: e.Offset, name: e.Data.Name, room: e.Room})
 	f.c.s.facts.tell(e.Offset)
-	// That of the warm-up is not the end.
+	// The end mark of the warm-up does not count.
 	return strings.HasPrefix(e.Data.Name, endMark) && f.c.s.ending.Load()
 }
 
@@ -310,7 +310,7 @@ func (f *follower) step(s step) {
 	f.steps = append(f.steps, s)
 }
 
-// maybeAck stores the position at random times; an ack that gets lost is not counted on.
+// maybeAck acknowledges the position at random times; a lost ack does not count.
 func (f *follower) maybeAck(ctx context.Context, base string) error {
 	if f.c.rnd.IntN(3) > 0 {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// forwarder is the address that clients of Postgres know. What stands behind it
-// changes at a failover; while its gate is shut, nobody gets through.
+// forwarder is the address that clients of Postgres know. The server behind it
+// changes at a failover; while its gate is shut, nobody can connect.
 type forwarder struct {
 	listener net.Listener
 	wg       sync.WaitGroup
@@ -102,7 +102,7 @@ func (f *forwarder) forward(c net.Conn) {
 	<-done
 }
 
-// keep remembers connections to cut; false when the gate was shut meanwhile.
+// keep remembers connections to cut; it returns false if the gate was shut meanwhile.
 func (f *forwarder) keep(conns ...net.Conn) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

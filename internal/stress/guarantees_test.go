@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestGuaranteesNameWhatShowsThem holds docs/guarantees.md against the code: the tests
-// and checks it names are there, and every check is named.
+// TestGuaranteesNameWhatShowsThem compares docs/guarantees.md with the code: the tests
+// and checks that it names exist, and it names every check.
 func TestGuaranteesNameWhatShowsThem(t *testing.T) {
 	text, err := os.ReadFile("../../docs/guarantees.md")
 	if err != nil {
@@ -36,7 +36,7 @@ func TestGuaranteesNameWhatShowsThem(t *testing.T) {
 	}
 }
 
-// checksMade are the promises that something in this package can find broken.
+// checksMade returns the names of all checks in this package.
 func checksMade(t *testing.T) []string {
 	files, err := filepath.Glob("*_test.go")
 	if err != nil {
@@ -60,7 +60,7 @@ func checksMade(t *testing.T) []string {
 	return list
 }
 
-// testsThere are the names of all Go tests of the repository.
+// testsThere returns the names of all Go tests of the repository.
 func testsThere(t *testing.T) map[string]bool {
 	tests := map[string]bool{}
 	pattern := regexp.MustCompile(`(?m)^func (Test\w+)\(`)

@@ -30,8 +30,8 @@ CREATE TABLE public.runs (
     ended    text -- done or failed; NULL: killed in the middle
 )`
 
-// handle is that application. Every run holds a lock on its event, by a session
-// that ends with the process: who finds it taken is not alone.
+// handle is that application. Every run holds a lock on its event, in a session
+// that ends with the process: if the lock is taken, another run is under way.
 func handle(ctx context.Context, dsn string) {
 	fail := func(err error) {
 		if err != nil {
@@ -68,7 +68,7 @@ func handle(ctx context.Context, dsn string) {
 }
 
 // TestHandlersAreKilled kills applications in the middle of their handlers: every
-// event is run to its end all the same, and never twice at a time.
+// event is still run to its end, and never twice at the same time.
 func TestHandlersAreKilled(t *testing.T) {
 	dsn := pgtest.NewServer(t, localpg.Options{}).DSN()
 	if err := migrations.Up(t.Context(), dsn); err != nil {

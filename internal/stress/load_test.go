@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// How much of everything there is; together some hundred events a second, so that
+// How much load there is: together some hundred events a second, so that
 // two runs fit on two processors.
 const (
 	soakHTTP    = 5
@@ -16,7 +16,7 @@ const (
 	soakAskers  = 2
 )
 
-// load is all that is done while faults happen, and what those who do it know.
+// load is everything that runs while faults happen, with what it has recorded.
 type load struct {
 	wg      sync.WaitGroup
 	members []*member
@@ -26,7 +26,7 @@ type load struct {
 
 func (l *load) wait() { l.wg.Wait() }
 
-// startLoad begins it; it ends with ctx, but brings to its end what it has begun.
+// startLoad starts the load; it ends with ctx, but finishes what it has begun.
 func (s *soak) startLoad(ctx context.Context) *load {
 	l := &load{hints: &hints{}}
 	whole := context.WithoutCancel(ctx)
@@ -57,7 +57,7 @@ func (s *soak) startLoad(ctx context.Context) *load {
 	}
 	for n := range soakAckers {
 		client := ackerName(n)
-		for range 2 { // at once, on whichever instance
+		for range 2 { // at once, on random instances
 			worker(func(c *caller, _ int) { s.ack(whole, c, client, goesOn) })
 		}
 	}

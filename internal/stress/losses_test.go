@@ -10,19 +10,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// loss is a fault that took the end of the log's history with it. What survived was
+// loss is a fault that lost the end of the log. What survived was
 // read from the database while nobody else could reach it.
 type loss struct {
 	what  string
-	safe  time.Time // whatever was confirmed before this must have survived
-	begun time.Time // nobody was let through from here …
+	safe  time.Time // everything confirmed before this must have survived
+	begun time.Time // nobody could connect from here …
 	end   time.Time // … to here
 	head  int64     // the last offset that survived
 	known int64     // the last offset that anybody was told: (head, known] must never come again
 	kept  map[int64]string
 }
 
-// losses is the history's history.
+// losses are all losses so far.
 type losses struct {
 	mu    sync.Mutex
 	all   []loss
@@ -35,7 +35,7 @@ func (l *losses) list() []loss {
 	return l.all
 }
 
-// now is the epoch, and whether it is a quiet one.
+// now returns the epoch, and whether no loss is under way.
 func (l *losses) now() (epoch int, quiet bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,7 +55,7 @@ func (l *losses) finish(one loss) {
 	l.all = append(l.all, one)
 }
 
-// took returns the loss that took what was given an offset, between two times.
+// took returns the loss that lost an event with this offset, whose emit began at begun.
 func (l *losses) took(offset int64, begun time.Time) *loss {
 	for _, one := range l.list() {
 		if offset > one.head && offset <= one.known && begun.Before(one.end) {
@@ -65,7 +65,7 @@ func (l *losses) took(offset int64, begun time.Time) *loss {
 	return nil
 }
 
-// mayTake returns a loss that may have taken what has no known offset.
+// mayTake returns a loss that may have lost an event whose offset is unknown.
 func (l *losses) mayTake(begun, confirmed time.Time) *loss {
 	for _, one := range l.list() {
 		if begun.Before(one.end) && (confirmed.IsZero() || confirmed.After(one.safe)) {
@@ -75,7 +75,7 @@ func (l *losses) mayTake(begun, confirmed time.Time) *loss {
 	return nil
 }
 
-// query asks a cluster for one value, past the forwarder.
+// query asks a cluster for one value, without the forwarder.
 func query[T any](ctx context.Context, c *cluster, sql string, args ...any) (v T, err error) {
 	conn, err := pgx.Connect(ctx, c.server.DSN())
 	if err != nil {
@@ -86,7 +86,7 @@ func query[T any](ctx context.Context, c *cluster, sql string, args ...any) (v T
 	return v, err
 }
 
-// await asks until the answer is yes.
+// await repeats a query until it returns true.
 func await(ctx context.Context, c *cluster, what, sql string, args ...any) error {
 	for deadline := time.Now().Add(40 * time.Second); ; rest(ctx, 20*time.Millisecond) {
 		yes, err := query[bool](ctx, c, sql, args...)
@@ -99,8 +99,8 @@ func await(ctx context.Context, c *cluster, what, sql string, args ...any) error
 	}
 }
 
-// lose shuts the gate, lets replace put another history in the place of this one,
-// reads what is left of it, and opens the gate again.
+// lose shuts the gate, calls replace, which puts another history in the place of this one,
+// reads what survived, and opens the gate again.
 func (s *soak) lose(ctx context.Context, what string, safe time.Time, replace func() error) error {
 	one := loss{what: what, safe: safe, begun: time.Now()}
 	s.losses.begin()
@@ -181,7 +181,7 @@ func (s *soak) promote(ctx context.Context, h happening, standby *cluster) error
 	})
 }
 
-// takeSnapshot copies the folder while Postgres is down for a moment.
+// takeSnapshot stops Postgres for a moment and copies its folder.
 func (s *soak) takeSnapshot(ctx context.Context) (taken time.Time, err error) {
 	taken = time.Now()
 	if err := s.primary.server.StopImmediate(ctx); err != nil {
@@ -193,7 +193,7 @@ func (s *soak) takeSnapshot(ctx context.Context) (taken time.Time, err error) {
 	return taken, s.primary.server.StartAgain(ctx)
 }
 
-// putBack makes the snapshot the database again.
+// putBack restores the snapshot.
 func (s *soak) putBack(ctx context.Context, h happening, taken time.Time) error {
 	if h.apart {
 		for _, p := range append(s.instances, s.handler) {

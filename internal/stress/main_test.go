@@ -100,11 +100,11 @@ func (in *instance) kill() {
 		return
 	}
 	_ = in.proc.Process.Kill()
-	_ = in.proc.Wait() // "signal: killed" is what we want
+	_ = in.proc.Wait() // "signal: killed" is expected
 	in.proc = nil
 }
 
-// watch keeps what a process says and tells when it is ready.
+// watch keeps the output of a process and signals when it is ready.
 type watch struct {
 	to    *bytes.Buffer
 	ready chan struct{}
@@ -119,5 +119,5 @@ func (w *watch) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// name is how an event is told from all others.
+// name makes a unique name of an event.
 func name(publisher, n int) string { return fmt.Sprintf("%d-%d", publisher, n) }

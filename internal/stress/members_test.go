@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// members are readers beyond the others that get what is said in the room while
-// they are in it; they are put in and taken out at random.
+// members is the number of additional readers that get the events of a room while
+// they are in it; they join and leave at random.
 const members = 4
 
-// stay is a time in the room, by the positions the server answered with.
-type stay struct{ since, until int64 }
+// interval is a membership interval, by the positions with which the server answered.
+type interval struct{ since, until int64 }
 
-// move joins and leaves on behalf of the members until ctx ends. The result waits
-// for it and returns the stays of each.
-func (s *scene) move(ctx context.Context) func() [members][]stay {
-	var stays [members][]stay
+// move joins and leaves for the members until ctx ends. The result waits
+// for that and returns the membership intervals of each.
+func (s *scene) move(ctx context.Context) func() [members][]interval {
+	var intervals [members][]interval
 	var wg sync.WaitGroup
 	for m := range members {
 		wg.Go(func() {
@@ -41,19 +41,19 @@ func (s *scene) move(ctx context.Context) func() [members][]stay {
 					s.t.Error(err)
 					return
 				}
-				stays[m] = append(stays[m], stay{since, until})
+				intervals[m] = append(intervals[m], interval{since, until})
 				time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
 			}
 		})
 	}
-	return func() [members][]stay {
+	return func() [members][]interval {
 		wg.Wait()
-		return stays
+		return intervals
 	}
 }
 
-// insist repeats a change of members until it is confirmed: repeating one that was
-// made already is answered with the position of the first.
+// insist repeats a change of members until it is confirmed: a repeated change
+// is answered with the position of the first.
 func (s *scene) insist(client *http.Client, method, path string) (int64, error) {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		status, text, err := s.change(client, method, path)
@@ -86,9 +86,9 @@ func (s *scene) change(client *http.Client, method, path string) (int, []byte, e
 	return res.StatusCode, text, err
 }
 
-// compareMembers holds what each member got against its stays: what was said during
-// one, all of it and nothing else.
-func (s *scene) compareMembers(rs []*reader, stays [members][]stay) {
+// compareMembers compares what each member got with its membership intervals: it must be exactly the
+// events of these intervals.
+func (s *scene) compareMembers(rs []*reader, intervals [members][]interval) {
 	log := map[int64]string{}
 	for _, r := range rs[:readers] {
 		for _, e := range r.events {
@@ -103,7 +103,7 @@ func (s *scene) compareMembers(rs []*reader, stays [members][]stay) {
 				continue
 			}
 			in := false
-			for _, st := range stays[m] {
+			for _, st := range intervals[m] {
 				in = in || st.since < offset && offset <= st.until
 			}
 			_, got := r.byOffset[offset]
@@ -120,7 +120,7 @@ func (s *scene) compareMembers(rs []*reader, stays [members][]stay) {
 			}
 		}
 	}
-	s.t.Logf("members: %d events during a stay, %d outside", during, outside)
+	s.t.Logf("members: %d events during an interval, %d outside", during, outside)
 	if during < 100 || outside < 100 {
 		s.t.Error("the members came and went too little for this to show anything")
 	}

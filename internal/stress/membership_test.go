@@ -15,7 +15,7 @@ func memberName(n int) string { return fmt.Sprintf("member %d", n) }
 func pathEscape(s string) string  { return url.PathEscape(s) }
 func queryEscape(s string) string { return url.QueryEscape(s) }
 
-// member is put into the room "club" and taken out at random; a follower of the same
+// member joins and leaves the room "club" at random; a follower of the same
 // name reads what it gets.
 type member struct {
 	id    string
@@ -27,7 +27,7 @@ type move struct {
 	join       bool
 	offset     int64
 	begun, end time.Time
-	tries      int // above 1, an earlier try may still come to an instance that was paused
+	tries      int // if above 1, an earlier try may still reach an instance that was paused
 }
 
 func (m *member) run(ctx context.Context, c *caller, goesOn func() bool) {

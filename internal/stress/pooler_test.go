@@ -20,8 +20,8 @@ type pooler struct {
 	cmd  *exec.Cmd
 }
 
-// findPgBouncer returns "" when it is not installed. Debian puts it where only
-// root looks.
+// findPgBouncer returns "" if it is not installed. Debian puts it into a folder that only
+// root has in PATH.
 func findPgBouncer() string {
 	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -63,7 +63,7 @@ query_wait_timeout = 10
 	return p, p.start(ctx)
 }
 
-// dsn keeps to what PgBouncer 1.18 can do in transaction mode.
+// dsn uses only what PgBouncer 1.18 supports in transaction mode.
 func (p *pooler) dsn() string {
 	return "postgres://culvert@127.0.0.1:" + p.port + "/culvert?sslmode=disable&default_query_exec_mode=exec"
 }
@@ -71,7 +71,7 @@ func (p *pooler) dsn() string {
 func (p *pooler) start(ctx context.Context) error {
 	p.cmd = exec.Command(findPgBouncer(), "-q", p.file)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{}
-	if os.Geteuid() == 0 { // which PgBouncer refuses to run as
+	if os.Geteuid() == 0 { // PgBouncer refuses to run as root
 		nobody, err := user.Lookup("nobody")
 		if err != nil {
 			return err

@@ -26,8 +26,8 @@ func endWithParent() {
 	}()
 }
 
-// program is an instance, or an application with a handler, as its orchestrator
-// sees it: it is started again when it ends.
+// program is an instance, or an application with a handler, that is started again
+// when it ends, as by an orchestrator.
 type program struct {
 	name    string
 	env     []string
@@ -35,7 +35,7 @@ type program struct {
 	url     string
 	verdict *verdict
 
-	use    sync.Mutex // held by whoever makes an accident of it
+	use    sync.Mutex // held while a fault ends or starts it
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	cord   *os.File
@@ -43,7 +43,7 @@ type program struct {
 	stderr *said
 }
 
-// said is the end of what a process says.
+// said keeps the end of the output of a process.
 type said struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
@@ -71,8 +71,8 @@ func (s *said) tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n      ")
 }
 
-// start returns when the program is ready, however often it has to be started:
-// one that does not find Postgres in time may give up.
+// start returns when the program is ready, however often it must be started:
+// a program that does not find Postgres in time may give up.
 func (p *program) start(ctx context.Context) {
 	for deadline := time.Now().Add(90 * time.Second); ctx.Err() == nil; {
 		if err := p.launch(); err != nil {
@@ -113,7 +113,7 @@ func (p *program) launch() error {
 	}
 	gone := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // "signal: killed" is what we want
+		_ = cmd.Wait() // "signal: killed" is expected
 		_ = write.Close()
 		close(gone)
 	}()
@@ -139,8 +139,8 @@ func (p *program) kill() {
 	}
 }
 
-// terminate is what an orchestrator does: SIGTERM, and SIGKILL after 15 s, which
-// docs/operations.md says is never needed.
+// terminate sends SIGTERM, and SIGKILL after 15 s, as an orchestrator does. According to
+// docs/operations.md SIGKILL is never needed.
 func (p *program) terminate() {
 	if !p.signal(syscall.SIGTERM) {
 		return
@@ -170,7 +170,7 @@ func (p *program) ended() bool {
 	}
 }
 
-// keep starts it again when it ends although nobody ended it.
+// keep starts it again if it ends by itself, which breaks a promise.
 func (p *program) keep(ctx context.Context) {
 	for rest(ctx, 200*time.Millisecond) {
 		p.use.Lock()
@@ -182,7 +182,7 @@ func (p *program) keep(ctx context.Context) {
 	}
 }
 
-// rest waits, and reports whether ctx goes on.
+// rest waits, and reports whether ctx has not ended.
 func rest(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

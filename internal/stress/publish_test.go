@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// fate is what a publisher knows of an event it made.
+// fate is what a publisher knows about the outcome of an event.
 type fate int
 
 const (
@@ -51,8 +51,8 @@ func (l *ledger) fail(err error) {
 	l.errs = append(l.errs, err)
 }
 
-// publishHTTP emits one event after the other with a key each, again and again
-// until it is confirmed; some are repeated although they were.
+// publishHTTP emits one event after the other, each with a key, and repeats each
+// until it is confirmed; some are repeated after that.
 func publishHTTP(ctx context.Context, l *ledger, publisher int, instances []*instance) {
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
@@ -84,8 +84,8 @@ type confirmation struct {
 	Duplicate bool
 }
 
-// confirm posts until the answer is a 2xx. Refused connections, cut ones and
-// 503s are what accidents look like; any other answer is a fault.
+// confirm posts until the answer is a 2xx. Refused and cut connections and
+// 503 are expected during faults; any other answer is an error.
 func confirm(client *http.Client, body string, instances []*instance, path string) (c confirmation, err error) {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		status, text, err := post(client, instances[rand.IntN(len(instances))].url+path, body)

@@ -25,8 +25,8 @@ const endMark = "the end"
 
 type gap struct{ From, To string }
 
-// reader follows the room over one transport, breaking off at random, on
-// whichever instance answers.
+// reader reads the room by one transport, on random instances, and breaks off at
+// random.
 type reader struct {
 	id        string
 	sse       bool
@@ -39,7 +39,7 @@ type reader struct {
 	stored   string // last cursor acknowledged
 	events   []seen // each offset once, in the order of arrival
 	byOffset map[int64]string
-	newest   int64 // of the events
+	newest   int64 // the highest offset of the events
 	gaps     []gap
 	repeats  int
 	cuts     int
@@ -66,7 +66,7 @@ func (r *reader) run(ctx context.Context) error {
 		}
 		r.cuts++
 		pause := time.Duration(rand.IntN(60)) * time.Millisecond
-		if r.lazy && r.position != "" { // before, it would ask for the earliest again, and that is no gap
+		if r.lazy && r.position != "" { // without a position it would ask for the earliest event again, which causes no gap
 			pause = 2500 * time.Millisecond
 		}
 		time.Sleep(pause)
@@ -94,7 +94,7 @@ func (r *reader) connection(ctx context.Context) error {
 	header := http.Header{"Authorization": {"Bearer " + apiKey}}
 	switch {
 	case r.stored != "" && rand.IntN(2) == 0:
-		// Back to what the server has stored, as after a crash of the client.
+		// Back to the stored cursor, as after a crash of the client.
 		r.position = r.stored
 	case r.position == "":
 		q.Set("from", "earliest")
@@ -181,7 +181,7 @@ func (r *reader) stream(ctx context.Context, base string, q url.Values, header h
 	for lines := bufio.NewReader(res.Body); ; {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			return err // an unfinished frame counts for nothing
+			return err // an incomplete frame is ignored
 		}
 		field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
 		switch field {
@@ -226,9 +226,9 @@ func (r *reader) frame(id, event, data string) error {
 	return nil
 }
 
-// take checks an event against what came before: a repeat must be the same, a
-// new one must be further on. What a gap told of may come after all to a reader that went
-// back to its stored position: another instance may still have it in memory.
+// take compares an event with earlier ones: a repeat must be the same, a
+// new one must have a higher offset. Events in a gap may still come to a reader that went
+// back to its stored position, because another instance may have them in memory.
 func (r *reader) take(e seen) error {
 	if before, again := r.byOffset[e.Offset]; again {
 		r.repeats++
@@ -249,8 +249,8 @@ func (r *reader) take(e seen) error {
 	return nil
 }
 
-// maybeAck stores the position at random times; an ack that gets lost is not
-// counted on.
+// maybeAck acknowledges the position at random times; a lost ack does not
+// count.
 func (r *reader) maybeAck(ctx context.Context, base string) error {
 	if r.position == "" || rand.IntN(3) > 0 {
 		return nil

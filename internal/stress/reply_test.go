@@ -13,8 +13,8 @@ import (
 )
 
 // TestRepliesSurviveTheirEmitter kills instances between emit and reply: every
-// reply that was confirmed is found in its emitter's room, once and in order,
-// and an emit that waited on the instance that lived returned with it.
+// confirmed reply is in its emitter's room, once and in order,
+// and an emit that waited on an instance that was not killed returned it.
 func TestRepliesSurviveTheirEmitter(t *testing.T) {
 	s := newScene(t, 9*time.Second)
 	ctx, stop := context.WithTimeout(t.Context(), s.duration)
@@ -34,11 +34,11 @@ func TestRepliesSurviveTheirEmitter(t *testing.T) {
 					return
 				}
 				waiter := make(chan string, 1)
-				if n%16 == 0 { // by its key: it attaches to the same ask
+				if n%16 == 0 { // because of its key, the repeat waits for the same ask
 					go func() { waiter <- s.waitFor(client, body) }()
 				}
 				if rand.IntN(2) == 0 {
-					time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond) // for an accident
+					time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond) // time for a fault
 				}
 				if _, err := confirm(client, fmt.Sprintf(`{"offset":%d,"data":%d}`, to.Offset, n), s.instances, "/reply?client=answerer"); err != nil {
 					t.Error(err)
@@ -64,7 +64,7 @@ func TestRepliesSurviveTheirEmitter(t *testing.T) {
 		return ctx.Err() == nil
 	})
 	work.Wait()
-	s.carried()
+	s.awaitMoved()
 	found := s.repliesTo("asker")
 	for to, n := range confirmed {
 		if got, ok := found[to]; !ok || got != n {
@@ -77,7 +77,7 @@ func TestRepliesSurviveTheirEmitter(t *testing.T) {
 	}
 }
 
-// waitFor repeats an emit until it answers with replies, wherever it can.
+// waitFor repeats an emit, on any instance, until the answer has replies.
 func (s *scene) waitFor(client *http.Client, body string) string {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		status, text, err := post(client, s.instances[rand.IntN(2)].url+"/emit?client=asker&wait=20", body)
@@ -97,7 +97,7 @@ func (s *scene) waitFor(client *http.Client, body string) string {
 	return "nothing within a minute"
 }
 
-// repliesTo reads the culvert:reply events of a client, as history.
+// repliesTo reads the culvert:reply events of a client from the history of its room.
 func (s *scene) repliesTo(client string) map[int64]int64 {
 	s.t.Helper()
 	found := map[int64]int64{}

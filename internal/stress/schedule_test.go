@@ -26,12 +26,12 @@ const (
 	promoted      accident = "the standby is promoted"
 )
 
-// event of a schedule: what happens, to whom, when and for how long.
+// happening is one fault of a schedule: its kind, what it hits, when and for how long.
 type happening struct {
 	at     time.Duration
 	what   accident
-	target int           // which instance, or which of several ways
-	lasts  time.Duration // of a pause, a lock, an outage, a standby's lag
+	target int           // which instance, or which of several variants
+	lasts  time.Duration // length of a pause, a lock, an outage, or a standby's lag
 	apart  bool          // instances are stopped while a snapshot is put back
 }
 
@@ -56,8 +56,8 @@ func (h happening) String() string {
 
 var lockedTables = []string{"culvert.events", "culvert.keys", "culvert.clients", "culvert.staged", "culvert.memberships, culvert.rooms"}
 
-// schedule is all that is drawn from a seed: the same seed and length give the
-// same one. Two rows of faults run side by side.
+// schedule is everything that is drawn from a seed: the same seed and length give the
+// same schedule. Two rows of faults run in parallel.
 type schedule struct {
 	seed      uint64
 	length    time.Duration
@@ -74,7 +74,7 @@ func draw(seed uint64, length time.Duration) schedule {
 	s.database = drawDatabase(rnd, length, s.pooled[0])
 	losses := drawLosses(rnd, length)
 	for _, l := range losses {
-		// Small faults keep a second's distance: what is found in between stays apart.
+		// Small faults keep a second's distance from losses, so that their effects can be distinguished.
 		s.database = slices.DeleteFunc(s.database, func(h happening) bool { return h.at > l.at-time.Second && h.at < l.at+2*time.Second })
 	}
 	s.database = append(s.database, losses...)
@@ -122,8 +122,8 @@ func drawDatabase(rnd *rand.Rand, length time.Duration, pooled bool) (all []happ
 	}
 }
 
-// drawLosses draws the faults that lose data by their nature: none in a quarter of
-// all seeds, else a promotion, a snapshot put back once or twice, or one after the other.
+// drawLosses draws the faults that necessarily lose data: none in a quarter of
+// all seeds, else a promotion, a snapshot restored once or twice, or both one after the other.
 func drawLosses(rnd *rand.Rand, length time.Duration) (all []happening) {
 	part := func(from, to float64) time.Duration {
 		return between(rnd, time.Duration(from*float64(length)), time.Duration(to*float64(length)))

@@ -18,11 +18,11 @@ var (
 	runsFlag    = flag.Int("runs", 0, "how many runs of TestSoak, with seed, seed+1, …; without a seed they are random (env STRESS_RUNS)")
 )
 
-// fixedSeeds are what runs when nobody asks for more: together they have every kind
+// fixedSeeds are the seeds that run by default: together they have every kind
 // of fault.
 var fixedSeeds = []uint64{1, 2}
 
-// TestSoak plays schedules of faults drawn from seeds under all kinds of load, and
+// TestSoak runs schedules of faults drawn from seeds under all kinds of load, and
 // checks every promise of docs/guarantees.md.
 func TestSoak(t *testing.T) {
 	once := func(seed uint64, length time.Duration) {
@@ -63,7 +63,7 @@ func soakOnce(t *testing.T, schedule schedule) {
 	}
 }
 
-// soakPlan is what the flags and the environment ask for.
+// soakPlan returns the seeds and the length that the flags and the environment ask for.
 func soakPlan(t *testing.T) (seeds []uint64, length time.Duration) {
 	seed, runs := *seedFlag, *runsFlag
 	if v := os.Getenv("STRESS_SEED"); v != "" {
@@ -92,7 +92,7 @@ func soakPlan(t *testing.T) (seeds []uint64, length time.Duration) {
 	return seeds, length
 }
 
-// minutes is a flag's, unless the environment says otherwise.
+// minutes returns the value of a flag, unless the environment sets another one.
 func minutes(t *testing.T, name string, n float64) time.Duration {
 	if v := os.Getenv(name); v != "" {
 		n = parse(t, name, v, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })

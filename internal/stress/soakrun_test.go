@@ -15,7 +15,7 @@ import (
 )
 
 // soak is one seeded run: two instances and an application with a handler on a
-// Postgres that can fail over, all load, and all faults of the schedule.
+// Postgres that can fail over, with all load and all faults of the schedule.
 type soak struct {
 	t        *testing.T
 	schedule schedule
@@ -23,12 +23,12 @@ type soak struct {
 	facts    *facts
 	losses   *losses
 	acks     ackBook
-	ending   atomic.Bool // the next end mark is one
+	ending   atomic.Bool // from now on an end mark counts
 
 	dir       string
 	primary   *cluster
-	front     *forwarder // the way to whichever Postgres is the primary
-	feed      *forwarder // the way of a standby to its primary
+	front     *forwarder // leads to the present primary
+	feed      *forwarder // leads a standby to its primary
 	pooler    *pooler    // nil without PgBouncer
 	instances []*program
 	handler   *program
@@ -40,12 +40,12 @@ func newSoak(t *testing.T, s schedule) *soak {
 	return &soak{t: t, schedule: s, verdict: v, facts: newFacts(), losses: &losses{}}
 }
 
-// rand gives each worker its own numbers, the same for the same seed.
+// rand gives each worker its own random numbers, which are the same for the same seed.
 func (s *soak) rand(worker int) *rand.Rand {
 	return rand.New(rand.NewPCG(s.schedule.seed, uint64(worker))) //nolint:gosec // a small number
 }
 
-// run does all of it; what it found is in the verdict.
+// run runs everything; what it found is in the verdict.
 func (s *soak) run(ctx context.Context) error {
 	defer s.tearDown()
 	ctx, cancel := context.WithCancel(ctx)
@@ -159,7 +159,7 @@ func (s *soak) addInstance(n int) error {
 	return nil
 }
 
-// settleDown heals what is left broken, and lets everything arrive.
+// settleDown repairs what is still broken, and waits until everything has arrived.
 func (s *soak) settleDown(ctx context.Context, followers []*follower) error {
 	for _, p := range append(s.instances, s.handler) {
 		p.use.Lock()
@@ -168,7 +168,7 @@ func (s *soak) settleDown(ctx context.Context, followers []*follower) error {
 		}
 		p.use.Unlock()
 	}
-	if err := s.carried(ctx); err != nil {
+	if err := s.awaitMoved(ctx); err != nil {
 		return err
 	}
 	s.ending.Store(true)
@@ -197,7 +197,7 @@ func (s *soak) settleDown(ctx context.Context, followers []*follower) error {
 	}
 }
 
-// mark emits what the readers stop at.
+// mark emits the end mark, at which readers stop.
 func (s *soak) mark(ctx context.Context, c *caller) {
 	for _, ns := range []string{"default", "game"} {
 		f := &fact{name: fmt.Sprintf("%s %s %d", endMark, ns, time.Now().UnixNano()), namespace: ns, rooms: []string{"stress", "*"}}
@@ -206,15 +206,15 @@ func (s *soak) mark(ctx context.Context, c *caller) {
 	}
 }
 
-// carried waits until nothing that SQL emitted is staged any more.
-func (s *soak) carried(ctx context.Context) error {
+// awaitMoved waits until no events from SQL are staged any more.
+func (s *soak) awaitMoved(ctx context.Context) error {
 	for deadline := time.Now().Add(20 * time.Second); ; rest(ctx, 50*time.Millisecond) {
 		left, err := query[int](ctx, s.primary, `SELECT count(*) FROM culvert.staged`)
 		if err != nil || left == 0 {
 			return err
 		}
 		if time.Now().After(deadline) {
-			s.verdict.breaks("what SQL emitted is delivered", "%d staged events were not carried within 20 s", left)
+			s.verdict.breaks("what SQL emitted is delivered", "%d staged events were not moved within 20 s", left)
 			return nil
 		}
 	}

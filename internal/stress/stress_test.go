@@ -20,7 +20,7 @@ const (
 	readers    = 8  // half of them by SSE, half by long polling
 )
 
-// scene is one run: two instances on one Postgres.
+// scene is one run with two instances on one Postgres.
 type scene struct {
 	t         *testing.T
 	postgres  *localpg.Server
@@ -40,8 +40,8 @@ func newScene(t *testing.T, duration time.Duration, args ...string) *scene {
 	return s
 }
 
-// atLeast is how much must have happened for a test to show anything, of which a short
-// one has a third of the time.
+// atLeast returns how much must have happened for a test to show anything; with -short it is a
+// third.
 func atLeast(n int) int {
 	if testing.Short() {
 		return n / 3
@@ -76,7 +76,7 @@ func TestPostgresCrashes(t *testing.T) {
 func TestSlicesRollAndArePruned(t *testing.T) {
 	s := newScene(t, 9*time.Second, "--slice=1s", "--retention=1s")
 	s.lazy = true
-	s.run(s.killEvery(1500 * time.Millisecond)) // a fresh instance has nothing old in memory
+	s.run(s.killEvery(1500 * time.Millisecond)) // a new instance has nothing old in memory
 }
 
 // killEvery kills one instance after the other and starts it again.
@@ -91,9 +91,9 @@ func (s *scene) killEvery(pause time.Duration) func(after func(time.Duration) bo
 	}
 }
 
-// run publishes for the scene's duration while accidents happen, lets
-// everything arrive, and compares. accidents gets a function that waits and
-// reports whether the time for accidents goes on; what it broke, it mends.
+// run publishes for the scene's duration while accidents happen, waits until
+// everything has arrived, and compares. accidents gets a function that waits and
+// reports whether the time for accidents continues; it must repair what it broke.
 func (s *scene) run(accidents func(after func(time.Duration) bool)) {
 	s.t.Helper()
 	all := newLedger()
@@ -119,14 +119,14 @@ func (s *scene) run(accidents func(after func(time.Duration) bool)) {
 		})
 	}
 	publishing.Wait()
-	stays := moving()
+	intervals := moving()
 	s.end()
 	rs := s.repeatEnd(reading)
 	s.compare(all, rs)
-	s.compareMembers(rs, stays)
+	s.compareMembers(rs, intervals)
 }
 
-// read starts the readers; the result waits for them.
+// read starts the readers and returns a function that waits for them.
 func (s *scene) read() func() []*reader {
 	ctx, stop := context.WithTimeout(s.t.Context(), s.duration+time.Minute)
 	var rs []*reader
@@ -151,15 +151,15 @@ func (s *scene) read() func() []*reader {
 	}
 }
 
-// end emits the end mark once everything that was staged has been carried.
+// end emits the end mark once all staged events have been moved.
 func (s *scene) end() {
 	s.t.Helper()
-	s.carried()
+	s.awaitMoved()
 	s.mark()
 }
 
-// repeatEnd emits the end mark again while readers wait for it: retention may take
-// it from those that fall behind on purpose.
+// repeatEnd emits the end mark again while readers wait for it, because retention may remove
+// it before slow readers get it.
 func (s *scene) repeatEnd(reading func() []*reader) []*reader {
 	done := make(chan []*reader, 1)
 	go func() { done <- reading() }()
@@ -182,8 +182,8 @@ func (s *scene) mark() {
 	}
 }
 
-// carried waits until nothing is staged any more.
-func (s *scene) carried() {
+// awaitMoved waits until nothing is staged any more.
+func (s *scene) awaitMoved() {
 	s.t.Helper()
 	conn, err := pgx.Connect(s.t.Context(), s.postgres.DSN())
 	if err != nil {
@@ -199,18 +199,18 @@ func (s *scene) carried() {
 			break
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%d staged events were not carried", left)
+			s.t.Fatalf("%d staged events were not moved", left)
 		}
 	}
 }
 
-// compare holds what the readers saw against what the publishers know.
+// compare compares what the readers saw with what the publishers know.
 func (s *scene) compare(all *ledger, rs []*reader) {
 	t := s.t
 	for _, err := range all.errs {
 		t.Error(err)
 	}
-	// What anybody saw, by offset: all must agree on it.
+	// The events that readers saw, by offset: all readers must agree.
 	log := map[int64]string{}
 	repeats, cuts, gaps := 0, 0, 0
 	for _, r := range rs {

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// bothWays stands for a publisher whose events come by HTTP and SQL, in any order.
+// bothWays is the number of a publisher whose events come by HTTP and SQL, in any order.
 const bothWays = -1
 
 const oneKeyOneEvent = "one key and one content by HTTP and SQL is one event"
@@ -72,7 +72,7 @@ func (p *teller) run(ctx context.Context) {
 	}
 }
 
-// settle notes how a transaction ended. One whose end is not known is repeated when its
+// settle notes how a transaction ended. A transaction whose outcome is unknown is repeated if its
 // events have keys.
 func (p *teller) settle(ctx context.Context, all []*fact, how fate) {
 	for deadline := time.Now().Add(time.Minute); how != stored && all[0].keyed && p.c.rnd.IntN(2) == 0 && time.Now().Before(deadline); {
@@ -81,7 +81,7 @@ func (p *teller) settle(ctx context.Context, all []*fact, how fate) {
 		}
 		if conn := p.connect(ctx); conn != nil {
 			p.c.s.verdict.count("SQL transactions repeated", 1)
-			if again := p.transact(ctx, conn, all); again != unstored { // rolled back the second time says nothing of the first
+			if again := p.transact(ctx, conn, all); again != unstored { // a second rollback says nothing about the first try
 				how = again
 			}
 		}
@@ -89,7 +89,7 @@ func (p *teller) settle(ctx context.Context, all []*fact, how fate) {
 	p.c.s.facts.settle(how, all...)
 }
 
-// transact emits all of it in one transaction.
+// transact emits all events in one transaction.
 func (p *teller) transact(ctx context.Context, conn *pgx.Conn, all []*fact) fate {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -133,14 +133,14 @@ func (p *teller) emit(ctx context.Context, tx interface {
 	return err
 }
 
-// failed tells an answer of Postgres that is a fault from what accidents look like.
+// failed reports errors of Postgres that are not expected during faults.
 func (p *teller) failed(err error, f *fact) {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
 		return
 	}
 	switch e.Code[:2] {
-	case "08", "57", "25", "26", "55": // connections, shutdowns, read only, gone with the pooler's server
+	case "08", "57", "25", "26", "55": // connections, shutdowns, read only, a statement lost with the pooler's server
 		return
 	}
 	promise := "a valid emit from SQL is accepted"
@@ -151,7 +151,7 @@ func (p *teller) failed(err error, f *fact) {
 }
 
 // runBoth emits the same event with the same key by HTTP and from SQL, at once or one
-// after the other: it is one event.
+// after the other: it must be stored as one event.
 func (p *teller) runBoth(ctx context.Context) {
 	defer p.disconnect(ctx)
 	for ; p.goesOn(); p.n++ {

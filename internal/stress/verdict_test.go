@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// verdict gathers what a run finds: broken promises, with a few examples of each,
-// and how much of everything there was.
+// verdict collects what a run finds: broken promises, with a few examples of each,
+// and how much of everything happened.
 type verdict struct {
 	began time.Time
-	over  bool // what is found now is found in what was written down
+	over  bool // the run is over: what is found now comes from the records
 
 	mu     sync.Mutex
 	broken map[string][]string
@@ -36,7 +36,7 @@ func (v *verdict) breaks(promise, format string, args ...any) {
 	}
 }
 
-// note records what helps to understand a run and breaks nothing.
+// note records information that helps to understand a run and breaks no promise.
 func (v *verdict) note(format string, args ...any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -85,14 +85,14 @@ func (v *verdict) line() string {
 	return "BROKEN: " + strings.Join(parts, "; ")
 }
 
-// closeBooks says that the run is over.
+// closeBooks notes that the run is over.
 func (v *verdict) closeBooks() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.over = true
 }
 
-// amounts is what there was of everything.
+// amounts returns how much of everything happened.
 func (v *verdict) amounts() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -104,7 +104,7 @@ func (v *verdict) amounts() string {
 	return strings.Join(parts, ", ")
 }
 
-// report is all of it.
+// report returns the whole verdict.
 func (v *verdict) report() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// beWorker makes the test binary an application whose handler says on a file what it
-	// did; it holds the DSN.
+	// beWorker makes the test binary an application whose handler writes to a file what it
+	// did; the variable holds the DSN.
 	beWorker   = "STRESS_BE_WORKER"
 	workerFile = "STRESS_WORKER_FILE"
 )
 
-// work is that application. What it did must not be lost with the database, so it goes
-// to a file.
+// work is that application. The record of what it did must not be lost with the database, so it is in
+// a file.
 func work(ctx context.Context, dsn string) {
 	fail := func(err error) {
 		if err != nil {

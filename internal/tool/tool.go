@@ -1,5 +1,5 @@
-// Package tool finds the programs that tests need beside Go and PostgreSQL, and says
-// what becomes of a test on a machine without them.
+// Package tool finds the programs that tests need in addition to Go and PostgreSQL, and skips
+// or fails a test on a machine without them.
 package tool
 
 import (
@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// skipped is the exit code of scripts/need for a test that is not to be run.
+// skipped is the exit code of scripts/need for a test that must be skipped.
 const skipped = 3
 
-// Path returns where a program is that scripts/need knows by this name. Without it
-// the test is skipped, and counted by `make test`, or fails where CI=true. With
+// Path returns the path of a program that scripts/need knows by this name. Without the program
+// the test is skipped and counted by `make test`, or fails if CI=true. With
 // -short a test that needs more than Go and PostgreSQL is always skipped.
 func Path(t testing.TB, name string) string {
 	t.Helper()
@@ -25,7 +25,7 @@ func Path(t testing.TB, name string) string {
 		t.Skipf("needs %s: not run with -short", name)
 	}
 	var stdout, stderr bytes.Buffer
-	find := exec.CommandContext(t.Context(), Script(t, "need"), "find", name, t.Name()) //nolint:gosec // it is our own
+	find := exec.CommandContext(t.Context(), Script(t, "need"), "find", name, t.Name()) //nolint:gosec // it is a script of this repository
 	find.Stdout, find.Stderr = &stdout, &stderr
 	err := find.Run()
 	if err == nil {
@@ -40,8 +40,8 @@ func Path(t testing.TB, name string) string {
 	return ""
 }
 
-// Missing skips a test, and counts it, for want of something that nobody can install
-// for it, so that not even CI=true makes it an error.
+// Missing skips and counts a test that needs something which cannot be installed.
+// This is not an error even if CI=true.
 func Missing(t testing.TB, what string) {
 	t.Helper()
 	if file := uncached(); file != "" {
@@ -57,11 +57,11 @@ func Missing(t testing.TB, what string) {
 	t.Skipf("NOT RUN: needs %s, which is not here", what)
 }
 
-// uncached returns the file in which tests that are not run are counted. Go takes
-// the results of a package from its cache while what the tests looked at is as it
-// was; each run of `make test` has a file of its own, and counts again.
+// uncached returns the file in which skipped tests are counted. Go reuses cached
+// results of a package while the files and variables that its tests read are unchanged.
+// Each run of `make test` has another file, so that skipped tests are counted again.
 func uncached() string {
-	_ = os.Getenv("CI") // decides, too
+	_ = os.Getenv("CI") // the result depends on it, too
 	return os.Getenv("CULVERT_NOT_RUN")
 }
 

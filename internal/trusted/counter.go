@@ -3,7 +3,7 @@ package trusted
 // Counter is told how many bytes something takes. The zero value counts nothing.
 type Counter struct{ count func(bytes int) }
 
-// CountWith is a Counter that calls count.
+// CountWith returns a Counter that calls count.
 func CountWith(count func(bytes int)) Counter { return Counter{count} }
 
 // Count counts some bytes.

@@ -1,13 +1,13 @@
-// Package trusted tells names that were checked before they were stored from those that
-// somebody else made up: only this module can import it, and so make a name unchecked.
+// Package trusted marks text that was checked before it was stored. Only this module can
+// import it, so nobody else can make a name without a check.
 package trusted
 
 import "github.com/jackc/pgx/v5/pgtype"
 
-// Text is a name as the database holds it. NULL is the empty one.
+// Text is a text as the database holds it. NULL is the empty one.
 type Text struct{ s string }
 
-// Of is s, which the caller knows to be checked.
+// Of returns s as a Text; the caller knows that s was checked.
 func Of(s string) Text { return Text{s} }
 
 // String returns the name.

@@ -25,7 +25,7 @@
 -- Rows of clients and asks that are not deleted are locked FOR NO KEY UPDATE, so that checks of
 -- foreign keys do not wait for them. Clean-up takes only rows that nobody holds: SKIP LOCKED.
 
--- durable makes the current transaction commit to the disk, also where synchronous_commit is
+-- durable makes the current transaction commit to the disk even if synchronous_commit is
 -- off by default: what is answered as stored must be stored. The values that only
 -- say how far standbys must be (local, remote_write, remote_apply) are kept.
 -- It returns true, so that it can be used in a WHERE: (SELECT culvert.durable()).

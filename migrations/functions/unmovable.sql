@@ -5,7 +5,7 @@
 -- constraint refuses, must not keep all other rows from the log. If the
 -- rows cannot be moved together, they are moved one by one, for at most a second, because everybody
 -- waits for the append lock. A row that cannot be moved even alone is set aside in
--- culvert.unmovable; of a row that the disk has damaged, what can be read. Other errors
+-- culvert.unmovable; if the disk has damaged it, only the readable columns are kept. Other errors
 -- are not caused by a row and are raised.
 CREATE OR REPLACE FUNCTION culvert.move_staged_all(seen pg_snapshot, INOUT part xid8, INOUT last bigint, base bigint, dedup interval, carrying xid8,
                                   rows_ integer, bytes_ bigint,

@@ -1,4 +1,4 @@
-// The browsers of the tests: those of the system, not ones of Playwright's own.
+// The browsers of the tests: those of the system, not Playwright's own.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { chromium, firefox } from 'playwright-core'
@@ -7,14 +7,14 @@ const need = fileURLToPath(new URL('../../scripts/need', import.meta.url))
 
 const find = (kind, what) => spawnSync(need, ['find', kind, what], { encoding: 'utf8' })
 
-/** Why the test called what is to be skipped; undefined where there is that browser. scripts/need knows, and counts. */
+/** Why the test named what must be skipped; undefined if the browser exists. scripts/need decides that, and counts. */
 export function missing(kind, what) {
   const { status, stderr, error } = find(kind, what)
   if (status === 3) return stderr.trim()
   if (status !== 0) throw error ?? new Error(stderr)
 }
 
-/** Starts a browser. It asks nothing of the network but what the pages do. */
+/** Starts a browser. It makes no requests other than those of its pages. */
 export async function launch(kind) {
   const { status, stdout, stderr } = find(kind, 'a test that did not ask for it')
   if (status !== 0) throw new Error(stderr)

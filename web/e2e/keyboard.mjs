@@ -4,7 +4,7 @@ import { it } from 'node:test'
 import { phone } from './browser.mjs'
 import { own, Person } from './person.mjs'
 
-/** A test that has the browser for itself: another page would take the focus. */
+/** A test that runs alone in the browser, because another page would take the focus. */
 export function keyboard(browser) {
   it('by keyboard alone, and what the page asks for first', async () => {
     const room = own('blind')
@@ -20,17 +20,17 @@ export function keyboard(browser) {
     await keys.type('Lea')
     await keys.press('Enter')
     await lea.connected()
-    // Nothing can be reached that has no name.
+    // Every control has a name.
     const unnamed = await page.locator('button, input, select, textarea, a').evaluateAll((all) => all.filter((e) =>
       !(e.ariaLabel || (e.matches('input, select, textarea') ? e.labels.length : e.textContent.trim()))).map((e) => e.outerHTML))
     assert.deepEqual(unnamed, [])
 
-    // Everything that can be used is reached, in the order of the page, and seen to be.
+    // Every control is reached, in the order of the page, and shows that it has the focus.
     await page.evaluate(() => document.activeElement.blur())
     await lea.tabTo('#transport')
     await keys.press('ArrowDown')
     await keys.press('ArrowDown')
-    await lea.tabTo('#offline') // leaving the list chooses, where it has dropped down
+    await lea.tabTo('#offline') // leaving an opened list selects its entry
     await lea.state('long polling')
     await keys.press('Enter')
     await lea.state('offline')
@@ -43,7 +43,7 @@ export function keyboard(browser) {
     await keys.press('Enter')
     await page.locator('#title', { hasText: own('second-room') }).waitFor()
     await lea.connected()
-    await lea.focused('#text') // a room was opened to write there
+    await lea.focused('#text') // opening a room moves the focus to the text field
     await keys.type('two')
     await keys.press('Shift+Enter')
     await keys.type('lines')

@@ -1,4 +1,4 @@
-// A page that is killed while what somebody wrote is on its way.
+// A page that is killed while a message is being sent.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { it } from 'node:test'
@@ -6,7 +6,7 @@ import { desk } from './browser.mjs'
 import { own, Person } from './person.mjs'
 import { way } from './way.mjs'
 
-/** Tests; kill ends a person's page in the middle of what it does. */
+/** Defines the tests; kill ends a person's page abruptly. */
 export function killed(browser, kill) {
   for (const reached of [true, false]) {
     const when = reached ? 'between send and response' : 'before the server has it all'
@@ -31,7 +31,7 @@ export function killed(browser, kill) {
         await p.sees('and shut', 1)
         assert.deepEqual(await p.page.locator('.message .text').allTextContents(), ['the sluice is open', 'and shut again'])
       }
-      // It was sent twice: nobody but the server has kept it from being there twice.
+      // It was sent twice, and only the server prevented that it is stored twice.
       assert.equal(there.keys.length, 3)
       assert.equal(there.keys[0], there.keys[1])
       await oda.go()
@@ -45,7 +45,7 @@ export async function crash(person) {
   const { page } = person
   const devtools = await person.context.newCDPSession(page)
   const crashed = once(page, 'crash')
-  devtools.send('Page.crash').catch(() => {}) // there is nobody left to answer
+  devtools.send('Page.crash').catch(() => {}) // the crashed page cannot answer
   await crashed
   await page.close()
 }

@@ -1,4 +1,4 @@
-// More people than the demo gives tokens to. Run after the others: it leaves none to them.
+// More people than the demo gives tokens to. This runs after the other tests, because it takes all tokens.
 import assert from 'node:assert/strict'
 import { after, before, it } from 'node:test'
 import { launch, missing, phone } from './browser.mjs'
@@ -10,7 +10,7 @@ let browser
 before(async () => (browser = skip ? undefined : await launch('chromium')))
 after(() => browser?.close())
 
-/** Runs f while so many ask for tokens that there are none for anybody else. */
+/** Runs f while a crowd takes all tokens. */
 async function crowded(f) {
   const ask = async () => (await fetch(new URL('token', url), {
     method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ name: 'Mob', secret: 'mob0123456789abcdefgh' }),
@@ -22,7 +22,7 @@ async function crowded(f) {
     while (!stop) {
       if (await ask() !== 429) continue
       empty()
-      await new Promise((again) => setTimeout(again, 20)) // a crowd leaves the machine to others, too
+      await new Promise((again) => setTimeout(again, 20)) // so that the crowd does not use the whole machine
     }
   }))
   try {
@@ -35,14 +35,14 @@ async function crowded(f) {
 }
 
 /**
- * Lets somebody try until the page shows that there is no token. Every half second there
- * is one for whoever comes first, and that need not be one of the crowd: then letIn ends.
+ * Repeats an attempt until the page shows that there is no token. Every half second there
+ * is a token for the first request, which may be the person's and not the crowd's: then letIn ends.
  */
 async function turnedAway(sign, letIn, attempt) {
   for (let tries = 0; tries < 10; tries++) {
     await attempt()
     const ends = [letIn().then(() => true), sign.waitFor().then(() => false)]
-    ends.forEach((end) => end.catch(() => {})) // of the one that comes too late
+    ends.forEach((end) => end.catch(() => {})) // the one that comes second may fail
     if (!await Promise.race(ends)) return
   }
   assert.fail('was let in each time')
@@ -63,7 +63,7 @@ it(crowd, { skip, timeout: 180_000 }, async () => {
   })
   await new Promise((over) => setTimeout(over, 1000)) // as told
   await comeIn.click()
-  await eli.connected() // the chat needs one more, and waits for it by itself
+  await eli.connected() // the chat needs one more token, and waits for it by itself
 
   await crowded(async () => {
     await turnedAway(eli.page.locator('#pending', { hasText: 'Not let in yet: too many people' }), () => eli.connected(), () => eli.page.reload())

@@ -1,10 +1,10 @@
-// What the network, and the browser, do to people; the same in every browser.
+// Effects of the network and of the browser; the same tests in every browser.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { desk, phone } from './browser.mjs'
 import { numbered, own, Person } from './person.mjs'
 
-/** Tests, each in a room of its own, so that they can run at once. */
+/** Defines the tests, each in a room of its own, so that they can run at once. */
 export function network(browser) {
   it('reload and offline: nothing lost, nothing doubled', async () => {
     const cid = await Person.come(browser(), 'Cid', own('garden'), phone)
@@ -28,7 +28,7 @@ export function network(browser) {
     await cid.ticked('mine-4', 'delivered to 1')
     await cid.page.locator('#pending:empty').waitFor({ state: 'attached' })
 
-    // The same by the browser's own network, which the page does not know about.
+    // The same with the browser's own switch, which the page does not control.
     await dora.context.setOffline(true)
     for (const text of numbered('tunnel', 3)) await dora.say(text)
     await dora.page.locator('#pending', { hasText: '3 messages waiting' }).waitFor()

@@ -1,4 +1,4 @@
-// People who use the chat, each with a browser of their own.
+// People who use the chat, each with their own browser context.
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
@@ -7,12 +7,12 @@ import { desk } from './browser.mjs'
 export const url = process.env.CULVERT_DEMO_URL ?? 'http://127.0.0.1:8080/demo/'
 const pictures = process.env.CULVERT_SCREENSHOTS ?? 'screenshots'
 
-// Playwright puts this style into a page of Firefox to take a picture, and the page's policy refuses it.
+// To take a picture in Firefox, Playwright adds this style to the page, and the page's policy refuses it.
 const playwrights = createHash('sha256').update('body {}').digest('base64')
 
-/** Somebody with a browser of their own. */
+/** One person, with a browser context. */
 export class Person {
-  /** Streams that are open, and how many tokens were asked for. */
+  /** The open streams, and the number of requested tokens. */
   streams = new Set()
   tokens = 0
   faults = []
@@ -36,7 +36,7 @@ export class Person {
     return p
   }
 
-  /** The same, and gives a name and is in the room then. */
+  /** The same, and then enters a name and waits until the person is in the room. */
   static async come(browser, name, room, options, query, at) {
     const p = await Person.arrive(browser, room, options, query, at)
     await p.page.getByLabel('Your name').fill(name)
@@ -45,10 +45,10 @@ export class Person {
     return p
   }
 
-  /** Another tab; what goes wrong in it is remembered. */
+  /** Opens another tab, and records its errors. */
   async tab() {
     const page = await this.context.newPage()
-    // A page that closes takes its requests along without a word.
+    // The requests of a closed page end without an event.
     page.on('close', () => this.streams.forEach((r) => r.frame().page() === page && this.streams.delete(r)))
     page.on('pageerror', (e) => e.message.includes(playwrights) || this.faults.push(e.message))
     page.on('console', (m) => /Content Security|Trusted/.test(m.text()) && this.faults.push(m.text()))
@@ -58,7 +58,7 @@ export class Person {
 
   async connected(page = this.page) {
     await page.locator('html[data-state=connected]').waitFor({ state: 'attached' })
-    await page.locator('#people .online', { hasText: '(you)' }).waitFor({ state: 'attached' }) // in the room, too
+    await page.locator('#people .online', { hasText: '(you)' }).waitFor({ state: 'attached' }) // the person is in the room
   }
 
   async say(text, page = this.page) {
@@ -66,14 +66,14 @@ export class Person {
     await page.keyboard.press('Enter')
   }
 
-  /** Waits for the messages with this beginning and returns all of them, as they are shown. */
+  /** Waits for `count` messages with this prefix and returns the texts of all of them. */
   async sees(prefix, count, page = this.page) {
     const texts = page.locator('.message .text').filter({ hasText: new RegExp('^' + prefix) })
     await texts.nth(count - 1).waitFor({ state: 'attached' })
     return texts.allTextContents()
   }
 
-  /** Waits until none of the messages waits, and all have these ticks. */
+  /** Waits until the message with this text has these ticks. */
   async ticked(text, words, page = this.page) {
     await page.locator('.message').filter({ hasText: text }).locator('.tick', { hasText: words }).first().waitFor()
   }
@@ -86,7 +86,7 @@ export class Person {
     await this.connected()
   }
 
-  /** Presses Tab until something has the focus; what has it shows it, always. */
+  /** Presses Tab until the element has the focus, and checks that every focused element shows it. */
   async tabTo(selector, key = 'Tab') {
     for (let i = 0; i < 30; i++) {
       await this.page.keyboard.press(key)
@@ -108,7 +108,7 @@ export class Person {
     await page.locator('#state', { hasText: words }).waitFor()
   }
 
-  /** Takes a picture, of what fits on the screen. */
+  /** Takes a picture, and checks that everything fits on the screen. */
   async picture(name, page = this.page) {
     assert.deepEqual(await page.evaluate(misfits, page.viewportSize()), [], name)
     const dark = await page.evaluate(() => matchMedia('(prefers-color-scheme: dark)').matches)
@@ -123,7 +123,7 @@ export class Person {
   }
 }
 
-/** Runs in the page: what is wider than the screen, and the controls that something hides. */
+/** Runs in the page: returns what is wider than the screen, and controls that something hides. */
 function misfits({ width, height }) {
   const { scrollWidth, scrollHeight } = document.documentElement
   const all = [...document.querySelectorAll('header :is(select, button), #composer *, .room button, summary, #entry :is(input, button)')]
@@ -140,7 +140,7 @@ function misfits({ width, height }) {
   ]
 }
 
-/** Emits to a room of the chat what no page of it would. */
+/** Emits an event to a room of the chat that the chat's page would never send. */
 export async function intrude(room, event) {
   const post = async (path, body, token) => {
     const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) }
@@ -152,7 +152,7 @@ export async function intrude(room, event) {
   await post('../v1/demo/emit', { room: `chat-${room}`, ...event }, token)
 }
 
-/** A name that no other run has used, against the same server or not. */
+/** Makes a name that no other run uses, also on the same server. */
 const run = Math.random().toString(36).slice(2, 5)
 export const own = (room) => `${room}-${run}`
 

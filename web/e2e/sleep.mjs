@@ -1,9 +1,9 @@
 // A browser whose pages can be put to sleep.
 
 /**
- * Stops the processes of all pages of a Chromium, as a phone does, and returns what
- * wakes them. DevTools cannot freeze a page that Playwright drives: to it the page is
- * always looked at, and such a page is not frozen.
+ * Stops the processes of all pages of a Chromium, as a phone does, and returns a function that
+ * wakes them. DevTools cannot freeze a page that Playwright drives, because such a page always counts as
+ * visible, and visible pages are not frozen.
  */
 export async function sleep(browser) {
   const devtools = await browser.newBrowserCDPSession()

@@ -4,7 +4,7 @@ import { it } from 'node:test'
 import { phone } from './browser.mjs'
 import { intrude, own, Person } from './person.mjs'
 
-/** Tests, each in rooms of its own, so that they can run at once. */
+/** Defines the tests, each in rooms of its own, so that they can run at once. */
 export function talk(browser) {
   it('two people talk: rooms, presence, typing, ticks', async () => {
     const [lock, weir] = [own('lock'), own('weir')]
@@ -44,7 +44,7 @@ export function talk(browser) {
     await bob.picture('people-phone')
     await ann.page.getByRole('button', { name: 'Leave' }).click()
     await ann.page.locator('#title', { hasText: 'lobby' }).waitFor()
-    // Who has left hears nothing of it any more, not even that there was something.
+    // A person who has left a room gets nothing from it any more, not even an unread mark.
     await bob.page.getByRole('link', { name: weir }).click()
     await bob.page.locator('#count', { hasText: '1 online' }).waitFor()
     await bob.say('Is anybody here?')

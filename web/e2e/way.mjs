@@ -1,11 +1,11 @@
-// A way to the server that can be cut, and that can keep an answer to itself.
+// A proxy to the server that can be cut, and that can withhold an answer.
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { url } from './person.mjs'
 
 const messages = /"key":"([^"]+)"[^}]*"event":"message"/g
 
-/** Opens one. It passes on what it gets; messages are the keys of those that came by. */
+/** Opens a proxy. It passes on everything, and records the keys of messages. */
 export async function way() {
   const { hostname, port, pathname } = new URL(url)
   const open = new Set()
@@ -36,8 +36,8 @@ export async function way() {
     cut,
     close: () => (cut(), server.close()),
     /**
-     * Keeps the answer to the next message from the page, or the message from the
-     * server. The promise is there when the answer, or the message, is.
+     * Withholds the answer to the next message from the page, or the message from the
+     * server. The promise resolves when the answer, or the message, has come.
      */
     hold: (reached) => new Promise((done) => (held = { reached, done })),
   }

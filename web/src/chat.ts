@@ -11,7 +11,7 @@ import { Status } from './status.js'
 import { Ticks } from './ticks.js'
 import { Typing } from './typing.js'
 
-/** The chat of one person: the socket, and the parts of the page that show what it brings. */
+/** The chat of one person: the socket, and the parts of the page that show what it receives. */
 export class Chat {
   readonly socket: Socket
   readonly rooms = new Rooms()
@@ -45,7 +45,7 @@ export class Chat {
     return roomOf(this.rooms.open)
   }
 
-  /** Sends a message to the open room. It is shown at once, and is on its way when the network is. */
+  /** Sends a message to the open room. It is shown at once, and sent as soon as there is a network. */
   send(text: string): void {
     const room = this.#room
     const id = crypto.getRandomValues(new Uint32Array(4)).join('-')
@@ -54,13 +54,13 @@ export class Chat {
     this.#log.toEnd()
     this.#show()
     this.socket.to(room).emit('message', { id, text }).catch((error) => {
-      if (!error.status) return // not the server's word: it still waits
+      if (!error.status) return // the server did not refuse it: it still waits
       this.#of(room).refuse(id, error.message)
       this.#show()
     })
   }
 
-  /** Shows the room of the page's address, and makes sure to be in it. */
+  /** Shows the room of the page's address, and joins it if necessary. */
   async enter(): Promise<void> {
     this.rooms.show()
     byId('title').textContent = this.rooms.open
@@ -73,7 +73,7 @@ export class Chat {
     await this.#refresh()
   }
 
-  /** Leaves the open room: what is said there is not for us any more. */
+  /** Leaves the open room, whose messages this client then no longer receives. */
   async leave(): Promise<void> {
     const name = this.rooms.open
     await this.socket.leave(roomOf(name))
@@ -104,7 +104,7 @@ export class Chat {
     document.addEventListener('resume', () => void this.#refresh())
   }
 
-  /** Reads what the open room has; what comes meanwhile comes by the socket as well. */
+  /** Reads the history of the open room; messages that are sent meanwhile come by the socket as well. */
   async #refresh(): Promise<void> {
     const room = this.#room
     if (!this.socket.connected) return
@@ -121,11 +121,11 @@ export class Chat {
       this.#show()
       void this.#ticks.ask(room, this.#of(room))
     } catch (error) {
-      console.warn(error) // most likely the network went again; the next connection comes back here
+      console.warn(error) // probably the network is away again; the next connection calls this again
     }
   }
 
-  /** Shows what an earlier page has left in the outbox. */
+  /** Shows messages that an earlier page left in the outbox. */
   async #recall(): Promise<void> {
     for (const { body } of await (await this.#outbox).peek(1000)) {
       const { room, event, data } = JSON.parse(body)
@@ -151,7 +151,7 @@ export class Chat {
   }
 }
 
-/** The outbox, telling of each change. */
+/** The outbox, calling `changed` after each change. */
 function watched(store: OutboxStore, changed: () => void): OutboxStore {
   return {
     ...store,

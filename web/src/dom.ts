@@ -5,7 +5,7 @@ export function byId<T extends HTMLElement>(id: string): T {
   return found as T
 }
 
-/** A new element. Text is only ever text. */
+/** A new element. Text is never interpreted as HTML. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K, props: { class?: string; text?: string } = {}, ...children: Node[]
 ): HTMLElementTagNameMap[K] {

@@ -1,18 +1,18 @@
-/** What this browser asks for tokens with: the name that was chosen, and a secret of its own. */
+/** What this browser sends to get a token: the chosen name, and its own secret. */
 export interface Asker {
   name: string
-  /** Whoever has it is this client: it is sent to the server and to nobody else. */
+  /** Anybody who knows it can act as this client, so it is sent only to the server. */
   secret: string
 }
 
-/** Who this browser is. The server makes the client of the name and the secret. */
+/** Who this browser is. The server derives the client from the name and the secret. */
 export interface Identity extends Asker {
   client: string
 }
 
 const key = 'culvert-demo:identity'
 
-/** The identity this browser has; undefined before a name was chosen. */
+/** The identity of this browser; undefined before a name was chosen. */
 export function known(): Identity | undefined {
   try {
     const who = JSON.parse(localStorage.getItem(key)!)
@@ -22,7 +22,7 @@ export function known(): Identity | undefined {
   }
 }
 
-/** Takes a name. Another secret is another client: it has its own place in the log. */
+/** Stores the chosen name with a new secret. Another secret makes another client, with its own position. */
 export function choose(name: string): Asker {
   const random = crypto.getRandomValues(new Uint8Array(16))
   return { name, secret: Array.from(random, (b) => b.toString(16).padStart(2, '0')).join('') }

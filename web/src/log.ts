@@ -15,7 +15,7 @@ export class Log {
 
   constructor(private list: HTMLElement, private me: string) {
     list.addEventListener('scroll', () => (this.#atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60))
-    // The keyboard of a phone takes half of the list away.
+    // The keyboard of a phone covers half of the list.
     new ResizeObserver(() => this.#follow()).observe(list)
   }
 
@@ -25,7 +25,7 @@ export class Log {
     this.#atEnd = true
   }
 
-  /** Goes to the end, wherever the reader is. */
+  /** Scrolls to the end, wherever the reader is. */
   toEnd(): void {
     this.#atEnd = true
     this.#follow()
@@ -78,7 +78,7 @@ export class Log {
   }
 }
 
-/** What has become of an own message: a sign, and the same in words. */
+/** The state of an own message: a sign, and the same in words. */
 function state(m: Message): [string, string] {
   if (m.refused) return ['!', `not sent: ${m.refused}`]
   if (m.offset === undefined) return ['◷', 'waits to be sent']

@@ -7,7 +7,7 @@ import { Server } from './server.js'
 const entry = byId<HTMLFormElement>('entry')
 const name = byId<HTMLInputElement>('name')
 
-/** Shows the chat, from now on. */
+/** Shows the chat instead of the form for a name. */
 function open(): void {
   const who = known()
   entry.hidden = !!who
@@ -50,7 +50,7 @@ function open(): void {
   void chat.enter()
 }
 
-// Beside the messages there is room for the people; on a phone they are one tap away.
+// On a wide screen the list of people is beside the messages; on a phone it opens with a tap.
 const wide = matchMedia('(min-width: 60rem)')
 const fold = () => (byId<HTMLDetailsElement>('who').open = wide.matches)
 wide.addEventListener('change', fold)

@@ -1,8 +1,8 @@
 import type { Stored } from './server.js'
 
-/** A message of a room: as it is typed, and then as it is in the log. */
+/** A message of a room: first as typed, then as stored in the log. */
 export interface Message {
-  /** Given by its sender; what makes the stored message the one that waited. */
+  /** Set by its sender; it matches the stored message with the one that waited. */
   id: string
   text: string
   from: string
@@ -12,20 +12,20 @@ export interface Message {
   offset?: number
   /** Why the server refused it. */
   refused?: string
-  /** How many have got it, of how many who were asked; of own messages. */
+  /** Of an own message: how many have received it. */
   got?: number
 }
 
 const most = 300
 
-/** The messages of one room in the order of the log, those that wait at the end. */
+/** The messages of one room in the order of the log, with waiting messages at the end. */
 export class Messages {
   #stored = new Map<number, Message>()
   #waiting = new Map<string, Message>()
 
   constructor(private me: string) {}
 
-  /** Takes a message of the log; false when it was here already, or is none: anybody may write there. */
+  /** Adds a message of the log; returns false if it is known already, or not a chat message: anybody may write there. */
   take({ offset, data, from, at }: Stored): boolean {
     if (this.#stored.has(offset) || typeof data?.id !== 'string' || typeof data.text !== 'string') return false
     if (from === this.me) this.#waiting.delete(data.id)
@@ -34,7 +34,7 @@ export class Messages {
     return true
   }
 
-  /** Takes a message that is to be sent. */
+  /** Adds a message that is to be sent. */
   wait(m: Message): void {
     if (!this.#known(m.id)) this.#waiting.set(m.id, m)
   }
@@ -44,7 +44,7 @@ export class Messages {
     if (m) m.refused = why
   }
 
-  /** Every own message up to an offset has reached so many. */
+  /** Notes how many clients every own message up to an offset has reached. */
   reached(upTo: number, got: number): void {
     for (const m of this.#stored.values()) {
       if (m.from === this.me && m.offset! <= upTo) m.got = Math.max(m.got ?? 0, got)

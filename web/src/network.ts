@@ -1,5 +1,5 @@
-// The switch that takes this browser offline: all tabs of it, and without touching
-// the network, so that everything can be watched on one machine.
+// The switch that takes all tabs of this browser offline, without touching
+// the network, so that everything can be tried on one machine.
 
 const key = 'culvert-demo:offline'
 const watchers: ((offline: boolean) => void)[] = []
@@ -26,11 +26,11 @@ function apply(to: boolean): void {
   cut.abort(new TypeError('offline'))
   cut = new AbortController()
   for (const f of watchers) f(to)
-  // What a browser says of its own network, for everything that listens to that.
+  // The events with which a browser reports its own network.
   dispatchEvent(new Event(to ? 'offline' : 'online'))
 }
 
-/** fetch, as it is without a network while the switch is off. */
+/** fetch; while the switch is set to offline, it fails as without a network. */
 export const gate: typeof fetch = (input, init) => {
   if (off) return Promise.reject(new TypeError('offline'))
   const signal = init?.signal ? AbortSignal.any([init.signal, cut.signal]) : cut.signal

@@ -12,7 +12,7 @@ export class People {
 
   constructor(private me: string) {}
 
-  /** A list is on its way: what is heard until it comes is newer than the list. */
+  /** A list was requested: changes that are received before it comes are newer than the list. */
   asked(): void {
     this.#heard.clear()
   }
@@ -22,7 +22,7 @@ export class People {
     this.#show()
   }
 
-  /** Somebody came online, or went. */
+  /** Somebody went online or offline. */
   turn(client: string, online: boolean): void {
     this.#heard.set(client, online)
     this.#all.set(client, online)

@@ -6,10 +6,10 @@ const always = ['lobby', 'kitchen', 'garden']
 /** The name of a room on the server. */
 export const roomOf = (name: string): string => prefix + name
 
-/** The name to show for a room; undefined for one that is none of the chat's. */
+/** The name to show for a room; undefined if the room is not one of the chat. */
 export const titleOf = (room: string): string | undefined => (room.startsWith(prefix) ? room.slice(prefix.length) : undefined)
 
-/** The name as it may stand for a room. */
+/** Makes a valid name for a room. */
 export const tidy = (name: string): string =>
   name.trim().toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '').slice(0, 24)
 
@@ -23,7 +23,7 @@ export class Rooms {
     let name = ''
     try {
       name = tidy(decodeURIComponent(location.hash.slice(1)))
-    } catch {} // not an address of ours
+    } catch {} // not an address of this page
     return name || always[0]!
   }
 
@@ -32,7 +32,7 @@ export class Rooms {
     this.show()
   }
 
-  /** The room was left: another one opens. The address changes, and that shows it. */
+  /** The room was left: opens another one, by changing the address. */
   remove(name: string): void {
     if (!always.includes(name)) this.#names.delete(name)
     location.hash = `#${always.find((other) => other !== name)}`

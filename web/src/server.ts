@@ -20,19 +20,19 @@ export interface Person {
   online: boolean
 }
 
-/** What of the API the client library has no call for. */
+/** The routes of the API for which the client library has no call. */
 export class Server {
-  /** How often a token was got. */
+  /** How many tokens this page got. */
   tokens = 0
-  /** Why there is none; empty when there is. */
+  /** Why there is no token; empty if there is one. */
   refused = ''
-  /** Whom the last token was for. */
+  /** The client of the last token. */
   client = ''
   #token: Promise<string> | undefined
 
   constructor(private who: Asker, private turned: () => void) {}
 
-  /** A new token; the library asks when it needs one. */
+  /** Gets a new token; the library calls this when it needs one. */
   token(): Promise<string> {
     const got = this.#fetchToken()
     this.#token = got
@@ -81,7 +81,7 @@ export class Server {
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({ name: this.who.name, secret: this.who.secret, ttl }),
     })
-    const body = await answer.json().catch(() => ({})) // what answers may not be the server
+    const body = await answer.json().catch(() => ({})) // the answer may come from a proxy
     this.refused = answer.ok && body.token ? '' : (body.detail ?? `HTTP status ${answer.status}`)
     if (!this.refused) {
       this.tokens++

@@ -5,7 +5,7 @@ import type { Server } from './server.js'
 
 const ways: Record<Transport, string> = { stream: 'streaming', poll: 'long polling' }
 
-/** Shows how events come, and has the switches for it. */
+/** Shows how events come, and has the switches to change that. */
 export class Status {
   #line = byId('state')
   #pending = byId('pending')
@@ -26,13 +26,13 @@ export class Status {
     for (const event of ['connect', 'disconnect', 'transport'] as const) socket.on(event, () => this.show())
   }
 
-  /** Shows also how often a token was got, and why there is none. */
+  /** Also shows how many tokens the page got, or why there is none. */
   count(server: Server): void {
     this.#server = server
     this.show()
   }
 
-  /** So many messages wait to be sent. */
+  /** Shows how many messages wait to be sent. */
   waiting(n: number): void {
     this.#waiting = n
     this.show()

@@ -2,13 +2,13 @@ import type { Socket } from '@culvert/client'
 import type { Messages } from './messages.js'
 
 const patience = 5000 // for the replies
-const pause = 300 // messages typed in one go are asked for together
+const pause = 300 // one question covers all messages that were typed in this time
 
 /**
- * Finds out whom own messages have reached. One question for all messages so far: it
- * stands behind them in the log, so whoever has received it has received them, and
- * says so by replying. One question at a time, since each holds a connection while
- * it waits; and again when somebody comes online.
+ * Finds out how many clients have received own messages. It asks one question for all messages so far: the
+ * question follows them in the log, so a client that replies to the question has received them. There is
+ * one question at a time, since each holds a connection while it waits, and another one when
+ * somebody comes online.
  */
 export class Ticks {
   #asking = new Set<string>()
@@ -30,7 +30,7 @@ export class Ticks {
         const replies = await this.socket.to(room).except('@me').timeout(patience).emitWithAck('delivered?', null, {})
         messages.reached(upTo, new Set(replies.map((r) => r.from)).size)
         this.changed()
-      } catch {} // nobody is there; whoever comes will be asked
+      } catch {} // nobody is online; the question is asked again when somebody comes
     }
     this.#asking.delete(room)
     if (this.#again.has(room)) void this.ask(room, messages)

@@ -2,9 +2,9 @@ import type { Socket } from '@culvert/client'
 import { nameOf } from './identity.js'
 
 const again = 2000 // between two notices
-const lasting = 3500 // of one
+const lasting = 3500 // how long a notice is shown
 
-/** Says who is typing in the room that is open. Notices are volatile: nobody needs an old one. */
+/** Shows who is typing in the open room. Notices are volatile, because nobody needs an old one. */
 export class Typing {
   #until = new Map<string, ReturnType<typeof setTimeout>>()
   #said = 0
@@ -23,13 +23,13 @@ export class Typing {
     this.socket.to(this.room()).except('@me').volatile.emit('typing')
   }
 
-  /** Somebody is done: the message is there. */
+  /** Somebody has stopped typing, because the message has come. */
   done(client: string): void {
     clearTimeout(this.#until.get(client))
     if (this.#until.delete(client)) this.#show()
   }
 
-  /** An own message was sent; the next key is news. */
+  /** An own message was sent: the next key sends a notice at once. */
   sent(): void {
     this.#said = 0
   }

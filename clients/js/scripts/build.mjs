@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib'
 import { minify } from 'terser'
 import { minified, options } from './minified.mjs'
 
-// Bytes, gzipped. The first is what README.md and CHANGELOG.md say of the client.
+// Bytes, gzipped. README.md and CHANGELOG.md state the first one.
 const limits = { 'client.js': 9000, 'culvert.min.js': 10_000 }
 
 rmSync('dist', { recursive: true, force: true })

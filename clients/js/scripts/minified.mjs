@@ -1,11 +1,11 @@
-// The client as one file, as small as it gets.
+// Makes the client one file, as small as possible.
 
-// Names of properties that only the client's own parts know of one another. They become
-// single letters. What users, servers, other tabs or browsers know must not be here: it is
-// the tests of the built package that tell.
+// Names of properties that only the client's own parts use. They become
+// single letters. Names that users, servers, other tabs or browsers know must not be here: the
+// tests of the built package find such mistakes.
 const own = [
   'asked', 'begin', 'broken', 'channel', 'confirm', 'deadline', 'delay', 'deliver', 'down',
-  'empty', 'end', 'expire', 'expired', 'failed', 'fling', 'flush', 'force', 'frame', 'gateway', 'gotHeaders', 'hear',
+  'emitVolatile', 'empty', 'end', 'expire', 'expired', 'failed', 'flush', 'force', 'frame', 'gateway', 'gotHeaders', 'hear',
   'hello', 'hidden', 'hurry', 'idle', 'json', 'kind', 'lasting', 'lead', 'lengthen', 'network', 'page',
   'patience', 'persist', 'position', 'put', 'query', 'refused', 'restored', 'seen', 'seize', 'send', 'settle',
   'shorten', 'stale', 'start', 'state', 'stop', 'take', 'tell', 'track', 'wake', 'watch', 'withdraw', 'yield',
@@ -14,7 +14,7 @@ const own = [
 /** For terser. */
 export const options = { module: true, ecma: 2022, compress: { passes: 3, unsafe_arrows: true, pure_getters: true, keep_fargs: false } }
 
-/** The code of src/client.ts with all it needs, and a source map; by the builder's own copies of esbuild and terser. */
+/** Returns the code of src/client.ts with all its imports, and a source map, made by the caller's copies of esbuild and terser. */
 export async function minified(build, minify, library) {
   const { outputFiles } = await build({
     absWorkingDir: library, entryPoints: ['src/client.ts'], bundle: true, write: false, outdir: 'dist',

@@ -3,19 +3,19 @@ import { temporary } from './problem.js'
 
 /**
  * Acknowledges what handlers have finished, in order: a cursor is acknowledged when
- * everything up to it was handled. Many become one request, and the next attempt to
- * receive carries it when it can.
+ * everything up to it was handled. Many acknowledgements become one request, or the next
+ * attempt to receive carries them if it can.
  */
 export interface Acker {
-  /** Whether all that came is handled, so that going on from there acknowledges it. */
+  /** Whether everything received is handled, so that the next request can acknowledge it by its position. */
   idle(): boolean
-  /** Takes note of a position; work is what its handlers still do. quiet: no event came with it. */
+  /** Notes a position; work is settled when its handlers have finished. quiet: no event came with it. */
   track(cursor: string, work?: Promise<unknown>, quiet?: boolean): void
-  /** The server has acknowledged this cursor on another way. */
+  /** The server has acknowledged this cursor by another request. */
   confirm(cursor: string): void
   /** Acknowledges now, at the end of a page or program. */
   flush(): Promise<void>
-  /** After this only flush sends anything, and once. */
+  /** After this only flush sends an acknowledgement, once. */
   stop(): void
 }
 
@@ -23,8 +23,8 @@ export interface Acker {
 export function createAcker(
   clock: Clock, pace: () => number, post: (cursor: string) => Promise<unknown>,
 ): Acker {
-  let pending = 0 // came and wait to be handled
-  let tail: Promise<unknown> | undefined // of their handlers
+  let pending = 0 // received and not handled yet
+  let tail: Promise<unknown> | undefined // settled when the last of their handlers has finished
   let handled: string | undefined // not acknowledged yet
   let timer: (() => void) | undefined
   let failures = 0
@@ -49,7 +49,7 @@ export function createAcker(
       await post(cursor)
       failures = 0
     } catch (error) {
-      if (stopped || !temporary(error)) return // of another log, for example
+      if (stopped || !temporary(error)) return // such as a cursor of another log
       failures++
       handled ??= cursor
       arm()

@@ -12,37 +12,37 @@ export interface Direction {
 
 /** How many replies are wanted. */
 export interface Wanted {
-  /** So many; absent: one of each client that is there. */
+  /** How many; absent: one from each client that is online. */
   count?: number
 }
 
 /** What sends on behalf of an address. */
 export interface Sender {
   put(body: Record<string, unknown>): Promise<Receipt>
-  fling(body: Record<string, unknown>): Promise<Receipt>
+  emitVolatile(body: Record<string, unknown>): Promise<Receipt>
   ask(body: Record<string, unknown>, timeout: number): Promise<Reply[]>
 }
 
-/** Emits to where it says. Each of its modifiers makes another address. */
+/** Emits to its rooms. Each of its modifiers returns another address. */
 export interface Address<Emits extends Events = Events> {
-  /** To this room, or these; in addition to those named before. */
+  /** Emits to this room, or these, in addition to those named before. */
   to(room: string | string[]): Address<Emits>
-  /** Not to clients in this room, or these; `@me` is this client itself. */
+  /** Excludes clients in this room, or these; `@me` is this client itself. */
   except(room: string | string[]): Address<Emits>
-  /** To those connected now, or to nobody: never stored, never repeated. */
+  /** Emits only to clients that are connected now: never stored, never repeated. */
   readonly volatile: Address<Emits>
-  /** So many milliseconds for the replies that emitWithAck waits for. Default: 30 s. */
+  /** Sets how many milliseconds emitWithAck waits for replies. Default: 30 s. */
   timeout(ms: number): Address<Emits>
   /**
-   * Sends an event: to the rooms of the address, or to everyone. What cannot be sent
-   * now waits in the outbox. Resolves when the event is stored; rejects, and raises
-   * `error`, when the server refused it. Nobody has to wait for that. Throws a TypeError
-   * for data that neither JSON nor bytes can carry.
+   * Sends an event to the rooms of the address, or to everyone. If it cannot be sent
+   * now, it waits in the outbox. Resolves when the event is stored; rejects, and raises
+   * `error`, when the server refused it. The promise may be ignored. Throws a TypeError
+   * for data that can be sent neither as JSON nor as bytes.
    */
   emit<E extends keyof Emits & string>(event: E, data?: Emits[E]): Promise<Receipt>
   /**
-   * Sends an event that asks for replies: what handlers elsewhere return. Resolves with
-   * the data of the first; with `wanted`, with all that came within the timeout.
+   * Sends an event that asks for replies, which are the values that handlers of other clients return.
+   * Resolves with the data of the first reply; with `wanted`, with all replies that came within the timeout.
    */
   emitWithAck<E extends keyof Emits & string>(event: E, data?: Emits[E]): Promise<any>
   emitWithAck<E extends keyof Emits & string>(event: E, data: Emits[E], wanted: Wanted): Promise<Reply[]>
@@ -54,7 +54,7 @@ export function createAddress(sender: () => Sender, way: Partial<Direction> = {}
   const make = (event: string, data: unknown) => {
     if (lifecycle.includes(event)) throw new TypeError(`"${event}" is an event of the socket itself`)
     return {
-      ...(1 in rooms ? { rooms } : 0 in rooms && { room: rooms[0] }), // '' is a mistake, and not everyone
+      ...(1 in rooms ? { rooms } : 0 in rooms && { room: rooms[0] }), // '' must be refused, and not mean everyone
       ...(0 in except && { except }),
       event,
       ...payload(data),
@@ -69,7 +69,7 @@ export function createAddress(sender: () => Sender, way: Partial<Direction> = {}
     timeout: (timeout) => change({ timeout }),
     emit(event, data) {
       const body = make(event, data)
-      const receipt = way.volatile ? sender().fling({ ...body, volatile: true }) : sender().put(body)
+      const receipt = way.volatile ? sender().emitVolatile({ ...body, volatile: true }) : sender().put(body)
       receipt.catch(() => {}) // reported as error
       return receipt
     },

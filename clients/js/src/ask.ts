@@ -7,10 +7,10 @@ import { CulvertError } from './problem.js'
 import type { Reply } from './types.js'
 
 /**
- * Emits an event that asks for replies, and waits for them. put stores it, in its turn
- * after what was emitted before; then a repeat of its key waits. Whatever cuts such a
- * request only makes it come again. What could not be stored in time is taken back:
- * whoever was told so may ask again.
+ * Emits an event that asks for replies, and waits for them. put stores the event after the events
+ * that were emitted before; then requests with the same key wait for the replies. If such a
+ * request is cut, it is repeated. An event that could not be stored in time is removed from the
+ * outbox, because its caller may ask again.
  */
 export async function ask(
   http: Http, clock: Clock, signal: AbortSignal, persist: Retries['persist'],
@@ -24,7 +24,7 @@ export async function ask(
   const rest = nap(clock, timeout, signal)
   try {
     if (!(await Promise.race([put(text, key), rest]))) {
-      signal.throwIfAborted() // it waits for the next page
+      signal.throwIfAborted() // the event stays in the outbox for the next page
       withdraw(key).catch(() => {})
       throw over
     }

@@ -1,6 +1,6 @@
 import type { Transport } from './types.js'
 
-/** How one attempt to receive is made. */
+/** Says how one attempt to receive is made. */
 export interface Plan {
   transport: Transport
   /** Seconds a long poll is held. */
@@ -13,73 +13,73 @@ export interface Plan {
 export const enum Kind {
   /** A poll brought its answer. */
   Page = 1,
-  /** The server wants us back later. */
+  /** The server asks the client to connect again later. */
   ComeBack,
   /** End of body, reset, or no connection at all. */
   Closed,
   /** The deadline passed. */
   TimedOut,
-  /** Something on the way answered. */
+  /** A proxy answered. */
   Foreign,
-  /** The server cannot now. */
+  /** The server cannot answer now. */
   Busy,
-  /** We ended it ourselves, to begin anew. */
+  /** The client ended it to begin anew. */
   Woken,
 }
 
-/** Where the ladder stands. ladder.ts draws how one follows another. */
+/** The state of the ladder. ladder.ts draws the transitions. */
 export const enum State {
-  /** A stream is asked for, and has not said hello yet. */
+  /** The client asks for a stream, which has not said hello yet. */
   Connecting = 1,
-  /** It has said hello. */
+  /** The stream has said hello. */
   Streaming,
   /** The stream failed: does a poll get through? */
   Checking,
-  /** Polls are the way; the next one is not held, to see whether it works. */
+  /** Events come by polls; the next one is not held, to test whether polls work. */
   Probing,
-  /** Polls are the way, and work. */
+  /** Events come by polls, which work. */
   Polling,
-  /** A stream is asked for again, though polls are the way. */
+  /** Events come by polls, and the client asks for a stream again. */
   Trying,
 }
 
-/** How an attempt ended, and what is known of that. */
+/** How an attempt ended, with details. */
 export interface Ending {
   kind: Kind
-  /** Seconds after which we are wanted back. */
+  /** After how many seconds the client is asked to try again. */
   after?: number
   /** Of a page: it has no events, or there are more after it. */
   empty?: boolean
   more?: boolean
-  /** Of a foreign answer: it says that it waited too long. */
+  /** Of a foreign answer: a gateway says that it timed out. */
   gateway?: boolean
 }
 
-/** What makes plans of endings. See createLadder. */
+/** Decides the next plan from how attempts ended. See createLadder. */
 export interface Ladder {
   state: State
   /** When the attempt is given up (clock.now). */
   deadline: number
   /** Milliseconds until the next attempt. */
   delay: number
-  /** Whether events can come: the last attempt worked, or the next may still. */
+  /** Whether events can come: the last attempt worked, or the next one may still work. */
   up: boolean
-  /** Insists on a transport, or no longer, from the next attempt on. */
+  /** Insists on a transport from the next attempt on; undefined: on none. */
   force(transport: Transport | undefined): void
-  /** The next attempt, which begins now. */
+  /** Returns the plan of the next attempt, which begins now. */
   begin(): Plan
-  /** Whether the attempt may be dead without our knowing: nothing came when it should have. */
+  /** Whether the connection may be silently dead: a frame or answer is overdue. */
   stale(): boolean
-  /** The headers of a poll have come; what remains is to read it. */
+  /** The headers of a poll's answer have come; its body is still to be read. */
   gotHeaders(): void
   /**
-   * A stream has said culvert:hello, at `at` by the server's clock. The others are
-   * milliseconds; settle is what its first pauses last, where the server says so.
+   * A stream has said culvert:hello, at `at` by the server's clock. The other parameters are
+   * milliseconds; settle is how long its first pauses last, if the server says so.
    */
   hello(heartbeat: number, retry: number, settle?: number, at?: number): void
-  /** A frame came; at is the server's clock where the frame is a heartbeat. */
+  /** A frame came; at is the server's time if the frame is a heartbeat. */
   frame(at?: number): void
-  /** The machine was asleep: try at once. moved: the network is another one, where the stream is tried, too. */
+  /** The machine was asleep: try at once. moved: it is on another network, where the stream is tried again. */
   wake(moved: boolean): void
   /** The attempt ended. */
   end(e: Ending): void

@@ -2,21 +2,21 @@ import type { Clock } from './clock.js'
 import { asked, temporary } from './problem.js'
 
 /**
- * The wait after so many failures: anywhere below a bound that doubles, so that
- * many clients of one server do not return as one (full jitter).
+ * The wait after a number of failures: a random time below a bound that doubles, so that
+ * the clients of one server do not all return at once (full jitter).
  */
 export function backoff(clock: Clock, failures: number): number {
   return clock.random() * Math.min(30_000, 500 * 2 ** failures)
 }
 
 /**
- * Milliseconds to wait for an answer, the time to send so many characters included:
- * little at first, for the connection may be dead without a word, and more after failures,
- * for it may only be slow.
+ * Milliseconds to wait for an answer, including the time to send `size` characters. They are
+ * few at first, because the connection may be silently dead, and more after failures,
+ * because it may only be slow.
  */
 export const patience = (failures: number, size = 0): number => Math.min(4000 * 2 ** failures + size / 10, 60_000)
 
-/** A wait that can be cut short, by wake or by the signal. It is never rejected. */
+/** A wait that wake or the signal ends early. It is never rejected. */
 export interface Nap extends Promise<void> { wake(): void }
 
 export function nap(clock: Clock, ms: number, signal?: AbortSignal): Nap {
@@ -32,9 +32,9 @@ export function nap(clock: Clock, ms: number, signal?: AbortSignal): Nap {
   return Object.assign(over, { wake })
 }
 
-/** Repeats what fails, after waits that can all be cut short. */
+/** Repeats what fails, after waits that hurry ends. */
 export interface Retries {
-  /** Repeats f until it succeeds, is refused, or is no longer worth it: at `until` (clock.now). */
+  /** Repeats f until it succeeds or is refused, or until `until` (clock.now). */
   persist<T>(f: (failures: number) => Promise<T>, until?: number): Promise<T>
   /** Ends the waits: there is a network again. */
   hurry(): void

@@ -1,6 +1,6 @@
 /**
- * The member of a body that carries a value: `binary` for bytes, else `data`. What JSON
- * would change without a word is refused: a Map or a Blob would arrive as {}.
+ * The field of a body that has a value: `binary` for bytes, else `data`. Values that JSON
+ * would change silently are refused: a Map or a Blob would arrive as {}.
  */
 export function payload(value: unknown): { data?: unknown; binary?: string } {
   if (value instanceof ArrayBuffer) value = new Uint8Array(value)
@@ -21,7 +21,7 @@ export function payload(value: unknown): { data?: unknown; binary?: string } {
 /** The bytes of base64. */
 export const bytes = (base64: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))
 
-/** The value that such a member carries. */
+/** The value of such a field. */
 export function value(body: { data?: unknown; binary?: string }): unknown {
   return body.binary === undefined ? body.data : bytes(body.binary)
 }

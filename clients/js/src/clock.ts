@@ -1,4 +1,4 @@
-/** Time and chance, handed in so that tests decide both. */
+/** Time and random numbers, passed in so that tests control both. */
 export interface Clock {
   /** Milliseconds that only go forward, from an unknown beginning. */
   now(): number
@@ -15,7 +15,7 @@ export const systemClock: Clock = {
   wall: Date.now,
   random: Math.random,
   after(ms, f) {
-    // A browser runs longer timers at once: the number overflows.
+    // A browser runs longer timers at once, because the number overflows.
     const timer = setTimeout(f, Math.min(ms, 0x7fffffff))
     return () => clearTimeout(timer)
   },

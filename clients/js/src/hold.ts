@@ -1,24 +1,24 @@
-/** Whether two ages mean one clock on the way. */
+/** Whether two ages may come from one timeout of a proxy. */
 export const same = (a: number, b: number): boolean => b > 0 && Math.abs(a - b) <= Math.max(300, b / 10)
 
 const longest = 25 // seconds
 const fullPage = 100
 
-/** How long polls are held, and how much they bring: what the way lets through. */
+/** How long polls are held, and how many events they ask for: as much as the proxies let through. */
 export interface Hold {
   /** Seconds; 0: polls are not held at all. */
   wait: number
   /** Events of a page. */
   limit: number
-  /** A page came. lasted: it was held to its end, so a cut before was chance. */
+  /** A page came. lasted: the poll was held for its full time, so an earlier cut was chance. */
   page(lasted: boolean): void
-  /** The page broke off while it came: a smaller one may pass. */
+  /** The page was incomplete: a smaller one may pass. */
   broken(): void
-  /** A held poll failed at this age; reports whether something there cuts, and holds less then. */
+  /** A held poll failed at this age. Returns whether a proxy cuts polls, which are then held for less time. */
   failed(age: number, certain: boolean | undefined): boolean
-  /** Stays below an age at which something on the way cuts. */
+  /** Makes polls shorter than the age at which a proxy cuts them. */
   shorten(age: number): void
-  /** Dares more, from time to time. */
+  /** Holds polls for longer again, from time to time. */
   lengthen(): void
 }
 

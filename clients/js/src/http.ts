@@ -7,10 +7,10 @@ import type { Credentials } from './token.js'
 export interface Request {
   query?: Record<string, string | number | undefined>
   headers?: Record<string, string>
-  /** JSON, as text or as what becomes text. */
+  /** JSON as text, or a value to be converted to JSON. */
   body?: unknown
   signal?: AbortSignal
-  /** Let the page go before the answer comes. */
+  /** The page may close before the answer comes. */
   keepalive?: boolean
   /** Milliseconds to wait for the answer. Default: 5000. */
   patience?: number
@@ -18,13 +18,13 @@ export interface Request {
 
 /** Requests of one client to one namespace. */
 export interface Http {
-  /** The answer, whatever it is; a refused token is renewed once. */
+  /** Returns the answer, whatever it is; a refused token is renewed once. */
   send(method: string, path: string, o: Request): Promise<Response>
-  /** The answer of a successful request, as JSON; everything else is an error. */
+  /** Returns the answer of a successful request as JSON; every other answer is an error. */
   json(method: string, path: string, o: Request): Promise<any>
 }
 
-/** fetcher is looked up anew each time: pages replace it, and it wants no other `this`. */
+/** fetcher returns fetch anew each time, because pages replace it, and fetch must not be called with another `this`. */
 export function createHttp(
   base: string, client: string | undefined, credentials: Credentials, clock: Clock,
   fetcher: typeof fetch = (...args: Parameters<typeof fetch>) => fetch(...args),
@@ -45,7 +45,7 @@ export function createHttp(
     })
     const token = await credentials.get()
     const answer = await ask(token)
-    // Not valid yet: another one would be even younger.
+    // The token is not valid yet: a new one would be valid even later.
     if (answer.status !== 401 || answer.headers.get('retry-after')) return answer
     const other = await credentials.get(token)
     return other === token ? answer : ask(other)

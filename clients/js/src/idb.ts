@@ -4,7 +4,7 @@ const table = 'items'
 
 /**
  * An outbox in IndexedDB, which survives the page. Tabs share it by its name and take
- * turns by a lock of that name. Where IndexedDB does not work, it is one in memory.
+ * turns by a lock of that name. If IndexedDB does not work, the outbox is in memory.
  */
 export async function idbOutbox(name: string): Promise<OutboxStore> {
   let db: IDBDatabase
@@ -19,7 +19,7 @@ export async function idbOutbox(name: string): Promise<OutboxStore> {
     return memoryOutbox()
   }
 
-  /** One transaction, over when it is on the disk; then there is the result of the request it returns. */
+  /** Runs one transaction. Resolves, when it is on the disk, with the result of the request that f returns. */
   const change = <T>(mode: IDBTransactionMode, f: (items: IDBObjectStore) => IDBRequest<T> | void) =>
     new Promise<T>((resolve, reject) => {
       const t = db.transaction(table, mode)

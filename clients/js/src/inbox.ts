@@ -14,21 +14,21 @@ export interface WireEvent {
 }
 
 /**
- * The position of a client, and the memory that makes of "at least once" no more
- * than once: whatever way an event comes again, its offset was seen.
+ * The position of a client. It turns "at least once" into "once": an event that comes
+ * again, by whatever transport, has an offset that was seen.
  */
 export interface Inbox {
-  /** Go on after this cursor; undefined: where the server says. */
+  /** Continue after this cursor; undefined: where the server says. */
   position: string | undefined
-  /** The offset of the last event; -1: none came. */
+  /** The offset of the last event; -1: there was none. */
   last: number
-  /** The log the server has; another one counts its offsets anew. */
+  /** Notes which log the server has; offsets of another log begin anew. */
   log(log: string): void
-  /** Whether the gap is news; its end is where to go on. */
+  /** Returns whether the gap is new, and moves the position to its end. */
   gap(gap: Gap): boolean
-  /** Whether the event came before. */
+  /** Whether the event was received before. */
   seen(e: WireEvent): boolean
-  /** The event, unless it came before. */
+  /** Returns the event, unless it was received before. */
   take(e: WireEvent, cursor?: string): Delivery | undefined
 }
 
@@ -44,7 +44,7 @@ export function createInbox(): Inbox {
       known = log
     },
     gap({ reason, to }) {
-      if (reason !== 'pruned') inbox.last = -1 // it may lead back
+      if (reason !== 'pruned') inbox.last = -1 // the gap may lead back to lower offsets
       inbox.position = to
       return hole !== (hole = to)
     },

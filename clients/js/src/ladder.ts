@@ -1,5 +1,5 @@
 /*
- * Finds the best way to receive that works. It is a state machine that does nothing itself:
+ * Finds the best transport that works. It is a state machine without effects:
  * begin says what to try, the calls below it tell the ladder what happened, and end decides
  * what follows, after `delay`.
  *
@@ -9,7 +9,7 @@
  *       |  |  +---- ended ----+   | bursts, silence twice,    |  |
  *       |  |                      | early cuts         failed |  | from time to time,
  *       |  | the poll failed,     |                           |  | later and later
- *       |  | or the way is slow   |                           v  |
+ *       |  | or path is slow      |                           v  |
  *       |  |                      |              +----------------------+
  *       |  +--------- checking <--+              |        a page        |
  *       |              ^   |         a page      | probing ---> polling |
@@ -17,16 +17,16 @@
  *        no hello, or                            |  failed, or woken    |
  *        refused twice                           +----------------------+
  *
- * - connecting: a stream is asked for. streaming: it has said hello.
- * - checking: the stream failed, and a poll finds out whether the network did. A page leads
+ * - connecting: the client asks for a stream. streaming: the stream has said hello.
+ * - checking: the stream failed, and a poll tests whether the network works. A page leads
  *   to polling.
- * - polling: polls are the way, held for as long as the way lets them be, down to not at all.
- *   probing: the next one is not held, to see whether anything gets through.
- * - trying: a stream is asked for again, from either. Where it fails, probing follows.
+ * - polling: events come by polls, held for as long as the proxies allow, which may be not at all.
+ *   probing: the next poll is not held, to test whether anything gets through.
+ * - trying: the client asks for a stream again, from probing or polling. If that fails, probing follows.
  *
- * A stream that is insisted on only knows connecting and streaming, polls that are insisted on
- * only probing and polling; force begins anew with one of them. The ladder of clients/go has
- * the same states; testdata/ladder.json has what both must do.
+ * If the application insists on streams, only connecting and streaming occur; if it insists on
+ * polls, only probing and polling. force begins anew with one of them. The ladder of clients/go has
+ * the same states; testdata/ladder.json says what both must do.
  */
 
 import { Kind, State, type Ending, type Ladder, type Plan } from './attempt.js'
@@ -36,32 +36,32 @@ import { createHold, same } from './hold.js'
 import type { Transport } from './types.js'
 import type { Verdict } from './verdict.js'
 
-const shortLife = 10_000 // a stream cut earlier is worth less than long polls
-const bearable = 5 // bodies of polls that break, one after the other
+const shortLife = 10_000 // long polls are better than streams that are cut earlier
+const bearable = 5 // how many bodies of polls may break one after the other
 
-/** See above. known: what was found out before; save is told what is found out, or nothing to forget it. */
+/** Makes a ladder. known: what was found out before. save gets what is found out, or nothing when it is to be forgotten. */
 export function createLadder(
   clock: Clock, known: Verdict | undefined, save: (v: Verdict | undefined) => void, forced?: Transport,
 ): Ladder {
   const { now, wall, random } = clock
   let hold = createHold()
   let life = Infinity
-  let retryStreamAt = 0 // the stream is tried again (clock.wall)
-  let round = 0 // so often in vain
-  let timedOutAfter = 0 // while checking: the patience that the stream was given, when that ran out
+  let retryStreamAt = 0 // when the stream is tried again (clock.wall)
+  let round = 0 // how often it was tried again and failed
+  let timedOutAfter = 0 // while checking: the patience for the stream's first frame, if the stream timed out
   let restart = false // the next attempt begins the ladder anew
   let rtt = 0
 
-  // In a row:
+  // Counted in a row:
   let failures = 0
-  let refused = 0 // streams
+  let refused = 0 // refused streams
   let silences = 0
   let reach = 0 // the greatest age at which a frame came in those silent streams
-  let short = 0 // streams cut soon
-  let longest = 0 // of those
+  let short = 0 // streams that were cut soon
+  let longest = 0 // the longest life of these streams
   let cut = 0 // age at which the last stream was cut
   let missed = 0 // polls that failed
-  let broken = 0 // polls whose body broke off
+  let broken = 0 // polls with an incomplete body
   let timeouts = 0 // polls not answered in time
 
   // Of the attempt:
@@ -70,9 +70,9 @@ export function createLadder(
   let answered = false
   let heard = 0 // when the last frame came
   let beat = 0
-  let pause = 0 // the server ends its first pauses so soon
-  let pauses = 0 // of those, still to come
-  let owed = false // a heartbeat, for the pause after the last frame
+  let pause = 0 // after how long the server ends the first pauses
+  let pauses = 0 // how many of those pauses are still to come
+  let owed = false // a heartbeat must end the pause after the last frame
   let retry = 0
   let young = 0 // the ages of its heartbeats, by two clocks: only their difference means something
   let old = 0
@@ -137,7 +137,7 @@ export function createLadder(
       aged(at)
       hear(at)
       if (!at || !proven || !round || batched()) return
-      round = 0 // it works, and not only for its first frames
+      round = 0 // the stream works for more than its first frames
       remember()
     },
 
@@ -154,9 +154,9 @@ export function createLadder(
       const open = state === State.Streaming
       const trial = state === State.Trying
       ladder.delay = after * 1000
-      if (open) ladder.state = State.Connecting // unless it is judged below
+      if (open) ladder.state = State.Connecting // unless the code below decides otherwise
       if (trial) ladder.state = State.Probing
-      if (open && age >= shortLife) short = 0 // it lived, however it ended
+      if (open && age >= shortLife) short = 0 // it lived long enough, however it ended
       if (kind === Kind.ComeBack) cut = short = 0 // not cut this time
       else if (kind === Kind.Busy) fault(ladder.delay)
       else if (kind === Kind.Page) page(e, age)
@@ -166,24 +166,24 @@ export function createLadder(
       else if (kind === Kind.TimedOut) gaveUp(age)
       else streamCut(age)
       if (kind !== Kind.Foreign || !after) return
-      // What it says of the way stands, and no event can come before then.
+      // The proxy is judged as above, but no event can come before that time.
       ladder.up = false
       ladder.delay = Math.max(ladder.delay, spread(after * 1000))
     },
   }
   return ladder
 
-  /** Whether polls are the way. */
+  /** Whether events come by polls. */
   function polls(): boolean {
     return ladder.state === State.Probing || ladder.state === State.Polling
   }
 
-  /** The next poll is not held: is there a way at all? */
+  /** Makes the next poll one that is not held, to test whether anything gets through. */
   function probe(): void {
     if (ladder.state === State.Polling) ladder.state = State.Probing
   }
 
-  /** Milliseconds a stream has to bring its first frame. */
+  /** Milliseconds that a stream has for its first frame. */
   function patience(): number {
     return Math.max(2 * rtt, 3000)
   }
@@ -195,8 +195,8 @@ export function createLadder(
   }
 
   /**
-   * Whether something holds frames back: lets them go in bursts, or the last one only
-   * when the next comes. Only hello and heartbeats show it: they are sent when they are
+   * Whether a proxy holds frames back: it passes them on in bursts, or holds the last one
+   * until the next comes. Only hello and heartbeats show this: they are sent when they are
    * made, while events may be old.
    */
   function batched(): boolean {
@@ -211,24 +211,24 @@ export function createLadder(
     if (at && pauses) pauses--
   }
 
-  /** Some milliseconds below this many. */
+  /** Sets the delay to a random time below this many milliseconds. */
   function some(ms: number): void {
     ladder.delay = random() * ms
   }
 
-  /** These milliseconds, or up to a quarter more: not all return in one moment. */
+  /** Returns ms or up to a quarter more, so that not all clients return at the same moment. */
   function spread(ms: number): number {
     return ms * (1 + random() / 4)
   }
 
-  /** Nothing gets through at present, whichever way. */
+  /** Handles a failure of the network: nothing gets through at present, by any transport. */
   function fault(least = 0): void {
     ladder.up = false
     probe()
     ladder.delay = Math.max(spread(least), backoff(clock, failures++))
   }
 
-  /** The stream ended before its hello. A trial is not repeated, since polls work. */
+  /** Handles a stream that ended before its hello. A trial is not repeated, since polls work. */
   function nothingCame(timedOut: boolean, trial: boolean): void {
     if (timedOut) fall(patience())
     else if (trial || ++refused > 1) fall()
@@ -236,15 +236,15 @@ export function createLadder(
     else fault()
   }
 
-  /** An open stream ran out of time: of its life as planned, or in silence. */
+  /** Handles an open stream whose planned life is over, or that was silent for too long. */
   function gaveUp(age: number): void {
     cut = short = 0
     if (batched()) return fall()
     if (age >= life) return
-    if (owed) return fall(patience()) // it is held back, or all is
+    if (owed) return fall(patience()) // the stream is held back, or the network failed
     reach = Math.max(silences && reach, heard - began)
     if (++silences < 2) return
-    // Something forgets connections at some age, those of polls, too.
+    // Something forgets connections at some age, also those of polls.
     if (reach >= 2000) hold.shorten(reach)
     fall()
   }
@@ -254,8 +254,8 @@ export function createLadder(
     cut = age
     if (age < shortLife) longest = Math.max(short++ && longest, age)
     if (short > 2 || (short && constant)) {
-      // A poll is cut at that age, too; where connections are older than the streams on
-      // them, at that or earlier.
+      // Polls are cut at that age, too; or earlier, if connections are older than the streams on
+      // them.
       const limit = constant ? age : longest
       if (limit >= 2000) hold.shorten(limit)
       return fall()
@@ -266,12 +266,12 @@ export function createLadder(
     remember()
   }
 
-  /** Down to polling, unless the stream is insisted on. */
+  /** Changes to polling, unless the application insists on streams. */
   function fall(patient = 0): void {
     refused = silences = cut = short = 0
     if (forced) return fault()
     if (polls()) {
-      // The trial failed, as was to be expected: polling goes on, a little bolder.
+      // The trial failed, as expected: polling continues, with longer polls.
       hold.lengthen()
       return postpone()
     }
@@ -279,7 +279,7 @@ export function createLadder(
     timedOutAfter = patient
   }
 
-  /** The stream is tried again later: a minute, two, four, up to an hour. */
+  /** Sets when the stream is tried again: after a minute, two, four, up to an hour. */
   function postpone(): void {
     retryStreamAt = wall() + Math.min(60_000 * 2 ** round++, 3_600_000)
     remember()
@@ -294,7 +294,7 @@ export function createLadder(
     ladder.state = State.Polling
     if (state === State.Checking) {
       if (timedOutAfter && timedOutAfter < patience()) {
-        // The way is only slow, and the stream was not given the time it takes.
+        // The network is only slow, and the stream had too little time.
         ladder.state = State.Connecting
         return
       }
@@ -303,7 +303,7 @@ export function createLadder(
     const first = state !== State.Polling && hold.wait
     if (after || more || first) return
     if (!wait) ladder.delay = 1000 + random() * 2000
-    // A held poll that is empty at once was not held: never ask in a circle.
+    // A held poll that is empty at once was not held: wait, so that polls do not loop.
     else if (empty && age < wait * 500) ladder.delay = 500 + random() * 1000
   }
 
@@ -312,7 +312,7 @@ export function createLadder(
     probe()
     if (kind === Kind.TimedOut && !answered) timeouts++
     if (answered && kind !== Kind.Foreign) {
-      // The way is there, and cuts: soon again, for less.
+      // The network works but cuts answers: ask again soon, for fewer events.
       hold.broken()
       if (++broken < bearable) return some(300)
     }
@@ -326,7 +326,7 @@ export function createLadder(
     } else some(500)
   }
 
-  /** Saves what was found out. Who insists on polls finds out nothing of streams. */
+  /** Saves what was found out, unless the application insists on polls, which says nothing about streams. */
   function remember(): void {
     if (forced === 'poll') return
     const transport = polls() ? 'poll' : 'stream'

@@ -1,14 +1,14 @@
 import type { Clock } from './clock.js'
 
-/** What a seat does in its place. */
+/** What a seat calls. */
 export interface Duties {
   /** This tab leads now: receive. */
   lead(): void
-  /** It does not any more. */
+  /** This tab does not lead any more. */
   yield(): void
-  /** The leader, or for requests a follower, has said something. */
+  /** The leader, or a follower with a request, has sent a message. */
   hear(message: any): void
-  /** A follower asks whether its leader is alive: look, and answer. */
+  /** A follower asks whether its leader is alive: check the connection, and answer. */
   asked(): void
 }
 
@@ -16,21 +16,21 @@ const patience = 3000 // for a leader's answer
 const round = 30_000 // between a follower's questions
 
 /**
- * One tab's seat among those of its origin that serve the same client. Whoever holds
- * the lock leads; the others hear from it. A leader that closes lets go of the lock,
- * and one that was frozen with it and does not answer has it taken away.
+ * One tab among the tabs of its origin that serve the same client. The tab that holds
+ * the lock leads; the others receive its messages. A leader that closes releases the lock;
+ * a leader that was frozen and does not answer loses it.
  */
 export interface Seat {
   /** Takes part, from now on or again. */
   start(): void
-  /** Leaves the lead, if it has it, to another tab. */
+  /** Gives up the lead, if it has it, to another tab. */
   stop(): void
   close(): void
-  /** Says something to the other tabs. */
+  /** Sends a message to the other tabs. */
   tell(message: object): void
-  /** Makes sure that somebody leads. */
+  /** Makes sure that a tab leads. */
   ask(): void
-  /** Takes the lead from whoever has it. */
+  /** Takes the lead from the tab that has it. */
   seize(): void
 }
 
@@ -41,7 +41,7 @@ export function createSeat(
   const say = (data: object) => channel.postMessage(data)
   let leads = false
   let stopped = true
-  let free = () => {} // lets go of the lock
+  let free = () => {} // releases the lock
   let queued = new AbortController()
   let alive: (() => void) | undefined // stops waiting for the leader's answer
   let next = () => {} // stops waiting to ask
@@ -106,7 +106,7 @@ export function createSeat(
     queued.abort()
     const { signal } = (queued = new AbortController())
     let held = false
-    // The promise is rejected when the lock was taken away, or the wait given up.
+    // The promise is rejected when the lock was taken away, or when the wait for it was given up.
     locks.request(name, steal ? { steal } : { signal }, () => {
       if (signal.aborted) return
       held = leads = true
@@ -118,7 +118,7 @@ export function createSeat(
     })
   }
 
-  /** Whether it led until now. */
+  /** Gives up the lead; returns whether this tab led. */
   function drop(): boolean {
     const led = leads
     leads = false

@@ -8,16 +8,16 @@ import { CulvertError, foreign, read, temporary } from './problem.js'
 import { isStream, readStream } from './stream.js'
 import type { Gap, Transport } from './types.js'
 
-/** Whom a link tells what it learns. */
+/** What a link calls when something happens. */
 export interface Listener {
-  /** An event; the promise is there while handlers work. */
+  /** An event came. Returns a promise while handlers work. */
   event(e: WireEvent, cursor: string | undefined): Promise<unknown> | undefined
   gap(gap: Gap): void
   up(transport: Transport): void
   down(): void
-  /** The server will not have us; the link has stopped. */
+  /** The server refused the client; the link has stopped. */
   refused(error: CulvertError): void
-  /** The server will not take the token any more. */
+  /** The server does not accept the token any more. */
   expired(): void
 }
 
@@ -25,7 +25,7 @@ export interface Listener {
 export interface Link {
   /** Ends it, at once and for good. */
   stop(): void
-  /** Begins anew at once. moved: on another network, where the stream is tried, too. */
+  /** Begins anew at once. moved: on another network, where the stream is tried again. */
   wake(moved: boolean): void
 }
 
@@ -33,11 +33,10 @@ const timedOut: Ending = { kind: Kind.TimedOut }
 const woken: Ending = { kind: Kind.Woken }
 
 /**
- * Begins to receive, until it is stopped or refused. first: where to begin without a
- * position. fickle: make every URL another one. Across origins a browser asks for
- * permission once per URL; elsewhere nothing speaks for asking a cache the same
- * question again. token is asked for before each attempt: how long that takes, and
- * whether it fails, says nothing of the way.
+ * Receives until it is stopped or refused. first: where to begin without a
+ * position. fickle: each request has another URL, so that no cache can answer. Across origins this is off
+ * until it is needed, because a browser sends a preflight for each URL. token is called before each attempt;
+ * its duration and failure do not count against the transport.
  */
 export function createLink(
   http: Http, ladder: Ladder, inbox: Inbox, acker: Acker, clock: Clock, on: Listener,
@@ -79,10 +78,10 @@ export function createLink(
     },
   }
 
-  /** One attempt, and how it ended; an error when there must be no other. */
+  /** Makes one attempt and returns how it ended; an error means that there must be no other attempt. */
   async function make(plan: Plan): Promise<Ending | CulvertError> {
     const { signal } = (attempt = new AbortController())
-    // The deadline moves with every frame: look again when it has come.
+    // The deadline moves with every frame: check again when it is reached.
     const watch = async (): Promise<never> => {
       for (;;) {
         const left = ladder.deadline - clock.now()
@@ -94,7 +93,7 @@ export function createLink(
     try {
       return await Promise.race([
         receive(plan, signal),
-        // Not every fetch heeds its signal when the network has gone silent.
+        // Not every fetch obeys its signal when the network is silent.
         watch(),
       ])
     } catch (error) {
@@ -104,7 +103,7 @@ export function createLink(
     }
   }
 
-  /** Asks where to go on, tells what is handled, and reads what comes. */
+  /** Sends the request, with the position and maybe an acknowledgement, and reads the answer. */
   async function receive({ transport, wait, limit }: Plan, signal: AbortSignal): Promise<Ending> {
     const { position } = inbox
     const streams = transport === 'stream'
@@ -138,7 +137,7 @@ export function createLink(
         const data = JSON.parse(frame.data)
         if (event === 'culvert:hello') {
           inbox.log(data.log)
-          // It begins elsewhere than asked: a header got lost, or a cache answered.
+          // The stream begins elsewhere than asked: a header was lost, or a cache answered.
           if (position && data.cursor !== position && !fickle) throw ((fickle = true), woken)
           ladder.hello(data.heartbeat * 1000, retry, data.settle * 1000, Date.parse(data.at))
           worked()
@@ -152,7 +151,7 @@ export function createLink(
           if (data.reason === 'expired') on.expired()
         } else {
           ladder.frame()
-          const work = data.event && on.event(data, id) // else a word of a later server
+          const work = data.event && on.event(data, id) // else a control frame of a later server
           if (id) acker.track(id, work)
         }
         if (ladder.deadline <= clock.now()) throw timedOut
@@ -169,8 +168,8 @@ export function createLink(
       if (hole) gap(hole)
       const empty = !events.length
       const quick = empty && wait && !retry && clock.now() - began < wait * 500
-      // What was seen comes again, for the header got lost; or a held poll was not held,
-      // perhaps by a cache.
+      // Known events come again because the header was lost; or a held poll was not held,
+      // maybe because a cache answered.
       if (position && (quick || events.some(inbox.seen))) fickle = true
       const work = events.map((e, i) => on.event(e, events[i + 1] ? undefined : cursor)).filter((w) => w)
       inbox.position = cursor
@@ -190,7 +189,7 @@ export function createLink(
   }
 }
 
-/** What an error says of the way; itself when it is a refusal. */
+/** Returns the ending that an error means, or the error itself if it is a refusal. */
 function endingOf(error: unknown): Ending | CulvertError {
   if ((error as Ending)?.kind) return error as Ending
   if (!(error instanceof CulvertError)) return { kind: Kind.Closed }

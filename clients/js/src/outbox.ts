@@ -2,22 +2,22 @@ import { patience, type Retries } from './backoff.js'
 import { CulvertError, foreign, temporary, type Facts } from './problem.js'
 import type { Receipt } from './types.js'
 
-/** An emit that waits to be stored; key is what keeps it from being stored twice. */
+/** An emit that waits to be stored; its key prevents that it is stored twice. */
 export interface Item {
   key: string
-  /** The event as JSON, without its key: as it was when it was emitted. */
+  /** The event as JSON, without its key, made when it was emitted. */
   body: string
 }
 
-/** Where emits wait. An array of them keeps the order they were added in. */
+/** Where emits wait, in the order in which they were added. */
 export interface OutboxStore {
-  /** Adds an item; false when there are as many as may be. */
+  /** Adds an item; returns false if there are as many as the limit already. */
   add(item: Item, limit: number): Promise<boolean>
-  /** The first n. */
+  /** Returns the first n items. */
   peek(n: number): Promise<Item[]>
   /** Removes items that peek returned. */
   remove(items: Item[]): Promise<void>
-  /** Runs f while nobody else who shares the store does. */
+  /** Runs f while no other tab that shares the store runs one. */
   alone(f: () => Promise<void>): Promise<void>
 }
 
@@ -35,9 +35,9 @@ export function memoryOutbox(): OutboxStore {
 }
 
 const most = 100 // events of one request
-const bulk = 400_000 // characters of one request, of the megabyte a server takes
+const bulk = 400_000 // characters of one request, well below the megabyte that a server accepts
 
-/** How an item ended; told to all who share the store. */
+/** How an item ended; all tabs that share the store learn it. */
 export interface Outcome {
   key: string
   receipt?: Receipt
@@ -47,24 +47,24 @@ export interface Outcome {
 /** What an outbox needs from outside. */
 export interface Carrier {
   post(body: string, patience: number): Promise<any>
-  /** Tells the others who share the store. */
+  /** Tells the other tabs that share the store. */
   tell(outcome: Outcome): void
   refused(error: CulvertError): void
 }
 
 /**
- * Sends what waits in a store, in order and as often as it takes. An item leaves it
- * when the server has answered for it; its key makes the repeat after a lost answer
- * a repeat and not a second event.
+ * Sends the items of a store in order, repeatedly if necessary. An item is removed
+ * when the server has answered for it; because of its key, a repeat after a lost answer
+ * is not stored as a second event.
  */
 export interface Outbox {
-  /** Takes an event as JSON. Resolves when it is stored on the server, rejects when it never will be. */
+  /** Adds an event as JSON. Resolves when the server has stored it, rejects when it never will. */
   put(body: string, key: string): Promise<Receipt>
-  /** Takes an event back, unless it is on its way. */
+  /** Removes an event, unless it is being sent. */
   withdraw(key: string): Promise<void>
   /** Sends what waits, when it is time to. */
   start(): void
-  /** An answer for an item came; to us, or to somebody else who shares the store. */
+  /** An answer for an item came, to this tab or to another one that shares the store. */
   settle(outcome: Outcome): void
 }
 
@@ -73,7 +73,7 @@ export const newKey = (): string =>
   // Pages of plain http have no randomUUID.
   crypto.getRandomValues(new Uint32Array(4)).join('-')
 
-/** The signal lets go of those who wait; what waits to be sent stays in the store. */
+/** The signal ends the waits of callers; unsent items stay in the store. */
 export function createOutbox(
   opening: Promise<OutboxStore>, limit: number, persist: Retries['persist'], carrier: Carrier, signal: AbortSignal,
 ): Outbox {
@@ -99,7 +99,7 @@ export function createOutbox(
 
   async function put(body: string, key: string): Promise<Receipt> {
     const done = new Promise<Receipt>((resolve, reject) => waiters.set(key, (e, r) => (e ? reject(e) : resolve(r!))))
-    done.catch(() => {}) // the caller may not have come to wait for it yet
+    done.catch(() => {}) // the caller may not wait for it yet
     if (!(await (await opening).add({ key, body }, limit))) {
       settle({ key, error: { message: `the outbox is full: ${limit} events wait` } }, true)
     } else if (signal.aborted) throw signal.reason // it waits for the next page
@@ -113,7 +113,7 @@ export function createOutbox(
     run().catch(() => {}) // closed
   }
 
-  /** Sends until nothing is left; between two requests, others who share the store may. */
+  /** Sends until nothing is left; between two requests, other tabs that share the store may send. */
   async function run(): Promise<void> {
     if (running) return
     running = true
@@ -150,7 +150,7 @@ export function createOutbox(
       size = Math.min(most, size * 2)
     } catch (error) {
       if (temporary(error)) throw error
-      // Of a batch nothing is stored: find out who is at fault.
+      // Nothing of the batch is stored: send items one by one to find the invalid one.
       size = 1
       if (items[1]) return
       outcome = () => ({ error: { ...(error as CulvertError), message: (error as CulvertError).message } })
@@ -158,7 +158,7 @@ export function createOutbox(
     await store.remove(items)
     items.forEach(({ key }, i) => {
       const end = { key, ...outcome(i) }
-      // Whoever waits may be in another tab, or gone with an earlier page.
+      // The caller that waits may be in another tab, or on a page that was closed.
       if (!waiters.has(key)) carrier.tell(end)
       settle(end, true)
     })

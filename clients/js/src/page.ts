@@ -1,8 +1,8 @@
 /**
- * Watches what a page's life means for a connection, until the signal aborts. network:
- * it changed; came: it is there. seen: the page is looked at again, after it may have
- * slept. hidden: it goes, perhaps to come back as it was. restored: it came back as it
- * was, with all its connections dead. In a worker there is only the network, in Node nothing.
+ * Calls the given functions when a page's state matters to a connection, until the signal aborts.
+ * network: the network changed; came: there is a network again. seen: the page is visible again, after it
+ * may have slept. hidden: the page is left, and may be restored later. restored: the page was restored,
+ * and all its connections are dead. In a worker only the network is watched, in Node nothing.
  */
 export function watchPage(
   signal: AbortSignal, network: (came: boolean) => void, seen: () => void, hidden: () => void, restored: () => void,

@@ -1,4 +1,4 @@
-/** What is known of a failure beside its message. */
+/** What is known about a failure in addition to its message. */
 export interface Facts {
   status?: number
   type?: string
@@ -10,15 +10,15 @@ export interface Facts {
 /** Why a request, an emit or the connection failed. */
 export class CulvertError extends Error {
   override name = 'CulvertError'
-  /** Of the answer; 0 when there was none, or the fault was found before asking. */
+  /** The status of the answer; 0 if there was none, or the fault was found before sending. */
   readonly status: number = 0
   /** Such as `/problems/forbidden`, which the server explains. */
   readonly type?: string
-  /** What of the request is at fault, such as `events[3].room`. */
+  /** The wrong field of the request, such as `events[3].room`. */
   readonly field?: string
-  /** Seconds after which the server wants to be asked again. */
+  /** How many seconds the server asks to wait before the next try. */
   readonly retryAfter: number = 0
-  /** The answer is not Culvert's: something on the way made it. */
+  /** The answer is not from Culvert: a proxy made it. */
   readonly foreign?: boolean
 
   constructor(message: string, facts?: Facts) {
@@ -32,8 +32,8 @@ export const foreign = (status: number, retryAfter = 0): CulvertError =>
   new CulvertError(`HTTP status ${status}, not from Culvert`, { status, retryAfter, foreign: true })
 
 /**
- * Reports whether asking again may help: anything but a refusal by Culvert itself. A
- * token that is not valid yet is refused with a time to wait.
+ * Whether trying again may help, which is true unless Culvert itself refused. A
+ * token that is not valid yet is refused with a time to wait, and may be tried again.
  */
 export function temporary(error: unknown): boolean {
   const { status, foreign, retryAfter } = error as CulvertError
@@ -44,8 +44,8 @@ export function temporary(error: unknown): boolean {
 export const asked = (error: unknown): number => (error as CulvertError).retryAfter * 1000 || 0
 
 /**
- * The JSON of a successful answer; everything else is an error. A page with status 200
- * by something on the way, which wants a password or payment first, must not pass for it.
+ * The JSON of a successful answer; every other answer is an error. A page with status 200
+ * by a proxy, which asks for a password or payment, must not be taken for it.
  */
 export async function read(r: Response): Promise<any> {
   const { status } = r

@@ -16,7 +16,7 @@ import { claims, createCredentials } from './token.js'
 import type { Delivery, Gap, Options, Transport } from './types.js'
 import { localVerdicts } from './verdict.js'
 
-/** Whom a session serves. */
+/** What a session calls: the socket. */
 export interface Owner {
   deliver(d: Delivery): Promise<unknown> | undefined
   gap(gap: Gap): void
@@ -25,11 +25,11 @@ export interface Owner {
   failed(error: CulvertError): void
 }
 
-/** What tabs tell each other. */
+/** A message between tabs. */
 interface Word {
   event?: WireEvent
   cursor?: string | undefined
-  /** One that is new; in a word of the leader's state the last one, for who missed it. */
+  /** A new gap; in a message about the leader's state the last gap, for tabs that missed it. */
   gap?: Gap | undefined
   sent?: Outcome
   use?: 'auto' | Transport
@@ -37,7 +37,7 @@ interface Word {
   transport?: Transport | undefined
   /** Where the leader is in the log. */
   at?: string | undefined
-  /** The offset of the last event it told of before; not with a gap that is new. */
+  /** The offset of the event that the leader sent before; absent with a new gap. */
   last?: number
 }
 
@@ -48,7 +48,7 @@ export interface Session extends Sender {
   use(transport: 'auto' | Transport): void
   /** Makes a request that is repeated until it works or is refused. */
   lasting(method: string, path: string, body?: unknown, until?: number): Promise<any>
-  /** Ends it: acknowledges what was handled, and leaves what waits in the outbox there. */
+  /** Ends the session: acknowledges what was handled, and leaves waiting emits in the outbox. */
   close(): Promise<void>
 }
 
@@ -65,14 +65,14 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
   const http = createHttp(href, client, credentials, clock, o.fetch)
   const ladder = createLadder(clock, verdicts.load(origin), (v) => verdicts.save(origin, v), forced(o.transport))
   const inbox = createInbox()
-  // A poll carries it, even one that is not held.
+  // While polling, the next poll carries the acknowledgement, even if polls are not held.
   const acker = createAcker(clock, () => (transport === 'poll' ? 4000 : 1000), (cursor) =>
     http.json('POST', 'ack', { body: { cursor }, keepalive: true }))
   let link: Link | undefined
   let seat: Seat | undefined
   let up = false
   let transport: Transport | undefined
-  const gaps: Gap[] = [] // that this tab was told of
+  const gaps: Gap[] = [] // the gaps that this tab has reported
 
   const { persist, hurry } = createRetries(clock, signal)
   const kick = () => {
@@ -105,9 +105,9 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
       end.abort(new CulvertError('the socket is closed'))
       await flushed
     },
-    // As JSON at once: the caller may change it before the outbox is there.
+    // As JSON at once, because the caller may change the value before the outbox is open.
     put: (body) => put(JSON.stringify(body), newKey()),
-    async fling(body) {
+    async emitVolatile(body) {
       http.json('POST', 'emit', { body }).catch((e) => temporary(e) || owner.failed(e))
       return {}
     },
@@ -115,7 +115,7 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
     lasting: (method, path, body, until) => persist((n) => http.json(method, path, { body, signal, patience: patience(n) }), until),
   }
 
-  /** Begins, as soon as it is known for whom. */
+  /** Begins as soon as the client's name is known. */
   async function open(): Promise<OutboxStore> {
     const who = client ?? claims(await persist(() => credentials.get())).sub ?? ''
     signal.throwIfAborted() // closed meanwhile
@@ -165,15 +165,15 @@ export function createSession(base: URL, o: Options, owner: Owner): Session {
     else tell({ use: t })
   }
 
-  /** What the leader, or a follower, said. */
+  /** Handles a message of the leader, or of a follower. */
   function hear(word: Word): void {
     const { sent, use: way, event, cursor, gap, at, last } = word
     if (sent) settle(sent)
     else if (way) link && use(way)
-    else if (link) return // an old leader's last words
+    else if (link) return // the last messages of an old leader
     else {
-      // The browser keeps a page frozen, and drops what it was to hear. A gap changes what the
-      // offsets that were seen mean; what came, it asks the server for itself.
+      // The browser drops messages to a frozen page. A missed gap changes the meaning of the offsets
+      // that were seen; missed events this tab requests from the server itself.
       const isNew = last === undefined // a gap, and not the state with the last one
       const news = gap && (isNew || (inbox.position && gaps.every(({ to }) => to !== gap.to)))
       if (news && inbox.gap(gap)) gone(gap)

@@ -4,7 +4,7 @@ import { CulvertError } from './problem.js'
 import { createSession, type Session } from './session.js'
 import type { AnyHandler, Delivery, Events, Handler, Lifecycle, Options, Transport } from './types.js'
 
-/** A name as a part of a path. Of some, URL parsers would make another path, however they are written. */
+/** Returns a name as a part of a path. Refuses names that URL parsers take for steps in the path, in any encoding. */
 function segment(name: string): string {
   if (/^\.{0,2}$/.test(name)) throw new TypeError(`"${name}" is no name`)
   return encodeURIComponent(name)
@@ -13,21 +13,21 @@ function segment(name: string): string {
 type AnyFunction = (...args: any[]) => unknown
 
 /**
- * A client's connection to a namespace, in the shape of a Socket.IO client. It stays
- * one whatever happens to the connections below it.
+ * A client's connection to a namespace, with the interface of a Socket.IO client. It lasts
+ * whatever happens to its HTTP connections.
  */
 export interface Socket<Listens extends Events = Events, Emits extends Events = Events> extends Address<Emits> {
   /** Whether events can come now. Emitting is possible at any time. */
   connected: boolean
-  /** How they come; undefined before the first connection. */
+  /** How events come; undefined before the first connection. */
   transport: Transport | undefined
   /** Connects, unless it is connecting or connected. */
   connect(): this
-  /** Closes; connect opens it again. Events go on waiting on the server. */
+  /** Closes the socket; connect opens it again. The server keeps events meanwhile. */
   close(): Promise<void>
   /** Insists on a transport from now on; `auto` finds the best one again. */
   use(transport: 'auto' | Transport): void
-  /** Calls a handler for each event of this name, or for what happens to the socket. */
+  /** Calls a handler for each event of this name, or for a lifecycle event of the socket. */
   on<E extends keyof Lifecycle>(event: E, handler: Lifecycle[E]): this
   on<E extends keyof Listens & string>(event: E, handler: Handler<Listens[E]>): this
   /** The same for the next one only. */
@@ -39,15 +39,15 @@ export interface Socket<Listens extends Events = Events, Emits extends Events = 
   onAny(handler: AnyHandler): this
   /** Removes such a handler, or all of them. */
   offAny(handler?: AnyHandler): this
-  /** Joins a room, lastingly: events after the cursor are for this client, until it leaves. */
+  /** Joins a room until this client leaves it: events after the cursor are for this client. */
   join(room: string): Promise<{ cursor: string }>
   /** Leaves a room. */
   leave(room: string): Promise<{ cursor: string }>
 }
 
 /**
- * Connects to a Culvert server. The token is the only thing it needs; see Options for
- * the rest. Throws a TypeError where the URL or the token can never work.
+ * Connects to a Culvert server. Only the token is required; see Options for
+ * the rest. Throws a TypeError if the URL or the token can never work.
  *
  *     const socket = connect('https://culvert.example', { token })
  *     socket.on('chat message', ({ text }) => show(text))
@@ -63,7 +63,7 @@ export function connect<Listens extends Events = Events, Emits extends Events = 
     throw new TypeError('connect wants a URL of http or https without user, query or fragment')
   }
   const base = new URL(at.pathname.replace(/\/*$/, `/v1/${segment(options.namespace ?? 'default')}/`), at)
-  let handlers: { event: string; f: AnyFunction; once: boolean }[] = [] // of every event: under ''
+  let handlers: { event: string; f: AnyFunction; once: boolean }[] = [] // event '': for every event
   const add = (event: string, f: AnyFunction, once = false) => {
     handlers.push({ event, f, once })
     return socket
@@ -144,11 +144,11 @@ export function connect<Listens extends Events = Events, Emits extends Events = 
     if (!call('error', error).length) console.error(error)
   }
 
-  /** Calls the handlers; the promise is there while they work. */
+  /** Calls the handlers; returns a promise while they work. */
   function deliver(d: Delivery): Promise<unknown> | undefined {
     const { event, data } = d
     const results = [
-      // A name of the socket's own says nothing about the socket when it comes as an event.
+      // An event with the name of a lifecycle event must not look like one.
       ...(lifecycle.includes(event) ? [] : call(event, data, d)),
       ...(event === 'culvert:reply' ? [] : call('', event, data, d)),
     ]
@@ -165,7 +165,7 @@ export function connect<Listens extends Events = Events, Emits extends Events = 
     try {
       await s.lasting('POST', 'reply', { offset, ...payload(answer) }, until)
     } catch (e) {
-      // 410: too late, or enough others were faster, so nobody waits for it any more.
+      // 410: too late, or enough replies came before, so nobody waits for it any more.
       if ((e as CulvertError).status !== 410) fail(e)
     }
   }

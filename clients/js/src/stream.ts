@@ -1,4 +1,4 @@
-/** The fields of a frame, as they stand there. */
+/** The fields of a frame, unchanged. */
 export interface Frame { event?: string; data?: string; id?: string; retry?: string }
 
 /** Whether an answer is a stream of events at all. */
@@ -6,15 +6,15 @@ export const isStream = (answer: Response): boolean =>
   answer.ok && !!answer.headers.get('content-type')?.includes('event-stream')
 
 /**
- * Reads a stream of Server-Sent Events to its end. What stands there without its
- * blank line is no frame: a proxy that speaks HTTP/1.0 ends a broken stream like a
- * complete one. Culvert ends lines with LF; a CR that something on the way put before
+ * Reads a stream of Server-Sent Events to its end. A frame without its blank line is ignored,
+ * because a proxy that speaks HTTP/1.0 ends a broken stream like a
+ * complete one. Culvert ends lines with LF; a CR that a proxy added before
  * it is dropped.
  */
 export async function readStream(answer: Response, frame: (f: Frame) => void): Promise<void> {
   const reader = answer.body!.getReader()
   const decoder = new TextDecoder()
-  let held = '' // of a line whose end has not come
+  let held = '' // the part of a line whose end has not come yet
   let f: Record<string, string> = {}
   try {
     for (;;) {
@@ -22,7 +22,7 @@ export async function readStream(answer: Response, frame: (f: Frame) => void): P
       if (done) return
       const text = decoder.decode(value, { stream: true })
       held += text
-      if (!text.includes('\n')) continue // looked at once, however many pieces it comes in
+      if (!text.includes('\n')) continue // so that a line is split only once, however many pieces it comes in
       const lines = held.split(/\r?\n/)
       held = lines.pop()!
       for (const line of lines) {

@@ -3,10 +3,10 @@ import { bytes } from './binary.js'
 import type { Clock } from './clock.js'
 import { CulvertError } from './problem.js'
 
-/** What of a JWT a client looks at; the server alone judges it. */
+/** The claims of a JWT that a client reads; only the server verifies it. */
 interface Claims { sub?: string; exp?: number; iat?: number }
 
-/** The claims of a JWT; nothing of what is none, such as an API key. */
+/** The claims of a JWT; an empty object for any other token, such as an API key. */
 export function claims(token: string): Claims {
   try {
     const json = bytes(token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))
@@ -17,11 +17,11 @@ export function claims(token: string): Claims {
 }
 
 /**
- * The token, from a constant or a callback. It is got anew before it expires, and
- * once when the server refuses it; all who need it at that moment share the call.
+ * The token, from a constant or a callback. The callback is called again before the token expires, and
+ * once when the server refuses it; all requests that need a token meanwhile share the call.
  */
 export interface Credentials {
-  /** The token; another one than that which was refused, if it can be got. */
+  /** Returns the token; another one than the refused one, if the callback gives one. */
   get(refused?: string): Promise<string>
   /** The next request needs a new token. */
   expire(): void
@@ -30,8 +30,8 @@ export interface Credentials {
 const enough = 30_000 // for the callback
 
 /**
- * failed is told of each time the callback throws, gives no token, or none in time; renewed is called when a new token
- * was got because the old one is about to expire. Ends with the signal.
+ * failed is called each time the callback throws, gives no token, or none in time. renewed is called after a new token
+ * replaced one that was about to expire. Ends with the signal.
  */
 export function createCredentials(
   source: string | (() => string | Promise<string>), clock: Clock, signal: AbortSignal,
@@ -57,7 +57,7 @@ export function createCredentials(
       return token
     } catch (error) {
       signal.throwIfAborted() // closed meanwhile
-      current = await undefined // a callback may throw at once, before there is anything to forget
+      current = await undefined // a callback may throw at once, before current is set
       const e = new CulvertError('no token: ' + ((error as Error)?.message ?? error), { retryAfter: (error as CulvertError)?.retryAfter })
       failed(e)
       throw e
@@ -71,7 +71,7 @@ export function createCredentials(
     cancel()
     const { exp, iat } = claims(token)
     if (!exp || fixed || signal.aborted) return
-    // A device's clock may be wrong; how long the token lives is not.
+    // A device's clock may be wrong, so only the difference of exp and iat is used.
     const life = (exp - (iat ?? clock.wall() / 1000)) * 1000
     cancel = clock.after(Math.max(life - Math.min(30_000, life / 3), 1000), () => {
       current = undefined
@@ -81,7 +81,7 @@ export function createCredentials(
 
   function get(refused?: string): Promise<string> {
     if (refused && refused === token) {
-      token = '' // others may come with it, too
+      token = '' // so that other requests do not use it either
       expire()
     }
     return (current ??= fetch())

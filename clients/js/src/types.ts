@@ -12,13 +12,13 @@ export interface Delivery<Data = any> {
   offset?: number
   room: string
   event: string
-  /** What was sent; a Uint8Array when that was binary. */
+  /** What was sent; a Uint8Array if it was binary. */
   data: Data
   /** The client that sent it; null for a backend. */
   from: string | null
   /** When it was stored, RFC 3339. */
   at: string
-  /** Present when the sender asks for replies: what a handler returns becomes one. */
+  /** Present if the sender asks for replies: the value that a handler returns is sent as a reply. */
   reply?: { until: string }
 }
 
@@ -28,34 +28,34 @@ export type Handler<Data = any> = (data: Data, event: Delivery<Data>) => unknown
 /** Called with every event, also with those that have the name of a lifecycle event. */
 export type AnyHandler = (event: string, data: any, delivery: Delivery) => unknown
 
-/** The way events come at present. */
+/** How events come at present. */
 export type Transport = 'stream' | 'poll'
 
-/** Events that are gone: those after `from` up to `to`. */
+/** Lost events: those after `from` up to `to`. */
 export interface Gap {
   from: string | null
   to: string
   /**
-   * Retention passed them; or the server has another log now, or one that lost its end in
-   * a restore; or what is stored is no event.
+   * Retention removed them; or the server has another log now; or the log lost its end in
+   * a restore; or the stored event cannot be read.
    */
   reason: 'pruned' | 'log' | 'rewound' | 'unreadable'
 }
 
-/** What a socket tells of itself. */
+/** The events of a socket itself. */
 export interface Lifecycle {
   /** Events can come now. */
   connect: () => void
-  /** They cannot; the socket goes on trying unless it was closed or refused. */
+  /** Events cannot come; the socket goes on trying unless it was closed or refused. */
   disconnect: (reason: 'lost' | 'closed' | 'refused') => void
-  /** They come another way than before. */
+  /** Events come by another transport than before. */
   transport: (transport: Transport) => void
   gap: (gap: Gap) => void
   /** An emit or the connection was refused, or a handler failed. */
   error: (error: CulvertError | Error) => void
 }
 
-/** Where an emit was stored. Both are absent for volatile events. */
+/** Where an emit was stored. Both fields are absent for volatile events. */
 export interface Receipt {
   offset?: number
   cursor?: string
@@ -68,23 +68,23 @@ export interface Reply<Data = any> {
 }
 
 export interface Options {
-  /** A JWT or an API key, or what gets one within 30 s; called again when it expires, is refused, or could not be got. */
+  /** A JWT or an API key, or a function that gets one within 30 s and is called again when the token expires, is refused, or could not be got. */
   token: string | (() => string | Promise<string>)
   /** Default: `default`. */
   namespace?: string
-  /** Whom an API key acts for. A token says that itself. */
+  /** The client for which an API key acts. A JWT names its client itself. */
   client?: string
   /** Begin with the oldest event kept, whatever was acknowledged. */
   from?: 'earliest'
-  /** `auto` (default) finds the best way that works; the others insist on one. */
+  /** `auto` (default) finds the best transport that works; the others insist on one. */
   transport?: 'auto' | Transport
   /** Share one connection among the tabs of an origin. Default: true in pages. */
   leader?: boolean
   /** Where emits wait until they are stored. Default: IndexedDB, else memory. */
   outbox?: OutboxStore | Promise<OutboxStore>
-  /** Emits that may wait there; another one is refused. Default: 1000. */
+  /** How many emits may wait there; more are refused. Default: 1000. */
   outboxLimit?: number
-  /** Where it is remembered which transport works. Default: localStorage, else memory. */
+  /** Where the client remembers which transport works. Default: localStorage, else memory. */
   verdicts?: Verdicts
   /** Default: the global fetch. */
   fetch?: typeof fetch

@@ -1,13 +1,13 @@
 import type { Transport } from './types.js'
 
-/** What was found out about the way to one server. */
+/** What was found out about the transports to one server. */
 export interface Verdict {
   transport: Transport
-  /** Seconds a long poll may last; 0: not at all. */
+  /** How many seconds a poll may be held; 0: not at all. */
   wait: number
-  /** Milliseconds a stream may last; Infinity, which JSON makes null: as long as it likes. */
+  /** How many milliseconds a stream may last; Infinity, which JSON makes null: without a limit. */
   life: number | null
-  /** When the stream is tried again (ms since 1970), and how often that was in vain. */
+  /** When the stream is tried again (ms since 1970), and how often that failed. */
   retryStreamAt: number
   round: number
 }
@@ -27,7 +27,7 @@ export function memoryVerdicts(): Verdicts {
 const shared = memoryVerdicts()
 const key = (origin: string) => 'culvert:' + origin
 
-/** Verdicts in localStorage; where there is none, or it is full or forbidden, in memory. */
+/** Verdicts in localStorage; if there is none, or it is full or forbidden, in memory. */
 export const localVerdicts: Verdicts = {
   load(origin) {
     try {

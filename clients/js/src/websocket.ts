@@ -5,7 +5,7 @@ import type { CulvertError } from './client.js'
 export interface WebSocketOptions extends Omit<Options, 'token'> {
   /** Default: `access_token` in the URL. */
   token?: Options['token']
-  /** The room that takes the place of the server's end. Default: `room` in the URL. */
+  /** The room to which messages go, in place of a WebSocket server. Default: `room` in the URL. */
   room?: string
   /** Name of the events that carry messages. Default: `message`. */
   event?: string
@@ -19,13 +19,13 @@ const size = (d: Data) =>
   typeof d === 'string' ? new TextEncoder().encode(d).length : d instanceof Blob ? d.size : d.byteLength
 
 /**
- * The browser's WebSocket on top of a room: what one client sends, the others in the
- * room get. Code written for WebSocket runs by changing its constructor:
+ * The browser's WebSocket interface for a room: the other clients in the room get what one client
+ * sends. To run code written for WebSocket, change its constructor:
  *
  *     new CulvertWebSocket('wss://culvert.example/?room=lobby&access_token=…')
  *
- * It is open once the room is joined, and stays open when the network goes away: what
- * is sent meanwhile waits, and nothing that others send is missed. close leaves the room.
+ * It is open once the room is joined, and stays open while the network is away: messages
+ * sent meanwhile wait, and messages of others are not missed. close leaves the room.
  */
 export class CulvertWebSocket extends EventTarget {
   static readonly CONNECTING = CONNECTING
@@ -37,7 +37,7 @@ export class CulvertWebSocket extends EventTarget {
   readonly CLOSING = CLOSING
   readonly CLOSED = CLOSED
 
-  /** A constructor with options, to take the place of WebSocket in code that has none to give. */
+  /** Returns a constructor with these options, for code that calls WebSocket without options. */
   static with(defaults: WebSocketOptions): typeof CulvertWebSocket {
     return class extends CulvertWebSocket {
       constructor(url: string | URL, protocols?: string | string[], options?: WebSocketOptions) {
@@ -105,7 +105,7 @@ export class CulvertWebSocket extends EventTarget {
     const bytes = size(data)
     this.bufferedAmount += bytes
     if (this.readyState !== OPEN) return
-    // A view may change after the call, and a blob takes time to read: copy, and keep the order.
+    // Copy, because a view may change after the call, and keep the order, because reading a blob takes time.
     const copy = typeof data === 'string' ? data
       : data instanceof Blob ? data.arrayBuffer()
       : ArrayBuffer.isView(data) ? data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength)
@@ -115,7 +115,7 @@ export class CulvertWebSocket extends EventTarget {
       return { stored: this.#socket.to(this.#room).except('@me').emit(this.#event, body) }
     })
     this.#sent = put
-    // What the server refused was reported as an error and is no longer buffered, too.
+    // A refused message was reported as an error, and is not buffered any more either.
     put.then(({ stored }) => stored).catch(() => {}).then(() => {
       this.bufferedAmount -= bytes
     })
@@ -132,7 +132,7 @@ export class CulvertWebSocket extends EventTarget {
     void this.#leave(open).then(() => this.#closed(open ? (code ?? 1005) : 1006, open ? reason : '', open))
   }
 
-  /** Leaves after what was sent before: for so long, close waits. */
+  /** Leaves the room after everything sent before is stored; close waits for that. */
   async #leave(open: boolean): Promise<void> {
     if (open) {
       let timer: ReturnType<typeof setTimeout>
@@ -153,7 +153,7 @@ export class CulvertWebSocket extends EventTarget {
     this.#raise(new MessageEvent('message', { data, origin: new URL(this.url, globalThis.location?.href).origin }))
   }
 
-  /** Something was refused: the connection, or, while that stands, one message. */
+  /** The connection was refused, or only one message. */
   #failed(e: CulvertError): void {
     if (this.readyState === CLOSED) return
     this.#raise(new Event('error'))

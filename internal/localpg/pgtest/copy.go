@@ -14,15 +14,15 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg"
 )
 
-// Copy is a copy of a server's data folder: what a backup or a snapshot of its volume is.
+// Copy is a copy of a server's data folder, like a backup or a snapshot of its volume.
 type Copy struct {
 	server *localpg.Server
 	data   string // of the server
-	dir    string // has the copy as "data"
+	dir    string // contains the copy as "data"
 }
 
-// Snapshot crashes the server, copies its data folder and starts it again: as a volume is
-// at one moment.
+// Snapshot crashes the server, copies its data folder and starts the server again. The copy is like
+// the snapshot of a volume at one moment.
 func Snapshot(t testing.TB, server *localpg.Server) *Copy {
 	t.Helper()
 	c := newCopy(t, server)
@@ -51,7 +51,7 @@ func BaseBackup(t testing.TB, server *localpg.Server) *Copy {
 	copyInUse(t, c.data, c.dir+"/data")
 	var label string
 	check(t, conn.QueryRow(t.Context(), end).Scan(&label))
-	// The write-ahead log that was written meanwhile belongs to it.
+	// The backup includes the write-ahead log that was written meanwhile.
 	check(t, os.RemoveAll(c.dir+"/data/pg_wal"))
 	copyInUse(t, c.data+"/pg_wal", c.dir+"/data/pg_wal")
 	check(t, os.RemoveAll(c.dir+"/data/postmaster.pid"))
@@ -67,12 +67,12 @@ func (c *Copy) Write(t testing.TB, name, text string) {
 	check(t, err)
 	_, err = f.WriteString(text)
 	check(t, errors.Join(err, f.Close()))
-	// Postgres runs as the owner of its data, who is not root.
+	// Postgres runs as the owner of its data, which is not root.
 	execProgram(t, "chown", "--reference="+c.dir+"/data/PG_VERSION", path)
 }
 
-// PutBack crashes the server and has it run on the copy, under the same address. It can
-// be done again and again.
+// PutBack crashes the server and starts it on the copy, under the same address. It can
+// be called several times.
 func (c *Copy) PutBack(t testing.TB) {
 	t.Helper()
 	check(t, c.server.StopImmediate(t.Context()))
@@ -81,7 +81,7 @@ func (c *Copy) PutBack(t testing.TB) {
 	check(t, c.server.StartAgain(t.Context()))
 }
 
-// Start runs a server of its own on the copy, until the test ends.
+// Start runs another server on the copy until the test ends.
 func (c *Copy) Start(t testing.TB) *localpg.Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
@@ -109,7 +109,8 @@ func newCopy(t testing.TB, server *localpg.Server) *Copy {
 	return c
 }
 
-// folder is not t.TempDir, whose parent keeps the user out whom root runs Postgres as.
+// folder makes a temporary folder. It does not use t.TempDir, whose parent cannot be entered by the user
+// that runs Postgres for root.
 func folder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "culvert-copy-")
@@ -121,14 +122,14 @@ func folder(t testing.TB) string {
 	return dir
 }
 
-// copyFolder copies with owners and modes, which Postgres looks at.
+// copyFolder copies a folder with owners and modes, which Postgres checks.
 func copyFolder(t testing.TB, from, to string) {
 	t.Helper()
 	execProgram(t, "cp", "-a", from, to)
 }
 
-// copyInUse is copyFolder while the server runs, which removes and renames files meanwhile:
-// those are not missed, as PostgreSQL's page on low-level base backups says.
+// copyInUse is copyFolder while the server runs, which removes and renames files meanwhile.
+// It ignores missing files, as PostgreSQL's page on low-level base backups allows.
 func copyInUse(t testing.TB, from, to string) {
 	t.Helper()
 	c := exec.Command("cp", "-a", from, to)

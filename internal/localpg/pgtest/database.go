@@ -13,8 +13,8 @@ import (
 // databases numbers the databases of this test binary.
 var databases atomic.Int64
 
-// Database makes a migrated database for one test and returns its DSN. It is
-// dropped at the end of the test with whatever sessions are left in it.
+// Database makes a migrated database for one test and returns its DSN. At the end of the
+// test its remaining sessions are ended and it is dropped.
 func Database(t testing.TB) string {
 	t.Helper()
 	server, err := start()
@@ -36,7 +36,7 @@ func Database(t testing.TB) string {
 	return server.DatabaseDSN(name)
 }
 
-// NewServer runs a Postgres for one test alone, which may stop and crash it. Its
+// NewServer runs a Postgres for only one test, which may stop and crash it. Its
 // database culvert is empty. Commits survive a crash of Postgres, but not of the
 // machine, unless options say otherwise; Dir is ignored.
 func NewServer(t testing.TB, options localpg.Options) *localpg.Server {
@@ -58,8 +58,8 @@ func NewServer(t testing.TB, options localpg.Options) *localpg.Server {
 	return server
 }
 
-// throwAway are settings for data nobody will miss, overridden by the given
-// ones. synchronous_commit stays on: a crash test counts on what was committed.
+// throwAway returns settings for data that may be lost, overridden by the given
+// ones. synchronous_commit is left on, because crash tests rely on committed data.
 func throwAway(given map[string]string) map[string]string {
 	settings := map[string]string{"fsync": "off"}
 	maps.Copy(settings, given)

@@ -1,5 +1,5 @@
 // Package pgtest gives tests a real Postgres: one throw-away cluster for a test
-// binary, and in it a fresh, migrated database for whoever asks.
+// binary, and in it a new, migrated database for each test that asks for one.
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m, migrations.Up) }
 //
@@ -8,9 +8,9 @@
 //		…
 //	}
 //
-// The cluster is started by the first test that needs it, so that a run of pure
-// tests, or a fuzzing worker, pays nothing. It does not survive the test binary,
-// however that ends. A test that crashes or stops Postgres takes one of its own
+// The cluster is started by the first test that needs it, so that tests without a database,
+// and fuzzing workers, do not start it. It does not survive the test binary,
+// however that ends. A test that crashes or stops Postgres starts its own
 // with [NewServer].
 package pgtest
 
@@ -58,10 +58,10 @@ func Setting(name, value string) Option {
 	return func(c *config) { c.settings[name] = value }
 }
 
-// Main is the body of a package's TestMain and does not return. Once the tests
-// are through it stops the shared server and fails the run when goroutines are
-// left. migrate prepares the template of all databases, given its DSN; nil
-// leaves it empty. Commits are not durable, unless a Setting says otherwise.
+// Main is the body of a package's TestMain and does not return. After the tests
+// it stops the shared server, and fails the run if goroutines are
+// left. migrate prepares the template of all databases, given its DSN; if it is nil, the
+// template is empty. Commits are not durable, unless a Setting says otherwise.
 func Main(m *testing.M, migrate func(ctx context.Context, dsn string) error, options ...Option) {
 	c := config{settings: throwAway(nil)}
 	for _, option := range options {
@@ -71,14 +71,14 @@ func Main(m *testing.M, migrate func(ctx context.Context, dsn string) error, opt
 	goleak.VerifyTestMain(run{m})
 }
 
-// run is the tests followed by the end of the shared server, so that goleak,
-// which exits the process, sees what is left after both.
+// run runs the tests and then stops the shared server, so that goleak,
+// which exits the process, checks for goroutines after both.
 type run struct{ m *testing.M }
 
-// Run returns the exit code of the tests, or 1 when the server did not stop.
+// Run returns the exit code of the tests, or 1 if the server did not stop.
 func (r run) Run() int {
 	code := r.m.Run()
-	// Nothing may start it any more; and when it was never started, this is all.
+	// Nothing may start the server any more. If it was never started, nothing else is to do.
 	shared.once.Do(func() { shared.err = errors.New("pgtest: the tests are over") })
 	pooler.once.Do(func() { pooler.err = errors.New("the tests are over") })
 	if pooler.stop != nil {
@@ -96,8 +96,8 @@ func (r run) Run() int {
 	return code
 }
 
-// Server is the shared server, started if need be. It panics when that fails: a
-// machine without Postgres fails the tests instead of skipping them.
+// Server returns the shared server, started if necessary. It panics if that fails: on a
+// machine without Postgres, tests fail instead of being skipped.
 func Server() *localpg.Server {
 	server, err := start()
 	if err != nil {
@@ -124,8 +124,8 @@ func start() (*localpg.Server, error) {
 	return shared.server, shared.err
 }
 
-// makeTemplate migrates a database and closes it to sessions, as one that is in
-// use cannot be copied.
+// makeTemplate makes and migrates the template database and refuses sessions in it, because a database
+// in use cannot be copied.
 func makeTemplate(ctx context.Context, server *localpg.Server) error {
 	if err := execute(ctx, server, `CREATE DATABASE `+template); err != nil {
 		return err

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m, migrate, pgtest.Setting("max_connections", "37"))
 }
 
-// migrate stands in for a package's migrations.
+// migrate is used in place of a package's migrations.
 func migrate(ctx context.Context, dsn string) (err error) {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {

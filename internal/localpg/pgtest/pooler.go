@@ -22,7 +22,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg"
 )
 
-// PoolerVariable names the variable that, when it is 1, has [ThroughPooler] lead through PgBouncer.
+// PoolerVariable names the variable that makes [ThroughPooler] use PgBouncer if it is 1.
 const PoolerVariable = "CULVERT_TEST_POOLER"
 
 // pooler is the PgBouncer in front of the shared server.
@@ -33,8 +33,8 @@ var pooler struct {
 	stop func()
 }
 
-// ThroughPooler is dsn, a database of the shared server, unless PoolerVariable asks for
-// PgBouncer: then it is what leads there through it, in transaction mode.
+// ThroughPooler returns dsn, a database of the shared server, unless PoolerVariable asks for
+// PgBouncer: then it returns Pooled(t, dsn).
 func ThroughPooler(t testing.TB, dsn string) string {
 	t.Helper()
 	c, err := pgx.ParseConfig(dsn)
@@ -51,8 +51,8 @@ func ThroughPooler(t testing.TB, dsn string) string {
 	return Pooled(t, dsn)
 }
 
-// Pooled is the way to a database of the shared server through PgBouncer in transaction
-// mode, which is started by the first test that asks and ends with the test binary.
+// Pooled returns the DSN of a database of the shared server through PgBouncer in transaction
+// mode. The first test that asks starts PgBouncer, which ends with the test binary.
 func Pooled(t testing.TB, dsn string) string {
 	t.Helper()
 	c, err := pgx.ParseConfig(dsn)
@@ -69,7 +69,7 @@ func Pooled(t testing.TB, dsn string) string {
 	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", url.PathEscape(c.User), pooler.port, c.Database)
 }
 
-// startPooler runs PgBouncer for a server in a folder of its own.
+// startPooler runs PgBouncer for a server, in a folder of its own.
 func startPooler(ctx context.Context, server *localpg.Server) (port int, stop func(), err error) {
 	program, err := findPooler()
 	if err != nil {
@@ -133,7 +133,7 @@ server_idle_timeout = 5
 	}
 }
 
-// startOnOneThread starts a child from a thread that lives as long as it may.
+// startOnOneThread starts a child from a thread that lives as long as the child may run.
 func startOnOneThread(cmd *exec.Cmd) (kill func(), err error) {
 	started, over, ended := make(chan error), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -166,14 +166,14 @@ func findPooler() (string, error) {
 	if path, err := exec.LookPath("pgbouncer"); err == nil {
 		return path, nil
 	}
-	const beside = "/usr/sbin/pgbouncer" // where only root looks
+	const beside = "/usr/sbin/pgbouncer" // in the PATH of root only
 	if _, err := os.Stat(beside); err != nil {
 		return "", errNoPooler
 	}
 	return beside, nil
 }
 
-// ordinary is a user for PgBouncer, which refuses to be root's; nil: ours.
+// ordinary returns a user for PgBouncer, which refuses to run as root; nil: the present user.
 func ordinary() *syscall.Credential {
 	if os.Getuid() != 0 {
 		return nil

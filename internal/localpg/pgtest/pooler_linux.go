@@ -2,5 +2,5 @@ package pgtest
 
 import "syscall"
 
-// dieWithParent has the kernel end the child with the thread that starts it.
+// dieWithParent makes the kernel end the child with the thread that starts it.
 func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

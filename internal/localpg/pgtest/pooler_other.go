@@ -4,5 +4,5 @@ package pgtest
 
 import "syscall"
 
-// dieWithParent does nothing: no such thing outside Linux.
+// dieWithParent does nothing: death signals exist only on Linux.
 func dieWithParent(*syscall.SysProcAttr) {}

@@ -30,10 +30,10 @@ func (p programs) has(names ...string) bool {
 	return true
 }
 
-// Upgrade is the way from one version of Postgres to a later one by pg_upgrade.
+// Upgrade upgrades a server from one version of Postgres to a later one by pg_upgrade.
 type Upgrade struct{ from, to programs }
 
-// FindUpgrade skips the test, and says so, where there are not two versions and pg_upgrade.
+// FindUpgrade finds two versions of Postgres, the later one with pg_upgrade, or skips the test.
 // The older one is that of CULVERT_PG_BIN, if it is set.
 func FindUpgrade(t testing.TB) Upgrade {
 	t.Helper()
@@ -59,7 +59,7 @@ func FindUpgrade(t testing.TB) Upgrade {
 	return Upgrade{}
 }
 
-// installed are the versions the system has, and those scripts/postgres-versions fetched.
+// installed returns the versions that the system has, and those that scripts/postgres-versions fetched.
 func installed(t testing.TB) (all []programs) {
 	t.Helper()
 	cache := os.Getenv("CULVERT_PG_CACHE")
@@ -100,7 +100,7 @@ func version(t testing.TB, dir string) (p programs, ok bool) {
 	return p, err == nil
 }
 
-// Server is a server of the older version, for one test alone.
+// Server runs a server of the older version, for only one test.
 func (u Upgrade) Server(t testing.TB) *localpg.Server {
 	t.Helper()
 	Server() // which is not of this version
@@ -108,8 +108,8 @@ func (u Upgrade) Server(t testing.TB) *localpg.Server {
 	return (&Copy{dir: folder(t)}).Start(t) // not one whose folder goes when it stops
 }
 
-// Run stops a server of the older version, and starts one of the later version on what
-// pg_upgrade makes of its data.
+// Run stops a server of the older version, upgrades its data with pg_upgrade, and starts a server of
+// the later version on the result.
 func (u Upgrade) Run(t testing.TB, server *localpg.Server) *localpg.Server {
 	t.Helper()
 	old := newCopy(t, server)
@@ -136,9 +136,9 @@ func (u Upgrade) Run(t testing.TB, server *localpg.Server) *localpg.Server {
 	return old.Start(t)
 }
 
-// oldPrograms is a folder of the older version as pg_upgrade wants it. The packages that
-// scripts/postgres-versions fetches have no pg_controldata and pg_resetwal: those of the
-// later version read what they are asked for, too, if they are told that it is theirs.
+// oldPrograms returns a folder with the programs of the older version that pg_upgrade needs. The packages that
+// scripts/postgres-versions fetches have no pg_controldata and pg_resetwal. Those of the
+// later version can replace them if PG_VERSION names their own version meanwhile.
 func (u Upgrade) oldPrograms(t testing.TB, dir string) string {
 	t.Helper()
 	if u.from.has("pg_controldata", "pg_resetwal") {
@@ -166,7 +166,7 @@ exec '%[3]s/pg_resetwal' -n "$copy"
 	return bin
 }
 
-// ownerOf is the user who has a file, for root to become; nil for anyone else.
+// ownerOf returns the owner of a file, as which root runs programs; nil for other users.
 func ownerOf(t testing.TB, path string) *syscall.Credential {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -176,7 +176,7 @@ func ownerOf(t testing.TB, path string) *syscall.Credential {
 	check(t, err)
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		check(t, errors.New("the owner of a file is not told: "+fs.FormatFileInfo(info)))
+		check(t, errors.New("the owner of a file is unknown: "+fs.FormatFileInfo(info)))
 	}
 	return &syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}
 }

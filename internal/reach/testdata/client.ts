@@ -1,10 +1,10 @@
-// One client on one path: it emits, receives, and says on stdout what it saw, a
+// One client on one path: it emits, receives, and reports on stdout what it saw, one
 // JSON object a line. Its orders are the JSON in its first argument.
 import { connect, memoryVerdicts } from '../../../clients/js/src/index.js'
 import { fetchThrough } from './forward.js'
 
 const { url, token, room, count, pace, silence, transport, forward, page } = JSON.parse(process.argv[2]!)
-// As a page of another origin: its URLs are always the same, lest each cost a preflight.
+// As in a page of another origin: its URLs stay the same, because each new one costs a preflight.
 if (page) Object.assign(globalThis, { location: new URL(page) })
 
 const say = (o: object) => process.stdout.write(JSON.stringify(o) + '\n')
@@ -40,7 +40,7 @@ socket.on('gap', (g) => errors.push('gap ' + JSON.stringify(g)))
 const all = new Promise<void>((resolve) => {
   socket.on('down', ({ n, at }) => {
     if (!received.length) say({ first: since() })
-    else delays.push(Date.now() - at) // the first has waited for us
+    else delays.push(Date.now() - at) // the first event waited for this client
     received.push(n)
     if (new Set(received).size === count) resolve()
   })
@@ -55,7 +55,7 @@ for (let n = 0; n < count; n++) {
 await Promise.all(receipts)
 say({ sent: since() })
 await all
-await sleep(500) // for what should not come
+await sleep(500) // for events that should not come
 say({ received, delays, transports, asked, waits, refused, errors })
 await Promise.race([socket.close(), sleep(2000)])
 process.exit(0)

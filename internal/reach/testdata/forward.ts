@@ -1,5 +1,5 @@
-// A fetch that goes through a forward proxy: plain HTTP, the whole URL in the request
-// line. Node's own fetch has no such thing; this much of one is enough for a client.
+// A fetch through a forward proxy: plain HTTP, with the whole URL in the request
+// line. Node's own fetch cannot do this; this implementation is enough for a client.
 import { Agent, request } from 'node:http'
 import { Readable } from 'node:stream'
 
@@ -11,7 +11,7 @@ export function fetchThrough(proxy: { host: string; port: number }): typeof fetc
       ...proxy, agent, path: `${url}`, method: init.method ?? 'GET', signal: signal ?? undefined,
       headers: { Host: new URL(`${url}`).host, ...(init.headers as Record<string, string>) },
     }, (answer) => {
-      answer.on('error', () => {}) // the reader of the body learns it, too
+      answer.on('error', () => {}) // the reader of the body gets the error, too
       const body = Readable.toWeb(answer) as ReadableStream<Uint8Array>
       resolve(new Response(body, { status: answer.statusCode, headers: answer.headers as HeadersInit }))
     })

@@ -1,4 +1,4 @@
-// The package as it is built, in pages without a bundler, of another origin than the server's.
+// The built package, in pages without a bundler, of another origin than the server's.
 import { connect, type Socket } from '@culvert/client'
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
@@ -17,7 +17,7 @@ const browsers = [
     args: (dir: string) => ['--headless', '--no-remote', '--profile', dir] },
 ]
 
-/** Asks scripts/need for a browser, for the test called what. It knows when a test is to be skipped, and why, and counts. */
+/** Asks scripts/need for a browser, for the test named what. The script decides whether the test is skipped, and counts that. */
 function find(name: string, what: string): { program?: string; skip?: string } {
   const { status, stdout, stderr, error } = spawnSync(resolve('../../scripts/need'), ['find', name.toLowerCase(), what], { encoding: 'utf8' })
   if (status === 0) return { program: stdout.trim() }

@@ -1,4 +1,4 @@
-// Ways that are hostile, as TCP proxies in front of the server.
+// Hostile TCP proxies in front of the server.
 import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import { connect, createServer as createTCP, type Server, type Socket } from 'node:net'

@@ -54,7 +54,7 @@ export class Server {
     return this
   }
 
-  /** Ends it: in order, or as a crash. */
+  /** Ends it: by a shutdown, or by a crash. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const child = this.#child
     this.#child = undefined

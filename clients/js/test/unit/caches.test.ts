@@ -1,4 +1,4 @@
-// Answers to another question than was asked: caches, and headers that get lost.
+// Answers to another request than was sent, because of caches and lost headers.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isStream, rig } from './sockets.js'

@@ -46,7 +46,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Lets everything that needs no time happen. */
+/** Waits until all settled promises have run their callbacks; the clock does not move. */
 export async function settle(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((r) => setImmediate(r))
 }

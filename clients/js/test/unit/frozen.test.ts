@@ -1,5 +1,5 @@
-// Tabs whose page the browser kept frozen, and whose channel lost what was said meanwhile.
-// Node has BroadcastChannel; Web Locks and pages are played here.
+// Tabs whose page the browser kept frozen, and whose channel lost messages meanwhile.
+// Node has BroadcastChannel; this file imitates Web Locks and pages.
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { connect, memoryOutbox, memoryVerdicts, type Socket } from '../../src/index.js'
@@ -93,7 +93,7 @@ for (const [how, freeze, thaw] of [
     await until(() => a.got.length === 6)
     await new Promise((r) => setTimeout(r, 50)) // for the channel to have dropped them
     deaf = undefined
-    wire.emit('7') // one it is told of first must not make it take the others for seen
+    wire.emit('7') // this event must not make the tab take the missed ones for seen
     await until(() => a.got.length === 7)
     thaw(b)
     await until(() => b.got.length >= 7)
@@ -125,7 +125,7 @@ for (const [reason, log, kept, busy] of [
     deaf = undefined
     b.page.dispatchEvent(persisted())
     await until(() => b.gaps.length === 1 && b.got.length === a.got.length)
-    // Told once, and those who were not frozen get nothing twice.
+    // The gap is reported once, and tabs that were not frozen get nothing twice.
     for (const t of [a, b]) t.document.dispatchEvent(new Event('resume'))
     wire.emit('last')
     await until(() => a.got.at(-1) === 'last' && b.got.at(-1) === 'last')

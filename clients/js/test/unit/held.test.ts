@@ -1,4 +1,4 @@
-// Ways that hold back the last of what they have until more comes.
+// Proxies that hold back the last piece until more comes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { beat, is, Rig } from './rig.js'

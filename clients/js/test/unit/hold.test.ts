@@ -1,4 +1,4 @@
-// Polls: how long they are held, and what they bring.
+// Polls: how long they are held, and how many events they ask for.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Kind } from '../../src/attempt.js'

@@ -1,4 +1,4 @@
-// What cannot work is refused where it is given.
+// Invalid input is refused at once.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { connect, memoryVerdicts } from '../../src/index.js'

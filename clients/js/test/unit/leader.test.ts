@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { createSeat, type Seat } from '../../src/leader.js'
 import { FakeClock, settle } from './fakes.js'
 
-/** Web Locks and BroadcastChannel of one origin, as far as a Seat uses them. */
+/** The parts of Web Locks and BroadcastChannel of one origin that a Seat uses. */
 class Origin {
   #holder: { reject: (e: unknown) => void } | undefined
   #queue: { run: () => void; gone: boolean }[] = []

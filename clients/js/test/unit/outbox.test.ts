@@ -7,7 +7,7 @@ import { createOutbox, memoryOutbox, newKey, type Outcome, type OutboxStore } fr
 import { CulvertError, foreign } from '../../src/problem.js'
 import { FakeClock, settle } from './fakes.js'
 
-/** A server that stores each key once, and fails as it is told. */
+/** A server that stores each key once, and fails on command. */
 class Log {
   stored: { key: string; event: string }[] = []
   requests = 0

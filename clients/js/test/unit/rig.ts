@@ -8,7 +8,7 @@ import { FakeClock } from './fakes.js'
 
 export const beat = 15_000
 
-/** A ladder, its clock, and the ways in which attempts go. */
+/** A ladder, its clock, and methods for the outcomes of attempts. */
 export class Rig {
   clock = new FakeClock()
   saved: Verdict | undefined
@@ -47,7 +47,7 @@ export class Rig {
     this.ladder.hello(beat, 2000, 1000, this.clock.wall() - 10)
   }
 
-  /** A heartbeat that was on the way for so long. */
+  /** A heartbeat of the given age. */
   heartbeat(age = 10): void {
     this.ladder.frame(this.clock.wall() - age)
   }
@@ -58,7 +58,7 @@ export class Rig {
     this.ladder.end({ kind: Kind.Page, empty: true, more: false, ...more })
   }
 
-  /** Down to polling, confirmed, the way a buffering proxy does it. */
+  /** Makes the ladder go to polling, as behind a buffering proxy. */
   buffered(): this {
     this.begin()
     this.late()
@@ -68,7 +68,7 @@ export class Rig {
   }
 }
 
-/** Polls, with no thought of the stream. */
+/** Returns a rig that insists on polls and is polling. */
 export function polling(): Rig {
   const r = new Rig({ transport: 'poll', wait: 25, life: null, retryStreamAt: 1_800_000_000_000, round: 9 })
   r.begin()

@@ -46,8 +46,8 @@ interface Scenario {
   steps: Step[]
 }
 
-// The compiler makes sure that these name every field, state, ending and call: who adds one
-// must add it here, and then a scenario that has it.
+// The compiler makes sure that these lists name every field, state, ending and call. A new one
+// must be added here, and to a scenario.
 type Names<T> = Record<keyof T, true>
 const fields = {
   file: { about: true, transitions: true, scenarios: true },
@@ -81,7 +81,7 @@ const endings: Record<Kind, string> = {
   [Kind.Woken]: 'woken',
 }
 
-/** The calls of a ladder that tell what happened, but for endings. */
+/** The calls that tell a ladder what happened, except for endings. */
 type Call = Exclude<keyof Ladder, 'state' | 'deadline' | 'delay' | 'up' | 'stale' | 'end'> | 'heartbeat'
 
 const calls: Record<Call, (r: Run, s: Step) => void> = {
@@ -95,7 +95,7 @@ const calls: Record<Call, (r: Run, s: Step) => void> = {
     r.ladder.hello(beat, 2000, settle * 1000, age === undefined ? undefined : r.clock.wall() - age * 1000),
 }
 
-/** A scenario that is being played. */
+/** A scenario that is being run. */
 class Run {
   clock = new FakeClock()
   start = this.clock.wall()
@@ -115,7 +115,7 @@ class Run {
     return { ...rest, life: life ? life * 1000 : Infinity, retryStreamAt: Math.round(this.start + retryStreamAt * 1000) }
   }
 
-  /** Lets the time of a step come, and what happens then. */
+  /** Waits until the time of a step, and makes its event happen. */
   happens(s: Step): void {
     const { ladder, clock } = this
     this.saved = undefined
@@ -156,12 +156,12 @@ function near(what: string, ms: number, seconds: number): void {
   assert.ok(Math.abs(ms - seconds * 1000) < 1, `${what}: ${ms / 1000} s instead of ${seconds} s`)
 }
 
-/** Fails on a member that nobody reads: it would not be checked. */
+/** Fails on an unknown field, which would not be checked. */
 function strict(what: keyof typeof fields, value: object | null | undefined): void {
   for (const name of Object.keys(value ?? {})) assert.ok(name in fields[what], `unknown field ${name}`)
 }
 
-/** From the bundle of this test, wherever that is, and from where it is run. */
+/** Searches the folders above the bundle of this test and above the working directory. */
 function find(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
     const file = join(folder, 'testdata/ladder.json')

@@ -15,7 +15,7 @@ function open(url: string, clock: FakeClock, wire: Wire, more: Partial<Options>)
   return socket
 }
 
-/** One that has only begun to connect, with what it gets and tells. */
+/** A socket that has only begun to connect, with the events it gets and reports. */
 export function rig(wire = new Wire(), more: Partial<Options> = {}) {
   const clock = (more.clock as FakeClock) ?? new FakeClock()
   const socket = open('http://culvert.test/', clock, wire, more)
@@ -28,7 +28,7 @@ export function rig(wire = new Wire(), more: Partial<Options> = {}) {
   return { wire, clock, socket, got, told }
 }
 
-/** One that is connected where it can be, below a prefix and in a namespace, and tells nothing. */
+/** A connected socket, below a prefix and in a namespace, that reports nothing. */
 export async function online(more: Partial<Options> = {}) {
   const wire = new Wire()
   const clock = new FakeClock()
@@ -38,7 +38,7 @@ export async function online(more: Partial<Options> = {}) {
   return { wire, clock, socket, last }
 }
 
-/** A signal's promise: what hangs for ever, as in a proxy that withholds. */
+/** A request that hangs until its signal aborts, as behind a proxy that holds answers back. */
 export const hang = (o: RequestInit) => new Promise<Response>((_, reject) => {
   o.signal?.addEventListener('abort', () => reject(o.signal!.reason))
 })

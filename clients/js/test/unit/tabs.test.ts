@@ -1,5 +1,5 @@
 // Sockets of several tabs, which share one connection. Node has BroadcastChannel; Web
-// Locks come with version 24, so they are played here.
+// Locks come with version 24, so this file imitates them.
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { connect, memoryOutbox, memoryVerdicts, type Socket } from '../../src/index.js'

@@ -1,4 +1,4 @@
-// What is remembered of a way, and how long.
+// What is remembered about a server, and for how long.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { beat, is, Rig } from './rig.js'

@@ -1,4 +1,4 @@
-// What comes off the wire: parsing, problems, tokens, duplicates, bytes.
+// Reading what the server sends: frames, problems, tokens, duplicates, bytes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createParser } from 'eventsource-parser'

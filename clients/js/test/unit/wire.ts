@@ -1,4 +1,4 @@
-// A server in memory behind a way that can be made hostile, as a fetch.
+// A server in memory behind a proxy that can be made hostile, as a fetch.
 
 export interface Call {
   method: string
@@ -15,7 +15,7 @@ export class Wire {
   calls: Call[] = []
   log = 'l'
   heartbeat = 15
-  /** Answers instead of the server, where it returns something. */
+  /** The proxy: answers instead of the server if it returns something. */
   way: (c: Call, o: RequestInit) => Promise<Response | undefined> | Response | undefined | void = () => {}
   #streams = new Map<Push, () => void>()
   #polls = new Set<() => void>()
@@ -31,7 +31,7 @@ export class Wire {
     return (e.offset ? `id: ${this.log}:${e.offset}\n` : '') + `event: ${e.event}\ndata: ${JSON.stringify(e)}\n\n`
   }
 
-  /** Something else than an event to all open streams. */
+  /** Sends text that is not an event to all open streams. */
   say(text: string): void {
     for (const push of this.#streams.keys()) push(text)
   }
