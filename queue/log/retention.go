@@ -109,7 +109,7 @@ DELETE FROM culvert.memberships m
  WHERE m.client_id = old.client_id AND m.room_id = old.room_id AND m.since = old.since`
 
 // retainOnce opens the next slice when it is time, drops the oldest one when it is due, raises the floors of
-// namespaces with a shorter retention, and counts the events of a closed slice. Then it deletes what deleted
+// namespaces with a shorter retention, and stores each room's newest offset of a closed slice. Then it deletes what deleted
 // namespaces left behind, idempotency keys older than their window, and old asks.
 func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error) error {
 	var open int
