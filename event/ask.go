@@ -2,14 +2,13 @@ package event
 
 import "time"
 
-// Ask says that an event wants replies.
+// Ask asks for replies to an event.
 type Ask struct {
-	// Timeout is how long replies are taken, MinAsk to MaxAsk; zero: none are wanted.
+	// Timeout is how long replies are accepted, from MinAsk to MaxAsk; zero: none are wanted.
 	Timeout time.Duration
-	// Count makes the first so many replies the only ones, at most MaxReplies.
-	// 0: everybody the event is for may reply, and one is expected from each
-	// client that was online in its rooms when it was emitted, the sender
-	// included unless it is excepted.
+	// Count is how many replies are accepted, at most MaxReplies. 0: everybody the event is for may reply, and
+	// one reply is expected from each client that was online in the event's rooms when it was emitted, the
+	// sender included unless it is excepted.
 	Count int
 }
 
@@ -23,10 +22,10 @@ const (
 // Wanted reports whether the event wants replies.
 func (a Ask) Wanted() bool { return a != Ask{} }
 
-// Milliseconds is the Timeout; it fits since MaxAsk does.
+// Milliseconds returns the Timeout in milliseconds. It fits because MaxAsk does.
 func (a Ask) Milliseconds() int32 { return int32(a.Timeout.Milliseconds()) } //nolint:gosec // checked
 
-// Until is when the time for replies is over, of an event stored at a time; zero where none are wanted.
+// Until returns when the time for replies to an event stored at a time is over; zero if none are wanted.
 func (a Ask) Until(at time.Time) time.Time {
 	if !a.Wanted() {
 		return time.Time{}

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Hash identifies what an emit says, so that a key that comes back with another body
-// is told from a retry. culvert.content_hash makes the same of the same, for an event
-// may come by HTTP and by SQL: rooms are sets, and JSON texts of one value are one. Every
-// part is written with its length: no two contents run together to the same bytes.
+// Hash identifies the content of an emit: it distinguishes a retry from a key that is used again with another
+// body. culvert.content_hash returns the same hash, because the same event may come by HTTP and by SQL. Rooms
+// are hashed as sets, and all JSON texts of one value have one hash. Every part is written with its length, so
+// that no two contents have the same bytes.
 func (e *Emit) Hash() []byte {
 	h := sha256.New()
 	part(h, roomSet(e.Addressed()))
@@ -48,10 +48,10 @@ func roomSet(rooms []Room) string {
 	return b.String()
 }
 
-// canonical is the one text of a JSON value: that of Postgres' jsonb, whose numbers have no
-// exponents, without the zeros that jsonb keeps at the end of fractions.
+// canonical returns one text for all texts of a JSON value: that of Postgres' jsonb, whose numbers have no
+// exponents, but without the zeros that jsonb keeps at the end of fractions.
 //
-// 1e100000 is short and its text is not. A value that would be longer so than data may
+// 1e100000 is short, but its text without an exponent is long. A value whose text would be longer than data may
 // be cannot come by SQL; its numbers are written with exponents.
 func canonical(text string) string {
 	d := json.NewDecoder(strings.NewReader(text))

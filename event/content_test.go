@@ -6,7 +6,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// A short text whose plain form would be huge costs nothing, and is itself again.
+// Short texts of numbers whose plain form would be huge are hashed quickly, and by their value.
 func TestContentHashOfHugeNumbers(t *testing.T) {
 	many := `[1e131000`
 	for range 20_000 {

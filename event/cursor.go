@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Offset is an event's position: strictly increasing in commit order, never
-// reused, not contiguous. The first is 1; 0 stands before every event.
+// Offset is an event's position: strictly increasing in commit order, never reused, not contiguous. The first
+// is 1; 0 is before every event.
 type Offset int64
 
 // MaxOffset keeps every offset exact as a JSON number (2^53 - 1).
@@ -22,7 +22,7 @@ type Cursor struct {
 // IsZero reports whether the cursor names no position.
 func (c Cursor) IsZero() bool { return c == Cursor{} }
 
-// String is the cursor as clients see it, "<log>:<offset>"; "" for the zero value.
+// String returns the cursor as clients see it, "<log>:<offset>"; "" for the zero value.
 func (c Cursor) String() string {
 	if c.IsZero() {
 		return ""
@@ -37,7 +37,7 @@ func (c Cursor) Append(b []byte) []byte {
 	return strconv.AppendInt(b, int64(c.Offset), 10)
 }
 
-// maxLog bounds the log's identity in a cursor sent to us; our own have 8.
+// maxLog is the most characters of the log's identity in a cursor sent to us; our own have 8.
 const maxLog = 32
 
 // ParseCursor reads "<log>:<offset>" with a log of lower-case letters and

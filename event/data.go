@@ -40,7 +40,7 @@ func ParseData(raw []byte) (Data, error) {
 			return Data{}, Invalid("data", "is not valid UTF-8")
 		case !json.Valid(raw):
 			return Data{}, &InvalidError{"data", "is not valid JSON", ErrSyntax}
-		} // or nested too deep, which is told below
+		} // or nested too deep, which inspect reports
 	}
 	loose, err := inspect(raw)
 	if err != nil {
@@ -60,7 +60,7 @@ func ParseData(raw []byte) (Data, error) {
 	return Data{json: string(raw)}, nil
 }
 
-// MustData is ParseData for constants: it panics where that fails.
+// MustData is ParseData for constants: it panics if that fails.
 func MustData(s string) Data { return must(ParseData([]byte(s))) }
 
 // ParseBinary checks that text is standard base64 and wraps it as a payload of
@@ -78,10 +78,10 @@ func ParseBinary(text string) (Data, error) {
 	return Data{json: `"` + text + `"`, binary: true}, nil
 }
 
-// StoredData is data that was checked before it was stored. binary: it is a string of base64.
+// StoredData returns data that was checked before it was stored. binary: it is a string of base64.
 func StoredData(json trusted.Text, binary bool) Data { return Data{json.String(), binary} }
 
-// JSON is the value's text, in one line.
+// JSON returns the value's text, in one line.
 func (d Data) JSON() string {
 	if d.json == "" {
 		return "null"
@@ -89,7 +89,7 @@ func (d Data) JSON() string {
 	return d.json
 }
 
-// Len is the length of the JSON in bytes.
+// Len returns the length of the JSON in bytes.
 func (d Data) Len() int { return len(d.json) }
 
 // Binary reports whether the JSON is a string of base64 bytes.
@@ -99,8 +99,8 @@ func tooLarge(field string, n int) error {
 	return &InvalidError{field, fmt.Sprintf("is %d bytes long, the limit is %d", n, MaxData), ErrTooLarge}
 }
 
-// inspect walks valid JSON once, for what the grammar allows and Data does not.
-// loose reports white space between tokens.
+// inspect reads valid JSON once, and refuses what the grammar allows but Data does not. loose reports white
+// space between tokens.
 func inspect(raw []byte) (loose bool, err error) {
 	depth := 0
 	for i := 0; i < len(raw); i++ {

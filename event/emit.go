@@ -5,26 +5,26 @@ import "slices"
 // Emit is an event to append.
 type Emit struct {
 	Namespace Namespace
-	// Rooms it is addressed to; none means Everyone. A room named twice counts once.
+	// Rooms are the rooms it is addressed to; none means Everyone. A room named twice counts once.
 	Rooms  []Room
 	Except []Room
 	Event  EventName
 	Data   Data
 	From   Client
 	Key    Key
-	// KeyOwner is the client whose own Key it is; zero: the Key is of the one class that
-	// backends and culvert.emit share in a namespace.
+	// KeyOwner is the client that owns Key; zero: Key is of the class that backends and culvert.emit share in a
+	// namespace.
 	KeyOwner Client
 	// Reply asks for replies; zero: none are wanted.
 	Reply Ask
 	// Quota bounds the rooms that the emit may make, as rooms of From.
 	Quota RoomQuota
-	// Lists reports whether whoever asks may see who is in a room; nil: everywhere. In the
-	// rooms where not, members are not among those a reply is expected from.
+	// Lists reports whether the emitter may see who is in a room; nil: in every room. From members of the other
+	// rooms no reply is expected.
 	Lists func(Room) bool
 }
 
-// Result is what became of one Emit.
+// Result is the outcome of one Emit.
 type Result struct {
 	// Cursor of the stored event; of the first one for a Duplicate.
 	Cursor Cursor
@@ -34,7 +34,7 @@ type Result struct {
 	Err error
 }
 
-// Check refuses what the types of the fields leave open.
+// Check checks what the types of the fields do not.
 func (e *Emit) Check() error {
 	switch {
 	case e.Namespace == Namespace{}:
@@ -49,7 +49,7 @@ func (e *Emit) Check() error {
 	return e.Reply.check()
 }
 
-// Addressed are the rooms it is addressed to, each once.
+// Addressed returns the rooms it is addressed to, each once.
 func (e *Emit) Addressed() []Room {
 	switch len(e.Rooms) {
 	case 0:
@@ -60,7 +60,7 @@ func (e *Emit) Addressed() []Room {
 	return UniqueRooms(e.Rooms)
 }
 
-// UniqueRooms is rooms without repeats, in an order of its own.
+// UniqueRooms returns rooms without repeats, sorted by name.
 func UniqueRooms(rooms []Room) []Room {
 	rooms = slices.Clone(rooms)
 	slices.SortFunc(rooms, Room.Compare)
@@ -74,7 +74,7 @@ type RoomQuota struct {
 	Namespace int // in a namespace, whoever made them
 }
 
-// CloneEmits copies emits and their lists, for whoever keeps them while the caller may use its own again.
+// CloneEmits copies emits and their lists, so that the caller may change its own while the copies are kept.
 func CloneEmits(emits []Emit) []Emit {
 	emits = slices.Clone(emits)
 	for i := range emits {

@@ -29,14 +29,14 @@ var (
 	ErrNotFound = errors.New("no such client, namespace or key")
 	// ErrDeleted: the namespace was deleted while a subscription to it was open.
 	ErrDeleted = errors.New("namespace was deleted")
-	// ErrForgotten: the subscription's client was forgotten. It has no more events.
+	// ErrForgotten: the subscription's client was forgotten. The subscription gets no more events.
 	ErrForgotten = errors.New("the client was forgotten")
-	// ErrTooManyRooms: the client is in as many rooms as it may be, or left ten times as
-	// many that are still looked at whenever it reads.
+	// ErrTooManyRooms: the client is in as many rooms as it may be, or has left ten times as many that every
+	// read of it still looks at.
 	ErrTooManyRooms = errors.New("the client is in too many rooms")
 	// ErrRoomQuota: the client has made, or the namespace has, as many rooms as it may.
 	ErrRoomQuota = errors.New("a new room is over the quota of rooms that the client may make, or the namespace may have")
-	// ErrNoAsk: the event wants no reply, or none by this client; or it is gone.
+	// ErrNoAsk: the event asks for no replies, or not for this client's, or it is gone.
 	ErrNoAsk = errors.New("no such event wants a reply")
 	// ErrReplyClosed: the time for replies is over, or as many as were wanted came.
 	ErrReplyClosed = errors.New("replies to this event are no longer taken")
@@ -62,13 +62,13 @@ type InvalidError struct {
 	Err    error  // ErrSyntax, ErrTooDeep, ErrTooLarge, or nil for any other fault
 }
 
-// Error is "<field> <reason>".
+// Error returns "<field> <reason>".
 func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
 
 // Unwrap returns Err.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// Invalid is an *InvalidError that continues "Field …" with a reason.
+// Invalid returns an *InvalidError; reason continues "Field …".
 func Invalid(field, reason string) error { return &InvalidError{Field: field, Reason: reason} }
 
 // Invalidf is Invalid with a format.

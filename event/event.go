@@ -10,9 +10,9 @@ import (
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
-// Event is one immutable entry of the log, as one of the rooms it was addressed
-// to sees it. Those of Subscription.Poll are shared between subscriptions, and nobody changes one;
-// those of Next, of a page of history and of a handler are the caller's own.
+// Event is one immutable entry of the log, as one of the rooms it was addressed to sees it. Events of
+// Subscription.Poll are shared between subscriptions and must not be changed; those of Next, of a page of
+// history and of a handler are the caller's own.
 type Event struct {
 	Log       string
 	Offset    Offset
@@ -23,29 +23,29 @@ type Event struct {
 	// holding base64.
 	Data   string
 	Binary bool
-	From   Client // zero when a backend emitted it for nobody
+	From   Client // zero when a backend emitted it without a client
 	At     time.Time
 	Except []Room // clients in any of these do not get it
-	// ReplyUntil is set when the emitter wants replies: they are taken until then.
+	// ReplyUntil is set when the emitter wants replies: they are accepted until then.
 	ReplyUntil time.Time
 
-	// Fault is why what is stored cannot be read; nobody is handed an event that has one.
+	// Fault says why the stored event cannot be read. An event with a Fault is never delivered.
 	Fault error
 
 	once    sync.Once
-	wireKey any // whose wire is
+	wireKey any // the key that wire is for
 	wire    []byte
 	encoded trusted.Counter
 }
 
-// OnEncoded has the bytes of the encoded form counted once there is one. It is called before
-// anybody else has the event.
+// OnEncoded makes c count the bytes of the encoded form, once there is one. It must be called before the event
+// is shared.
 func (e *Event) OnEncoded(c trusted.Counter) { e.encoded = c }
 
 // Unreadable reports whether the event has a Fault.
 func (e *Event) Unreadable() bool { return e.Fault != nil }
 
-// Copy is the event for somebody who may change it.
+// Copy returns a copy of the event that its receiver may change.
 func (e *Event) Copy() *Event {
 	return &Event{
 		Log: e.Log, Offset: e.Offset, Namespace: e.Namespace, Room: e.Room, Name: e.Name,
@@ -56,12 +56,12 @@ func (e *Event) Copy() *Event {
 // Volatile reports whether the event was never stored: it has no offset.
 func (e *Event) Volatile() bool { return e.Offset == 0 }
 
-// Cursor is the position right after this event.
+// Cursor returns the position right after this event.
 func (e *Event) Cursor() Cursor { return Cursor{e.Log, e.Offset} }
 
-// Wire returns encode's result for this event, computed once however many subscriptions ask with the
-// same key, which stands for the encoder. For one encoder alone it is kept: with another key it is computed
-// each time. key must be comparable, best of a type of the caller's own; the bytes must not be changed.
+// Wire returns encode's result for this event. key identifies the encoder. For the first key the result is
+// computed once and kept for all subscriptions; for another key it is computed each time. key must be
+// comparable, and should be of a type of the caller's own. The bytes must not be changed.
 func (e *Event) Wire(key any, encode func(*Event) []byte) []byte {
 	first := false
 	e.once.Do(func() { e.wireKey, e.wire, first = key, encode(e), true })
@@ -84,11 +84,11 @@ type Gap struct {
 // Reasons of a Gap.
 const (
 	GapPruned = "pruned" // retention dropped events of the subscription's rooms
-	// The log lost its end in a restore or failover and From with it; or it never gave that
-	// out. To may be far below From: all that came instead follows after it.
+	// GapRewound: the log lost its end in a restore or failover, and From with it, or it never assigned From.
+	// To may be far below From; all that came instead follows after it.
 	GapRewound = "rewound"
 	GapLog     = "log" // the cursor belongs to another log; reading goes on at the oldest retained event
-	// GapUnreadable: what is stored at To is no event that could be read.
+	// GapUnreadable: the event stored at To cannot be read.
 	GapUnreadable = "unreadable"
 )
 
@@ -96,16 +96,14 @@ const (
 type Batch struct {
 	Gap    *Gap // comes before Events
 	Events []*Event
-	// Volatile events come beside the others, in no order with them. One whose name
-	// begins with "culvert:" is a Signal.
+	// Volatile events have no order relative to Events. One whose name begins with "culvert:" is a Signal.
 	Volatile []*Event
 	Cursor   Cursor // go on after this; moves with the head when Events is empty
 	More     bool   // asking again at once is worth it
-	// Final, of History: whoever asks for the events after the same cursor with
-	// the same limit gets the same, now and as long as they are kept.
+	// Final is set by History: the same cursor and limit give the same events, as long as these are kept.
 	Final bool
-	// Taken is what the batch has taken of its reader's Memory. Whoever is done with the
-	// batch gives it back.
+	// Taken is how many bytes of its reader's Memory the batch has taken. They must be given back when the
+	// batch is no longer used.
 	Taken int
 }
 

@@ -58,16 +58,16 @@ func (e EventName) String() string { return e.name }
 // String returns the key.
 func (k Key) String() string { return k.name }
 
-// StoredNamespace is a namespace that was checked before it was stored.
+// StoredNamespace returns a namespace that was checked before it was stored.
 func StoredNamespace(name trusted.Text) Namespace { return Namespace{name.String()} }
 
-// StoredRoom is a room that was checked before it was stored, or one of Culvert's own.
+// StoredRoom returns a room that was checked before it was stored, or one of Culvert's own.
 func StoredRoom(name trusted.Text) Room { return Room{name.String()} }
 
-// StoredClient is a client that was checked before it was stored.
+// StoredClient returns a client that was checked before it was stored.
 func StoredClient(name trusted.Text) Client { return Client{name.String()} }
 
-// OwnRoom is the room only this client is in.
+// OwnRoom returns the room that only this client is in.
 func (c Client) OwnRoom() Room { return Room{"@" + c.name} }
 
 // Compare orders rooms by the bytes of their names.
@@ -102,7 +102,7 @@ func ParseRoom(s string) (Room, error) {
 // ParseClient accepts 1-128 bytes of UTF-8 without control characters, but not ".",
 // ".." and "me". The error is an *InvalidError.
 func ParseClient(s string) (Client, error) {
-	if s == "me" { // in a path it would be somebody else
+	if s == "me" { // in a path, "me" is the caller
 		return Client{}, Invalid("client", `must not be "me", which stands for the caller in addresses`)
 	}
 	if err := CheckSegment("client", s, MaxClient); err != nil {
@@ -140,25 +140,24 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// MustNamespace is ParseNamespace for constants: it panics where that fails.
+// MustNamespace is ParseNamespace for constants: it panics if that fails.
 func MustNamespace(s string) Namespace { return must(ParseNamespace(s)) }
 
-// MustRoom is ParseRoom for constants: it panics where that fails.
+// MustRoom is ParseRoom for constants: it panics if that fails.
 func MustRoom(s string) Room { return must(ParseRoom(s)) }
 
-// MustClient is ParseClient for constants: it panics where that fails.
+// MustClient is ParseClient for constants: it panics if that fails.
 func MustClient(s string) Client { return must(ParseClient(s)) }
 
-// MustEventName is ParseEventName for constants: it panics where that fails.
+// MustEventName is ParseEventName for constants: it panics if that fails.
 func MustEventName(s string) EventName { return must(ParseEventName(s)) }
 
-// MustKey is ParseKey for constants: it panics where that fails.
+// MustKey is ParseKey for constants: it panics if that fails.
 func MustKey(s string) Key { return must(ParseKey(s)) }
 
-// CheckSegment is CheckName for names that can be a segment of a URL's path.
-// Whoever resolves a URL takes "." and ".." for steps in it, also where they are
-// percent-encoded (WHATWG URL, "single-dot" and "double-dot URL path segment"):
-// the request would be about something else.
+// CheckSegment is CheckName for names that can be a segment of a URL's path. Programs that resolve a URL take
+// "." and ".." for steps in its path, even percent-encoded (WHATWG URL, "single-dot" and "double-dot URL path
+// segment"): the request would go to another path.
 func CheckSegment(field, s string, limit int) error {
 	if s == "." || s == ".." {
 		return Invalidf(field, "must not be %q: it is a step in a URL's path and no name", s)
@@ -166,9 +165,8 @@ func CheckSegment(field, s string, limit int) error {
 	return CheckName(field, s, limit)
 }
 
-// CheckName holds the rule all free names share. Control characters are C0, DEL
-// and C1, and the Unicode line separators count with them: a name stands in a
-// line of its own on the wire and in logs.
+// CheckName checks the rule for all freely chosen names. Control characters are C0, DEL and C1, and the Unicode
+// line separators count as such, because on the wire and in logs a name must stay in one line.
 func CheckName(field, s string, limit int) error {
 	switch {
 	case s == "":

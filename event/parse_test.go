@@ -27,7 +27,7 @@ func TestNames(t *testing.T) {
 		{"...", true, false},
 		{".a", true, false},
 		{"a/..", true, false},
-		{"@..", true, false}, // no step in a path, and nobody's own room
+		{"@..", true, false}, // is no step in a path, and no client's own room
 		{" with spaces ", true, false},
 		{long, true, false},
 		{long + "x", false, false},
@@ -61,7 +61,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("key %q: %v", dots, err)
 		}
 		if _, err := event.ParseEventName(dots); err != nil {
-			t.Errorf("event %q, which stands in no path: %v", dots, err)
+			t.Errorf("event %q, which is in no path: %v", dots, err)
 		}
 	}
 	if _, err := event.ParseEventName("culvert:hello"); !errors.As(err, &invalid) || invalid.Field != "event" {
@@ -165,7 +165,7 @@ func FuzzData(f *testing.F) {
 	})
 }
 
-// Whatever is accepted as a cursor is written back as it was.
+// A text that is accepted as a cursor is written back unchanged.
 func FuzzCursor(f *testing.F) {
 	f.Add("k3f9:4711")
 	f.Add("k3f9:0009")
@@ -191,7 +191,7 @@ func FuzzName(f *testing.F) {
 	})
 }
 
-// Constructors for constants give what the checked ones give, and panic where those fail.
+// Constructors for constants return what the checked ones return, and panic if those fail.
 func TestMustConstructors(t *testing.T) {
 	if event.MustNamespace("n").String() != "n" || event.MustRoom("r").String() != "r" || event.MustClient("c").String() != "c" ||
 		event.MustEventName("e").String() != "e" || event.MustKey("k").String() != "k" || event.MustData(` { "a" : 1 } `).JSON() != `{"a":1}` {

@@ -1,3 +1,3 @@
-// Package decode looks at events as they lie in rows of Postgres: somebody may have written one by
-// another way than Culvert's, or a disk may have changed it.
+// Package decode checks events that are read from rows of Postgres: somebody may have written a row without
+// Culvert, or a disk may have changed it.
 package decode

@@ -14,9 +14,9 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// Directory remembers the numeric ids of namespaces and rooms, which are true
-// for one generation of the log: a deleted namespace, or a log that lost its end,
-// begins another. Ids of a generation before never get into the log, see append.
+// Directory remembers the numeric ids of namespaces and rooms. They are valid in one generation of the log;
+// when a namespace is deleted, or the log loses its end, another generation begins. Ids of an earlier one never
+// get into the log, see culvert.append.
 type Directory struct {
 	db *pgxpool.Pool
 
@@ -26,8 +26,7 @@ type Directory struct {
 	rooms      map[RoomRef]int64
 }
 
-// NamespaceRef is a namespace's id and its floor when it was looked up, and the
-// generation in which they are true.
+// NamespaceRef is a namespace's id and floor when it was looked up, and the generation in which they are valid.
 type NamespaceRef struct {
 	ID         int32
 	Floor      event.Offset
@@ -40,7 +39,7 @@ type RoomRef struct {
 	Room      string
 }
 
-// MostRemembered bounds the memory of the directory; past it, it starts anew.
+// MostRemembered bounds how many ids the directory remembers; then it forgets all and starts again.
 const MostRemembered = 200_000
 
 func newDirectory(db *pgxpool.Pool) *Directory {
@@ -58,14 +57,14 @@ func (d *Directory) renew(generation int64) {
 	}
 }
 
-// current is the generation of what is looked up from now on.
+// current returns the generation of what is looked up from now on.
 func (d *Directory) current() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.generation
 }
 
-// Forget has a namespace looked up again.
+// Forget makes the directory look up a namespace again, if it remembers this id.
 func (d *Directory) Forget(ns event.Namespace, id int32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -74,7 +73,7 @@ func (d *Directory) Forget(ns event.Namespace, id int32) {
 	}
 }
 
-// Both ask whether the server is the one that ids are remembered of: see check_ids.
+// Both statements check that the generation of the remembered ids is the present one: see culvert.check_ids.
 const makeNamespaceSQL = `
 SELECT culvert.make_namespace($1)
  WHERE culvert.check_ids($2)`
@@ -84,14 +83,14 @@ SELECT id, floor
   FROM culvert.namespaces
  WHERE name = $1 AND culvert.check_ids($2)`
 
-// Namespace returns the id of ns, creating it on first use. An error for IsOutdated says
-// that the server is another one.
+// Namespace returns the id of ns, creating it on first use. If postgres.IsOutdated is true of the error, the
+// generation has changed.
 func (d *Directory) Namespace(ctx context.Context, ns event.Namespace) (int32, error) {
 	ref, err := d.Lookup(ctx, ns)
 	return ref.ID, err
 }
 
-// Lookup is Namespace with what else is remembered of it.
+// Lookup is Namespace, and also returns the floor and the generation.
 func (d *Directory) Lookup(ctx context.Context, ns event.Namespace) (NamespaceRef, error) {
 	d.mu.Lock()
 	ref, ok := d.namespaces[ns]
@@ -101,7 +100,7 @@ func (d *Directory) Lookup(ctx context.Context, ns event.Namespace) (NamespaceRe
 		return ref, nil
 	}
 	ref.Generation = generation
-	for { // again when it is deleted between the two statements
+	for { // again if it is deleted between the two statements
 		if _, err := d.db.Exec(ctx, makeNamespaceSQL, ns.String(), generation); err != nil {
 			return ref, postgres.Unavailable(ctx, "namespace", err)
 		}
@@ -130,10 +129,10 @@ SELECT n.id, n.floor
  WHERE n.name = $1 AND NOT EXISTS (SELECT FROM culvert.namespaces d WHERE d.id = $2 AND d.name IS NULL AND d.born < $4)
    AND culvert.check_ids($3)`
 
-// Again looks up a namespace whose id may be outdated. It makes none, for it may have been
-// deleted: then, and when the database does not have it any more, that is ErrDeleted. What was made
-// after a restore, from the position `restored` on, may have its id and be another one. An
-// error for IsOutdated is as for namespace.
+// Again looks up a namespace whose id may be outdated. It never makes the namespace: if that was deleted, or is
+// not in the database any more, the error is ErrDeleted. A namespace that was made after a restore, from the
+// position `restored` on, may have got the same id; whether that one was deleted does not matter. Errors for
+// postgres.IsOutdated are as for Namespace.
 func (d *Directory) Again(ctx context.Context, ns event.Namespace, ref NamespaceRef, restored event.Offset) (NamespaceRef, error) {
 	ref.Generation = d.current()
 	err := d.db.QueryRow(ctx, findAgainSQL, ns.String(), ref.ID, ref.Generation, int64(restored)).Scan(&ref.ID, &ref.Floor)
@@ -157,8 +156,8 @@ SELECT r.namespace_id, r.name, r.id
   JOIN culvert.rooms r ON r.namespace_id = w.ns AND r.name = w.name
  WHERE culvert.check_ids($3)`
 
-// Resolve returns the ids of all the rooms wanted, creating the missing ones. Those of
-// their namespaces were looked up in the given generation or later.
+// Resolve fills in the ids of all rooms wanted, creating the missing rooms. The ids of their namespaces must
+// have been looked up in the given generation or later.
 func (d *Directory) Resolve(ctx context.Context, generation int64, wanted map[RoomRef]int64) error {
 	var missing []RoomRef
 	d.mu.Lock()
@@ -190,8 +189,8 @@ func (d *Directory) Resolve(ctx context.Context, generation int64, wanted map[Ro
 	return nil
 }
 
-// load asks for the rooms in an order all instances share, so that two that
-// create the same ones wait for each other instead of deadlocking.
+// load asks for the rooms in an order that all instances share, so that two instances that create the same
+// rooms wait for each other and do not deadlock.
 func (d *Directory) load(ctx context.Context, generation int64, missing []RoomRef, into map[RoomRef]int64) error {
 	slices.SortFunc(missing, func(a, b RoomRef) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Room, b.Room))
@@ -221,7 +220,7 @@ func (d *Directory) load(ctx context.Context, generation int64, missing []RoomRe
 	return err
 }
 
-// Unknown are the names of the rooms whose ids are not remembered.
+// Unknown returns the names of the rooms whose ids are not remembered.
 func (d *Directory) Unknown(ns int32, rooms []event.Room) (names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// A connection may lead to another server than the one whose ids are remembered: what it
-// says of a namespace is not remembered as true there.
+// A connection may lead to another server than the one whose ids are remembered: ids of that server are not
+// remembered among these.
 func TestIdsOfAnotherServerAreNotRemembered(t *testing.T) {
 	db, err := pgxpool.New(t.Context(), pgtest.Database(t))
 	if err != nil {

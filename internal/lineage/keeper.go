@@ -13,7 +13,7 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// Keeper knows which database this instance works on, and the ids that are true there.
+// Keeper knows which database this instance works on, and the ids that are valid there.
 type Keeper struct {
 	o        Options
 	now      atomic.Pointer[Lineage]
@@ -21,18 +21,19 @@ type Keeper struct {
 	renewing chan struct{} // of capacity 1: see Renew
 }
 
-// Options configure Open. None of its functions may call the keeper, but for Load.
+// Options configure Open. Its functions must not call methods of the keeper other than Load.
 type Options struct {
 	DB *pgxpool.Pool
-	// Dedup is how long idempotency keys are remembered, for a log that is opened for the first time.
+	// Dedup is how long idempotency keys are remembered. Every look stores it in the database.
 	Dedup  time.Duration
 	Logger *slog.Logger
-	// Reset has all connections made anew, for some may lead to another server.
+	// Reset makes all connections be opened again, because some may lead to another server.
 	Reset func()
 	// Position is the newest position this instance has read.
 	Position func() event.Cursor
-	// Adopt is called with the first history and with each other one, whose newest event is at head, before Load returns it:
-	// what this instance has of the log must be of it, or go. kept: it was of it. Adopted is called after, but for the first.
+	// Adopt is called with each new history, the first one included, before Load returns it; its newest event
+	// is at head. Adopt must drop what this instance has of the log, unless all of it belongs to that history;
+	// kept reports that it does. Adopted is called afterwards, except for the first history.
 	Adopt   func(l *Lineage, head event.Offset) (kept bool)
 	Adopted func()
 }
@@ -51,17 +52,17 @@ func Open(ctx context.Context, o Options) (*Keeper, error) {
 	return k, nil
 }
 
-// Load is the database as it was when it was last looked at. It never blocks.
+// Load returns the lineage as of the last look. It never blocks.
 func (k *Keeper) Load() *Lineage { return k.now.Load() }
 
-// IDs are those of its namespaces and rooms.
+// IDs returns the ids of namespaces and rooms.
 func (k *Keeper) IDs() *Directory { return k.ids }
 
 const openSQL = `
 SELECT log, head, floor, generation, firsts, lasts
   FROM culvert.open($1)`
 
-// Look recognises the log and reads what is to be known of it.
+// Look identifies the log and reads its lineage and its head.
 func (k *Keeper) Look(ctx context.Context) (l *Lineage, head event.Offset, err error) {
 	l = &Lineage{}
 	var firsts []event.Offset
@@ -88,9 +89,8 @@ func (k *Keeper) Look(ctx context.Context) (l *Lineage, head event.Offset, err e
 // to different servers.
 const Tries = 10
 
-// WithIDs runs f, which looks up ids and uses them in a statement that checks their
-// generation, and again with those of the database that is there now when they turn out to
-// be another one's. Errors are f's.
+// WithIDs runs f, which looks up ids and uses them in a statement that checks their generation. If they turn
+// out to be outdated, it looks at the database again and repeats f. Errors are f's, and those of Renew.
 func (k *Keeper) WithIDs(ctx context.Context, f func(l *Lineage) error) error {
 	for try := 1; ; try++ {
 		l := k.now.Load() // before the first look-up
@@ -104,8 +104,8 @@ func (k *Keeper) WithIDs(ctx context.Context, f func(l *Lineage) error) error {
 	}
 }
 
-// Renew learns which database this is after ids of `seen` were refused, and drops what is
-// remembered of the one before. Of several that come at once, one does the work.
+// Renew looks at the database again after ids of `seen` were refused, and forgets what is outdated. If several
+// goroutines call it at once, one of them does the work.
 func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	select {
 	case k.renewing <- struct{}{}:
@@ -125,7 +125,7 @@ func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	if err != nil {
 		return err
 	}
-	// Back on a server that was left for another one: it would give out offsets up to here.
+	// Back on a server that was left for another one: it would assign offsets that the other one has assigned.
 	if at := k.o.Position(); at.Log == l.Log && at.Offset > head && at.Offset >= l.OpenRun() && !seen.SameHistory(l) {
 		if err := k.Overtaken(ctx, at.Offset); err != nil {
 			return err
@@ -138,8 +138,8 @@ func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	return nil
 }
 
-// adopt has this instance work on a database from now on. Whoever reads the new lineage
-// finds ids and tail to be of it, so it is stored last.
+// adopt makes this instance use a new lineage. It stores the lineage last, so that for everybody who loads it,
+// ids and tail belong to it.
 func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 	old := k.now.Load()
 	k.ids.renew(l.Generation)
@@ -147,7 +147,7 @@ func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 		k.now.Store(l)
 		return
 	}
-	k.o.Reset() // some connections may lead to the server before
+	k.o.Reset() // some connections may lead to the old server
 	at := k.o.Position()
 	kept := k.o.Adopt(l, head)
 	k.now.Store(l)
@@ -156,14 +156,13 @@ func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 	k.o.Adopted()
 }
 
-// RestoredSQL has offsets go on elsewhere: what is stored was put back to an earlier state.
+// RestoredSQL makes offsets go on elsewhere after rows were restored to an earlier state.
 const RestoredSQL = `
 SELECT log, head, first
   FROM culvert.restored($1)`
 
-// Overtaken is for a tail that is ahead of the log it is the tail of: rows were put back
-// under a running server, which shows in nothing else. What this instance has seen is the
-// proof.
+// Overtaken is called when the tail is ahead of its log: rows were restored while the server ran. Nothing else
+// shows this; that this instance has seen later events proves it.
 func (k *Keeper) Overtaken(ctx context.Context, at event.Offset) error {
 	var log string
 	var head, first event.Offset

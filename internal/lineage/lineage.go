@@ -2,10 +2,9 @@ package lineage
 
 import "github.com/culvertmq/culvert/event"
 
-// Lineage is what an instance knows of the database it works on: which log that is, which
-// positions it has given out, and the generation in which ids of namespaces and rooms are
-// true. Nobody changes one. Another restart of Postgres, and so any restore, failover or
-// snapshot put back, makes another one: see Keeper.Renew.
+// Lineage is what an instance knows of the database it works on: which log that is, which positions it has
+// assigned, and the generation in which ids of namespaces and rooms are valid. It is never changed. Each
+// restart of Postgres, and so each restore and failover, makes a new one: see Keeper.Renew.
 type Lineage struct {
 	Log        string
 	Generation int64
@@ -13,25 +12,25 @@ type Lineage struct {
 	Runs       []Run // in order; the last one is open
 }
 
-// Run is what the log gave out between two starts of Postgres: the positions from First
-// up to Last. Between two runs lies what a server gave out whose data was lost, if anything.
+// Run is the positions that the log assigned between two starts of Postgres: from First up to Last. Positions
+// between two runs were assigned, if at all, by a server whose data was lost.
 type Run struct{ First, Last event.Offset }
 
-// OpenRun is the run that goes on: it tells two histories of one log apart.
+// OpenRun returns where the open run begins. It identifies a history: two histories of one log differ in it.
 func (l *Lineage) OpenRun() event.Offset { return l.Runs[len(l.Runs)-1].First }
 
-// SameHistory reports whether nothing can have been lost from one to the other.
+// SameHistory reports whether nothing can have been lost between the two.
 func (l *Lineage) SameHistory(other *Lineage) bool {
 	return l.Log == other.Log && l.OpenRun() == other.OpenRun()
 }
 
-// Before reports whether the other one is a later history. Of two logs the one that was
-// looked at last is the current one.
+// Before reports whether the other one is a later history. The other one counts as later, too, if it is of
+// another log.
 func (l *Lineage) Before(other *Lineage) bool {
 	return l.Log != other.Log || l.OpenRun() < other.OpenRun()
 }
 
-// After is where the first run begins that the other one does not have; MaxOffset: none.
+// After returns where the first run begins that is newer than the other lineage; MaxOffset if there is none.
 func (l *Lineage) After(other *Lineage) event.Offset {
 	for _, r := range l.Runs {
 		if r.First > other.OpenRun() {
@@ -41,10 +40,9 @@ func (l *Lineage) After(other *Lineage) event.Offset {
 	return event.MaxOffset
 }
 
-// Place reports whether the log has given out a position; counter is its newest one. When
-// a lost history did, `to` is where the rest of this history begins: the end of what is
-// common to both. For one beyond the open run, which nobody was ever given, it is where
-// that run begins.
+// Place reports whether this history has assigned a position; counter is its newest one. If a lost history did,
+// `to` is the end of what both have in common, where the rest of this history begins. If the position is beyond
+// the open run, and so was never assigned, `to` is where that run begins.
 func (l *Lineage) Place(position, counter event.Offset) (to event.Offset, known bool) {
 	if position <= l.Floor {
 		return position, true
@@ -56,7 +54,7 @@ func (l *Lineage) Place(position, counter event.Offset) (to event.Offset, known 
 	}
 	r := l.Runs[i]
 	switch {
-	case position < r.First: // of runs that retention forgot
+	case position < r.First: // in a run that retention has dropped
 		return position, true
 	case i == last && position > counter:
 		return r.First, false
@@ -66,11 +64,11 @@ func (l *Lineage) Place(position, counter event.Offset) (to event.Offset, known 
 	return position, true
 }
 
-// Nowhere stands for the history of a cursor that has yet to be looked at.
+// Nowhere is the history of a cursor that has not been looked at yet.
 const Nowhere event.Offset = -1
 
-// RunOf is the open run if the cursor is known to be of this history, else nowhere: whether
-// it is must then be asked of Postgres.
+// RunOf returns the open run if the cursor is known to be of this history, else Nowhere: then Postgres has to
+// be asked.
 func (l *Lineage) RunOf(c event.Cursor, head event.Offset) event.Offset {
 	if _, known := l.Place(c.Offset, head); known && c.Log == l.Log {
 		return l.OpenRun()

@@ -13,8 +13,8 @@ func TestPlaceOfAPosition(t *testing.T) {
 		position, to event.Offset
 		known        bool
 	}{
-		{0, 0, true}, {3, 3, true}, {5, 5, true}, // retention has been there
-		{6, 5, false}, {99, 5, false}, // given out after a backup of 5, if at all
+		{0, 0, true}, {3, 3, true}, {5, 5, true}, // dropped by retention
+		{6, 5, false}, {99, 5, false}, // assigned after a backup of 5, if at all
 		{100, 100, true}, {120, 120, true}, {121, 120, false}, {199, 120, false},
 		{200, 200, true}, {210, 210, true},
 		{211, 200, false}, {event.MaxOffset, 200, false},
@@ -25,6 +25,6 @@ func TestPlaceOfAPosition(t *testing.T) {
 	}
 	pruned := &Lineage{Log: "k", Floor: 90, Runs: []Run{{100, 120}, {200, event.MaxOffset}}}
 	if _, known := pruned.Place(95, counter); !known {
-		t.Error("a position of runs that retention forgot is a gap of retention")
+		t.Error("a position in runs that retention has dropped counts as lost")
 	}
 }

@@ -1,6 +1,6 @@
-// Package postgres prepares connections to a Postgres as it is found: it pins the
-// settings of the session that Culvert's SQL relies on, refuses servers that cannot
-// keep a log in order, and finds out about transaction poolers.
+// Package postgres prepares connections to a Postgres whatever its settings are: it pins the settings of the
+// session that Culvert's SQL relies on, refuses servers that cannot keep a log in order, and recognises
+// transaction poolers. It also has the pools of an instance, and the kinds of errors.
 //
 // Prepare is called once for a database URL, before anything else connects:
 //

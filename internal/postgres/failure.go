@@ -31,7 +31,7 @@ func Unavailable(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// NoneLeftCode is that of Postgres when it has no connection left.
+// NoneLeftCode is the SQLSTATE of Postgres when it has no connection left.
 const NoneLeftCode = "53300"
 
 // isNoneLeft reports whether Postgres has no connection left.
@@ -40,8 +40,8 @@ func isNoneLeft(err error) bool {
 	return errors.As(err, &pg) && pg.Code == NoneLeftCode
 }
 
-// isTransient reports whether the same statement may succeed later. Everything
-// that is not an answer of the server is a matter of the connection.
+// isTransient reports whether the same statement may succeed later. An error that is not an answer of the
+// server comes from the connection, and may pass.
 func isTransient(err error) bool {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -54,16 +54,16 @@ func isTransient(err error) bool {
 	switch pg.Code {
 	case "25006", // read only: connected to a standby
 		"55000",                   // the server is not in the state for it: a standby
-		outdated,                  // and looking the ids up again did not help: servers change
+		outdated,                  // looking the ids up again did not help, as servers change
 		"40001", "40P01", "55P03": // serialization, deadlock, lock not available
 		return true
 	}
 	return false
 }
 
-// ReadMode has every read planned for its own cursor: only then does the
-// planner leave out the partitions before it. Both modes do so, the second one
-// without named statements, for transaction poolers.
+// ReadMode returns a mode in which every read is planned for its own cursor: only then does the planner leave
+// out the partitions before it. If the pool uses no named statements, because of a transaction pooler, the mode
+// does not either.
 func ReadMode(p *pgxpool.Pool) pgx.QueryExecMode {
 	if m := p.Config().ConnConfig.DefaultQueryExecMode; m == pgx.QueryExecModeExec || m == pgx.QueryExecModeSimpleProtocol {
 		return m
@@ -71,7 +71,7 @@ func ReadMode(p *pgxpool.Pool) pgx.QueryExecMode {
 	return pgx.QueryExecModeCacheDescribe
 }
 
-// MissingSchema is unavailable for the first statements on a database.
+// MissingSchema is Unavailable for the first statements on a database, whose schema may be missing.
 func MissingSchema(ctx context.Context, what string, err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (pg.Code == "3F000" || pg.Code == "42883" || pg.Code == "42P01") { // no schema, function, table

@@ -7,15 +7,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Hooks are what an application does around each connection it makes, as in pgxpool.Config:
-// BeforeConnect often brings a password that is good for minutes, AfterConnect a SET ROLE.
-// Either may be nil.
+// Hooks are what an application does around each connection it makes, as in pgxpool.Config: BeforeConnect often
+// sets a password that is valid for minutes, AfterConnect often runs SET ROLE. Either may be nil.
 type Hooks struct {
 	BeforeConnect func(context.Context, *pgx.ConnConfig) error
 	AfterConnect  func(context.Context, *pgx.Conn) error
 }
 
-// Connect makes a connection of its own as a pool with these hooks would.
+// Connect makes a single connection, as a pool with these hooks would.
 func (h Hooks) Connect(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) {
 	conn, err := h.dial(ctx, c)
 	if err != nil {
@@ -24,7 +23,7 @@ func (h Hooks) Connect(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error
 	return conn, h.greet(ctx, conn)
 }
 
-// dial changes nothing of c.
+// dial connects with BeforeConnect. It does not change c.
 func (h Hooks) dial(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) {
 	if h.BeforeConnect != nil {
 		c = c.Copy()
@@ -35,7 +34,7 @@ func (h Hooks) dial(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, c)
 }
 
-// greet closes the connection when AfterConnect refuses it.
+// greet calls AfterConnect, and closes the connection if that fails.
 func (h Hooks) greet(ctx context.Context, conn *pgx.Conn) error {
 	if h.AfterConnect == nil {
 		return nil
@@ -47,7 +46,7 @@ func (h Hooks) greet(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// Verified has AfterConnect also check what the session is set to: see Verify.
+// Verified returns an AfterConnect that also checks the settings of the session: see Verify.
 func (h Hooks) Verified() func(context.Context, *pgx.Conn) error {
 	if h.AfterConnect == nil {
 		return Verify

@@ -11,23 +11,23 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Outage logs that something is refused because of Postgres, and that it works
-// again: one line each, however many requests there are in between. The reason,
-// such as a full disk or a lock, is nowhere else to be seen. One goroutine uses it.
+// Outage logs that something is refused because of Postgres, and that it works again: one line each, however
+// many requests there are in between. The reason, such as a full disk or a lock, is logged nowhere else. Only
+// one goroutine may use it.
 type Outage struct {
 	log  *slog.Logger
-	db   *pgxpool.Pool // a connection of it that may wait
+	db   *pgxpool.Pool // its connections may wait
 	what string        // what is refused, in the plural
 	on   bool
 }
 
-// NewOutage logs to log that what, in the plural, is refused. db has a connection that may wait.
+// NewOutage returns an Outage that logs to log; what, in the plural, is what is refused. Connections of db may
+// wait.
 func NewOutage(log *slog.Logger, db *pgxpool.Pool, what string) Outage {
 	return Outage{log: log, db: db, what: what}
 }
 
-// Note takes the outcome of an attempt. Errors that are about the attempt alone
-// count for nothing.
+// Note takes the outcome of an attempt. Errors that concern only that attempt are ignored.
 func (o *Outage) Note(ctx context.Context, err error) {
 	switch {
 	case err == nil && o.on:
@@ -40,9 +40,9 @@ func (o *Outage) Note(ctx context.Context, err error) {
 	}
 }
 
-// blockersSQL finds the sessions of other roles that hold a strong lock of a table of
-// Culvert's, or wait for one: whoever comes later waits behind both. Postgres lets a role
-// wait for it (CREATE RULE) before it asks whether the role may.
+// blockersSQL finds the sessions of other roles that hold a strong lock of a table of Culvert's, or wait for
+// one: everybody who comes later waits behind both. Postgres lets a role wait for such a lock (CREATE RULE)
+// before it checks whether the role may take it.
 const blockersSQL = `
 SELECT coalesce(string_agg(DISTINCT a.pid || ' (' || a.usename || ')', ', '), '')
   FROM pg_locks l
@@ -51,9 +51,9 @@ SELECT coalesce(string_agg(DISTINCT a.pid || ' (' || a.usename || ')', ', '), ''
   JOIN pg_stat_activity a ON a.pid = l.pid AND a.usename <> session_user
  WHERE l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`
 
-// blockers names the sessions behind which a statement waited until its time was over, as
-// an attribute for the log; none where it failed otherwise, or nobody is known. Somebody
-// has to end them by hand: Culvert may not.
+// blockers returns the sessions behind which a statement waited until its time was over, as an attribute for
+// the log; nothing if it failed otherwise, or no session is found. An operator has to end them: Culvert has no
+// right to.
 func blockers(ctx context.Context, db *pgxpool.Pool, failed error) []any {
 	if !errors.Is(failed, context.DeadlineExceeded) {
 		return nil

@@ -9,8 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// looks is how often sharesSessions looks. Others may use what a busy pooler has just got back, which hides it:
-// of 3 looks all were in vain once in some hundred starts. Each is four round trips.
+// looks is how often sharesSessions looks. A busy pooler may give the process that it has just got back to
+// somebody else, which hides the pooler: 3 looks missed it once in some hundred starts. Each look is four round
+// trips.
 const looks = 12
 
 // sharesSessions tells whether a pooler gives each transaction a session of its own.
@@ -35,7 +36,7 @@ func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err e
 		cancel()
 		switch {
 		case err != nil && ctx.Err() == nil && wait.Err() != nil:
-			return true, nil // it has no other process to give
+			return true, nil // the pooler has no other process to give
 		case err != nil:
 			return false, err
 		case again != first:
@@ -48,7 +49,7 @@ func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err e
 	return false, nil
 }
 
-// process is the number of the server process that a statement runs in.
+// process returns the number of the server process that a statement runs in.
 func process(ctx context.Context, conn *pgx.Conn, before string) (string, error) {
 	results, err := conn.PgConn().Exec(ctx, before+"SELECT pg_backend_pid()").ReadAll()
 	if err != nil {
@@ -60,10 +61,10 @@ func process(ctx context.Context, conn *pgx.Conn, before string) (string, error)
 // notificationPatience is how long a notification to oneself may take.
 const notificationPatience = 5 * time.Second
 
-// ErrNoNotifications says that a connection takes LISTEN but is told nothing.
+// ErrNoNotifications says that a connection accepts LISTEN but gets no notifications.
 var ErrNoNotifications = errors.New("notifications do not arrive on this connection")
 
-// TryListen has a connection notify itself. Errors: ErrNoNotifications.
+// TryListen makes a connection notify itself. Errors: ErrNoNotifications, or that of the connection.
 func TryListen(ctx context.Context, conn *pgx.Conn, channel string) error {
 	if _, err := conn.PgConn().Exec(ctx, "LISTEN "+channel+"; NOTIFY "+channel).ReadAll(); err != nil {
 		return err

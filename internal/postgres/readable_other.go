@@ -4,6 +4,6 @@ package postgres
 
 import "net"
 
-// readable cannot be told here without taking the bytes: a connection that Postgres ended less
-// than a second ago may be used, and the request fails.
+// readable is always false here, because it could find out only by taking the bytes. So a connection that
+// Postgres ended less than a second ago may be used, and the request fails.
 func readable(net.Conn) bool { return false }

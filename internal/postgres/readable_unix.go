@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// readable reports whether a read of the connection would return at once, with bytes, its end
-// or an error. It takes nothing.
+// readable reports whether a read of the connection would return at once, with bytes, its end or an error. It
+// takes no bytes.
 func readable(conn net.Conn) bool {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()

@@ -30,9 +30,9 @@ type Server struct {
 	lazy bool // commits do not wait for the disk
 }
 
-// Prepare connects once to see who is there, and completes the configuration for all
-// connections to come. A server that cannot keep the log, or whose settings Culvert
-// can neither set nor live with, is an error that says what to do.
+// Prepare connects to find out which server answers, and completes the configuration for all later connections.
+// If the server cannot keep the log, or has settings that Culvert can neither change nor work with, the error
+// says what to do.
 func Prepare(ctx context.Context, c *pgx.ConnConfig) (Server, error) {
 	return PrepareWith(ctx, c, Hooks{})
 }
@@ -47,8 +47,8 @@ func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, e
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	server, err := identify(ctx, conn)
 	if pinned && (tooShort(err) || err == nil && server.Major >= transactionTimeout) {
-		// A version that has this limit, which is not lifted yet: it may end the session
-		// at any moment, also before it can be asked.
+		// This version has transaction_timeout, and the limit is not lifted yet: it may end the session at any
+		// moment, even before the version is known.
 		_ = conn.Close(ctx)
 		again, _, failed := connect(ctx, c, hooks, given, transactionTimeout)
 		if failed != nil {
@@ -63,7 +63,7 @@ func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, e
 	if pinned {
 		complete(c, server)
 	}
-	// Another connection, now with all that can be had.
+	// Another connection, now with all settings that the server has.
 	two, err := hooks.Connect(ctx, c)
 	if err != nil {
 		return Server{}, err
@@ -83,7 +83,7 @@ func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, e
 	return server, nil
 }
 
-// connect asks for all settings, and for fewer when they are refused.
+// connect connects and asks for all settings, or for fewer if they are refused.
 func connect(ctx context.Context, c *pgx.ConnConfig, hooks Hooks, given map[string]string, major int) (conn *pgx.Conn, pinned bool, err error) {
 	all := startupParameters(major, false)
 	for _, parameters := range []map[string]string{all, startupParameters(major, true), nil} {
@@ -109,7 +109,7 @@ func tooShort(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "25P04"
 }
 
-// named is err, or the setting that made the server end the session.
+// named returns err, or a SettingError if transaction_timeout made the server end the session.
 func named(err error, c *pgx.ConnConfig) error {
 	if tooShort(err) {
 		return &SettingError{"transaction_timeout", "too short", "unknown", c.User, c.Database, "0"}
@@ -117,7 +117,7 @@ func named(err error, c *pgx.ConnConfig) error {
 	return err
 }
 
-// merged is ours, except for what the URL names itself.
+// merged returns our parameters, except where the URL has its own.
 func merged(ours, given map[string]string) map[string]string {
 	all := map[string]string{}
 	for name, value := range ours {
@@ -129,7 +129,7 @@ func merged(ours, given map[string]string) map[string]string {
 	return all
 }
 
-// complete adds the settings that depend on what is there.
+// complete adds the settings that depend on the server.
 func complete(c *pgx.ConnConfig, server Server) {
 	c.RuntimeParams = merged(startupParameters(server.Major, false), c.RuntimeParams)
 	if server.lazy {
@@ -137,14 +137,14 @@ func complete(c *pgx.ConnConfig, server Server) {
 	}
 }
 
-// identify refuses servers that cannot keep the log.
+// identify asks for the server's version and settings, and refuses servers that cannot keep the log.
 func identify(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
 	results, err := unhurried(ctx, conn, `SELECT version(), current_setting('max_connections'), current_setting('synchronous_commit')`)
 	if err != nil {
 		return s, fmt.Errorf("ask for the server's version: %w", err)
 	}
 	row := results[2].Rows[0]
-	s.MaxConnections, _ = strconv.Atoi(string(row[1])) // it is only told
+	s.MaxConnections, _ = strconv.Atoi(string(row[1])) // it is only logged
 	s.lazy = string(row[2]) == "off"
 	s.Major, err = checkVersion(string(row[0]))
 	return s, err
@@ -154,7 +154,7 @@ var versionPattern = regexp.MustCompile(`^PostgreSQL (\d+)`)
 
 const notLocking = "does not have the locks of tables and the notifications of PostgreSQL, by which events keep their order"
 
-// unfit are servers that speak like PostgreSQL, and what they lack.
+// unfit are servers that speak PostgreSQL's protocol, and what they lack.
 var unfit = []struct{ mark, lacks string }{
 	{"CockroachDB", "has no LOCK TABLE, by which events keep their order"},
 	{"-YB-", "(YugabyteDB) has neither NOTIFY nor snapshots that tell which transactions are over, so that events would be skipped"},

@@ -9,7 +9,7 @@ import (
 func TestVersions(t *testing.T) {
 	for text, want := range map[string]struct {
 		major int
-		says  string // in the error; "": it is taken
+		says  string // in the error; "": it is accepted
 	}{
 		"PostgreSQL 14.0 on x86_64-pc-linux-gnu, compiled by gcc, 64-bit":                   {14, ""},
 		"PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled by gcc": {15, ""},
@@ -33,14 +33,14 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// What cannot be pinned must be checked, and what is pinned must pass its own check.
+// A setting that cannot be pinned must have a check, and a pinned value must pass its own check.
 func TestSettingsFitThemselves(t *testing.T) {
 	for _, s := range settings {
 		switch {
 		case s.value == "" && (s.fits == nil || s.cure == "" || !s.fits(s.cure)):
 			t.Errorf("%s is neither pinned nor cured", s.name)
 		case s.value != "" && s.fits != nil && !s.fits(s.value):
-			t.Errorf("%s does not take its own value %q", s.name, s.value)
+			t.Errorf("%s does not accept its own value %q", s.name, s.value)
 		}
 	}
 }

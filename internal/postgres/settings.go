@@ -15,21 +15,21 @@ import (
 // database or the server, where ALTER ROLE and ALTER DATABASE may have put any value.
 type setting struct {
 	name string
-	// value the connection asks for when it starts; "": only a superuser may set it.
+	// value is what the connection asks for when it starts; "": only a superuser may set it.
 	value string
 	// pooled: transaction poolers keep it for each of their clients.
 	pooled bool
 	// since is the major version that brought it.
 	since int
-	// fits says whether Culvert can live with a value, as pg_settings has it, where its
-	// own could not be set. nil: any, it only costs time.
+	// fits says whether Culvert can work with a value, as pg_settings has it, if its own could not be set. nil:
+	// it can work with any value, which only costs time.
 	fits func(string) bool
-	// cure is what to set it to when that is not value.
+	// cure is what to set it to if value is empty.
 	cure string
 }
 
-// settings is all of them. What is not here does not matter: the SQL of functions is
-// qualified, and planner settings that reads depend on stand with their functions.
+// settings is all of them. Other settings do not matter: the SQL of functions has qualified names, and planner
+// settings that reads depend on are set by their functions.
 var settings = []setting{
 	// How values are written. pgx reads these forms and no others.
 	{name: "client_encoding", value: "UTF8", pooled: true, fits: is("UTF8")},
@@ -58,14 +58,14 @@ var settings = []setting{
 	// An instance that hangs in a transaction gives back its locks.
 	{name: "idle_in_transaction_session_timeout", value: "30000", fits: noneOrSeconds},
 
-	// Names in SQL mean what they mean here.
+	// Names without a schema mean those of Postgres.
 	{name: "search_path", value: "pg_catalog"},
 	// An error ends a statement, not the session; warnings tell of dropped events.
 	{name: "exit_on_error", value: "off", fits: is("off")},
 	{name: "client_min_messages", value: "warning"},
 	{name: "row_security", value: "on"},
 
-	// Plans are made for short walks along indexes.
+	// Plans should be short scans of indexes.
 	{name: "plan_cache_mode", value: "auto"},
 	{name: "jit", value: "off"},
 	{name: "enable_indexscan", value: "on"},
@@ -87,11 +87,11 @@ func atLeast(least int) func(string) bool {
 
 func isoDates(v string) bool { return strings.HasPrefix(v, "ISO") }
 
-// noneOrSeconds takes timeouts, in milliseconds, that only end what hangs.
+// noneOrSeconds accepts timeouts, in milliseconds, that only end what hangs.
 func noneOrSeconds(v string) bool { return v == "0" || atLeast(1000)(v) }
 
-// startupParameters are the settings a connection to a server of this major version asks
-// for; 0: of any version. pooled: only those that poolers let through.
+// startupParameters returns the settings that a connection to a server of this major version asks for; 0: of
+// any version. pooled: only those that poolers let through.
 func startupParameters(major int, pooled bool) map[string]string {
 	p := map[string]string{}
 	for _, s := range settings {
@@ -105,8 +105,7 @@ func startupParameters(major int, pooled bool) map[string]string {
 // found is a setting as a connection has it.
 type found struct{ value, source string }
 
-// readSettings asks a connection for its settings. The statement is one that every
-// pooler and every mode of pgx can carry.
+// readSettings asks a connection for its settings. The statement works with every pooler and every mode of pgx.
 func readSettings(ctx context.Context, conn *pgx.Conn) (role, database string, values map[string]found, err error) {
 	var names []string
 	for _, s := range settings {
@@ -139,8 +138,8 @@ func unhurried(ctx context.Context, conn *pgx.Conn, sql string) ([]*pgconn.Resul
 	return results, nil
 }
 
-// SettingError is a setting of the session that Culvert can neither live with nor set
-// by itself: the connection leads through a pooler, or it takes a superuser.
+// SettingError is a setting of the session that Culvert can neither work with nor change by itself, because the
+// connection leads through a pooler, or only a superuser may change it.
 type SettingError struct {
 	Name, Value    string
 	Source         string // as pg_settings tells: user, database, configuration file, …
@@ -178,7 +177,7 @@ func Verify(ctx context.Context, conn *pgx.Conn) error {
 // because of a parameter it asked for.
 func refusedParameters(err *pgconn.PgError) bool {
 	switch err.Code {
-	case "08P01", // PgBouncer, and whoever does not know a startup message like ours
+	case "08P01", // PgBouncer, and servers that do not know a startup message like ours
 		"0A000", "22023", "42501", "42704", "55P02":
 		return true
 	}

@@ -2,7 +2,7 @@ package postgres
 
 import "time"
 
-// Between attempts is FirstPause, and each time twice as much, up to MaxPause.
+// The first pause between attempts is FirstPause; each one is twice as long as the last, up to MaxPause.
 const (
 	FirstPause = 100 * time.Millisecond
 	MaxPause   = 5 * time.Second

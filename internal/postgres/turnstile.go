@@ -18,8 +18,8 @@ type Shared struct {
 	Turns *Turnstile
 }
 
-// Use calls f, which uses one connection of the pool, when it is the caller's turn: that of
-// the client ctx is for (see WithReader), or else of c. Errors: ctx's, and f's.
+// Use calls f, which uses one connection of the pool, when it is the caller's turn. The turn counts for the
+// client of ctx (see WithReader), or else for c. Errors: ctx's, and f's.
 func (s Shared) Use(ctx context.Context, ns event.Namespace, c event.Client, k Kind, f func(db *pgxpool.Pool) error) error {
 	client := c.String()
 	if by, ok := ctx.Value(readerKey{}).(string); ok {
@@ -33,7 +33,7 @@ func (s Shared) Use(ctx context.Context, ns event.Namespace, c event.Client, k K
 	return f(s.Pool)
 }
 
-// WithReader says for which client something is read, where that is not the one a call names.
+// WithReader returns a context whose reads count for c, and not for the client that a call names.
 func WithReader(ctx context.Context, c event.Client) context.Context {
 	return context.WithValue(ctx, readerKey{}, c.String())
 }
@@ -50,10 +50,10 @@ const (
 	kinds
 )
 
-// Turnstile shares a few connections among all who wait for one: first by namespace, and within
-// each by client. Next is who has had the least of the database's time among those that
-// wait now, so that one who asks for much is served in what the others leave. Reads of one
-// kind never take all connections while the other kind waits, where there is more than one.
+// Turnstile shares a few connections among all who wait for one: first by namespace, and within each by client.
+// Next is the one that has had the least of the database's time among those that wait now, so that a client
+// that asks for much gets what the others leave. If there is more than one connection, reads of one kind never
+// take all of them while the other kind waits.
 //
 // It is start-time fair queueing (Goyal, Vin, Cheng, 1996) in two levels.
 type Turnstile struct {
@@ -61,13 +61,13 @@ type Turnstile struct {
 	conns   int
 	running [kinds]int
 	lines   [kinds]line
-	last    Kind // that got a connection
+	last    Kind // the kind that got a connection last
 }
 
 // NewTurnstile shares out so many connections.
 func NewTurnstile(conns int) *Turnstile { return &Turnstile{conns: conns} }
 
-// ticket is of one that waits for a connection, or has one.
+// ticket is one caller that waits for a connection, or has one.
 type ticket struct {
 	space, client *flow
 	place         *list.Element // nil: it has its connection
@@ -102,7 +102,7 @@ func (t *Turnstile) take(ctx context.Context, ns, client string, k Kind) (done f
 	return nil, ctx.Err()
 }
 
-// Waiting is how many wait.
+// Waiting returns how many callers wait.
 func (t *Turnstile) Waiting() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,7 +115,7 @@ func (t *Turnstile) end(w *ticket, k Kind) {
 	t.running[k]--
 	t.lines[k].charge(w, time.Since(w.since)-leastTurn)
 	if t.running[k] == 0 && t.lines[k].waiting == 0 {
-		t.lines[k] = line{} // what was spent counts among those who compete, and nobody does
+		t.lines[k] = line{} // time spent counts only among those who compete, and nobody does
 	}
 	t.serve()
 }
@@ -133,7 +133,7 @@ func (t *Turnstile) serve() {
 	}
 }
 
-// next is the kind whose turn it is.
+// next returns the kind whose turn it is.
 func (t *Turnstile) next() (k Kind, ok bool) {
 	switch {
 	case t.lines[Quick].waiting == 0:
@@ -148,15 +148,15 @@ func (t *Turnstile) next() (k Kind, ok bool) {
 	default:
 		k = kinds - 1 - t.last
 	}
-	// A connection is kept for what is quick also while none of it waits: a long
-	// read cannot be stopped when it comes.
+	// One connection is kept free for quick reads even while none waits: when one comes, a long read cannot be
+	// stopped.
 	if k == Long && t.conns > 1 && t.running[Long] == t.conns-1 {
 		return k, false
 	}
 	return k, t.lines[k].waiting > 0
 }
 
-// line is who waits for one kind, by namespace and client.
+// line has the tickets that wait for one kind, by namespace and client.
 type line struct {
 	waiting int
 	spaces  flows
@@ -176,7 +176,7 @@ func (l *line) push(w *ticket, ns, client string) {
 	l.spaces.enter(w.space)
 }
 
-// pop gives the next its connection.
+// pop gives the next ticket its connection.
 func (l *line) pop() {
 	s := l.spaces.ready[0]
 	c := s.clients.ready[0]
@@ -191,7 +191,7 @@ func (l *line) pop() {
 	close(w.ready)
 }
 
-// remove takes one out that waits.
+// remove takes out a ticket that waits.
 func (l *line) remove(w *ticket) {
 	l.waiting--
 	w.client.turns.Remove(w.place)
@@ -215,15 +215,15 @@ func (l *line) charge(w *ticket, d time.Duration) {
 	}
 }
 
-// flow is a namespace or a client and the time it has had, never less than those had
-// it competes with: who was away has saved up nothing.
+// flow is a namespace or a client, and the time it has spent. When it begins to wait, this is raised to what
+// those it competes with have spent: a client that was away has saved up nothing.
 type flow struct {
 	key     string
 	spent   time.Duration
 	waiting int
 	running int
 	left    time.Time // its last turn ended
-	index   int       // in flows.ready; of no meaning when nothing waits
+	index   int       // in flows.ready; without meaning when nothing waits
 
 	turns   list.List // of a client
 	clients *flows    // of a namespace
@@ -233,8 +233,8 @@ type flow struct {
 type flows struct {
 	all   map[string]*flow
 	ready ready
-	now   time.Duration // what the one served last had spent when it was
-	sweep int           // how many of all there may be until the idle ones are forgotten
+	now   time.Duration // what the flow that was served last had spent by then
+	sweep int           // when all has so many flows, the idle ones are forgotten
 }
 
 func (f *flows) get(key string) *flow {
@@ -257,12 +257,12 @@ func (f *flows) get(key string) *flow {
 	return n
 }
 
-// forgiven is how long after its last turn the time it had is held against anybody.
+// forgiven is how long after a flow's last turn the time it has spent still counts.
 const forgiven = 10 * time.Second
 
 func (f *flow) idle() bool { return f.waiting == 0 && f.running == 0 }
 
-// enter has one wait whose first turn came.
+// enter puts a flow into ready when its first ticket waits.
 func (f *flows) enter(one *flow) {
 	if one.waiting == 1 {
 		one.spent = max(one.spent, f.now)
@@ -270,7 +270,7 @@ func (f *flows) enter(one *flow) {
 	}
 }
 
-// leave ends the wait of one whose last turn went.
+// leave takes a flow out of ready when its last ticket is gone.
 func (f *flows) leave(one *flow) {
 	if one.waiting == 0 {
 		heap.Remove(&f.ready, one.index)
@@ -284,7 +284,7 @@ func (f *flows) spend(one *flow, d time.Duration) {
 	}
 }
 
-// ready has who has spent least in front.
+// ready is a heap: the flow that has spent least is in front.
 type ready []*flow
 
 func (r ready) Len() int           { return len(r) }

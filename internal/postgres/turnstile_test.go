@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// asked has n goroutines of a client wait for a turn, each to use it for d, and
-// reports every end to ends. It returns once all wait or run.
+// asked starts n goroutines of a client. Each waits for a turn, uses it for d, and reports its end to ends.
+// asked returns once all wait or run.
 func asked(t *testing.T, turns *Turnstile, ends chan<- string, ns, client string, k Kind, n int, d time.Duration) {
 	t.Helper()
 	for range n {
@@ -35,8 +35,8 @@ func drain(ends <-chan string, n int) (order []string) {
 	return order
 }
 
-// Of those that wait, the namespace with the least time comes first, and within it the
-// client with the least: however many wait for the others, and however long they take.
+// Among those that wait, the namespace that has spent the least time comes first, and within it the client that
+// has spent the least, however many wait for the others and however long they take.
 func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, ends := NewTurnstile(1), make(chan string, 1000)
@@ -44,8 +44,8 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 		asked(t, turns, ends, "busy", "modest", Long, 2, 10*time.Millisecond)
 		asked(t, turns, ends, "quiet", "victim", Long, 3, 10*time.Millisecond)
 		order := drain(ends, 7)
-		// The one that runs ends first. The three of the quiet namespace take less than the
-		// 100 ms that it had by then; the modest client comes before the greedy one's next.
+		// The one that runs ends first. The three of the quiet namespace take less than the 100 ms that the
+		// busy one had spent by then; the modest client comes before the greedy one's next.
 		want := []string{"busy/greedy", "quiet/victim", "quiet/victim", "quiet/victim", "busy/modest", "busy/modest", "busy/greedy"}
 		if !slices.Equal(order, want) {
 			t.Errorf("served in the order %v, want %v", order, want)
@@ -58,7 +58,7 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 	})
 }
 
-// Who was away has saved up nothing: it does not shut the others out when it comes.
+// A client that was away has saved up nothing: it does not shut the others out when it comes.
 func TestTurnsAreNotSavedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, ends := NewTurnstile(1), make(chan string, 1000)
@@ -106,7 +106,7 @@ func TestTurnsOfOneKindLeaveOneForTheOther(t *testing.T) {
 	}
 }
 
-// Who gives up does not hold a place, nor a connection it was given at that moment.
+// A caller that gives up keeps neither its place nor a connection that it was given at that moment.
 func TestTurnsThatAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurnstile(1)
