@@ -22,7 +22,7 @@ type Cursor struct {
 // IsZero reports whether the cursor names no position.
 func (c Cursor) IsZero() bool { return c == Cursor{} }
 
-// String is the cursor as clients see it, "<log>:<offset>"; "" for the zero value.
+// String returns the cursor as clients see it, "<log>:<offset>"; "" for the zero value.
 func (c Cursor) String() string {
 	if c.IsZero() {
 		return ""

@@ -81,7 +81,7 @@ func ParseBinary(text string) (Data, error) {
 // StoredData is data that was checked before it was stored. binary means that it is a string of base64.
 func StoredData(json trusted.Text, binary bool) Data { return Data{json.String(), binary} }
 
-// JSON is the value's text, in one line.
+// JSON returns the value's text, in one line.
 func (d Data) JSON() string {
 	if d.json == "" {
 		return "null"
@@ -89,7 +89,7 @@ func (d Data) JSON() string {
 	return d.json
 }
 
-// Len is the length of the JSON in bytes.
+// Len returns the length of the JSON in bytes.
 func (d Data) Len() int { return len(d.json) }
 
 // Binary reports whether the JSON is a string of base64.

@@ -5,7 +5,7 @@ import "slices"
 // Emit is an event to append.
 type Emit struct {
 	Namespace Namespace
-	// Rooms it is addressed to; none means Everyone. A room named twice counts once.
+	// Rooms are the rooms it is addressed to; none means Everyone. A room named twice counts once.
 	Rooms  []Room
 	Except []Room
 	Event  EventName
@@ -74,7 +74,7 @@ type RoomQuota struct {
 	Namespace int // in a namespace, whoever made them
 }
 
-// CloneEmits copies emits and their lists, for whoever keeps them while the caller may use its own again.
+// CloneEmits copies emits and their lists, so that the caller may change its own while the copies are kept.
 func CloneEmits(emits []Emit) []Emit {
 	emits = slices.Clone(emits)
 	for i := range emits {

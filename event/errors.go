@@ -29,7 +29,7 @@ var (
 	ErrNotFound = errors.New("no such client, namespace or key")
 	// ErrDeleted: the namespace was deleted while a subscription to it was open.
 	ErrDeleted = errors.New("namespace was deleted")
-	// ErrForgotten: the subscription's client was forgotten. It has no more events.
+	// ErrForgotten: the subscription's client was forgotten. The subscription gets no more events.
 	ErrForgotten = errors.New("the client was forgotten")
 	// ErrTooManyRooms: the client is in as many rooms as it may be, or has left so many rooms within
 	// retention that its reads still look at ten times that number.
@@ -62,13 +62,13 @@ type InvalidError struct {
 	Err    error  // ErrSyntax, ErrTooDeep, ErrTooLarge, or nil for any other reason
 }
 
-// Error is "<field> <reason>".
+// Error returns "<field> <reason>".
 func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
 
 // Unwrap returns Err.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// Invalid is an *InvalidError that continues "Field …" with a reason.
+// Invalid returns an *InvalidError; reason continues "Field …".
 func Invalid(field, reason string) error { return &InvalidError{Field: field, Reason: reason} }
 
 // Invalidf is Invalid with a format.

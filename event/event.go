@@ -56,7 +56,7 @@ func (e *Event) Copy() *Event {
 // Volatile reports whether the event was never stored: it has no offset.
 func (e *Event) Volatile() bool { return e.Offset == 0 }
 
-// Cursor is the position right after this event.
+// Cursor returns the position right after this event.
 func (e *Event) Cursor() Cursor { return Cursor{e.Log, e.Offset} }
 
 // Wire returns encode's result for this event, computed only once however many subscriptions call it with the

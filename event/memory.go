@@ -1,7 +1,7 @@
 package event
 
-// Memory is what a reader may have of the server's memory for events that are read from
-// Postgres for it alone. Several goroutines may use it at the same time.
+// Memory is the part of the server's memory that a reader may use for events that are read from Postgres for it
+// alone. Several goroutines may use it at the same time.
 type Memory interface {
 	// Take charges n bytes, or reports that there is no room for them.
 	Take(n int) bool
@@ -9,7 +9,7 @@ type Memory interface {
 	Give(n int)
 }
 
-// GiveBack returns what the batch has taken.
+// GiveBack gives back what the batch has taken.
 func (b *Batch) GiveBack(m Memory) {
 	if m != nil && b.Taken > 0 {
 		m.Give(b.Taken)

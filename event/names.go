@@ -58,16 +58,16 @@ func (e EventName) String() string { return e.name }
 // String returns the key.
 func (k Key) String() string { return k.name }
 
-// StoredNamespace is a namespace that was checked before it was stored.
+// StoredNamespace returns a namespace that was checked before it was stored.
 func StoredNamespace(name trusted.Text) Namespace { return Namespace{name.String()} }
 
-// StoredRoom is a room that was checked before it was stored, or one of Culvert's own.
+// StoredRoom returns a room that was checked before it was stored, or one of Culvert's own.
 func StoredRoom(name trusted.Text) Room { return Room{name.String()} }
 
-// StoredClient is a client that was checked before it was stored.
+// StoredClient returns a client that was checked before it was stored.
 func StoredClient(name trusted.Text) Client { return Client{name.String()} }
 
-// OwnRoom is the room only this client is in.
+// OwnRoom returns the room that only this client is in.
 func (c Client) OwnRoom() Room { return Room{"@" + c.name} }
 
 // Compare orders rooms by the bytes of their names.

@@ -61,7 +61,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("key %q: %v", dots, err)
 		}
 		if _, err := event.ParseEventName(dots); err != nil {
-			t.Errorf("event %q, which stands in no path: %v", dots, err)
+			t.Errorf("event %q, which is in no path: %v", dots, err)
 		}
 	}
 	if _, err := event.ParseEventName("culvert:hello"); !errors.As(err, &invalid) || invalid.Field != "event" {

@@ -42,9 +42,9 @@ type pendingAck struct {
 	batch.Ticket
 	key    clientKey
 	cursor event.Offset
-	of     *lineage.Lineage // that has the cursor
+	of     *lineage.Lineage // the lineage of the cursor
 	stored event.Cursor     // set once it is committed
-	err    error            // it is this one's alone
+	err    error            // set if this one alone fails
 }
 
 const (
@@ -63,7 +63,7 @@ func newAcks(o Options, db *postgres.Pools, k *lineage.Keeper, t *tail.Tail, m *
 // run is the goroutine that writes.
 func (a *acks) run(ctx context.Context) { a.queue.Run(ctx, a.flush) }
 
-// flush writes a batch. Nothing is added any more to what is in it.
+// flush writes a batch. Acknowledgements that come from now on are not merged into it.
 func (a *acks) flush(ctx context.Context, taken []*pendingAck) {
 	a.mu.Lock()
 	for _, p := range taken {
@@ -82,10 +82,9 @@ func (a *acks) flush(ctx context.Context, taken []*pendingAck) {
 	}
 }
 
-// Ack moves the client's stored cursor forward, never back, and returns the one
-// stored after the call. It is committed when it returns. A position that was given out
-// by a history the log lost is beyond the head of this one, whatever the numbers say.
-// Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
+// Ack moves the client's stored cursor forward, never back, and returns the one stored after the call, which is
+// committed. A position of a history that the log has lost counts as beyond the head, even if its number is
+// lower. Errors: ErrOtherLog, ErrBeyondHead, ErrUnavailable, ErrClosed.
 func (q *Queue) Ack(ctx context.Context, ns event.Namespace, c event.Client, cursor event.Cursor) (event.Cursor, error) {
 	l := q.lineage.Load()
 	if l.RunOf(cursor, q.tail.NewestOf(l)) == lineage.Nowhere {
@@ -110,8 +109,8 @@ func (q *Queue) Ack(ctx context.Context, ns event.Namespace, c event.Client, cur
 	return p.stored, nil
 }
 
-// add has a cursor stored, together with what waits for the same client. A cursor of a history
-// that the log has lost is refused, the one that waits or the new one.
+// add queues a cursor, merged with the one that waits for the same client. If one of the two is of a history
+// that the log has lost, it is refused.
 func (a *acks) add(key clientKey, of *lineage.Lineage, cursor event.Offset) (*pendingAck, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -145,13 +144,12 @@ func (a *acks) add(key clientKey, of *lineage.Lineage, cursor event.Offset) (*pe
 	return next, nil
 }
 
-// ackSQL answers with one row, so that nothing is known of it before its commit.
+// ackSQL returns one row, so that no cursor is taken for stored before the commit.
 const ackSQL = `
 SELECT coalesce(stored, '{}')
   FROM culvert.ack($1::int[], $2::text[], $3::bigint[], $4) AS a (stored)`
 
-// write stores the cursors and answers those that are stored, once more when their ids
-// or their log turn out to be outdated.
+// write stores the cursors, and tries again when their ids or their log turn out to be outdated.
 func (a *acks) write(ctx context.Context, waiting []*pendingAck) error {
 	err := a.lineage.WithIDs(ctx, func(l *lineage.Lineage) error { return a.writeOnce(ctx, l, waiting) })
 	return postgres.Unavailable(context.WithoutCancel(ctx), "ack", err)
@@ -184,7 +182,7 @@ func (a *acks) writeOnce(ctx context.Context, l *lineage.Lineage, waiting []*pen
 	return nil
 }
 
-// ackBatch is the arguments of one culvert.ack, and whom its answers are for.
+// ackBatch has the arguments of one culvert.ack, and the acknowledgements in the order of its answers.
 type ackBatch struct {
 	rows    []clientRow
 	acks    []*pendingAck
@@ -193,9 +191,9 @@ type ackBatch struct {
 	cursors []int64
 }
 
-// build lays out the cursors that are of this history in the order of rows of clients
-// that all transactions share. The others are refused: the log was replaced, or lost its
-// end, since they were looked at. An error says that ids are outdated.
+// build lays out the cursors that are of this history, in the order in which all transactions lock rows of
+// clients. The others are refused: the log was replaced, or lost its end, since Ack looked at them. An error
+// says that ids are outdated.
 func (a *acks) build(ctx context.Context, l *lineage.Lineage, waiting []*pendingAck) (*ackBatch, error) {
 	b := &ackBatch{rows: make([]clientRow, 0, len(waiting))}
 	byRow := make(map[clientRow]*pendingAck, len(waiting))
@@ -225,8 +223,8 @@ func (a *acks) build(ctx context.Context, l *lineage.Lineage, waiting []*pending
 	return b, nil
 }
 
-// refused is nil if the cursor is of this history, now that the log may have lost its end
-// since Ack looked: then what came after the restart is nothing this client has seen.
+// refused returns nil if the cursor is of this history. The log may have lost its end since Ack looked; the
+// client has not seen what was stored after that.
 func (p *pendingAck) refused(l *lineage.Lineage) error {
 	if p.of.Log != l.Log {
 		return event.ErrOtherLog
@@ -240,8 +238,8 @@ func (p *pendingAck) refused(l *lineage.Lineage) error {
 	return nil
 }
 
-// clientRow is a row of clients by its key. Rows are locked in the order of compare,
-// which is that of (namespace_id, name COLLATE "C"): see append.sql.
+// clientRow is the key of a row of culvert.clients. Rows are locked in the order of compare, which is that of
+// (namespace_id, name COLLATE "C"): see append.sql.
 type clientRow struct {
 	ns   int32
 	name string

@@ -9,9 +9,8 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// ahead is a page read while the one before it is delivered, so that Postgres and the
-// reader work at the same time. Only a subscription that has far to go has one: from
-// its second page on.
+// ahead is a page read while the one before it is delivered, so that Postgres and the reader work at the same
+// time. Only a subscription that is far behind reads ahead: from its second page on.
 type ahead struct {
 	after, head event.Offset
 	limit       int
@@ -20,7 +19,7 @@ type ahead struct {
 	done        chan struct{}
 }
 
-// request asks for what comes after the cursor.
+// request returns the request for what comes after the cursor.
 func (s *Subscription) request(intervals []tail.Interval, upTo event.Offset, limit int) log.PageRequest {
 	return log.PageRequest{
 		Namespace: s.in.Namespace, ID: s.ns.ID, Client: s.in.Client,
@@ -28,9 +27,9 @@ func (s *Subscription) request(intervals []tail.Interval, upTo event.Offset, lim
 	}
 }
 
-// readAhead starts to read what comes after a position. The read outlives the caller's
-// context and Close of the subscription, by one page at the most: to cancel it would
-// cost its connection. Closing the pool waits for it.
+// readAhead starts to read what comes after a position. The read goes on after the caller's context has ended
+// or the subscription was closed, by one page at most: canceling it would cost a connection. Closing the pool
+// waits for it.
 func (s *Subscription) readAhead(ctx context.Context, l *lineage.Lineage, intervals []tail.Interval, after, head event.Offset, limit int) {
 	a := &ahead{after: after, head: head, limit: limit, done: make(chan struct{})}
 	ctx = context.WithoutCancel(ctx)
@@ -43,8 +42,8 @@ func (s *Subscription) readAhead(ctx context.Context, l *lineage.Lineage, interv
 	s.ahead = a
 }
 
-// page reads what comes after the cursor up to head: what was read ahead when that is
-// it. It returns how far was read.
+// page returns what comes after the cursor up to head, from what was read ahead if that fits. It also returns
+// how far was read.
 func (s *Subscription) page(ctx context.Context, l *lineage.Lineage, intervals []tail.Interval, head event.Offset, limit int) (log.Page, event.Offset, error) {
 	a := s.ahead
 	s.ahead = nil

@@ -17,10 +17,10 @@ import (
 	"github.com/culvertmq/culvert/queue/handlers"
 )
 
-// Replies are what came to an event that wants some, in the order they came.
+// Replies are the replies to an event, in the order they came.
 type Replies struct {
 	Answers []Answer
-	// Complete: as many as were wanted came, or one from each that was expected.
+	// Complete: as many came as were asked for, or one came from each party that was expected to reply.
 	Complete bool
 	// Cut: there are more than Answers holds, about MaxReplyBytes of data.
 	Cut bool
@@ -28,17 +28,16 @@ type Replies struct {
 
 // Answer is one reply.
 type Answer struct {
-	From event.Client // zero: a backend
+	From event.Client // zero: a backend or a handler
 	Data event.Data
 }
 
 // MaxReplyBytes bounds the data Await returns; at least one answer always fits.
 const MaxReplyBytes = 4 << 20
 
-// Await waits until the replies to an event are complete, until their time is
-// over or until ctx ends, and returns those that are stored then, whatever
-// instance took them. It goes on while Postgres is away for a moment. Errors:
-// ErrNoAsk, ErrUnavailable.
+// Await waits until the replies to an event are complete, until their time is over or until ctx ends. It
+// returns the replies that are stored then, whichever instance took them. It goes on waiting while Postgres is
+// unavailable. Errors: ErrNoAsk, ErrUnavailable.
 func (q *Queue) Await(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
 	return q.replies.await(ctx, ns, to)
 }
@@ -72,7 +71,7 @@ func (rs *replies) await(ctx context.Context, ns event.Namespace, to event.Offse
 	return rs.read(ctx, ns, to)
 }
 
-// What is left of the time is told by the clock that decides about replies.
+// The time left is computed by the clock of Postgres, which also decides whether a reply is in time.
 const askStateSQL = `
 SELECT a.counted >= a.wanted, a.until - clock_timestamp()
   FROM culvert.asks a
@@ -96,8 +95,7 @@ func (rs *replies) askState(caller context.Context, ns event.Namespace, to event
 	return done, left, postgres.Unavailable(caller, "replies", err)
 }
 
-// lastLook is how long the last read of a wait that is over may take, with the
-// times it is tried again.
+// lastLook is how long the last read after a wait may take, its retries included.
 const lastLook = 3 * time.Second
 
 // read reads what is stored, whether or not ctx has ended.
@@ -173,8 +171,7 @@ func (rs *replies) readRepliesOnce(ctx context.Context, l *lineage.Lineage, ns e
 	return r, nil
 }
 
-// partyClient is the client a party of culvert.replies is; zero for a backend
-// and for a handler.
+// partyClient returns the client that a party of culvert.replies is; zero for a backend and for a handler.
 func partyClient(party string) event.Client {
 	if strings.HasPrefix(party, handlers.PartyPrefix) {
 		return event.Client{}

@@ -25,7 +25,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 	if err != nil {
 		return event.Batch{}, err
 	}
-	if !ok { // the next look finds the history that the tail is of
+	if !ok { // the tail is of another history, which the next call looks for
 		return event.Batch{Cursor: s.cursor, More: true}, nil
 	}
 	if intervals == nil {
@@ -46,7 +46,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 	return b, nil
 }
 
-// batch is a page as an answer. head is how far it was read.
+// batch makes a Batch of a page. head is how far was read.
 func (s *Subscription) batch(p *log.Page, head event.Cursor, limit int) event.Batch {
 	s.run = p.Lineage.OpenRun()
 	b := event.Batch{Gap: gapBefore(s.cursor, p, s.source.tail.HeadOf(p.Lineage)), Events: p.Events, Cursor: s.cursor, More: p.Full(limit), Taken: p.Taken}
@@ -67,8 +67,8 @@ func (s *Subscription) batch(p *log.Page, head event.Cursor, limit int) event.Ba
 	return b
 }
 
-// reload asks Postgres for the client's intervals once more: the tail started over and
-// may have missed changes. The empty Batch has the caller go on from there.
+// reload asks Postgres for the client's intervals again: the tail started over and may have missed changes. It
+// returns an empty Batch with More, so that the caller calls again.
 func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 	s.reader.Asking()
 	r, err := s.source.resume(ctx, s.in, true)
@@ -76,7 +76,7 @@ func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 		return event.Batch{}, err
 	}
 	if !r.stored && !s.adHoc && s.run != s.source.lineage.Load().OpenRun() {
-		// The database was put back to before the client came: it is new once more.
+		// The restored database is from before the client came: store it again.
 		if err := s.source.makeClient(ctx, s.in, s.cursor); err != nil {
 			return event.Batch{}, err
 		}
@@ -86,9 +86,8 @@ func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 	return event.Batch{Cursor: s.cursor, More: true}, nil
 }
 
-// gapBefore tells what lies between a cursor and the page read after it. head is a position
-// whose events have all been committed: whoever comes with one that nobody was ever given
-// goes on there.
+// gapBefore returns the gap between a cursor and the page read after it. All events up to head are committed: a
+// client with a cursor that was never assigned goes on there.
 func gapBefore(c event.Cursor, p *log.Page, head event.Offset) *event.Gap {
 	to, known := p.Lineage.Place(c.Offset, p.Counter)
 	switch {

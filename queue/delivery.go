@@ -12,18 +12,18 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// delivery gives volatile events to subscriptions in the order they came, each once the
-// tail, which knows the members, has all that was in the log when it was emitted. They are
-// for the members at that position: nobody gets one after a leave that was answered before, also
-// who has come back since, and nobody misses one after a join, also who has left since.
+// delivery gives volatile events to subscriptions in the order they came. Each event waits until the tail,
+// which knows the members, has all that was in the log when the event was emitted. It is for the members at
+// that position: a client whose leave was answered before does not get it, even if it has joined again since,
+// and a client whose join was answered before gets it, even if it has left since.
 type delivery struct {
 	tail   *tail.Tail
 	log    *log.Log
 	logger *slog.Logger
-	most   batch.Load // that waits
+	most   batch.Load // of what waits
 	wake   chan struct{}
-	// empty is a position no event stands at, which the tail has passed all the same: the
-	// end of a slice. Only run uses it.
+	// empty is the end of a slice. No event has this position, so the tail never reports it, but it has all
+	// events up to it. Only run uses it.
 	empty event.Cursor
 
 	mu      sync.Mutex
@@ -33,20 +33,19 @@ type delivery struct {
 
 // volatileBatch is volatile events that were emitted together.
 type volatileBatch struct {
-	at     event.Cursor // all that was in the log is at or below it
+	at     event.Cursor // all that was in the log then is at or below it
 	events []*tail.Volatile
 }
 
-// volatilePatience is how long volatile events wait for an instance that cannot follow the
-// log. Those it cannot place are lost: to deliver them by old memberships could
-// show them to somebody who has left.
+// volatilePatience is how long volatile events wait while an instance cannot follow the log. Then they are
+// lost: delivering them by old memberships could show them to clients that have left.
 const volatilePatience = 5 * time.Second
 
 func newDelivery(o Options, t *tail.Tail, lg *log.Log) *delivery {
 	return &delivery{tail: t, log: lg, logger: o.Logger, most: o.waits(), wake: make(chan struct{}, 1)}
 }
 
-// add hands over events that were emitted when the log was at a position or below.
+// add queues events that were emitted when the log was at a position or below.
 func (d *delivery) add(at event.Cursor, events []*tail.Volatile) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -76,9 +75,9 @@ func (d *delivery) run(ctx context.Context) {
 	}
 }
 
-// deliver waits at most once: a read of the log that begins now sees all that was
-// committed when any of the batches was emitted, also where their position is that of an append
-// which is not committed yet, or never will be.
+// deliver waits for the tail at most once: a read of the log that begins now sees all that was committed when
+// any of the batches was emitted. That is true even if their position is that of an append which is not
+// committed yet, or never will be.
 func (d *delivery) deliver(ctx context.Context, batches []volatileBatch) {
 	current := false
 	for i, f := range batches {
@@ -100,7 +99,7 @@ func (d *delivery) deliver(ctx context.Context, batches []volatileBatch) {
 	}
 }
 
-// catchUp reports whether the tail has got all that is in the log by now.
+// catchUp waits until the tail has all that is in the log now, and reports whether it has.
 func (d *delivery) catchUp(ctx context.Context) bool {
 	timer := time.NewTimer(volatilePatience)
 	defer timer.Stop()

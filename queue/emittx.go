@@ -13,14 +13,14 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// EmitTx emits inside the application's own transaction, on a connection to Culvert's database whose
-// role may call culvert.emit. The events are delivered, in their order, once tx has committed, and never if it is
-// rolled back. staged is false for an emit whose Key was used before for the same content: nothing
-// more comes of it.
+// EmitTx emits inside the application's own transaction, on a connection to Culvert's database whose role may
+// call culvert.emit. The events are delivered, in their order, once tx has committed, and never if it is rolled
+// back. staged says of each emit whether it was staged: false means that its Key was used before for the same
+// content.
 //
-// It needs no Queue. It waits for nobody's locks, but for one round trip to Postgres. Keys are of the
-// class that backends share. What SQL cannot say is refused: binary data, Reply and KeyOwner. Quota and
-// Lists are not looked at.
+// It needs no Queue. It takes one round trip to Postgres and waits for no locks of others. Keys are of the
+// class that backends share. Binary data, Reply and KeyOwner are refused, because culvert.emit has no
+// parameters for them. Quota and Lists are ignored.
 //
 // Errors: an *InvalidError, before anything is sent; ErrKeyReused and those of Postgres, after which
 // tx can only be rolled back.
@@ -39,8 +39,8 @@ func EmitTx(ctx context.Context, tx pgx.Tx, emits ...event.Emit) (staged []bool,
 	return staged, nil
 }
 
-// EmitSQLTx is EmitTx for database/sql, with any driver for Postgres. It takes a round trip for each
-// emit. Only with pgx's driver a key that was used for other content is ErrKeyReused.
+// EmitSQLTx is EmitTx for database/sql, with any driver for Postgres. It takes a round trip for each emit. The
+// error for a key that was used for other content is ErrKeyReused only with pgx's driver.
 func EmitSQLTx(ctx context.Context, tx *sql.Tx, emits ...event.Emit) (staged []bool, err error) {
 	if err := checkForSQL(emits); err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func checkForSQL(emits []event.Emit) error {
 	return nil
 }
 
-// emitFailed is the error of a call of culvert.emit.
+// emitFailed wraps the error of a call of culvert.emit.
 func emitFailed(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "23505" { // unique_violation

@@ -11,15 +11,14 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// History reads a page of one room after a cursor, the oldest retained event
-// first when the cursor is zero, without what excepts the viewer (zero: a
-// backend, who sees all). It has at most limit events and about 4 MiB. Errors:
-// ErrUnavailable.
+// History reads a page of one room after a cursor, or from the oldest retained event if the cursor is zero.
+// Events that except the viewer are left out; a zero viewer is a backend, which sees all. The page has at most
+// limit events and about 4 MiB. Errors: ErrUnavailable.
 func (q *Queue) History(ctx context.Context, ns event.Namespace, r event.Room, viewer event.Client, after event.Cursor, limit int) (event.Batch, error) {
 	return q.HistoryOf(ctx, Interest{Namespace: ns, Client: viewer, Rooms: []event.Room{r}, After: after}, limit)
 }
 
-// HistoryOf is History of the one room in.Rooms names, with in.Memory. Errors:
+// HistoryOf is History of the one room in in.Rooms; the events are charged to in.Memory. Errors:
 // ErrUnavailable, ErrNoMemory.
 func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (event.Batch, error) {
 	for {
@@ -31,7 +30,7 @@ func (q *Queue) HistoryOf(ctx context.Context, in Interest, limit int) (event.Ba
 		if !errors.Is(err, event.ErrDeleted) {
 			return b, err
 		}
-		// The namespace's id was outdated, and is forgotten now.
+		// The namespace's id was outdated, and is forgotten now: look it up again.
 	}
 }
 
@@ -61,10 +60,9 @@ func (src *source) history(ctx context.Context, l *lineage.Lineage, in Interest,
 		same = same && !slices.ContainsFunc(b.Events, (*event.Event).Unreadable)
 		b = skipUnreadable(b, s.cursor)
 		if s.cursor = b.Cursor; len(b.Events) > 0 || b.Gap != nil || !b.More {
-			// A page that leaves off before the end of the room's events, from a
-			// position the caller named and without a gap, is the same until
-			// retention gets there: nothing is ever stored between two offsets
-			// that can be seen.
+			// A page that ends before the room's last event, from a position the caller named and without a
+			// gap, stays the same until retention drops its events: nothing is ever stored between two visible
+			// offsets.
 			b.Final = same && b.More && !p.Cut && b.Gap == nil && !in.After.IsZero()
 			return b, nil
 		}
@@ -72,8 +70,8 @@ func (src *source) history(ctx context.Context, l *lineage.Lineage, in Interest,
 	}
 }
 
-// except takes out what is not for the viewer. Most pages have nothing that could
-// be, and cost no question about the rooms the viewer is in.
+// except removes the events that except the viewer. Most pages have no events with exceptions; then Postgres is
+// not asked for the viewer's rooms.
 func (s *Subscription) except(ctx context.Context, b *event.Batch) error {
 	if s.in.Client == (event.Client{}) || !slices.ContainsFunc(b.Events, tail.Excepting) {
 		return nil

@@ -7,28 +7,28 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// Joining is what is true of one Join.
+// Joining says how a client joins.
 type Joining struct {
-	// Own: the client joins by its own token. The membership then holds while the token
-	// it comes with allows the room (Interest.May); one that a backend makes holds until it is
-	// taken, and takes the place of the client's own.
+	// Own: the client joins by its own token. The membership then holds only while the client's present token
+	// allows the room (Interest.May). A membership that a backend makes holds until somebody ends it, and
+	// replaces the client's own.
 	Own bool
-	// MaxRooms bounds the rooms the client may be in; 0 does not.
+	// MaxRooms is how many rooms the client may be in; 0 is no limit.
 	MaxRooms int
-	// Quota bounds the rooms that joins may make; those of Own are the client's.
+	// Quota bounds the rooms that joins may make. With Own they count for the client.
 	Quota event.RoomQuota
 }
 
-// Join puts a client into a room: events after the returned position are for it.
-// It is committed when Join returns, and holds on open streams of every instance.
-// A client that is in the room already stays in it from where it was. maxRooms
-// bounds the rooms a client may be in; 0 does not. It is a backend's word: see Joining. Errors: ErrTooManyRooms,
-// ErrOverloaded, ErrUnavailable, ErrClosed, an *InvalidError for a reserved room.
+// Join puts a client into a room: events after the returned position are for it. It is committed when Join
+// returns, and holds on open streams of every instance. A client that is in the room already stays in it from
+// where it was. maxRooms is how many rooms a client may be in; 0 is no limit. The membership is a backend's:
+// see Joining. Errors: ErrTooManyRooms, ErrOverloaded, ErrUnavailable, ErrClosed, an *InvalidError for a
+// reserved room.
 func (q *Queue) Join(ctx context.Context, ns event.Namespace, r event.Room, c event.Client, maxRooms int) (event.Cursor, error) {
 	return q.JoinAs(ctx, ns, r, c, Joining{MaxRooms: maxRooms})
 }
 
-// JoinAs is Join on somebody's word. Errors as for Join.
+// JoinAs is Join as j says. Errors as for Join.
 func (q *Queue) JoinAs(ctx context.Context, ns event.Namespace, r event.Room, c event.Client, j Joining) (event.Cursor, error) {
 	if err := joinable(r); err != nil {
 		return event.Cursor{}, err
@@ -51,9 +51,8 @@ func (q *Queue) JoinAs(ctx context.Context, ns event.Namespace, r event.Room, c 
 	return position, nil
 }
 
-// Leave takes a client out of a room: events up to the returned position are still
-// for it. Leaving again changes nothing and returns the same position, as
-// long as that is remembered. Errors as for Join.
+// Leave takes a client out of a room: events up to the returned position are still for it. Leaving again
+// changes nothing and returns the same position as long as it is remembered. Errors as for Join.
 func (q *Queue) Leave(ctx context.Context, ns event.Namespace, r event.Room, c event.Client) (event.Cursor, error) {
 	if err := joinable(r); err != nil {
 		return event.Cursor{}, err
@@ -65,8 +64,8 @@ func (q *Queue) Leave(ctx context.Context, ns event.Namespace, r event.Room, c e
 	return position, nil
 }
 
-// Forget drops a client's cursor and rooms and ends its subscriptions on every
-// instance with ErrForgotten. Errors: ErrNotFound, and as for Join.
+// Forget deletes a client with its cursor and memberships, and ends its subscriptions on every instance with
+// ErrForgotten. Errors: ErrNotFound, and as for Join.
 func (q *Queue) Forget(ctx context.Context, ns event.Namespace, c event.Client) error {
 	_, changed, err := q.log.Change(ctx, tail.Membership{Name: tail.Forget, Namespace: ns, Client: c}, 0)
 	if err == nil && !changed {

@@ -31,15 +31,15 @@ func newMetrics() *metrics {
 	m.all = append(m.log.Collectors(), m.handlers.Collectors()...)
 	m.ackBatch = m.histogram("ack_batch_clients", "Clients whose cursors one update stored.", prometheus.ExponentialBuckets(1, 2, 12))
 	m.ackSeconds = m.histogram("ack_seconds", "Duration of one update of stored cursors.", prometheus.ExponentialBuckets(0.0005, 2, 15))
-	m.ackLag = m.histogram("ack_lag_seconds", "Age of the first event after an acknowledged cursor, 0 at the head; one older than the tail in memory counts as the tail.",
+	m.ackLag = m.histogram("ack_lag_seconds", "Age of the first event after an acknowledged cursor, 0 at the head; for a cursor older than the tail in memory, the age of the tail's oldest event.",
 		[]float64{0, .01, .05, .1, .5, 1, 5, 15, 60, 300, 900, 3600})
 	m.ackErrors = m.counter("ack_errors_total", "Updates of stored cursors that failed.")
 	m.unreadable = m.counter("events_unreadable_total", "Events found in the log that cannot be read and were left out.")
-	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get, or nobody here while the log could not be followed.")
+	m.volatileDropped = m.counter("volatile_dropped_total", "Volatile events that slow readers did not get, or that no reader here got while the log could not be followed.")
 	return m
 }
 
-// register has the metrics collected, with gauges of what a queue has. r may be nil.
+// register registers the metrics with r, and adds gauges of the queue's state. r may be nil.
 func (m *metrics) register(r prometheus.Registerer, q *Queue) {
 	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.log.Waiting()) })
 	m.gauge("reads_waiting", "Reads that wait for a connection to Postgres.", func() float64 { return float64(q.db.Read.Turns.Waiting()) })

@@ -19,51 +19,47 @@ import (
 type Options struct {
 	// DatabaseURL is the DSN (URL or key=value) of the database. Either it or Pool is required.
 	DatabaseURL string
-	// Pool is the application's own pool on the database, instead of DatabaseURL. Culvert takes
-	// from it how to connect: its ConnConfig, BeforeConnect and AfterConnect, and how long
-	// connections may last. It makes connections of its own in that way, MaxConns at most, whose
-	// application_name is culvert. It takes none out of Pool and never closes it: whatever the
-	// application does with its connections, neither waits for the other's. Postgres sees
-	// MaxConns beside what Pool may have.
+	// Pool is the application's own pool on the database, instead of DatabaseURL. Culvert takes from it how to
+	// connect: its ConnConfig, BeforeConnect and AfterConnect, and how long connections may last. It opens its
+	// own connections in the same way, at most MaxConns, with the application_name culvert. It takes none out
+	// of Pool and never closes Pool, so neither side waits for the other's connections. Postgres sees up to
+	// MaxConns connections in addition to those of Pool.
 	Pool *pgxpool.Pool
-	// ListenURL is a direct DSN for LISTEN where DatabaseURL or Pool leads through a
-	// transaction pooler. Empty: as the other connections.
+	// ListenURL is a direct DSN for LISTEN, if DatabaseURL or Pool leads through a transaction pooler. Empty:
+	// LISTEN connects like the others.
 	ListenURL string
-	// PollOnly turns LISTEN off; the head is then polled every Poll. So it is where
-	// notifications turn out not to arrive.
+	// PollOnly turns LISTEN off; the head is then polled every Poll. Open turns LISTEN off by itself if
+	// notifications do not arrive.
 	PollOnly bool
-	// Poll is how often the head is looked at without a notification: 1s with
-	// LISTEN, where it only covers lost notifications, 100ms with PollOnly.
+	// Poll is how often the head is looked at without a notification. Default: 1s with LISTEN, where it only
+	// covers lost notifications, and 100ms with PollOnly.
 	Poll time.Duration
-	// Retention is how long events are kept at least: 168h. They go slice by
-	// slice, so at most Retention + Slice.
+	// Retention is how long events are kept at least. Whole slices are dropped, so events are kept at most
+	// Retention + Slice. Default: 168h.
 	Retention time.Duration
-	// RetentionEvents drops the oldest slices once more events than this are
-	// kept; 0 keeps any number.
+	// RetentionEvents drops the oldest slices once more events than this are kept; 0 is no limit.
 	RetentionEvents int64
-	// Slice is the retention grain: 1h.
+	// Slice is the time that one slice covers. Default: 1h.
 	Slice time.Duration
-	// SliceEvents closes a slice early once it holds this many: 50 million.
+	// SliceEvents closes a slice early once it holds this many events. Default: 50 million.
 	SliceEvents int64
-	// DedupWindow is how long idempotency keys are remembered: 24h.
+	// DedupWindow is how long idempotency keys are remembered. Default: 24h.
 	DedupWindow time.Duration
-	// QueueEvents and QueueBytes bound the emits waiting for a commit: 10,000
-	// and 64 MiB. Beyond, Append fails with ErrOverloaded.
+	// QueueEvents and QueueBytes bound the emits that wait for a commit; beyond them, Append fails with
+	// ErrOverloaded. Default: 10,000 and 64 MiB.
 	QueueEvents int
 	QueueBytes  int
-	// TailEvents and TailBytes bound the recent events kept in memory: 50,000
-	// and 64 MiB.
+	// TailEvents and TailBytes bound the recent events kept in memory. Default: 50,000 and 64 MiB.
 	TailEvents int
 	TailBytes  int
-	// AppendTimeout is how long one append may take before its emits are
-	// answered with ErrUnavailable: 8s.
+	// AppendTimeout is how long one append may take before its emits fail with ErrUnavailable. Default: 8s.
 	AppendTimeout time.Duration
-	// MaxConns bounds the connections to Postgres, the one that listens included: 10,
-	// and 5 at least. Those of Pool are the application's and count for nothing here.
+	// MaxConns bounds the connections to Postgres, the one that listens included; at least 5. Connections of
+	// Pool are the application's and do not count. Default: 10.
 	MaxConns int
-	// Logger: slog.Default.
+	// Logger gets the log messages. Default: slog.Default().
 	Logger *slog.Logger
-	// Registerer receives the metrics; nil keeps none.
+	// Registerer receives the metrics; nil: they are not registered.
 	Registerer prometheus.Registerer
 }
 
@@ -127,7 +123,7 @@ func (o *Options) pools() postgres.PoolOptions {
 	return postgres.PoolOptions{DatabaseURL: o.DatabaseURL, Pool: o.Pool, MaxConns: o.MaxConns, Logger: o.Logger}
 }
 
-// listenURL is empty where the connection that listens is made like the others.
+// listenURL returns "" if the connection that listens is made like the others.
 func (o *Options) listenURL() string {
 	if o.ListenURL == o.DatabaseURL {
 		return ""
@@ -135,14 +131,14 @@ func (o *Options) listenURL() string {
 	return o.ListenURL
 }
 
-// pollAlone is how often the head is looked at where no notification tells of it.
+// pollAlone is the default of Poll without notifications.
 const pollAlone = 100 * time.Millisecond
 
-// waits is what may wait for one kind of transaction.
+// waits returns how much may wait for one kind of transaction.
 func (o *Options) waits() batch.Load { return batch.Load{Events: o.QueueEvents, Bytes: o.QueueBytes} }
 
-// tryListen finds out whether notifications arrive where LISTEN is to be used. Where they
-// do not, the queue polls, as with PollOnly, and says so. asked is the Poll of the caller.
+// tryListen finds out whether notifications arrive, unless PollOnly is set. If they do not, it sets PollOnly
+// and logs that. asked is the Poll that the caller set.
 func (o *Options) tryListen(ctx context.Context, listener *postgres.Listener, asked time.Duration) error {
 	if o.PollOnly {
 		return nil
@@ -156,7 +152,7 @@ func (o *Options) tryListen(ctx context.Context, listener *postgres.Listener, as
 			o.Poll = pollAlone
 		}
 		o.Logger.Warn("notifications do not arrive, as through a transaction pooler: events of other instances come up to one poll late; "+
-			"give a direct connection with --listen-database-url, or say --poll-only", "poll", o.Poll.String())
+			"give a direct connection with --listen-database-url, or add --poll-only", "poll", o.Poll.String())
 	case ctx.Err() != nil:
 		return ctx.Err()
 	default:

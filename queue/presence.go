@@ -14,9 +14,9 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// presence keeps who is online. A client is, while any instance holds a lease for it in Postgres, which runs out by itself when
-// the instance dies. What turns with it, rooms that ask for it are told by
-// culvert:join and culvert:leave, in the transaction that turns it.
+// presence keeps who is online. A client is online while any instance holds a lease for it in Postgres; the
+// lease runs out by itself if the instance dies. The transaction that makes a client online or offline also
+// emits culvert:join or culvert:leave to the rooms that are told of it.
 type presence struct {
 	db       *postgres.Pools
 	lineage  *lineage.Keeper
@@ -33,7 +33,7 @@ type presence struct {
 // attendance is this instance's subscriptions of one client.
 type attendance struct {
 	subs  int
-	lease time.Time // as written
+	lease time.Time // when it is over, as written
 	left  time.Time // when subs became 0
 }
 
@@ -41,7 +41,8 @@ const (
 	leaseTime  = 30 * time.Second
 	leaseSweep = 5 * time.Second
 	leasePause = 5 * time.Millisecond // clients that come within it share a statement
-	// A long-polling client is still online between two polls.
+	// leaveAfter is how long a client stays online without a subscription: a long-polling client has none
+	// between two polls.
 	leaveAfter = 10 * time.Second
 )
 
@@ -52,8 +53,8 @@ func newPresence(o Options, db *postgres.Pools, k *lineage.Keeper, instance stri
 	}
 }
 
-// run is the goroutine that writes leases. Those of an instance that stops run out
-// by themselves: its clients are likely to come back elsewhere before.
+// run is the goroutine that writes leases. When an instance stops, its leases run out by themselves; before
+// that, its clients are likely to connect to other instances.
 func (p *presence) run(ctx context.Context) {
 	tick := time.NewTicker(leaseSweep)
 	defer tick.Stop()
@@ -72,12 +73,12 @@ func (p *presence) run(ctx context.Context) {
 			err = p.expire(ctx)
 		}
 		if err := errors.Join(err, p.flush(ctx)); err != nil && ctx.Err() == nil {
-			p.log.Debug("presence is not up to date; the next sweep brings it so", "error", err)
+			p.log.Debug("presence is not up to date; trying again at the next sweep", "error", err)
 		}
 	}
 }
 
-// flush writes what has gathered.
+// flush writes the leases in touch.
 func (p *presence) flush(ctx context.Context) error {
 	p.mu.Lock()
 	touch := p.touch
@@ -120,7 +121,7 @@ func (p *presence) leave(ns event.Namespace, client event.Client) {
 	}
 }
 
-// renew has the lease written again once a third of it is over.
+// renew makes run write the lease again once a third of it is over.
 func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	if a.lease.Sub(now) < leaseTime*2/3 {
 		a.lease = now.Add(leaseTime)
@@ -129,7 +130,7 @@ func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	}
 }
 
-// again has every lease written again: the database may have lost them.
+// again makes run write every lease again: the database may have lost them.
 func (p *presence) again() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,7 +142,7 @@ func (p *presence) again() {
 	}
 }
 
-// stored has the lease of a client written again, that had no row to be written for.
+// stored makes run write the lease of a client that has just been stored: before, it had no row for a lease.
 func (p *presence) stored(ns event.Namespace, client event.Client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,7 +153,7 @@ func (p *presence) stored(ns event.Namespace, client event.Client) {
 	}
 }
 
-// sweep renews the leases of those here and ends those of the gone.
+// sweep renews the leases of clients with subscriptions here, and ends those of clients that have left.
 func (p *presence) sweep(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,7 +202,7 @@ func (p *presence) writeOnce(ctx context.Context, l *lineage.Lineage, touch map[
 const expireSQL = `
 SELECT culvert.expire_leases()`
 
-// expire ends what instances that died have left.
+// expire ends leases that have run out because their instances died.
 func (p *presence) expire(ctx context.Context) error {
 	err := postgres.Repeat(ctx, func() error {
 		_, err := p.db.Write.Exec(ctx, expireSQL)

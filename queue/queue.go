@@ -18,8 +18,7 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// Queue is the log of one database and its delivery, as one instance has them. Its methods are
-// safe for concurrent use.
+// Queue is one instance's view of a database's log, and its delivery. Its methods are safe for concurrent use.
 type Queue struct {
 	db       *postgres.Pools
 	lineage  *lineage.Keeper
@@ -36,7 +35,7 @@ type Queue struct {
 	keep     time.Duration // how long the end of a membership is remembered, for volatile events that come late
 
 	stop context.CancelFunc // ends the background work
-	done sync.WaitGroup     // of it
+	done sync.WaitGroup     // waits for it
 }
 
 // Open connects, checks that the schema is there and reads the head; it fails
@@ -60,7 +59,8 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	return q, nil
 }
 
-// open makes the parts of a queue, each of what it needs of those before. poll is the Poll of the caller.
+// open makes the parts of a queue; each is given the earlier parts that it needs. poll is the Poll that the
+// caller set.
 func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools) (*Queue, error) {
 	listener, err := postgres.NewListener(o.listenURL(), db, o.Logger)
 	if err != nil {
@@ -91,8 +91,8 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 	r, err := registry.New(ctx, registry.Options{
 		DB: db.Write, Changes: db.Work.Pool, Poll: registryPoll, Logger: o.Logger,
 		Loaded: func(generation int64, deleted bool) {
-			// What is remembered of an earlier generation is forgotten by the follower, and the subscriptions
-			// of deleted namespaces find out.
+			// The follower forgets what is remembered of an earlier generation, and the subscriptions of
+			// deleted namespaces notice.
 			if generation != k.Load().Generation {
 				lg.LookAt(event.MaxOffset)
 			}
@@ -104,7 +104,7 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 	if err != nil {
 		return nil, err
 	}
-	instance := rand.Text() // tells the leases of this process from those of others
+	instance := rand.Text() // distinguishes the leases of this process from others
 	q := &Queue{db: db, lineage: k, tail: tl, log: lg, registry: r, metrics: m, keep: o.Poll + volatilePatience}
 	q.presence = newPresence(o, db, k, instance)
 	q.source = &source{db: db, lineage: k, tail: tl, log: lg, registry: r, presence: q.presence}
@@ -135,8 +135,8 @@ func (q *Queue) start(ctx context.Context, adopted <-chan struct{}) {
 	}
 }
 
-// lookAgain is a goroutine that has all find out what is in the database that this instance works on now, each time
-// that it turned out to be another one.
+// lookAgain is a goroutine. Each time that the database turns out to be another one, it makes all parts look at
+// what is in it.
 func (q *Queue) lookAgain(ctx context.Context, adopted <-chan struct{}) {
 	for {
 		select {
@@ -152,15 +152,14 @@ func (q *Queue) lookAgain(ctx context.Context, adopted <-chan struct{}) {
 	}
 }
 
-// Close lets running handlers and appends under way finish, flushes
-// acknowledgements, ends the background work and closes the connections. New
-// calls fail with ErrClosed. It waits for all of it, at most until ctx ends;
-// handlers that still run then have their context ended.
+// Close lets running handlers and appends under way finish, flushes acknowledgements, ends the background work
+// and closes the connections. New calls fail with ErrClosed. It waits for all of this, at most until ctx ends;
+// then it also ends the contexts of handlers that still run.
 func (q *Queue) Close(ctx context.Context) error {
 	err := errors.Join(q.handlers.Close(ctx), q.log.Close(ctx), q.acks.queue.Close(ctx), q.volatile.queue.Close(ctx))
 	q.stop()
 	closed := make(chan struct{})
-	go func() { // a connection to a Postgres that hangs takes its time to close
+	go func() { // closing a connection takes long if Postgres hangs
 		q.done.Wait()
 		q.db.Close()
 		close(closed)
@@ -177,7 +176,7 @@ func (q *Queue) Close(ctx context.Context) error {
 const pingSQL = `
 SELECT pg_is_in_recovery()`
 
-// Ping asks Postgres; nil when it answers and can be written to.
+// Ping returns nil if Postgres answers and can be written to.
 func (q *Queue) Ping(ctx context.Context) error {
 	var standby bool
 	if err := q.db.Write.QueryRow(ctx, pingSQL).Scan(&standby); err != nil {
@@ -190,23 +189,22 @@ func (q *Queue) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Head is the newest position this instance knows of: of what others stored, and of all that its own
-// appends, joins and leaves have stored when they return. It never blocks.
+// Head returns the newest position this instance knows of. When one of its own appends, joins and leaves
+// returns, Head includes what it stored. It never blocks.
 func (q *Queue) Head() event.Cursor { return q.tail.Newest() }
 
-// Delivered is the position up to which this instance has all events at hand for its subscribers. It is
-// behind Head for the moment that it takes to read what others stored in between. It never blocks.
+// Delivered returns the position up to which this instance has all events for its subscribers. It is behind
+// Head while events that other instances stored are being read. It never blocks.
 func (q *Queue) Delivered() event.Cursor { return q.tail.Position() }
 
-// Registry is what operators set. It lives as long as the queue.
+// Registry returns what operators set. It works as long as the queue is open.
 func (q *Queue) Registry() *registry.Registry { return q.registry }
 
 // registryPoll is how often a queue looks at the version of its registry. Tests change it.
 var registryPoll = 500 * time.Millisecond
 
-// OpenRegistry connects to a database for those who administer it without
-// running an instance. Only DatabaseURL and Logger of the options count. The
-// caller closes it.
+// OpenRegistry opens the registry of a database for administration, without an instance. Only DatabaseURL and
+// Logger of the options count. The caller closes it.
 func OpenRegistry(ctx context.Context, o Options) (*registry.Registry, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -224,19 +222,18 @@ func OpenRegistry(ctx context.Context, o Options) (*registry.Registry, error) {
 	return r, nil
 }
 
-// Handle registers a handler for the events of a namespace whose name matches
-// the pattern, in which "*" is any run of characters, whatever their rooms;
-// Culvert's own events need a pattern that begins with "culvert:". Every event
-// emitted after Handle has returned is run, by whatever instance has registered
-// the name, even if none does at the moment. The order is not kept: several run
-// at a time, and a failed one is overtaken.
+// Handle registers a handler for the events of a namespace, in all rooms, whose names match the pattern; "*"
+// stands for any run of characters. Culvert's own events need a pattern that begins with "culvert:". Every
+// event emitted after Handle has returned is run by an instance that has registered the handler's name, later
+// if there is none at the moment. The order is not kept: several events run at a time, and a failed one is
+// overtaken.
 //
-// It runs until Close. Errors: an *InvalidError, ErrUnavailable, ErrClosed.
+// The handler runs until Close. Errors: an *InvalidError, ErrUnavailable, ErrClosed.
 func (q *Queue) Handle(ns event.Namespace, pattern string, f handlers.Func, options ...handlers.Option) error {
 	return q.handlers.Register(ns, pattern, f, options...)
 }
 
-// OpenOperator connects; Close must be called.
+// OpenOperator opens an Operator of a database; the caller must call Close.
 func OpenOperator(ctx context.Context, databaseURL string) (*handlers.Operator, error) {
 	o, err := Options{DatabaseURL: databaseURL}.withDefaults()
 	if err != nil {

@@ -15,9 +15,8 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// receive is the goroutine that takes what other instances handed over: when it
-// is told to, and every Poll in case nobody tells. Whoever connects while Postgres
-// was away has missed what was volatile.
+// receive is the goroutine that reads what other instances published: after a notification, and every Poll in
+// case one was lost. Volatile events that are published around an outage of Postgres may be missed.
 func (v *volatile) receive(ctx context.Context) {
 	tick := time.NewTicker(v.poll)
 	defer tick.Stop()
@@ -29,7 +28,7 @@ func (v *volatile) receive(ctx context.Context) {
 		case <-v.heard:
 		case <-tick.C:
 		}
-		// Another server counts its ids anew.
+		// Another server has other ids.
 		if now := v.lineage.Load(); !now.SameHistory(of) {
 			after, of = -1, now
 		}
@@ -37,7 +36,7 @@ func (v *volatile) receive(ctx context.Context) {
 	}
 }
 
-// wakeReceiver has receive look. It never blocks.
+// wakeReceiver makes receive read. It never blocks.
 func (v *volatile) wakeReceiver() { notify(v.heard) }
 
 const newestVolatileSQL = `
@@ -55,7 +54,7 @@ SELECT id, log, "position", at, namespace, rooms, except_, event, data, is_binar
  WHERE before IS NULL OR before < $4
  ORDER BY id`
 
-// newest is where an instance begins: what was before is for those who were connected.
+// newest returns the id after which an instance begins: earlier events are for those who were connected then.
 func (v *volatile) newest(ctx context.Context) (id int64) {
 	if err := v.db.Write.QueryRow(ctx, newestVolatileSQL).Scan(&id); err != nil {
 		return -1
@@ -63,8 +62,8 @@ func (v *volatile) newest(ctx context.Context) (id int64) {
 	return id
 }
 
-// readOn delivers what came after an id, and returns the last one; -1 after a
-// failure, as after a crash of Postgres ids may begin anew.
+// readOn delivers what came after an id, and returns the last id. After a failure it returns -1: after a crash
+// of Postgres ids may begin anew.
 func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
@@ -88,7 +87,7 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 			e.From = event.StoredClient(from)
 			v.Signal = rooms == nil
 			e.At, v.To, e.Except, v.After = when.Time, decode.Rooms(rooms), decode.Rooms(except), at.Offset
-			e.Room = event.Everyone // until it is that of a reader
+			e.Room = event.Everyone // until seenFrom sets a room of the reader
 			e.Fault = decode.Check(e, nil, []byte(e.Data), append(except, rooms...))
 			return v, err
 		})

@@ -18,20 +18,20 @@ import (
 	"github.com/culvertmq/culvert/queue/log"
 )
 
-// Reply is an answer to an event that wants one.
+// Reply is a reply to an event that asks for replies.
 type Reply struct {
 	Namespace event.Namespace
 	To        event.Offset
 	// From is the client that replies; zero: a backend, which counts as one party.
 	From event.Client
 	Data event.Data
-	// May reports whether From may read a room it is not in, or is in by its own token
-	// (see Joining); nil: it may not read what it is not in.
+	// May reports whether From may read a room that it is not in, or is in by its own token (see Joining); nil:
+	// From may read only the rooms it is in.
 	May func(event.Room) bool
 }
 
-// load is what a reply takes until it is stored: its data as it came, as it is sent to
-// Postgres, and in the event that tells of it.
+// load returns what a reply takes until it is stored. Its data counts three times: as it came, as it is sent to
+// Postgres, and in the event that tells the emitter.
 func (r Reply) load() (batch.Caller, batch.Load) {
 	return log.CallerOf(r.Namespace, r.From), batch.Load{Events: 1, Bytes: 3*r.Data.Len() + log.EmitBytes + log.RoomBytes}
 }
@@ -83,8 +83,8 @@ SELECT a.rooms,
   FROM culvert.asks a
  WHERE culvert.check_ids($4) AND a."offset" = $2 AND a.namespace_id = $1`
 
-// mayReply refuses who has not received the event. What it looks at does not
-// change any more: the rooms of an ask, and memberships at its offset.
+// mayReply refuses clients that did not receive the event. What it reads does not change any more: the rooms of
+// an ask, and the memberships at its offset.
 func (rs *replies) mayReply(ctx context.Context, r Reply) error {
 	var rooms []string
 	var addressed, excepted bool
@@ -122,7 +122,7 @@ func (rs *replies) mayReply(ctx context.Context, r Reply) error {
 const replySQL = `
 SELECT culvert.reply($1, $2, $3, $4, $5, $6)`
 
-// store stores the reply of a party that may.
+// store stores the reply of a party that may reply.
 func (rs *replies) store(ctx context.Context, r Reply, party string) (again bool, err error) {
 	var sender *string
 	if r.From != (event.Client{}) {
@@ -145,8 +145,8 @@ func (rs *replies) store(ctx context.Context, r Reply, party string) (again bool
 	case "again":
 		return true, nil
 	}
-	// Our own appender carries it at once. Should this instance end before, the
-	// next append of any other one does.
+	// Our own appender moves the event into the log at once. If this instance ends before, the next append of
+	// another instance does.
 	rs.log.Announce()
 	return false, nil
 }

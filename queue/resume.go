@@ -18,14 +18,14 @@ import (
 type resumption struct {
 	start     event.Cursor
 	intervals []tail.Interval // of its client
-	known     event.Offset    // the intervals are those up to here
-	run       event.Offset    // the start is of this history, see lineage; or nowhere
-	// stored: Postgres knows the client.
+	known     event.Offset    // the intervals have all changes up to here
+	run       event.Offset    // the history of the start, or lineage.Nowhere
+	// stored: the client has a row in Postgres.
 	stored bool
 }
 
-// resumeSQL reads the client's intervals and the position they are known for in one
-// snapshot. An interval that ended before the start is of no use.
+// resumeSQL reads the client's intervals and the position they are known for in one snapshot. Intervals that
+// ended before the start are left out.
 const resumeSQL = `
 SELECT l.id, greatest(l.floor, n.floor), greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset" > $3)),
        c.cursor, r.name, m.since, m.until, m.own
@@ -45,9 +45,9 @@ type snapshot struct {
 	intervals   []tail.Interval
 }
 
-// resume finds where to begin: after the position asked for, else after the stored
-// cursor, else at the head. A durable client that is new is stored with it, so that
-// what comes later is kept for it.
+// resume finds where to begin: after the position asked for, else after the stored cursor, else at the head. A
+// new client is stored with this position, unless the subscription is ad hoc, so that later events are kept for
+// it.
 func (src *source) resume(ctx context.Context, in Interest, adHoc bool) (r resumption, err error) {
 	at := src.tail.Position()
 	if in.Client == (event.Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
@@ -128,7 +128,7 @@ SELECT l.id, greatest(l.floor, n.floor)
   LEFT JOIN culvert.namespaces n ON n.id = $1
  WHERE culvert.check_ids($2)`
 
-// earliest is the position before the oldest retained event of a namespace.
+// earliest returns the position before the oldest retained event of a namespace.
 func (src *source) earliest(ctx context.Context, l *lineage.Lineage, in Interest, ns int32) (c event.Cursor, err error) {
 	err = src.db.Read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
 		return db.QueryRow(ctx, earliestSQL, ns, l.Generation).Scan(&c.Log, &c.Offset)
@@ -141,8 +141,7 @@ SELECT greatest(l.floor, (SELECT max("offset") FROM culvert.events WHERE "offset
   FROM culvert.log l
  WHERE culvert.check_ids($2)`
 
-// headNow is the head as Postgres has it, where Head is this instance's view, and the
-// lineage it is of.
+// headNow returns the head as Postgres has it, which may be newer than Head, and its lineage.
 func (src *source) headNow(ctx context.Context, ns event.Namespace, c event.Client) (l *lineage.Lineage, head event.Offset, err error) {
 	err = src.lineage.WithIDs(ctx, func(now *lineage.Lineage) error {
 		l = now
@@ -164,8 +163,8 @@ SELECT n.id, $2, CASE WHEN l.id = $3 THEN $4::bigint ELSE greatest(l.floor, n.fl
  WHERE culvert.check_ids($5) AND (SELECT culvert.durable())
 ON CONFLICT DO NOTHING`
 
-// makeClient stores a client seen for the first time. Of two that do so at once
-// either start is right.
+// makeClient stores a client seen for the first time. If two subscriptions do so at once, either start is
+// right.
 func (src *source) makeClient(ctx context.Context, in Interest, start event.Cursor) error {
 	err := src.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
 		id, err := src.lineage.IDs().Namespace(ctx, in.Namespace)

@@ -28,8 +28,7 @@ SELECT c.name, culvert.is_online(c.id), m.since, l.id
  ORDER BY c.name
  LIMIT $4`
 
-// Everybody is a member of Everyone, and a client of its own room, without a
-// membership.
+// Every client is a member of Everyone and of its own room, without rows in culvert.memberships.
 const everyoneSQL = `
 SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
   FROM culvert.log l, culvert.clients c
@@ -83,8 +82,8 @@ type RoomState struct {
 	Last    event.Offset // of its newest event, also when that is pruned; 0: none yet
 }
 
-// Rooms of one namespace that begin with a control character are Culvert's own. What
-// was counted of a room (see culvert.count_slice) needs no look into its slices.
+// Rooms whose names begin with a control character are Culvert's own. Slices that were counted (see
+// culvert.count_slice) are not searched: r.newest has their newest offset.
 const roomsSQL = `
 SELECT r.name,
        (SELECT count(*) FROM culvert.memberships m WHERE m.room_id = r.id AND m.until IS NULL),

@@ -25,14 +25,13 @@ type ClientState struct {
 	LastSeen  time.Time
 }
 
-// MaxLag bounds the count in ClientState, and so what one such question costs.
+// MaxLag bounds the lag that is counted, and so the cost of one call of ClientState.
 const MaxLag = 10_000
 
-// The rooms of a client and its intervals in them are one list; $3 and $4 are the rooms
-// nobody has to join, and $8 those whose events the client does not get, though it joined them by
-// its own token. At most $5 rows are looked at, whatever room they are in: an
-// event that stands in several of the rooms may make the lag smaller than it is, but
-// it is then told as capped.
+// The rooms of a client and its intervals in them are one list. $3 and $4 are the rooms that nobody has to
+// join, and $8 those that the client joined by its own token but may not read. At most $5 rows are read, from
+// all rooms together. An event in several of the rooms has several rows, so the lag that is counted may be too
+// small; it is then reported as capped.
 const stateSQL = `
 WITH client AS (
        SELECT c.*, n.floor
@@ -84,7 +83,7 @@ SELECT DISTINCT r.name
   JOIN culvert.rooms r ON r.id = m.room_id
  WHERE c.namespace_id = $1 AND c.name = $2 AND culvert.check_ids($3)`
 
-// lapsedRooms are those the client joined by its own token and may not read.
+// lapsedRooms returns the rooms that the client joined by its own token and may not read.
 func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage.Lineage, ns int32, c event.Client, may func(event.Room) bool) ([]string, error) {
 	if may == nil {
 		return nil, nil
@@ -97,8 +96,8 @@ func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage.Li
 	return slices.DeleteFunc(names, func(name string) bool { return may(event.StoredRoom(trusted.Of(name))) }), err
 }
 
-// ClientState reads a client. The lag has the events of rooms that the client joined by
-// its own token only where may says so; nil: everywhere. Errors: ErrNotFound, ErrUnavailable.
+// ClientState reads a client. Rooms that the client joined by its own token count for the lag only if may
+// allows them; nil allows all. Errors: ErrNotFound, ErrUnavailable.
 func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Client, may func(event.Room) bool) (ClientState, error) {
 	s := ClientState{Rooms: []event.Room{event.Everyone, c.OwnRoom()}}
 	var joined []string

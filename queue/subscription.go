@@ -12,39 +12,37 @@ import (
 // Interest says what a subscription is for.
 type Interest struct {
 	Namespace event.Namespace
-	// Client whose stored cursor is the start when After is zero, and whose rooms
-	// decide about Except. Zero: an ad hoc subscription of a backend.
+	// Client is the client whose stored cursor is the start when After is zero, and whose rooms decide about
+	// Except. Zero: an ad hoc subscription of a backend.
 	Client event.Client
-	// Rooms makes it ad hoc: just these rooms, and nothing about the client is
-	// stored. None: the client's own room, Everyone, and the rooms it is in, as
-	// they change.
+	// Rooms makes the subscription ad hoc: it has just these rooms, and nothing about the client is stored. If
+	// there are none, it has the client's own room, Everyone, and the rooms the client is in, as they change.
 	Rooms []event.Room
-	// May reports whether the client's token allows it to read a room: memberships that
-	// it made by its own token hold only where it does. nil: everywhere. It must not block.
+	// May reports whether the client's token allows it to read a room: memberships that the client made by its
+	// own token hold only in such rooms. nil allows every room. It must not block.
 	May func(event.Room) bool
 	// After is the position to go on from; zero: the stored cursor, and the head
 	// for a client never seen.
 	After event.Cursor
 	// Earliest starts at the oldest retained event when After is zero.
 	Earliest bool
-	// Memory is charged with the events that are read from Postgres for this reader
-	// alone; nil: nothing is. Those of the tail are shared, and charged to nobody.
+	// Memory is charged with the events that are read from Postgres for this reader alone; nil: they are not
+	// counted. Events of the tail are shared and never charged.
 	Memory event.Memory
 }
 
 // allows reports whether the client may read a room it is in by its own token.
 func (in *Interest) allows(r event.Room) bool { return in.May == nil || in.May(r) }
 
-// Subscription is a cursor and the membership intervals of a client. One goroutine at a
-// time uses it.
+// Subscription is a cursor and the membership intervals of a client. Only one goroutine at a time may use it.
 type Subscription struct {
 	source *source
 	in     Interest
 	ns     lineage.NamespaceRef
-	of     *lineage.Lineage // that ns is of
+	of     *lineage.Lineage // the lineage of ns
 	adHoc  bool
 	cursor event.Cursor
-	run    event.Offset // the history the cursor is known to be of, or nowhere: see lineage
+	run    event.Offset // the history the cursor is known to be of, or lineage.Nowhere
 	reader *tail.Reader
 	buf    []*event.Event
 	closed bool
@@ -53,9 +51,8 @@ type Subscription struct {
 	ahead *ahead // nil: none
 }
 
-// Subscribe opens a subscription. A position of another log, one that retention has
-// passed, and one that this log has not given out are no errors: the first batch carries
-// the Gap. Errors: ErrUnavailable, ErrClosed.
+// Subscribe opens a subscription. A position of another log, one that retention has passed, and one that this
+// log never assigned are no errors: the first batch has a Gap. Errors: ErrUnavailable, ErrClosed.
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = event.UniqueRooms(in.Rooms)
 	s := &Subscription{source: q.source, in: in, adHoc: len(in.Rooms) > 0}
@@ -101,8 +98,7 @@ func (s *Subscription) Wake() <-chan struct{} { return s.reader.Wake() }
 // Rouse makes Wake receive. Any goroutine may call it, at any time.
 func (s *Subscription) Rouse() { s.reader.Rouse() }
 
-// Allow replaces the Interest's May: the client has another token. What the next Poll
-// returns is by it.
+// Allow replaces the Interest's May when the client has another token. The next Poll uses the new one.
 func (s *Subscription) Allow(may func(event.Room) bool) {
 	s.in.May = may
 	s.ahead = nil
@@ -112,8 +108,8 @@ func (s *Subscription) Allow(may func(event.Room) bool) {
 // Cursor is the position up to which Poll has returned everything.
 func (s *Subscription) Cursor() event.Cursor { return s.cursor }
 
-// Next is Poll that waits until there is an event, volatile or not, or a gap, and returns copies: what
-// becomes of them is no matter. At ctx's end it returns an empty Batch with the current cursor and ctx's error.
+// Next is Poll, but waits until there is an event, volatile or not, or a gap. It returns copies, which the
+// caller may change. When ctx ends, it returns an empty Batch with the current cursor, and ctx's error.
 func (s *Subscription) Next(ctx context.Context, limit int) (event.Batch, error) {
 	for {
 		b, err := s.Poll(ctx, limit)
@@ -129,11 +125,10 @@ func (s *Subscription) Next(ctx context.Context, limit int) (event.Batch, error)
 	}
 }
 
-// Poll returns what is there now, at most limit events and about 4 MiB (but at
-// least one), without waiting for any. It reads Postgres when the cursor is
-// older than the tail; ErrUnavailable leaves the subscription as it was, to be
-// tried again. ErrForgotten is its end, and so is ErrDeleted. The Batch is valid
-// until the next call, and its events are those of all subscriptions: they must not be changed.
+// Poll returns what is there now, at most limit events and about 4 MiB (but at least one), without waiting for
+// any. It reads Postgres when the cursor is older than the tail. ErrUnavailable leaves the subscription as it
+// was, so that Poll can be tried again; after ErrForgotten and ErrDeleted it is at its end. The Batch is valid
+// until the next call. Its events are shared with other subscriptions and must not be changed.
 func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error) {
 	for {
 		b, err := s.pollOnce(ctx, limit)
@@ -142,7 +137,7 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error)
 		}
 		b = skipUnreadable(b, s.cursor)
 		s.cursor = b.Cursor
-		// What was read may all have been excepted.
+		// Read on if all that was read excepts the client.
 		if len(b.Events) > 0 || b.Gap != nil || !b.More {
 			b.Volatile = s.reader.Volatile()
 			return b, nil
@@ -152,8 +147,8 @@ func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error)
 }
 
 func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, error) {
-	// The id may also be that of another one, in a database that was put back. And the tail may
-	// still have what is not to be seen.
+	// In a restored database the id may be that of another namespace, which catchUp notices. And the tail may
+	// still have events below the floor, which must not be shown.
 	if floor, deleted := s.source.registry.Visible(s.in.Namespace, s.ns.ID, s.ns.Floor); deleted || s.cursor.Offset < floor {
 		return s.catchUp(ctx, limit)
 	}
@@ -168,7 +163,7 @@ func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, er
 	return event.Batch{Events: r.Events, Cursor: event.Cursor{Log: s.cursor.Log, Offset: r.UpTo}, More: r.More}, nil
 }
 
-// allCopied takes the place of a list, which its caller may also change.
+// allCopied returns copies of events, in a list of its own.
 func allCopied(events []*event.Event) []*event.Event {
 	copies := make([]*event.Event, len(events))
 	for i, e := range events {
@@ -177,7 +172,7 @@ func allCopied(events []*event.Event) []*event.Event {
 	return copies
 }
 
-// For says for which client something is read: the connections to Postgres are shared
-// out fairly among those who wait for one, by namespace and then by client. Without it
-// that is the client of a call that names one; the backends of a namespace count as one client.
+// For returns a context whose reads count for a client. Connections to Postgres are shared out fairly among the
+// reads that wait for one, by namespace and then by client. Without For, a read counts for the client that the
+// call names; the backends of a namespace count as one client.
 func For(ctx context.Context, c event.Client) context.Context { return postgres.WithReader(ctx, c) }

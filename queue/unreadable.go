@@ -6,12 +6,11 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// An event that came into the log by another way than culvert.append and culvert.emit,
-// or that a disk has changed, may be such that no reader could take it. It is handed to
-// nobody, and whoever it was for gets a gap in its place, so that it holds up nothing.
+// An event may be unreadable if it came into the log in another way than by culvert.append and culvert.emit, or
+// if a disk has changed it. It is never delivered: its readers get a gap in its place, and go on.
 
-// skipUnreadable takes out what cannot be read, after a position: the events before it
-// come first, then the gap together with what follows it.
+// skipUnreadable removes the unreadable events of a batch that was read after a position. If there are events
+// before the first of them, it returns only these; otherwise it returns the gap and the events after it.
 func skipUnreadable(b event.Batch, after event.Cursor) event.Batch {
 	first := slices.IndexFunc(b.Events, (*event.Event).Unreadable)
 	switch {

@@ -12,11 +12,10 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// PublishVolatile delivers volatile events to the subscriptions that are open now, here and on
-// every other instance, and to nobody else: they are never stored, have no offset,
-// and Key and reply mean nothing to them. When it returns, the other instances can
-// read them; every instance delivers them as soon as it knows all changes of members that
-// were answered before PublishVolatile was called. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
+// PublishVolatile delivers volatile events to the subscriptions that are open now, here and on every other
+// instance, and to nobody else. They are never kept and have no offset; Key and Reply are ignored. When it
+// returns, the other instances can read them. Every instance delivers them as soon as it knows all membership
+// changes that were answered before the call. Errors: ErrOverloaded, ErrUnavailable, ErrClosed.
 func (q *Queue) PublishVolatile(ctx context.Context, emits []event.Emit) error {
 	emits = event.CloneEmits(emits)
 	all := make([]*tail.Volatile, 0, len(emits))
@@ -33,17 +32,16 @@ func (q *Queue) PublishVolatile(ctx context.Context, emits []event.Emit) error {
 	return q.volatile.publish(ctx, all)
 }
 
-// Signal tells every open subscription of a client something that is not for the
-// client itself but for who holds the subscription: it comes as a volatile event
-// with a reserved name. Errors as for PublishVolatile.
+// Signal sends a volatile event with a reserved name to every open subscription of a client. It is for the code
+// that holds the subscription, not for the client itself. Errors as for PublishVolatile.
 func (q *Queue) Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error {
 	return q.volatile.publish(ctx, []*tail.Volatile{{Signal: true, Event: &event.Event{
 		Namespace: ns.String(), Name: event.ReservedPrefix + name, Data: data.JSON(), From: c,
 	}}})
 }
 
-// volatile hands events to the other instances, those that wait together at once,
-// and delivers what comes from them.
+// volatile publishes events to the other instances, all that wait at once, and delivers what the others
+// publish.
 type volatile struct {
 	db       *postgres.Pools
 	lineage  *lineage.Keeper
@@ -52,8 +50,8 @@ type volatile struct {
 	poll     time.Duration
 	timeout  time.Duration // of one statement
 	queue    *batch.Queue[*publication]
-	heard    chan struct{} // others may have handed something over
-	from     int64         // the newest one when the queue was opened
+	heard    chan struct{} // others may have published something
+	from     int64         // the newest id when the queue was opened
 	ready    *delivery
 }
 
@@ -111,7 +109,7 @@ func (v *volatile) publish(ctx context.Context, events []*tail.Volatile) error {
 	return nil
 }
 
-// run is the goroutine that hands over.
+// run is the goroutine that publishes.
 func (v *volatile) run(ctx context.Context) { v.queue.Run(ctx, v.write) }
 
 func (v *volatile) write(ctx context.Context, taken []*publication) {
@@ -131,7 +129,7 @@ const publishVolatileSQL = `
 SELECT log, "position"
   FROM culvert.publish_volatile($1, $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[])`
 
-// handOver returns the position of the log when it did so.
+// handOver publishes a batch, and returns the position of the log at that moment.
 func (v *volatile) handOver(ctx context.Context, batch []*publication) (at event.Cursor, err error) {
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()

@@ -35,8 +35,8 @@ func (w *waiters) join(to event.Offset) (wake <-chan struct{}, leave func()) {
 	}
 }
 
-// heard wakes those whom the events concern; everybody for nil, when the tail
-// starts over and replies may have been among what it did not get.
+// heard wakes the waiters that the events concern. nil wakes all: the tail started over and may have missed
+// replies.
 func (w *waiters) heard(events []*event.Event) {
 	for _, e := range events {
 		if e.Name == replyEvent {
@@ -66,7 +66,7 @@ func (w *waiters) wakeAll() {
 	}
 }
 
-// askOf is the event a culvert:reply answers: see replyData.
+// askOf returns the event that a culvert:reply answers: see replyData.
 func askOf(data string) event.Offset {
 	rest, _ := strings.CutPrefix(data, `{"to":`)
 	digits, _, _ := strings.Cut(rest, ",")

@@ -5,21 +5,20 @@ import (
 	"slices"
 )
 
-// lanes is a queue in which every caller has a lane of its own. They take turns by bytes:
-// first namespaces, then the clients of one. However much one of them has put in, another one's
-// next item is at most about one item of everybody else away. Within a lane the
-// order is kept.
+// lanes is a queue in which every caller has a lane of its own. They take turns by bytes: first namespaces,
+// then the clients of one. However much one caller has queued, the next item of another one waits for about one
+// item of everybody else at most. Within a lane the order is kept.
 type lanes[T any] struct{ root lane[T] }
 
-// lane is a queue of items, or, on the way there, of lanes.
+// lane is a queue: a client's is of items, a namespace's and the root are of lanes.
 type lane[T any] struct {
 	name  string
 	items []item[T]
 
 	lanes map[string]*lane[T] // those that are not empty
-	order turns[T]            // the same: whose turn is next comes first
-	now   int                 // turn of the one that had the last turn
-	turn  int                 // bytes it has had since all of its neighbours were idle
+	order turns[T]            // the same: the lane whose turn is next comes first
+	now   int                 // turn of the lane that was served last
+	turn  int                 // bytes it has been served since all of its neighbours were idle
 	place int                 // index in its neighbours' order
 }
 
@@ -41,7 +40,7 @@ func (q *lanes[T]) pushFront(c Caller, value T, l Load) {
 	client.items = slices.Insert(client.items, 0, item[T]{value, l})
 }
 
-// enter returns a lane of l, which begins where the others are now if it was empty.
+// enter returns the lane of l with this name. A new one begins at the turn at which the others are now.
 func (l *lane[T]) enter(name string) *lane[T] {
 	in := l.lanes[name]
 	if in != nil {
@@ -56,7 +55,7 @@ func (l *lane[T]) enter(name string) *lane[T] {
 	return in
 }
 
-// next is the item whose turn it is; ok is false when there is none.
+// next returns the item whose turn it is; ok is false when there is none.
 func (q *lanes[T]) next() (value T, l Load, ok bool) {
 	in := &q.root
 	for len(in.order) > 0 {
@@ -79,7 +78,7 @@ func (q *lanes[T]) pop() {
 	q.root.served(space, bytes)
 }
 
-// served moves the lane that had its turn to its next one, or away when it is empty.
+// served counts the bytes of a lane that was served, and removes the lane if it is empty.
 func (l *lane[T]) served(in *lane[T], bytes int) {
 	l.now = in.turn
 	in.turn += bytes
@@ -91,7 +90,7 @@ func (l *lane[T]) served(in *lane[T], bytes int) {
 	delete(l.lanes, in.name)
 }
 
-// take removes items while they are together within a bound, but at least one.
+// take removes and returns items while all together fit into most, but at least one if there is one.
 func (q *lanes[T]) take(most Load) (taken []T, all Load) {
 	for {
 		value, l, ok := q.next()

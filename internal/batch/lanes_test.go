@@ -63,7 +63,7 @@ func TestLanesBoundABatch(t *testing.T) {
 	}
 }
 
-// Whoever comes while others hold all they may still gets in.
+// A new caller gets in even while others hold all that they may.
 func TestQuotaLeavesRoomForOthers(t *testing.T) {
 	s := quota{most: Load{Events: 10_000, Bytes: 64 << 20}}
 	one := Load{1, 100, 256 << 10}

@@ -1,10 +1,9 @@
 // Package batch is group commit: what comes while one transaction is under way waits in a Queue, and
 // shares the next transaction.
 //
-// Callers Submit items and Wait for their answers. One goroutine takes batches and answers their items:
-// with Run, or, where it has more to do, with Woken and Take. Callers take turns, first by
-// namespace and then by client, and none of them can fill the queue. Close refuses
-// new items and waits until all others are answered.
+// Callers Submit items and Wait for their answers. One goroutine takes batches and answers their items: with
+// Run, or, if it has more to do, with Woken and Take. Callers take turns, first by namespace and then by
+// client, and none of them can fill the queue. Close refuses new items and waits until all others are answered.
 package batch
 
 import (
@@ -26,29 +25,29 @@ type Queue[T Item] struct {
 	quota   quota // of what waits and what is held
 	held    int   // items that were taken and wait for something else
 	closed  bool
-	ended   bool          // whoever takes is gone
-	idle    chan struct{} // closed when nothing waits after closed
+	ended   bool          // no more batches are taken
+	idle    chan struct{} // closed when the queue is closed and nothing waits
 }
 
 // Options configure a Queue.
 type Options struct {
-	// What is waited for, as Close names it in its error: "appends".
+	// What names the items in the error of Close, such as "appends".
 	What string
-	// Most bounds what waits; Rooms does not count.
+	// Most bounds what waits; its Rooms is ignored.
 	Most Load
-	// Batch bounds what one Take returns, unless one item is more.
+	// Batch bounds what one Take returns; a single item may be larger.
 	Batch Load
 	// Pause is how long Run waits for more before it takes a batch.
 	Pause time.Duration
 }
 
-// New makes an empty queue.
+// New returns an empty queue.
 func New[T Item](o Options) *Queue[T] {
 	return &Queue[T]{o: o, wake: make(chan struct{}, 1), quota: quota{most: o.Most}, idle: make(chan struct{})}
 }
 
-// Submit queues all items, which are one caller's, or none; they keep their order. Errors:
-// event.ErrClosed, event.ErrOverloaded.
+// Submit queues all items or none. They must be of one caller, and keep their order. Errors: event.ErrClosed,
+// event.ErrOverloaded.
 func (q *Queue[T]) Submit(items ...T) error {
 	if len(items) == 0 {
 		return nil
@@ -86,8 +85,8 @@ func (q *Queue[T]) Wake() {
 // Woken receives when there may be something to Take.
 func (q *Queue[T]) Woken() <-chan struct{} { return q.wake }
 
-// Take removes the next batch from the queue; none when nothing waits. Whoever takes has dealt with the batch
-// before: its items are answered, held or put back.
+// Take removes the next batch from the queue and returns it; it is empty when nothing waits. Before the next
+// Take, each item must be answered, held or put back.
 func (q *Queue[T]) Take() []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -102,14 +101,14 @@ func (q *Queue[T]) Take() []T {
 	return batch
 }
 
-// Waiting is what waits and what is held.
+// Waiting returns the load of what waits and what is held.
 func (q *Queue[T]) Waiting() Load {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.quota.held
 }
 
-// Hold counts an item again that was taken and has to wait for something else. Release ends that.
+// Hold counts an item as waiting again that was taken and has to wait for something else. Release ends that.
 func (q *Queue[T]) Hold(item T) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -118,7 +117,7 @@ func (q *Queue[T]) Hold(item T) {
 	q.quota.add(t.Caller, t.Load)
 }
 
-// Release is called for a held item when it is answered, or about to be stored by whoever takes.
+// Release must be called for a held item when it is answered, or about to be stored.
 func (q *Queue[T]) Release(item T) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -132,15 +131,15 @@ func (q *Queue[T]) release(item T) {
 	q.quota.free(t.Caller, t.Load)
 }
 
-// PutBack queues items again that were taken, in front of all others of their callers. When nobody takes any more
-// they are answered with event.ErrClosed.
+// PutBack queues items again that were taken, in front of all others of their callers. When no more batches are
+// taken, they are answered with event.ErrClosed.
 func (q *Queue[T]) PutBack(items ...T) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.putBack(items)
 }
 
-// Return is Release and PutBack of held items in one.
+// Return is Release and PutBack of held items in one step.
 func (q *Queue[T]) Return(items ...T) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -163,8 +162,8 @@ func (q *Queue[T]) putBack(items []T) {
 	q.Wake()
 }
 
-// Run hands batches to write, which answers, holds or puts back each item, until ctx ends. What waits then is
-// answered with event.ErrClosed.
+// Run hands batches to write, which answers, holds or puts back each item, until ctx ends. Items that wait then
+// are answered with event.ErrClosed.
 func (q *Queue[T]) Run(ctx context.Context, write func(ctx context.Context, batch []T)) {
 	defer q.Refuse()
 	for {
@@ -200,7 +199,8 @@ func (q *Queue[T]) pause(ctx context.Context) {
 	}
 }
 
-// Refuse answers all that waits, and all that is put back later, with event.ErrClosed: nobody takes any more.
+// Refuse answers all items that wait, and all that are put back later, with event.ErrClosed: no more batches
+// are taken.
 func (q *Queue[T]) Refuse() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -77,7 +77,7 @@ func TestWhatComesMeanwhileSharesTheNextBatch(t *testing.T) {
 	})
 }
 
-// Close waits for an item that is held, and for what is put back; its order is kept.
+// Close waits for held items and for items that are put back; their order is kept.
 func TestCloseWaitsForWhatIsHeld(t *testing.T) {
 	q := New[*note](small)
 	a, b, c := newNote("x", "a"), newNote("x", "b"), newNote("x", "c")
@@ -99,7 +99,7 @@ func TestCloseWaitsForWhatIsHeld(t *testing.T) {
 		t.Errorf("closed with items under way: %v", err)
 	}
 	if batch := q.Take(); len(batch) != 1 || batch[0] != c {
-		t.Errorf("beside what is held comes %v", batch)
+		t.Errorf("beside the held item, Take returns %v", batch)
 	}
 	q.PutBack(c)
 	q.Return(taken...)
@@ -121,7 +121,7 @@ func TestCloseWaitsForWhatIsHeld(t *testing.T) {
 	}
 }
 
-// Who waits when the work ends is told, and so is what comes back from elsewhere later.
+// Items that wait when the work ends are answered, and so are items that are put back later.
 func TestWhatWaitsAtTheEndIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := New[*note](small)

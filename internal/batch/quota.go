@@ -6,16 +6,16 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// quota bounds what all callers hold together, and gives none of them all of it: the less is
-// left, the less one may hold. A client alone gets at most two thirds of it and a
-// namespace four fifths, so that whoever comes while an attacker has his share gets in.
+// quota bounds what all callers hold together, and never gives all of it to one of them: the less is left, the
+// less one may hold. A client alone gets at most two thirds of it and a namespace four fifths, so that others
+// still get in while an attacker holds its share.
 type quota struct {
 	most, held Load
 	spaces     map[string]Load
 	clients    map[Caller]Load
 }
 
-// How many times what is left one may hold.
+// A namespace or a client may hold so many times what is left.
 const (
 	spaceShare  = 4
 	clientShare = 2
@@ -31,7 +31,7 @@ func (s *quota) take(c Caller, l Load) bool {
 	return true
 }
 
-// add counts a load that is there in any case.
+// add counts a load without a check.
 func (s *quota) add(c Caller, l Load) {
 	if s.spaces == nil {
 		s.spaces, s.clients = map[string]Load{}, map[Caller]Load{}
@@ -39,7 +39,7 @@ func (s *quota) add(c Caller, l Load) {
 	s.held, s.spaces[c.Namespace], s.clients[c] = s.held.Plus(l), s.spaces[c.Namespace].Plus(l), s.clients[c].Plus(l)
 }
 
-// free gives back what was counted.
+// free gives back a load that was counted.
 func (s *quota) free(c Caller, l Load) {
 	s.held, s.spaces[c.Namespace], s.clients[c] = s.held.minus(l), s.spaces[c.Namespace].minus(l), s.clients[c].minus(l)
 	if s.clients[c] == (Load{}) {
@@ -56,7 +56,7 @@ type Gate struct {
 	quota quota
 }
 
-// NewGate makes a gate for so much in all; Rooms does not count.
+// NewGate returns a gate whose callers may hold most in all; its Rooms is ignored.
 func NewGate(most Load) *Gate { return &Gate{quota: quota{most: most}} }
 
 // Enter counts a load until leave is called. Error: event.ErrOverloaded.

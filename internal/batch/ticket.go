@@ -2,7 +2,7 @@ package batch
 
 import "context"
 
-// Ticket is what a Queue knows of an item: whose it is, what it takes, and its answer. Items embed it.
+// Ticket is what a Queue knows of an item: its caller, its load, and its answer. Items embed it.
 type Ticket struct {
 	Caller Caller
 	Load   Load
@@ -11,10 +11,10 @@ type Ticket struct {
 	done chan struct{}
 }
 
-// NewTicket is the ticket of an item that is not answered yet.
+// NewTicket returns the ticket of an item that is not answered yet.
 func NewTicket(c Caller, l Load) Ticket { return Ticket{Caller: c, Load: l, done: make(chan struct{})} }
 
-// Answer ends the wait for the item. Only whoever has taken the item answers it, and once.
+// Answer ends the wait for the item. Only the goroutine that has taken the item may call it, and only once.
 func (t *Ticket) Answer(err error) {
 	t.err = err
 	close(t.done)
@@ -30,7 +30,7 @@ func (t *Ticket) Answered() bool {
 	}
 }
 
-// Wait blocks until the item is answered. Errors: the answer's, and ctx's; after the latter the item may
+// Wait blocks until the item is answered or ctx ends. Errors: the answer's, and ctx's; after ctx's the item may
 // still be stored.
 func (t *Ticket) Wait(ctx context.Context) error {
 	select {

@@ -50,20 +50,19 @@ func Check(e, before *event.Event, data []byte, except []pgtype.Text) error {
 var (
 	errTime   = errors.New("at is not a time between the years 0 and 9999")
 	errData   = errors.New("data is not one line of JSON in UTF-8")
-	errBinary = errors.New("data is to be binary, but is not a string")
+	errBinary = errors.New("data is marked as binary but is not a string")
 
 	// ErrDamaged is the Fault of an event whose row Postgres cannot read.
 	ErrDamaged = errors.New("Postgres cannot read the row") //nolint:staticcheck // a name
 )
 
-// IsDamaged reports whether Postgres found, or ran into, rows or indexes that are not as it
-// wrote them.
+// IsDamaged reports whether Postgres failed on rows or indexes that are not as it wrote them.
 func IsDamaged(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "XX")
 }
 
-// Rooms are the rooms an event excepts; NULL among them becomes a room without a name.
+// Rooms returns the rooms that an event excepts; NULL among them becomes a room without a name.
 func Rooms(names []pgtype.Text) []event.Room {
 	var rooms []event.Room
 	for _, name := range names {

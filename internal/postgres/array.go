@@ -6,7 +6,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// RoomArray is the text form of a text[] of rooms; "" for none.
+// RoomArray returns rooms as the text form of a text[]; "" for none.
 func RoomArray(rooms []event.Room) string {
 	if len(rooms) == 0 {
 		return ""

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Listener makes the connection that waits for notifications. One goroutine at a time uses it.
+// Listener makes the connection that waits for notifications. Only one goroutine at a time may use it.
 type Listener struct {
 	url   string // empty: as the pools connect
 	pools *Pools
@@ -20,7 +20,8 @@ type Listener struct {
 	hooks  Hooks
 }
 
-// NewListener listens at a URL of its own, or, if that is empty, where the pools lead. Errors: the URL cannot be read.
+// NewListener returns a listener that connects to url, or, if that is empty, as the pools do. The error says
+// that the URL cannot be read.
 func NewListener(url string, pools *Pools, log *slog.Logger) (*Listener, error) {
 	if url != "" {
 		if _, err := pgx.ParseConfig(url); err != nil {
@@ -30,7 +31,7 @@ func NewListener(url string, pools *Pools, log *slog.Logger) (*Listener, error) 
 	return &Listener{url: url, pools: pools, log: log}, nil
 }
 
-// prepare finds out who answers.
+// prepare finds out which server answers.
 func (l *Listener) prepare(ctx context.Context) (Server, error) {
 	if l.url == "" {
 		l.config, l.hooks = l.pools.Write.Config().ConnConfig, l.pools.hooks
@@ -49,7 +50,7 @@ func (l *Listener) prepare(ctx context.Context) (Server, error) {
 	return server, nil
 }
 
-// Try finds out whether notifications arrive. Errors: ErrNoNotifications, or why nobody knows.
+// Try finds out whether notifications arrive. Errors: ErrNoNotifications, or why it could not find out.
 func (l *Listener) Try(ctx context.Context) error {
 	server, err := l.prepare(ctx)
 	if err == nil && server.Transactions {

@@ -35,7 +35,7 @@ func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err e
 		cancel()
 		switch {
 		case err != nil && ctx.Err() == nil && wait.Err() != nil:
-			return true, nil // it has no other process to give
+			return true, nil // the pooler has no other process to give
 		case err != nil:
 			return false, err
 		case again != first:

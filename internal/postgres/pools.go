@@ -12,11 +12,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pools share out the connections of an instance, so that nobody can take one from
-// those who must not wait. Nobody holds a connection while it waits for another.
+// Pools share out the connections of an instance, so that nobody can take a connection that the appender or
+// another loop needs. Nobody holds a connection while waiting for another.
 type Pools struct {
 	Server Server
-	// Append is the appender's own.
+	// Append is for the appender alone.
 	Append *pgxpool.Pool
 	// Write is for the instance's other loops, each of which uses one at a time:
 	// acknowledgements, members, presence, the follower, the registry.
@@ -35,18 +35,20 @@ type PoolOptions struct {
 	DatabaseURL string
 	// Pool is an application's own; none of its connections are used.
 	Pool *pgxpool.Pool
-	// MaxConns is for all pools together and one connection more, that listens: LeastConns at least.
+	// MaxConns bounds the connections of all pools together and one more, which listens. It is at least
+	// LeastConns.
 	MaxConns int
 	Logger   *slog.Logger
 }
 
-// shares are the sizes of the pools. With one connection that listens they are PoolOptions.MaxConns.
+// shares are the sizes of the pools. Together with the connection that listens they add up to
+// PoolOptions.MaxConns.
 type shares struct{ append, write, read, work int }
 
-// LeastConns is one for each share, and one to listen.
+// LeastConns is one connection for each pool, and one to listen.
 const LeastConns = 5
 
-// mostWrite is as many as there are loops that write or follow.
+// mostWrite is the number of loops that write or follow.
 const mostWrite = 8
 
 func share(conns int) shares {
@@ -84,12 +86,12 @@ func OpenPools(ctx context.Context, o PoolOptions) (*Pools, error) {
 	return p, nil
 }
 
-// all are the pools by their names.
+// all returns the pools by their names.
 func (p *Pools) all() map[string]*pgxpool.Pool {
 	return map[string]*pgxpool.Pool{"append": p.Append, "write": p.Write, "read": p.Read.Pool, "work": p.Work.Pool}
 }
 
-// Stats are how many connections each pool uses and has, by its name.
+// Stats returns functions that say how many connections a pool uses and has, by the pool's name.
 func (p *Pools) Stats() map[string]func() (used, total int32) {
 	stats := map[string]func() (used, total int32){}
 	for name, pool := range p.all() {
@@ -98,7 +100,7 @@ func (p *Pools) Stats() map[string]func() (used, total int32) {
 	return stats
 }
 
-// Close waits until the connections that are in use come back, and closes all.
+// Close waits until the connections in use are given back, and closes all.
 func (p *Pools) Close() {
 	for _, pool := range p.all() {
 		if pool != nil {
@@ -107,15 +109,15 @@ func (p *Pools) Close() {
 	}
 }
 
-// Reset has all look for the primary again.
+// Reset makes all pools look for the primary again.
 func (p *Pools) Reset() {
 	for _, pool := range p.all() {
 		pool.Reset()
 	}
 }
 
-// prepare finds out who answers at DatabaseURL, or where Pool connects to, and makes the
-// configuration of Culvert's connections to it. hooks are set to those of Pool.
+// prepare finds out which server answers at DatabaseURL, or where Pool connects to, and makes the configuration
+// of Culvert's connections to it. hooks are set to those of Pool.
 func (o PoolOptions) prepare(ctx context.Context, hooks *Hooks) (*pgxpool.Config, Server, error) {
 	c, err := o.poolConfig()
 	if err != nil {
@@ -135,8 +137,8 @@ func (o PoolOptions) prepare(ctx context.Context, hooks *Hooks) (*pgxpool.Config
 	return c, server, nil
 }
 
-// poolConfig is how connections are made. Of the application's pool it leaves out what the application
-// does with its connections: these are other ones.
+// poolConfig returns how connections are made. From the configuration of the application's pool it removes the
+// hooks that concern the pool's own connections.
 func (o PoolOptions) poolConfig() (*pgxpool.Config, error) {
 	if o.Pool == nil {
 		return pgxpool.ParseConfig(o.DatabaseURL)
@@ -145,7 +147,7 @@ func (o PoolOptions) poolConfig() (*pgxpool.Config, error) {
 	c.PrepareConn, c.AfterRelease, c.BeforeClose = nil, nil, nil
 	c.BeforeAcquire = nil                                            //nolint:staticcheck // deprecated, but an application may still set it
 	c.ConnConfig.OnNotification = nil                                // the connection that listens waits for them
-	c.ConnConfig.RuntimeParams["application_name"] = applicationName // tells them from the application's
+	c.ConnConfig.RuntimeParams["application_name"] = applicationName // distinguishes them from the application's
 	if c.ConnConfig.DescriptionCacheCapacity == 0 {
 		c.ConnConfig.DescriptionCacheCapacity = descriptions // see ReadMode
 	}
@@ -168,7 +170,7 @@ func newPool(ctx context.Context, c *pgxpool.Config, conns int) (*pgxpool.Pool, 
 	return pgxpool.NewWithConfig(ctx, c)
 }
 
-// OpenOne is a pool of one connection, for tools beside the server. Errors as for OpenPools.
+// OpenOne returns a pool of one connection, for tools that run beside the server. Errors as for OpenPools.
 func OpenOne(ctx context.Context, o PoolOptions) (*pgxpool.Pool, error) {
 	c, _, err := o.prepare(ctx, new(Hooks))
 	if err != nil {
@@ -177,8 +179,8 @@ func OpenOne(ctx context.Context, o PoolOptions) (*pgxpool.Pool, error) {
 	return newPool(ctx, c, 1)
 }
 
-// tellOfNone logs that Postgres has no connection left, at most once a minute: the
-// error itself knows neither of the two numbers that are to be changed.
+// tellOfNone makes c log that Postgres has no connection left, at most once a minute, with the two limits that
+// can be changed: the error itself has neither.
 func tellOfNone(c *pgx.ConnConfig, o PoolOptions, server Server) {
 	var last atomic.Int64
 	before := c.OnPgError
@@ -193,8 +195,8 @@ func tellOfNone(c *pgx.ConnConfig, o PoolOptions, server Server) {
 	}
 }
 
-// tuneConn bounds connecting, names us to the server, and hands the server's
-// warnings on: they tell of staged events that had to be dropped.
+// tuneConn bounds the time to connect, sets application_name, and logs the server's warnings, which tell of
+// staged events that had to be dropped.
 func tuneConn(c *pgx.ConnConfig, log *slog.Logger) {
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 5 * time.Second

@@ -137,7 +137,7 @@ func complete(c *pgx.ConnConfig, server Server) {
 	}
 }
 
-// identify refuses servers that cannot keep the log.
+// identify asks for the server's version and settings, and refuses servers that cannot keep the log.
 func identify(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
 	results, err := unhurried(ctx, conn, `SELECT version(), current_setting('max_connections'), current_setting('synchronous_commit')`)
 	if err != nil {

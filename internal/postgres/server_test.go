@@ -40,7 +40,7 @@ func TestSettingsFitThemselves(t *testing.T) {
 		case s.value == "" && (s.fits == nil || s.cure == "" || !s.fits(s.cure)):
 			t.Errorf("%s is neither pinned nor cured", s.name)
 		case s.value != "" && s.fits != nil && !s.fits(s.value):
-			t.Errorf("%s does not take its own value %q", s.name, s.value)
+			t.Errorf("%s does not accept its own value %q", s.name, s.value)
 		}
 	}
 }

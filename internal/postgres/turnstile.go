@@ -133,7 +133,7 @@ func (t *Turnstile) serve() {
 	}
 }
 
-// next is the kind whose turn it is.
+// next returns the kind whose turn it is.
 func (t *Turnstile) next() (k Kind, ok bool) {
 	switch {
 	case t.lines[Quick].waiting == 0:

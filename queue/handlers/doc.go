@@ -1,5 +1,5 @@
-// Package handlers runs functions of an application for events, at least once each, on whatever
-// instance has room: see queue.Queue.Handle.
+// Package handlers runs functions of an application for events, at least once each, on any instance that has a
+// free slot: see queue.Queue.Handle.
 //
 // A handler's events become jobs in Postgres. A job is claimed by one instance for as long as its
 // lease, which is renewed while the function runs:
@@ -8,5 +8,5 @@
 //	  (one instance at a time)     ▲                │  └────► parked
 //	                               └─── failed, or lease over
 //
-// Operator is for those who look after handlers from outside: it lists, retries, drops.
+// Operator lists handlers, and retries or drops their parked events, for the people who operate them.
 package handlers

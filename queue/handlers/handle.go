@@ -14,13 +14,12 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// Func runs for an event. It may run more than once for the same one, also
-// after it returned nil, but never twice at a time; its context ends with the
-// cause ErrLeaseLost when that can no longer be promised.
+// Func runs for an event. It may run more than once for the same event, even after it returned nil, but not
+// twice at the same time: when that can no longer be promised, its context ends with the cause ErrLeaseLost.
 //
-// An error, or a panic, has the event run again later. A reply answers an event
-// that wants one: any value that marshals to JSON, or a Data. nil does not
-// answer; to answer null, return json.RawMessage("null").
+// After an error or a panic the event is run again later. If the event asks for replies, reply is stored as
+// one: any value that marshals to JSON, or an event.Data. nil is no reply; to reply null, return
+// json.RawMessage("null").
 type Func func(ctx context.Context, e *event.Event) (reply any, err error)
 
 // Option changes what Handle does.
@@ -31,27 +30,26 @@ type Option func(*handler)
 // Without it the name is the pattern.
 func Named(name string) Option { return func(h *handler) { h.name = name } }
 
-// FromEarliest starts a handler never seen before at the oldest retained event
-// and not at the head.
+// FromEarliest makes a new handler begin at the oldest retained event, not at the head.
 func FromEarliest() Option { return func(h *handler) { h.earliest = true } }
 
 // Silent says that the handler never replies, so that asks do not wait for it.
 func Silent() Option { return func(h *handler) { h.silent = true } }
 
-// Tries is how often an event is run before it is parked: 10.
+// Tries is how often an event is run before it is parked. Default: 10.
 func Tries(n int) Option { return func(h *handler) { h.tries = n } }
 
-// Backoff bounds the pause after a failed run, which doubles each time and is
-// jittered: 1s and 5m.
+// Backoff bounds the pause after a failed run, which doubles each time and is partly random. Default: 1s and
+// 5m.
 func Backoff(least, most time.Duration) Option {
 	return func(h *handler) { h.least, h.most = least, most }
 }
 
-// Concurrency is how many events this instance runs at a time: 4.
+// Concurrency is how many events this instance runs at a time. Default: 4.
 func Concurrency(n int) Option { return func(h *handler) { h.slots = n } }
 
-// Lease is how long after the death of an instance another one runs its events
-// again: 30s. It is renewed while they run.
+// Lease is how long after the death of an instance another one runs its events again. It is renewed while they
+// run. Default: 30s.
 func Lease(d time.Duration) Option { return func(h *handler) { h.lease = d } }
 
 // Register starts a handler, see Queue.Handle.
@@ -103,9 +101,8 @@ ON CONFLICT (namespace_id, name) DO UPDATE
        live_until = greatest(h.live_until, excluded.live_until)
 RETURNING h.id`
 
-// register makes the handler known; one that is not yet begins after the position `from`,
-// or at the head when that is lower. Of instances with different patterns for
-// one name the last one counts, as in a deployment that changes it.
+// register stores the handler. A new one begins after the position `from`, or at the head if that is lower. If
+// instances have different patterns for one name, as while a new version is deployed, the last pattern counts.
 func (h *handler) register(ctx context.Context, from event.Offset) error {
 	for {
 		err := h.all.o.Lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
@@ -115,7 +112,7 @@ func (h *handler) register(ctx context.Context, from event.Offset) error {
 			}
 			r := &registration{namespace: ns, lineage: l}
 			err = h.all.o.DB.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.Generation).Scan(&r.id)
-			if errors.Is(err, pgx.ErrNoRows) { // what was remembered of the namespace is not true any more
+			if errors.Is(err, pgx.ErrNoRows) { // the remembered id of the namespace is outdated
 				h.all.o.Lineage.IDs().Forget(h.ns, ns)
 			}
 			if err == nil {
@@ -129,8 +126,8 @@ func (h *handler) register(ctx context.Context, from event.Offset) error {
 	}
 }
 
-// registered runs f, which uses the handler's id in a statement that checks its
-// generation, and again when the database has become another one: see lineage.Keeper.
+// registered runs f, which uses the handler's id in a statement that checks its generation. If the id was
+// outdated, it registers again and repeats f: see lineage.Keeper.
 func (h *handler) registered(ctx context.Context, f func(r *registration) error) error {
 	for try := 1; ; try++ {
 		r := h.at.Load()
@@ -144,8 +141,8 @@ func (h *handler) registered(ctx context.Context, f func(r *registration) error)
 	}
 }
 
-// registerAgain finds the handler on another server. One that the server does not know
-// begins where the server began: all that was stored since is new to it.
+// registerAgain renews an outdated registration. If the server has changed and does not know the handler, the
+// handler begins where the server's run began: all events since are new to it.
 func (h *handler) registerAgain(ctx context.Context, r *registration) error {
 	if err := h.all.o.Lineage.Renew(ctx, r.lineage); err != nil {
 		return err
@@ -158,8 +155,8 @@ func (h *handler) registerAgain(ctx context.Context, r *registration) error {
 	return h.register(ctx, now.OpenRun())
 }
 
-// covers is cheap and lets some through that the pattern does not cover: it only
-// decides about waking.
+// covers reports whether the pattern may match an event. It is cheap and may be wrong: it only decides whether
+// to wake the handler.
 func (h *handler) covers(e *event.Event) bool {
 	prefix, _, _ := strings.Cut(h.pattern, "*")
 	return e.Namespace == h.ns.String() && strings.HasPrefix(e.Name, prefix)

@@ -12,8 +12,8 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// handler is one registered with this queue. Its events become jobs in Postgres,
-// which any instance that registered the name claims and runs.
+// handler is one handler of this instance. Its events become jobs in Postgres, which any instance that
+// registered the name claims and runs.
 type handler struct {
 	all     *Handlers
 	ns      event.Namespace
@@ -32,7 +32,7 @@ type handler struct {
 
 	mu      sync.Mutex
 	running map[event.Offset]*job
-	away    bool // Postgres was, at the last look
+	away    bool // Postgres failed at the last look
 }
 
 // registration is a handler's row in culvert.handlers, on one server.
@@ -49,7 +49,7 @@ func newHandler(all *Handlers, ns event.Namespace, pattern string, f Func) *hand
 	}
 }
 
-// wakeUp has run look for work soon. It never blocks.
+// wakeUp makes run look for work soon. It never blocks.
 func (h *handler) wakeUp() {
 	select {
 	case h.wake <- struct{}{}:
@@ -63,7 +63,7 @@ func (h *handler) busy() int {
 	return len(h.running)
 }
 
-// here is the events whose functions run.
+// here returns the offsets of the events whose functions run here.
 func (h *handler) here() []int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -75,17 +75,17 @@ func (h *handler) here() []int64 {
 }
 
 const (
-	// handlerPoll is how often a handler looks without being woken: for what
-	// others dispatched, for retries, and for what notifications missed.
+	// handlerPoll is how often a handler looks without being woken: for jobs that others dispatched, for
+	// retries, and for events whose notifications were lost.
 	handlerPoll = 2 * time.Second
-	// elsewhere is when to look again while another instance dispatches.
+	// elsewhere is the shortest pause before the next look while another instance dispatches.
 	elsewhere = 10 * time.Millisecond
-	// dispatchRows is how much of the log one dispatch looks at; above the rooms
-	// an event may have, and as many events may become jobs in one transaction.
+	// dispatchRows is how many rows of the log one dispatch looks at, and so the most jobs it makes in one
+	// transaction. It is more than the rooms an event may have.
 	dispatchRows = 2_000
 )
 
-// run finds work until ctx ends; what it starts ends with work.
+// run finds work until ctx ends. The functions it starts run until work ends.
 func (h *handler) run(ctx, work context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -105,14 +105,13 @@ func (h *handler) run(ctx, work context.Context) {
 	}
 }
 
-// runOnce starts as many events as there are slots for, making jobs of more of
-// the log only when there are slots left: what a handler is behind stays in the
-// log. It returns when to look again unless woken.
+// runOnce starts as many jobs as there are free slots. It makes more jobs only when slots are left, so that
+// events a slow handler has not come to stay in the log. It returns the pause until the next look.
 func (h *handler) runOnce(ctx, work context.Context) (pause time.Duration, err error) {
 	for {
 		free := h.slots - h.busy()
 		if free <= 0 {
-			return handlerPoll, nil // whoever ends wakes us
+			return handlerPoll, nil // a job that ends wakes us
 		}
 		jobs, err := h.claim(ctx, free)
 		if err != nil {
@@ -137,7 +136,7 @@ func (h *handler) runOnce(ctx, work context.Context) (pause time.Duration, err e
 	}
 }
 
-// report logs once when Postgres goes and once when it is back.
+// report logs once when Postgres fails and once when it is back.
 func (h *handler) report(err error) {
 	h.mu.Lock()
 	changed := h.away != (err != nil)
@@ -156,8 +155,8 @@ SELECT busy, moved, more, lost, coalesce(gap_from, 0), coalesce(gap_to, 0), (SEL
   FROM culvert.dispatch($1, $3)
  WHERE culvert.check_ids($2)`
 
-// dispatch makes jobs of the next events. again: there are new ones, or more to
-// look at. busy: another instance does so at the moment.
+// dispatch makes jobs of the next events. again: there are new jobs, or more of the log to look at. busy:
+// another instance is dispatching.
 func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
@@ -185,7 +184,7 @@ SELECT min(due) - clock_timestamp()
   FROM culvert.handler_jobs
  WHERE culvert.check_ids($2) AND handler_id = $1 AND parked_at IS NULL AND "offset" <> ALL ($3)`
 
-// nextDue is when the next retry is due, or the lease of another instance over.
+// nextDue returns the time until the next retry is due, or the lease of another instance is over.
 func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()

@@ -7,7 +7,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// A handler's name stands in the paths of its routes.
+// A handler's name is part of the paths of its routes.
 func TestAHandlersNameIsNoStepInAPath(t *testing.T) {
 	for _, dots := range []string{".", ".."} {
 		h := newHandler(nil, event.MustNamespace("n"), "*", nil)

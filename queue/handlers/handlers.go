@@ -14,8 +14,8 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-// Handlers are those registered with an instance. Each has two goroutines: one
-// finds work for it, one keeps the leases of what runs.
+// Handlers are the handlers of an instance. Each has two goroutines: one finds work for it, one renews the
+// leases of its running jobs.
 type Handlers struct {
 	o Options
 
@@ -23,7 +23,7 @@ type Handlers struct {
 	all    []*handler
 	closed bool
 	work   sync.WaitGroup // finding events, and running them
-	kept   sync.WaitGroup // keeping leases
+	kept   sync.WaitGroup // renewing leases
 }
 
 // Options configure New. All are required.
@@ -31,16 +31,16 @@ type Options struct {
 	Lineage *lineage.Keeper
 	// DB has connections that may wait for a row's lock.
 	DB *pgxpool.Pool
-	// Timeout is how long to register a handler may take.
+	// Timeout is how long the registration of a handler may take.
 	Timeout time.Duration
-	// Reply stores a handler's reply to an event under a party of its own. Errors: event.ErrReplyClosed,
+	// Reply stores a handler's reply to an event, under the handler's own party. Errors: event.ErrReplyClosed,
 	// event.ErrNoAsk, event.ErrUnavailable.
 	Reply   func(ctx context.Context, ns event.Namespace, to event.Offset, d event.Data, party string) error
 	Logger  *slog.Logger
 	Metrics *Metrics
 }
 
-// New has no handlers yet. Close ends them.
+// New returns Handlers with none registered yet. Close ends them.
 func New(o Options) *Handlers { return &Handlers{o: o} }
 
 // add starts a handler.
@@ -56,7 +56,7 @@ func (hs *Handlers) add(h *handler) error {
 		}
 	}
 	hs.all = append(hs.all, h)
-	// Functions go on when no new ones are to be started, until they are aborted.
+	// After stop no new functions are started; those that run go on until abort.
 	run, abort := context.WithCancel(context.Background())
 	find, stop := context.WithCancel(run)
 	h.stop, h.abort = stop, abort
@@ -65,8 +65,8 @@ func (hs *Handlers) add(h *handler) error {
 	return nil
 }
 
-// Heard wakes the handlers that may have something to do; all of them for nil.
-// It is called under the tail's lock and does not block.
+// Heard wakes the handlers whose patterns may match the events; nil wakes all handlers. It is called under the
+// tail's lock and does not block.
 func (hs *Handlers) Heard(events []*event.Event) {
 	hs.mu.RLock()
 	defer hs.mu.RUnlock()
@@ -81,11 +81,11 @@ func (hs *Handlers) Heard(events []*event.Event) {
 	}
 }
 
-// closeGrace is for functions to notice that their context has ended.
+// closeGrace is the time that functions get to notice that their context has ended.
 const closeGrace = time.Second
 
-// Close starts nothing any more and waits for what runs. At ctx's end it ends
-// the functions' contexts; their events are run again when the leases are over.
+// Close starts no more functions and waits for those that run. When ctx ends, it ends the contexts of these
+// functions; their events are run again when the leases are over.
 func (hs *Handlers) Close(ctx context.Context) error {
 	hs.mu.Lock()
 	hs.closed = true
@@ -95,7 +95,7 @@ func (hs *Handlers) Close(ctx context.Context) error {
 		h.stop()
 	}
 	gone := make(chan struct{})
-	go func() { // ends with the functions: a caller's that ignores its context cannot be ended
+	go func() { // ends with the functions: one that ignores its context cannot be ended
 		hs.work.Wait()
 		close(gone)
 	}()

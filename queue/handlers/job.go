@@ -21,7 +21,7 @@ type job struct {
 	event *event.Event
 	claim int64     // tells this run from any other one
 	tries int       // this one included
-	over  time.Time // of the lease
+	over  time.Time // when the lease is over
 	lease *time.Timer
 	// cancel ends the function's context.
 	cancel context.CancelCauseFunc
@@ -45,9 +45,9 @@ RETURNING (SELECT id FROM culvert.log), j."offset", j.room, j.at, j.is_binary, j
 const emptyDamagedSQL = `
 SELECT culvert.empty_damaged_jobs($1, $2)`
 
-// claim takes up to n jobs that are due. Their leases are counted from before
-// the claim, so that they are over here no later than in Postgres. A job whose
-// function still runs here, though its lease was lost, is left to others.
+// claim takes up to n jobs that are due. Their leases are counted from before the claim, so that they are over
+// here no later than in Postgres. A job whose function still runs here although its lease was lost is left to
+// other instances.
 func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(postgres.ReadTimeout, h.lease))
 	defer cancel()
@@ -55,7 +55,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	var jobs []*job
 	err := h.registered(ctx, func(r *registration) (err error) {
 		if jobs, err = h.claimOnce(ctx, r, n, over); decode.IsDamaged(err) {
-			// The damaged ones become such as are parked.
+			// Empty the damaged jobs, so that they can be claimed and are then parked.
 			if _, err := h.all.o.DB.Exec(ctx, emptyDamagedSQL, r.lineage.Generation, r.id); err != nil {
 				return err
 			}
@@ -107,10 +107,10 @@ func (h *handler) start(work context.Context, j *job) {
 	})
 }
 
-// errNeverEnded is what parks an event that kept ending its instances.
+// errNeverEnded is the error with which an event is parked if none of its runs ended.
 var errNeverEnded = errors.New("no run ended: the instances died or lost their leases")
 
-// try runs the function and replies for it.
+// try runs the function and stores its reply.
 func (h *handler) try(ctx context.Context, j *job) error {
 	if j.event.Fault != nil {
 		return fmt.Errorf("the event cannot be read: %w", j.event.Fault)
@@ -133,5 +133,5 @@ func (h *handler) call(ctx context.Context, e *event.Event) (reply any, err erro
 			h.all.o.Logger.Error("handler panicked", "handler", h.label(), "offset", e.Offset, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	return h.f(ctx, e.Copy()) // what becomes of the job goes by the original
+	return h.f(ctx, e.Copy()) // a copy: settle needs the original unchanged
 }

@@ -9,12 +9,11 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// liveTime is how long after the last instance of a handler ended asks still
-// expect its reply.
+// liveTime is how long asks still expect a handler's reply after its last instance ended.
 const liveTime = 15 * time.Second
 
-// keep renews what says that this instance is alive, until ctx ends: the leases
-// of what runs, and that the handler is there.
+// keep renews the leases of running jobs, and the time until which the handler counts as live. It runs until
+// ctx ends.
 func (h *handler) keep(ctx context.Context) {
 	tick := time.NewTicker(min(h.lease, liveTime) / 3)
 	defer tick.Stop()
@@ -54,8 +53,7 @@ UPDATE culvert.handler_jobs j
  WHERE culvert.check_ids($2) AND j.handler_id = $1 AND j."offset" = held."offset" AND (SELECT culvert.durable())
 RETURNING j."offset"`
 
-// renew extends the leases of what runs here, and ends the functions whose lease
-// somebody else has.
+// renew extends the leases of the jobs that run here, and ends the functions whose lease another instance has.
 func (h *handler) renew(ctx context.Context) error {
 	over := time.Now().Add(h.lease)
 	h.mu.Lock()
@@ -88,7 +86,7 @@ func (h *handler) renew(ctx context.Context) error {
 		}
 	}
 	for _, j := range held {
-		j.cancel(event.ErrLeaseLost) // no harm to one that has ended meanwhile
+		j.cancel(event.ErrLeaseLost) // does no harm if it has ended meanwhile
 	}
 	return nil
 }
@@ -107,10 +105,9 @@ SELECT EXISTS (SELECT FROM alive),
          WHERE handler_id = $1 AND parked_at IS NOT NULL)
  WHERE culvert.check_ids($2)`
 
-// live says that the handler is there, and counts what is parked. When it is not
-// there any more it starts over: at the head when an operator dropped it in a moment
-// in which it seemed to be gone; at the beginning when its namespace was deleted,
-// for all that is in one that has come in its place is new.
+// live stores that the handler is live, and counts its parked events. If the handler's row is gone, the handler
+// starts over: at the head if an operator removed it while it did not seem to be live, at the beginning if its
+// namespace was deleted, because all events in a new namespace of that name are new to it.
 func (h *handler) live(ctx context.Context) error {
 	var known, there bool
 	var parked int

@@ -13,8 +13,8 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// Operator looks after the handlers of a database without taking part in its
-// work: it neither appends nor follows the log.
+// Operator shows and changes the handlers of a database without taking part in its work: it neither appends to
+// the log nor follows it.
 type Operator struct{ db *pgxpool.Pool }
 
 // NewOperator takes over a pool, which Close closes.
@@ -28,7 +28,7 @@ type HandlerState struct {
 	Namespace, Name, Pattern string
 	Live                     bool         // an instance runs it
 	Position                 event.Offset // everything up to it is being handled, or has been
-	Waiting                  int          // events that run or are to be run, as far as Position
+	Waiting                  int          // events up to Position that run or are going to
 	Parked                   int
 	Gaps                     int // times that events were pruned before it got them
 }
@@ -42,7 +42,7 @@ SELECT n.name, h.name, h.pattern, h.live_until > clock_timestamp(), h.position,
  GROUP BY n.name, h.id
  ORDER BY n.name, h.name`
 
-// Handlers lists all there are.
+// Handlers lists all handlers.
 func (o *Operator) Handlers(ctx context.Context) ([]HandlerState, error) {
 	rows, err := o.db.Query(ctx, handlersSQL)
 	if err != nil {
@@ -61,8 +61,8 @@ type ParkedEvent struct {
 	At          time.Time
 }
 
-// byName is the id of a handler. It is looked up where it is used, and never remembered:
-// the next statement may find another database.
+// byName selects the id of a handler. Every statement looks it up again, because it may run on another database
+// than the one before.
 const byName = `(
        SELECT h.id
          FROM culvert.handlers h
@@ -105,8 +105,8 @@ UPDATE culvert.handler_jobs j
   FROM parked
  WHERE j.handler_id = parked.handler_id AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
 
-// Retry has parked events run again, with all their tries: those at the offsets,
-// or all when there are none. It returns how many. Errors as for Parked.
+// Retry makes parked events run again, with all their tries: those at the offsets, or all if no offset is
+// given. It returns how many. Errors as for Parked.
 func (o *Operator) Retry(ctx context.Context, ns event.Namespace, name string, offsets ...event.Offset) (int, error) {
 	return o.change(ctx, retrySQL, ns, name, offsets)
 }
@@ -116,7 +116,7 @@ DELETE FROM culvert.handler_jobs j
  USING parked
  WHERE j.handler_id = parked.handler_id AND j."offset" = parked."offset" AND (SELECT culvert.durable())`
 
-// Drop gives parked events up for good, as Retry has them run again.
+// Drop deletes parked events for good. Arguments, result and errors are as for Retry.
 func (o *Operator) Drop(ctx context.Context, ns event.Namespace, name string, offsets ...event.Offset) (int, error) {
 	return o.change(ctx, dropSQL, ns, name, offsets)
 }
@@ -143,8 +143,8 @@ WITH jobs AS MATERIALIZED (
 DELETE FROM culvert.handlers
  WHERE id = ` + byName + ` AND live_until <= clock_timestamp() AND (SELECT count(*) FROM jobs) >= 0 AND (SELECT culvert.durable())`
 
-// Remove forgets a handler that no instance runs any more, with its position and
-// all its events. Errors: ErrNoHandler, ErrHandlerLive, ErrUnavailable.
+// Remove deletes a handler that no instance runs any more, with its position and all its jobs. Errors:
+// ErrNoHandler, ErrHandlerLive, ErrUnavailable.
 func (o *Operator) Remove(ctx context.Context, ns event.Namespace, name string) error {
 	if err := o.find(ctx, ns, name); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (o *Operator) Remove(ctx context.Context, ns event.Namespace, name string) 
 const findHandlerSQL = `
 SELECT ` + byName + ` IS NOT NULL`
 
-// find is ErrNoHandler when there is none of that name.
+// find returns ErrNoHandler if there is no handler of that name.
 func (o *Operator) find(ctx context.Context, ns event.Namespace, name string) error {
 	var found bool
 	err := o.db.QueryRow(ctx, findHandlerSQL, ns.String(), name).Scan(&found)
@@ -175,10 +175,9 @@ type Restored struct {
 	First event.Cursor // offsets go on after it
 }
 
-// Restored tells every instance that rows of the log were put back under a running server,
-// which it may not notice: offsets go on elsewhere, what instances remember is read again,
-// and clients that were ahead get a gap. Doing it without need costs nobody an event.
-// Errors: ErrUnavailable.
+// Restored tells every instance that rows of the log were restored while the server ran, which instances may
+// not notice. Then offsets go on elsewhere, instances read again what they remember, and clients that were
+// ahead get a gap. Calling it without need loses no event. Errors: ErrUnavailable.
 func (o *Operator) Restored(ctx context.Context) (r Restored, err error) {
 	err = o.db.QueryRow(ctx, lineage.RestoredSQL, nil).Scan(&r.Last.Log, &r.Last.Offset, &r.First.Offset)
 	r.First.Log = r.Last.Log

@@ -15,12 +15,11 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// PartyPrefix begins the party that a handler's replies are stored under: no
-// client's name can.
+// PartyPrefix begins the party under which a handler's replies are stored. No client's name can begin with it.
 const PartyPrefix = "\x01"
 
-// answer stores what the function returned as its reply. One that comes too late,
-// or a second one by an earlier run, is no error: the event was handled.
+// answer stores what the function returned as its reply. A reply that comes too late, or after the reply of an
+// earlier run, is no error: the event was handled.
 func (h *handler) answer(ctx context.Context, e *event.Event, reply any) error {
 	d, ok := reply.(event.Data)
 	if !ok {
@@ -54,7 +53,7 @@ UPDATE culvert.handler_jobs
    SET error = $5, parked_at = clock_timestamp(), tries = least(tries, $6)
  WHERE culvert.check_ids($2) AND handler_id = $1 AND "offset" = $3 AND claim = $4 AND (SELECT culvert.durable()) AND parked_at IS NULL`
 
-// settle stores how a run ended, provided that it is still the one that counts.
+// settle stores how a run ended, if the job is still claimed by this run.
 func (h *handler) settle(work context.Context, j *job, failure error) {
 	log := h.all.o.Logger.With("handler", h.label(), "offset", j.event.Offset, "try", min(j.tries, h.tries))
 	var result string
@@ -83,8 +82,8 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 	h.all.o.Metrics.runs.WithLabelValues(h.label(), result).Inc()
 }
 
-// store tries for as long as a lease while Postgres is away. ours: the job was
-// still claimed by this run.
+// store tries for as long as a lease while Postgres is unavailable. ours: the job was still claimed by this
+// run.
 func (h *handler) store(work context.Context, sql string, j *job, args ...any) (ours bool, err error) {
 	ctx, cancel := context.WithTimeout(work, h.lease)
 	defer cancel()
@@ -109,8 +108,8 @@ func (h *handler) store(work context.Context, sql string, j *job, args ...any) (
 	}
 }
 
-// backoff is the pause after so many failed tries: between half and all of it,
-// so that what failed together is not tried together.
+// backoff returns the pause after so many failed tries. A part of it is random, so that what failed together is
+// not tried together.
 func (h *handler) backoff(tries int) time.Duration {
 	d := h.least
 	for range tries - 1 {
@@ -122,7 +121,7 @@ func (h *handler) backoff(tries int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// storable is an error's text as Postgres can hold it, of bounded length.
+// storable returns an error's text as Postgres can hold it, of bounded length.
 func storable(err error) string {
 	text := err.Error()
 	text = text[:min(len(text), 2000)]

@@ -11,13 +11,13 @@ import (
 	"github.com/culvertmq/culvert/internal/batch"
 )
 
-// maxBatchRooms bounds the rooms that the emits of one Append are addressed to in all. They are
-// stored in one transaction, for which everybody waits.
+// maxBatchRooms is the most rooms to which the emits of one Append may be addressed in all: they are stored in
+// one transaction, and all other emits wait for it.
 const maxBatchRooms = 2_000
 
-// Append stores all emits in one transaction or none, and returns when they are
-// committed, one Result each. Errors: an *InvalidError, ErrKeyReused, ErrRoomQuota, ErrOverloaded,
-// ErrUnavailable, ErrClosed, ctx's own (the emits may then be stored all the same).
+// Append stores all emits in one transaction, or none of them. It returns when they are committed, with one
+// Result each. Errors: an *InvalidError, ErrKeyReused, ErrRoomQuota, ErrOverloaded, ErrUnavailable, ErrClosed,
+// or ctx's own; then the emits may be stored nevertheless.
 func (lg *Log) Append(ctx context.Context, emits []event.Emit) ([]event.Result, error) {
 	if len(emits) == 0 {
 		return nil, nil
@@ -49,18 +49,18 @@ func (lg *Log) Append(ctx context.Context, emits []event.Emit) ([]event.Result, 
 	return u.wait(ctx)
 }
 
-// AppendEach stores each emit by itself, in order, and returns one Result each,
-// with Err where one failed. Up to 8 MiB of them cost no more round trips than Append. An emit that
-// is refused for what it is (ErrKeyReused, ErrRoomQuota, an *InvalidError, ErrDeleted) leaves the
-// others alone; after one that fails otherwise, none that follows is stored, so that
-// who sends again from there on keeps the order and stores nothing twice.
+// AppendEach stores each emit by itself, in order, and returns one Result each, with Err where one failed. Up
+// to 8 MiB of them cost no more round trips than Append. An emit that is refused for what it is (ErrKeyReused,
+// ErrRoomQuota, an *InvalidError, ErrDeleted) does not affect the others. After an emit that fails for another
+// reason no later one is stored, so that a caller that sends again from there on keeps the order and stores
+// nothing twice.
 func (lg *Log) AppendEach(ctx context.Context, emits []event.Emit) []event.Result {
 	emits = event.CloneEmits(emits)
 	results := make([]event.Result, len(emits))
 	units := make([]*unit, 0, len(emits))
-	index := make([]int, 0, len(emits)) // of each unit
+	index := make([]int, 0, len(emits)) // of each unit's emit
 	all := &series{}
-	var stopped error // why nothing after an emit is stored that failed before it was queued
+	var stopped error // set when an emit failed before it was queued: why no later one is stored
 	for i := range emits {
 		err := emits[i].Check()
 		if err == nil {
@@ -132,19 +132,19 @@ func atOnce(units []*unit) int {
 	return len(units)
 }
 
-// unit is what is stored or refused as one. The appender alone writes to it
-// until done is closed, so a caller that stops waiting leaves it be.
+// unit is what is stored or refused as one. Until it is answered, only the appender writes to it, so a caller
+// that stops waiting must not touch it any more.
 type unit struct {
 	batch.Ticket
 	emits    []event.Emit
 	hashes   [][]byte    // of the emits that have a key
-	expected []*audience // who is to reply, of the emits that ask without a count
+	expected []*audience // who is to reply to the emits that ask without a count
 	results  []event.Result
 	series   *series           // of AppendEach; nil for a unit on its own
-	barrier  []event.Namespace // of a unit without emits: those it waits for, see hold.go
+	barrier  []event.Namespace // the namespaces that a unit without emits waits for; see hold.go
 
-	// until is set while the unit waits for events from SQL that were committed before it
-	// came: those of transactions below it. giveUp is when it has waited long enough.
+	// until is set while the unit waits for staged events that were committed before it came: those of
+	// transactions with ids below until. giveUp is the time after which the unit is refused.
 	until  horizon
 	giveUp time.Time
 	held   bool
@@ -175,12 +175,12 @@ func (u *unit) wait(ctx context.Context) ([]event.Result, error) {
 	return u.results, nil
 }
 
-// settled reports whether keys have decided about all of the unit.
+// settled reports whether every emit of the unit is a repeat, whose key was used before.
 func (u *unit) settled() bool {
 	return len(u.results) > 0 && !slices.ContainsFunc(u.results, func(r event.Result) bool { return !r.Duplicate })
 }
 
-// contradicts reports whether one key stands in the unit with two contents.
+// contradicts reports whether the unit uses one key for two different contents.
 func (u *unit) contradicts() bool {
 	if u.hashes == nil || len(u.emits) == 1 {
 		return false

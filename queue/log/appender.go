@@ -15,27 +15,27 @@ import (
 // appender stores what waits, one append at a time: emits that arrive while a
 // commit is under way wait together and share the next one (group commit).
 //
-// A place is kept here for combining: an instance that finds the append lock
-// taken could stage its batch durably and let the holder carry it.
+// Combining could be added here: an instance that finds the append lock taken could stage its batch durably and
+// let the holder of the lock append it.
 type appender struct {
 	o        Options
 	follower *follower
 	closing  sync.WaitGroup            // connections that are being closed
 	seen     atomic.Pointer[movedUpTo] // only run sets it
-	pid      atomic.Uint32             // of the server process the last append ran in
+	pid      atomic.Uint32             // of the Postgres process that ran the last append
 
 	// Only run uses these.
 	away   postgres.Outage
 	moving moveBounds
 	held   []*unit // in order; see hold.go
-	now    horizon // of the last append; see culvert.append
+	now    horizon // now_ of the last append; see culvert.append
 
-	queue  *batch.Queue[*unit] // its load is also of what is held
+	queue  *batch.Queue[*unit] // its load includes the held units
 	staged atomic.Bool         // somebody announced staged events
 }
 
-// MostAppended is what one append takes, unless one unit is more: so that no emit waits long behind
-// others and a batch stays small beside Postgres' memory.
+// MostAppended bounds one append, so that no emit waits long for others and a batch needs little of Postgres'
+// memory. A single unit may be larger.
 var MostAppended = batch.Load{Events: 2_000, Rooms: 2_000, Bytes: 2 << 20}
 
 func newAppender(o Options, f *follower) *appender {
@@ -45,14 +45,14 @@ func newAppender(o Options, f *follower) *appender {
 	}
 }
 
-// announce tells that staged events have been committed somewhere.
+// announce says that staged events may have been committed; the appender then looks for them.
 func (a *appender) announce() {
 	a.staged.Store(true)
 	a.queue.Wake()
 }
 
-// Staged events are looked for every Poll; after some were found, much sooner
-// for a while: where one transaction commits, others do.
+// soonest is the pause until the next look for staged events after some were found: where one transaction
+// commits, others do. As long as none is found, the pause doubles, up to Poll.
 const soonest = 10 * time.Millisecond
 
 // run is the appender's goroutine.
@@ -83,7 +83,7 @@ func (a *appender) run(ctx context.Context) {
 	}
 }
 
-// refuse answers what waits when Close does not.
+// refuse answers the units that still wait when run ends.
 func (a *appender) refuse() {
 	a.queue.Refuse()
 	for _, u := range a.held {
@@ -114,14 +114,14 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 	}
 }
 
-// horizon is a transaction id of one server. To another one it says nothing: on one that
-// was behind, all that is staged may have lower ids.
+// horizon is a transaction id. It means something only on its own server: on another one that was behind, all
+// staged events may have lower ids.
 type horizon struct {
 	of  *lineage.Lineage
 	xid uint64
 }
 
-// on is the id as culvert.append takes it; 0 on another server than its own.
+// on returns the id for culvert.append, or 0 if l is not of the same server.
 func (h *horizon) on(l *lineage.Lineage) int64 {
 	if h == nil || h.of == nil || !h.of.SameHistory(l) {
 		return 0
@@ -129,9 +129,9 @@ func (h *horizon) on(l *lineage.Lineage) int64 {
 	return int64(h.xid) //nolint:gosec // a transaction id counts up from 0
 }
 
-// movedUpTo says which staged events are in the log already, see culvert.append: those of the
-// transactions visible in seen, and those of part up to the id last (0 of none at first). To another server it says
-// nothing, as a horizon.
+// movedUpTo says which staged events are in the log already, see culvert.append: those of all transactions that
+// are visible in seen, and those of the transaction part up to the id last (both are 0 at first). Like a
+// horizon, it means something only on its own server.
 type movedUpTo struct {
 	of   *lineage.Lineage
 	seen string // a pg_snapshot
@@ -139,7 +139,7 @@ type movedUpTo struct {
 	last int64
 }
 
-// on is it as culvert.append takes it; nothing on another server than its own.
+// on returns c for culvert.append. If l is not of the same server, it says that nothing was moved.
 func (c *movedUpTo) on(l *lineage.Lineage) movedUpTo {
 	if c == nil || c.of == nil || !c.of.SameHistory(l) {
 		return movedUpTo{seen: "1:1:"}

@@ -19,11 +19,10 @@ const expectedSQL = `
 SELECT culvert.expected($1, $2, $3, $4)
  WHERE culvert.check_ids($5)`
 
-// nobody is a party that cannot reply: where only it is expected, the replies are never
-// complete.
+// nobody is the name of no party. If only nobody is expected to reply, the replies are never complete.
 const nobody = "\x01"
 
-// listed are those of the rooms that the asker may see the members of.
+// listed returns the rooms whose members the asker may see.
 func listed(e *event.Emit, rooms []event.Room) []event.Room {
 	if e.Lists == nil {
 		return rooms
@@ -31,9 +30,9 @@ func listed(e *event.Emit, rooms []event.Room) []event.Room {
 	return slices.DeleteFunc(slices.Clone(rooms), func(r event.Room) bool { return !e.Lists(r) })
 }
 
-// unseen completes what is expected where the asker may not see who is in some of the rooms. A
-// client's own room tells by its name who is in it, and its reply is expected, online or not;
-// of the others nobody's is. What is left, if anything, says when the replies are complete.
+// unseen adds who is expected to reply from rooms whose members the asker may not see. The name of a client's
+// own room tells who is in it, so this client is expected to reply, online or not. From other such rooms nobody
+// is. If nobody at all is expected then, the replies are never complete.
 func unseen(e *event.Emit, expected []string) []string {
 	if e.Lists == nil {
 		return expected
@@ -54,10 +53,10 @@ func unseen(e *event.Emit, expected []string) []string {
 	return expected
 }
 
-// expect finds out who is to reply, for the asks that give no count. It is done
-// before the append, whose lock everybody waits for, and once for all asks that are for the
-// same clients. Rooms whose members the asker may not see have no part in it, neither those of
-// the event nor those it excepts: whether the replies are complete would tell who is in them.
+// expect finds out who is to reply to the asks that give no count. It does so before the append, because all
+// emits wait for the append lock, and once for all asks that go to the same clients. Rooms whose members the
+// asker may not see are left out, both the event's rooms and its exceptions: else the asker could tell from the
+// completion of the replies who is in them.
 func (lg *Log) expect(caller context.Context, units ...*unit) error {
 	asks := audiences(units)
 	if len(asks) == 0 {
@@ -83,7 +82,7 @@ func (lg *Log) expect(caller context.Context, units ...*unit) error {
 	return nil
 }
 
-// audience is who is to reply to some asks of one call, which are for the same clients.
+// audience is who is to reply to those asks of one call that go to the same clients.
 type audience struct {
 	emit    *event.Emit // the first of them
 	parties []string
@@ -102,7 +101,7 @@ func (a *audience) bytes() (n int) {
 	return n
 }
 
-// audiences are those of the asks that give no count.
+// audiences returns the audiences of all asks that give no count.
 func audiences(units []*unit) (all []*audience) {
 	var known map[string]*audience
 	for _, u := range units {
@@ -125,8 +124,8 @@ func audiences(units []*unit) (all []*audience) {
 	return all
 }
 
-// audience is a text that is the same for emits whose asks are for the same parties. The
-// event's name is in it because handlers are chosen by it. No name has a control character.
+// audienceOf returns a text that is equal for emits whose asks go to the same parties. It has the event's name
+// because handlers are chosen by it. No name has a control character, so line ends separate them.
 func audienceOf(e *event.Emit) string {
 	var b strings.Builder
 	b.WriteString(e.Namespace.String() + "\n" + e.Event.String() + "\n")
@@ -139,11 +138,11 @@ func audienceOf(e *event.Emit) string {
 	return b.String()
 }
 
-// quickly is how long a round trip may take whose successor may ask for more.
+// quickly is the longest round trip after which the next one asks for more audiences.
 const quickly = 5 * time.Millisecond
 
-// expectOnce asks for a few audiences at a time, as many as are quickly found: others
-// wait for the connection.
+// expectOnce asks for a few audiences at a time, for more of them while answers come quickly: others wait for
+// the connection.
 func (lg *Log) expectOnce(ctx context.Context, l *lineage.Lineage, asks []*audience) error {
 	for n := 1; len(asks) > 0; {
 		n = min(n, len(asks))
@@ -193,8 +192,8 @@ type asksArg struct {
 	Asks      []askRow      `json:"asks"`
 }
 
-// audienceRow is who is to reply to some of the asks. Pos is the position of the first of
-// them, MS the longest of their timeouts.
+// audienceRow is who is to reply to some of the asks. Pos is the position of the first of these asks, MS the
+// longest of their timeouts in milliseconds.
 type audienceRow struct {
 	Pos     int32    `json:"pos"`
 	NS      int32    `json:"ns"`
@@ -202,7 +201,7 @@ type audienceRow struct {
 	Parties []string `json:"parties"`
 }
 
-// askRow is one ask; Audience is the position of its audience, none where it has a count.
+// askRow is one ask. Audience is the Pos of its audience, nil if the ask has a count.
 type askRow struct {
 	Pos      int32    `json:"pos"`
 	NS       int32    `json:"ns"`
@@ -229,8 +228,8 @@ func newAskRow(u *unit, i int, pos, ns int32) askRow {
 	return row
 }
 
-// askParams are the batch's arguments about replies: hardly any batch has some,
-// and then they cost nothing.
+// askParams returns the batch's arguments about replies. Hardly any batch has asks; without them the arguments
+// are empty and cost nothing.
 func (b *appendBatch) askParams() (replyMS []int32, asks *string, err error) {
 	if len(b.asks) == 0 {
 		return []int32{}, nil, nil

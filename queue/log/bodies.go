@@ -16,13 +16,13 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// The data of an event to several rooms stands with one of them, unless it is short: see
-// docs/decisions/022-bytes.md. Whoever reads another row of it finds none in it.
+// The data of an event to several rooms is stored in the row of one room, unless it is short: see
+// docs/decisions/022-bytes.md. The event's other rows have no data.
 
 var errNoData = errors.New("data is missing")
 
-// borrow gives an event whose row has no data that of the row before, if that is of the same
-// event. Otherwise it is bare until it is filled.
+// borrow gives an event whose row has no data the data of the row before, if that row is of the same event.
+// Otherwise the event is bare until fill gives it its data.
 func borrow(e, before *event.Event) {
 	if before == nil || before.Offset != e.Offset {
 		e.Fault = errNoData
@@ -38,9 +38,9 @@ const bodiesSQL = `
 SELECT *
   FROM culvert.bodies($1, $2, $3)`
 
-// fill gives the bare events of a page their data. When their slice has gone since the page
-// was read, the page ends before them; the next one tells of the gap. So it does where there is
-// no memory for more. Errors: ErrNoMemory, for none at all.
+// fill gives the bare events of a page their data. If their slice was dropped after the page was read, the page
+// ends before them, and the next page tells of the gap. The page also ends where memory does not suffice for
+// more. Errors: ErrNoMemory, if it does not suffice for one event.
 func (lg *Log) fill(ctx context.Context, l *lineage.Lineage, r PageRequest, p *Page) error {
 	if len(p.bare) == 0 {
 		return nil
@@ -101,7 +101,8 @@ func (p *Page) fill(ctx context.Context, db *pgxpool.Pool, l *lineage.Lineage, m
 	return err
 }
 
-// endBefore cuts the page before the first event with a fault, and has its reader go on there.
+// endBefore cuts the page before the first event with a fault, and makes the page full, so that its reader goes
+// on there.
 func (p *Page) endBefore(fault error) {
 	for i, e := range p.Events {
 		if errors.Is(e.Fault, fault) {

@@ -15,17 +15,17 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// appendBatch is the arguments of one culvert.append. An event stands in them once; pos
+// appendBatch has the arguments of one culvert.append. Each event is in them once, even with several rooms; pos
 // numbers the events from 1.
 type appendBatch struct {
 	units []*unit
-	// events has, for each pos - 1, the unit and the index in it.
+	// events has, at index pos - 1, the event's unit and its index in the unit.
 	events []place
 
-	room                        []int64 // the lowest of its rooms' ids
+	room                        []int64 // of each event, the lowest of its rooms' ids
 	event, data, sender, except []string
 	binary                      []bool
-	replyMS                     []int32 // 0: none is wanted
+	replyMS                     []int32 // 0: no reply is wanted
 	asks                        []askRow
 	copies                      copies
 
@@ -49,7 +49,7 @@ type place struct {
 
 func (p place) emit() *event.Emit { return &p.unit.emits[p.index] }
 
-// keyRef is what one key stands for.
+// keyRef identifies a key: keys of other namespaces and owners are other keys.
 type keyRef struct {
 	ns    event.Namespace
 	owner event.Client
@@ -58,11 +58,10 @@ type keyRef struct {
 
 func keyRefOf(e *event.Emit) keyRef { return keyRef{e.Namespace, e.KeyOwner, e.Key} }
 
-// apart splits off the units that have a key in common with an earlier one: what
-// becomes of the earlier one decides about them. A series keeps its order: what
-// follows such a unit is split off with it. A key that stands twice in one unit is no
-// matter here. Apart are also units of one namespace that wait for staged events up to
-// different positions.
+// apart splits off the units that have a key in common with an earlier one: the result of the earlier one
+// decides about them. A series keeps its order: what follows such a unit is split off with it. A key that one
+// unit uses twice is handled elsewhere, see settleRepeats. Units of one namespace that wait for staged events
+// up to different positions are split as well.
 func apart(units []*unit) (now, later []*unit) {
 	var taken map[keyRef]bool
 	until := untils(units)
@@ -108,7 +107,8 @@ func apart(units []*unit) (now, later []*unit) {
 	return now, later
 }
 
-// untils is a map for apart when some unit has waited for staged events; hardly ever one has.
+// untils returns an empty map for apart if a unit has waited for staged events, which is rare, and nil
+// otherwise.
 func untils(units []*unit) map[event.Namespace]horizon {
 	if !slices.ContainsFunc(units, func(u *unit) bool { return u.until.of != nil }) {
 		return nil
@@ -116,8 +116,8 @@ func untils(units []*unit) map[event.Namespace]horizon {
 	return map[event.Namespace]horizon{}
 }
 
-// build lays the batch out for Postgres, with the ids of its rooms. It says with which
-// lineage it tried also when it fails.
+// build makes the arguments of an append, with the ids of its rooms. Also when it fails, the batch it returns
+// has the lineage with which it tried.
 func (a *appender) build(ctx context.Context, units []*unit) (*appendBatch, error) {
 	b := &appendBatch{lineage: a.o.Lineage.Load()} // before the first look-up
 	ids := map[lineage.RoomRef]int64{}
@@ -155,7 +155,7 @@ func (a *appender) build(ctx context.Context, units []*unit) (*appendBatch, erro
 	return b, nil
 }
 
-// add appends the rows of one emit. first has the keys of its unit so far.
+// add appends the rows of one emit. first has the keys of the unit's emits so far.
 func (b *appendBatch) add(u *unit, i int, ns int32, ids map[lineage.RoomRef]int64, first map[keyRef]int) {
 	e := &u.emits[i]
 	if u.hashes != nil && u.hashes[i] != nil {
@@ -211,17 +211,16 @@ type appended struct {
 	moved            int      // staged events
 	moveMS           float64  // how long moving them took
 	more             bool     // there may be more of them
-	stored           bool     // the batch
+	stored           bool     // whether the batch is
 	waits            []string // namespaces with staged events that come before the batch
-	now              uint64   // events of transactions below it do
+	now              uint64   // those of transactions below this id come before the batch
 	known            []int32
 	knownOffset      []event.Offset
 	knownSame        []bool
 	generation       int64 // if not the batch's, nothing was stored
 }
 
-// errReadOnly: connected to a server that became a standby; the pool must look
-// for the primary again.
+// errReadOnly says that the server has become a standby; the pool must look for the primary again.
 var errReadOnly = fmt.Errorf("%w: read-only", event.ErrUnavailable)
 
 func (a *appender) call(ctx context.Context, b *appendBatch) (r appended, err error) {
@@ -254,8 +253,8 @@ func (a *appender) call(ctx context.Context, b *appendBatch) (r appended, err er
 	return r, postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 }
 
-// release gives the connection back. The place of one that broke is free at once: with a
-// server that hangs, closing it takes a while.
+// release gives the connection back. The place of a broken one in the pool is free at once, though closing it
+// may take a while if the server hangs.
 func (a *appender) release(conn *pgxpool.Conn) {
 	if !conn.Conn().IsClosed() {
 		conn.Release()
@@ -265,16 +264,16 @@ func (a *appender) release(conn *pgxpool.Conn) {
 	a.closing.Go(func() { <-broken.PgConn().CleanupDone() })
 }
 
-// copies are the rows of events for other rooms than the first, as arguments of
-// culvert.append: of the events up to the last one that has several rooms.
+// copies are the rows of events for their rooms beyond the first, as arguments of culvert.append. They end with
+// the last event that has several rooms.
 type copies struct {
 	rooms []string
 	size  []int32
 	brief []string
 }
 
-// add has the event at pos stored for more rooms. Data that is not brief stands with the
-// first room alone.
+// add makes the event at pos be stored for more rooms. Data that is not brief is stored with the first room
+// only.
 func (c *copies) add(pos int, rooms []int64, data, except string) {
 	for len(c.rooms) < pos-1 {
 		c.rooms, c.size, c.brief = append(c.rooms, ""), append(c.size, 0), append(c.brief, "")

@@ -43,7 +43,7 @@ func options(t *testing.T) Options {
 	}
 }
 
-// answered takes the answer that comes.
+// answered waits for an answer, which must be an error.
 func answered(t *testing.T, what string, ticket *batch.Ticket) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -56,7 +56,7 @@ func answered(t *testing.T, what string, ticket *batch.Ticket) {
 	}
 }
 
-// Whoever waits when the work ends without having waited for them gets an answer.
+// Every emit and every change that still waits when the work ends gets an answer.
 func TestTheEndAnswersEverybody(t *testing.T) {
 	o := options(t)
 	ended, end := context.WithCancel(t.Context())
@@ -66,7 +66,7 @@ func TestTheEndAnswersEverybody(t *testing.T) {
 	join := func() *membershipChange {
 		return &membershipChange{Membership: tail.Membership{Name: tail.Join, Namespace: ns}}
 	}
-	for range 20 { // whether they are looked at once more is a matter of chance
+	for range 20 { // run may take them once more or not, by chance
 		f := newFollower(o)
 		a := newAppender(o, f)
 		held, waiting := newUnit([]event.Emit{emit}), newUnit([]event.Emit{emit})

@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Faults tells the operator of events that cannot be read, of each once.
+// Faults reports events that cannot be read to the operator, each of them once.
 type Faults struct {
 	log   *slog.Logger
 	count prometheus.Counter
@@ -19,15 +19,15 @@ type Faults struct {
 	told map[event.Offset]struct{}
 }
 
-// maxTold bounds what is remembered of them.
+// maxTold bounds how many reported events are remembered.
 const maxTold = 10_000
 
-// NewFaults makes one that logs, and counts.
+// NewFaults returns Faults that log and count.
 func NewFaults(log *slog.Logger, count prometheus.Counter) *Faults {
 	return &Faults{log: log, count: count, told: map[event.Offset]struct{}{}}
 }
 
-// Look reports those among the events.
+// Look reports those of the events that cannot be read.
 func (f *Faults) Look(events ...*event.Event) {
 	for _, e := range events {
 		if e.Fault != nil {

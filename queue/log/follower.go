@@ -14,8 +14,8 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// follower keeps the tail up to the log's head: it reads what other instances
-// and applications appended, once per wake, whoever waits for it.
+// follower brings the tail up to the log's head: it reads what other instances appended, once for all readers
+// of this instance.
 type follower struct {
 	o      Options
 	wake   chan struct{}
@@ -33,8 +33,7 @@ func newFollower(o Options) *follower {
 	return &follower{o: o, wake: make(chan struct{}, 1)}
 }
 
-// lookAt has the follower read up to head, if the tail is not there yet.
-// MaxOffset makes it look in any case.
+// lookAt makes the follower read up to head, if the tail is not there yet. With MaxOffset it reads in any case.
 func (f *follower) lookAt(head event.Offset) {
 	for old := f.target.Load(); event.Offset(old) < head; old = f.target.Load() {
 		if f.target.CompareAndSwap(old, int64(head)) {
@@ -55,7 +54,8 @@ func (f *follower) caughtUp() <-chan struct{} {
 	return done
 }
 
-// answer is catchUp for those who asked before it begins; after a failure they wait on.
+// answer catches up, and answers the calls of caughtUp that were made before it began; after a failure they
+// wait on.
 func (f *follower) answer(ctx context.Context, target event.Offset) error {
 	f.mu.Lock()
 	asked := f.asked
@@ -98,7 +98,7 @@ func (f *follower) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		// One line when Postgres goes and one when it is back, not one a second.
+		// One line when Postgres fails and one when it is back, not one a second.
 		if err != nil && !away {
 			f.o.Logger.Warn("cannot follow the log; trying again until Postgres is back", "error", err)
 		} else if err == nil && away {
@@ -108,8 +108,8 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// catchUp reads until the tail is at target, or has all that was in the log when it began: others
-// may append as fast as it reads.
+// catchUp reads until the tail is at target, or has all that was in the log when catchUp began. It does not
+// wait for the head: others may append as fast as it reads.
 func (f *follower) catchUp(ctx context.Context, target event.Offset) error {
 	for {
 		counter, more, err := f.readOnce(ctx)
@@ -129,8 +129,8 @@ const followSQL = `
 SELECT *
   FROM culvert.follow($1, $2, $3, $4, $5, $6)`
 
-// readOnce reads one page of what the tail lacks. more: there may be more. counter is the highest
-// offset that was given out by then, 0 if that is not known.
+// readOnce reads one page of what the tail lacks. more: there may be more. counter is the highest offset that
+// was assigned by then, 0 if that is not known.
 func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
@@ -171,8 +171,8 @@ func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more boo
 	return p.Counter, more || upto < event.MaxOffset, nil
 }
 
-// startOver is for a tail that no longer continues: retention dropped what comes after
-// its head. Subscriptions then find their gap in Postgres.
+// startOver empties the tail and begins at the log's head, because retention dropped events that come next in
+// the tail. Subscriptions then find their gap in Postgres.
 func (f *follower) startOver(ctx context.Context, l *lineage.Lineage, at event.Cursor, p Page) error {
 	now, head, err := f.o.Lineage.Look(ctx)
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// An event that an application emitted from SQL stands in the log before what is emitted
-// after its transaction was committed. A transaction may have staged more than one append
-// moves; what comes to its namespace meanwhile is held, and other namespaces go on.
+// An event emitted from SQL is in the log before all that is emitted after its transaction was committed. A
+// transaction may have staged more events than one append moves. Units that come to its namespace meanwhile are
+// held; other namespaces go on.
 //
-// A unit is held until the events of transactions below its until are moved: those that
-// are staged later are not waited for, so that no stream of them holds it for ever.
+// A unit is held until the events of transactions below its until are moved. It does not wait for events that
+// are staged later, so that a stream of them cannot hold it for ever.
 
-// namespaces of the unit, each at least once.
+// namespaces yields the namespaces of the unit, each at least once.
 func (u *unit) namespaces(yield func(event.Namespace) bool) {
 	for _, ns := range u.barrier {
 		if !yield(ns) {
@@ -34,7 +34,7 @@ func (u *unit) namespaces(yield func(event.Namespace) bool) {
 	}
 }
 
-// await has the batch wait for staged events that come before a unit of it.
+// await makes the batch wait for the staged events that come before a unit of it.
 func (b *appendBatch) await(u *unit) {
 	for ns := range u.namespaces {
 		if !slices.Contains(b.spaces, ns.String()) {
@@ -44,13 +44,13 @@ func (b *appendBatch) await(u *unit) {
 	}
 }
 
-// behind is what units that are held keep waiting.
+// behind has the namespaces and series in which a unit is held, so that later ones must wait.
 type behind struct {
 	spaces map[event.Namespace]bool
 	series map[*series]bool
 }
 
-// add has the unit keep waiting what comes after it.
+// add makes later units in the namespaces and the series of a held unit wait.
 func (h *behind) add(u *unit) {
 	for ns := range u.namespaces {
 		if h.spaces == nil {
@@ -79,8 +79,8 @@ func (h *behind) has(u *unit) bool {
 	return false
 }
 
-// hold holds the units in namespaces that wait, and what must not overtake those. It
-// returns the others.
+// hold holds the units whose namespaces are in waits, and the units that must not overtake them. It returns the
+// others.
 func (a *appender) hold(units []*unit, waits []string) (others []*unit) {
 	var h behind
 	for _, u := range units {
@@ -98,8 +98,8 @@ func (a *appender) hold(units []*unit, waits []string) (others []*unit) {
 	return others
 }
 
-// holdBehind holds the units that must not overtake one that is held. They came before
-// the last append, so its position is theirs. It returns the others.
+// holdBehind holds the units that must not overtake one that is held. They came before the last append, so its
+// horizon is right for them, too. It returns the others.
 func (a *appender) holdBehind(units []*unit) (others []*unit) {
 	if len(a.held) == 0 {
 		return units
@@ -119,8 +119,8 @@ func (a *appender) holdBehind(units []*unit) (others []*unit) {
 	return others
 }
 
-// keep puts a unit to those that are held; it counts as waiting again. On another server
-// than before it waits for what is staged there now, but not for longer.
+// keep adds a unit to those that are held; it counts as waiting again. If the server has changed, the unit
+// waits for what is staged on the new one now, but gives up no later than before.
 func (a *appender) keep(u *unit) {
 	if u.giveUp.IsZero() {
 		u.giveUp = time.Now().Add(a.o.AppendTimeout)
@@ -135,8 +135,8 @@ func (a *appender) keep(u *unit) {
 
 var errBehindSQL = fmt.Errorf("%w: events that were emitted from SQL before are still being stored", event.ErrOverloaded)
 
-// releaseHeld moves more of the staged events, sending none of the units along, and returns
-// those that need not wait any longer. Some may have waited too long; they are refused.
+// releaseHeld moves more of the staged events, in an append without units, and returns the units that need not
+// wait any longer. It refuses those that have waited too long.
 func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 	if len(a.held) == 0 {
 		return nil
@@ -189,7 +189,7 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 		}
 		r, err := a.append(ctx, b, t)
 		if err != nil && a.moving.alone && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return b.spaces, nil // the move is tried again with less
+			return b.spaces, nil // the move is tried again with fewer events
 		}
 		if err != nil || r.generation == b.lineage.Generation {
 			return r.waits, err
@@ -200,8 +200,8 @@ func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]stri
 	}
 }
 
-// afterStaged returns once what was emitted from SQL into a namespace, in transactions that
-// were committed before, is in the log.
+// afterStaged returns once the log has all events that were emitted from SQL into a namespace by transactions
+// committed before the call.
 func (a *appender) afterStaged(ctx context.Context, ns event.Namespace) error {
 	ctx, cancel := context.WithTimeout(ctx, a.o.AppendTimeout)
 	defer cancel()

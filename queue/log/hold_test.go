@@ -9,7 +9,8 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-// A unit waits for transactions of the server it is on, and no longer than it was going to.
+// When the server changes, a held unit waits for transactions of the new one, and gives up no later than
+// before.
 func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
 	one := &lineage.Lineage{Log: "k", Generation: 1, Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	renewed := &lineage.Lineage{Log: "k", Generation: 2, Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}} // a namespace was deleted
@@ -20,7 +21,7 @@ func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
 	giveUp := u.giveUp
 	a.now = horizon{renewed, 950}
 	if a.keep(u); u.until.on(renewed) != 900 || u.until.on(other) != 0 {
-		t.Errorf("it waits for %d, and for %d on another server; want 900 and what is there", u.until.on(renewed), u.until.on(other))
+		t.Errorf("it waits for %d, and for %d on another server; want 900 and 0", u.until.on(renewed), u.until.on(other))
 	}
 	a.now = horizon{other, 30}
 	if a.keep(u); u.until.on(other) != 30 || !u.giveUp.Equal(giveUp) {

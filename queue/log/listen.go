@@ -12,7 +12,8 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// channel carries "staged", "volatile", "registry", or the head after an append.
+// channel is the name of the notification channel. Payloads are "staged", "volatile", "registry", or the head
+// after an append.
 const channel = "culvert"
 
 // listener waits for notifications, on one connection, which is made again whenever it breaks.
@@ -43,10 +44,10 @@ func (l *listener) run(ctx context.Context) {
 	}
 }
 
-// A connection that says nothing for so long is asked whether it is alive.
+// listenSilence is how long a connection may be silent before a ping checks whether it is alive.
 const listenSilence = 30 * time.Second
 
-// listenOnce holds one connection until it fails. heard: it worked for a while.
+// listenOnce listens on one connection until it fails. heard: it had begun to listen.
 func (l *listener) listenOnce(ctx context.Context) (heard bool, err error) {
 	conn, err := l.o.Listener.Connect(ctx)
 	if err != nil {
@@ -56,7 +57,7 @@ func (l *listener) listenOnce(ctx context.Context) (heard bool, err error) {
 	if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
 		return false, err
 	}
-	// What was appended and staged before LISTEN took effect.
+	// Look for what was appended and staged before LISTEN took effect.
 	l.follower.lookAt(event.MaxOffset)
 	l.appender.announce()
 	l.neighbours.Registry()
@@ -86,8 +87,8 @@ func (l *listener) hear(ctx context.Context, conn *pgx.Conn) error {
 	case n.Payload == "registry":
 		l.neighbours.Registry()
 	case n.PID == l.appender.pid.Load():
-		// Our own append. Its events are fed to the tail as they are, and this
-		// often comes sooner than the answer they wait for.
+		// Our own append: feed puts its events into the tail. This notification often comes before the answer
+		// of the append.
 	default:
 		if head, err := strconv.ParseInt(n.Payload, 10, 64); err == nil {
 			l.follower.lookAt(event.Offset(head))

@@ -1,13 +1,13 @@
 // Package log stores events in Postgres in one order, and reads them.
 //
-// New makes a Log; Run does its work until its context ends. Append and AppendEach store emits, Change stores changes of
-// memberships, and ReadPage reads events back. Whatever instance they reach, they are stored in a
-// transaction that holds the append lock, so the order of commits is the order of offsets, and who goes on
-// reading after an offset never misses an event that became visible late.
+// New makes a Log; Run does its work until its context ends. Append and AppendEach store emits, Change stores
+// membership changes, and ReadPage reads events back. Every instance stores in transactions that hold the
+// append lock, so the order of commits is the order of offsets: a reader that goes on after an offset never
+// misses an event that became visible late.
 //
-// The appender stores emits (appender.go, store.go), the membership writer joins and leaves (members.go), each many at a time;
-// the follower reads into the tail what others have stored (follower.go), as soon as Postgres tells of it (listen.go);
-// retention drops the oldest slices (retention.go).
+// The appender stores emits (appender.go, store.go), and the membership writer stores joins and leaves
+// (members.go), each of them many at a time. The follower reads what others have stored into the tail
+// (follower.go), as soon as a notification comes (listen.go). Retention drops the oldest slices (retention.go).
 package log
 
 import (
@@ -37,15 +37,15 @@ type Log struct {
 type Options struct {
 	DB      *postgres.Pools
 	Lineage *lineage.Keeper
-	// Tail gets what is stored, by whomever.
+	// Tail gets all events, whichever instance stored them.
 	Tail    *tail.Tail
 	Metrics *Metrics
 	Faults  *Faults
 	Logger  *slog.Logger
-	// Listener waits for notifications; nil: the log is looked at every Poll.
+	// Listener waits for notifications. If it is nil, the log is looked at every Poll.
 	Listener *postgres.Listener
 	Poll     time.Duration
-	// Waiting bounds the emits that wait, and the changes of members.
+	// Waiting bounds the emits that wait, and likewise the membership changes.
 	Waiting batch.Load
 	// AppendTimeout is how long one append may take before its emits fail.
 	AppendTimeout time.Duration
@@ -56,22 +56,22 @@ type Options struct {
 	SliceEvents     int64
 }
 
-// New makes a log whose work Run does.
+// New returns a log. It does nothing until Run is called.
 func New(o Options) *Log {
 	f := newFollower(o)
 	a := newAppender(o, f)
 	return &Log{o: o, rooms: newRoomQuota(o), follower: f, appender: a, members: newMembershipWriter(o, f, a)}
 }
 
-// Neighbours are told of what concerns others than the log. Their functions must not block.
+// Neighbours are functions that the log calls for other packages. Registry and Volatile must not block.
 type Neighbours struct {
 	Registry func() // operators changed something
 	Volatile func() // an instance has published volatile events
-	// Sweep clears up what deleted namespaces have left, with retention. It may take long.
+	// Sweep deletes what deleted namespaces have left. Retention calls it, and it may take long.
 	Sweep func(context.Context) error
 }
 
-// Run appends, follows, and retains until ctx ends. What waits then is answered with event.ErrClosed.
+// Run appends, follows, and drops old slices until ctx ends. Calls that still wait then return event.ErrClosed.
 func (lg *Log) Run(ctx context.Context, n Neighbours) {
 	var all sync.WaitGroup
 	all.Go(func() { lg.appender.run(ctx) })
@@ -85,7 +85,8 @@ func (lg *Log) Run(ctx context.Context, n Neighbours) {
 	all.Wait()
 }
 
-// Close refuses emits and changes of members, and waits until those that wait are answered, at most until ctx ends.
+// Close refuses new emits and membership changes, and waits until those that wait are answered, at most until
+// ctx ends.
 func (lg *Log) Close(ctx context.Context) error {
 	return errors.Join(lg.members.queue.Close(ctx), lg.appender.queue.Close(ctx))
 }
@@ -93,7 +94,8 @@ func (lg *Log) Close(ctx context.Context) error {
 // Announce says that events from SQL may have been committed. It never blocks.
 func (lg *Log) Announce() { lg.appender.announce() }
 
-// LookAt has the tail brought up to a head; MaxOffset: up to whatever is there. It never blocks.
+// LookAt makes the follower bring the tail up to head; with MaxOffset, up to whatever is in the log. It never
+// blocks.
 func (lg *Log) LookAt(head event.Offset) { lg.follower.lookAt(head) }
 
 // CaughtUp returns a channel that is closed once the tail has all that is committed at the time of the call.
@@ -102,8 +104,8 @@ func (lg *Log) CaughtUp() <-chan struct{} { return lg.follower.caughtUp() }
 // Waiting is the number of emits that wait to be stored.
 func (lg *Log) Waiting() int { return lg.appender.queue.Waiting().Events }
 
-// SliceSize is the number of offsets that a slice spans: slice n holds n*SliceSize
-// and up. The same number stands in migrations/.
+// SliceSize is the number of offsets in a slice: slice n begins at offset n*SliceSize. The SQL in migrations/
+// has the same number.
 const SliceSize = 1_000_000_000
 
 // notify wakes whoever receives from a channel of capacity 1.

@@ -20,29 +20,29 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// membershipWriter enters changes of clients and their rooms into the log, those that wait
-// together in one transaction, as the appender does with emits.
+// membershipWriter writes membership changes into the log. As the appender does with emits, it stores all that
+// wait in one transaction.
 type membershipWriter struct {
 	o        Options
 	follower *follower
 	appender *appender
-	behind   sync.WaitGroup // waits for staged events
+	behind   sync.WaitGroup // goroutines that wait for staged events
 	queue    *batch.Queue[*membershipChange]
 }
 
-// membershipChange is one of them. Only run writes to it, until it is answered.
+// membershipChange is one change that waits. Only run writes to it, until it is answered.
 type membershipChange struct {
 	batch.Ticket
 	tail.Membership
 	maxRooms int
 
-	settled  *lineage.Lineage // on this server nothing that was emitted from SQL before is left to come; nil: it may
-	tries    int              // how often ready had it
+	settled  *lineage.Lineage // the server on which all that was emitted from SQL before is in the log; nil: not known
+	tries    int              // how often ready was given it
 	position event.Cursor     // from where it holds
 	moved    bool             // it changed something
 }
 
-// mostMembers bounds one transaction: the emits of all instances wait for it, for 0.3 ms each.
+// mostMembers bounds one transaction: each change takes 0.3 ms, for which the emits of all instances wait.
 var mostMembers = batch.Load{Events: 100, Rooms: 100, Bytes: 1 << 20}
 
 func newMembershipWriter(o Options, f *follower, a *appender) *membershipWriter {
@@ -51,9 +51,10 @@ func newMembershipWriter(o Options, f *follower, a *appender) *membershipWriter 
 	})}
 }
 
-// Change stores a change of members. A client is in at most maxRooms rooms; 0 does not bound them. position is from where
-// on the change holds, less than 0 if a client is in too many rooms to join; changed: it was not so before. Errors:
-// event.ErrOverloaded, event.ErrUnavailable, event.ErrClosed, ctx's own.
+// Change stores a membership change, and returns when it is committed. maxRooms is how many rooms a client may
+// be in; 0 is no limit. The change holds from position on; its offset is less than 0 if the client is in too
+// many rooms to join one more. changed is false if everything was so before. Errors: event.ErrOverloaded,
+// event.ErrUnavailable, event.ErrClosed, ctx's own.
 func (lg *Log) Change(ctx context.Context, m tail.Membership, maxRooms int) (position event.Cursor, changed bool, err error) {
 	c := &membershipChange{Membership: m, maxRooms: maxRooms}
 	err = lg.members.submit(c)
@@ -103,12 +104,12 @@ SELECT w.space
  WHERE culvert.is_staged_before($2::text::pg_snapshot, $3::bigint::text::xid8, $4, w.space, '18446744073709551615')
    AND culvert.check_ids($5)`
 
-// errMoved says that Postgres is another server than the one that was asked what is staged.
-var errMoved = fmt.Errorf("move: %w: servers change", event.ErrUnavailable)
+// errMoved says that the server has changed since it was asked what is staged.
+var errMoved = fmt.Errorf("move: %w: the server has changed", event.ErrUnavailable)
 
-// ready returns the changes that can be moved now, on one server. The others are in a namespace with staged
-// events: what an application emitted before a change was asked for is to come before it, so
-// they come back when it has.
+// ready returns the changes that can be stored now, and the lineage of their server. The others are in a
+// namespace with staged events, which were emitted before the change and must come before it in the log: these
+// changes are queued again once the events are there.
 func (m *membershipWriter) ready(ctx context.Context, batch []*membershipChange) (now []*membershipChange, l *lineage.Lineage) {
 	spaces := map[string][]*membershipChange{}
 	l = m.o.Lineage.Load()
@@ -152,7 +153,7 @@ func (m *membershipWriter) ready(ctx context.Context, batch []*membershipChange)
 	return now, l
 }
 
-// staged are those of the namespaces that have staged events on the server as it is now.
+// staged returns those of the namespaces that have staged events, and the lineage of the server that it asked.
 func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names []string, of *lineage.Lineage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.o.AppendTimeout)
 	defer cancel()
@@ -168,7 +169,8 @@ func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names [
 	return names, of, postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 }
 
-// comeBack is for changes that waited for staged events, which are in the log now, or err says why not.
+// comeBack queues changes again that waited for staged events, now that these are in the log. If err says that
+// they are not, it answers the changes with it.
 func (m *membershipWriter) comeBack(changes []*membershipChange, of *lineage.Lineage, err error) {
 	if err != nil {
 		answer(changes, err)
@@ -187,8 +189,8 @@ const moveSQL = `
 SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), generation
   FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::boolean[], $7)`
 
-// move enters a batch into the log, once more when its ids were outdated, and errMoved when
-// what is staged there has to be looked at, too.
+// move stores a batch, and tries again when its ids were outdated. It returns errMoved if the server has
+// changed: then what is staged there has to be looked at again.
 func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, l *lineage.Lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, m.o.AppendTimeout)
 	defer cancel()
@@ -208,8 +210,8 @@ func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, 
 	}
 }
 
-// moveOnce enters a batch and hands its entries to the tail, if the generation
-// of its ids is the log's, which it returns.
+// moveOnce stores a batch and hands its entries to the tail. It returns the log's generation; if that is not
+// the one of the ids, nothing was stored.
 func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChange, l *lineage.Lineage) (now int64, err error) {
 	n := len(batch)
 	op, ns, client, room, most := make([]string, n), make([]int32, n), make([]string, n), make([]string, n), make([]int, n)
@@ -233,7 +235,7 @@ func (m *membershipWriter) moveOnce(ctx context.Context, batch []*membershipChan
 		return m.o.DB.Write.QueryRow(ctx, moveSQL, op, ns, client, room, most, own, l.Generation).Scan(&log, &prev, &head, &at, &holds, &moved, &now)
 	})
 	if err != nil {
-		m.follower.lookAt(event.MaxOffset) // it may be entered all the same
+		m.follower.lookAt(event.MaxOffset) // it may be stored all the same
 		return 0, postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 	}
 	if now != l.Generation {

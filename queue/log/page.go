@@ -19,20 +19,20 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// Page is what one read of the log returns, in one snapshot.
+// Page is what one read of the log returns. All of it is from one snapshot.
 type Page struct {
 	Log    string
 	Floor  event.Offset // every offset up to it is gone from the log
-	Pruned event.Offset // of these, the last one of the rooms asked for
+	Pruned event.Offset // the last offset up to Floor that had an event in the rooms asked for
 	Events []*event.Event
-	Taken  int  // of the reader's memory
+	Taken  int  // bytes of the reader's memory
 	Cut    bool // there was no memory for more events
 	// Counter is the newest position of the log.
 	Counter event.Offset
-	Lineage *lineage.Lineage // of the ids it was read with; what the follower reads has none
+	Lineage *lineage.Lineage // of the ids it was read with; nil in what the follower reads
 
 	bytes int            // of the events' data
-	bare  []*event.Event // those of the events whose data stands elsewhere; see bodies.go
+	bare  []*event.Event // the events whose data is in another row; see bodies.go
 }
 
 // Full reports whether there may be more than was read.
@@ -44,7 +44,8 @@ const pageSQL = `
 SELECT *
   FROM culvert.page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 
-// PageRequest says what is to be read: of a namespace the events of intervals after an offset up to another, at most Limit.
+// PageRequest says what to read: the events of the intervals, after the offset After and up to UpTo, at most
+// Limit of them.
 type PageRequest struct {
 	Namespace event.Namespace
 	ID        int32 // of the namespace
@@ -53,11 +54,12 @@ type PageRequest struct {
 	After     event.Offset
 	UpTo      event.Offset
 	Limit     int
-	Memory    event.Memory // is charged with the events; nil: nothing is
+	Memory    event.Memory // is charged with the events; nil: they are not counted
 }
 
-// ReadPage reads events from Postgres. Errors: event.ErrUnavailable; event.ErrDeleted if the namespace's id is outdated, and one
-// for postgres.IsOutdated if all ids of the lineage are; event.ErrNoMemory if Memory does not have enough for one event.
+// ReadPage reads events from Postgres. Errors: event.ErrUnavailable; event.ErrDeleted if the namespace's id is
+// outdated; one for which postgres.IsOutdated is true, if all ids of the lineage are; event.ErrNoMemory if
+// Memory does not suffice for one event.
 func (lg *Log) ReadPage(caller context.Context, l *lineage.Lineage, r PageRequest) (Page, error) {
 	ctx, cancel := context.WithTimeout(caller, postgres.ReadTimeout)
 	defer cancel()
@@ -93,8 +95,8 @@ func (lg *Log) ReadPage(caller context.Context, l *lineage.Lineage, r PageReques
 	return p, nil
 }
 
-// scanCarefully is scanPage of a statement that is repeated when Postgres cannot read all of
-// its rows: being careful, it finds out which ones, and their events are unreadable.
+// scanCarefully scans the page of a query. If Postgres cannot read all of its rows, it repeats the query with
+// careful, which finds out which ones; their events get a Fault.
 func scanCarefully(memory event.Memory, query func(careful bool) (pgx.Rows, error)) (p Page, err error) {
 	for _, careful := range []bool{false, true} {
 		var rows pgx.Rows
@@ -108,10 +110,9 @@ func scanCarefully(memory event.Memory, query func(careful bool) (pgx.Rows, erro
 	return Page{}, err
 }
 
-// scanPage reads the rows both statements give. Their columns are NULL where a row
-// has nothing to say: culvert.page begins with a row that has no event, culvert.follow
-// has one only when there are no events. The events are charged to memory, unless it is
-// nil, as they come.
+// scanPage reads the rows of culvert.page and culvert.follow. Columns without a meaning for a row are NULL:
+// culvert.page begins with a row that has no event, and culvert.follow has one only when there are no events.
+// Each event is charged to memory as it is read, unless memory is nil.
 func scanPage(rows pgx.Rows, memory event.Memory) (p Page, err error) {
 	defer rows.Close()
 	defer func() {
@@ -121,8 +122,8 @@ func scanPage(rows pgx.Rows, memory event.Memory) (p Page, err error) {
 		}
 	}()
 	var r pageRow
-	var namespace string    // of a page, which is all of one
-	var block []event.Event // fewer, larger pieces are less work for the collector
+	var namespace string    // of culvert.page, whose events are all of one
+	var block []event.Event // fewer, larger allocations are less work for the garbage collector
 	for rows.Next() {
 		if err := rows.Scan(&r.log, &r.floor, &r.offset, &r.at, &r.binary, &r.event, &r.sender, &r.except, &r.data, &r.place, &r.pruned, &r.replyUntil, &r.counter); err != nil {
 			return p, err
@@ -160,8 +161,7 @@ func scanPage(rows pgx.Rows, memory event.Memory) (p Page, err error) {
 	return p, rows.Err()
 }
 
-// pageRow is one row as it lies in the connection's buffer: the texts are only
-// valid until the next one is read.
+// pageRow is one row in the connection's buffer: its texts are valid only until the next row is read.
 type pageRow struct {
 	log, event, sender, data, place pgtype.DriverBytes
 	offset, floor, pruned, counter  pgtype.Int8
@@ -170,9 +170,8 @@ type pageRow struct {
 	except                          []pgtype.Text
 }
 
-// decode fills in the row's event. Most events have much in common with the one
-// before, which is the cheapest place to have it from. A place is a namespace and a
-// room, or only a room where the namespace is known.
+// decode fills in the row's event. Most events have much in common with the one before; copying strings from
+// there is cheapest. A place is a namespace and a room, or only a room if the namespace is known.
 func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Event) {
 	e.Log, e.Offset, e.At, e.Binary, e.Data, e.ReplyUntil = log, event.Offset(r.offset.Int64), r.at.Time, r.binary.Bool, string(r.data), r.replyUntil.Time
 	if before != nil {
@@ -182,7 +181,7 @@ func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Ev
 	e.From = event.StoredClient(trusted.Of(again(e.From.String(), r.sender)))
 	room := []byte(r.place)
 	if namespace == "" {
-		// What a deleted namespace left behind is in no place: nobody can ask for it.
+		// Events of a deleted namespace have no place: nobody can ask for them.
 		var ns []byte
 		ns, room, _ = bytes.Cut(r.place, []byte{'/'})
 		e.Namespace = again(e.Namespace, ns)
@@ -208,7 +207,7 @@ func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Ev
 	}
 }
 
-// again is b as a string: the one at hand if it is the same.
+// again returns b as a string: s itself if it is equal, which saves an allocation.
 func again(s string, b []byte) string {
 	if s == string(b) {
 		return s
@@ -216,7 +215,7 @@ func again(s string, b []byte) string {
 	return string(b)
 }
 
-// charge takes what an event needs.
+// charge takes n bytes for an event from memory. It reports whether there were so many.
 func (p *Page) charge(m event.Memory, n int) bool {
 	if m == nil {
 		return true
@@ -228,7 +227,7 @@ func (p *Page) charge(m event.Memory, n int) bool {
 	return true
 }
 
-// Release gives back what the page's events have taken: nobody gets them.
+// Release gives back the memory of the page's events, when nobody will get them.
 func (p *Page) Release(m event.Memory) {
 	if m != nil && p.Taken > 0 {
 		m.Give(p.Taken)

@@ -2,8 +2,8 @@ package log
 
 import "github.com/culvertmq/culvert/event"
 
-// settleKnown takes out what the keys decided: repeats get the first offset, and
-// a unit with a reused key is refused whole. It returns the units to go on with.
+// settleKnown gives repeated emits, whose keys are known, the offset of the first, and refuses each unit with a
+// key that was used for other content. It returns the units of which something is left to store.
 func (b *appendBatch) settleKnown(r appended) []*unit {
 	refused := map[*unit]bool{}
 	for i, k := range r.known {
@@ -52,8 +52,7 @@ func (b *appendBatch) finish(r appended) []*event.Event {
 	return out
 }
 
-// settleRepeats gives an emit whose key stood earlier in the same unit the
-// result of that one.
+// settleRepeats handles keys that a unit uses more than once: later emits get the result of the first.
 func (b *appendBatch) settleRepeats() {
 	for _, u := range b.units {
 		if u.hashes == nil {

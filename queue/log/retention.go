@@ -11,15 +11,15 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// retain is a goroutine. Every instance runs it; locks in Postgres let one
-// of them do the work.
+// retain is the goroutine of retention. Every instance runs it; locks in Postgres let one at a time do the
+// work.
 func (lg *Log) retain(ctx context.Context, sweep func(context.Context) error) {
 	pause := min(max(lg.o.Slice/10, 100*time.Millisecond), 30*time.Second)
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
-		// What keeps a slice from being dropped fills the disk in silence; that
-		// Postgres is away, others say.
+		// Log what keeps a slice from being dropped: else the disk would fill unnoticed. Others log that
+		// Postgres is unavailable.
 		if err := lg.retainOnce(ctx, sweep); err != nil && ctx.Err() == nil && (!errors.Is(err, event.ErrUnavailable) || isLocked(err)) {
 			lg.o.Logger.Warn("retention", "error", err)
 		}
@@ -48,7 +48,7 @@ SELECT culvert.count_slice()`
 const expireEventsSQL = `
 SELECT culvert.expire($1)`
 
-// These statements take the rows that nobody holds, see append.sql.
+// These statements delete only rows that no other transaction has locked; see append.sql.
 const forgetKeysSQL = `
 WITH old AS MATERIALIZED (
      SELECT old.namespace_id, old.owner, old.key
@@ -66,8 +66,8 @@ DELETE FROM culvert.keys k
  USING old
  WHERE k.namespace_id = old.namespace_id AND k.owner = old.owner AND k.key = old.key`
 
-// An ask is kept for a day after its end, for those who come to see what came
-// of it, or until its event is gone.
+// An ask is kept for a day after its end, for callers that read its replies later, but no longer than its
+// event.
 const forgetAsksSQL = `
 WITH old AS MATERIALIZED (
      SELECT a."offset"
@@ -81,7 +81,7 @@ DELETE FROM culvert.asks a
  USING old
  WHERE a."offset" = old."offset"`
 
-// An audience goes when the last of its asks may.
+// An audience is deleted as soon as the last of its asks may be.
 const forgetAudiencesSQL = `
 WITH old AS MATERIALIZED (
      SELECT u."offset"
@@ -94,7 +94,8 @@ DELETE FROM culvert.audiences u
  USING old
  WHERE u."offset" = old."offset"`
 
-// An interval that is over explains a gap to a client that has not come past it.
+// A membership interval that has ended is kept while it may explain a gap: until the client's cursor is past
+// its end.
 const forgetStaysSQL = `
 WITH old AS MATERIALIZED (
      SELECT m.client_id, m.room_id, m.since
@@ -107,10 +108,9 @@ DELETE FROM culvert.memberships m
  USING old
  WHERE m.client_id = old.client_id AND m.room_id = old.room_id AND m.since = old.since`
 
-// retainOnce opens the next slice when it is time, drops the oldest one when it
-// is due, counts one that was closed, raises the floors of namespaces that keep less, and takes away what
-// deleted ones left behind and idempotency keys older than their window and
-// old asks.
+// retainOnce opens the next slice when it is time, drops the oldest one when it is due, raises the floors of
+// namespaces with a shorter retention, and stores each room's newest offset of a closed slice. Then it deletes what deleted
+// namespaces left behind, idempotency keys older than their window, and old asks.
 func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error) error {
 	var open int
 	if err := lg.o.DB.Work.Pool.QueryRow(ctx, rollSQL, lg.o.Slice, lg.o.SliceEvents).Scan(&open); err != nil {
@@ -149,8 +149,8 @@ func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error
 	return nil
 }
 
-// forget repeats a DELETE of bounded size until nothing is left for it. Rows that
-// somebody holds are left to the next time: who clears up does not wait.
+// forget repeats a DELETE of bounded size until nothing is left for it. Rows that are locked are left for the
+// next time, so that cleaning up never waits.
 func (lg *Log) forget(ctx context.Context, sql string) error {
 	const atOnce = 10_000
 	for {

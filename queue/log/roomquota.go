@@ -12,9 +12,9 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// roomQuota bounds the rooms of namespaces and clients. It remembers how many rooms namespaces have: to count them takes long where
-// there are many, so it is done once in countEvery, and what is made meanwhile is added. Rooms
-// that other instances make are seen so much later.
+// roomQuota bounds the rooms of namespaces and clients. It remembers how many rooms each namespace has:
+// counting many of them takes long, so they are counted once in countEvery, and the rooms made here meanwhile
+// are added. Rooms that other instances make are noticed at the next count.
 type roomQuota struct {
 	o  Options
 	mu sync.Mutex
@@ -38,8 +38,8 @@ SELECT count(*)
 const claimRoomsSQL = `
 SELECT culvert.claim_rooms($1, $2, $3, $4, $5)`
 
-// Claim makes the rooms that are not there yet within a quota. For rooms this instance knows
-// it asks nobody. Errors: event.ErrRoomQuota, event.ErrUnavailable.
+// Claim makes the rooms that do not exist yet, if the quota allows it. For rooms that this instance knows it
+// does not ask Postgres. Errors: event.ErrRoomQuota, event.ErrUnavailable.
 func (lg *Log) Claim(ctx context.Context, ns event.Namespace, client event.Client, rooms []event.Room, quota event.RoomQuota) error {
 	return lg.rooms.claim(ctx, ns, client, rooms, quota)
 }
@@ -61,13 +61,13 @@ func (c *roomQuota) claim(ctx context.Context, ns event.Namespace, client event.
 		if full, err = c.full(ctx, l, ns, client, id, quota.Namespace, len(names)); err != nil {
 			return err
 		}
-		if full { // of those not known here some may be there all the same
+		if full { // rooms that are not known here may exist all the same
 			return c.o.DB.Work.Use(ctx, ns, client, postgres.Quick, func(db *pgxpool.Pool) error {
 				return db.QueryRow(ctx, allThereSQL, id, names, l.Generation).Scan(&full)
 			})
 		}
 		var maker *string
-		if quota.Client > 0 && client != (event.Client{}) { // what a backend makes for it is not its own
+		if quota.Client > 0 && client != (event.Client{}) { // rooms that a backend makes do not count for a client
 			maker = new(client.String())
 		}
 		var made int
@@ -90,8 +90,7 @@ func (c *roomQuota) claim(ctx context.Context, ns event.Namespace, client event.
 	return nil
 }
 
-// Each room is looked up by its name, which is what LIMIT is for: a join may read all rooms of
-// the namespace.
+// LIMIT makes Postgres look up each room by its name: as a join, it might read all rooms of the namespace.
 const allThereSQL = `
 SELECT EXISTS (
        SELECT
@@ -102,7 +101,7 @@ SELECT EXISTS (
   FROM culvert.log
  WHERE culvert.check_ids($3)`
 
-// full reports whether so many rooms more would be too many for a namespace.
+// full reports whether a namespace would exceed the limit most with so many more rooms.
 func (c *roomQuota) full(ctx context.Context, l *lineage.Lineage, ns event.Namespace, client event.Client, id int32, most, more int) (bool, error) {
 	if most == 0 {
 		return false, nil

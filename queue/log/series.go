@@ -8,12 +8,12 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// series are the units of one AppendEach, which are stored in their order up to the
-// first that fails for a reason that may pass. Only the appender's goroutine uses it.
+// series is the units of one AppendEach. They are stored in order, up to the first that fails for a temporary
+// reason. Only the appender's goroutine uses it.
 type series struct{ broken error }
 
-// stop notes that a unit of the series failed with err. What is wrong with that one
-// alone, and always will be, stops nothing.
+// stop ends the series because a unit of it failed with err. A refusal does not end it: it concerns that unit
+// alone.
 func (s *series) stop(err error) {
 	if s == nil || s.broken != nil || isRefusal(err) {
 		return
@@ -21,7 +21,7 @@ func (s *series) stop(err error) {
 	s.broken = after(err)
 }
 
-// after is why an emit is not stored that follows one that failed with err.
+// after is the error of an emit that is not stored because an earlier one failed with err.
 func after(err error) error { return fmt.Errorf("an earlier emit was not stored: %w", err) }
 
 // isRefusal reports whether the same emit would fail again, whenever it is sent.

@@ -8,14 +8,14 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-// moveBounds are how much of what is staged one append moves: so many events, and about so
-// many bytes, see culvert.weight. What an event costs Postgres depends on more than its bytes, on
-// rooms that have to be made above all, so moves are measured and made larger or smaller.
+// moveBounds bound how many staged events one append moves, and about how many bytes, see culvert.weight. The
+// time an event takes depends on more than its bytes, above all on rooms that have to be made, so moves are
+// timed and made larger or smaller.
 type moveBounds struct {
 	events int32
 	bytes  int64
-	// alone: a move took too long. Until moves are as large as they may be again, none is made
-	// in the transaction of emits, which would fail with it.
+	// alone: a move took too long. Until moves have their largest size again, or nothing is left to move, they
+	// are not made in the transactions of emits, which would fail with them.
 	alone bool
 	// late is how often a single event took too long while Postgres stored emits in time.
 	late int
@@ -24,16 +24,16 @@ type moveBounds struct {
 
 var (
 	mostMoved  = moveBounds{events: 1_000, bytes: 2 << 20}
-	firstMoved = moveBounds{events: 250, bytes: 256 << 10} // what it costs is not known yet
-	// leastMoved is moved also where it takes longer than slowMove: what a move takes at any size, on a
-	// slow machine or after a crash, does not get less with fewer events, and they have to be moved some time.
+	firstMoved = moveBounds{events: 250, bytes: 256 << 10} // the cost of an event is not known yet
+	// leastMoved is moved even if it takes longer than slowMove: the time that any move takes on a slow machine
+	// or after a crash does not get less with fewer events, and all have to be moved some time.
 	leastMoved = moveBounds{events: 125, bytes: 128 << 10}
 )
 
 // slowMove is how many milliseconds a move may take: emits on every instance wait for it.
 const slowMove = 20
 
-// of is how many events are moved with a batch.
+// of returns how many events are moved with a batch.
 func (c *moveBounds) of(b *appendBatch) int32 {
 	if c.alone && len(b.units) > 0 || b.dry {
 		return 0
@@ -41,8 +41,8 @@ func (c *moveBounds) of(b *appendBatch) int32 {
 	return c.events
 }
 
-// adapt lowers the bounds when a move or its append took too long, and raises them
-// with each move that did not, while there is more to move.
+// adapt lowers the bounds when a move or its append took too long, and raises them after each quick move while
+// there is more to move.
 func (c *moveBounds) adapt(ctx context.Context, events int32, r appended, err error) {
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -81,8 +81,8 @@ func (c *moveBounds) scale(by float64) {
 	c.bytes = min(mostMoved.bytes, max(1, int64(by*float64(c.bytes))))
 }
 
-// moveTimeout is how long a move without emits may take: less when others wait for moves
-// that have failed before.
+// moveTimeout is how long a move without emits may take: less after a move took too long, because emits wait
+// for it.
 func (a *appender) moveTimeout() time.Duration {
 	if a.moving.alone {
 		return a.o.AppendTimeout / 4
@@ -90,11 +90,11 @@ func (a *appender) moveTimeout() time.Duration {
 	return a.o.AppendTimeout
 }
 
-// mostLate is how often a single event may take too long.
+// mostLate is how often a single event may take too long before it is set aside.
 const mostLate = 3
 
-// moveAlone moves staged events in a transaction of their own, between those of emits. An event
-// that never can be moved in time is set aside.
+// moveAlone moves staged events in a transaction of their own, between those of emits. An event that takes too
+// long each time is set aside.
 func (a *appender) moveAlone(ctx context.Context, t *turn) {
 	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
 	defer cancel()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// After a move that took too long the next ones are smaller and apart from emits, until all that
-// is staged has been moved; a single event is late only while Postgres is well otherwise.
+// After a move that took too long the next ones are smaller and apart from emits, until all staged events have
+// been moved. A single event counts as late only if Postgres stores emits in time.
 func TestMovesThatTakeTooLongAreMadeSmaller(t *testing.T) {
 	late, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
 	defer cancel()
@@ -60,8 +60,8 @@ func TestMovesThatTakeTooLongAreMadeSmaller(t *testing.T) {
 	}
 }
 
-// After timeouts, as in a crash, moves become larger again also on a machine that is slow: else more would
-// be emitted from SQL than is moved.
+// After timeouts, as in a crash, moves become larger again even on a slow machine: else more events would be
+// emitted from SQL than are moved.
 func TestMovesGrowAgainOnASlowMachine(t *testing.T) {
 	c, none := moveBounds{events: 1, bytes: 1, alone: true}, &appendBatch{}
 	for range 20 {
@@ -73,7 +73,7 @@ func TestMovesGrowAgainOnASlowMachine(t *testing.T) {
 	}
 }
 
-// The others' emits wait for a move, so it is as large as slowMove has time for.
+// Emits wait for a move, so it has only as many events as fit into slowMove.
 func TestMovesAreAsLargeAsThereIsTimeFor(t *testing.T) {
 	c, emits := firstMoved, &appendBatch{units: []*unit{{}}}
 	move := func(ms float64) { // for each event

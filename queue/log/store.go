@@ -11,14 +11,14 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// turn is what one turn of the appender did beside answering units.
+// turn is what one turn of the appender did about staged events.
 type turn struct {
 	moved int  // staged events
 	more  bool // there may be more of them
 }
 
-// store answers every unit of the batch, or holds it. Emits that share a key with another
-// one of the batch wait for its fate, and so does what follows them in their series.
+// store answers every unit of the batch, or holds it. Units that share a key with an earlier one of the batch
+// wait for its result, and so does what follows them in their series.
 func (a *appender) store(ctx context.Context, batch []*unit, t *turn) {
 	for {
 		waiting := unbroken(batch)
@@ -30,8 +30,8 @@ func (a *appender) store(ctx context.Context, batch []*unit, t *turn) {
 		switch {
 		case err == nil:
 		case len(now) > 1 && !errors.Is(err, event.ErrUnavailable):
-			// One emit that Postgres will not take must not fail the others. One that is
-			// held meanwhile must not be overtaken by them.
+			// One emit that Postgres refuses must not fail the others, so each is tried alone. They must not
+			// overtake one that is held meanwhile.
 			for i, u := range now {
 				if u.held || u.Answered() || len(unbroken(now[i:i+1])) == 0 || len(a.holdBehind(now[i:i+1])) == 0 {
 					continue
@@ -53,7 +53,7 @@ func (a *appender) store(ctx context.Context, batch []*unit, t *turn) {
 	}
 }
 
-// refuse answers the unit, unless its key decided already, and stops its series.
+// refuse answers the unit with err, unless it was answered before, and stops its series.
 func (u *unit) refuse(err error) {
 	if !u.Answered() {
 		u.Answer(err)
@@ -61,10 +61,9 @@ func (u *unit) refuse(err error) {
 	}
 }
 
-// attempt appends the batch and settles its units. Known keys take their emits
-// out, and so do staged events that come before them; the rest is tried again, and all
-// of it with ids that are outdated. ctx ends only when the queue has given up waiting
-// for the appender.
+// attempt appends the batch and settles its units. Emits with known keys get their result, and units behind
+// staged events are held; then the rest is tried again. If ids were outdated, everything is tried again. ctx
+// ends only when the queue has given up waiting for the appender.
 func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 	ctx, cancel := context.WithTimeout(ctx, a.o.AppendTimeout)
 	defer cancel()
@@ -112,8 +111,8 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 	}
 }
 
-// append calls Postgres and deals with what concerns no unit of the batch: staged events
-// that were moved, outdated ids, failures.
+// append calls culvert.append and handles what concerns no single unit: staged events that were moved, outdated
+// ids, failures.
 func (a *appender) append(ctx context.Context, b *appendBatch, t *turn) (appended, error) {
 	r, err := a.call(ctx, b)
 	if err != nil {
@@ -142,8 +141,7 @@ func (a *appender) append(ctx context.Context, b *appendBatch, t *turn) (appende
 	return r, nil
 }
 
-// feed hands the events an append of our own stored to the tail. What else was stored before
-// them is read.
+// feed hands the events that our own append stored to the tail. The follower reads what was stored before them.
 func (a *appender) feed(l *lineage.Lineage, events []*event.Event, r appended) {
 	prev := r.prev
 	if r.moved > 0 {
@@ -154,7 +152,7 @@ func (a *appender) feed(l *lineage.Lineage, events []*event.Event, r appended) {
 	}
 }
 
-// renew learns which database this is after it refused the ids of another lineage.
+// renew asks which database this is, after it refused ids of the lineage seen.
 func (a *appender) renew(ctx context.Context, seen *lineage.Lineage) error {
 	err := a.o.Lineage.Renew(ctx, seen)
 	if err != nil {

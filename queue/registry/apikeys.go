@@ -16,7 +16,7 @@ import (
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
-// APIKey is a stored API key, without its secret: only a digest is kept of that.
+// APIKey is a stored API key, without its secret: only a digest of the secret is stored.
 type APIKey struct {
 	ID         string // public, short
 	Label      string
@@ -32,9 +32,8 @@ const (
 	maxKeyNamespaces = 100
 )
 
-// CreateKey stores a new key of k's Label, Namespaces and ExpiresAt, and returns
-// it with its token, which is shown once and never again. Errors: *InvalidError,
-// ErrUnavailable.
+// CreateKey stores a new key with k's Label, Namespaces and ExpiresAt, and returns it with its token. The token
+// cannot be read again later. Errors: *InvalidError, ErrUnavailable.
 func (r *Registry) CreateKey(ctx context.Context, k APIKey) (APIKey, string, error) {
 	switch {
 	case k.Namespaces != nil && len(k.Namespaces) == 0, len(k.Namespaces) > maxKeyNamespaces:
@@ -99,9 +98,8 @@ UPDATE culvert.api_keys
        hash = $2
  WHERE id = $1 AND revoked_at IS NULL`
 
-// RotateKey gives a key another secret and returns its token. The old one goes
-// on working for grace; one from before that does not. Errors: ErrNotFound, also
-// for a revoked key, ErrUnavailable.
+// RotateKey gives a key a new secret and returns its new token. The old token works on for grace; tokens from
+// before that do not. Errors: ErrNotFound, also for a revoked key, and ErrUnavailable.
 func (r *Registry) RotateKey(ctx context.Context, id string, grace time.Duration) (string, error) {
 	token, hash := newToken(id)
 	err := r.changeKey(ctx, "rotate key", rotateKeySQL, id, hash, max(grace, 0))
@@ -116,8 +114,7 @@ UPDATE culvert.api_keys
    SET revoked_at = coalesce(revoked_at, clock_timestamp()), old_hash = NULL, old_until = NULL
  WHERE id = $1`
 
-// RevokeKey makes a key worthless, on every instance within a second. Errors:
-// ErrNotFound, ErrUnavailable.
+// RevokeKey revokes a key: within a second every instance refuses it. Errors: ErrNotFound, ErrUnavailable.
 func (r *Registry) RevokeKey(ctx context.Context, id string) error {
 	return r.changeKey(ctx, "revoke key", revokeKeySQL, id)
 }
@@ -132,7 +129,7 @@ func (r *Registry) changeKey(ctx context.Context, what, sql string, args ...any)
 	})
 }
 
-// As with settings, what somebody stored by hand must not keep the others from being read.
+// As with settings, a strange value stored by hand must not prevent the other keys from being read.
 const keysSQL = `
 SELECT id, label, array_remove(namespaces, NULL), created_at, expires_at, revoked_at, hash, old_hash, old_until
   FROM culvert.api_keys
@@ -161,7 +158,7 @@ func readKeys(ctx context.Context, db *pgxpool.Pool) ([]storedKey, error) {
 		var created, expires, revoked, oldUntil pgtype.Timestamptz
 		err = row.Scan(&k.ID, &k.Label, &names, &created, &expires, &revoked, &k.hash, &k.oldHash, &oldUntil)
 		if names != nil {
-			k.Namespaces = []event.Namespace{} // none is not all
+			k.Namespaces = []event.Namespace{} // no namespaces; nil would be all
 		}
 		for _, name := range names {
 			k.Namespaces = append(k.Namespaces, event.StoredNamespace(trusted.Of(name)))
@@ -171,7 +168,7 @@ func readKeys(ctx context.Context, db *pgxpool.Pool) ([]storedKey, error) {
 	})
 }
 
-// moment is a time as Go has it: zero for NULL, and with a beginning and an end.
+// moment converts a time of Postgres: NULL is the zero time, and infinite times become finite ones.
 func moment(t pgtype.Timestamptz) time.Time {
 	switch {
 	case !t.Valid:
@@ -184,7 +181,7 @@ func moment(t pgtype.Timestamptz) time.Time {
 	return t.Time
 }
 
-// loadKeys are the keys that open something, by id.
+// loadKeys returns the keys that give access to something, by id.
 func loadKeys(ctx context.Context, db *pgxpool.Pool) (map[string]storedKey, error) {
 	all, err := readKeys(ctx, db)
 	if err != nil {

@@ -13,14 +13,14 @@ import (
 // tokenPrefix begins the token of a stored key: ck_<id>_<secret>.
 const tokenPrefix = "ck_"
 
-// storedKey is an APIKey with what its secrets are recognised by.
+// storedKey is an APIKey with the digests of its secrets.
 type storedKey struct {
 	APIKey
 	hash, oldHash []byte
 	oldUntil      time.Time
 }
 
-// Grant is what the token of a stored key opens.
+// Grant is what the token of a stored key gives access to.
 type Grant struct {
 	Key        string            // its id
 	Namespaces []event.Namespace // nil: all
@@ -29,9 +29,9 @@ type Grant struct {
 	hash [sha256.Size]byte
 }
 
-// Grant finds the stored key a token belongs to, as this instance knows it.
-// False: there is none, or it has expired or was revoked. It never blocks and
-// takes the same time for every secret of one key.
+// Grant finds the stored key that a token belongs to, as this instance knows it. It returns false if there is
+// none, or if the key has expired or was revoked. It never blocks and takes the same time for every secret of
+// one key.
 func (r *Registry) Grant(token string) (Grant, bool) {
 	rest, ok := strings.CutPrefix(token, tokenPrefix)
 	if !ok {
@@ -43,15 +43,14 @@ func (r *Registry) Grant(token string) (Grant, bool) {
 	}
 	g := Grant{Key: id, hash: sha256.Sum256([]byte(secret))}
 	ok = r.fill(&g, time.Now())
-	g.Namespaces = slices.Clone(g.Namespaces) // these are everybody's
+	g.Namespaces = slices.Clone(g.Namespaces) // the registry's own must not be changed
 	return g, ok
 }
 
-// Holds reports whether a grant still does: its key may have been revoked or
-// rotated since, or its time is over.
+// Holds reports whether a grant is still valid: its key may have been revoked or rotated, or have expired.
 func (r *Registry) Holds(g Grant) bool { return r.fill(&g, time.Now()) }
 
-// fill completes a grant that has Key and hash.
+// fill completes a grant that has Key and hash, and reports whether it is valid.
 func (r *Registry) fill(g *Grant, now time.Time) bool {
 	k, ok := r.now.Load().keys[g.Key]
 	if !ok {
@@ -66,7 +65,7 @@ func (r *Registry) fill(g *Grant, now time.Time) bool {
 	return (current || old) && (g.Until.IsZero() || now.Before(g.Until))
 }
 
-// HasKeys reports whether there is a stored key that opens something now.
+// HasKeys reports whether there is a stored key that works now.
 func (r *Registry) HasKeys() bool {
 	now := time.Now()
 	for _, k := range r.now.Load().keys {

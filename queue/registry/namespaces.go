@@ -24,16 +24,16 @@ type NamespaceState struct {
 	Settings  NamespaceSettings
 }
 
-// Settings are those of a namespace as this instance knows them; all zero for
-// one that has none or is not there. It never blocks.
+// Settings returns the settings of a namespace as this instance knows them. All are zero if it has none or does
+// not exist. It never blocks.
 func (r *Registry) Settings(ns event.Namespace) NamespaceSettings {
 	s := r.now.Load().byName[ns.String()].settings
-	s.Public, s.Presence = slices.Clone(s.Public), slices.Clone(s.Presence) // these are everybody's
+	s.Public, s.Presence = slices.Clone(s.Public), slices.Clone(s.Presence) // the registry's own must not be changed
 	return s
 }
 
-// Visible says from which position on events of the namespace with an id are to be seen, floor or higher.
-// deleted: there is no such namespace any more. It never blocks.
+// Visible returns the position after which events of a namespace may be shown: floor or higher. deleted: the
+// namespace with this id was deleted. It never blocks.
 func (r *Registry) Visible(ns event.Namespace, id int32, floor event.Offset) (from event.Offset, deleted bool) {
 	now := r.now.Load()
 	_, deleted = now.gone[id]
@@ -43,9 +43,8 @@ func (r *Registry) Visible(ns event.Namespace, id int32, floor event.Offset) (fr
 	return floor, deleted
 }
 
-// settingColumns are the settings as NamespaceSettings has them. What somebody stored by hand
-// must not keep all the others from being read: a NULL among patterns is none, and there is
-// no time without an end.
+// settingColumns selects the settings as NamespaceSettings has them. Strange values stored by hand must not
+// prevent all the others from being read: NULLs among patterns are left out, and infinite times are bounded.
 var settingColumns = everySetting(func(column string, of any) string {
 	switch of.(type) {
 	case *time.Duration:
@@ -59,7 +58,8 @@ var settingColumns = everySetting(func(column string, of any) string {
 	}
 })
 
-// everySetting joins what expression makes of each column of n, in the order of the settings.
+// everySetting applies expression to the column of each setting, and joins the results in the order of the
+// settings.
 func everySetting(expression func(column string, of any) string) string {
 	var all []string
 	for _, s := range settings {
@@ -68,7 +68,7 @@ func everySetting(expression func(column string, of any) string) string {
 	return strings.Join(all, ", ")
 }
 
-// fields are where the columns go.
+// fields returns pointers to the settings, in the order of the columns.
 func (s *NamespaceSettings) fields() (all []any) {
 	for _, setting := range settings {
 		all = append(all, setting.Of(s))
@@ -82,7 +82,7 @@ SELECT n.id, coalesce(n.name, ''), n.floor, ` + settingColumns + `
  WHERE n.name IS NULL OR n.floor > n.born
     OR num_nonnulls(` + everySetting(func(column string, _ any) string { return column }) + `) > 0`
 
-// loadSpaces reads the namespaces that are not as they were made.
+// loadSpaces reads the namespaces that have settings or a floor, and those that were deleted.
 func (g *registered) loadSpaces(ctx context.Context, db *pgxpool.Pool) error {
 	rows, err := db.Query(ctx, spacesSQL)
 	if err != nil {
@@ -134,9 +134,8 @@ SELECT n.name, n.created_at, ` + settingColumns + `
  ORDER BY n.name COLLATE "C"
  LIMIT $3`
 
-// NamespacesAfter lists up to limit namespaces in the order of their names' bytes,
-// beginning after one; the zero Namespace begins with the first. With only it lists
-// no others than these.
+// NamespacesAfter lists up to limit namespaces in the order of their names' bytes, beginning after the
+// namespace after, or with the first if that is zero. If only has namespaces, no others are listed.
 func (r *Registry) NamespacesAfter(ctx context.Context, after event.Namespace, only []event.Namespace, limit int) ([]NamespaceState, error) {
 	var names []string // nil: all
 	for _, ns := range only {
@@ -165,7 +164,8 @@ func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]Namespa
 	return all, postgres.Unavailable(ctx, "namespaces", err)
 }
 
-// storeSettingsSQL stores them; what is zero is left to the server. $1 is the namespace's name.
+// storeSettingsSQL stores the settings of a namespace. Zero becomes NULL, for the server's default. $1 is the
+// namespace's name.
 var storeSettingsSQL = func() string {
 	var set []string
 	for i, s := range settings {
@@ -200,8 +200,8 @@ func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns event.Names
 	return postgres.Unavailable(ctx, "store settings", err)
 }
 
-// PutNamespace makes the namespace if there is none and gives it these settings
-// and no others. Errors: *InvalidError, ErrUnavailable.
+// PutNamespace makes the namespace if it does not exist, and replaces all its settings. made: it did not exist.
+// Errors: *InvalidError, ErrUnavailable.
 func (r *Registry) PutNamespace(ctx context.Context, ns event.Namespace, s NamespaceSettings) (made bool, err error) {
 	err = r.change(ctx, "put namespace", func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT culvert.make_namespace($1)`, ns.String()).Scan(&made); err != nil {
@@ -218,9 +218,9 @@ SELECT n.created_at, ` + settingColumns + `
  WHERE n.name = $1
    FOR NO KEY UPDATE`
 
-// SetNamespace changes settings of a namespace: edit gets them as they are and
-// nobody else changes them meanwhile. It returns what is stored then. Errors:
-// ErrNotFound, *InvalidError, ErrUnavailable, and edit's own.
+// SetNamespace changes settings of a namespace. edit gets the present settings, which nobody else can change
+// meanwhile. It returns the namespace with the new settings. Errors: ErrNotFound, *InvalidError,
+// ErrUnavailable, and edit's own.
 func (r *Registry) SetNamespace(ctx context.Context, ns event.Namespace, edit func(*NamespaceSettings) error) (NamespaceState, error) {
 	state := NamespaceState{Namespace: ns}
 	err := r.change(ctx, "set namespace", func(tx pgx.Tx) error {
@@ -241,11 +241,9 @@ func (r *Registry) SetNamespace(ctx context.Context, ns event.Namespace, edit fu
 	return state, err
 }
 
-// DeleteNamespace closes a namespace for good: its rooms, clients, memberships,
-// keys and events are out of reach when it returns, here at once and on the other
-// instances within a second, and open subscriptions end with ErrDeleted. A
-// namespace of the same name is another one and begins empty. Errors:
-// ErrNotFound, ErrUnavailable.
+// DeleteNamespace deletes a namespace for good. When it returns, its rooms, clients, memberships, keys and
+// events cannot be reached any more here, and within a second on the other instances; open subscriptions end
+// with ErrDeleted. A new namespace of the same name begins empty. Errors: ErrNotFound, ErrUnavailable.
 func (r *Registry) DeleteNamespace(ctx context.Context, ns event.Namespace) error {
 	var found bool
 	if err := r.o.Changes.QueryRow(ctx, `SELECT culvert.delete_namespace($1)`, ns.String()).Scan(&found); err != nil {
@@ -255,12 +253,12 @@ func (r *Registry) DeleteNamespace(ctx context.Context, ns event.Namespace) erro
 		return event.ErrNotFound
 	}
 	r.changed(ctx)
-	// It is deleted, whatever becomes of the rest: retention sweeps, too.
+	// The namespace is deleted even if this fails: retention sweeps, too.
 	_ = r.Sweep(ctx)
 	return nil
 }
 
-// Sweep takes away what deleted namespaces left behind, a little at a time.
+// Sweep deletes what deleted namespaces left behind, a little at a time.
 func (r *Registry) Sweep(ctx context.Context) error {
 	const atOnce = 10_000
 	for {

@@ -29,39 +29,39 @@ type Registry struct {
 
 // Options configure New.
 type Options struct {
-	// DB reads, and Changes, which may be the same, has connections that may wait for locks.
+	// DB is for reads. Changes is for changes, and its connections may wait for locks; it may be the same pool.
 	DB, Changes *pgxpool.Pool
 	// Owns: Close closes both.
 	Owns bool
-	// Poll is how often the version is looked at. It bounds how long a change may go unnoticed
-	// where notifications do not arrive: 500ms.
+	// Poll is how often the version is looked at. It bounds how long a change goes unnoticed if notifications
+	// do not arrive. Default: 500ms.
 	Poll time.Duration
-	// Loaded is called after every load, with the generation of the log that the
-	// registry is of, and whether namespaces were deleted since the load before. nil: nobody is told.
+	// Loaded is called after every load, with the generation of the log that the registry is of, and whether
+	// namespaces were deleted since the load before. It may be nil.
 	Loaded func(generation int64, deleted bool)
 	Logger *slog.Logger
 }
 
-// registered is the registry as this instance knows it. Nobody changes one.
+// registered is the registry as this instance knows it. It is replaced, never changed.
 type registered struct {
 	version    int64
-	generation int64 // of the log, see directory
+	generation int64 // of the log; see package lineage
 	byName     map[string]space
 	gone       map[int32]struct{} // namespaces that were deleted
 	keys       map[string]storedKey
 	revoked    map[named]time.Time
 }
 
-// named is a client of a namespace by its name, which outlives the namespace.
+// named identifies a client by names, because revocations outlive the namespace and its id.
 type named struct {
 	ns     event.Namespace
 	client event.Client
 }
 
-// space is a namespace that is not as it was made.
+// space is a namespace that has settings or a floor.
 type space struct {
 	id       int32
-	floor    event.Offset // no event is at or below it
+	floor    event.Offset // events up to it are gone
 	settings NamespaceSettings
 }
 
@@ -77,7 +77,7 @@ func New(ctx context.Context, o Options) (*Registry, error) {
 	return r, nil
 }
 
-// Close closes the connections, unless they are those of a queue.
+// Close closes both pools if the registry owns them.
 func (r *Registry) Close() {
 	if r.o.Owns {
 		r.o.DB.Close()
@@ -85,7 +85,7 @@ func (r *Registry) Close() {
 	}
 }
 
-// RefreshSoon has run read the registry again: a change was announced. It never blocks.
+// RefreshSoon makes Run read the registry again, because a change was announced. It never blocks.
 func (r *Registry) RefreshSoon() {
 	select {
 	case r.wake <- struct{}{}:
@@ -93,9 +93,8 @@ func (r *Registry) RefreshSoon() {
 	}
 }
 
-// Watch has f called after every change and every half a second, by a goroutine
-// that must not be held up. It is for those who must end what a change or the
-// time forbids.
+// Watch makes Run call f after every change and every half second. f must not block. It is for callers that
+// must end what a change, or the time, forbids.
 func (r *Registry) Watch(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,13 +116,13 @@ func (r *Registry) Run(ctx context.Context) {
 		}
 		// What cannot be read now is read by the next tick.
 		if err := r.refresh(ctx, announced); err != nil && ctx.Err() == nil {
-			r.o.Logger.Debug("registry not read; the next tick does", "error", err)
+			r.o.Logger.Debug("registry not read; trying again at the next tick", "error", err)
 		}
 		r.notice()
 	}
 }
 
-// refresh loads the registry when its version is another one, or in any case.
+// refresh loads the registry if its version has changed; with anyway it loads it in any case.
 func (r *Registry) refresh(ctx context.Context, anyway bool) error {
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
 	defer cancel()
@@ -132,7 +131,7 @@ func (r *Registry) refresh(ctx context.Context, anyway bool) error {
 		if err := r.o.DB.QueryRow(ctx, registryHeadSQL).Scan(&version, &generation); err != nil {
 			return err
 		}
-		// A database that was put back counts its versions once more.
+		// A restored database may reach the same version again, so the generation counts, too.
 		if now := r.now.Load(); version == now.version && generation == now.generation {
 			return nil
 		}
@@ -149,8 +148,7 @@ func (r *Registry) notice() {
 	}
 }
 
-// load reads all of it. The version comes first: what changes meanwhile is
-// loaded again.
+// load reads the whole registry, the version first: what changes meanwhile is loaded again.
 func (r *Registry) load(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -179,8 +177,8 @@ const registryHeadSQL = `
 SELECT r.version, l.generation
   FROM culvert.registry r, culvert.log l`
 
-// change runs f in a transaction that every instance is told of, and returns
-// when this one knows what it did. f's error is returned as it is.
+// change runs f in a transaction, notifies every instance, and returns when this one has loaded the change. f's
+// error is returned as it is.
 func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error) error {
 	var refused error
 	err := pgx.BeginFunc(ctx, r.o.Changes, func(tx pgx.Tx) error {
@@ -200,8 +198,8 @@ func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error
 	return nil
 }
 
-// changed loads a change of our own. It is stored, so that failing to read it
-// back is no failure: the next tick does.
+// changed loads our own change. If that fails, it is no error: the change is stored, and the next tick loads
+// it.
 func (r *Registry) changed(ctx context.Context) {
 	if r.load(ctx) == nil {
 		r.notice()

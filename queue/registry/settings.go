@@ -10,13 +10,11 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// NamespaceSettings are what may be set for one namespace. A zero field means
-// the server's default; patterns have none. In a pattern "*" stands for any run
-// of characters.
+// NamespaceSettings are what may be set for one namespace. A zero field means the server's default; for
+// patterns there is none. In a pattern "*" stands for any run of characters.
 type NamespaceSettings struct {
-	// Retention is how long its events are kept, at least 1s. A longer one than
-	// the server's keeps the slices of the whole log on disk for longer; no other
-	// namespace shows its events for longer because of it.
+	// Retention is how long its events are kept, at least 1s. A longer retention than the server's keeps slices
+	// of the whole log on disk for longer, but other namespaces do not show their events for longer.
 	Retention time.Duration
 	// Dedup is how long its idempotency keys are remembered, at least 1s.
 	Dedup time.Duration
@@ -41,13 +39,13 @@ type Setting struct {
 	Name string
 	// Help says what it is, for people.
 	Help string
-	// Of is where a namespace has it: a *time.Duration, *[]string (patterns), *float64 (events a
-	// second) or *int (a number of something).
+	// Of returns a pointer to its value: a *time.Duration, *[]string (patterns), *float64 (events a second) or
+	// *int (a number of something).
 	Of func(*NamespaceSettings) any
 }
 
-// settings says what a namespace setting is. All that stores, reads, checks and shows settings goes by
-// it; beside it there are the columns, and the schema in openapi.yaml, which a test compares.
+// settings is the table of namespace settings. All code that stores, reads, checks and shows settings uses it.
+// A setting also needs its column, and its schema in openapi.yaml, which a test compares.
 var settings = []Setting{
 	{"retention", "how long its events are kept", func(s *NamespaceSettings) any { return &s.Retention }},
 	{"dedup", "how long its idempotency keys are remembered", func(s *NamespaceSettings) any { return &s.Dedup }},
@@ -59,10 +57,10 @@ var settings = []Setting{
 	{"max_rooms_client", "rooms a client may be a member of", func(s *NamespaceSettings) any { return &s.MaxRoomsClient }},
 }
 
-// AllSettings are the settings a namespace may have, in the order in which they are shown.
+// AllSettings returns the settings a namespace may have, in the order in which they are shown.
 func AllSettings() []Setting { return slices.Clone(settings) }
 
-// SettingNamed is the setting of that name on the wire.
+// SettingNamed returns the setting of that name on the wire.
 func SettingNamed(name string) (s Setting, ok bool) {
 	i := slices.IndexFunc(settings, func(s Setting) bool { return s.Name == name })
 	if i < 0 {
@@ -71,7 +69,7 @@ func SettingNamed(name string) (s Setting, ok bool) {
 	return settings[i], true
 }
 
-// Flag is the name of the setting's flag.
+// Flag returns the name of the setting's flag.
 func (s Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
 
 // Bounds of settings.
@@ -84,8 +82,8 @@ const (
 	resetSetting = "0 or null resets it"
 )
 
-// Check tells what cannot be set. The error is an *InvalidError whose field is
-// the setting's name as on the wire.
+// Check returns an error if a setting is out of bounds: an *InvalidError whose field is the setting's name on
+// the wire.
 func (s NamespaceSettings) Check() error {
 	for _, setting := range settings {
 		if err := setting.check(&s); err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// early is what came before something that is in front of it in the log: what this instance
-// appended right after others did, whose events are still to be read. Without it all that
-// comes after those would have to be read back from Postgres, for as long as appends go on.
+// early has events that came before those in front of them in the log: this instance appended them right after
+// another one, whose events still have to be read. If they were not kept, all of them would have to be read
+// back from Postgres, for as long as appends go on.
 type early struct {
 	pieces []piece // in order
 	events int
@@ -33,8 +33,8 @@ func (p *piece) size() (n int) {
 	return n
 }
 
-// keepEarly keeps a piece beyond the head, in up to half of the tail's memory. One that is not kept is
-// read later. The caller holds the lock.
+// keepEarly keeps a piece that begins beyond the head, in up to half of the tail's memory. A piece that is not
+// kept is read from Postgres later. The caller holds the lock.
 func (t *Tail) keepEarly(p piece) {
 	size := p.size()
 	if len(p.events) == 0 || t.early.events+len(p.events) > t.o.Events/2 || t.early.bytes+size > t.o.Bytes/2 {
@@ -47,7 +47,7 @@ func (t *Tail) keepEarly(p piece) {
 	t.trim()
 }
 
-// joinEarly adds the pieces that the tail now reaches up to. The caller holds the lock.
+// joinEarly adds the pieces whose beginning the tail has reached. The caller holds the lock.
 func (t *Tail) joinEarly() {
 	for len(t.early.pieces) > 0 && t.early.pieces[0].prev <= t.head {
 		p := t.early.pieces[0]
@@ -59,8 +59,8 @@ func (t *Tail) joinEarly() {
 	}
 }
 
-// ToRead is the gap that is to be read next: after the tail's position, and up to the
-// first piece that is there already, MaxOffset if there is none.
+// ToRead returns the gap that has to be read next: it begins after at, the tail's position, and ends at upto,
+// where the first early piece begins; upto is MaxOffset if there is none.
 func (t *Tail) ToRead() (at event.Cursor, upto event.Offset) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

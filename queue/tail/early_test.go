@@ -18,8 +18,8 @@ func numbered(prev, head event.Offset, data string) (events []*event.Event) {
 	return events
 }
 
-// What was appended here beyond a gap is in the tail once the gap was read, in the order of the
-// log, each event once.
+// Events that were appended here beyond a gap are in the tail once the gap was read, in the order of the log,
+// each of them once.
 func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 	l := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(l, 0)
@@ -48,7 +48,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 	if want := strings.Fields("1 2 3 4 6 7 8 9 10 11 13"); !slices.Equal(got, want) {
 		t.Errorf("in the tail are %v", got)
 	}
-	// What was read further than expected.
+	// A read may reach further than asked for.
 	at.Extend(l, 15, 18, numbered(15, 18, "1"))
 	at.Merge(l, 16, numbered(13, 16, "1"))
 	if n := at.ring.len(); at.head != 18 || n != 11+5 {
@@ -56,7 +56,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 	}
 }
 
-// It takes no more memory than the tail has, and nothing that is of another history.
+// Early events take no more memory than the tail has, and none of another history is kept.
 func TestWhatCameEarlyIsBounded(t *testing.T) {
 	l := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(l, 0)

@@ -4,14 +4,14 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// entry is an event in the tail, and what it counts for there.
+// entry is an event in the tail, and the bytes it counts for there.
 type entry struct {
 	event *event.Event
 	cost  int
 	later *encoded // nil: cost is all of it
 }
 
-// encoded is the encoded form of an event, which is counted once it is there.
+// encoded counts the bytes of an event's encoded form, once there is one.
 type encoded struct {
 	tail    *Tail
 	bytes   int
@@ -29,7 +29,7 @@ func (e *encoded) count(bytes int) {
 	e.tail.trim()
 }
 
-// gone is called when the entry leaves the tail, and returns what it counted for.
+// gone is called when the entry leaves the tail, and returns the bytes it counted for.
 func (n entry) gone() int {
 	if n.later == nil {
 		return n.cost

@@ -12,8 +12,8 @@ func (f *fifo[T]) all() []T { return f.buf[f.head:] }
 
 func (f *fifo[T]) push(e T) { f.buf = append(f.buf, e) }
 
-// pop removes the oldest. The room it leaves is given back once it is half of
-// the slice, which costs every event one move at the most.
+// pop removes the oldest element. Once half of the slice has been popped, the rest moves to its front, which is
+// at most one move for each element popped.
 func (f *fifo[T]) pop() T {
 	e := f.buf[f.head]
 	clear(f.buf[f.head : f.head+1])

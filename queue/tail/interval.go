@@ -7,13 +7,11 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Interval is a time in a room, as positions of the log: the events after Since up to
-// Until are for the member.
+// Interval is a membership interval: the room's events after Since up to Until are for the client.
 type Interval struct {
 	Room         event.Room
 	Since, Until event.Offset
-	// Lapsed: the client made the membership by its own token, and the one it comes with
-	// now does not allow the room.
+	// Lapsed: the client joined by its own token, and the token it has now does not allow the room.
 	Lapsed bool
 }
 
@@ -23,31 +21,30 @@ func Forever(r event.Room) Interval { return Interval{Room: r, Until: event.MaxO
 // covers reports whether an event at o falls into the interval.
 func (i Interval) covers(o event.Offset) bool { return i.Since < o && o <= i.Until }
 
-// holds reports whether the interval goes on at a position: a change of members at or below it
-// was made before, and one above it afterwards.
+// holds reports whether the client is a member once all membership changes up to a position are made.
 func (i Interval) holds(at event.Offset) bool { return i.Since <= at && at < i.Until }
 
-// attachment is an interval of a reader. Without a tail it is not read, and only decides
-// about Except: an ad hoc reader reads the rooms it names, whatever rooms its
-// client is in, and what has lapsed is not for the client.
+// attachment is an interval of a reader. If it has no tail, its room is not read, and it only decides which
+// events except the client. That is so for memberships that have lapsed, and for all memberships of an ad hoc
+// reader's client: the reader reads only the rooms it names.
 type attachment struct {
 	Interval
 	tail *roomTail
-	gone time.Time // when it may be given up, for one that has ended
+	gone time.Time // when it may be dropped, if it has ended
 }
 
-// over reports whether nothing more comes for the attachment to a reader at a position.
+// over reports whether a reader at a position gets nothing more through the attachment.
 func (a *attachment) over(at event.Offset) bool { return a.Until <= at && !time.Now().Before(a.gone) }
 
-// attachments are in the order of their rooms' names, so that those in one room are quickly found: a
-// client may be in many rooms, and events may except many.
+// attachments are sorted by their rooms' names, so that those in one room are quickly found: a client may be in
+// many rooms, and events may except many.
 type attachments []attachment
 
 func (all attachments) sort() {
 	slices.SortFunc(all, func(a, b attachment) int { return a.Room.Compare(b.Room) })
 }
 
-// in are the attachments in a room.
+// in returns the attachments in a room.
 func (all attachments) in(r event.Room) attachments {
 	from := all.firstIn(r)
 	to := from
@@ -57,13 +54,14 @@ func (all attachments) in(r event.Room) attachments {
 	return all[from:to]
 }
 
-// firstIn is the index of the first attachment in a room, or where it would be.
+// firstIn returns the index of the first attachment in a room, or where it would be.
 func (all attachments) firstIn(r event.Room) int {
 	i, _ := slices.BinarySearchFunc(all, r, func(a attachment, r event.Room) int { return a.Room.Compare(r) })
 	return i
 }
 
-// attachmentsOf are the attachments of a reader whose client is in rooms. The caller holds the lock.
+// attachmentsOf returns the attachments of the reader, whose client has these intervals. The caller holds the
+// lock.
 func (rd *Reader) attachmentsOf(intervals []Interval) attachments {
 	var all attachments
 	for _, r := range rd.o.Rooms {
@@ -87,13 +85,13 @@ func (rd *Reader) take(i Interval) attachment {
 	return attachment{Interval: i, tail: rd.room(i.Room)}
 }
 
-// room is the tail of a room of the reader's namespace.
+// room returns the tail of a room of the reader's namespace.
 func (rd *Reader) room(r event.Room) *roomTail {
 	return rd.t.room(roomKey{rd.o.Namespace.String(), r.String()})
 }
 
-// end ends the attachment of the client's membership in a room. The rooms of an ad hoc
-// reader have nothing to do with memberships.
+// end ends the attachment of the client's membership in a room. The rooms that an ad hoc reader names go on:
+// they are no memberships.
 func (rd *Reader) end(r event.Room, at event.Offset) {
 	in := rd.attachments.in(r)
 	for i := range in {
@@ -103,7 +101,7 @@ func (rd *Reader) end(r event.Room, at event.Offset) {
 	}
 }
 
-// Trim gives up the attachments that are over at a position.
+// Trim drops the attachments that are over at a position.
 func (rd *Reader) Trim(at event.Offset) {
 	rd.t.mu.Lock()
 	defer rd.t.mu.Unlock()
@@ -123,10 +121,10 @@ func (rd *Reader) Trim(at event.Offset) {
 	}
 }
 
-// Excepting reports whether not everybody in the event's rooms sees it.
+// Excepting reports whether the event has exceptions: some members of its rooms may not get it.
 func Excepting(e *event.Event) bool { return len(e.Except) > 0 }
 
-// NotExcepted takes out the events that are not for a client with these intervals.
+// NotExcepted removes the events that except a client with these intervals.
 func NotExcepted(events []*event.Event, intervals []Interval) []*event.Event {
 	all := make(attachments, len(intervals))
 	for i := range intervals {
@@ -135,13 +133,13 @@ func NotExcepted(events []*event.Event, intervals []Interval) []*event.Event {
 	return notExcepted(events, all)
 }
 
-// notExcepted takes out the events that are not for a client with these attachments: it was in one
-// of the rooms that they except.
+// notExcepted removes the events that except a client with these attachments: it was in one of the excepted
+// rooms.
 func notExcepted(events []*event.Event, all attachments) []*event.Event {
 	if !slices.ContainsFunc(events, Excepting) {
 		return events
 	}
-	// Each of many events may except many rooms, and the client be in as many: a map pays.
+	// There may be many events that each except many rooms, and the client may be in many: a map is faster.
 	in := make(map[event.Room]attachments, len(all))
 	for _, a := range all {
 		in[a.Room] = append(in[a.Room], a)

@@ -7,9 +7,9 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Behind is how long ago the first event after a position was stored: how far a
-// client that acknowledges it is behind, and 0 at the head. Of a position older
-// than the tail only the tail's own age is known, which is less than it is.
+// Behind returns how long ago the first event after o was stored. So far is a client behind that acknowledges
+// o; at the head it is 0. If o is older than the tail, Behind returns the age of the tail's oldest event, which
+// is too little.
 func (t *Tail) Behind(o event.Offset, now time.Time) time.Duration {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
-// membersRoom is where each namespace's log has the changes of its members. No
-// client can name it: it has a control character. The same name stands in migrations/.
+// membersRoom is the room of a namespace's membership changes. No client can name it, because it has a control
+// character. The SQL in migrations/ uses the same name.
 const membersRoom = "\x01members"
 
 // Names of the events in membersRoom.
@@ -20,7 +20,7 @@ const (
 	Forget = "culvert:forget"
 )
 
-// membershipData is what such an event says.
+// membershipData is the data of an event in membersRoom.
 type membershipData struct {
 	Client string `json:"client"`
 	Room   string `json:"room"`
@@ -28,20 +28,20 @@ type membershipData struct {
 	Own bool `json:"own,omitempty"`
 }
 
-// Membership is a change of a client's memberships.
+// Membership is one change of a client's memberships.
 type Membership struct {
 	Name      string // Join, Leave or Forget
 	Namespace event.Namespace
 	Client    event.Client
-	Room      event.Room // none with Forget
+	Room      event.Room // zero for Forget
 	Own       bool       // the client did it by its own token
 }
 
-// Event is the change as the log has it at a position.
+// Event returns the change as the log has it, at a position.
 func (m Membership) Event(at event.Cursor, when time.Time) *event.Event {
 	data, err := json.Marshal(membershipData{m.Client.String(), m.Room.String(), m.Own})
 	if err != nil {
-		panic(err) // two strings
+		panic(err) // impossible with strings and a bool
 	}
 	return &event.Event{
 		Log: at.Log, Offset: at.Offset, Namespace: m.Namespace.String(), Room: event.StoredRoom(trusted.Of(membersRoom)),
@@ -49,19 +49,20 @@ func (m Membership) Event(at event.Cursor, when time.Time) *event.Event {
 	}
 }
 
-// tellReaders tells the readers of the client that an event of membersRoom is about. The caller holds the lock.
+// tellReaders passes an event of membersRoom to the readers of the client it is about. The caller holds the
+// lock.
 func (t *Tail) tellReaders(e *event.Event) {
 	var m membershipData
 	if json.Unmarshal([]byte(e.Data), &m) != nil {
-		return // only culvert.move writes there
+		return // impossible: only culvert.move writes there
 	}
 	for rd := range t.clients[clientRef{e.Namespace, m.Client}] {
 		rd.apply(e)
 	}
 }
 
-// apply changes the reader's attachments by an event about its client, if what it knows does not contain it. The
-// caller holds the lock.
+// apply changes the reader's attachments as an event about its client says, unless they contain that change
+// already. The caller holds the lock.
 func (rd *Reader) apply(e *event.Event) {
 	if rd.known == unread {
 		rd.entries = append(rd.entries, e)
@@ -72,11 +73,11 @@ func (rd *Reader) apply(e *event.Event) {
 	}
 	rd.known = e.Offset
 	var m membershipData
-	_ = json.Unmarshal([]byte(e.Data), &m) // tellReaders could
+	_ = json.Unmarshal([]byte(e.Data), &m) // tellReaders has parsed it
 	room := event.StoredRoom(trusted.Of(m.Room))
 	switch e.Name {
 	case Join:
-		rd.end(room, e.Offset) // a backend's membership takes the place of the client's own
+		rd.end(room, e.Offset) // a backend's membership replaces the client's own
 		a := rd.take(Interval{Room: room, Since: e.Offset, Until: event.MaxOffset, Lapsed: m.Own && !rd.o.Allows(room)})
 		a.tail.add(rd)
 		rd.attachments = slices.Insert(rd.attachments, rd.attachments.firstIn(room), a)

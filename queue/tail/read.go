@@ -9,23 +9,24 @@ import (
 // Reading is what the tail has for a reader.
 type Reading struct {
 	Events []*event.Event
-	UpTo   event.Offset // how far that is
+	UpTo   event.Offset // Events has all up to here
 	More   bool
 	Over   bool // some intervals are over: see Trim
 
 	attachments attachments // those of the reader, if some of the events except rooms
 }
 
-// Read returns the events of the reader's rooms after a cursor, in dst, which is empty: at most
-// limit and about MaxBatch bytes of them. run is the history that the cursor is known to be of. ok is false when the tail does not know:
-// the cursor is older than it or not of its history, or the intervals are not known.
+// Read appends the events of the reader's rooms after a cursor to dst, which is empty: at most limit events,
+// and about MaxBatch bytes of them. run is the history that the cursor is known to be of. ok is false when the
+// tail cannot tell: the cursor is older than the tail or not of its history, or the reader's intervals are not
+// known.
 func (rd *Reader) Read(after event.Cursor, run event.Offset, limit int, dst []*event.Event) (r Reading, ok bool) {
 	r, ok = rd.readAll(after, run, limit, dst)
 	r.Events = notExcepted(r.Events, r.attachments)
 	return r, ok
 }
 
-// readAll is Read with the events that the reader's client is excepted from.
+// readAll is Read, but leaves the events in that except the reader's client.
 func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst []*event.Event) (r Reading, ok bool) {
 	t := rd.t
 	t.mu.RLock()
@@ -57,11 +58,12 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 	return r, true
 }
 
-// between is the events after one offset up to another. They are the tail's own: valid under its lock.
+// between returns the events after one offset up to another. The slice is the tail's own and valid only under
+// its lock.
 func (r *roomTail) between(after, upTo event.Offset) []*event.Event {
 	all := r.events.all()
 	if n := len(all); n == 0 || all[n-1].Offset <= after {
-		return nil // what most rooms of a client have, most of the time
+		return nil // so it is for most rooms of a client, most of the time
 	}
 	all = all[firstAfter(all, after):]
 	if upTo != event.MaxOffset {
@@ -70,17 +72,17 @@ func (r *roomTail) between(after, upTo event.Offset) []*event.Event {
 	return all
 }
 
-// firstAfter is the index of the first event after an offset.
+// firstAfter returns the index of the first event after an offset.
 func firstAfter(events []*event.Event, o event.Offset) int {
 	i, _ := slices.BinarySearchFunc(events, o+1, func(e *event.Event, o event.Offset) int { return int(e.Offset - o) })
 	return i
 }
 
-// mergeRooms adds the events of several rooms, of which each is in order, to dst, which is
-// empty: at most limit, and no more once MaxBatch is exceeded. What it costs grows with these,
-// not with what the rooms have: the tail is locked meanwhile, and whoever has many
-// rooms read at once would hold up all the others. Of an event in several rooms it takes one:
-// the room whose name comes first, so that every transport shows the same one.
+// mergeRooms appends the events of several rooms, each of which is in order, to dst, which is empty: at most
+// limit, and none after MaxBatch is exceeded. Its cost grows with the events it takes, not with those the rooms
+// have: the tail is locked meanwhile, and a reader of many rooms must not hold up all the others. If an event
+// is in several rooms, it takes the one of the room whose name comes first, so that every transport shows the
+// same room.
 func mergeRooms(dst []*event.Event, runs [][]*event.Event, limit int) []*event.Event {
 	if len(runs) == 1 {
 		return append(dst, runs[0][:min(len(runs[0]), limit)]...)
@@ -102,7 +104,7 @@ func mergeRooms(dst []*event.Event, runs [][]*event.Event, limit int) []*event.E
 	return dst
 }
 
-// siftDown restores the heap of runs by their first events below i.
+// siftDown restores the heap below index i. The heap is ordered by the first event of each run.
 func siftDown(runs [][]*event.Event, i int) {
 	for {
 		first := i

@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// What mergeRooms takes is what sorting everything would have in front.
+// mergeRooms takes the events that would come first if all were sorted.
 func TestRoomsAreMergedInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var runs [][]*event.Event
@@ -41,7 +41,7 @@ func TestRoomsAreMergedInOrder(t *testing.T) {
 	})
 }
 
-// It takes one event over MaxBatch bytes, from which cut knows that there is more.
+// mergeRooms takes one event beyond MaxBatch bytes, so that cut knows that there are more.
 func TestMergingEndsAtManyBytes(t *testing.T) {
 	large := strings.Repeat("x", MaxBatch/4)
 	var runs [][]*event.Event

@@ -9,34 +9,34 @@ import (
 )
 
 // Reader is one subscription as the tail sees it: the rooms it reads, what is known of its client's
-// memberships, and the volatile events that wait for it. One goroutine at a time uses it, but
-// for Rouse.
+// memberships, and the volatile events that wait for it. Only one goroutine at a time may use it, except for
+// Rouse.
 type Reader struct {
 	t       *Tail
 	o       ReaderOptions
 	wake    chan struct{}
 	pending pending
-	runs    [][]*event.Event // of the rooms while it reads; empty otherwise
+	runs    [][]*event.Event // the rooms' events while it reads; empty otherwise
 
-	// Under the tail's lock, as is o.May.
+	// The tail's lock guards these, and o.May.
 	attachments attachments
-	known       event.Offset   // the attachments are those up to here
-	missed      bool           // events about the client, maybe, since Postgres was asked for its intervals
-	entries     []*event.Event // about the client, while known is unread
-	ended       error          // why there is nothing more to come
+	known       event.Offset   // the attachments have all changes up to here
+	missed      bool           // maybe there were events about the client since Postgres was asked for its intervals
+	entries     []*event.Event // events about the client that came while known is unread
+	ended       error          // why no more events come
 }
 
 // ReaderOptions say what a Reader is for.
 type ReaderOptions struct {
 	Namespace event.Namespace
-	// Client whose memberships count; zero: nobody's.
+	// Client is the one whose memberships count; zero: there is none.
 	Client event.Client
-	// Rooms makes it ad hoc: it reads these, whatever rooms its client is in. None: it reads the rooms of
-	// its client.
+	// Rooms makes the reader ad hoc: it reads these rooms, whatever rooms its client is in. If there are none,
+	// it reads the rooms of its client.
 	Rooms []event.Room
 	// May reports whether the client's token allows it to read a room; nil: every one. It must not block.
 	May func(event.Room) bool
-	// Keep is for how long the end of a membership is remembered, for volatile events that come late.
+	// Keep is how long a membership is remembered after its end, for volatile events that come late.
 	Keep time.Duration
 }
 
@@ -45,11 +45,12 @@ func (o *ReaderOptions) adHoc() bool { return len(o.Rooms) > 0 }
 // Allows reports whether the client may read a room that it is in by its own token.
 func (o *ReaderOptions) Allows(r event.Room) bool { return o.May == nil || o.May(r) }
 
-// unread stands for a reader that does not know its client's intervals.
+// unread is the value of known while a reader does not know its client's intervals.
 const unread event.Offset = -1
 
-// NewReader makes a reader that has no rooms yet: Attach gives them. Changes of its client's memberships reach it from
-// now on, so Postgres is to be asked for them afterwards. Close must be called.
+// NewReader returns a reader without rooms: Attach gives it some. From now on it gets its client's membership
+// changes, so the caller asks Postgres for the client's intervals after this call, not before. Close must be
+// called.
 func (t *Tail) NewReader(o ReaderOptions) *Reader {
 	rd := &Reader{t: t, o: o, wake: make(chan struct{}, 1)}
 	if o.Client == (event.Client{}) {
@@ -66,7 +67,7 @@ func (t *Tail) NewReader(o ReaderOptions) *Reader {
 	return rd
 }
 
-// clientRef finds the readers of a client.
+// clientRef identifies a client.
 type clientRef struct{ namespace, client string }
 
 func (rd *Reader) ref() clientRef {
@@ -79,7 +80,7 @@ func (rd *Reader) Wake() <-chan struct{} { return rd.wake }
 // Rouse makes Wake receive. Any goroutine may call it, at any time.
 func (rd *Reader) Rouse() { notify(rd.wake) }
 
-// Allow replaces ReaderOptions.May. The intervals have to be asked for again.
+// Allow replaces ReaderOptions.May. The caller then has to ask for the intervals again.
 func (rd *Reader) Allow(may func(event.Room) bool) {
 	rd.t.mu.Lock()
 	rd.o.May = may
@@ -88,15 +89,15 @@ func (rd *Reader) Allow(may func(event.Room) bool) {
 	notify(rd.wake)
 }
 
-// Asking is called before Postgres is asked for the intervals once more.
+// Asking must be called before Postgres is asked for the intervals again.
 func (rd *Reader) Asking() {
 	rd.t.mu.Lock()
 	defer rd.t.mu.Unlock()
 	rd.missed = false
 }
 
-// Attach gives the reader its rooms, by what Postgres says of its client up to known, and
-// then by the events about the client that came since. They replace those it had.
+// Attach replaces the reader's rooms. intervals are the client's as Postgres has them at the position known;
+// changes that came after it are applied to them.
 func (rd *Reader) Attach(intervals []Interval, known event.Offset) {
 	t := rd.t
 	t.mu.Lock()
@@ -116,9 +117,9 @@ func (rd *Reader) Attach(intervals []Interval, known event.Offset) {
 	}
 }
 
-// Intervals are those the reader reads, and the position up to which the
-// tail, and so the intervals, are known; a cursor may be beyond the tail. They are nil when they must be asked for again. ok is
-// false when the tail is of another history than l. Errors: event.ErrForgotten.
+// Intervals returns the intervals that the reader reads, and the head up to which they are known: the tail's,
+// or cursor if that is beyond it. The intervals are nil when they must be asked for again. ok is false when the
+// tail is of another history than l. Errors: event.ErrForgotten.
 func (rd *Reader) Intervals(l *lineage.Lineage, cursor event.Offset) (head event.Cursor, intervals []Interval, ok bool, err error) {
 	t := rd.t
 	t.mu.RLock()
@@ -136,7 +137,7 @@ func (rd *Reader) Intervals(l *lineage.Lineage, cursor event.Offset) (head event
 	return head, intervals, t.isOf(l), nil
 }
 
-// NotExcepted takes out the events that the reader's client is excepted from.
+// NotExcepted removes the events that except the reader's client.
 func (rd *Reader) NotExcepted(events []*event.Event) []*event.Event {
 	if !slices.ContainsFunc(events, Excepting) {
 		return events
@@ -147,10 +148,10 @@ func (rd *Reader) NotExcepted(events []*event.Event) []*event.Event {
 	return notExcepted(events, now)
 }
 
-// Volatile takes the volatile events that wait.
+// Volatile returns the volatile events that wait, and removes them.
 func (rd *Reader) Volatile() []*event.Event { return rd.pending.take() }
 
-// Close forgets the reader. It never blocks for long and may be called twice.
+// Close removes the reader from the tail. It never blocks for long and may be called twice.
 func (rd *Reader) Close() {
 	t := rd.t
 	t.mu.Lock()
@@ -171,7 +172,7 @@ func (rd *Reader) detach() {
 	rd.attachments = nil
 }
 
-// leave takes the reader out of a room; a nil room has none. The caller holds the lock.
+// leave takes the reader out of a room; for a nil room it does nothing. The caller holds the lock.
 func (rd *Reader) leave(r *roomTail) {
 	if r != nil {
 		delete(r.readers, rd)

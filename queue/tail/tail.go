@@ -1,9 +1,10 @@
-// Package tail holds the newest events of the log in the memory of an instance, and those who wait for more.
+// Package tail holds the newest events of the log in the memory of an instance, and wakes readers that wait for
+// more.
 //
 // New makes a Tail; whoever appends or follows the log gives it events with Extend and Merge. A Reader is one
-// subscription: NewReader, Attach with what Postgres says of its client, then Read whenever Wake receives. Changes of
-// memberships come with the log, and the tail applies them to the readers of the client. Volatile
-// events pass through with Publish and leave no trace.
+// subscription: NewReader, Attach with what Postgres says of its client, then Read whenever Wake receives.
+// Changes of memberships come with the log, and the tail applies them to the readers of the client. Publish
+// hands volatile events to the readers; the tail does not keep them.
 package tail
 
 import (
@@ -27,15 +28,15 @@ type Tail struct {
 
 	mu    sync.RWMutex
 	log   string
-	run   event.Offset // the open one of its lineage: nothing of another history gets in
+	run   event.Offset // the open run of its lineage: nothing of another history is taken
 	head  event.Offset
-	known event.Offset // that the log reaches up to; less than head where the tail came to know of it by having it
+	known event.Offset // the log reaches at least up to here; may be less than head
 	floor event.Offset
 	ring  fifo[entry] // all events, oldest first
 	bytes int
 	early early
 	rooms map[roomKey]*roomTail
-	// clients has the readers that events about a client are for.
+	// clients has the readers of each client, for events about it.
 	clients map[clientRef]map[*Reader]struct{}
 	heard   []func([]*event.Event)
 }
@@ -48,13 +49,13 @@ type Options struct {
 	Dropped prometheus.Counter
 }
 
-// New makes a tail of no log: Adopt gives it one.
+// New returns an empty tail without a log: Adopt gives it one.
 func New(o Options) *Tail {
 	return &Tail{o: o, rooms: map[roomKey]*roomTail{}, clients: map[clientRef]map[*Reader]struct{}{}}
 }
 
-// Observe has f told of all events that come, and with nil that the tail started over. It is called under the
-// tail's lock and must not block.
+// Observe makes the tail call f with all events that come, and with nil when it starts over. f is called under
+// the tail's lock and must not block.
 func (t *Tail) Observe(f func([]*event.Event)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,27 +70,26 @@ func (t *Tail) tellObservers(events []*event.Event) {
 
 type roomKey struct{ namespace, room string }
 
-// roomTail is the tail of one room and who waits for it. It is dropped when it
-// has neither.
+// roomTail has the events of one room and its readers. It is dropped when it has neither.
 type roomTail struct {
 	key     roomKey
 	events  fifo[*event.Event]
 	readers map[*Reader]struct{}
 }
 
-// ShortData is how many bytes of data and exceptions every row of an event to several rooms repeats, in Postgres and
-// here: to look them up elsewhere would cost more.
+// ShortData is the greatest size, in bytes, of data and exceptions that are repeated for every room of an
+// event, in Postgres and here: looking them up elsewhere would cost more.
 const ShortData = 256
 
-// eventOverhead is what an event costs in memory beside its data, which is held
-// twice: as it came and in its encoded form.
+// eventOverhead is what an event costs in memory in addition to its data. The data is held twice: as it came
+// and in its encoded form.
 const eventOverhead = 512
 
-// SizeOf is the memory that an event with so many bytes of data takes.
+// SizeOf returns the memory, in bytes, that an event with so many bytes of data takes.
 func SizeOf(data int) int { return 2*data + eventOverhead }
 
-// entry weighs an event, given the one before it. Long data is held once for all rooms of an event;
-// what is encoded of it is counted once it is there.
+// entry says what an event counts for; before is the event in front of it. Long data is held once for all rooms
+// of an event, and its encoded form is counted when it is made.
 func (t *Tail) entry(e, before *event.Event, several bool) entry {
 	if !several || len(e.Data) <= ShortData {
 		return entry{event: e, cost: SizeOf(len(e.Data))}
@@ -102,14 +102,14 @@ func (t *Tail) entry(e, before *event.Event, several bool) entry {
 	return n
 }
 
-// Position is how far the tail has the log.
+// Position returns how far the tail has the log.
 func (t *Tail) Position() event.Cursor {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return event.Cursor{Log: t.log, Offset: t.head}
 }
 
-// Newest is how far the log is known to reach.
+// Newest returns how far the log is known to reach.
 func (t *Tail) Newest() event.Cursor {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -125,8 +125,8 @@ func (t *Tail) Learn(l *lineage.Lineage, head event.Offset) {
 	}
 }
 
-// HeadOf is the head if the tail is of this history, else 0: of two histories the head of
-// one says nothing about the other.
+// HeadOf returns the head if the tail is of this history, else 0: the head of one history says nothing about
+// another.
 func (t *Tail) HeadOf(l *lineage.Lineage) event.Offset {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -136,7 +136,7 @@ func (t *Tail) HeadOf(l *lineage.Lineage) event.Offset {
 	return t.head
 }
 
-// NewestOf is how far the log is known to reach if the tail is of this history, else 0.
+// NewestOf returns how far the log is known to reach if the tail is of this history, else 0.
 func (t *Tail) NewestOf(l *lineage.Lineage) event.Offset {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -146,8 +146,8 @@ func (t *Tail) NewestOf(l *lineage.Lineage) event.Offset {
 	return max(t.head, t.known)
 }
 
-// Extend adds what came right after prev. Where the tail does not reach up to there, something in
-// between is to be read first: then Extend keeps the events until that is there, and returns false.
+// Extend adds the events after prev, up to head. If the tail does not reach up to prev, the events in between
+// have to be read first: then Extend keeps the new ones until they are, and returns false.
 func (t *Tail) Extend(l *lineage.Lineage, prev, head event.Offset, events []*event.Event) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -164,8 +164,8 @@ func (t *Tail) Extend(l *lineage.Lineage, prev, head event.Offset, events []*eve
 	return true
 }
 
-// Merge adds events read from Postgres after a position the tail had passed or
-// stood at; those it has meanwhile got are left out. head is how far was read.
+// Merge adds the events up to head that were read from Postgres, after a position that the tail had reached.
+// Events that the tail has got meanwhile are left out.
 func (t *Tail) Merge(l *lineage.Lineage, head event.Offset, events []*event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -176,7 +176,7 @@ func (t *Tail) Merge(l *lineage.Lineage, head event.Offset, events []*event.Even
 	t.joinEarly()
 }
 
-// join adds all up to head of which the tail has the beginning. The caller holds the lock.
+// join adds events up to head that begin right after the tail's end, or before it. The caller holds the lock.
 func (t *Tail) join(head event.Offset, events []*event.Event) {
 	if head <= t.head {
 		return
@@ -188,9 +188,9 @@ func (t *Tail) join(head event.Offset, events []*event.Event) {
 // isOf reports whether the tail is of this history. The caller holds the lock.
 func (t *Tail) isOf(l *lineage.Lineage) bool { return t.log == l.Log && t.run == l.OpenRun() }
 
-// Adopt goes on in another history, whose newest event is at head. What the tail has is
-// kept if all of it is of that history, too, which it is when the last of it is: no
-// offset is given out twice. Members may have changed in any case. kept: it was.
+// Adopt makes the tail go on in another history, whose newest event is at head. The tail's events are kept if
+// all of them are of that history, too; kept reports it. They are if the last one is, because no offset is
+// assigned twice. Intervals are asked for again in any case: memberships may have changed.
 func (t *Tail) Adopt(l *lineage.Lineage, head event.Offset) (kept bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -210,7 +210,7 @@ func (t *Tail) Adopt(l *lineage.Lineage, head event.Offset) (kept bool) {
 	return true
 }
 
-// Reset starts the tail anew, empty, at another position: retention overtook it.
+// Reset empties the tail and starts it again at another position, because retention overtook it.
 func (t *Tail) Reset(l *lineage.Lineage, head event.Offset) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -219,7 +219,7 @@ func (t *Tail) Reset(l *lineage.Lineage, head event.Offset) {
 	}
 }
 
-// clear empties the tail. Everybody is woken to find out. The caller holds the lock.
+// clear empties the tail and wakes all readers, so that they notice. The caller holds the lock.
 func (t *Tail) clear(head event.Offset) {
 	t.head, t.floor = head, head
 	for _, n := range t.ring.all() {
@@ -236,8 +236,8 @@ func (t *Tail) clear(head event.Offset) {
 	t.tellObservers(nil)
 }
 
-// unread has the intervals of every client asked for again: what happened in between may be
-// about them. The caller holds the lock.
+// unread makes the readers ask for their clients' intervals again: changes may have been missed. The caller
+// holds the lock.
 func (t *Tail) unread() {
 	for _, readers := range t.clients {
 		for rd := range readers {
@@ -287,7 +287,7 @@ func (t *Tail) evict() {
 	t.drop(r)
 }
 
-// room returns the tail of a room, making it when there is none.
+// room returns the tail of a room, and makes it when there is none.
 func (t *Tail) room(key roomKey) *roomTail {
 	r := t.rooms[key]
 	if r == nil {
@@ -309,7 +309,7 @@ func (r *roomTail) wake() {
 	}
 }
 
-// add registers a reader; a nil room has none.
+// add registers a reader; for a nil room it does nothing.
 func (r *roomTail) add(rd *Reader) {
 	switch {
 	case r == nil:
@@ -320,7 +320,7 @@ func (r *roomTail) add(rd *Reader) {
 	}
 }
 
-// WakeAll has every reader look at what it may do now.
+// WakeAll wakes every reader, so that it checks what it may do now.
 func (t *Tail) WakeAll() {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -329,7 +329,7 @@ func (t *Tail) WakeAll() {
 	}
 }
 
-// Has reports whether the tail has got to a position.
+// Has reports whether the tail has reached a position.
 func (t *Tail) Has(at event.Cursor) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

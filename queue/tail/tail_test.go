@@ -17,8 +17,8 @@ func testTail(l *lineage.Lineage, head event.Offset) *Tail {
 	return t
 }
 
-// What Postgres said of a client before the log lost its end, or before the tail started
-// over, is asked again: entries about the client may have been missed since.
+// Intervals that Postgres was asked for before the log lost its end, or before the tail started over, are asked
+// for again: membership changes may have been missed since.
 func TestIntervalsAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	after := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
@@ -31,7 +31,7 @@ func TestIntervalsAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 		change(at) // while Postgres is asked
 		rd.Attach([]Interval{Forever(event.MustRoom("left meanwhile"))}, 10)
 		if rd.known != unread {
-			t.Errorf("%s: intervals known up to 10 are taken for those of now", name)
+			t.Errorf("%s: intervals known up to 10 are taken for the present ones", name)
 		}
 		rd.Asking()
 		if rd.Attach(nil, 50); rd.known != 50 {
@@ -40,7 +40,7 @@ func TestIntervalsAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 	}
 }
 
-// The log may reach further than the tail has it; what a restore takes back is known no more.
+// The tail knows how far the log reaches even where it lacks the events, and forgets that after a restore.
 func TestTheHeadIsKnownBeforeItIsDelivered(t *testing.T) {
 	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(before, 10)
@@ -59,8 +59,8 @@ func TestTheHeadIsKnownBeforeItIsDelivered(t *testing.T) {
 	}
 }
 
-// Between two histories the tail is of one and what is read of the other: the head of one
-// says nothing about how far the other was read.
+// While histories change, the tail may be of one and a read of the other: the head of one says nothing about
+// how far the other was read.
 func TestTheHeadIsOfOneHistory(t *testing.T) {
 	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	after := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
@@ -69,10 +69,10 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 	rd.Attach(nil, 10)
 	at.Adopt(after, 120)
 	if head := at.HeadOf(before); head != 0 {
-		t.Errorf("the head of the history before is told as %d", head)
+		t.Errorf("the head of the history before is %d, want 0", head)
 	}
 	if head := at.HeadOf(after); head != 120 {
-		t.Errorf("the head is told as %d", head)
+		t.Errorf("the head is %d, want 120", head)
 	}
 	if _, _, ok, err := rd.Intervals(before, 3); ok || err != nil {
 		t.Errorf("the history before can be read up to the head of another: %v", err)
@@ -82,7 +82,7 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 	}
 }
 
-// An event to many rooms counts once with its data, and what is encoded of it as it comes.
+// The data of an event to many rooms counts once, and each encoded form of it when it is made.
 func TestTailCountsDataOnce(t *testing.T) {
 	l := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(l, 0)
@@ -123,7 +123,7 @@ func TestTailCountsDataOnce(t *testing.T) {
 	}
 }
 
-// Volatile events wait for slow readers by their bytes: of each some, and of all together.
+// The bytes of volatile events that wait for readers are bounded, for each reader and for all together.
 func TestPendingIsBoundedByBytes(t *testing.T) {
 	at := testTail(&lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}, 0)
 	at.o.Bytes = 8 << 20
@@ -163,7 +163,7 @@ func TestPendingIsBoundedByBytes(t *testing.T) {
 	}
 }
 
-// Who encodes events for itself gets its own encoding, and leaves that of others alone.
+// Each encoder gets its own encoding of an event, and does not change that of others.
 func TestAnEncodingIsOfOneEncoder(t *testing.T) {
 	type mine struct{}
 	type theirs struct{}

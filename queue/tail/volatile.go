@@ -8,8 +8,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// maxPending and maxPendingBytes bound the volatile events that a reader which is slow holds, but one event always fits. The oldest go first; durable ones are not
-// affected.
+// maxPending and maxPendingBytes bound the volatile events that wait for a slow reader, but one event always
+// fits. The oldest ones are dropped first. Durable events are not affected.
 const (
 	maxPending      = 64
 	maxPendingBytes = 1 << 20
@@ -22,13 +22,13 @@ type pending struct {
 	bytes  int
 }
 
-// pendingEvent is a volatile event that waits for a reader. What it takes is held once for all of them.
+// pendingEvent is a volatile event that waits for a reader. All readers of the event share held.
 type pendingEvent struct {
 	event *event.Event
 	held  *held
 }
 
-// held is what one volatile event takes of what all readers hold together.
+// held counts the memory of one volatile event once, for all readers it waits for.
 type held struct {
 	readers atomic.Int32
 	bytes   int
@@ -47,9 +47,8 @@ func (h *held) let() {
 	}
 }
 
-// add reports how many were dropped for it. While all readers hold more than most
-// together, those that have some waiting, whose readers are the slow ones, hold one
-// each; and none while it is twice as much.
+// add adds an event, and returns how many events were dropped for it. While all readers together hold more than
+// most bytes, each holds only its newest event. While they hold more than twice as much, nothing is added.
 func (p *pending) add(e pendingEvent, most int64) (dropped int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,7 +65,7 @@ func (p *pending) add(e pendingEvent, most int64) (dropped int) {
 	return dropped
 }
 
-// drop lets go of the oldest.
+// drop removes the oldest event.
 func (p *pending) drop() {
 	p.bytes -= p.events[0].held.bytes
 	p.events[0].held.let()
@@ -88,22 +87,22 @@ func (p *pending) take() []*event.Event {
 	return events
 }
 
-// Volatile is a volatile event that is not yet that of one room.
+// Volatile is a volatile event to all of its rooms.
 type Volatile struct {
 	Event  *event.Event
 	To     []event.Room
 	Signal bool         // it is for the readers of the client Event.From, see queue.Signal
-	After  event.Offset // it is for the members at this position: see Interval
+	After  event.Offset // it is for those who are members at this position
 }
 
-// Publish gives volatile events to the readers that are there now, each once.
+// Publish gives volatile events to the readers that are there now. Each reader gets an event once.
 func (t *Tail) Publish(events []*Volatile) {
 	for _, e := range events {
 		t.publishOne(e) // others get the lock in between
 	}
 }
 
-// Drop counts volatile events that nobody here gets.
+// Drop counts n volatile events as dropped: no reader here gets them.
 func (t *Tail) Drop(n int) { t.o.Dropped.Add(float64(n)) }
 
 func (t *Tail) publishOne(v *Volatile) {
@@ -117,7 +116,7 @@ func (t *Tail) publishOne(v *Volatile) {
 		}
 		return
 	}
-	var given map[*Reader]struct{} // those in several of the rooms get it once
+	var given map[*Reader]struct{} // readers in several of the rooms get it once
 	if len(v.To) > 1 {
 		given = map[*Reader]struct{}{}
 	}
@@ -150,7 +149,7 @@ func (t *Tail) hand(rd *Reader, e pendingEvent) {
 	notify(rd.wake)
 }
 
-// seenFrom is a volatile event as a member of one of its rooms sees it.
+// seenFrom returns a volatile event as a member of one of its rooms sees it.
 func seenFrom(e *event.Event, r event.Room) *event.Event {
 	return &event.Event{
 		Namespace: e.Namespace, Room: r, Name: e.Name, Data: e.Data, Binary: e.Binary,
@@ -158,15 +157,15 @@ func seenFrom(e *event.Event, r event.Room) *event.Event {
 	}
 }
 
-// isIn reports whether the reader's client is in a room at a position, as far as that is known:
-// after the tail started over, it may have left any that it joined.
+// isIn reports whether the reader's client is in a room at a position. While its intervals are not known, it
+// counts as being in no room that it joined, because it may have left any.
 func (rd *Reader) isIn(r event.Room, at event.Offset) bool {
 	return slices.ContainsFunc(rd.attachments.in(r), func(a attachment) bool {
 		return a.holds(at) && (a.Since == 0 || rd.known != unread)
 	})
 }
 
-// reads is isIn for what the reader receives.
+// reads is isIn for the rooms that the reader reads.
 func (rd *Reader) reads(r event.Room, at event.Offset) bool {
 	return slices.ContainsFunc(rd.attachments.in(r), func(a attachment) bool {
 		return a.tail != nil && a.holds(at) && (a.Since == 0 || rd.known != unread)
