@@ -99,16 +99,25 @@ func (f *handlersFlags) add(c *cobra.Command) {
 	config.AddSettings(c, "database-url", "listen-database-url")
 }
 
+// answeringDatabase is the URL of the database that a command works on, once it answers.
+func (p *process) answeringDatabase(c *cobra.Command) (string, error) {
+	cfg, err := p.databaseConfig(c)
+	if err != nil {
+		return "", err
+	}
+	if _, err := p.awaitDatabase(c.Context(), &cfg.Config); err != nil {
+		return "", err
+	}
+	return cfg.DirectURL(), nil
+}
+
 // operate connects for as long as do runs.
 func (p *process) operate(c *cobra.Command, do func(*cobra.Command, *handlers.Operator) error) error {
-	cfg, err := p.databaseConfig(c)
+	url, err := p.answeringDatabase(c)
 	if err != nil {
 		return err
 	}
-	if _, err := p.awaitDatabase(c.Context(), &cfg.Config); err != nil {
-		return err
-	}
-	o, err := queue.OpenOperator(c.Context(), cfg.DirectURL())
+	o, err := queue.OpenOperator(c.Context(), url)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/cmd/usage"
-	"github.com/culvertmq/culvert/queue/handlers"
+	"github.com/culvertmq/culvert/queue"
 )
 
 func (p *process) restoredCommand() *cobra.Command {
@@ -29,18 +29,22 @@ The database is that of --listen-database-url or --database-url. The private Pos
 needs nothing.`,
 		Example: `  culvert restored --database-url postgres://culvert:secret@db:5432/culvert`,
 		Args:    usage.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return p.operate(c, p.restored) },
+		RunE:    func(c *cobra.Command, _ []string) error { return p.restored(c) },
 	}
 	config.AddSettings(c, "database-url", "listen-database-url")
 	return c
 }
 
-func (p *process) restored(c *cobra.Command, o *handlers.Operator) error {
-	r, err := o.Restored(c.Context())
+func (p *process) restored(c *cobra.Command) error {
+	url, err := p.answeringDatabase(c)
+	if err != nil {
+		return err
+	}
+	last, first, err := queue.Restored(c.Context(), url)
 	if err != nil {
 		return oneLine(err)
 	}
-	fmt.Fprintf(p.stdout, "log %s keeps everything up to offset %d and goes on after %d\n", r.Last.Log, r.Last.Offset, r.First.Offset)
-	p.say("every instance reads its ids and members again; clients beyond offset %d get a gap of reason 'rewound'", r.Last.Offset)
+	fmt.Fprintf(p.stdout, "log %s keeps everything up to offset %d and goes on after %d\n", last.Log, last.Offset, first.Offset)
+	p.say("every instance reads its ids and members again; clients beyond offset %d get a gap of reason 'rewound'", last.Offset)
 	return nil
 }

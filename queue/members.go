@@ -3,7 +3,13 @@ package queue
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/lineage"
+	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/internal/trusted"
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
@@ -79,4 +85,67 @@ func joinable(r event.Room) error {
 		return event.Invalid("room", `is reserved: "*" and names beginning with "@" cannot be joined or left`)
 	}
 	return nil
+}
+
+// Member is a client in a room.
+type Member struct {
+	Client event.Client
+	Online bool
+	Since  event.Cursor // events after it are for the client
+}
+
+const membersSQL = `
+SELECT c.name, culvert.is_online(c.id), m.since, l.id
+  FROM culvert.log l, culvert.rooms r
+  JOIN culvert.memberships m ON m.room_id = r.id AND m.until IS NULL
+  JOIN culvert.clients c ON c.id = m.client_id
+ WHERE culvert.check_ids($5) AND r.namespace_id = $1 AND r.name = $2 AND c.name > $3
+ ORDER BY c.name
+ LIMIT $4`
+
+// Every client is a member of Everyone and of its own room, without rows in culvert.memberships.
+const everyoneSQL = `
+SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
+  FROM culvert.log l, culvert.clients c
+ WHERE culvert.check_ids($5) AND c.namespace_id = $1 AND $2 = '*' AND c.name > $3
+ ORDER BY c.name
+ LIMIT $4`
+
+const ownSQL = `
+SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
+  FROM culvert.log l, culvert.clients c
+ WHERE culvert.check_ids($5) AND c.namespace_id = $1 AND c.name = substr($2, 2) AND c.name > $3
+ LIMIT $4`
+
+// Members lists the clients in a room, at most limit, in the order of their names'
+// bytes and after the given one (zero: from the first). Errors: ErrUnavailable.
+func (q *Queue) Members(ctx context.Context, ns event.Namespace, r event.Room, after event.Client, limit int) ([]Member, error) {
+	sql := membersSQL
+	switch {
+	case r == event.Everyone:
+		sql = everyoneSQL
+	case r.Reserved():
+		sql = ownSQL
+	}
+	var members []Member
+	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+		id, err := q.lineage.IDs().Namespace(ctx, ns)
+		if err != nil {
+			return err
+		}
+		return q.db.Read.Use(ctx, ns, event.Client{}, postgres.Long, func(db *pgxpool.Pool) error {
+			rows, err := db.Query(ctx, sql, id, r.String(), after.String(), limit, l.Generation)
+			if err != nil {
+				return err
+			}
+			members, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (m Member, err error) {
+				var name trusted.Text
+				err = row.Scan(&name, &m.Online, &m.Since.Offset, &m.Since.Log)
+				m.Client = event.StoredClient(name)
+				return m, err
+			})
+			return err
+		})
+	})
+	return members, postgres.Unavailable(ctx, "members", err)
 }

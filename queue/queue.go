@@ -233,6 +233,24 @@ func (q *Queue) Handle(ns event.Namespace, pattern string, f handlers.Func, opti
 	return q.handlers.Register(ns, pattern, f, options...)
 }
 
+// Restored tells every instance on a database that rows of the log were restored while the server ran, which instances may
+// not notice. Then offsets go on elsewhere, instances read again what they remember, and clients that were
+// ahead get a gap. Calling it without need loses no event. last is the last position that the log has kept, and offsets
+// continue after first. Errors: ErrUnavailable.
+func Restored(ctx context.Context, databaseURL string) (last, first event.Cursor, err error) {
+	o, err := Options{DatabaseURL: databaseURL}.withDefaults()
+	if err != nil {
+		return last, first, err
+	}
+	db, err := postgres.OpenOne(ctx, o.pools())
+	if err != nil {
+		return last, first, err
+	}
+	defer db.Close()
+	r, err := lineage.Restore(ctx, db)
+	return r.Last, r.First, err
+}
+
 // OpenOperator opens an Operator of a database; the caller must call Close.
 func OpenOperator(ctx context.Context, databaseURL string) (*handlers.Operator, error) {
 	o, err := Options{DatabaseURL: databaseURL}.withDefaults()

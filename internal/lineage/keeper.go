@@ -157,18 +157,13 @@ func (k *Keeper) adopt(l *Lineage, head event.Offset) {
 	k.o.Adopted()
 }
 
-// RestoredSQL begins a new run of offsets after the rows of the log were put back to an earlier state.
-const RestoredSQL = `
-SELECT log, head, first
-  FROM culvert.restored($1)`
-
 // Overtaken is called when the tail is ahead of its log: rows were put back
 // under a running server. Nothing else shows that; the position that this instance has seen is the
 // proof.
 func (k *Keeper) Overtaken(ctx context.Context, at event.Offset) error {
 	var log string
 	var head, first event.Offset
-	if err := k.o.DB.QueryRow(ctx, RestoredSQL, at).Scan(&log, &head, &first); err != nil {
+	if err := k.o.DB.QueryRow(ctx, restoredSQL, at).Scan(&log, &head, &first); err != nil {
 		return postgres.Unavailable(ctx, "restored", err)
 	}
 	k.o.Logger.Warn("the log lost its end; offsets go on elsewhere", "log", log, "known", at, "last", head, "first", first)

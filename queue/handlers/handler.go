@@ -20,7 +20,7 @@ type handler struct {
 	pattern string
 	f       Func
 
-	// Options; see handle.go.
+	// Options; see options.go.
 	name               string
 	earliest, silent   bool
 	tries, slots       int

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -167,19 +166,4 @@ func (o *Operator) find(ctx context.Context, ns event.Namespace, name string) er
 		return fmt.Errorf("%s/%s: %w", ns.String(), name, event.ErrNoHandler)
 	}
 	return postgres.Unavailable(ctx, "handler", err)
-}
-
-// Restored is what Operator.Restored did.
-type Restored struct {
-	Last  event.Cursor // the last position the log has kept
-	First event.Cursor // offsets go on after it
-}
-
-// Restored tells every instance that rows of the log were restored while the server ran, which instances may
-// not notice. Then offsets go on elsewhere, instances read again what they remember, and clients that were
-// ahead get a gap. Calling it without need loses no event. Errors: ErrUnavailable.
-func (o *Operator) Restored(ctx context.Context) (r Restored, err error) {
-	err = o.db.QueryRow(ctx, lineage.RestoredSQL, nil).Scan(&r.Last.Log, &r.Last.Offset, &r.First.Offset)
-	r.First.Log = r.Last.Log
-	return r, postgres.MissingSchema(ctx, "restored", err)
 }

@@ -141,7 +141,7 @@ type unit struct {
 	expected []*audience // who is to reply to the emits that ask without a count
 	results  []event.Result
 	series   *series           // of AppendEach; nil for a unit on its own
-	barrier  []event.Namespace // the namespaces that a unit without emits waits for; see hold.go
+	barrier  []event.Namespace // the namespaces that a unit without emits waits for; see behind.go
 
 	// until is set while the unit waits for staged events that were committed before it came: those of
 	// transactions with ids below until. giveUp is the time after which the unit is refused.

@@ -27,7 +27,7 @@ type appender struct {
 	// Only run uses these.
 	away   postgres.Outage
 	moving moveBounds
-	held   []*unit // in order; see hold.go
+	held   []*unit // in order; see behind.go
 	now    horizon // now_ of the last append; see culvert.append
 
 	queue  *batch.Queue[*unit] // its load includes the held units
