@@ -13,7 +13,7 @@ import (
 // and limits of its fields.
 type Config struct {
 	Listen      string // address of the API
-	AdminListen string // address of metrics and console; empty: none
+	AdminListen string // address of metrics and health; empty: none
 
 	DatabaseURL       string // empty: a private Postgres under Data
 	ListenDatabaseURL string // direct DSN for LISTEN and migrations; empty: DatabaseURL

@@ -35,7 +35,7 @@ var Settings = []Setting{
 	{Name: "listen", def: "127.0.0.1:8080", kind: "address", set: setListen,
 		help: "address of the API; the variable PORT alone sets its port on all interfaces"},
 	{Name: "admin-listen", def: "127.0.0.1:8081", kind: "address", blank: true, set: setAdminListen,
-		help: "address of metrics and console; empty turns it off"},
+		help: "address of metrics and health; empty turns it off"},
 	{Name: "database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.DatabaseURL }),
 		help: "Postgres, also from DATABASE_URL; without it 'culvert serve' runs a private Postgres under its --data"},
 	{Name: "listen-database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.ListenDatabaseURL }),

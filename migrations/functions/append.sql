@@ -1,4 +1,4 @@
--- append: the only way into the log.
+-- append: how events get into the log. Changes of members get there by culvert.move.
 
 -- The append lock is the table culvert.append_lock: every transaction that moves the counter
 -- locks it to its end. culvert.volatile_lock is the same for volatile events, and

@@ -5,9 +5,19 @@
 // append lock, so the order of commits is the order of offsets: a reader that goes on after an offset never
 // misses an event that became visible late.
 //
-// The appender stores emits (appender.go, store.go), and the membership writer stores joins and leaves
-// (members.go), each of them many at a time. The follower reads what others have stored into the tail
-// (follower.go), as soon as a notification comes (listen.go). Retention drops the oldest slices (retention.go).
+// The files:
+//
+//	append.go      a call of Append, and units: what is stored or refused as one
+//	appender.go    the goroutine that stores units, and store.go, what one turn of it does
+//	call.go        the arguments and results of culvert.append; results.go tells units what became of them
+//	behind.go      units that wait for events from SQL, which staged.go moves into the log
+//	series.go      the order of one AppendEach; audience.go: who is to reply
+//	roomquota.go   how many rooms may be made; size.go: what an emit takes while it waits
+//	members.go     joins and leaves, many in one transaction
+//	follower.go    reads into the tail what others have stored, when listen.go hears of it
+//	page.go        pages for one reader; bodies.go: data that stands in another row
+//	unreadable.go  events that cannot be read
+//	retention.go   drops the oldest slices
 package log
 
 import (
