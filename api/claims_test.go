@@ -29,7 +29,7 @@ func TestClaimsAreReadStrictly(t *testing.T) {
 	s := siteOf(t, &memory{})
 	now := time.Now().Unix()
 	past, future := fmt.Sprint(now-60), fmt.Sprint(now+3600)
-	const detail = "the token's claims cannot be taken"
+	const detail = "the token's claims are not accepted"
 	for name, c := range map[string]struct{ claims, want string }{
 		"EXP after an expired exp":   {`{"sub":"a","exp":` + past + `,"EXP":` + future + `}`, "the token has expired"},
 		"only EXP":                   {`{"sub":"a","EXP":` + future + `}`, "must have"},

@@ -70,7 +70,7 @@ func TestTokensOfEveryKind(t *testing.T) {
 func bad(t testing.TB, remote apitest.Signer) map[string]struct{ token, detail string } {
 	t.Helper()
 	const expired, neverValid, claims, sub = "the token has expired", `the token is never valid: its "exp" is not after its "nbf" and "iat"`,
-		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is no client name: client `
+		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is not a client name: client `
 	hour := time.Now().Add(time.Hour).Unix()
 	// The leeway of the server is so long that the parser takes this nbf for reached.
 	soon := time.Now().Add(50 * time.Second).Unix()
@@ -102,8 +102,8 @@ func bad(t testing.TB, remote apitest.Signer) map[string]struct{ token, detail s
 		"sub is me":          {secret.Sign(t, with(jwt.MapClaims{"sub": "me"})), sub + `must not be "me", which stands for the caller in addresses`},
 		"sub is a dot":       {secret.Sign(t, with(jwt.MapClaims{"sub": "."})), sub + `must not be ".": it is a step in a URL's path and no name`},
 		"sub is two dots":    {secret.Sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path and no name`},
-		"sub no string":      {secret.Sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims cannot be taken: sub must be a string"},
-		"exp no number":      {secret.Sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), `the token's claims cannot be taken: "exp" must be a number of seconds since 1970`},
+		"sub no string":      {secret.Sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims are not accepted: sub must be a string"},
+		"exp no number":      {secret.Sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), `the token's claims are not accepted: "exp" must be a number of seconds since 1970`},
 		"expired and forged": {apitest.HS(jwt.SigningMethodHS256, []byte("x")).Sign(t, with(jwt.MapClaims{"exp": 1})), notOursText},
 		"early and others'":  {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "aud": "others"})), claims},
 		"early and expired":  {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": 1})), expired},
@@ -248,7 +248,7 @@ func TestTokenOptions(t *testing.T) {
 		"other block":      {Options{JWTPublicKey: bytes.ReplaceAll(rsa, []byte("PUBLIC KEY"), []byte("DH PARAMETERS"))}, `type "DH PARAMETERS"`},
 		"damaged":          {Options{JWTPublicKey: []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")}, "cannot be read"},
 		"P-384":            {Options{JWTPublicKey: []byte(p384)}, "ECDSA key on P-384"},
-		"wrong type":       {Options{JWTPublicKey: rsa, JWTAlgorithms: []string{"ES256"}}, "an RSA key of 2048 bits verifies RS256, which the JWT algorithms leave out: they are ES256"},
+		"wrong type":       {Options{JWTPublicKey: rsa, JWTAlgorithms: []string{"ES256"}}, "an RSA key of 2048 bits verifies RS256, which is not among the JWT algorithms: they are ES256"},
 		"secret left out":  {Options{JWTSecret: testSecret, JWTPublicKey: rsa, JWTAlgorithms: []string{"RS256"}}, "the JWT secret verifies HS256, HS384, HS512"},
 		"unknown":          {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"none"}}, `"none" is not supported: choose of HS256`},
 		"nobody":           {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"HS256", "ES256"}}, "ES256 has no key"},
