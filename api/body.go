@@ -19,8 +19,8 @@ var bodyRoutes = map[string]bool{
 	"POST /v1/:ns/ack":        true,
 }
 
-// mostNothing is the most bytes that an empty body ({} and blanks) may have.
-const mostNothing = 64
+// maxEmptyBody is the most bytes that an empty body ({} and blanks) may have.
+const maxEmptyBody = 64
 
 // withoutBody refuses a body where the route takes none, since the sender would expect it to have an effect.
 // Empty bodies are accepted, however they are framed: some proxies send an empty chunked body, or end an HTTP/2
@@ -30,7 +30,7 @@ func (h *Handler) withoutBody(c *call, route string) error {
 	if c.r.ContentLength == 0 || bodyRoutes[c.r.Method+" "+route] {
 		return nil
 	}
-	body, err := io.ReadAll(io.LimitReader(c.r.Body, mostNothing))
+	body, err := io.ReadAll(io.LimitReader(c.r.Body, maxEmptyBody))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
@@ -47,7 +47,7 @@ func (h *Handler) withoutBody(c *call, route string) error {
 		return wire.Refuse(wire.BadParameter, "", "a GET with a body is not accepted")
 	}
 	nothing := false
-	if len(body) < mostNothing && json.Valid(body) {
+	if len(body) < maxEmptyBody && json.Valid(body) {
 		nothing, err = wire.Members(body, func(name string, _ []byte) error {
 			return wire.Refuse(wire.Malformed, wire.Clip(name), noBodyText)
 		})

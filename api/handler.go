@@ -113,7 +113,7 @@ func newHandler(s store, o Options) (*Handler, error) {
 		h.echo.Use(cors)
 	}
 	h.routes()
-	s.Watch(h.endUnheld)
+	s.Watch(h.endRevoked)
 	return h, nil
 }
 

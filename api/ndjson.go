@@ -50,7 +50,7 @@ func (h *Handler) emitLines(c *call) error {
 	u := &upload{h: h, c: c, out: c.visit.Writer(), body: &watched{visit: c.visit, body: c.r.Body}}
 	u.ctx = context.WithoutCancel(c.r.Context())
 	c.visit.ReadUntil(time.Time{}) // body and run limit the time instead
-	g := newGather()
+	g := newLineBuffer()
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -60,17 +60,17 @@ func (h *Handler) emitLines(c *call) error {
 	g.stop()
 	c.visit.ForgetBody()
 	silence := -time.Second // a deadline in the past wakes the reader
-	if u.said {
+	if u.endedEarly {
 		// The client may still be sending: its body is read on, so that it can read the last line (see linger).
 		silence = uploadSilence
 	}
 	u.body.patience(silence)
 	<-read
-	if u.said && u.body.ended() == nil {
+	if u.endedEarly && u.body.ended() == nil {
 		_ = c.visit.Discard(u.body, u.body.patience, uploadSilence)
 	}
 	if !errors.Is(u.body.ended(), io.EOF) {
-		c.visit.HangUp(u.said && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
+		c.visit.HangUp(u.endedEarly && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
 	}
 	return nil
 }
@@ -83,12 +83,12 @@ type upload struct {
 	out  wire.Writer
 	body *watched
 
-	said bool // the answer ended before the body
+	endedEarly bool // the answer ended before the body
 }
 
 // run stores the lines that were read until the upload ends: with its body, with its token or key, with the
 // server, or after an error that the next lines would meet, too.
-func (u *upload) run(n *session, g *gather) {
+func (u *upload) run(n *session, g *lineBuffer) {
 	drain := n.Done()
 	var end <-chan time.Time
 	var why *wire.Kind
@@ -108,7 +108,7 @@ func (u *upload) run(n *session, g *gather) {
 				return
 			}
 			if err != nil {
-				u.part(err, next)
+				u.explainEnd(err, next)
 				return
 			}
 		case <-stall.C:
@@ -138,7 +138,7 @@ func (u *upload) run(n *session, g *gather) {
 		case <-end:
 			lines, next, _ := g.take()
 			if u.store(lines) {
-				u.say(why, next)
+				u.endWith(why, next)
 			}
 			return
 		}
@@ -183,21 +183,21 @@ func (u *upload) patiently(stop <-chan struct{}, try func() error) error {
 	}
 }
 
-// part says why the line next was not stored, unless the body ended well.
-func (u *upload) part(err error, next int) {
+// explainEnd says why the line next was not stored, unless the body ended well.
+func (u *upload) explainEnd(err error, next int) {
 	var p *wire.Problem
 	switch {
 	case errors.Is(err, io.EOF):
 	case errors.As(err, &p):
-		u.say(p.Kind, next)
+		u.endWith(p.Kind, next)
 	default:
-		u.say(wire.Incomplete, next) // the framing or the connection is broken
+		u.endWith(wire.Incomplete, next) // the framing or the connection is broken
 	}
 }
 
-// say ends the response with a problem about line and all after it.
-func (u *upload) say(k *wire.Kind, line int) {
-	u.said = true
+// endWith ends the response with a problem about line and all after it.
+func (u *upload) endWith(k *wire.Kind, line int) {
+	u.endedEarly = true
 	u.h.metrics.problem(k)
 	b := wire.Refuse(k, "", "this line and all after it were not stored").AppendJSON(nil, line)
 	_ = u.out.Send(append(b, '\n')) // an error means that the client has left
@@ -280,7 +280,7 @@ func (u *upload) answer(lines []line, results []event.Result, failed error) (b [
 		}
 		b = append(b, '\n')
 		if err != nil && endsUpload(err) {
-			u.said = true
+			u.endedEarly = true
 			return b, false
 		}
 	}

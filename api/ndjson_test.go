@@ -288,15 +288,15 @@ func TestUploadMemoryIsBounded(t *testing.T) {
 	if next, err := l.next(); err != nil || string(next.text) != "{}\n" || next.number != 2 {
 		t.Errorf("%+v %v", next, err)
 	}
-	g := newGather()
-	for range gatherLines {
+	g := newLineBuffer()
+	for range bufferLines {
 		g.put(line{text: []byte("{}")})
 	}
 	blocked := make(chan bool)
 	go func() { blocked <- g.put(line{text: []byte("{}")}) }()
 	g.stop()
 	if <-blocked {
-		t.Error("a full gather takes more")
+		t.Error("a full line buffer takes more")
 	}
 }
 

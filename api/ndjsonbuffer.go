@@ -15,8 +15,8 @@ import (
 // Bounds on an upload's memory.
 const (
 	maxLine     = event.MaxData + 64<<10 // data and its envelope
-	gatherLines = maxBatch
-	gatherBytes = 1 << 20
+	bufferLines = maxBatch
+	bufferBytes = 1 << 20
 	// uploadBuffer is how many bytes are read at a time.
 	uploadBuffer = 64 << 10
 )
@@ -73,9 +73,9 @@ func (l *lines) next() (line, error) {
 	}
 }
 
-// gather holds the lines that arrive while earlier ones are being stored. So many lines become one append, and
+// lineBuffer holds the lines that arrive while earlier ones are being stored. So many lines become one append, and
 // yet the first of them does not wait.
-type gather struct {
+type lineBuffer struct {
 	ready chan struct{} // receives when take has lines or an error to return
 	room  chan struct{} // receives when take has made room
 	done  chan struct{} // closed by stop: nobody calls take any more
@@ -87,13 +87,13 @@ type gather struct {
 	err   error // why no more lines come
 }
 
-func newGather() *gather {
-	return &gather{ready: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
+func newLineBuffer() *lineBuffer {
+	return &lineBuffer{ready: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // fill reads lines until the body ends or stop is called. It calls admit with the length of every line before
 // it adds it; admit may wait, and its error ends the reading before that line.
-func (g *gather) fill(l *lines, admit func(bytes int, stop <-chan struct{}) error) {
+func (g *lineBuffer) fill(l *lines, admit func(bytes int, stop <-chan struct{}) error) {
 	for {
 		next, err := l.next()
 		if err != nil {
@@ -114,7 +114,7 @@ func (g *gather) fill(l *lines, admit func(bytes int, stop <-chan struct{}) erro
 }
 
 // end notes why no line comes after the line last.
-func (g *gather) end(err error, last int) {
+func (g *lineBuffer) end(err error, last int) {
 	g.mu.Lock()
 	g.err, g.last = err, last
 	g.mu.Unlock()
@@ -122,12 +122,12 @@ func (g *gather) end(err error, last int) {
 }
 
 // put adds a line. It waits while there are too many, and returns false after stop.
-func (g *gather) put(next line) bool {
+func (g *lineBuffer) put(next line) bool {
 	// A copy: the reader uses the buffer of the text again.
 	next.text = append([]byte(nil), next.text...)
 	for {
 		g.mu.Lock()
-		if len(g.lines) == 0 || len(g.lines) < gatherLines && g.bytes+len(next.text) <= gatherBytes {
+		if len(g.lines) == 0 || len(g.lines) < bufferLines && g.bytes+len(next.text) <= bufferBytes {
 			g.lines = append(g.lines, next)
 			g.bytes += len(next.text)
 			g.last = next.number
@@ -146,7 +146,7 @@ func (g *gather) put(next line) bool {
 
 // take returns the lines in the buffer, the number of the line that would come next, and the error after which
 // no more come.
-func (g *gather) take() ([]line, int, error) {
+func (g *lineBuffer) take() ([]line, int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	taken := g.lines
@@ -155,7 +155,7 @@ func (g *gather) take() ([]line, int, error) {
 	return taken, g.last + 1, g.err
 }
 
-func (g *gather) stop() { close(g.done) }
+func (g *lineBuffer) stop() { close(g.done) }
 
 // signal sends a token unless the channel holds one already.
 func signal(c chan<- struct{}) {

@@ -121,8 +121,8 @@ func (h *Handler) enter(c *call) *session {
 	return n
 }
 
-// endUnheld ends the sessions whose credentials are no longer good.
-func (h *Handler) endUnheld() {
+// endRevoked ends the sessions whose credentials are no longer good.
+func (h *Handler) endRevoked() {
 	revoked := h.queue.Revocations() > 0
 	h.sessions.mu.Lock()
 	defer h.sessions.mu.Unlock()

@@ -43,20 +43,20 @@ type stream struct {
 	settling int  // how many of the first pauses are left to end soon
 	pausing  bool // the last frame was not a heartbeat
 
-	memory *limits.Account // what batches are charged to
-	ns     event.Namespace
-	who    auth.Identity
-	reads  []event.Room // the rooms of an ad hoc subscription; nil: it is the client's own
-	oldest time.Time    // when the stream reaches its maximum age
-	ends   time.Time    // when it ends by itself
-	reason string       // the reason for ends
-	timer  *time.Timer  // fires at ends, or when a heartbeat may be due
-	rung   atomic.Bool  // timer has fired
+	memory     *limits.Account // what batches are charged to
+	ns         event.Namespace
+	who        auth.Identity
+	reads      []event.Room // the rooms of an ad hoc subscription; nil: it is the client's own
+	oldest     time.Time    // when the stream reaches its maximum age
+	ends       time.Time    // when it ends by itself
+	reason     string       // the reason for ends
+	timer      *time.Timer  // fires at ends, or when a heartbeat may be due
+	timerFired atomic.Bool  // timer has fired
 
-	retry  time.Duration // the last pause after an error of Postgres; 0: Postgres answered
-	paused *time.Timer   // fires at resume; nil: polling is not paused
-	resume time.Time     // when to poll again
-	again  atomic.Bool   // paused has fired
+	retry     time.Duration // the last pause after an error of Postgres; 0: Postgres answered
+	paused    *time.Timer   // fires at resume; nil: polling is not paused
+	resume    time.Time     // when to poll again
+	pauseOver atomic.Bool   // paused has fired
 }
 
 // stream serves SSE until the stream ends; the loop names every way in which it may end.
@@ -75,7 +75,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	s := &stream{h: h, sub: sub, out: c.visit.Writer(), memory: &c.visit.Account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
 	s.oldest = s.last.Add(h.age())
 	s.timer = time.AfterFunc(h.o.Heartbeat, func() {
-		s.rung.Store(true)
+		s.timerFired.Store(true)
 		sub.Rouse()
 	})
 	defer s.timer.Stop()
@@ -96,10 +96,10 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 			more, err = s.deliver(n, due)
 			switch {
 			case errors.Is(err, event.ErrClosed):
-				s.part(reasonDrain)
+				s.sendReconnect(reasonDrain)
 				return nil
 			case errors.Is(err, event.ErrForgotten), errors.Is(err, event.ErrDeleted):
-				s.part(reasonExpired)
+				s.sendReconnect(reasonExpired)
 				return nil
 			case err != nil:
 				return nil // the client has left, or reads too slowly
@@ -111,19 +111,19 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 		}
 		if n.Err() != nil {
 			if reason := n.reason(); reason != "" {
-				s.part(reason)
+				s.sendReconnect(reason)
 			}
 			return nil // without a reason: the client has left
 		}
-		if s.again.Swap(false) && !time.Now().Before(s.resume) { // else the flag is of an earlier timer, stopped too late
+		if s.pauseOver.Swap(false) && !time.Now().Before(s.resume) { // else the flag is of an earlier timer, stopped too late
 			s.paused = nil
 		}
 		more = s.paused == nil
-		if !s.rung.Swap(false) {
+		if !s.timerFired.Swap(false) {
 			continue
 		}
 		if !time.Now().Before(s.ends) {
-			s.part(s.reason)
+			s.sendReconnect(s.reason)
 			return nil
 		}
 		// Writes do not reset the timer. So when it fires, check whether the stream was silent that long.
@@ -217,7 +217,7 @@ func (s *stream) pause(err error) {
 	wait := s.h.jitter(s.retry/2, s.retry)
 	s.resume = time.Now().Add(wait)
 	s.paused = time.AfterFunc(wait, func() {
-		s.again.Store(true)
+		s.pauseOver.Store(true)
 		s.sub.Rouse()
 	})
 }
@@ -264,7 +264,7 @@ func (s *stream) send(b []byte) error {
 	return s.out.Send(b)
 }
 
-// part writes the last frame of a stream.
-func (s *stream) part(reason string) {
+// sendReconnect writes the last frame of a stream.
+func (s *stream) sendReconnect(reason string) {
 	_ = s.send(wire.ReconnectFrame(reason, s.h.jitter(500*time.Millisecond, 3*time.Second)))
 }
