@@ -57,7 +57,8 @@ func (p page) each(f func([]byte) error) error {
 	return f(p.tail())
 }
 
-// upTo cuts a list to limit. One more than limit was asked for, which tells whether there are more.
+// upTo cuts a list to limit entries. The queue was asked for one entry more, which shows whether there are
+// more.
 func upTo[T any](list []T, limit int) (kept []T, more bool) {
 	return list[:min(limit, len(list))], len(list) > limit
 }

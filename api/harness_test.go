@@ -278,7 +278,7 @@ func (s *site) settle(r result) string {
 	return cursor
 }
 
-// delivered returns up to where the site's instance has the log.
+// delivered returns the cursor up to which this instance has delivered the log.
 func (s *site) delivered() event.Cursor {
 	s.t.Helper()
 	q, ok := s.h.queue.(interface{ Delivered() event.Cursor })

@@ -81,12 +81,12 @@ func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 	}
 }
 
-// flaky fails once with a temporary error; before and after that it stores.
+// flaky fails to publish volatile events, and stores all others.
 type flaky struct {
 	memory
 
 	publishErr error
-	stored   []string
+	stored     []string
 }
 
 func (f *flaky) PublishVolatile(context.Context, []event.Emit) error { return f.publishErr }

@@ -55,7 +55,7 @@ func recovered(next echo.HandlerFunc, c echo.Context) (err error) {
 	return next(c)
 }
 
-// fail answers with the problem that err stands for.
+// fail answers with the problem for err.
 func (h *Handler) fail(c echo.Context, id string, err error) {
 	r, w := c.Request(), c.Response()
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {

@@ -77,7 +77,7 @@ func (r *recorder) last() apitest.Frame {
 	return frames[len(frames)-1]
 }
 
-// bench is a handler with one request under way, in a bubble of faked time.
+// bench is a handler with one request under way, in a synctest bubble, where time is faked.
 type bench struct {
 	t      *testing.T
 	m      *memory
@@ -87,8 +87,8 @@ type bench struct {
 	done   chan struct{}
 }
 
-// inBubble sends a request to /v1/default/events for the client c, for a stream unless accept says otherwise,
-// and then runs test.
+// inBubble sends a request to /v1/default/events for the client c (for a stream unless accept says otherwise),
+// and then runs test, in a synctest bubble.
 func inBubble(t *testing.T, m *memory, query, auth, accept string, test func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

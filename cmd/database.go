@@ -144,7 +144,7 @@ func unreachable(err error) bool {
 }
 
 // hinted returns an error in one line, with a hint where the text of Postgres has none. Behind a transaction
-// pooler prepared statements fail: those of other sessions exist and one's own do not.
+// pooler prepared statements fail: the connection may have those of another session, and lack its own.
 func hinted(err error) error {
 	var state interface{ SQLState() string }
 	if !errors.As(err, &state) {
@@ -171,7 +171,7 @@ func (e flatError) Error() string { return strings.Join(strings.Fields(e.error.E
 func (e flatError) Unwrap() error { return e.error }
 
 // backoff waits longer each time: at most base at first, then twice as long, up to limit. Each wait is a random
-// part of that (full jitter), so that many clients of a server do not come back at the same moment.
+// part of that (full jitter), so that the many clients of a server do not try again at the same moment.
 type backoff struct {
 	base, limit time.Duration
 	tries       int

@@ -139,7 +139,7 @@ func testDemoRequests(t *testing.T, s *program) {
 		{`[]`, nil, 400},
 		{`{"NAME":"Ann","secret":"abcdefghijklmnopqrst1"}`, nil, 400},
 		{`{"name":"Ann","device":"938795c756d6f807"}`, nil, 400},
-		{`{"name":"Ann","secret":"938795c756d6f807"}`, nil, 422}, // what everybody sees of her
+		{`{"name":"Ann","secret":"938795c756d6f807"}`, nil, 422}, // the secret is the part of Ann's name that everybody sees
 		{good, []string{"Content-Type", "text/plain"}, 415},
 		{good, []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://elsewhere.example"}, 403},
 	} {

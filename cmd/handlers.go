@@ -79,7 +79,7 @@ func (p *process) retryCommand() *cobra.Command {
 func (p *process) dropCommand() *cobra.Command {
 	var f handlersFlags
 	c := &cobra.Command{
-		Use: "drop NAME OFFSET…", Short: "Give up parked events for good, or a handler that no application runs",
+		Use: "drop NAME OFFSET…", Short: "Drop parked events, or a handler that no application runs",
 		Example: "  culvert handlers drop mailer 4711\n  culvert handlers drop mailer --all\n  culvert handlers drop old-mailer --handler",
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.handler {

@@ -53,7 +53,7 @@ func (s *sender) sendAll(ctx context.Context, chunks <-chan chunk) error {
 }
 
 // send stores the lines of one chunk. If the answer broke off or the server was overloaded, it sends the lines
-// without an answer again: their keys prevent that one is stored twice.
+// without an answer again: their keys prevent that a line is stored twice.
 func (s *sender) send(ctx context.Context, lines []line) error {
 	if len(lines) == 0 {
 		return nil

@@ -85,7 +85,7 @@ func TestSIGTERM(t *testing.T) {
 	}
 }
 
-// TestSecondSignal: a second signal ends at once a server that is slow to stop.
+// TestSecondSignal: if a server is slow to stop, a second signal ends it at once.
 func TestSecondSignal(t *testing.T) {
 	c := spawn(t, serveArgs(dataFolder(t), "--drain=5s")...)
 	if err := c.Process.Signal(syscall.SIGINT); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Caller is who sent a request, as the application's own authentication says: see
-// Options.Authenticate. The zero Caller is nobody.
+// Caller is who sent a request, as the application's own authentication says: see Options.Authenticate. The
+// zero Caller is invalid.
 type Caller struct {
 	// Client is the durable identity that owns a cursor and memberships: a device or a tab, not a person who
 	// has several. Required unless Backend is set. A Backend acts for Client when the request has no ?client=.

@@ -66,7 +66,7 @@ func (a *Account) open(all *underWay, shares ...share) error {
 			return s.refusal("has too many requests under way")
 		}
 		if !leaves(all.requests(s.holder)+1, s.most.requests, all.requests(holder{})+1, s.of.requests) {
-			return s.refusal("has too many requests under way beside those of others")
+			return s.refusal("already has its share of this instance's requests under way")
 		}
 	}
 	if all.loads == nil {
@@ -127,11 +127,11 @@ func (a *Account) Charge(n int) error {
 	for i := range a.shares {
 		s := &a.shares[i]
 		if s.most.bytes > 0 && s.load.bytes+n > s.most.bytes {
-			a.refusal = s.refusal("has as many bytes in requests under way as it may")
+			a.refusal = s.refusal("has too many bytes in requests under way")
 			return a.refusal
 		}
 		if s.of.bytes > 0 && !leaves(s.load.bytes+n, s.most.bytes, a.all.loads[holder{}].bytes+n, s.of.bytes) {
-			a.refusal = s.refusal("has as many bytes in requests under way as others leave to it")
+			a.refusal = s.refusal("already has its share of this instance's bytes in requests under way")
 			return a.refusal
 		}
 	}

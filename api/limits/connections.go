@@ -33,7 +33,7 @@ func (l *Limiter) Connect(ns event.Namespace, who *auth.Identity, a *Account) (r
 	case limits.NamespaceConnections > 0 && s.open[namespace] >= limits.NamespaceConnections:
 		return nil, wire.Refuse(wire.TooManyConnections, "", "the namespace has too many streams, long polls, waiting emits and uploads open")
 	case !leaves(s.open[namespace]+1, limits.NamespaceConnections, s.open[all]+1, limits.Connections):
-		return nil, wire.Refuse(wire.TooManyConnections, "", "the namespace has too many streams, long polls, waiting emits and uploads open beside those of other namespaces")
+		return nil, wire.Refuse(wire.TooManyConnections, "", "the namespace already has its share of this instance's streams, long polls, waiting emits and uploads")
 	case client != namespace && limits.ClientConnections > 0 && s.open[client] >= limits.ClientConnections:
 		return nil, wire.Refuse(wire.TooManyConnections, "", "the client has too many streams, long polls, waiting emits and uploads open")
 	case several && most > 0 && s.open[inAll] >= most:

@@ -68,7 +68,7 @@ func (a *places) add(p *place) (then [2]func()) {
 	return then
 }
 
-// cutOff cuts off the oldest of a list, if it has had its time.
+// cutOff cuts off the oldest of a list, if it has lasted at least a.least.
 func (a *places) cutOff(of *list.List) (then func()) {
 	oldest, ok := of.Front().Value.(*place)
 	if !ok || time.Since(oldest.since) < a.least {

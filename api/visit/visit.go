@@ -101,7 +101,7 @@ func (v *Visit) WriteHeader(status int) {
 	v.ResponseWriter.WriteHeader(status)
 }
 
-// Write implements http.ResponseWriter. Each piece has the time of one write.
+// Write implements http.ResponseWriter. It writes in pieces, each of which has its own deadline.
 func (v *Visit) Write(b []byte) (written int, err error) {
 	for {
 		v.arm()

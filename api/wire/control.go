@@ -20,7 +20,7 @@ type Hello struct {
 	// Retry is how long a client waits before it reconnects after a broken connection.
 	Retry time.Duration
 	// ID says whether the frame carries the cursor as its id. It does not for a client that sent a cursor: if
-	// the connection breaks before the gap is sent, the client must come back with the old cursor.
+	// the connection breaks before the gap is sent, the client must reconnect with its old cursor.
 	ID bool
 }
 

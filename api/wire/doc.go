@@ -1,4 +1,4 @@
-// Package wire has the bytes that Culvert and its clients exchange. It has nothing to do with routes, callers
+// Package wire encodes and decodes what Culvert and its clients exchange. It does not depend on routes, callers
 // or the queue. docs/protocol.md describes the bytes.
 //
 // Refuse makes an error that a client may see. FaultOf turns any error into such a Problem, and

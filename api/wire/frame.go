@@ -10,8 +10,8 @@ import (
 )
 
 // appendFrame makes all bytes of every stream (HTML, 9.2.5). A parser drops one space after each colon, so one
-// is written there, and a value may itself begin with a space. Values are validated before; if one contains a
-// line break all the same, it is replaced here.
+// is written there, and a value may itself begin with a space. Values are validated before. As a second
+// defence, a line break in a value is replaced by a space here.
 func appendFrame(b []byte, e *sse.Event) []byte {
 	if len(e.ID) > 0 {
 		b = appendField(b, "id: ", e.ID)
@@ -64,8 +64,8 @@ func encodeEvent(e *event.Event) []byte {
 
 var dataLine = []byte("\ndata: ")
 
-// EventJSON returns the JSON inside an event's frame. It is the first data line: no line before it can contain
-// a line break.
+// EventJSON returns the JSON inside an event's frame. It is in the first line that begins with "data: ": the
+// lines before have no line breaks in their values.
 func EventJSON(e *event.Event) []byte {
 	frame := EventFrame(e)
 	i := bytes.Index(frame, dataLine) + len(dataLine)

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// childServer is a server in a process of its own, so that its memory and CPU can be told from those of its
-// clients.
+// childServer is a server in a process of its own, so that its memory and CPU can be measured without those of
+// its clients.
 type childServer struct {
 	*exec.Cmd
 	url string
