@@ -15,8 +15,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// takes waits until is accepts the counts of a client; without a client, of its namespace; without both, of the
-// instance.
+// takes waits until the counts satisfy is: those of a client; without a client, those of its namespace; without
+// both, those of the instance.
 func (s *site) takes(ns, client string, is func(now limits.Counts) bool) {
 	s.t.Helper()
 	var space event.Namespace

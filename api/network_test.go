@@ -163,7 +163,7 @@ func TestALostClientIsNoError(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+testKey)
 	func() {
 		defer func() {
-			if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // the very value
+			if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==, too
 				t.Errorf("ended with %v: what looks like an answer of 200", p)
 			}
 		}()

@@ -74,8 +74,8 @@ func appendAnswer(b []byte, a queue.Answer) []byte {
 	return append(append(b, a.Data.JSON()...), '}')
 }
 
-// takeReply serves POST /v1/{ns}/reply. A backend that names no client replies as the backend, of which there
-// is one in each namespace, and may reply to any event that asks.
+// takeReply serves POST /v1/{ns}/reply. A backend that names no client replies as the backend of the namespace,
+// and may reply to any event that asks for replies.
 func (h *Handler) takeReply(c *call) error {
 	media, err := wire.MediaType(c.r)
 	if err != nil {

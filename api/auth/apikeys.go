@@ -28,7 +28,7 @@ func storedKey(from Keys, token string) (Identity, bool) {
 	return who, true
 }
 
-// KeyID identifies the key of a backend, or the namespaces of a token that is for several. Zero means neither.
+// KeyID identifies a backend's key, or the set of namespaces of a token for several. Zero means neither.
 type KeyID [8]byte
 
 // KeyOf returns the id of a key: a part of its digest, which does not reveal the key.

@@ -85,15 +85,15 @@ func (a *Authority) isKey(token string) bool {
 	return found == 1
 }
 
-// bearer takes T out of "Bearer T"; the scheme's case is free (RFC 9110, 11.1).
+// bearer returns T of "Bearer T"; "Bearer" may be in any case (RFC 9110, 11.1).
 func bearer(header string) (string, bool) {
 	scheme, token, ok := strings.Cut(header, " ")
 	token = strings.Trim(token, " \t")
 	return token, ok && strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// Check returns an error if the caller's right to use the namespace has ended since Identify: because it has
-// expired, or was revoked. Errors: *wire.Problem.
+// Check returns an error if the caller has lost the right to use the namespace since Identify: the credentials
+// have expired or were revoked. Errors: *wire.Problem.
 func (a *Authority) Check(ns event.Namespace, who *Identity) error {
 	switch {
 	case !who.Expires.IsZero() && !time.Now().Before(who.Expires):

@@ -17,7 +17,7 @@ const (
 	// keysEvery is the age at which keys are fetched again. So a key that the issuer withdrew stays in use for
 	// at most this time.
 	keysEvery = 10 * time.Minute
-	// keysRetry is the same after a failed fetch.
+	// keysRetry is how soon keys are fetched again after a failed fetch.
 	keysRetry = 30 * time.Second
 	// A token with an unknown kid causes a fetch at once, keysBurst times and then at most once in every
 	// keysPause: so tokens with invented kids do not cause more fetches than that.
@@ -35,7 +35,7 @@ type keyServer struct {
 	algorithms []string // pinned
 	client     *http.Client
 	log        *slog.Logger
-	rare       *rate.Limiter // fetches for unknown names
+	rare       *rate.Limiter // limits fetches for unknown kids
 	asked      chan struct{} // receives when a fetch is wanted
 	stop       context.CancelFunc
 	done       chan struct{} // closed when the goroutine has ended

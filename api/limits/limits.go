@@ -19,18 +19,18 @@ type Limits struct {
 	// Burst is how many seconds' worth of a rate may come at once after a pause; 0 means 10s.
 	Burst time.Duration
 	// NamespaceConnections and ClientConnections are streams, held long polls, emits that wait for replies and
-	// NDJSON uploads open at once. Connections are those of all namespaces together. If the limit of a
-	// namespace (here and below) is lower than that of all, the namespace gets less of it the more the others
-	// use, so that some is always left.
+	// NDJSON uploads open at once. Connections are those of all namespaces together. A namespace's limit (here
+	// and below) that is lower than the one for all shrinks when the other namespaces use more, so that there
+	// is always some left for others.
 	Connections, NamespaceConnections, ClientConnections int
 	// ClientRequests, NamespaceRequests and Requests are all other requests under way at once: of a client, of
 	// a namespace, of all. An API key may have half of what its namespace may have, whichever clients it acts
 	// for.
 	Requests, NamespaceRequests, ClientRequests int
 	// ClientBytes, NamespaceBytes and Bytes are what requests and connections may take of the server's memory,
-	// counted for the same holders as requests. A body counts twice the bytes that have arrived (in an NDJSON
-	// upload, until they are stored). An answer counts twice the data of the events that were read from
-	// Postgres for it, and 512 bytes for each event.
+	// counted for the same holders as requests. A body counts as twice its bytes that have arrived (in an
+	// NDJSON upload, until they are stored). An answer counts as twice the data of the events that were read
+	// from Postgres for it, and 512 bytes for each event.
 	Bytes, NamespaceBytes, ClientBytes int
 	// AnonymousAddress and Anonymous limit three things, each counted separately: requests under way without
 	// good credentials, connections on which no good credentials have arrived yet, and connections without a

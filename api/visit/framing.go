@@ -7,7 +7,7 @@ import (
 
 // framing looks in the bytes of a connection for heads of requests with both a Content-Length and a
 // Transfer-Encoding: net/http follows the one and hides the other. It does not know where bodies begin and end.
-// A body that looks like such a head costs its sender the connection, and nobody else.
+// A body that looks like such a head costs its sender the connection, and no other client.
 type framing struct {
 	start            [20]byte // of the line
 	n                int      // bytes of it

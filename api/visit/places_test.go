@@ -30,7 +30,7 @@ func TestPlacesAreForgotten(t *testing.T) {
 	}
 }
 
-// cut is a held for which being cut off does nothing.
+// cut implements held; being cut off has no effect on it.
 type cut struct{}
 
 func (cut) cutOff() (then func()) { return nil }

@@ -58,7 +58,7 @@ func (o *Writer) Send(b []byte) error {
 	return o.Flush()
 }
 
-// ChunkSize bounds the bytes of one write, and so what its deadline is for.
+// ChunkSize bounds the bytes of one write, so that its deadline is for a bounded amount.
 const ChunkSize = 64 << 10
 
 // chunks is the pool that Chunk takes its buffers from. A waiting stream has none.
