@@ -169,7 +169,7 @@ func (h *Handler) cors() echo.MiddlewareFunc {
 		return nil
 	}
 	return middleware.CORSWithConfig(middleware.CORSConfig{
-		AllowOrigins:  h.o.CORSOrigins, // Check has refused patterns
+		AllowOrigins:  h.o.CORSOrigins, // New refuses patterns
 		AllowMethods:  []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
 		AllowHeaders:  []string{"Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "X-Request-Id"},
 		ExposeHeaders: []string{"X-Request-Id", "Retry-After", "ETag", "Preference-Applied"},

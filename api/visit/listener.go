@@ -68,7 +68,7 @@ func (c *connection) introduce() {
 	}
 }
 
-// idle counts the connection as idle, if it is not a stranger's.
+// idle counts the connection as idle, unless no good credentials have arrived on it yet.
 func (c *connection) idle() {
 	if !c.known.Load() {
 		return // it counts as a stranger's
