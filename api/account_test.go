@@ -15,7 +15,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// takes waits until what a client, its namespace, or without both the instance takes is as it should be.
+// takes waits until the counts satisfy is: those of a client; without a client, those of its namespace; without
+// both, those of the instance.
 func (s *site) takes(ns, client string, is func(now limits.Counts) bool) {
 	s.t.Helper()
 	var space event.Namespace
@@ -29,10 +30,10 @@ func (s *site) takes(ns, client string, is func(now limits.Counts) bool) {
 	apitest.Until(s.t, func() bool { return is(s.h.limits.Counts(space, who)) })
 }
 
-// oneRequest is what the instance takes for one request that is under way.
+// oneRequest reports whether the counts are those of one request under way.
 func oneRequest(now limits.Counts) bool { return now.Requests == 1 }
 
-// idle waits until nobody takes anything, or is remembered for having taken something.
+// idle waits until nothing is counted for anybody.
 func (s *site) idle() {
 	s.t.Helper()
 	s.takes("", "", func(now limits.Counts) bool { return now == limits.Counts{} })
@@ -65,13 +66,13 @@ func statusOf(t *testing.T, c net.Conn) int {
 
 const smallEmit = `{"event":"e"}`
 
-// TestRequestsUnderWay: of a client, of a namespace, of an instance, until they end.
+// TestRequestsUnderWay: a client, a namespace and an instance each have a limit of requests under way.
 func TestRequestsUnderWay(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		limits         Limits
-		token          string // of the one request that is under way, 2 being one too many
-		refused, taken string // who sends another one
+		token          string // sends the one request under way; a second one is too many
+		refused, taken string // whose second request is refused, and whose is accepted
 		status         int
 		slug           string
 	}{
@@ -96,7 +97,7 @@ func TestRequestsUnderWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			if status := statusOf(t, open); status != 201 {
-				t.Errorf("the one under way: %d", status)
+				t.Errorf("the request under way: %d", status)
 			}
 			s.idle()
 			s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.refused])).is(201)
@@ -108,7 +109,7 @@ func TestRequestsUnderWay(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreNotCountedTwice: streams have limits of their own.
+// TestConnectionsAreNotCountedTwice: streams have limits of their own and do not count as requests.
 func TestConnectionsAreNotCountedTwice(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{ClientRequests: 1, ClientConnections: 3, Connections: 3}))
 	alice := bearerOf(token(t, "alice", "emit:*"))
@@ -119,7 +120,8 @@ func TestConnectionsAreNotCountedTwice(t *testing.T) {
 	s.get("/v1/default/events?client=bob").problem(503, "overloaded", "")
 }
 
-// TestBodiesAreCharged as they arrive, whatever length they announce, and until they end.
+// TestBodiesAreCharged: bodies are charged as they arrive, whatever length they announce, until their requests
+// end.
 func TestBodiesAreCharged(t *testing.T) {
 	for _, c := range []struct {
 		name, slug string
@@ -148,8 +150,8 @@ func TestBodiesAreCharged(t *testing.T) {
 	}
 }
 
-// TestPagesAreCharged: a page is as long as there is memory for, and says that there is
-// more. One that nobody reads holds its memory until its write ends.
+// TestPagesAreCharged: a page has as many events as there is memory for, and says that there are more. If the
+// client does not read it, it holds its memory until its write ends.
 func TestPagesAreCharged(t *testing.T) {
 	s := newSite(t, limited(Limits{ClientBytes: 1 << 20}), func(o *Options) { o.WriteTimeout = 300 * time.Millisecond })
 	alice := token(t, "alice", "rooms:*")
@@ -177,17 +179,17 @@ func TestPagesAreCharged(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := 0
-	for range 40 { // pipelined, until what lies between is full
+	for range 40 { // pipelined, until all buffers on the way are full
 		fmt.Fprintf(c, "GET /v1/default/rooms/r/events?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", alice)
 	}
 	s.takes("default", "alice", func(now limits.Counts) bool {
 		held = max(held, now.Bytes)
 		return held > 800<<10
 	})
-	s.idle() // nobody read: the write has ended
+	s.idle() // the client did not read, so the write has timed out
 }
 
-// TestAnUploadNeedsLittle: its length does not matter, and it is charged for what waits.
+// TestAnUploadNeedsLittle: an upload is charged only for the lines that wait, whatever its length.
 func TestAnUploadNeedsLittle(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{ClientBytes: 4 << 20}))
 	line := `{"event":"e","data":"` + strings.Repeat("x", 10<<10) + "\"}\n"
@@ -198,14 +200,14 @@ func TestAnUploadNeedsLittle(t *testing.T) {
 	s.idle()
 }
 
-// TestAStreamWaitsForMemory: when there is none it neither ends nor loses anything.
+// TestAStreamWaitsForMemory: without memory a stream neither ends nor loses an event.
 func TestAStreamWaitsForMemory(t *testing.T) {
 	s := newSite(t, limited(Limits{ClientBytes: 1 << 20}))
 	alice := token(t, "alice", "rooms:*", "emit:*")
 	data := `"` + strings.Repeat("x", 200<<10) + `"`
 	large := `{"event":"e","data":` + data + `}`
 	first := s.emit("r", data)
-	for range 400 { // beyond what the tail has
+	for range 400 { // more than the tail keeps
 		s.emit("r", data)
 	}
 	one, two := s.begin("/v1/default/emit", alice, large, 1), s.begin("/v1/default/emit", alice, large, 1)

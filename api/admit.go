@@ -17,13 +17,13 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// bodyTimeout is how long a request's body may take, whatever becomes of it:
-// net/http also reads it after a handler that did not.
+// bodyTimeout is how long a request's body may take, even if no handler wants it: net/http reads the rest after
+// a handler that did not.
 const bodyTimeout = 30 * time.Second
 
 // call is one admitted request, as the handlers see it.
 type call struct {
-	w     http.ResponseWriter // knows the status for metrics
+	w     http.ResponseWriter // remembers the status, for metrics
 	r     *http.Request
 	ctl   *http.ResponseController
 	visit *visit.Visit
@@ -34,12 +34,11 @@ type call struct {
 	path  interface{ Param(name string) string }
 }
 
-// context is the request's, and says for whom something is read.
+// context returns the request's context, which also says for which client something is read.
 func (c *call) context() context.Context { return queue.For(c.r.Context(), c.who.Client) }
 
-// admit lets only those in who may use the namespace. The order matters: 401
-// before everything, then 404 for another's namespace, then what is wrong with
-// the request's address, then 429.
+// admit lets only callers in that may use the namespace. The order of the checks matters: first 401, then 404
+// for the namespace of others, then errors in the request's address, then 429.
 func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		c, badQuery, err := h.begin(ec)
@@ -68,7 +67,7 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 		if err := c.actAs(); err != nil {
 			return err
 		}
-		if ec.Path() != emitRoute { // that counts events
+		if ec.Path() != emitRoute { // emit counts its events instead
 			if err := h.limits.TakeRequest(c.ns, &c.who); err != nil {
 				return err
 			}
@@ -84,7 +83,7 @@ func (h *Handler) admit(serve func(*call) error) echo.HandlerFunc {
 	}
 }
 
-// admitKey lets only backends in, to what concerns no single namespace.
+// admitKey lets only backends in. It is for routes that are not about one namespace.
 func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		c, badQuery, err := h.begin(ec)
@@ -110,15 +109,15 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 	}
 }
 
-// begin makes a call of a request whose sender is known. A query that cannot be
-// read is not refused before it is clear who may learn of that.
+// begin finds the sender of a request and makes a call of it. badQuery says that the query cannot be parsed.
+// The caller returns it only after it has checked that the sender may learn of it.
 func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	r, w := ec.Request(), ec.Response()
 	v, ok := w.Writer.(*visit.Visit)
 	if !ok {
-		return nil, nil, errors.New("a middleware hides the writer of the visit")
+		return nil, nil, errors.New("a middleware has replaced the response writer")
 	}
-	// The server's controller: Echo's own Flush swallows errors.
+	// ctl is the server's controller, since Echo's own Flush hides errors.
 	c = &call{quota: *h.o.RoomQuota, w: w, r: r, ctl: v.Control, visit: v, path: ec}
 	if r.URL.RawQuery != "" {
 		var values url.Values
@@ -137,12 +136,12 @@ func (c *call) checkParameters(path string) error {
 	return checkHeaders(c.r.Header)
 }
 
-// singleHeaders are those of which a request has one value (RFC 9110, section 5.3). Of two, a
-// proxy may have acted on the other one. Two of Authorization or Idempotency-Key are refused
-// where they are read.
+// singleHeaders are headers that may have only one value (RFC 9110, section 5.3): if there are two, a proxy may
+// have acted on the other one. Authorization and Idempotency-Key are not in the list, because their readers
+// refuse duplicates.
 var singleHeaders = []string{"Content-Type", "Content-Encoding", "Last-Event-Id"}
 
-// checkHeaders refuses two values where a field has one.
+// checkHeaders refuses duplicates of the singleHeaders.
 func checkHeaders(h http.Header) error {
 	for _, name := range singleHeaders {
 		if len(h[name]) > 1 {
@@ -152,11 +151,11 @@ func checkHeaders(h http.Header) error {
 	return nil
 }
 
-const badQueryText = "the query string is not percent-encoded as it should be"
+const badQueryText = "the query string is not percent-encoded correctly"
 
-// param is a part of the path as the caller meant it. Echo matches the escaped
-// path where unescaping loses something (RawPath is then set) and the unescaped
-// one otherwise; a slash left in a part is one Echo took as part of the last.
+// param returns a part of the path, unescaped. Echo matches the escaped path if unescaping would lose something
+// (RawPath is then set), and the unescaped path otherwise. A "/" in a part comes from Echo's last parameter,
+// which takes the whole rest of the path: there is no such route.
 func (c *call) param(name string) (string, error) {
 	s := c.path.Param(name)
 	if strings.Contains(s, "/") {
@@ -172,8 +171,7 @@ func (c *call) param(name string) (string, error) {
 	return s, nil
 }
 
-// actAs applies ?client=: a backend names whom it acts for, a token can only be
-// its own subject.
+// actAs applies ?client=: a backend names the client it acts for; a token may only name its own subject.
 func (c *call) actAs() error {
 	name, given, err := c.query.one("client")
 	if err != nil || !given {
@@ -197,7 +195,7 @@ func (c *call) needClient(field, why string) error {
 	return nil
 }
 
-// enterUnderWay counts the call among the requests under way. Its connection is no stranger's from now on.
+// enterUnderWay counts the call among the requests under way, and its connection as one with good credentials.
 func (h *Handler) enterUnderWay(c *call) error {
 	c.visit.Introduce()
 	return h.limits.Enter(&c.visit.Account, c.ns, &c.who)

@@ -16,8 +16,8 @@ import (
 	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
-// hungUp waits until the server has closed a connection, sending a byte now and then when
-// asked to, and returns what it answered.
+// hungUp waits until the server has closed a connection, and returns what it answered. With trickle it sends a
+// byte from time to time.
 func hungUp(t *testing.T, c net.Conn, trickle bool) string {
 	t.Helper()
 	var answer strings.Builder
@@ -36,7 +36,8 @@ func hungUp(t *testing.T, c net.Conn, trickle bool) string {
 	return ""
 }
 
-// TestEveryBodyHasItsTime: on every route, known or not, with credentials or without.
+// TestEveryBodyHasItsTime: bodies have a time limit on every route, known or unknown, with credentials or
+// without.
 func TestEveryBodyHasItsTime(t *testing.T) {
 	demo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	s := siteOf(t, &memory{}, func(o *Options) {
@@ -69,7 +70,7 @@ func TestEveryBodyHasItsTime(t *testing.T) {
 	}
 }
 
-// TestEveryAnswerHasItsTime: who does not read is cut off, whoever writes the answer.
+// TestEveryAnswerHasItsTime: a client that does not read is cut off, whoever writes the answer.
 func TestEveryAnswerHasItsTime(t *testing.T) {
 	s := siteOf(t, &memory{}, func(o *Options) {
 		o.WriteTimeout = 200 * time.Millisecond
@@ -95,8 +96,8 @@ func TestEveryAnswerHasItsTime(t *testing.T) {
 	}
 }
 
-// TestEveryAnswerOverHTTP2HasItsTime: a client that lets nothing be sent to it gets its
-// stream reset, with credentials or without.
+// TestEveryAnswerOverHTTP2HasItsTime: if a client does not let the server send, its stream is reset, with
+// credentials or without.
 func TestEveryAnswerOverHTTP2HasItsTime(t *testing.T) {
 	const headers, reset, settings = 1, 3, 4 // types of frames
 	const endStream, endHeaders = 1, 4       // flags
@@ -112,7 +113,7 @@ func TestEveryAnswerOverHTTP2HasItsTime(t *testing.T) {
 			text := func(v string) string { return string(rune(len(v))) + v } //nolint:gosec // so are texts
 			b = append(b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"...)
 			frame(settings, 0, 0, "\x00\x04\x00\x00\x00\x00") // SETTINGS_INITIAL_WINDOW_SIZE is 0
-			// Of the static table (RFC 7541, appendix A): GET, http, :authority, :path, authorization.
+			// Fields of the static table (RFC 7541, appendix A): GET, http, :authority, :path, authorization.
 			frame(headers, endStream|endHeaders, 1, "\x82\x86\x01"+text("x")+"\x04"+text(path)+"\x0f\x08"+text("Bearer "+testKey))
 			if _, err := conn.Write(b); err != nil {
 				t.Fatal(err)
@@ -133,7 +134,8 @@ func TestEveryAnswerOverHTTP2HasItsTime(t *testing.T) {
 	}
 }
 
-// TestTheOldestOfTheAnonymousIsCutOff, and nobody is refused for them.
+// TestTheOldestOfTheAnonymousIsCutOff: the oldest request without credentials is cut off, and no other is
+// refused.
 func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 	for name, l := range map[string]Limits{"address": {AnonymousAddress: 3}, "all": {Anonymous: 3}} {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +160,7 @@ func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 	}
 }
 
-// anonymous waits until so many are held.
+// anonymous waits until the server counts n requests without credentials.
 func (s *site) anonymous(n int) {
 	s.t.Helper()
 	apitest.Until(s.t, func() bool {
@@ -167,8 +169,8 @@ func (s *site) anonymous(n int) {
 	})
 }
 
-// TestTheOldestStrangerIsCutOff: a connection that says nothing, or nothing good, gives
-// way once it has had its time; one that has shown good credentials does not.
+// TestTheOldestStrangerIsCutOff: a connection that sends nothing, or bad credentials, is cut off for another
+// one once it has had its time; a connection that has sent good credentials is not.
 func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
 	s.h.visits.MayLast(time.Hour, time.Hour)
@@ -186,7 +188,7 @@ func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	talk(stranger, "wrong")
 	others := []net.Conn{s.dial(), s.dial()}
 	talk(others[1], "wrong")
-	talk(stranger, "wrong") // nobody has had the hour
+	talk(stranger, "wrong") // none has been open for the hour
 	s.h.visits.MayLast(0, time.Hour)
 	for range 2 {
 		talk(s.dial(), "wrong")
@@ -197,9 +199,8 @@ func TestTheOldestStrangerIsCutOff(t *testing.T) {
 	talk(friend, testKey)
 }
 
-// TestTheConnectionIdleLongestIsCutOff: credentials keep no connection open on which nothing
-// is under way, of HTTP/1.1 or HTTP/2; one that is in use stays, and one that is used again
-// counts as new.
+// TestTheConnectionIdleLongestIsCutOff: a connection without a request under way is cut off even if it had good
+// credentials, with HTTP/1.1 and HTTP/2. One in use stays, and one that is used again counts as new.
 func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
 	idle := func(n int) {
@@ -237,7 +238,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	idle(1)
 	talk(second)
 	idle(2)
-	talk(first) // second is idle longest now
+	talk(first) // now second has been idle the longest
 	idle(2)
 	talk(third)
 	hungUp(t, second, false)
@@ -245,7 +246,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	talk(first)
 	talk(third)
 	idle(2)
-	s.connected(1) // the stream is none of them
+	s.connected(1) // the stream is not among the idle ones
 	stream.close()
 	_, _ = first.Close(), third.Close()
 	idle(0)
@@ -273,7 +274,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	}
 }
 
-// TestFramedTwice: see RFC 9112, section 6.1. Many pieces or one, the head is recognised.
+// TestFramedTwice: a head with both framings is recognised in one piece or in many (RFC 9112, section 6.1).
 func TestFramedTwice(t *testing.T) {
 	s := siteOf(t, &memory{})
 	const head = "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + testKey + "\r\nContent-Type: application/json\r\n"

@@ -18,13 +18,13 @@ func (h *Handler) reply(c *call, status int, body []byte) error {
 	return nil
 }
 
-// page is a batch as JSON, assembled from the frames' parts.
+// page is a batch as JSON. It is assembled from the JSON of its events' frames.
 type page struct {
 	batch event.Batch
 	retry time.Duration // 0: none
 }
 
-// tail is the page's JSON after the events.
+// tail returns the page's JSON after the events.
 func (p page) tail() []byte {
 	b := wire.AppendCursor([]byte(`],"cursor":`), p.batch.Cursor)
 	b = strconv.AppendBool(append(b, `,"more":`...), p.batch.More)
@@ -57,12 +57,13 @@ func (p page) each(f func([]byte) error) error {
 	return f(p.tail())
 }
 
-// upTo cuts a list that was asked for with one more than limit.
+// upTo cuts a list to limit entries. The queue was asked for one entry more, which shows whether there are
+// more.
 func upTo[T any](list []T, limit int) (kept []T, more bool) {
 	return list[:min(limit, len(list))], len(list) > limit
 }
 
-// appendList is a page of a list: {"<name>":[…],"more":…}.
+// appendList adds a page of a list: {"<name>":[…],"more":…}.
 func appendList[T any](b []byte, name string, list []T, more bool, item func([]byte, T) []byte) []byte {
 	b = wire.AppendString(append(b, '{'), name)
 	b = append(b, `:[`...)
@@ -76,8 +77,8 @@ func appendList[T any](b []byte, name string, list []T, more bool, item func([]b
 	return append(b, '}')
 }
 
-// writePage answers with a page. A full one may be megabytes, so it is written
-// in chunks, each with a deadline of its own.
+// writePage answers with a page. A full page may have megabytes, so it is written in chunks, each of which has
+// its own deadline.
 func (h *Handler) writePage(c *call, p page) error {
 	length := 0
 	_ = p.each(func(b []byte) error { length += len(b); return nil })
@@ -93,7 +94,7 @@ func (h *Handler) writePage(c *call, p page) error {
 	chunk := wire.NewChunk(&out)
 	defer chunk.Free()
 	if err := p.each(chunk.Add); err == nil {
-		_ = chunk.End() // a client that is gone needs no answer
+		_ = chunk.End() // an error means that the client has left
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (l *logins) authenticate(r *http.Request) (Caller, error) {
 	return c, nil
 }
 
-// embedded has the application's authentication alone.
+// embedded sets the application's own authentication and nothing else.
 func embedded(l *logins) func(*Options) {
 	return func(o *Options) { o.APIKeys, o.JWTSecret, o.Authenticate = nil, nil, l.authenticate }
 }
@@ -59,7 +59,7 @@ func alice(change ...func(*Caller)) Caller {
 	return c
 }
 
-// Nobody else decides: keys and tokens that would do elsewhere are nothing here.
+// With the application's own authentication, keys and tokens are not accepted.
 func TestOwnAuthenticationAlone(t *testing.T) {
 	var l logins
 	dsn := pgtest.Database(t)
@@ -127,14 +127,14 @@ func TestRightsOfASession(t *testing.T) {
 	s.call("PUT", "/v1/other", `{}`, backend).problem(404, "not-found", "")
 	s.call("PUT", "/v1/other", `{}`, root).is(201)
 	if all := s.get("/v1", root).is(200).body; !strings.Contains(all, `"namespace":"other"`) {
-		t.Errorf("whoever may use every namespace sees %s", all)
+		t.Errorf("a backend of every namespace sees %s", all)
 	}
 	if own := s.get("/v1", backend).is(200).body; strings.Contains(own, "other") {
 		t.Errorf("a backend of one namespace sees %s", own)
 	}
 }
 
-// A page of another site can have a browser send its cookies, also by a GET, which may acknowledge.
+// A page of another site can make a browser send cookies, even with a GET, which may acknowledge.
 func TestCookiesOfAnotherSitesPage(t *testing.T) {
 	var l logins
 	s := siteOf(t, &memory{}, embedded(&l))
@@ -144,11 +144,12 @@ func TestCookiesOfAnotherSitesPage(t *testing.T) {
 			t.Errorf("%q: %d %s", site, r.status, r.body)
 		}
 	}
-	// Without a cookie the application may know who it is by something that only its own pages have.
+	// Without a cookie, the application may use credentials that only its own pages have.
 	s.get("/v1/default/events?wait=0", header("Sec-Fetch-Site", "cross-site")).problem(401, "unauthorized", "")
 }
 
-// The end of a session ends its streams, as that of a token does, and its requests.
+// When a session of the application expires, its streams end as those of a token do, and its requests are
+// refused.
 func TestASessionExpires(t *testing.T) {
 	var l logins
 	s := newSite(t, embedded(&l))
@@ -165,8 +166,8 @@ func TestASessionExpires(t *testing.T) {
 	s.post("/v1/default/ack", `{"cursor":"`+cursor+`"}`, short).problem(401, "unauthorized", "")
 }
 
-// To log out is to revoke: on every instance the streams end, and the session is no good any more. The next
-// one goes on.
+// Revoking logs a client out: its streams end on every instance, and its session is refused. A newer session is
+// accepted.
 func TestLoggingOut(t *testing.T) {
 	var l logins
 	dsn := pgtest.Database(t)
@@ -188,7 +189,7 @@ func TestLoggingOut(t *testing.T) {
 	s.get("/v1/default/events?wait=0", l.set("b", alice(func(c *Caller) { c.Issued = time.Now().Add(time.Second) }))).is(200)
 }
 
-// What an application can answer, on purpose and by mistake. Nothing of an internal error is told.
+// All that an application can answer, on purpose or by mistake. Internal errors are not shown.
 func TestAnswersOfTheApplication(t *testing.T) {
 	long := strings.Repeat("x", 256+1)
 	for name, c := range map[string]struct {
@@ -245,7 +246,7 @@ func TestAnswersOfTheApplication(t *testing.T) {
 	}
 }
 
-// Sessions are held to the rates and limits of clients, backends to those of API keys.
+// Sessions have the rates and limits of clients, backends those of API keys.
 func TestLimitsOfSessions(t *testing.T) {
 	var l logins
 	s := siteOf(t, &memory{}, embedded(&l), limited(Limits{ClientRate: slow, Burst: three, ClientConnections: 1}))
@@ -258,7 +259,7 @@ func TestLimitsOfSessions(t *testing.T) {
 	s.get("/v1/default/events", b).problem(429, "too-many-connections", "")
 }
 
-// Two ways to say who somebody is would be one too many.
+// Authenticate cannot be set together with keys.
 func TestOwnAuthenticationOrKeys(t *testing.T) {
 	var l logins
 	for name, change := range map[string]func(*Options){
@@ -268,7 +269,7 @@ func TestOwnAuthenticationOrKeys(t *testing.T) {
 	} {
 		o := Options{Authenticate: l.authenticate, Logger: slog.New(slog.DiscardHandler)}
 		change(&o)
-		if _, err := newHandler(&memory{}, o); err == nil || !strings.Contains(err.Error(), "Authenticate is set beside APIKeys") {
+		if _, err := newHandler(&memory{}, o); err == nil || !strings.Contains(err.Error(), "Authenticate replaces APIKeys") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

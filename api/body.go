@@ -19,19 +19,18 @@ var bodyRoutes = map[string]bool{
 	"POST /v1/:ns/ack":        true,
 }
 
-// mostNothing is how long a body may be that says nothing: {} and some blanks.
-const mostNothing = 64
+// maxEmptyBody is the most bytes that an empty body ({} and blanks) may have.
+const maxEmptyBody = 64
 
-// withoutBody makes sure that a request to a route without a body has none: what its
-// sender meant by one would be ignored. An empty one is none, however it is framed: some
-// proxies send an empty chunked body, or end a request of HTTP/2 with an empty DATA frame;
-// {} is what some clients always send, but not by GET. While a body is unread, net/http
-// does not notice that the client left.
+// withoutBody refuses a body where the route takes none, since the sender would expect it to have an effect.
+// Empty bodies are accepted, however they are framed: some proxies send an empty chunked body, or end an HTTP/2
+// request with an empty DATA frame. {} is accepted, too, except with GET, since some clients always send it.
+// The body must be read to its end: until then net/http does not notice when the client leaves.
 func (h *Handler) withoutBody(c *call, route string) error {
 	if c.r.ContentLength == 0 || bodyRoutes[c.r.Method+" "+route] {
 		return nil
 	}
-	body, err := io.ReadAll(io.LimitReader(c.r.Body, mostNothing))
+	body, err := io.ReadAll(io.LimitReader(c.r.Body, maxEmptyBody))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
@@ -48,7 +47,7 @@ func (h *Handler) withoutBody(c *call, route string) error {
 		return wire.Refuse(wire.BadParameter, "", "a GET with a body is not accepted")
 	}
 	nothing := false
-	if len(body) < mostNothing && json.Valid(body) {
+	if len(body) < maxEmptyBody && json.Valid(body) {
 		nothing, err = wire.Members(body, func(name string, _ []byte) error {
 			return wire.Refuse(wire.Malformed, wire.Clip(name), noBodyText)
 		})
@@ -61,7 +60,7 @@ func (h *Handler) withoutBody(c *call, route string) error {
 
 const noBodyText = "this route takes no body: leave it out, or send {}"
 
-// bodies are lent to readJSON.
+// bodies is the pool of buffers for readJSON.
 var bodies wire.Buffers
 
 // readJSON reads a body that is one JSON value into buf.
@@ -79,6 +78,6 @@ func (h *Handler) readRaw(c *call, buf *[]byte) error {
 	return h.stillGood(c)
 }
 
-// stillGood refuses a request whose credentials have expired or were revoked while its
-// body came, which may take bodyTimeout: it must not do what its sender may not any more.
+// stillGood refuses a request whose credentials expired or were revoked while its body arrived, which may take
+// bodyTimeout.
 func (h *Handler) stillGood(c *call) error { return h.keys.Check(c.ns, &c.who) }

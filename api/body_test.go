@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestAnEmptyBodyIsNone: some proxies give a request without a body an empty chunked one,
-// or end it with an empty DATA frame.
+// TestAnEmptyBodyIsNone: some proxies give a request without a body an empty chunked body, or end it with an
+// empty DATA frame. Both are accepted.
 func TestAnEmptyBodyIsNone(t *testing.T) {
 	s := newSite(t)
 	s.emit("r", "1")
@@ -50,13 +50,12 @@ func TestAnEmptyBodyIsNone(t *testing.T) {
 	}
 }
 
-// TestEveryRouteKnowsItsBody walks over all routes: one with a body refuses members that
-// nobody knows, one without refuses any body that says something. What is ignored could
-// have been meant for something.
+// TestEveryRouteKnowsItsBody tests all routes. One with a body refuses unknown fields; one without refuses any
+// body with content, since the sender meant something by it.
 func TestEveryRouteKnowsItsBody(t *testing.T) {
 	s := newSite(t)
 	alice := bearerOf(token(t, "alice", "rooms:*", "emit:*"))
-	// What is not refused for its body. A route that is new must be added here.
+	// The status when the body is not refused. A new route must be added here.
 	statuses := map[string]int{
 		"GET /v1": 200, "GET /v1/:ns": 200, "PUT /v1/:ns": 201, "PATCH /v1/:ns": 200, "DELETE /v1/:ns": 204,
 		"POST /v1/:ns/emit": 415, "POST /v1/:ns/reply": 415, "POST /v1/:ns/ack": 415, "POST /v1/:ns/token": 200,
@@ -73,7 +72,7 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 		route := r.Method + " " + r.Path
 		status, ok := statuses[route]
 		if !ok {
-			t.Errorf("%s: it is not said what it answers", route)
+			t.Errorf("%s has no row here", route)
 		}
 		delete(statuses, route)
 		auth := bearerOf(testKey)
@@ -81,7 +80,7 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 			auth = alice
 		}
 		send := func(body string, options ...option) result {
-			n++ // a namespace is new each time
+			n++ // a new namespace each time
 			ns := "default"
 			if r.Path == "/v1/:ns" {
 				ns = fmt.Sprint("n", n)
@@ -143,7 +142,7 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 	}
 }
 
-// over is the same site reached by another protocol.
+// over returns the same site, reached with another protocol.
 func (s *site) over(t *testing.T, proto string) *site {
 	to := *s
 	to.t = t
@@ -168,8 +167,7 @@ func (s *site) over(t *testing.T, proto string) *site {
 	return &to
 }
 
-// TestABodyThatDoesNotComeIsBounded sends the headers of a GET with a chunked body, and
-// never says that the body is empty.
+// TestABodyThatDoesNotComeIsBounded sends the headers of a GET with a chunked body that never ends.
 func TestABodyThatDoesNotComeIsBounded(t *testing.T) {
 	s := siteOf(t, &memory{}, func(o *Options) { o.bodyTimeout = 50 * time.Millisecond })
 	for body, status := range map[string]int{"": 408, "0\r\n": 400, "zz\r\n": 400} {

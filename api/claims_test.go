@@ -10,7 +10,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// rawToken signs a header and claims as they are written here.
+// rawToken signs this header and these claims, byte by byte.
 func rawToken(t testing.TB, header, claims string) string {
 	t.Helper()
 	signed := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
@@ -23,17 +23,17 @@ func rawToken(t testing.TB, header, claims string) string {
 
 const plainHeader = `{"alg":"HS256","typ":"JWT"}`
 
-// The names of claims are exact, each stands once, and all text is Unicode: whoever makes
-// tokens and whoever reads them must not understand different things.
+// Names of claims are exact and unique, and all text is Unicode: whoever makes a token and whoever reads it
+// must understand the same.
 func TestClaimsAreReadStrictly(t *testing.T) {
 	s := siteOf(t, &memory{})
 	now := time.Now().Unix()
 	past, future := fmt.Sprint(now-60), fmt.Sprint(now+3600)
-	const detail = "the token's claims cannot be taken"
+	const detail = "the token's claims are not accepted"
 	for name, c := range map[string]struct{ claims, want string }{
 		"EXP after an expired exp":   {`{"sub":"a","exp":` + past + `,"EXP":` + future + `}`, "the token has expired"},
 		"only EXP":                   {`{"sub":"a","EXP":` + future + `}`, "must have"},
-		"SUB":                        {`{"SUB":"a","exp":` + future + `}`, "no client name"},
+		"SUB":                        {`{"SUB":"a","exp":` + future + `}`, "not a client name"},
 		"exp twice":                  {`{"sub":"a","exp":` + past + `,"exp":` + future + `}`, `duplicate field "exp"`},
 		"exp twice, once escaped":    {`{"sub":"a","exp":` + past + `,"\u0065xp":` + future + `}`, `duplicate field "exp"`},
 		"ns twice":                   {`{"sub":"a","exp":` + future + `,"ns":"x","ns":"default"}`, `duplicate field "ns"`},
@@ -51,7 +51,7 @@ func TestClaimsAreReadStrictly(t *testing.T) {
 		"exp beyond all numbers":     {`{"sub":"a","exp":1e400}`, `"exp" must be a number`},
 		"ns is a number":             {`{"sub":"a","exp":` + future + `,"ns":1}`, `"ns" must be a string or an array`},
 		"rooms have a number":        {`{"sub":"a","exp":` + future + `,"rooms":["a",1]}`, "rooms must be a string"},
-		"claims are an array":        {`[]`, "no JSON object"},
+		"claims are an array":        {`[]`, "not a JSON object"},
 		"too many patterns":          {`{"sub":"a","exp":` + future + `,"rooms":["a"` + strings.Repeat(`,"a"`, 256) + `]}`, "257 entries, the limit is 256"},
 		"a pattern that is too long": {`{"sub":"a","exp":` + future + `,"emit":"` + strings.Repeat("a", 257) + `"}`, "entry of 257 bytes, the limit is 256"},
 	} {
@@ -74,7 +74,7 @@ func TestClaimsAreReadStrictly(t *testing.T) {
 	}
 }
 
-// A name that is written differently opens no other namespace.
+// A namespace must be named exactly: no other spelling opens it.
 func TestNamespacesOfATokenAreNamedExactly(t *testing.T) {
 	s := siteOf(t, &memory{})
 	future := fmt.Sprint(time.Now().Unix() + 3600)

@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// clients is the part of the queue that keeps clients.
+// clients is the part of the queue that stores clients.
 type clients interface {
 	Ack(ctx context.Context, ns event.Namespace, c event.Client, cursor event.Cursor) (event.Cursor, error)
 	ClientState(ctx context.Context, ns event.Namespace, c event.Client, may func(event.Room) bool) (queue.ClientState, error)
@@ -67,8 +67,7 @@ func ackBody(body []byte) (cursor event.Cursor, err error) {
 	return parseCursor("cursor", s)
 }
 
-// client is the one in the path, where "me" is the caller. To a token, all others
-// do not exist.
+// client returns the client in the path; "me" is the caller. For a token, all other clients are not found.
 func (c *call) client() (event.Client, error) {
 	name, err := c.param("client")
 	if err != nil {
@@ -107,7 +106,7 @@ func (h *Handler) forget(c *call) error {
 		return err
 	}
 	if !c.who.Backend {
-		return wire.Refuse(wire.Forbidden, "", "forgetting a client is for API keys")
+		return wire.Refuse(wire.Forbidden, "", "only an API key may forget a client")
 	}
 	if err := h.queue.Forget(c.r.Context(), c.ns, client); err != nil {
 		return err
@@ -123,7 +122,7 @@ func (h *Handler) revoke(c *call) error {
 		return err
 	}
 	if !c.who.Backend {
-		return wire.Refuse(wire.Forbidden, "", "revoking a client is for API keys")
+		return wire.Refuse(wire.Forbidden, "", "only an API key may revoke a client")
 	}
 	if err := h.queue.Revoke(c.r.Context(), c.ns, client); err != nil {
 		return err

@@ -9,14 +9,13 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// connected waits until the handler counts this many connections in default.
+// connected waits until the handler counts n connections in the namespace default.
 func (s *site) connected(n int) {
 	s.t.Helper()
 	s.takes("default", "", func(now limits.Counts) bool { return now.Connections == n })
 }
 
-// TestConnectionsOfAClient: streams, held polls and uploads count together; a
-// refusal comes before anything begins.
+// TestConnectionsOfAClient: streams, held polls and uploads count together, and a refused one does nothing.
 func TestConnectionsOfAClient(t *testing.T) {
 	m := &memory{}
 	s := siteOf(t, m, limited(Limits{ClientConnections: 3}))
@@ -52,7 +51,7 @@ func TestConnectionsOfAClient(t *testing.T) {
 	s.stream("/v1/default/events?rooms=r").expect("culvert:hello")
 
 	stream.close()
-	s.connected(3) // the emit ended the poll: the upload, bob's stream and nobody's are left
+	s.connected(3) // the emit ended the poll: an upload, bob's stream and one without a client are left
 	(<-polled).is(200)
 	if err := feed.Close(); err != nil {
 		t.Fatal(err)
@@ -65,7 +64,8 @@ func TestConnectionsOfAClient(t *testing.T) {
 	full(s.get("/v1/default/events", alice))
 }
 
-// TestAWaitingEmitIsAConnection, and stores nothing when it is one too many.
+// TestAWaitingEmitIsAConnection: a waiting emit counts as a connection, and stores nothing if it is one too
+// many.
 func TestAWaitingEmitIsAConnection(t *testing.T) {
 	s := newSite(t, limited(Limits{ClientConnections: 1}))
 	alice := bearerOf(token(t, "alice", "emit:*"))
@@ -95,7 +95,7 @@ func TestConnectionsOfANamespace(t *testing.T) {
 	s.stream("/v1/default/events?client=b").expect("culvert:hello")
 }
 
-// TestNobodyIsCountedForEver: who has no connection takes no memory.
+// TestNobodyIsCountedForEver: nothing is kept in memory for a client without connections.
 func TestNobodyIsCountedForEver(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{ClientConnections: 1}))
 	for range 3 {

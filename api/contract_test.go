@@ -83,8 +83,8 @@ func TestContractIsComplete(t *testing.T) {
 	}
 }
 
-// checkContract checks an answer against openapi.yaml. What has no route there
-// must be a 404 or 405, or a preflight.
+// checkContract checks an answer against openapi.yaml. If the route is not in it, the answer must be a 404 or
+// 405, or that of a preflight.
 func checkContract(t testing.TB, r *http.Request, res *http.Response, body []byte) {
 	t.Helper()
 	router, err := contractRoutes()

@@ -34,7 +34,7 @@ func TestCORS(t *testing.T) {
 			}
 		}
 	}
-	// The answers themselves, also when they are problems.
+	// The answers themselves, including problems.
 	for _, r := range []result{
 		s.get("/v1/default/events?client=c&wait=0", header("Origin", "http://localhost:3000")).is(200),
 		s.get("/v1/default/events", header("Origin", "http://localhost:3000")).is(400),

@@ -70,7 +70,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// Who can try keys or has a token must not find what guards a server by trying.
+// Nobody can find an API key or a JWT secret by trying.
 func TestWeakSecretsAreRefused(t *testing.T) {
 	good := "0123456789abcdef"
 	for name, c := range map[string]struct {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// slowToEnd is a writer that is told only when the test allows it that its time is over. Its
-// client reads nothing.
+// slowToEnd is a writer whose SetWriteDeadline blocks until the test allows it to return. Its client does not
+// read.
 type slowToEnd struct {
 	*httptest.ResponseRecorder
 	writing, ending, ended chan struct{}
@@ -32,15 +32,15 @@ func (w *slowToEnd) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// TestNobodyWaitsForWhoIsCutOff: over HTTP/2 it takes until the goroutine of the connection has
-// time, and meanwhile thousands may come.
+// TestNobodyWaitsForWhoIsCutOff: with HTTP/2, cutting off waits for the goroutine of the connection. Meanwhile
+// other requests must not wait.
 func TestNobodyWaitsForWhoIsCutOff(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 1}))
 	visit := func(w http.ResponseWriter, path string) chan struct{} {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			defer func() { _ = recover() }() // http.ErrAbortHandler, of an answer that is cut off
+			defer func() { _ = recover() }() // http.ErrAbortHandler: the answer is cut off
 			s.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		}()
 		return done
@@ -49,7 +49,7 @@ func TestNobodyWaitsForWhoIsCutOff(t *testing.T) {
 	firstDone := visit(first, "/openapi.yaml")
 	<-first.writing
 	secondDone := visit(httptest.NewRecorder(), "/livez")
-	<-first.ending // the second one waits for that
+	<-first.ending // the second request causes this
 	select {
 	case <-visit(httptest.NewRecorder(), "/livez"):
 	case <-time.After(10 * time.Second):

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// TestEveryWriteHasTime: the deadline is not moved for each write, but far enough
-// ahead for each.
+// TestEveryWriteHasTime: the deadline is not moved for each write, but each has almost all of its time.
 func TestEveryWriteHasTime(t *testing.T) {
 	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
 		moved := map[time.Time]bool{}

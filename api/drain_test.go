@@ -36,13 +36,13 @@ func TestDrain(t *testing.T) {
 	}
 	s.get("/readyz").problem(503, "draining", "")
 	s.get("/livez").is(200)
-	s.emit("*", "1") // still taken
+	s.emit("*", "1") // emits are still accepted
 
 	late := s.stream("/v1/default/events", alice)
 	late.expect("culvert:hello")
 	late.expect("culvert:reconnect")
 	late.ends()
-	// A new poll does not wait, but what is there it gets.
+	// A new poll gets the events that exist, but does not wait.
 	if p := s.get("/v1/default/events?wait=50", alice).page(); p.Retry == nil || len(p.Events) != 1 {
 		t.Errorf("page %+v", p)
 	}
@@ -83,7 +83,7 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
-// TestTheHandlerNoticesALostClient closes connections without a word.
+// TestTheHandlerNoticesALostClient closes connections without ending their requests.
 func TestTheHandlerNoticesALostClient(t *testing.T) {
 	s := newSite(t)
 	for range 5 {

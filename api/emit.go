@@ -11,7 +11,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// appender is the part of the queue that stores.
+// appender is the part of the queue that stores events.
 type appender interface {
 	Append(ctx context.Context, emits []event.Emit) ([]event.Result, error)
 	AppendEach(ctx context.Context, emits []event.Emit) []event.Result
@@ -57,7 +57,7 @@ func (h *Handler) store(c *call) error {
 		}
 		defer release()
 	}
-	// One event before the body is looked at: what is wrong costs as much.
+	// The token of one event is taken before the body is read, so that a bad body costs a token, too.
 	if err := h.limits.TakeEvents(c.ns, &c.who, 1, 0); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (h *Handler) emitOne(c *call, e *envelope, key *event.Key, wait time.Durati
 		return err
 	}
 	if wait >= 0 && m.Reply == (event.Ask{}) {
-		return wire.Refuse(wire.Invalid, "wait", "wait is for events that ask for replies")
+		return wire.Refuse(wire.Invalid, "wait", "wait is only for an event that asks for replies")
 	}
 	if volatile, err := e.isVolatile(); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (h *Handler) emitOne(c *call, e *envelope, key *event.Key, wait time.Durati
 	return h.reply(c, status, appendResult(make([]byte, 0, 96), results[0]))
 }
 
-// appendResult is the answer to one event.
+// appendResult adds the answer to one event.
 func appendResult(b []byte, r event.Result) []byte {
 	b = append(b, `{"offset":`...)
 	b = strconv.AppendInt(b, int64(r.Cursor.Offset), 10)
@@ -179,7 +179,7 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	case len(emits):
 		return h.publishVolatile(c, emits)
 	default:
-		return wire.Refuse(wire.Invalid, "events", "a batch is stored as a whole or not at all: send volatile events in one of their own")
+		return wire.Refuse(wire.Invalid, "events", "a batch is stored as a whole or not at all: send volatile events in a batch of their own")
 	}
 	results, err := h.queue.Append(c.r.Context(), emits)
 	if err != nil {
@@ -189,7 +189,7 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	return h.replyBatch(c, results)
 }
 
-// item reads one event of several.
+// item reads one event of a batch or an upload.
 func (c *call) item(raw []byte) (m event.Emit, volatile bool, err error) {
 	var e envelope
 	if err := e.open(raw); err != nil {
@@ -202,8 +202,8 @@ func (c *call) item(raw []byte) (m event.Emit, volatile bool, err error) {
 	return m, volatile, err
 }
 
-// replyBatch answers with the offsets in the order of the events. The cursor is
-// the furthest of them: a duplicate may lie long before it.
+// replyBatch answers with the offsets in the order of the events. The cursor is the one with the highest
+// offset: a duplicate may have a much lower one.
 func (h *Handler) replyBatch(c *call, results []event.Result) error {
 	var last event.Cursor
 	var duplicates []int
@@ -235,7 +235,7 @@ func (h *Handler) replyBatch(c *call, results []event.Result) error {
 	return h.reply(c, status, append(b, '}'))
 }
 
-// count adds what was stored to the metrics.
+// count counts the results in the metrics.
 func (h *Handler) count(results []event.Result) {
 	for _, r := range results {
 		switch {
@@ -264,7 +264,7 @@ func (h *Handler) publishVolatile(c *call, emits []event.Emit) error {
 	return h.reply(c, http.StatusAccepted, []byte("{}"))
 }
 
-// inEvent says which event of a batch an error is about.
+// inEvent adds to an error which event of a batch it is about.
 func inEvent(err error, i int) error {
 	p := wire.FaultOf(err)
 	field := fmt.Sprintf("events[%d]", i)

@@ -25,7 +25,7 @@ func TestEmitIsReceivedByBothTransports(t *testing.T) {
 	if !slices.Equal(p.data(), []string{`{"n":1}`}) || p.Cursor != cursor || p.Gap != nil {
 		t.Errorf("page %+v", p)
 	}
-	// The same bytes on both transports.
+	// Both transports send the same bytes.
 	raw := s.get("/v1/default/events?after="+hello.ID, alice).body
 	if !strings.Contains(raw, f.Data) {
 		t.Errorf("%s is not in %s", f.Data, raw)
@@ -90,8 +90,8 @@ func TestIdempotencyKeys(t *testing.T) {
 	}
 }
 
-// Keys of a token are its client's own, in every form of an emit; those of API keys are one
-// class, whomever the key acts for.
+// The idempotency keys of a token belong to its client, in every form of an emit. All API keys share one set of
+// keys, whichever client they act for.
 func TestKeysOfATokenAreItsClients(t *testing.T) {
 	s := newSite(t)
 	alice, bob := bearerOf(token(t, "alice", "emit:*")), bearerOf(token(t, "bob", "emit:*"))
@@ -106,7 +106,7 @@ func TestKeysOfATokenAreItsClients(t *testing.T) {
 		t.Errorf("by a line: %s", body)
 	}
 	s.post("/v1/default/emit", one, bob).problem(409, "key-reused", "key")
-	s.post("/v1/default/emit?client=alice", one).problem(409, "key-reused", "key") // of the backends, from another sender
+	s.post("/v1/default/emit?client=alice", one).problem(409, "key-reused", "key") // a key of the backends, used with another sender
 	s.post("/v1/default/emit", one).is(200)
 }
 

@@ -11,12 +11,12 @@ import (
 // maxBatch bounds the events of one atomic batch.
 const maxBatch = 1000
 
-// envelope is an emit as it came: each member's JSON, nil when absent.
+// envelope is an emit before it is checked: the JSON of each field, nil when absent.
 type envelope struct {
 	room, rooms, except, event, data, binary, key, volatile, reply, events []byte
 }
 
-// member is where the value of a member goes; nil for an unknown one.
+// member returns where the value of a field is stored; nil for an unknown field.
 func (e *envelope) member(name string) *[]byte {
 	switch name {
 	case "room":
@@ -43,12 +43,12 @@ func (e *envelope) member(name string) *[]byte {
 	return nil
 }
 
-// open reads the members of valid JSON. Names are matched exactly.
+// open reads the fields of valid JSON. Names are matched exactly.
 func (e *envelope) open(raw []byte) error {
 	return wire.Object(raw, "", e.member)
 }
 
-// alone refuses members beside "events".
+// alone refuses other fields beside "events".
 func (e *envelope) alone() error {
 	for _, name := range []string{"room", "rooms", "except", "event", "data", "binary", "key", "volatile", "reply"} {
 		if *e.member(name) != nil {
@@ -58,7 +58,7 @@ func (e *envelope) alone() error {
 	return nil
 }
 
-// emit checks the envelope as an event of the caller and its namespace.
+// emit checks the envelope, and makes an event of it that the caller emits.
 func (e *envelope) emit(c *call) (event.Emit, error) {
 	m := event.Emit{Namespace: c.ns, From: c.who.Client, Quota: event.RoomQuota{Namespace: c.quota.Namespace}}
 	if !c.who.Backend {
@@ -125,7 +125,7 @@ func (e *envelope) idempotencyKey() (event.Key, error) {
 	return event.ParseKey(s)
 }
 
-// audience is whom the event is for: "room", "rooms", or everyone.
+// audience returns the rooms that the event is for: "room", "rooms", or everyone.
 func (e *envelope) audience(c *call) ([]event.Room, error) {
 	switch {
 	case e.room != nil && e.rooms != nil:
@@ -164,8 +164,7 @@ func allowed(c *call, field string, r event.Room) error {
 	return wire.Refuse(wire.Forbidden, field, "the token does not allow emitting to room "+strconv.Quote(r.String()))
 }
 
-// excepted are the rooms whose clients do not get the event. Leaving somebody
-// out needs no right.
+// excepted returns the rooms whose clients do not get the event. No right is needed to leave somebody out.
 func (e *envelope) excepted(c *call) ([]event.Room, error) {
 	if wire.IsNull(e.except) {
 		return nil, nil
@@ -244,8 +243,7 @@ func (e *envelope) ask() (event.Ask, error) {
 	return a, nil
 }
 
-// isVolatile reads "volatile", and refuses what means nothing to an event that is
-// not stored.
+// isVolatile reads "volatile". It refuses fields that only make sense for a stored event.
 func (e *envelope) isVolatile() (bool, error) {
 	switch {
 	case wire.IsNull(e.volatile) || string(e.volatile) == "false":

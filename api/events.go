@@ -16,14 +16,14 @@ import (
 
 const eventsRoute = "/v1/:ns/events"
 
-// reader is the part of the queue that delivers.
+// reader is the part of the queue that delivers events.
 type reader interface {
 	Subscribe(ctx context.Context, in queue.Interest) (subscription, error)
 	HistoryOf(ctx context.Context, in queue.Interest, limit int) (event.Batch, error)
 	Head() event.Cursor
 }
 
-// subscription is a *queue.Subscription.
+// subscription has the methods of *queue.Subscription that are used here.
 type subscription interface {
 	Poll(ctx context.Context, limit int) (event.Batch, error)
 	Wake() <-chan struct{}
@@ -33,13 +33,13 @@ type subscription interface {
 	Close()
 }
 
-// receipt is a request for events, understood.
+// receipt holds the parsed parameters of a request for events.
 type receipt struct {
 	interest queue.Interest
 	ack      event.Cursor // zero: nothing to acknowledge
-	autoAck  bool         // ack is the position sent; its faults are no errors
+	autoAck  bool         // ack=auto: ack is the cursor to start after; if it is not valid here, that is no error
 	wait     time.Duration
-	applied  bool // wait comes from Prefer
+	applied  bool // wait was taken from Prefer
 	limit    int
 }
 
@@ -102,9 +102,8 @@ func (h *Handler) receipt(c *call) (q receipt, err error) {
 	return q, err
 }
 
-// start is where to begin: the header wins over the parameter, which wins over
-// from=, but all must be right. An empty Last-Event-ID is how an EventSource says
-// that it has none.
+// start returns where to begin. The header wins over the parameter, and that over from=; but all that are given
+// must be valid. An EventSource that has no id yet sends an empty Last-Event-ID.
 func (c *call) start() (after event.Cursor, earliest bool, err error) {
 	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
 		if after, err = parseCursor("Last-Event-ID", id); err != nil {
@@ -123,8 +122,8 @@ func (c *call) start() (after event.Cursor, earliest bool, err error) {
 	return after, given && after.IsZero(), err
 }
 
-// start reads the cursor to start after, by whichever name. What an EventSource adds
-// when it comes back wins over what stood in the URL it was given.
+// start reads the cursor to start after, under any of its names. The one that an EventSource adds when it
+// reconnects wins over the one that was in its URL from the beginning.
 func (q query) start() (after event.Cursor, err error) {
 	for _, name := range startParameters {
 		text, given, err := q.one(name)
@@ -150,9 +149,8 @@ func first(a, b event.Cursor) event.Cursor {
 	return a
 }
 
-// readAck reads ack=CURSOR and ack=auto. An ad hoc subscription has no position
-// to acknowledge: taking its cursor for the client's would skip the events of
-// the client's own rooms.
+// readAck reads ack=CURSOR and ack=auto. An ad hoc subscription cannot acknowledge: if its cursor became the
+// client's, the client would miss the events of its own rooms.
 func (c *call) readAck(q *receipt) error {
 	text, given, err := c.query.one("ack")
 	if err != nil || !given {
@@ -186,8 +184,8 @@ func (h *Handler) ackFirst(c *call, q receipt) error {
 	return nil
 }
 
-// wantsStream reports whether Accept names text/event-stream. "*/*" does not:
-// what cannot say that it understands streams gets a long poll.
+// wantsStream reports whether Accept names text/event-stream. "*/*" does not count: a client that does not say
+// that it understands streams gets a long poll.
 func wantsStream(h http.Header) bool {
 	for _, line := range h.Values("Accept") {
 		for part := range strings.SplitSeq(line, ",") {

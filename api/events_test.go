@@ -14,13 +14,13 @@ import (
 
 const eventsOfAlice = "/v1/default/events?wait=0"
 
-// TestAtLeastOnce: what lies after the stored cursor comes again until it is
-// acknowledged, over either transport and from either instance.
+// TestAtLeastOnce: events after the stored cursor are delivered again until they are acknowledged, on either
+// transport and by either instance.
 func TestAtLeastOnce(t *testing.T) {
 	dsn := pgtest.Database(t)
 	one, two := siteOf(t, newLive(openQueue(t, dsn))), siteOf(t, newLive(openQueue(t, dsn)))
 	alice := bearerOf(token(t, "alice"))
-	one.get(eventsOfAlice, alice).is(200) // known from here on
+	one.get(eventsOfAlice, alice).is(200) // from now on alice is known
 	first := one.emit("@alice", "1")
 	one.emit("*", "2")
 	one.emit("@bob", `"not hers"`)
@@ -56,7 +56,7 @@ func TestAClientNeverSeenStartsAtTheHead(t *testing.T) {
 		t.Errorf("frame %+v", f)
 	}
 	st.close()
-	// From then on its place is kept.
+	// From then on her cursor is kept.
 	s.emit("*", "3")
 	if p := s.get(eventsOfAlice, alice).page(); !slices.Equal(p.data(), []string{"2", "3"}) {
 		t.Errorf("page %+v", p)
@@ -75,7 +75,7 @@ func TestWhereToStart(t *testing.T) {
 	for _, c := range []struct {
 		query   string
 		options []option
-		want    int // the first event to come
+		want    int // the first event that is delivered
 	}{
 		{"", nil, 5},
 		{"&from=earliest", nil, 0},
@@ -98,7 +98,7 @@ func TestWhereToStart(t *testing.T) {
 		if f := st.expect("e"); payload(t, f) != fmt.Sprint(c.want) {
 			t.Errorf("stream %s: %+v, want from %d", c.query, f, c.want)
 		}
-		// Who sent a position keeps it until the first event.
+		// The hello has no id for a client that sent a cursor: it keeps that until the first event.
 		if sent := strings.Contains(c.query, "after") || strings.Contains(c.query, "last"); (hello.ID == "") != sent {
 			t.Errorf("stream %s: hello %+v", c.query, hello)
 		}
@@ -165,7 +165,7 @@ func TestAck(t *testing.T) {
 	if got := s.get(eventsOfAlice+"&ack="+at[2], alice).page(); !slices.Equal(got.data(), []string{"3"}) || stored() != at[2] {
 		t.Errorf("ack=: %v, stored %v", got.data(), stored())
 	}
-	// ack=auto without a position acknowledges nothing; with one, that one.
+	// ack=auto without a cursor to start after acknowledges nothing; with one it acknowledges that.
 	s.get(eventsOfAlice+"&ack=auto", alice).is(200)
 	if stored() != at[2] {
 		t.Errorf("ack=auto moved the cursor to %v", stored())
@@ -177,7 +177,7 @@ func TestAck(t *testing.T) {
 	if p := s.get(eventsOfAlice+"&ack=auto&after=0ther:99", alice).page(); p.Gap == nil || p.Gap.Reason != "log" || p.Gap.From != "0ther:99" {
 		t.Errorf("a cursor of another log: %+v", p)
 	}
-	// Somebody else's stays.
+	// The cursor of another client does not move.
 	s.post("/v1/default/ack?client=bob", `{"cursor":"`+at[0]+`"}`).is(200)
 	if stored() != at[3] {
 		t.Errorf("bob's ack moved alice's cursor to %v", stored())
@@ -190,7 +190,7 @@ func TestGapComesFirst(t *testing.T) {
 	s.emit("*", "1")
 	st := s.stream("/v1/default/events?after=0ther:99", alice)
 	if f := st.expect("culvert:hello"); f.ID != "" {
-		t.Errorf("hello overwrites the position of who has a gap before it: %+v", f)
+		t.Errorf("hello overwrites the client's cursor before the gap was sent: %+v", f)
 	}
 	gap := st.expect("culvert:gap")
 	if v := decode(t, gap.Data); gap.ID != "" || v["from"] != "0ther:99" || v["reason"] != "log" {
@@ -275,7 +275,7 @@ func TestNamesInPaths(t *testing.T) {
 			t.Errorf("client %q: %v", name, got)
 		}
 	}
-	// An escape that was not needed is undone, too, and only once.
+	// An unnecessary escape is undone, too, but only once.
 	s.emit("plain", "1")
 	if p := s.get("/v1/default/rooms/%70l%61in/events").page(); len(p.Events) != 1 {
 		t.Errorf("page %+v", p)

@@ -17,8 +17,8 @@ import (
 	"github.com/culvertmq/culvert/queue/handlers"
 )
 
-// An application with Culvert inside: on its own server and port, beside its own
-// pages, with a handler that runs for events and answers them.
+// An application that embeds Culvert on its own server and port, beside its own pages, with a handler that runs
+// for events and replies to them.
 func Example() {
 	ctx := context.Background()
 	dsn := pgtest.Server().DSN() // the application's Postgres
@@ -33,8 +33,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Every order is handled, also one that comes while no instance runs; by one
-	// instance at a time; again when this fails.
+	// Every order is handled, even if it is emitted while no instance runs. One instance at a time handles it,
+	// again if it fails.
 	err = q.Handle(shop, "order.*", func(_ context.Context, e *event.Event) (any, error) {
 		var order struct{ ID int }
 		if err := json.Unmarshal([]byte(e.Data), &order); err != nil {
@@ -57,7 +57,7 @@ func Example() {
 	culvert.ConfigureServer(server.Config)
 	server.Start()
 
-	// A client emits an order and waits for what becomes of it.
+	// A client emits an order and waits for the handler's reply.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/v1/shop/emit?client=alice&wait=20",
 		strings.NewReader(`{"room": "orders", "event": "order.placed", "data": {"id": 7}, "reply": {}}`))
 	if err != nil {
@@ -78,7 +78,7 @@ func Example() {
 	}
 	fmt.Println(string(answer.Replies), answer.Complete)
 
-	// The end: no new streams, the open ones part, what runs is finished.
+	// Shut down: no new streams, open ones end, running handlers finish.
 	culvert.Drain()
 	if err := culvert.Wait(ctx); err != nil {
 		log.Fatal(err)

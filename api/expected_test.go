@@ -6,15 +6,15 @@ import (
 	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
-// Whether the replies are complete says nothing about who is in a room whose members the
-// asker may not see: it is the same with bob in staff and without him.
+// "complete" must not reveal who is in a room whose members the asker may not list: the answer is the same with
+// bob in staff and without him.
 func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
 	s := newSite(t)
 	alice := bearerOf(token(t, "alice", "emit:*", "rooms:lobby"))
 	bob := s.stream("/v1/default/events?client=bob")
 	bob.expect("culvert:hello")
 	s.call("PUT", membershipPath("lobby", "bob"), "").is(200)
-	apitest.Until(t, func() bool { return s.get("/v1/default/clients/bob").json()["online"] == true }) // else nobody is expected to reply
+	apitest.Until(t, func() bool { return s.get("/v1/default/clients/bob").json()["online"] == true }) // otherwise no reply is expected
 	asks := map[string]string{
 		"excepted":  `{"room":"lobby","except":["staff"],"event":"ask","reply":{"timeout":0.3}}`,
 		"addressed": `{"room":"staff","event":"ask","reply":{"timeout":0.3}}`,
@@ -38,12 +38,12 @@ func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
 			t.Errorf("%s: %s with bob in staff, %s without", name, got, without[name])
 		}
 	}
-	// With the right nothing has changed.
+	// With the right to list staff, the replies are complete.
 	may := bearerOf(token(t, "alice", "emit:*", "rooms:lobby", "rooms:staff"))
 	if got := s.post("/v1/default/emit?wait=5", asks["excepted"], may).is(201).outcome(); got != `{"replies":[],"complete":true}` {
 		t.Errorf("with the right: %s", got)
 	}
-	// One who is asked by name completes the replies by replying.
+	// A client that is addressed by its own room completes the replies by replying.
 	held := s.waiting("/v1/default/emit?wait=20", `{"room":"@bob","event":"by name","reply":{"timeout":20}}`, alice)
 	f := bob.expect("ask")
 	for f.Event == "ask" {

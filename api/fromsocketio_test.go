@@ -13,7 +13,7 @@ import (
 // sheetCall is one call of docs/from-socketio.md.
 type sheetCall struct{ method, path, who, body string }
 
-// readSheet returns the calls of the page by the heading they stand under.
+// readSheet returns the calls of the page by their headings.
 func readSheet(t testing.TB) map[string][]sheetCall {
 	t.Helper()
 	text, err := os.ReadFile("../docs/from-socketio.md")
@@ -34,8 +34,8 @@ func readSheet(t testing.TB) map[string][]sheetCall {
 	return sheet
 }
 
-// stage is two instances with three clients: alice and bob are in "my room", bob also
-// in "other room". Calls go to the first, clients listen to the second.
+// stage is two instances with three clients: alice and bob are in "my room", bob also in "other room". Calls go
+// to the first instance; clients listen to the second.
 type stage struct {
 	t       *testing.T
 	a, b    *site
@@ -60,7 +60,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// run sends a call of the page to the first instance, with words of it replaced.
+// run sends a call of the page to the first instance; replace has pairs of words to replace in it.
 func (s *stage) run(c sheetCall, replace ...string) result {
 	s.t.Helper()
 	return s.runOn(s.a, c, replace...)
@@ -75,7 +75,7 @@ func (s *stage) runOn(on *site, c sheetCall, replace ...string) result {
 	return on.call(c.method, c.path, strings.NewReplacer(replace...).Replace(c.body), who)
 }
 
-// listen opens the stream a call asks for.
+// listen opens the stream that a call asks for.
 func (s *stage) listen(c sheetCall) *sseStream {
 	s.t.Helper()
 	st := s.b.stream(c.path, s.who[c.who])
@@ -83,7 +83,7 @@ func (s *stage) listen(c sheetCall) *sseStream {
 	return st
 }
 
-// got is what a client received up to a mark that everybody gets.
+// got returns what each client received, up to a mark that is emitted to all.
 func (s *stage) got() map[string][]string {
 	s.t.Helper()
 	s.a.emit("*", `"mark"`)
@@ -100,7 +100,7 @@ func (s *stage) got() map[string][]string {
 	return all
 }
 
-// reach checks that exactly these clients got one event, with this in it.
+// reach checks that exactly these clients got one event that contains text.
 func (s *stage) reach(text string, names ...string) {
 	s.t.Helper()
 	for name, events := range s.got() {
@@ -110,7 +110,7 @@ func (s *stage) reach(text string, names ...string) {
 	}
 }
 
-// emits are the rows that are one emit: who gets it.
+// emits are the rows of the page that are one emit, with the clients that get it.
 var emits = map[string][]string{
 	"To one client":                    {"alice"},
 	"To all clients":                   {"alice", "bob", "carol"},
@@ -121,7 +121,7 @@ var emits = map[string][]string{
 	"To a room except another room":    {"alice"},
 }
 
-// rows are the others.
+// rows are the other rows.
 var rows = map[string]func(s *stage, calls []sheetCall){
 	"From a client to the server": toBackend, "Between servers": toBackend,
 	"To a namespace": func(s *stage, calls []sheetCall) {
@@ -131,16 +131,16 @@ var rows = map[string]func(s *stage, calls []sheetCall){
 		if got := payload(s.t, admin.expect("hello")); got != `"world"` {
 			s.t.Errorf("got %s", got)
 		}
-		s.reach("") // nobody of the other namespace
+		s.reach("") // no client of the other namespace
 	},
 	"Volatile": func(s *stage, calls []sheetCall) {
 		s.run(calls[0]).is(http.StatusAccepted)
-		for _, name := range []string{"alice", "bob"} { // in no order with the mark
+		for _, name := range []string{"alice", "bob"} { // before or after the mark
 			if f := s.streams[name].expect("hello"); strings.Contains(f.Data, "offset") {
 				s.t.Errorf("%s got %s", name, f.Data)
 			}
 		}
-		s.reach("") // and nothing more, nor anybody else
+		s.reach("") // no more events, and none for other clients
 	},
 	"With acknowledgement":               func(s *stage, calls []sheetCall) { answered(s, calls, "bob", `"got it"`) },
 	"With acknowledgement by the server": func(s *stage, calls []sheetCall) { answered(s, calls, "", `"got it"`) },
@@ -242,8 +242,8 @@ func toBackend(s *stage, calls []sheetCall) {
 	}
 }
 
-// answered runs an emit that waits, and the replies once the event has arrived at a
-// client, or in the room of the backend.
+// answered runs an emit that waits, and runs the replies after the event has reached a client, or the room of
+// the backend.
 func answered(s *stage, calls []sheetCall, client string, want ...string) {
 	s.t.Helper()
 	backend := s.b.stream("/v1/default/events?rooms=backend")

@@ -31,8 +31,7 @@ func fuzzSite(f *testing.F) (*Handler, *memory) {
 	return h, m
 }
 
-// serve answers a request and checks what holds for every answer: no 500, and
-// a problem wherever there is an error.
+// serve serves a request and checks what holds for every answer: no 500, and every error is a problem.
 func serve(t *testing.T, h *Handler, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -52,8 +51,7 @@ func serve(t *testing.T, h *Handler, r *http.Request) *httptest.ResponseRecorder
 	return w
 }
 
-// FuzzEmitBody: a body is refused, or exactly what an ordinary JSON decoder
-// finds in it is stored.
+// FuzzEmitBody: either a body is refused, or exactly what encoding/json finds in it is stored.
 func FuzzEmitBody(f *testing.F) {
 	for _, s := range []string{
 		`{"event":"e"}`, `{"room":"r","event":"e","data":{"a":[1,2,{"b":null}]}}`, `{"rooms":["a","b"],"except":["@me","x"],"event":"e","key":"k"}`,
@@ -120,8 +118,7 @@ func FuzzEmitBody(f *testing.F) {
 	})
 }
 
-// FuzzLines: however the bytes of an upload are cut into reads, every line is
-// found, and the same way.
+// FuzzLines: in whatever pieces an upload arrives, the same lines are found.
 func FuzzLines(f *testing.F) {
 	f.Add([]byte("a\nb\r\n\n \nc"), uint8(1))
 	f.Add([]byte("\n\n"), uint8(3))
@@ -159,8 +156,8 @@ func (s *slowReader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// FuzzQuery: parameters are refused or understood; a cursor that is understood
-// is the very text that was sent.
+// FuzzQuery: parameters are refused or understood. A cursor that is understood is exactly the text that was
+// sent.
 func FuzzQuery(f *testing.F) {
 	for _, s := range []string{
 		"client=c&after=m3m0:1&limit=10", "client=c&last_event_id=m3m0:0&from=earliest", "rooms=a,b&wait=0.5", "client=c&ack=auto",
@@ -191,7 +188,7 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// FuzzNames: a name in a path or in an event is refused or comes back as it was.
+// FuzzNames: a name in a path or in an event is refused, or stored unchanged.
 func FuzzNames(f *testing.F) {
 	for _, s := range []string{"a", "octo/repo", "%2F", "100%", "ü", "a b+c", "..", "\n", "\xff", "\u2028", "me", "@x", "culvert:x", strings.Repeat("x", 300)} {
 		f.Add(s)
@@ -230,7 +227,7 @@ func FuzzNames(f *testing.F) {
 		r.Header.Set("Authorization", "Bearer "+testKey)
 		r.Header.Set("Content-Type", "application/json")
 		if serve(t, h, r).Code == http.StatusCreated {
-			// As json.Marshal has it: U+FFFD for every invalid byte.
+			// json.Marshal writes U+FFFD for every invalid byte.
 			if valid := string([]rune(name)); len(m.events) != 1 || m.events[0].Name != valid || m.events[0].Room.String() != valid {
 				t.Fatalf("%q was stored as %+v", name, m.events)
 			}
@@ -238,9 +235,8 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-// FuzzAuthorization: nothing but a right key or token gets in, whatever kinds
-// of keys the server trusts. Right is a token whose header and claims are those
-// of one that was signed: of a signature there may be several spellings.
+// FuzzAuthorization: only a valid key or token is accepted, whatever kinds of keys the server trusts. A token
+// counts as valid here if its header and claims are those of a signed one: a signature has several spellings.
 func FuzzAuthorization(f *testing.F) {
 	for _, s := range []string{
 		"", "Bearer", "Bearer ", "Bearer " + testKey, "bearer\t" + testKey, "Basic eA==", "Bearer a.b.c", "Bearer ..", "Bearer " + testKey + ",x",

@@ -21,7 +21,7 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// Handler serves the API. It is an http.Handler.
+// Handler serves the API. It is an http.Handler. Any goroutine may use it.
 type Handler struct {
 	o        Options
 	queue    store
@@ -32,10 +32,10 @@ type Handler struct {
 	visits   *visit.Guard
 	metrics  *metrics
 	log      *slog.Logger
-	random   func() float64 // for jitter; tests replace it
+	random   func() float64 // from 0 to 1, for jitter; tests replace it
 }
 
-// keyring is the part of the queue that knows which credentials are good.
+// keyring is the part of the queue that knows which credentials are valid.
 type keyring interface {
 	auth.Keys
 	HasKeys() bool
@@ -44,8 +44,7 @@ type keyring interface {
 	Watch(f func())
 }
 
-// store is what the handlers need of a *queue.Queue; each part is declared
-// where it is used.
+// store is what the handlers need of a *queue.Queue. Each part is declared in the file that uses it.
 type store interface {
 	appender
 	reader
@@ -58,7 +57,7 @@ type store interface {
 	registrar
 }
 
-// live is the real store: it only turns Subscribe's result into an interface.
+// live is the real store. It adds only that Subscribe returns an interface.
 type live struct {
 	*queue.Queue
 	*registry.Registry
@@ -75,7 +74,8 @@ func (l live) Subscribe(ctx context.Context, in queue.Interest) (subscription, e
 	return s, nil
 }
 
-// New makes the Handler. Its server needs what ConfigureServer sets.
+// New makes a Handler. Set up its server with ConfigureServer. The caller must Close the Handler.
+// Errors: an option is wrong, or no credentials are configured, so that nobody could use it.
 func New(q *queue.Queue, o Options) (*Handler, error) { return newHandler(newLive(q), o) }
 
 func newHandler(s store, o Options) (*Handler, error) {
@@ -113,7 +113,7 @@ func newHandler(s store, o Options) (*Handler, error) {
 		h.echo.Use(cors)
 	}
 	h.routes()
-	s.Watch(h.endUnheld)
+	s.Watch(h.endRevoked)
 	return h, nil
 }
 
@@ -148,28 +148,28 @@ func (h *Handler) routes() {
 	e.POST("/v1/:ns/clients/:client/revoke", h.admit(h.revoke))
 }
 
-// Drain begins the end: /readyz fails, long polls return at once with retry,
-// streams end with culvert:reconnect, and so do those that still come. Emits
-// are taken until the queue is closed. It does not wait; see Wait.
+// Drain starts the shutdown: /readyz fails, long polls return at once with retry, streams end with
+// culvert:reconnect, and so do new streams. Emits are accepted until the queue is closed. Drain does not wait;
+// see Wait.
 func (h *Handler) Drain() { h.sessions.drain() }
 
-// Wait returns when no stream, long poll or NDJSON upload is open, or with
-// ctx's error. It is meant for after Drain.
+// Wait waits until no stream, long poll, waiting emit or NDJSON upload is open. Call it after Drain.
+// Errors: that of ctx.
 func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) }
 
-// Close ends what the handler does by itself, which is to fetch the keys of
-// Options.JWKSURL, and returns when it has ended. Requests are still answered.
+// Close ends the handler's own goroutine, which fetches the keys of Options.JWKSURL, and waits until it has
+// ended. Requests are still answered.
 func (h *Handler) Close() { h.keys.Close() }
 
-// cors lets pages of the configured origins use the API; nil without any. It
-// stands before admit: a preflight carries no credentials. Credentials in the
-// sense of CORS (cookies) are never allowed: only Options.Authenticate may read them, for pages of its own origin.
+// cors lets pages of the configured origins use the API; it returns nil if there are none. It comes before
+// admit, since a preflight has no credentials. It never allows cookies: only Options.Authenticate may read
+// them, for pages of its own origin.
 func (h *Handler) cors() echo.MiddlewareFunc {
 	if len(h.o.CORSOrigins) == 0 {
 		return nil
 	}
 	return middleware.CORSWithConfig(middleware.CORSConfig{
-		AllowOrigins:  h.o.CORSOrigins, // checked to be without patterns
+		AllowOrigins:  h.o.CORSOrigins, // New refuses patterns
 		AllowMethods:  []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
 		AllowHeaders:  []string{"Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "X-Request-Id"},
 		ExposeHeaders: []string{"X-Request-Id", "Retry-After", "ETag", "Preference-Applied"},
@@ -177,16 +177,15 @@ func (h *Handler) cors() echo.MiddlewareFunc {
 	})
 }
 
-// jitter is a duration between the two, so that those who part together do not
-// return together.
+// jitter returns a random duration between the two, so that clients that are disconnected together do not
+// reconnect together.
 func (h *Handler) jitter(least, most time.Duration) time.Duration {
 	return least + time.Duration(h.random()*float64(most-least))
 }
 
-// ConfigureServer sets what a server of this handler needs: a limit on the time
-// for headers, none on the time for bodies and responses (the handler gives each its
-// own), and HTTP/2 without TLS beside HTTP/1.1, for the proxies that speak it, with
-// bounds on what a connection may hold. Handler is set when it is nil. See Listener, too.
+// ConfigureServer sets what a server of this handler needs: a time limit for headers, none for bodies and
+// responses (the handler has its own), HTTP/2 without TLS beside HTTP/1.1, for proxies that use it, and limits
+// on each connection. It sets Handler and ErrorLog if they are nil. See Listener, too.
 func (h *Handler) ConfigureServer(s *http.Server) {
 	h.visits.Configure(s)
 	if s.ErrorLog == nil {
@@ -197,17 +196,17 @@ func (h *Handler) ConfigureServer(s *http.Server) {
 	}
 }
 
-// Listener wraps the listener of a server that ConfigureServer has set up. The connections
-// it accepts have bounds until a request with good credentials has come, and while they are
-// idle after it (Limits.Anonymous), and are closed after a request with a Content-Length and a Transfer-Encoding (RFC 9112,
-// section 6.1). Without it neither is so, and everything else is.
+// Listener wraps the listener of a server that ConfigureServer has set up. It limits connections that have not
+// yet had a request with good credentials, and idle connections (Limits.Anonymous). It closes a connection
+// after a request with both Content-Length and Transfer-Encoding (RFC 9112, section 6.1). Without it, only
+// these three things are missing.
 func (h *Handler) Listener(l net.Listener) net.Listener { return h.visits.Listener(l) }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.visits.Serve(w, r, h.echo) }
 
-// asksCredentials reports whether the route of a request asks for credentials; whether they are good is
-// seen later.
+// asksCredentials reports whether the route of a request needs credentials. admit checks later whether they are
+// good.
 func asksCredentials(r *http.Request) bool {
 	path := r.URL.Path
 	return r.Method != http.MethodOptions && (path == namespacesRoute || strings.HasPrefix(path, namespacesRoute+"/"))

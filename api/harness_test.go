@@ -23,8 +23,7 @@ const testKey = "the-key-of-backends"
 
 var testSecret = []byte("0123456789abcdef0123456789abcdef")
 
-// site is a server under test. Every answer it gives is checked against
-// openapi.yaml.
+// site is a server under test. All its answers are checked against openapi.yaml.
 type site struct {
 	t      testing.TB
 	url    string
@@ -33,7 +32,7 @@ type site struct {
 	client *http.Client
 }
 
-// openQueue opens an instance; it is closed with the test.
+// openQueue opens an instance, which is closed with the test.
 func openQueue(t testing.TB, dsn string) *queue.Queue {
 	t.Helper()
 	q, err := queue.Open(t.Context(), queue.Options{
@@ -58,7 +57,7 @@ func newSite(t testing.TB, change ...func(*Options)) *site {
 	return siteOf(t, newLive(openQueue(t, pgtest.Database(t))), change...)
 }
 
-// siteOf serves any store.
+// siteOf serves a given store.
 func siteOf(t testing.TB, s store, change ...func(*Options)) *site {
 	t.Helper()
 	o := Options{APIKeys: []string{"another-key-of-backends", testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)}
@@ -115,7 +114,7 @@ func tokenUntil(t testing.TB, sub string, exp time.Time, rights ...string) strin
 	return signed
 }
 
-// result is an answer, read whole.
+// result is an answer whose body has been read.
 type result struct {
 	t      testing.TB
 	status int
@@ -248,7 +247,7 @@ func (r result) page() eventPage {
 	return p
 }
 
-// data are the page's payloads.
+// data returns the data of the page's events.
 func (p eventPage) data() []string {
 	var all []string
 	for _, e := range p.Events {
@@ -257,7 +256,7 @@ func (p eventPage) data() []string {
 	return all
 }
 
-// emit emits to a room and returns the cursor, once this instance delivers up to it.
+// emit emits to a room, waits until this instance delivers the event, and returns its cursor.
 func (s *site) emit(room, data string, options ...option) string {
 	s.t.Helper()
 	body, err := json.Marshal(map[string]any{"room": room, "event": "e", "data": json.RawMessage(data)})
@@ -267,8 +266,7 @@ func (s *site) emit(room, data string, options ...option) string {
 	return s.settle(s.post("/v1/default/emit", string(body), options...).is(http.StatusCreated))
 }
 
-// settle waits until this instance delivers what an answer says is stored: a
-// 201 promises that it is committed, which is a little earlier.
+// settle waits until this instance delivers the event of a 201 answer: it is committed slightly earlier.
 func (s *site) settle(r result) string {
 	s.t.Helper()
 	cursor, _ := r.json()["cursor"].(string)
@@ -280,7 +278,7 @@ func (s *site) settle(r result) string {
 	return cursor
 }
 
-// delivered is how far the site's instance has the log.
+// delivered returns the cursor up to which this instance has delivered the log.
 func (s *site) delivered() event.Cursor {
 	s.t.Helper()
 	q, ok := s.h.queue.(interface{ Delivered() event.Cursor })

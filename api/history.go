@@ -55,9 +55,8 @@ func (h *Handler) history(c *call) error {
 	return h.writePage(c, p)
 }
 
-// isPublic reports whether any cache may keep a final page of the room and show
-// it to anybody. Besides what the namespace says, the URL must have nothing in it
-// that is about the caller: caches keep the URL, too.
+// isPublic reports whether any cache may keep a final page of the room and show it to anybody. The namespace
+// must allow it, and the URL must contain nothing about the caller, since caches keep the URL, too.
 func (h *Handler) isPublic(c *call, room event.Room) bool {
 	for name := range c.query.values {
 		if name != "after" && name != "limit" {
@@ -67,15 +66,15 @@ func (h *Handler) isPublic(c *call, room event.Room) bool {
 	return slices.ContainsFunc(h.queue.Settings(c.ns).Public, func(p string) bool { return auth.Opens(p, room.String()) })
 }
 
-// etag is a strong one: the hash of the page's bytes.
+// etag returns a strong ETag: the hash of the page's bytes.
 func (p page) etag() string {
 	sum := sha256.New()
 	_ = p.each(func(b []byte) error { sum.Write(b); return nil })
 	return `"` + hex.EncodeToString(sum.Sum(nil)[:12]) + `"`
 }
 
-// noneMatch reports whether If-None-Match names the tag. The comparison is the
-// weak one (RFC 9110, 13.1.2): proxies that compress weaken tags.
+// noneMatch reports whether If-None-Match names the tag. It compares weakly (RFC 9110, 13.1.2), since proxies
+// that compress make tags weak.
 func noneMatch(h http.Header, tag string) bool {
 	for _, line := range h.Values("If-None-Match") {
 		for t := range strings.SplitSeq(line, ",") {

@@ -38,7 +38,7 @@ func TestHistory(t *testing.T) {
 		t.Errorf("alice sees what excludes her: %v", p.data())
 	}
 	if p := s.get(path + "?client=alice").page(); len(p.Events) != 5 {
-		t.Errorf("who acts for alice sees what excludes her: %v", p.data())
+		t.Errorf("a backend that acts for alice sees what excludes her: %v", p.data())
 	}
 	if p := s.get("/v1/default/rooms/nowhere/events").page(); len(p.Events) != 0 || p.Cursor == "" {
 		t.Errorf("page %+v", p)

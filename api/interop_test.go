@@ -23,13 +23,12 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// interopNames are events as applications name them, and worse.
+// interopNames are event names as applications use them, and more difficult ones.
 var interopNames = []string{"chat message", "message", " spaced", "größe:日本", "data"}
 
-// interop runs one client against a stream that is cut in the middle. listen
-// starts it, and it calls got for every frame it dispatches; it reconnects by
-// itself or is restarted, from the id it saw last. No event may be missing or
-// come in another order.
+// interop runs one client against a stream that is cut in the middle. listen starts the client and calls got
+// for every frame. The client reconnects by itself, or is restarted with the last id. No event may be missing
+// or out of order.
 func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(apitest.Frame))) {
 	s := newSite(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -79,7 +78,7 @@ func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(ap
 			last = f.ID
 		}
 		s.server.CloseClientConnections()
-		s.client.CloseIdleConnections() // the emitter's are cut, too
+		s.client.CloseIdleConnections() // the emitter's connections were cut, too
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q, up to %s", got, want, last)
@@ -90,9 +89,9 @@ func TestR3labsClient(t *testing.T) {
 	interop(t, func(ctx context.Context, s *site, got func(apitest.Frame)) {
 		c := sse.NewClient(s.url + "/v1/default/events?client=r3labs")
 		c.Headers["Authorization"] = "Bearer " + testKey
-		c.ReconnectStrategy = once{} // its own knows no context
+		c.ReconnectStrategy = once{} // its own strategy ignores the context
 		defer c.Connection.CloseIdleConnections()
-		for ctx.Err() == nil { // it takes a stream's end for the end
+		for ctx.Err() == nil { // the client does not reconnect when a stream ends
 			_ = c.SubscribeRawWithContext(ctx, func(e *sse.Event) {
 				got(apitest.Frame{ID: string(e.ID), Event: string(e.Event), Data: string(e.Data)})
 			})
@@ -100,7 +99,7 @@ func TestR3labsClient(t *testing.T) {
 	})
 }
 
-// once is a backoff that gives up.
+// once is a backoff that gives up at once.
 type once struct{}
 
 func (once) NextBackOff() time.Duration { return -1 }
@@ -136,9 +135,8 @@ func TestCurl(t *testing.T) {
 	})
 }
 
-// TestEventSource is the npm package, which follows the standard's reconnection
-// and keeps the last event id by itself. The token is in the URL, as a browser's
-// EventSource needs it.
+// TestEventSource runs the npm package eventsource, which reconnects as the standard says and keeps the last
+// event id. The token is in the URL, as for a browser's EventSource.
 func TestEventSource(t *testing.T) {
 	tool.Path(t, "node")
 	dir := t.TempDir()

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// isolated has, for every route with credentials, a request that is right for the
-// client alice in the namespace default. other: it names a client, so that a token
-// of another client must not learn whether alice exists.
+// isolated has, for every route with credentials, a valid request for the client alice in the namespace
+// default. other says that the request names a client: a token of another client must not learn whether alice
+// exists.
 var isolated = map[string]struct {
 	path, body string
 	other      bool
@@ -32,11 +32,11 @@ var isolated = map[string]struct {
 	"DELETE /v1/:ns/clients/:client":             {"/v1/default/clients/alice", "", true},
 }
 
-// open to everybody.
+// unguarded are the routes without credentials.
 var unguarded = map[string]bool{"/livez": true, "/readyz": true, "/openapi.yaml": true, "/problems/:slug": true}
 
-// TestIsolation: to a token of another namespace or client, each route answers as if
-// there were nothing, whether or not there is. A new route needs a row.
+// TestIsolation: to a token of another namespace or client, each route answers as if nothing existed, whether
+// or not something does. A new route needs a row.
 func TestIsolation(t *testing.T) {
 	s := newSite(t)
 	s.call("PUT", "/v1/default/rooms/lobby/clients/alice", "").is(http.StatusOK)
@@ -62,10 +62,10 @@ func TestIsolation(t *testing.T) {
 				t.Errorf("%s %s with a token of %s: %d %s", r.Method, row.path, who, got.status, got.body)
 			}
 		}
-		// Nothing of it may depend on what there is.
+		// The answer must not depend on what exists.
 		if got := s.call(r.Method, row.path, row.body, header("Authorization", "")); got.status != 401 {
 			t.Errorf("%s %s without credentials: %d", r.Method, row.path, got.status)
 		}
 	}
-	s.get("/v1/default/clients/alice").is(http.StatusOK) // nothing has touched her
+	s.get("/v1/default/clients/alice").is(http.StatusOK) // alice has not been changed
 }

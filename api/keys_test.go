@@ -21,7 +21,7 @@ func twoSites(t *testing.T) (a, b *site, admin *queue.Queue) {
 	return siteOf(t, newLive(admin)), siteOf(t, newLive(openQueue(t, dsn))), admin
 }
 
-// storedToken stores a key and waits until every site knows it.
+// storedToken stores a key and waits until every site accepts it.
 func storedToken(t *testing.T, admin *queue.Queue, k registry.APIKey, sites ...*site) (id, token string) {
 	t.Helper()
 	k, token, err := admin.Registry().CreateKey(t.Context(), k)
@@ -54,7 +54,7 @@ func TestStoredKeyOpensItsNamespaces(t *testing.T) {
 	}
 }
 
-// A revoked key ends what it opened on every instance: streams, polls, uploads.
+// When a key is revoked, all that was opened with it ends on every instance: streams, polls, uploads.
 func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 	a, b, admin := twoSites(t)
 	id, token := storedToken(t, admin, registry.APIKey{}, a, b)
@@ -82,7 +82,7 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 		text, _ := io.ReadAll(res.Body)
 		uploaded <- string(text)
 	}()
-	// To a room that the poll does not read: it must be the revocation that ends it.
+	// Emit to a room that the poll does not read, so that only the revocation can end the poll.
 	if _, err := io.WriteString(lines, `{"room":"elsewhere","event":"e"}`+"\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestRevocationEndsSessionsEverywhere(t *testing.T) {
 	}
 }
 
-// The old secret's streams end when its grace does, the new one's stay.
+// The streams of the old secret end when its grace ends; those of the new one stay.
 func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 	a, b, admin := twoSites(t)
 	id, old := storedToken(t, admin, registry.APIKey{}, a, b)
@@ -144,7 +144,7 @@ func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 func TestStoredKeysAreEnoughToServe(t *testing.T) {
 	q := openQueue(t, pgtest.Database(t))
 	if _, err := New(q, Options{}); err == nil {
-		t.Error("serves although nobody could use it")
+		t.Error("a server without any credentials starts")
 	}
 	_, token := storedToken(t, q, registry.APIKey{})
 	s := siteOf(t, newLive(q), func(o *Options) { o.APIKeys, o.JWTSecret = nil, nil })

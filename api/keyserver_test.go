@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
-// byURL is a server that trusts the issuer alone.
+// byURL is a server that trusts only the issuer.
 func byURL(t *testing.T, i *apitest.Issuer) *site {
 	t.Helper()
 	return siteOf(t, &memory{}, func(o *Options) { o.JWTSecret, o.JWKSURL = nil, i.Server.URL })
@@ -21,8 +21,8 @@ func (s *site) status(token string) int {
 	return s.get("/v1/default/events?wait=0", bearerOf(token)).status
 }
 
-// TestKeysRotate: a key is known as soon as a token names it, a withdrawn one is
-// forgotten with the next fetch, and names nobody publishes cost few fetches.
+// TestKeysRotate: a new key works as soon as a token names it, a withdrawn one is dropped at the next fetch,
+// and tokens with unknown key names cause few fetches.
 func TestKeysRotate(t *testing.T) {
 	first, second := apitest.Ring()["ES256"].Named("first"), apitest.Ring()["EdDSA"].Named("second")
 	i := apitest.NewIssuer(t, first)
@@ -59,8 +59,8 @@ func TestKeysRotate(t *testing.T) {
 	}
 }
 
-// TestKnownKeysOutliveTheirServer: whatever is wrong with the URL, what was
-// known goes on working and what was not is refused.
+// TestKnownKeysOutliveTheirServer: whatever the URL answers, known keys stay in use and unknown ones are
+// refused.
 func TestKnownKeysOutliveTheirServer(t *testing.T) {
 	known, other := apitest.Ring()["RS256"].Named("known"), apitest.Ring()["ES256"].Named("other")
 	for name, breakIt := range map[string]func(*apitest.Issuer){
@@ -89,8 +89,8 @@ func TestKnownKeysOutliveTheirServer(t *testing.T) {
 	}
 }
 
-// TestNoKeysYet: before the first answer of the issuer a token is neither good
-// nor bad, but what else is configured works.
+// TestNoKeysYet: before the issuer's first answer a token is neither accepted nor refused for good, and other
+// credentials work.
 func TestNoKeysYet(t *testing.T) {
 	key := apitest.Ring()["ES256"].Named("key")
 	i := apitest.NewIssuer(t, key)

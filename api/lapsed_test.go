@@ -11,8 +11,8 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
-// staffed is a site where alice joined staff by her own token, and her tokens with and
-// without the right to staff.
+// staffed is a site where alice joined staff with her own token. It returns her tokens with and without the
+// right to staff.
 func staffed(t *testing.T) (s *site, with, without option) {
 	t.Helper()
 	s = newSite(t)
@@ -22,8 +22,8 @@ func staffed(t *testing.T) (s *site, with, without option) {
 	return s, with, without
 }
 
-// A membership that the client made by its own token ends with the right: a newer token
-// that does not allow the room gets nothing from it, by no transport.
+// A membership that a client made with its own token counts only while its token allows the room: a newer token
+// without the right gets none of the room's events, on any transport.
 func TestMembershipsDoNotOutliveTheRight(t *testing.T) {
 	s, with, without := staffed(t)
 	stream := s.stream("/v1/default/events", without)
@@ -52,7 +52,7 @@ func TestMembershipsDoNotOutliveTheRight(t *testing.T) {
 	}
 }
 
-// Memberships that a backend made hold whatever the token says, whichever was first.
+// A membership that a backend made counts whatever the token says, even if the client made one, too.
 func TestMembershipsOfABackendHold(t *testing.T) {
 	for name, first := range map[string]string{"after the client's": "alice", "before the client's": "backend"} {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestMembershipsOfABackendHold(t *testing.T) {
 			stream.expect("culvert:hello")
 			if first == "alice" {
 				s.call("PUT", membershipPath("staff", "alice"), "", with).is(200)
-				s.emit("staff", "1") // her own, and not for a token without the right
+				s.emit("staff", "1") // only her own membership counts yet, so a token without the right must not get this
 			}
 			at := s.settle(s.call("PUT", membershipPath("staff", "alice"), "").is(200))
 			if again := s.settle(s.call("PUT", membershipPath("staff", "alice"), "").is(200)); again != at {
@@ -79,7 +79,7 @@ func TestMembershipsOfABackendHold(t *testing.T) {
 			if got := s.get("/v1/default/events?wait=0", without).page().data(); len(got) != 1 || got[0] != "2" {
 				t.Errorf("a poll got %v", got)
 			}
-			// One leave ends it, with all that came before.
+			// One leave ends both memberships.
 			s.settle(s.call("DELETE", membershipPath("staff", "alice"), "").is(200))
 			s.emit("staff", "3")
 			if got := s.get("/v1/default/events?wait=0", with).page().data(); got[len(got)-1] != "2" {
@@ -92,7 +92,7 @@ func TestMembershipsOfABackendHold(t *testing.T) {
 	}
 }
 
-// What lapses on an open stream: a newer token takes the place of the one it came with.
+// On an open stream the rights of a newer token replace those of the token it began with.
 func TestARenewalBringsItsRights(t *testing.T) {
 	s, with, without := staffed(t)
 	stream := s.stream("/v1/default/events", with)
@@ -101,7 +101,7 @@ func TestARenewalBringsItsRights(t *testing.T) {
 	if got := payload(t, stream.expect("e")); got != "1" {
 		t.Fatalf("got %s", got)
 	}
-	// Nothing says when a stream has heard of a renewal: its volatile events come in order.
+	// Volatile events arrive in order: when a later one arrives, the stream has got the renewal.
 	renewed := func(by option) {
 		t.Helper()
 		s.post("/v1/default/token", "", by).is(200)
@@ -122,7 +122,8 @@ func TestARenewalBringsItsRights(t *testing.T) {
 	}
 }
 
-// A join by a token with the right does not open the room to the client's streams without.
+// A join with a token that has the right does not open the room to the client's streams whose tokens do not
+// have it.
 func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 	s := newSite(t)
 	with, without := bearerOf(token(t, "alice", "rooms:staff")), bearerOf(token(t, "alice"))
@@ -138,7 +139,7 @@ func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 	if got := payload(t, mayNot.expect("e")); got != "2" {
 		t.Errorf("without: %s", got)
 	}
-	// She is still left out where the room is.
+	// She is still a member for "except": events that except staff do not reach her.
 	s.post("/v1/default/emit", `{"room":"@alice","event":"e","data":3,"except":["staff"]}`).is(201)
 	s.emit("@alice", "4")
 	if got := payload(t, mayNot.expect("e")); got != "4" {
@@ -151,7 +152,7 @@ func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 	}
 }
 
-// Who may not read an event any more does not reply to it.
+// A client that may no longer read an event cannot reply to it.
 func TestRepliesNeedTheRight(t *testing.T) {
 	s, with, without := staffed(t)
 	asked := s.post("/v1/default/emit", `{"room":"staff","event":"ask","reply":{"timeout":60,"count":2}}`).is(201).json()
@@ -160,8 +161,8 @@ func TestRepliesNeedTheRight(t *testing.T) {
 	s.post("/v1/default/reply", body, with).is(201)
 }
 
-// An instance with other secrets, or with the same and other rules, does not renew the
-// streams of its neighbour's tokens.
+// An instance does not renew streams for a token that it would not accept itself: one of another secret, or one
+// that its rules refuse.
 func TestARenewalByAKeyThatIsNotTrusted(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a := siteOf(t, newLive(openQueue(t, dsn)))
@@ -179,8 +180,8 @@ func TestARenewalByAKeyThatIsNotTrusted(t *testing.T) {
 	}
 }
 
-// A client's lag is of what it would get: it tells a token nothing of a room that it does not
-// allow, nor of events that leave the client out.
+// A client's lag counts only events that it would get: not those of rooms that its token does not allow, nor
+// those that except it.
 func TestLagIsOfWhatAClientGets(t *testing.T) {
 	s, with, without := staffed(t)
 	s.settle(s.get("/v1/default/events?wait=0&ack=auto", with).is(200))
@@ -203,7 +204,7 @@ func TestLagIsOfWhatAClientGets(t *testing.T) {
 	s.emit("@alice", "3")
 	lags("2 3 3")
 	s.call("DELETE", membershipPath("staff", "me"), "", without).is(200)
-	lags("2 3 3") // what came before she left is still for her
+	lags("2 3 3") // events from before she left still count
 	s.call("PUT", membershipPath("staff", "alice"), "").is(200)
 	s.emit("staff", "4")
 	lags("3 4 4")

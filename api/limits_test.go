@@ -12,13 +12,12 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// slow is a rate of which the tests see no refill: one in 100 s, 3 at once.
+// slow is a rate at which the tests see no refill: one token in 100 s, 3 at once.
 const slow, three = 0.01, 300 * time.Second
 
 func limited(l Limits) func(*Options) { return func(o *Options) { o.Limits = &l } }
 
-// limitedTo checks a refusal. A missing token is there in 100 s, less what has
-// passed.
+// limitedTo checks a refusal. A missing token is there after 100 s, less the time that has passed.
 func (r result) limitedTo(tokens int, over string) {
 	r.t.Helper()
 	r.problem(429, "rate-limited", "")
@@ -37,18 +36,18 @@ func TestEmitRateOfAClient(t *testing.T) {
 	const one, two = `{"event":"e"}`, `{"events":[{"event":"e"},{"event":"e"}]}`
 	emit := func(body string, options ...option) result { return s.post("/v1/default/emit", body, options...) }
 	emit(two, alice).is(201)
-	emit(two, alice).limitedTo(2, "client") // the one that was there is gone
+	emit(two, alice).limitedTo(2, "client") // the refused batch took the token of its first event
 	emit(one, alice).limitedTo(1, "client")
 	emit(`nonsense`, alice).limitedTo(1, "client")
 	s.post("/v1/other/emit", one, alice).is(201)
 	emit(one, bob).is(201)
-	emit(`nonsense`, bob).is(400) // costs one, too
+	emit(`nonsense`, bob).is(400) // a bad body costs one token, too
 	emit(one, bob).is(201)
 	emit(one, bob).limitedTo(1, "client")
 	for range 5 {
 		emit(two).is(201)
 	}
-	for range 5 { // a backend is trusted, whoever it acts for
+	for range 5 { // a backend is trusted, whichever client it acts for
 		s.post("/v1/default/emit?client=bob", one).is(201)
 	}
 	for range 5 {
@@ -59,7 +58,7 @@ func TestEmitRateOfAClient(t *testing.T) {
 	}
 }
 
-// TestBatchOverTheBurst: it waits for a full bucket, and leaves a debt.
+// TestBatchOverTheBurst: a batch larger than the bucket waits until it is full, and leaves it below zero.
 func TestBatchOverTheBurst(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{ClientRate: slow, Burst: three}))
 	alice := bearerOf(token(t, "alice", "emit:*"))
@@ -78,8 +77,7 @@ func TestEmitRateOfANamespace(t *testing.T) {
 	s.post("/v1/other/emit", one).is(201)
 }
 
-// TestRequestRate: every request counts but emits, and those of backends that
-// act for nobody.
+// TestRequestRate: all requests count except emits, and those of backends that act for no client.
 func TestRequestRate(t *testing.T) {
 	s := siteOf(t, &memory{}, limited(Limits{RequestRate: slow, Burst: three}))
 	alice := bearerOf(token(t, "alice", "emit:*", "rooms:*"))
@@ -100,7 +98,7 @@ func TestRequestRate(t *testing.T) {
 	s.get("/v1/default/rooms/r/events?client=bob").is(200)
 }
 
-// TestRetryAfterIsRoundedUp: a second that has begun counts whole.
+// TestRetryAfterIsRoundedUp: a part of a second counts as a whole one.
 func TestRetryAfterIsRoundedUp(t *testing.T) {
 	h := &Handler{random: func() float64 { return 0 }}
 	for after, want := range map[time.Duration]int{time.Microsecond: 1, time.Second: 1, 1001 * time.Millisecond: 2, 0: 5} {
@@ -110,8 +108,7 @@ func TestRetryAfterIsRoundedUp(t *testing.T) {
 	}
 }
 
-// TestLimitsOfANamespace: its own settings win over the server's, also when they
-// change.
+// TestLimitsOfANamespace: a namespace's own settings win over the server's, also after a change.
 func TestLimitsOfANamespace(t *testing.T) {
 	s := newSite(t, limited(Limits{ClientRate: 1000, ClientConnections: 5, Burst: three}))
 	alice := bearerOf(token(t, "alice", "emit:*", "ns:default", "ns:own"))
@@ -133,7 +130,7 @@ func TestLimitsOfANamespace(t *testing.T) {
 	s.post("/v1/own/emit", `{"event":"e"}`).limitedTo(1, "namespace")
 }
 
-// Whoever embeds the API and says nothing about limits has some.
+// An application that sets no limits has the default ones.
 func TestLimitsThatNobodySet(t *testing.T) {
 	o, err := Options{APIKeys: []string{testKey}}.withDefaults()
 	if err != nil || *o.Limits != DefaultLimits() || o.RoomQuota.Client == 0 || o.RoomQuota.Namespace == 0 {
@@ -141,6 +138,6 @@ func TestLimitsThatNobodySet(t *testing.T) {
 	}
 	o, err = Options{APIKeys: []string{testKey}, Limits: new(Limits), RoomQuota: new(event.RoomQuota)}.withDefaults()
 	if err != nil || *o.Limits != (Limits{}) || *o.RoomQuota != (event.RoomQuota{}) {
-		t.Errorf("where none are wanted they are %+v, %+v, %v", o.Limits, o.RoomQuota, err)
+		t.Errorf("with limits turned off they are %+v, %+v, %v", o.Limits, o.RoomQuota, err)
 	}
 }

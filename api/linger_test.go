@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// dial opens a connection to the site that must be done within a minute.
+// dial opens a connection to the site with a deadline of a minute.
 func (s *site) dial() net.Conn {
 	s.t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
@@ -26,8 +26,8 @@ func (s *site) dial() net.Conn {
 	return c
 }
 
-// TestARefusalIsReadAfterALargeBody is a client that looks for the answer only when it
-// has sent all of its 64 MiB, as simple ones do. A reset would take the answer away.
+// TestARefusalIsReadAfterALargeBody: a simple client reads the answer only after it has sent all of its 64 MiB.
+// A reset would destroy the answer.
 func TestARefusalIsReadAfterALargeBody(t *testing.T) {
 	s := newSite(t)
 	const size = 64 << 20
@@ -78,7 +78,7 @@ func TestARefusalIsReadAfterALargeBody(t *testing.T) {
 	}
 }
 
-// TestLingeringIsBounded: nobody is read for ever.
+// TestLingeringIsBounded: the server does not read an unwanted body for ever.
 func TestLingeringIsBounded(t *testing.T) {
 	s := newSite(t)
 	conn := s.dial()
@@ -109,10 +109,10 @@ type stream2 struct {
 	t    *testing.T
 	conn net.Conn
 	r    *bufio.Reader
-	got  string // of the answer's body
+	got  string // what has arrived of the answer's body
 }
 
-// post2 sends the headers of a POST. length is that of the body, "" when it is not told.
+// post2 sends the headers of a POST. length is the announced length of its body, "" for none.
 func (s *site) post2(t *testing.T, path, mediaType, token, length string) *stream2 {
 	t.Helper()
 	conn := s.dial()
@@ -152,14 +152,14 @@ func (st *stream2) data(flags byte, payload string) {
 	st.send(dataFrame, flags, 1, payload)
 }
 
-// read reads until the answer's body has the text; "" is for its end. The server must
-// not end the stream before the text has come, and never reset it.
+// read reads until the answer's body contains text; "" means until its end. The server must not end the stream
+// before, and must never reset it.
 func (st *stream2) read(text string) {
 	st.t.Helper()
 	for text == "" || !strings.Contains(st.got, text) {
 		kind, flags := st.frame()
 		if ended := (kind == dataFrame || kind == headersFrame) && flags&endStream != 0; ended && text == "" {
-			st.ping() // a reset would come before the answer to that
+			st.ping() // a reset would arrive before the answer to the ping
 			return
 		} else if ended {
 			st.t.Fatalf("the server ended the stream after %q", st.got)
@@ -167,7 +167,7 @@ func (st *stream2) read(text string) {
 	}
 }
 
-// ping makes sure that the server has not ended the stream so far.
+// ping checks that the server has not ended the stream so far.
 func (st *stream2) ping() {
 	st.t.Helper()
 	st.send(pingFrame, 0, 0, "12345678")
@@ -200,8 +200,8 @@ func (st *stream2) frame() (kind, flags byte) {
 	return kind, flags
 }
 
-// TestARefusalOverHTTP2IsNotReset: some clients drop an answer whose stream is reset, even
-// with NO_ERROR. So the server ends its side of a stream only when the client has.
+// TestARefusalOverHTTP2IsNotReset: some clients drop an answer whose stream is reset, even with NO_ERROR. So
+// the server ends its side of a stream only after the client has ended its own.
 func TestARefusalOverHTTP2IsNotReset(t *testing.T) {
 	s := newSite(t)
 	for _, c := range []struct{ path, mediaType, key, status string }{

@@ -11,20 +11,20 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// memory is a store without Postgres, for the faults and the timing that a real
-// one does not give on demand. Tests of meaning use a real queue.
+// memory is a store without Postgres, for errors and timing that a real one does not give on demand. Other
+// tests use a real queue.
 type memory struct {
-	store // what no test of this kind asks for panics
+	store // nil: methods that these tests do not use panic
 
 	mu     sync.Mutex
 	events []*event.Event
 	subs   map[*memorySub]bool
 
-	// Errors to answer with, and what to do meanwhile.
+	// Errors to return, and a function to call meanwhile.
 	appendErr, pollErr, subscribeErr, ackErr, stateErr, historyErr, pingErr, awaitErr error
 
 	onAppend func(ctx context.Context)
-	gap      *event.Gap // for the next Poll
+	gap      *event.Gap // returned by the next Poll
 	state    queue.ClientState
 	acked    []event.Cursor
 	polls    int
@@ -124,7 +124,7 @@ func (m *memory) Revocations() int { return 0 }
 
 func (m *memory) Reply(context.Context, queue.Reply) (bool, error) { return false, event.ErrNoAsk }
 
-// Await waits like the real one, and nobody ever replies.
+// Await waits like the real one. No reply ever arrives.
 func (m *memory) Await(ctx context.Context, _ event.Namespace, _ event.Offset) (queue.Replies, error) {
 	<-ctx.Done()
 	return queue.Replies{}, m.awaitErr
@@ -179,7 +179,7 @@ func (s *memorySub) Poll(_ context.Context, limit int) (event.Batch, error) {
 	return b, nil
 }
 
-// tries counts the Polls so far.
+// tries returns the number of Polls so far.
 func (m *memory) tries() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// metrics have no label that grows with clients, rooms or namespaces.
+// metrics are the Prometheus metrics. No label has a value for each client, room or namespace.
 type metrics struct {
 	streams, polls, uploads      prometheus.Gauge
 	waits                        prometheus.Gauge
@@ -79,7 +79,7 @@ func (m *metrics) request(route, query string, status int, took time.Duration) {
 	}
 	switch {
 	case route == "":
-		route = "unknown" // Echo names no route for a 404
+		route = "unknown" // Echo has no route for a 404
 	case route == eventsRoute && status == http.StatusOK:
 		return
 	case route == emitRoute && strings.Contains(query, "wait="):
@@ -98,14 +98,13 @@ func requestAttrs(c echo.Context, id string, took time.Duration) []slog.Attr {
 	}
 }
 
-// Admin serves what belongs on a listener of its own, away from clients:
-// /metrics from g, and /livez.
+// Admin serves what belongs on a separate listener that clients cannot reach: /metrics from g, and /livez.
 func Admin(g prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("ok\n")) // a probe that is gone needs no answer
+		_, _ = w.Write([]byte("ok\n")) // an error means that the client has left
 	})
 	return mux
 }

@@ -49,7 +49,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, unwanted := range []string{"secret-name", "default", `route="/v1/:ns/events",status="2xx"`} {
 		if strings.Contains(text, unwanted) {
-			t.Errorf("%s stands in\n%s", unwanted, text)
+			t.Errorf("%s is in\n%s", unwanted, text)
 		}
 	}
 	if _, err := newHandler(m, Options{APIKeys: []string{testKey}, Registerer: registry}); err == nil {
@@ -57,7 +57,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// scrape reads /metrics of the second listener.
+// scrape reads /metrics of the admin handler.
 func (s *site) scrape(g prometheus.Gatherer) string {
 	s.t.Helper()
 	admin := Admin(g)

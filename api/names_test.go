@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestDotsAreNoNames sends paths as they are: whoever resolves such a URL on the way
-// asks for something else, so nobody may have these names.
+// TestDotsAreNoNames sends paths unchanged. "." and ".." cannot be names: a proxy that resolves such a path
+// asks for something else.
 func TestDotsAreNoNames(t *testing.T) {
 	s := newSite(t)
 	s.call("PUT", "/v1/default/rooms/r/clients/me?client=alice", "").is(200)
@@ -36,15 +36,14 @@ func TestDotsAreNoNames(t *testing.T) {
 		s.post("/v1/default/emit", body).is(422)
 	}
 	s.post("/v1/default/emit", `{"event":"e"}`, header("Idempotency-Key", "..")).problem(422, "invalid", "key")
-	s.post("/v1/default/emit", `{"event":"..","room":"@.."}`).is(201) // no step in a path
-	// Nothing that was asked for above was about another object.
+	s.post("/v1/default/emit", `{"event":"..","room":"@.."}`).is(201) // "@.." has no meaning in a path
+	// None of these requests changed anything.
 	if r := s.get("/v1/default/clients/alice").is(200); !strings.Contains(r.body, `"@alice","r"]`) {
 		t.Errorf("alice is %s", r.body)
 	}
 }
 
-// TestPathsAreNotCleaned: a path that leads through ".." or "//" is not the one it
-// would be after resolving.
+// TestPathsAreNotCleaned: a path with ".." or "//" is not served as the path that it resolves to.
 func TestPathsAreNotCleaned(t *testing.T) {
 	s := newSite(t)
 	s.call("PUT", "/v1/default/rooms/r/clients/me?client=alice", "").is(200)
@@ -61,7 +60,7 @@ func TestPathsAreNotCleaned(t *testing.T) {
 	s.get("/v1/default/clients/alice").is(200)
 }
 
-// raw sends a request line as it is, which net/http's client may not.
+// raw sends a request line unchanged, which the client of net/http does not.
 func (s *site) raw(route string) (status int, body string) {
 	s.t.Helper()
 	method, path, _ := strings.Cut(route, " ")

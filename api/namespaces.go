@@ -13,7 +13,7 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// registrar is the part of the queue that keeps namespaces.
+// registrar is the part of the queue that stores namespaces.
 type registrar interface {
 	Settings(ns event.Namespace) registry.NamespaceSettings
 	NamespacesAfter(ctx context.Context, after event.Namespace, only []event.Namespace, limit int) ([]registry.NamespaceState, error)
@@ -28,7 +28,7 @@ const (
 	namespaceRoute  = "/v1/:ns"
 )
 
-// namespaces serves GET /v1: those the key may use.
+// namespaces serves GET /v1: the namespaces that the key may use.
 func (h *Handler) namespaces(c *call) error {
 	limit, err := c.query.limit()
 	if err != nil {
@@ -66,8 +66,7 @@ func (h *Handler) namespace(c *call) error {
 	return h.reply(c, http.StatusOK, appendNamespace(nil, s))
 }
 
-// putNamespace serves PUT /v1/{ns}: it makes the namespace, or gives it these
-// settings and no others.
+// putNamespace serves PUT /v1/{ns}: it makes the namespace, or replaces all its settings.
 func (h *Handler) putNamespace(c *call) error {
 	if err := c.mayAdminister(); err != nil {
 		return err
@@ -97,7 +96,7 @@ func (h *Handler) putNamespace(c *call) error {
 	return h.reply(c, status, appendNamespace(nil, s))
 }
 
-// patchNamespace serves PATCH /v1/{ns}: it sets the members that are there.
+// patchNamespace serves PATCH /v1/{ns}: it changes the settings that the body names.
 func (h *Handler) patchNamespace(c *call) error {
 	if err := c.mayAdminister(); err != nil {
 		return err
@@ -128,7 +127,7 @@ func (h *Handler) deleteNamespace(c *call) error {
 	return nil
 }
 
-// needBackend hides what only keys may know of.
+// needBackend answers all but backends as if there were nothing here.
 func (c *call) needBackend() error {
 	if !c.who.Backend {
 		return wire.Refuse(wire.NotFound, "", wire.NothingHere)
@@ -136,19 +135,18 @@ func (c *call) needBackend() error {
 	return nil
 }
 
-// mayAdminister refuses a key made for some namespaces: whom limits are set for
-// must not lift them.
+// mayAdminister refuses a key for some namespaces: it must not change the limits that are set for it.
 func (c *call) mayAdminister() error {
 	if err := c.needBackend(); err != nil {
 		return err
 	}
 	if !c.who.EveryNamespace() {
-		return wire.Refuse(wire.Forbidden, "", "changing namespaces needs a key that is made for all of them")
+		return wire.Refuse(wire.Forbidden, "", "only a key for all namespaces may change a namespace")
 	}
 	return nil
 }
 
-// readSettings reads a body of settings; none at all is {}, and so is an empty one.
+// readSettings reads a body of settings. No body and an empty body count as {}.
 func (h *Handler) readSettings(c *call, body *[]byte) error {
 	media, err := wire.MediaType(c.r)
 	if err == nil && media != wire.MediaJSON {
@@ -218,7 +216,7 @@ func readSetting(name string, value []byte, to any) error {
 	switch to := to.(type) {
 	case *time.Duration:
 		if n < 0 || n > math.MaxInt64/float64(time.Second)/2 {
-			return wire.Refuse(wire.Invalid, name, name+" must be seconds from 1")
+			return wire.Refuse(wire.Invalid, name, name+" must be a number of seconds, at least 1")
 		}
 		*to = time.Duration(n * float64(time.Second))
 	case *float64:
@@ -232,7 +230,7 @@ func readSetting(name string, value []byte, to any) error {
 	return nil
 }
 
-// appendNamespace adds a namespace; null is a setting left to the server.
+// appendNamespace adds a namespace. null is a setting that the namespace leaves to the server.
 func appendNamespace(b []byte, s registry.NamespaceState) []byte {
 	b = wire.AppendString(append(b, `{"namespace":`...), s.Namespace.String())
 	b = wire.AppendTime(append(b, `,"created_at":`...), s.CreatedAt)

@@ -92,8 +92,8 @@ func TestBadSettingsAreRefused(t *testing.T) {
 	s.call("PUT", "/v1/Bad", `{}`).problem(422, "invalid", "namespace")
 }
 
-// Streams and polls of a deleted namespace end, on the other instance too; who
-// comes back finds an empty namespace.
+// Streams and polls of a deleted namespace end, on the other instance, too. Clients that reconnect find an
+// empty namespace.
 func TestDeletionEndsStreams(t *testing.T) {
 	a, b, _ := twoSites(t)
 	a.post("/v1/tenant/emit", `{"room":"r","event":"e","data":"old"}`).is(201)
@@ -147,7 +147,7 @@ func TestPublicHistory(t *testing.T) {
 		"/v1/default/rooms/news/events?limit=2",                 // from the oldest
 		"/v1/default/rooms/news/events?limit=4&after=" + start,  // not full
 		path + "&client=bob", path + "&access_token=" + testKey, // about the caller
-		"/v1/default/rooms/%40alice/events?limit=2&after=" + start, // "*" is not for it
+		"/v1/default/rooms/%40alice/events?limit=2&after=" + start, // a private room, which "*" does not open
 	} {
 		if got := s.get(path).is(200).header.Get("Cache-Control"); !strings.HasPrefix(got, "private") {
 			t.Errorf("%s: %q", path, got)
@@ -163,7 +163,7 @@ func TestPublicHistory(t *testing.T) {
 	}
 }
 
-// A namespace's own limit takes the place of the server's.
+// A namespace's own limit replaces the server's.
 func TestRoomsOfAClientInANamespace(t *testing.T) {
 	s := newSite(t)
 	s.call("PUT", "/v1/tenant", `{"max_rooms_client":1}`).is(201)
@@ -173,7 +173,7 @@ func TestRoomsOfAClientInANamespace(t *testing.T) {
 	s.call("PUT", "/v1/default/rooms/b/clients/bob", "").is(200)
 }
 
-// TestTheListOfNamespacesIsPaged as the other lists are.
+// TestTheListOfNamespacesIsPaged: the list of namespaces has pages, like other lists.
 func TestTheListOfNamespacesIsPaged(t *testing.T) {
 	s := newSite(t)
 	for _, ns := range []string{"b", "a-1", "c", "a"} {
@@ -198,13 +198,13 @@ func TestTheListOfNamespacesIsPaged(t *testing.T) {
 	s.get("/v1?after=A").problem(422, "invalid", "after")
 }
 
-// The description has the settings that there are, in what is sent and in what is answered.
+// openapi.yaml has exactly the settings that exist, in requests and answers.
 func TestTheContractHasEverySetting(t *testing.T) {
 	doc, err := contract()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for schema, others := range map[string]int{"NamespaceSettings": 0, "Namespace": 2} { // its name, and when it was made
+	for schema, others := range map[string]int{"NamespaceSettings": 0, "Namespace": 2} { // namespace and created_at
 		properties := doc.Components.Schemas[schema].Value.Properties
 		for _, s := range registry.AllSettings() {
 			if properties[s.Name] == nil {

@@ -13,17 +13,18 @@ import (
 )
 
 const (
-	// uploadStall ends an upload that sends nothing for so long.
+	// uploadStall is how long an upload may send nothing before it is ended.
 	uploadStall = time.Minute
-	// uploadSilence ends the reading of what is sent after the upload's last word.
+	// uploadSilence is how long the client may send nothing before the rest of its body is given up, after the
+	// last result line.
 	uploadSilence = time.Second
-	// uploadGrace is how long an upload may go on once the server drains.
+	// uploadGrace is how long an upload may go on after the server began to drain.
 	uploadGrace = 3 * time.Second
 )
 
-// emitLines serves an NDJSON upload: lines are read while earlier ones are
-// being stored (ndjsonbuffer.go), and every line gets a result line in order. The
-// status is 200 before anything is known, so problems stand in the result lines.
+// emitLines serves an NDJSON upload: it reads lines while earlier ones are being stored (ndjsonbuffer.go), and
+// answers each with a result line, in order. The status is 200 before any result is known, so problems are in
+// the result lines.
 func (h *Handler) emitLines(c *call) error {
 	release, err := h.limits.Connect(c.ns, &c.who, &c.visit.Account)
 	if err != nil {
@@ -34,7 +35,7 @@ func (h *Handler) emitLines(c *call) error {
 		return err
 	}
 	if err := c.ctl.EnableFullDuplex(); err != nil {
-		return err // a middleware hides net/http's writer
+		return err // a middleware has replaced net/http's writer
 	}
 	n := h.enter(c)
 	defer n.leave()
@@ -48,8 +49,8 @@ func (h *Handler) emitLines(c *call) error {
 
 	u := &upload{h: h, c: c, out: c.visit.Writer(), body: &watched{visit: c.visit, body: c.r.Body}}
 	u.ctx = context.WithoutCancel(c.r.Context())
-	c.visit.ReadUntil(time.Time{}) // the watch takes its place
-	g := newGather()
+	c.visit.ReadUntil(time.Time{}) // body and run limit the time instead
+	g := newLineBuffer()
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -58,18 +59,18 @@ func (h *Handler) emitLines(c *call) error {
 	u.run(n, g)
 	g.stop()
 	c.visit.ForgetBody()
-	silence := -time.Second // wakes the reader, whatever it waits for
-	if u.said {
-		// The client may still be sending. It must be able to read the last line (see linger).
+	silence := -time.Second // a deadline in the past wakes the reader
+	if u.endedEarly {
+		// The client may still be sending: its body is read on, so that it can read the last line (see linger).
 		silence = uploadSilence
 	}
 	u.body.patience(silence)
 	<-read
-	if u.said && u.body.ended() == nil {
+	if u.endedEarly && u.body.ended() == nil {
 		_ = c.visit.Discard(u.body, u.body.patience, uploadSilence)
 	}
 	if !errors.Is(u.body.ended(), io.EOF) {
-		c.visit.HangUp(u.said && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
+		c.visit.HangUp(u.endedEarly && c.r.ProtoAtLeast(1, 1)) // half an answer must not look like a whole one
 	}
 	return nil
 }
@@ -78,16 +79,16 @@ func (h *Handler) emitLines(c *call) error {
 type upload struct {
 	h    *Handler
 	c    *call
-	ctx  context.Context // of what is stored: a client that sends no more may still read
+	ctx  context.Context // for storing: what a client sent is stored even if it has closed its side
 	out  wire.Writer
 	body *watched
 
-	said bool // the last word was said while more may come
+	endedEarly bool // the answer ended before the body
 }
 
-// run stores what is gathered until one of the upload's ends: the body's, the
-// token's or key's, the server's, or an error after which the rest would fail too.
-func (u *upload) run(n *session, g *gather) {
+// run stores the lines that were read until the upload ends: with its body, with its token or key, with the
+// server, or after an error that the next lines would meet, too.
+func (u *upload) run(n *session, g *lineBuffer) {
 	drain := n.Done()
 	var end <-chan time.Time
 	var why *wire.Kind
@@ -107,7 +108,7 @@ func (u *upload) run(n *session, g *gather) {
 				return
 			}
 			if err != nil {
-				u.part(err, next)
+				u.explainEnd(err, next)
 				return
 			}
 		case <-stall.C:
@@ -130,21 +131,21 @@ func (u *upload) run(n *session, g *gather) {
 				end, why = t.C, wire.Draining
 			case reasonExpired:
 				end, why = time.After(0), wire.Unauthorized
-			default: // the client is gone, or has only ended its side: the reader tells soon
+			default: // the client has left, or only closed its side: the reader soon sees which
 				patience = time.Second
 				stall.Reset(0)
 			}
 		case <-end:
 			lines, next, _ := g.take()
 			if u.store(lines) {
-				u.say(why, next)
+				u.endWith(why, next)
 			}
 			return
 		}
 	}
 }
 
-// lines are those of the body. The memory for a long one is charged as it grows.
+// lines returns a reader of the body's lines. It charges the memory for a long line as the line grows.
 func (u *upload) lines(stop <-chan struct{}) *lines {
 	l := newLines(u.body)
 	l.cover = func(n int) error {
@@ -153,7 +154,7 @@ func (u *upload) lines(stop <-chan struct{}) *lines {
 	return l
 }
 
-// waitForTokens waits until one more event, of so many bytes, is within the limits.
+// waitForTokens waits until the limits allow one more event, of this many bytes.
 func (u *upload) waitForTokens(bytes int, stop <-chan struct{}) error {
 	if err := u.patiently(stop, func() error { return u.h.limits.TakeEvents(u.c.ns, &u.c.who, 1, 0) }); err != nil {
 		return err
@@ -161,7 +162,7 @@ func (u *upload) waitForTokens(bytes int, stop <-chan struct{}) error {
 	return u.patiently(stop, func() error { return u.c.visit.Account.ChargeBody(bytes) })
 }
 
-// patiently tries again for as long as a stall may take, so that a sender that is over a
+// patiently repeats try while it fails for a limit, for at most uploadStall, so that a sender that is over a
 // limit slows down.
 func (u *upload) patiently(stop <-chan struct{}, try func() error) error {
 	for end := time.Now().Add(uploadStall); ; {
@@ -182,29 +183,29 @@ func (u *upload) patiently(stop <-chan struct{}, try func() error) error {
 	}
 }
 
-// part tells why line next was not taken, unless the body is complete.
-func (u *upload) part(err error, next int) {
+// explainEnd says why the line next was not stored, unless the body ended well.
+func (u *upload) explainEnd(err error, next int) {
 	var p *wire.Problem
 	switch {
 	case errors.Is(err, io.EOF):
 	case errors.As(err, &p):
-		u.say(p.Kind, next)
+		u.endWith(p.Kind, next)
 	default:
-		u.say(wire.Incomplete, next) // its framing is broken, or its connection
+		u.endWith(wire.Incomplete, next) // the framing or the connection is broken
 	}
 }
 
-// say ends the response with a problem that concerns line and all after it.
-func (u *upload) say(k *wire.Kind, line int) {
-	u.said = true
+// endWith ends the response with a problem about line and all after it.
+func (u *upload) endWith(k *wire.Kind, line int) {
+	u.endedEarly = true
 	u.h.metrics.problem(k)
-	b := wire.Refuse(k, "", "this line and what follows was not stored").AppendJSON(nil, line)
-	_ = u.out.Send(append(b, '\n')) // the last word: nobody to tell of its failure
+	b := wire.Refuse(k, "", "this line and all after it were not stored").AppendJSON(nil, line)
+	_ = u.out.Send(append(b, '\n')) // an error means that the client has left
 }
 
-// store appends the lines that are events and answers them in order, up to the first
-// that failed for now: whoever sends again from there on must neither store anything
-// twice nor change the order. It reports whether the upload can go on.
+// store appends the lines that are events and answers them in order, up to the first one that failed for a
+// reason that may pass: a client that sends again from there must neither store anything twice nor change the
+// order. It reports whether the upload can go on.
 func (u *upload) store(lines []line) bool {
 	if len(lines) == 0 {
 		return true
@@ -235,7 +236,7 @@ func (u *upload) store(lines []line) bool {
 		if failed = u.h.queue.PublishVolatile(u.ctx, volatile); failed == nil {
 			u.h.metrics.volatile.Add(float64(len(volatile)))
 		} else if endsUpload(failed) {
-			emits = emits[:before] // the answer ends with the first volatile line
+			emits = emits[:before] // the answer ends at the first volatile line
 		}
 	}
 	var results []event.Result
@@ -246,7 +247,7 @@ func (u *upload) store(lines []line) bool {
 	return u.out.Send(b) == nil && more
 }
 
-// release gives back what waitForTokens took.
+// release gives back the memory that waitForTokens charged.
 func (u *upload) release(lines []line) {
 	n := 0
 	for _, l := range lines {
@@ -255,8 +256,8 @@ func (u *upload) release(lines []line) {
 	u.c.visit.Account.GiveBody(n)
 }
 
-// answer is a result line for each line, up to one that ends the upload. failed is
-// what became of the volatile ones.
+// answer makes a result line for each line, up to one that ends the upload. failed is the error of the volatile
+// events.
 func (u *upload) answer(lines []line, results []event.Result, failed error) (b []byte, more bool) {
 	for _, l := range lines {
 		err := l.err
@@ -279,15 +280,15 @@ func (u *upload) answer(lines []line, results []event.Result, failed error) (b [
 		}
 		b = append(b, '\n')
 		if err != nil && endsUpload(err) {
-			u.said = true
+			u.endedEarly = true
 			return b, false
 		}
 	}
 	return b, true
 }
 
-// endsUpload reports whether a line failed for a reason that may pass, so that it and
-// all after it are to be sent again.
+// endsUpload reports whether a line failed for a reason that may pass: the client must then send it and all
+// after it again.
 func endsUpload(err error) bool {
 	switch status := wire.FaultOf(err).Status; status {
 	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusTooManyRequests:
@@ -313,5 +314,6 @@ func (u *upload) parse(text []byte) (m event.Emit, volatile bool, err error) {
 	return u.c.item(text)
 }
 
-// isBlank lines are skipped; senders use them to keep a connection alive.
+// isBlank reports whether a line is blank. Blank lines are skipped: senders use them to keep a connection
+// alive.
 func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }

@@ -22,8 +22,8 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
-// TestAnInterruptedUploadStoresNoLaterLine terminates the appender's backend while lines
-// come in. Who sends again from the line that failed must find nothing stored after it.
+// TestAnInterruptedUploadStoresNoLaterLine terminates the appender's backend during an upload. A client that
+// sends again from the failed line must find nothing stored after it.
 func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 	dsn := pgtest.Database(t)
 	s := siteOf(t, newLive(openQueue(t, dsn)))
@@ -81,15 +81,15 @@ func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 	}
 }
 
-// flaky stores until it fails for now, once, and then stores again.
+// flaky fails to publish volatile events, and stores all others.
 type flaky struct {
 	memory
 
-	flingErr error
-	stored   []string
+	publishErr error
+	stored     []string
 }
 
-func (f *flaky) PublishVolatile(context.Context, []event.Emit) error { return f.flingErr }
+func (f *flaky) PublishVolatile(context.Context, []event.Emit) error { return f.publishErr }
 
 func (f *flaky) AppendEach(_ context.Context, emits []event.Emit) []event.Result {
 	f.mu.Lock()
@@ -102,10 +102,9 @@ func (f *flaky) AppendEach(_ context.Context, emits []event.Emit) []event.Result
 	return results
 }
 
-// TestAVolatileLineThatFailsEndsAnUpload: it is answered in its place, and no line
-// after it is stored.
+// TestAVolatileLineThatFailsEndsAnUpload: the failed line gets its own answer, and no line after it is stored.
 func TestAVolatileLineThatFailsEndsAnUpload(t *testing.T) {
-	f := &flaky{flingErr: fmt.Errorf("fling: %w", event.ErrUnavailable)}
+	f := &flaky{publishErr: fmt.Errorf("publish: %w", event.ErrUnavailable)}
 	s := siteOf(t, f)
 	results := s.upload(`{"event":"e","data":1}` + "\n" + `{"event":"v","volatile":true}` + "\n" + `{"event":"e","data":2}` + "\n")
 	f.mu.Lock()
@@ -115,8 +114,8 @@ func TestAVolatileLineThatFailsEndsAnUpload(t *testing.T) {
 	}
 }
 
-// TestAnAbandonedUploadIsNoError: that a client left is nothing an operator can mend. What an
-// upload has begun to store is stored all the same, a single emit is given up.
+// TestAnAbandonedUploadIsNoError: a client that leaves is not logged, since an operator cannot do anything
+// about it. The lines that an upload has begun to store are stored; a single emit is cancelled.
 func TestAnAbandonedUploadIsNoError(t *testing.T) {
 	var logged safeBuffer
 	held, release := make(chan struct{}), make(chan struct{})
@@ -143,7 +142,7 @@ func TestAnAbandonedUploadIsNoError(t *testing.T) {
 			select {
 			case release <- struct{}{}:
 			case <-time.After(10 * time.Second):
-				t.Fatal("what the upload stores was given up with it")
+				t.Fatal("the lines being stored were cancelled with the upload")
 			}
 		} else {
 			want = context.Canceled
@@ -180,8 +179,8 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-// TestTheLastWordOfAnUploadIsRead is a client that sends all its lines before it looks
-// at the answer, which ended long before.
+// TestTheLastWordOfAnUploadIsRead: a client sends all its lines before it reads the answer, which ended long
+// before.
 func TestTheLastWordOfAnUploadIsRead(t *testing.T) {
 	s := siteOf(t, &memory{appendErr: event.ErrOverloaded})
 	for range 20 {

@@ -155,7 +155,7 @@ func TestUploadEndsWhereStoringDoes(t *testing.T) {
 		s := siteOf(t, m)
 		lines := "{\"event\":\"e\"}\n{\"event\":\"e\"}\n" + strings.Repeat("{\"event\":\"e\"}\n", 100_000)
 		results := s.upload(lines)
-		if len(results) != 1 { // nothing follows such a line
+		if len(results) != 1 { // such a line ends the answer
 			t.Fatalf("%s: %d results", slug, len(results))
 		}
 		if v := decode(t, results[0]); v["type"] != "/problems/"+slug || fmt.Sprint(v["line"]) != "1" || strings.Contains(results[0], "secret") {
@@ -164,7 +164,7 @@ func TestUploadEndsWhereStoringDoes(t *testing.T) {
 	}
 }
 
-// duplex is a recorder with a body to read from, in faked time.
+// duplex is a recorder with a request body, in faked time.
 type duplex struct {
 	recorder
 	in       chan string
@@ -183,7 +183,7 @@ func (d *duplex) SetReadDeadline(t time.Time) error {
 
 func (d *duplex) Close() error { return nil }
 
-// Read looks at the deadline every second, for it may be moved meanwhile.
+// Read checks the deadline every second, since it may be moved meanwhile.
 func (d *duplex) Read(b []byte) (int, error) {
 	for d.rest == "" {
 		d.mu.Lock()
@@ -261,15 +261,15 @@ func (timeoutError) Error() string { return "i/o timeout" }
 
 func (timeoutError) Is(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// TestABrokenUploadsLastPieceIsNoLine: what a client that broke off had not
-// finished may be half a number.
+// TestABrokenUploadsLastPieceIsNoLine: the last piece from a broken connection may be half a line, even half a
+// number.
 func TestABrokenUploadsLastPieceIsNoLine(t *testing.T) {
 	l := newLines(io.MultiReader(strings.NewReader("{\"a\":1}\n{\"b\":12"), brokenReader{}))
 	if next, err := l.next(); err != nil || string(next.text) != "{\"a\":1}\n" {
 		t.Fatalf("%+v %v", next, err)
 	}
 	if next, err := l.next(); err == nil {
-		t.Errorf("%q is taken for a line", next.text)
+		t.Errorf("%q is returned as a line", next.text)
 	}
 }
 
@@ -288,15 +288,15 @@ func TestUploadMemoryIsBounded(t *testing.T) {
 	if next, err := l.next(); err != nil || string(next.text) != "{}\n" || next.number != 2 {
 		t.Errorf("%+v %v", next, err)
 	}
-	g := newGather()
-	for range gatherLines {
+	g := newLineBuffer()
+	for range bufferLines {
 		g.put(line{text: []byte("{}")})
 	}
 	blocked := make(chan bool)
 	go func() { blocked <- g.put(line{text: []byte("{}")}) }()
 	g.stop()
 	if <-blocked {
-		t.Error("a full gather takes more")
+		t.Error("a full line buffer takes more")
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 // Bounds on an upload's memory.
 const (
 	maxLine     = event.MaxData + 64<<10 // data and its envelope
-	gatherLines = maxBatch
-	gatherBytes = 1 << 20
-	// uploadBuffer is read at a time.
+	bufferLines = maxBatch
+	bufferBytes = 1 << 20
+	// uploadBuffer is how many bytes are read at a time.
 	uploadBuffer = 64 << 10
 )
 
@@ -27,23 +27,23 @@ var errLineTooLarge = wire.Refuse(wire.TooLarge, "", "the line is over 320 KiB")
 type line struct {
 	number int
 	text   []byte
-	err    error // the line could not be taken
+	err    error // why the line was refused
 
 	volatile bool
 }
 
-// lines splits a body. A line over maxLine is skipped in bounded memory.
+// lines splits a body into lines. It skips a line over maxLine without keeping it in memory.
 type lines struct {
 	r      *bufio.Reader
 	number int
 	buf    []byte
-	cover  func(n int) error // is told of the length of a line so far, and may refuse it; nil: nobody is
+	cover  func(n int) error // called with the length of a line so far; its error ends the reading; may be nil
 }
 
 func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, uploadBuffer)} }
 
-// next returns the next line; its text is valid until the following call. The
-// last line needs no newline, but a broken connection's last piece is no line.
+// next returns the next line. Its text is valid until the following call. The last line needs no newline; but
+// if the connection breaks, the last piece is not returned.
 func (l *lines) next() (line, error) {
 	l.buf = l.buf[:0]
 	over := false
@@ -73,27 +73,27 @@ func (l *lines) next() (line, error) {
 	}
 }
 
-// gather holds the lines that came while earlier ones are being stored: what
-// makes one append of many lines, without making the first of them wait.
-type gather struct {
-	ready chan struct{} // receives when take has something to give
-	room  chan struct{} // receives when take made room
-	done  chan struct{} // closed when nobody takes any more
+// lineBuffer holds the lines that arrive while earlier ones are being stored. So many lines become one append, and
+// yet the first of them does not wait.
+type lineBuffer struct {
+	ready chan struct{} // receives when take has lines or an error to return
+	room  chan struct{} // receives when take has made room
+	done  chan struct{} // closed by stop: nobody calls take any more
 
 	mu    sync.Mutex
 	lines []line
 	bytes int
 	last  int   // number of the newest line read
-	err   error // why there will be no more lines
+	err   error // why no more lines come
 }
 
-func newGather() *gather {
-	return &gather{ready: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
+func newLineBuffer() *lineBuffer {
+	return &lineBuffer{ready: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// fill reads until the body's end or stop. Every line waits for admit, which is told its
-// length, and whose error ends the reading before that line.
-func (g *gather) fill(l *lines, admit func(bytes int, stop <-chan struct{}) error) {
+// fill reads lines until the body ends or stop is called. It calls admit with the length of every line before
+// it adds it; admit may wait, and its error ends the reading before that line.
+func (g *lineBuffer) fill(l *lines, admit func(bytes int, stop <-chan struct{}) error) {
 	for {
 		next, err := l.next()
 		if err != nil {
@@ -113,21 +113,21 @@ func (g *gather) fill(l *lines, admit func(bytes int, stop <-chan struct{}) erro
 	}
 }
 
-// end notes why there is nothing after the line last.
-func (g *gather) end(err error, last int) {
+// end notes why no line comes after the line last.
+func (g *lineBuffer) end(err error, last int) {
 	g.mu.Lock()
 	g.err, g.last = err, last
 	g.mu.Unlock()
 	signal(g.ready)
 }
 
-// put adds a line, waiting while there are too many; false after stop.
-func (g *gather) put(next line) bool {
-	// The buffer the text is in is used again.
+// put adds a line. It waits while there are too many, and returns false after stop.
+func (g *lineBuffer) put(next line) bool {
+	// A copy: the reader uses the buffer of the text again.
 	next.text = append([]byte(nil), next.text...)
 	for {
 		g.mu.Lock()
-		if len(g.lines) == 0 || len(g.lines) < gatherLines && g.bytes+len(next.text) <= gatherBytes {
+		if len(g.lines) == 0 || len(g.lines) < bufferLines && g.bytes+len(next.text) <= bufferBytes {
 			g.lines = append(g.lines, next)
 			g.bytes += len(next.text)
 			g.last = next.number
@@ -144,9 +144,9 @@ func (g *gather) put(next line) bool {
 	}
 }
 
-// Charge returns what was gathered, the number of the line that would come next,
-// and the error after which there are no more.
-func (g *gather) take() ([]line, int, error) {
+// take returns the lines in the buffer, the number of the line that would come next, and the error after which
+// no more come.
+func (g *lineBuffer) take() ([]line, int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	taken := g.lines
@@ -155,9 +155,9 @@ func (g *gather) take() ([]line, int, error) {
 	return taken, g.last + 1, g.err
 }
 
-func (g *gather) stop() { close(g.done) }
+func (g *lineBuffer) stop() { close(g.done) }
 
-// signal leaves a token unless one is there already.
+// signal sends a token unless the channel holds one already.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -165,16 +165,16 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// watched is a body that knows for how long it has been waited for. No deadline is set
-// while more of it is wanted: one that passes breaks a body of chunks or of HTTP/2 for
-// good, so that what comes later resets the connection with the answer.
+// watched is a body that knows how long the current read has been waiting. While more of the body is wanted, no
+// deadline is set: a deadline that passes breaks a chunked or HTTP/2 body for good, and then the rest of the
+// body would reset the connection, and with it the answer.
 type watched struct {
 	visit *visit.Visit
 	body  io.Reader
 
 	mu    sync.Mutex
-	since time.Time // when the read under way began; zero: there is none
-	err   error     // after which nothing more comes
+	since time.Time // when the current read began; zero: no read is waiting
+	err   error     // what ended the body
 }
 
 // Read implements io.Reader.
@@ -191,7 +191,7 @@ func (w *watched) note(since time.Time, err error) {
 	w.since, w.err = since, err
 }
 
-// waited is how long the read under way has taken.
+// waited returns how long the current read has been waiting.
 func (w *watched) waited() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -201,16 +201,16 @@ func (w *watched) waited() time.Duration {
 	return time.Since(w.since)
 }
 
-// ended is what ended the body: io.EOF, or what is wrong with it; nil before that.
+// ended returns what ended the body: io.EOF, or an error; nil before the end.
 func (w *watched) ended() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
 }
 
-// patience sets how long the reads after this may take together, and the one under way:
-// no time when it is negative. After the body's end it does nothing: net/http then reads
-// itself, to notice a lost client, and would take a timeout for one.
+// patience sets how long the current read and all later ones may take together; a negative time ends them at
+// once. After the body's end it does nothing: then net/http itself reads, to notice when the client leaves, and
+// would take a timeout for that.
 func (w *watched) patience(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

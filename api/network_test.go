@@ -19,8 +19,7 @@ import (
 	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
-// TestHTTP10 speaks as old proxies do: no chunks, and the end of the body is
-// the end of the connection.
+// TestHTTP10 speaks HTTP/1.0 as old proxies do: no chunks, and the body ends with the connection.
 func TestHTTP10(t *testing.T) {
 	s := newSite(t)
 	dial := func(accept string) (net.Conn, *http.Response, *bufio.Reader) {
@@ -65,8 +64,8 @@ func TestHTTP10(t *testing.T) {
 	}
 }
 
-// TestHTTP2WithoutTLS holds a stream, quiet for longer than the deadline of a
-// write, and emits beside it on the same connection.
+// TestHTTP2WithoutTLS holds a stream that is quiet for longer than the deadline of a write, and emits on the
+// same connection.
 func TestHTTP2WithoutTLS(t *testing.T) {
 	s := newSite(t, func(o *Options) { o.WriteTimeout = 50 * time.Millisecond })
 	p := new(http.Protocols)
@@ -135,8 +134,8 @@ func TestABodyThatStopsArriving(t *testing.T) {
 	}
 }
 
-// TestHalfAnAnswerIsNoAnswer: a panic in the middle of a stream cuts the
-// connection.
+// TestHalfAnAnswerIsNoAnswer: a panic during a stream closes the connection, so that the answer does not look
+// complete.
 func TestHalfAnAnswerIsNoAnswer(t *testing.T) {
 	m := &memory{}
 	s := siteOf(t, m)
@@ -149,7 +148,7 @@ func TestHalfAnAnswerIsNoAnswer(t *testing.T) {
 	m.set(func() { m.events = nil })
 }
 
-// TestALostClientIsNoError: one that leaves before its answer is nobody's fault.
+// TestALostClientIsNoError: a client that leaves before its answer is not an error.
 func TestALostClientIsNoError(t *testing.T) {
 	var log bytes.Buffer
 	m := &memory{appendErr: context.Canceled}
@@ -164,7 +163,7 @@ func TestALostClientIsNoError(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+testKey)
 	func() {
 		defer func() {
-			if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // the very value
+			if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==, too
 				t.Errorf("ended with %v: what looks like an answer of 200", p)
 			}
 		}()

@@ -20,8 +20,8 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
-// observe is around everything: it gives the request its id, turns panics and
-// errors into answers, and measures.
+// observe is the outermost middleware: it gives the request its id, turns panics and errors into answers, and
+// measures.
 func (h *Handler) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
@@ -55,16 +55,16 @@ func recovered(next echo.HandlerFunc, c echo.Context) (err error) {
 	return next(c)
 }
 
-// fail answers with the problem err is.
+// fail answers with the problem for err.
 func (h *Handler) fail(c echo.Context, id string, err error) {
 	r, w := c.Request(), c.Response()
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-		// The client is gone, and no fault of anyone's; or whoever runs this
-		// handler gave the request up, and must not seem to have answered 200.
+		// The client has left; or the application that serves this handler has cancelled the request, and the
+		// answer must not look like a 200.
 		panic(http.ErrAbortHandler)
 	}
 	if v, ok := w.Writer.(*visit.Visit); ok && v.Broken() {
-		panic(http.ErrAbortHandler) // so is an answer that could not be written
+		panic(http.ErrAbortHandler) // the answer could not be written: the client has left
 	}
 	p := wire.FaultOf(routed(err))
 	h.metrics.problem(p.Kind)
@@ -73,7 +73,7 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 		p = wire.Refuse(wire.Internal, "", "the server's log says more under request id "+id)
 	}
 	if w.Committed {
-		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+		panic(http.ErrAbortHandler) // half an answer must not look complete
 	}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
@@ -89,13 +89,13 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 		header.Set("Retry-After", strconv.Itoa(h.retryAfter(p)))
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		if r.ProtoMajor == 1 {
-			header.Set("Connection", "close") // the rest of the body is not worth reading
+			header.Set("Connection", "close") // the rest of the body is not read
 		}
 	}
 	wire.Answer(w, p.Status, "application/problem+json", p.AppendJSON(nil, 0))
 }
 
-// retryAfter is in whole seconds: when it is known, rounded up, else with jitter.
+// retryAfter returns whole seconds: the known time rounded up, or else the Kind's time with jitter.
 func (h *Handler) retryAfter(p *wire.Problem) int {
 	if p.After > 0 {
 		return int(math.Ceil(p.After.Seconds()))
@@ -103,7 +103,7 @@ func (h *Handler) retryAfter(p *wire.Problem) int {
 	return p.Retry + int(h.random()*float64(p.Retry+1))
 }
 
-// requestID takes the caller's id where it is harmless in a log and a header.
+// requestID returns the caller's id if it is harmless in a log and a header, or else a new one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get(requestIDHeader)
 	if id == "" || len(id) > 64 {
@@ -119,7 +119,7 @@ func requestID(r *http.Request) string {
 
 func newRequestID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
-// routed is the problem that an error of Echo's router is; any other error as it is.
+// routed turns an error of Echo's router into a problem, and returns any other error unchanged.
 func routed(err error) error {
 	switch {
 	case errors.Is(err, echo.ErrNotFound):

@@ -16,85 +16,83 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Options configure New. Zero fields mean the default given.
+// Options configure New. Where a field is zero, the default given in its comment holds.
 type Options struct {
-	// APIKeys are the secrets of backends: each opens every namespace, room and
-	// client. Without any, without a key for tokens and without a key stored in
-	// the database, New fails.
-	// Each must have 16 characters at least: see AllowWeakSecrets.
+	// APIKeys are the secrets of backends: each may use every namespace, room and client. New fails if there
+	// are no API keys, no key for tokens and no key stored in the database. Each must have at least 16
+	// characters: see AllowWeakSecrets.
 	APIKeys []string
-	// JWTSecret verifies HS256, HS384 and HS512 tokens; RFC 7518 wants 32, 48
-	// and 64 bytes or more. Fewer than 32 are refused: see AllowWeakSecrets.
+	// JWTSecret verifies HS256, HS384 and HS512 tokens, for which RFC 7518 wants at least 32, 48 and 64 bytes.
+	// New refuses fewer than 32: see AllowWeakSecrets.
 	JWTSecret []byte
-	// AllowWeakSecrets takes shorter keys and secrets all the same. Whoever has a token
-	// of a short secret can find the secret by trying, and then makes tokens.
+	// AllowWeakSecrets accepts shorter keys and secrets. Whoever has a token that was signed with a short
+	// secret can find the secret by trying, and then make any token.
 	AllowWeakSecrets bool
-	// JWTPublicKey verifies RS256, ES256 or EdDSA tokens, whichever its type is
-	// for: PEM, one block or several, each a public key or a certificate.
+	// JWTPublicKey verifies RS256, ES256 or EdDSA tokens, depending on its type. It is PEM with one or more
+	// blocks, each a public key or a certificate.
 	JWTPublicKey []byte
-	// JWKSURL is where an issuer publishes keys for RS256, ES256 and EdDSA: https,
-	// or http on a loopback address. They are fetched every 10 minutes, and when
-	// a token names one that is not known yet. Close ends that.
+	// JWKSURL is where an issuer publishes keys for RS256, ES256 and EdDSA: https, or http on a loopback
+	// address. The keys are fetched every 10 minutes, and when a token names a key that is not known yet. Close
+	// ends the fetching.
 	JWKSURL string
-	// JWTAlgorithms are those accepted; empty means all that the keys are for.
+	// JWTAlgorithms are the accepted algorithms; empty: all that the keys are for.
 	JWTAlgorithms []string
-	// JWTAudience: a token's aud must name one of these. Empty: aud is ignored.
+	// JWTAudience: a token's aud must name one of these. Empty: aud is not checked.
 	JWTAudience []string
-	// JWTIssuer: a token's iss must be this. Empty: iss is ignored.
+	// JWTIssuer: a token's iss must be this. Empty: iss is not checked.
 	JWTIssuer string
-	// JWTLeeway is how far the issuer's clock may be ahead of this one when nbf and
-	// iat are checked: 5s, at most a minute; negative: not at all. exp is exact.
+	// JWTLeeway is how far the issuer's clock may be ahead of this one when nbf and iat are checked: 5s, at
+	// most a minute; negative: no leeway. exp has no leeway.
 	JWTLeeway time.Duration
-	// Authenticate is the application's own authentication, such as by the session in a cookie. It alone
-	// then says who a request comes from: API keys, also those stored in the database, and tokens
-	// are not taken, and New refuses APIKeys, JWTSecret, JWTPublicKey and JWKSURL beside it.
+	// Authenticate is the application's own authentication, for example by a session in a cookie. If it is set,
+	// it alone says who sent a request: API keys (stored ones, too) and tokens are not accepted, and New
+	// refuses APIKeys, JWTSecret, JWTPublicKey and JWKSURL beside it.
 	//
-	// It is called for each request below /v1, by many goroutines, before anything is read of the
-	// body, which it does not get; a stream is one request. It should answer soon, and give up
-	// when the request's context ends. An error that wraps ErrUnauthorized is answered with 401,
-	// ErrForbidden 403, event.ErrUnavailable 503; any other, and a panic, is 500 and logged.
+	// It is called for each request below /v1, by many goroutines, before the body is read; it does not get the
+	// body. A stream is one request. It should return soon, and give up when the request's context ends. An
+	// error that wraps ErrUnauthorized is answered with 401, ErrForbidden with 403, event.ErrUnavailable with
+	// 503; any other error, and a panic, with 500, and is logged.
 	//
-	// Culvert holds callers to their namespaces, rooms, rates and limits, ends streams at Caller.Expires
-	// and follows Registry.Revoke. The application sees to what cookies need: that they are HttpOnly, Secure
-	// and SameSite, and that no other site's pages can use them (http.CrossOriginProtection).
-	// CORSOrigins never allow cookies. Streams cannot be renewed: they end at Caller.Expires, and
-	// clients come back by themselves.
+	// Culvert limits callers to their namespaces, rooms and rates, ends streams at Caller.Expires and obeys
+	// Registry.Revoke. The application must protect its cookies: they must be HttpOnly, Secure and SameSite,
+	// and pages of other sites must not be able to use them (http.CrossOriginProtection). CORSOrigins never
+	// allow cookies. Streams cannot be renewed: they end at Caller.Expires, and clients reconnect by
+	// themselves.
 	Authenticate func(*http.Request) (Caller, error)
-	// Heartbeat is the silence after which a stream gets a heartbeat: 15s.
+	// Heartbeat is how long a stream may be silent before it gets a heartbeat: 15s.
 	Heartbeat time.Duration
-	// MaxAge ends a stream after this time, less up to a tenth so that streams
-	// opened together do not return together: 3300s.
+	// MaxAge is how long a stream may last: 3300s. Each gets up to a tenth less, so that streams that began
+	// together do not end together.
 	MaxAge time.Duration
-	// MaxWait bounds how long a long poll is held: 50s, which is also the most
-	// it can be.
+	// MaxWait bounds how long a long poll is held: 50s, which is also the highest value.
 	MaxWait time.Duration
-	// MaxRooms bounds the rooms a client may be in: 1000.
+	// MaxRooms is how many rooms a client may be in: 1000.
 	MaxRooms int
-	// RoomQuota bounds the rooms that a client makes with its token, and that a namespace
-	// has, as far as requests make them. nil: 10,000 and 1,000,000.
+	// RoomQuota bounds how many rooms a client may make with its token, and how many a namespace may have if
+	// requests make them. nil: 10,000 and 1,000,000.
 	RoomQuota *event.RoomQuota
-	// WriteTimeout bounds every single write to a client that does not read: 15s.
+	// WriteTimeout bounds each write to a client that does not read: 15s.
 	WriteTimeout time.Duration
-	// CORSOrigins are the origins, such as "https://app.example", whose pages
-	// may use this server. None: only pages of its own origin.
+	// CORSOrigins are the origins, such as "https://app.example", whose pages may use this server. Empty: only
+	// pages of its own origin.
 	CORSOrigins []string
-	// Demo serves GET and POST below /demo/, without credentials; nil: nobody does.
+	// Demo serves GET, HEAD and POST below /demo/, without credentials; nil: there is no demo.
 	Demo http.Handler
-	// Limits bound what one namespace or client may take of this instance. nil: DefaultLimits;
-	// new(Limits) bounds nothing.
+	// Limits bound what one namespace or client may use of this instance. nil: DefaultLimits; new(Limits): no
+	// limits.
 	Limits *Limits
 	// Logger: slog.Default. It never receives tokens, query strings or payloads.
 	Logger *slog.Logger
-	// Registerer receives the metrics; nil keeps none.
+	// Registerer is where the metrics are registered; nil: nowhere.
 	Registerer prometheus.Registerer
 
-	bodyTimeout time.Duration // 30s; only tests change it
+	bodyTimeout time.Duration // 30s; only tests set it
 }
 
-// maxWait is the longest wait a request may ask for.
+// maxWait is the longest wait that a request may ask for.
 const maxWait = 50 * time.Second
 
-// withDefaults fills zero fields and checks the rest.
+// withDefaults sets the defaults of zero fields and checks all fields.
 func (o Options) withDefaults() (Options, error) {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -117,7 +115,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.RoomQuota == nil {
 		o.RoomQuota = &event.RoomQuota{Client: 10_000, Namespace: 1_000_000}
 	}
-	// Copies: the caller may wipe its secrets, or use its Options again.
+	// Copies: the caller may overwrite its secrets, or use its Options again.
 	o.Limits, o.RoomQuota = new(*o.Limits), new(*o.RoomQuota)
 	o.JWTSecret, o.JWTPublicKey = bytes.Clone(o.JWTSecret), bytes.Clone(o.JWTPublicKey)
 	for _, list := range []*[]string{&o.APIKeys, &o.JWTAlgorithms, &o.JWTAudience, &o.CORSOrigins} {
@@ -137,11 +135,11 @@ func (o Options) check() error {
 	case o.Heartbeat < 0, o.MaxAge < 0, o.MaxWait < 0, o.WriteTimeout < 0:
 		return errors.New("durations must not be negative")
 	case o.MaxRooms < 0:
-		return errors.New("max rooms must not be negative")
+		return errors.New("MaxRooms must not be negative")
 	case o.RoomQuota.Client < 0, o.RoomQuota.Namespace < 0:
-		return errors.New("the quota of rooms must not be negative")
+		return errors.New("RoomQuota must not be negative")
 	case o.MaxWait > maxWait:
-		return fmt.Errorf("max wait must be at most %v", maxWait)
+		return fmt.Errorf("MaxWait must be at most %v", maxWait)
 	}
 	for _, origin := range o.CORSOrigins {
 		u, err := url.Parse(origin)
@@ -157,7 +155,7 @@ func (o Options) check() error {
 	return errors.Join(o.CheckTokens(), o.CheckSecrets(), o.Limits.Check())
 }
 
-// credentials are the part of the options that says whose requests are taken.
+// credentials returns the options that say which credentials are accepted.
 func (o Options) credentials() auth.Options {
 	return auth.Options{
 		APIKeys: o.APIKeys, Secret: o.JWTSecret, PublicKey: o.JWTPublicKey, JWKSURL: o.JWKSURL,
@@ -166,8 +164,8 @@ func (o Options) credentials() auth.Options {
 	}
 }
 
-// CheckSecrets reports which API key or secret New would refuse for its length.
+// CheckSecrets reports the API keys and secrets that New would refuse because they are too short.
 func (o Options) CheckSecrets() error { return o.credentials().CheckSecrets() }
 
-// CheckTokens reports what New would refuse of the JWT options.
+// CheckTokens reports the JWT options that New would refuse.
 func (o Options) CheckTokens() error { return o.credentials().CheckTokens() }

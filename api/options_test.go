@@ -8,8 +8,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// An application may wipe its secrets, and change what else it gave, once New has returned. Otherwise a
-// wiped secret would be one that everybody knows.
+// An application may overwrite its secrets, or change its limits, after New has returned. The handler must have
+// copied them: otherwise an overwritten secret would be one that everybody knows.
 func TestOptionsAreCopied(t *testing.T) {
 	secret := slices.Clone(testSecret)
 	o := Options{

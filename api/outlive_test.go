@@ -12,8 +12,8 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// A body may take half a minute. What its sender may not do any more when it is there is
-// not done, whoever sends it and whatever it is for.
+// A body may take half a minute. If its sender has lost the right meanwhile, the request is refused, whatever
+// it is and whoever sent it.
 func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 	admin := openQueue(t, pgtest.Database(t))
 	s := siteOf(t, newLive(admin))
@@ -63,7 +63,7 @@ func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 		})
 	}
 	if p := s.get("/v1/default/rooms/slow/events").page(); len(p.Events) != 0 {
-		t.Errorf("stored all the same: %v", p.Events)
+		t.Errorf("stored nevertheless: %v", p.Events)
 	}
 	if got := s.get("/v1").is(200).body; strings.Contains(got, "slow") || !strings.Contains(got, `"emit_rate":null`) {
 		t.Errorf("namespaces %s", got)

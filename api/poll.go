@@ -8,7 +8,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// poll serves a long poll: what there is, or after a wait nothing.
+// poll serves a long poll: it answers with the events there are, or waits for some, or answers without any
+// after the wait.
 func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 	h.metrics.polls.Inc()
 	defer h.metrics.polls.Dec()
@@ -22,10 +23,10 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 		c.w.Header().Set("Preference-Applied", "wait="+strconv.FormatFloat(q.wait.Seconds(), 'f', -1, 64))
 	}
 	for {
-		// The request's context, not the session's: a drain wants an answer.
+		// The request's context, not the session's: when the server drains, the client still gets an answer.
 		b, err := sub.Poll(c.r.Context(), q.limit)
 		if errors.Is(err, event.ErrForgotten) || errors.Is(err, event.ErrDeleted) {
-			return h.replyBatchOf(c, n, b) // there was nothing any more
+			return h.replyBatchOf(c, n, b) // the client or its namespace is gone: an empty page
 		}
 		if err != nil {
 			return c.visit.Account.Explain(err)
@@ -37,10 +38,10 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 		select {
 		case <-n.Done():
 			if n.reason() == "" {
-				return n.Err() // the client is gone
+				return n.Err() // the client has left
 			}
 		case <-end.C:
-			wait = 0 // one last look: an event may have come together with the end
+			wait = 0 // poll once more: an event may have arrived together with the end of the wait
 		case <-sub.Wake():
 		}
 	}

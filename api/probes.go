@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// pinger is the part of the queue that knows whether Postgres is there.
+// pinger is the part of the queue that knows whether Postgres answers.
 type pinger interface {
 	Ping(ctx context.Context) error
 }
@@ -22,7 +22,7 @@ const pingTimeout = 2 * time.Second
 // livez says that the process serves; it never asks Postgres.
 func (h *Handler) livez(c echo.Context) error { return h.ok(c) }
 
-// readyz says whether requests are welcome here.
+// readyz says whether this instance accepts requests.
 func (h *Handler) readyz(c echo.Context) error {
 	if h.sessions.isDraining() {
 		return wire.Refuse(wire.Draining, "", "this instance is shutting down")
@@ -48,7 +48,7 @@ func (h *Handler) openapi(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/yaml", openapi)
 }
 
-// explain answers GET /problems/{slug}, where the type of a problem leads.
+// explain answers GET /problems/{slug}, which the type of each problem refers to.
 func (h *Handler) explain(c echo.Context) error {
 	for _, k := range wire.Kinds {
 		if k.Slug == c.Param("slug") {

@@ -15,8 +15,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// TestProblems sends one request for every row of the error table, and more
-// for the rows that are many things.
+// TestProblems sends one request for every row of the error table, and several where a row has several causes.
 func TestProblems(t *testing.T) {
 	s := newSite(t)
 	alice := bearerOf(token(t, "alice", "rooms:room-*", "emit:room-*"))
@@ -221,8 +220,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestNotFoundTellsNothing compares the answers for what does not exist and
-// what exists for others.
+// TestNotFoundTellsNothing compares the answers for things that do not exist with those for things of others.
 func TestNotFoundTellsNothing(t *testing.T) {
 	s := newSite(t)
 	s.get("/v1/other/events?client=bob&wait=0").is(200)
@@ -295,7 +293,7 @@ func TestInternalErrorsAreLoggedOnceUnderTheirID(t *testing.T) {
 	text := log.String()
 	for id, n := range map[string]int{"my.id-1_2": 2, "second": 2} { // the error, and the request at debug level
 		if got := strings.Count(text, id); got != n {
-			t.Errorf("%s stands %d times in the log:\n%s", id, got, text)
+			t.Errorf("%s is %d times in the log:\n%s", id, got, text)
 		}
 	}
 	if strings.Count(text, "the disk is on fire") != 1 || !strings.Contains(text, "boom") || !strings.Contains(text, "problem_test.go") {
@@ -303,7 +301,7 @@ func TestInternalErrorsAreLoggedOnceUnderTheirID(t *testing.T) {
 	}
 	for _, secret := range []string{"hidden", testKey, "payload", "client=c", "access_token"} {
 		if strings.Contains(text, secret) {
-			t.Errorf("%q stands in the log:\n%s", secret, text)
+			t.Errorf("%q is in the log:\n%s", secret, text)
 		}
 	}
 }

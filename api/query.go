@@ -12,17 +12,16 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// commonParameters are taken by every route that takes a namespace: the credentials,
-// whom an API key acts for, and what makes an address new to caches. A value of "_"
-// means nothing.
+// commonParameters are accepted by every route of a namespace: the credentials, the client that an API key acts
+// for, and "_", which is ignored: a new value of it makes an address that no cache has.
 var commonParameters = []string{"access_token", "client", "_"}
 
-// startParameters are spellings of one parameter, the cursor to start after, the one that
-// wins first: event-source-polyfill adds lastEventId to a URL that may have another one.
+// startParameters are names of one parameter, the cursor to start after. The earlier name wins:
+// event-source-polyfill adds lastEventId to a URL that may have one of the others.
 var startParameters = []string{"lastEventId", "last_event_id", "after"}
 
-// routeParameters are what else a route takes in its query string. A misspelled
-// "rooms" would show all that a client receives, so everything else is refused.
+// routeParameters are the other parameters of each route. All others are refused: with a misspelled "rooms" a
+// caller would receive everything that its client may.
 var routeParameters = map[string][]string{
 	"GET /v1":                         {"after", "limit"},
 	"POST " + emitRoute:               {"wait"},
@@ -32,17 +31,17 @@ var routeParameters = map[string][]string{
 	"GET /v1/:ns/rooms/:room/clients": {"after", "limit"},
 }
 
-// parametersOf lists what a route takes.
+// parametersOf returns the parameters of a route.
 func parametersOf(method, path string) []string {
 	common := commonParameters
 	if path == namespacesRoute {
-		common = []string{"access_token", "_"} // it has no clients
+		common = []string{"access_token", "_"} // this route is not about a client
 	}
 	return slices.Concat(common, routeParameters[method+" "+path])
 }
 
-// check refuses what the route does not take, and two values where it takes one: of
-// these, neither is known to be meant.
+// check refuses parameters that the route does not take, and duplicates, since it cannot know which value is
+// meant.
 func (q query) check(method, path string) error {
 	if len(q.values) == 0 {
 		return nil
@@ -52,11 +51,11 @@ func (q query) check(method, path string) error {
 	for name := range q.values {
 		names = append(names, name)
 	}
-	slices.Sort(names) // the same request gets the same answer
+	slices.Sort(names) // so that the same request gets the same answer
 	for _, name := range names {
 		switch {
 		case !slices.Contains(taken, name):
-			return wire.Refuse(wire.BadParameter, wire.Clip(name), "there is no such query parameter here; this route takes "+strings.Join(taken, ", "))
+			return wire.Refuse(wire.BadParameter, wire.Clip(name), "unknown query parameter; this route takes "+strings.Join(taken, ", "))
 		case len(q.values[name]) > 1 && name != "rooms" && name != "_":
 			return repeated(name)
 		}
@@ -71,8 +70,7 @@ func repeated(name string) error {
 // query is a request's query string.
 type query struct{ values url.Values }
 
-// one is a parameter that may stand once: of two values, neither is known to
-// be meant.
+// one returns a parameter, and refuses a duplicate, since it cannot know which value is meant.
 func (q query) one(name string) (value string, given bool, err error) {
 	values := q.values[name]
 	switch len(values) {
@@ -122,9 +120,8 @@ func (q query) limit() (int, error) {
 
 const defaultWait = 25 * time.Second
 
-// wait reads how long a long poll may be held, at most longest. The parameter
-// is strict; Prefer (RFC 7240) is only a wish, so what is wrong with it is
-// ignored, and applied says whether it was followed.
+// wait reads how long a long poll may be held, at most longest. A bad parameter is an error. Prefer (RFC 7240)
+// is only a wish, so a bad one is ignored, and applied says whether it was followed.
 func (c *call) wait(longest time.Duration) (wait time.Duration, applied bool, err error) {
 	text, given, err := c.query.one("wait")
 	if err != nil {
@@ -143,8 +140,8 @@ func (c *call) wait(longest time.Duration) (wait time.Duration, applied bool, er
 	return min(defaultWait, longest), false, nil
 }
 
-// parseSeconds reads digits with an optional decimal fraction, and nothing of
-// what ParseFloat accepts beside: signs, exponents, Inf, NaN.
+// parseSeconds reads digits with an optional decimal fraction. It refuses the rest of what ParseFloat accepts:
+// signs, exponents, Inf, NaN.
 func parseSeconds(s string) (time.Duration, bool) {
 	if len(s) == 0 || len(s) > 12 || s[0] == '.' || s[len(s)-1] == '.' {
 		return 0, false
@@ -178,9 +175,8 @@ func preferredWait(h http.Header) (time.Duration, bool) {
 // maxRooms bounds the rooms of one event and of one ad hoc subscription.
 const maxRooms = 100
 
-// rooms reads an ad hoc subscription's rooms. Given once, the parameter is a
-// comma-separated list; given several times, each value is one name, so that a
-// name with a comma can be said (alone: by saying it twice).
+// rooms reads an ad hoc subscription's rooms. Given once, the parameter is a comma-separated list. Given
+// several times, each value is one name, which may contain a comma. (For a single such name, give it twice.)
 func (q query) rooms() ([]event.Room, error) {
 	names := q.values["rooms"]
 	if len(names) == 1 {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestUnknownParametersAreRefused: ?room=lobby would show all that a client receives
-// instead of the room, and say nothing.
+// TestUnknownParametersAreRefused: if ?room=lobby were ignored, a client would receive all its events and not
+// only those of the room.
 func TestUnknownParametersAreRefused(t *testing.T) {
 	s := newSite(t)
 	alice := bearerOf(token(t, "alice", "rooms:*", "emit:*"))
@@ -44,7 +44,7 @@ func TestUnknownParametersAreRefused(t *testing.T) {
 	} {
 		s.call(c.method, c.path, "").problem(400, "bad-parameter", c.field)
 	}
-	// 401 and another's namespace come first; a route that is none tells nothing.
+	// 401 and 404 come first; an unknown route reveals nothing.
 	s.get("/v1/default/events?room=x", bearerOf("bad")).problem(401, "unauthorized", "")
 	s.get("/v1/other/events?room=x", alice).problem(404, "not-found", "")
 	s.get("/v1/default/nothing?room=x", alice).problem(404, "not-found", "")
@@ -64,8 +64,7 @@ func TestRepeatedParametersAreRefused(t *testing.T) {
 	s.get("/v1?_=1&_=2").is(200)
 }
 
-// TestSpellingsOfTheStart: the position that an EventSource adds wins over the one in the
-// URL it was made with.
+// TestSpellingsOfTheStart: the cursor that an EventSource adds wins over the one in its original URL.
 func TestSpellingsOfTheStart(t *testing.T) {
 	s := newSite(t)
 	a, b := s.emit("r", "1"), s.emit("r", "2")
@@ -84,14 +83,14 @@ func TestSpellingsOfTheStart(t *testing.T) {
 	} {
 		s.get("/v1/default/events?rooms=r&wait=0&"+query).problem(400, "bad-parameter", field)
 	}
-	// event-source-polyfill sends its position like this when it comes back.
+	// event-source-polyfill sends its cursor like this when it reconnects.
 	if p := s.get("/v1/default/events?rooms=r&wait=0&from=earliest&lastEventId=" + a).page(); !slices.Equal(p.data(), []string{"2", "3"}) {
 		t.Errorf("events %v", p.data())
 	}
 }
 
-// TestProbesIgnoreTheirQuery: they take nothing that could be misunderstood, and a
-// balancer's habits must not take an instance out of service.
+// TestProbesIgnoreTheirQuery: probes have no parameters that could be misspelled, and a parameter that a
+// balancer adds must not take an instance out of service.
 func TestProbesIgnoreTheirQuery(t *testing.T) {
 	s := newSite(t)
 	for _, path := range []string{"/livez?verbose", "/readyz?verbose", "/openapi.yaml?v=2", "/problems/invalid?lang=en"} {
@@ -106,7 +105,7 @@ func TestProbesIgnoreTheirQuery(t *testing.T) {
 	}
 }
 
-// TestContractListsParameters compares what each route takes with its description.
+// TestContractListsParameters compares the parameters of each route with its description.
 func TestContractListsParameters(t *testing.T) {
 	doc, err := contract()
 	if err != nil {
@@ -146,8 +145,7 @@ func TestContractListsParameters(t *testing.T) {
 	}
 }
 
-// Of two headers where there is one, what stands before the server may have looked at the
-// other: neither counts.
+// If a single-value header comes twice, a proxy may have acted on the other value: the request is refused.
 func TestRepeatedHeadersAreRefused(t *testing.T) {
 	s := siteOf(t, &memory{})
 	twice := func(name string, values ...string) option {

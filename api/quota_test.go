@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// A room is kept for ever, so a client makes only so many, by whatever request.
+// Rooms are kept for ever, so the number of rooms that a client may make is limited, by whatever request.
 func TestAClientMakesOnlySoManyRooms(t *testing.T) {
 	s := newSite(t, func(o *Options) { o.RoomQuota = &event.RoomQuota{Client: 5} })
 	alice := bearerOf(token(t, "alice", "rooms:*", "emit:*"))
@@ -27,14 +27,14 @@ func TestAClientMakesOnlySoManyRooms(t *testing.T) {
 	if got := strings.Count(lines.body, `"offset"`); got != 2 || strings.Count(lines.body, "room-quota") != 1 {
 		t.Errorf("lines: %s", lines.body)
 	}
-	// What a backend makes in her name is not hers.
+	// Rooms that a backend makes for her do not count for her.
 	s.post("/v1/default/emit?client=carol", emit("for carol")).is(201)
 	carol := bearerOf(token(t, "carol", "emit:*"))
 	for i := range 5 {
 		s.post("/v1/default/emit", emit(fmt.Sprint("c", i)), carol).is(201)
 	}
 	s.post("/v1/default/emit", emit("c6"), carol).problem(409, "room-quota", "room")
-	// Rooms that are there are free, and so is everybody else.
+	// Rooms that exist cost nothing, and other clients have limits of their own.
 	s.post("/v1/default/emit", emit("r1"), alice).is(201)
 	s.post("/v1/default/emit", emit("of a backend")).is(201)
 	s.post("/v1/default/emit", emit("of a backend"), alice).is(201)
@@ -50,7 +50,7 @@ func TestANamespaceHasOnlySoManyRooms(t *testing.T) {
 			refused++
 		}
 	}
-	if refused < 4 || refused > 6 { // some are Culvert's own
+	if refused < 4 || refused > 6 { // some rooms are Culvert's own
 		t.Errorf("%d of 12 rooms refused, 8 allowed", refused)
 	}
 	s.post("/v1/default/emit", `{"room":"r0","event":"e"}`).is(201)

@@ -17,8 +17,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// recorder is a connection without a network, so that time can be faked. A
-// client that does not read makes Flush wait until the write deadline.
+// recorder is a connection without a network, so that time can be faked. If its client does not read, Flush
+// waits until the write deadline.
 type recorder struct {
 	mu       sync.Mutex
 	header   http.Header
@@ -59,7 +59,7 @@ func (r *recorder) FlushError() error {
 	return nil
 }
 
-// seen are the frames so far, in short.
+// seen returns the frames so far, in short form.
 func (r *recorder) seen() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +77,7 @@ func (r *recorder) last() apitest.Frame {
 	return frames[len(frames)-1]
 }
 
-// bench is a handler in a bubble of faked time with one request under way.
+// bench is a handler with one request under way, in a synctest bubble, where time is faked.
 type bench struct {
 	t      *testing.T
 	m      *memory
@@ -87,8 +87,8 @@ type bench struct {
 	done   chan struct{}
 }
 
-// inBubble runs a request to /v1/default/events for client c, a stream unless
-// accept says otherwise, and then test.
+// inBubble sends a request to /v1/default/events for the client c (for a stream unless accept says otherwise),
+// and then runs test, in a synctest bubble.
 func inBubble(t *testing.T, m *memory, query, auth, accept string, test func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

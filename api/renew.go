@@ -15,8 +15,8 @@ const (
 	signalPrefix = "culvert:"
 )
 
-// renew serves POST /v1/{ns}/token: the token of this request takes the place of the
-// ones that open streams of the client came with.
+// renew serves POST /v1/{ns}/token: the token of this request replaces the ones with which the client's open
+// streams began.
 func (h *Handler) renew(c *call) error {
 	r, err := h.keys.Renewal(c.ns, &c.who)
 	if err != nil {
@@ -36,8 +36,8 @@ func (h *Handler) renew(c *call) error {
 	return h.reply(c, http.StatusOK, append(wire.AppendTime([]byte(`{"expires":`), c.who.Expires), '}'))
 }
 
-// renew gives the stream the life of the newer token, if that allows what the
-// stream reads.
+// renew gives the stream the expiry and the rooms of the newer token, if that token allows what the stream
+// reads.
 func (s *stream) renew(r *auth.Renewal) {
 	who, ok := s.h.keys.Renewed(s.ns, s.who, r)
 	if !ok {
@@ -55,8 +55,8 @@ func (s *stream) renew(r *auth.Renewal) {
 	s.plan()
 }
 
-// withoutSignals takes the signals out of volatile events. follow gets the renewals among them; nil: nobody
-// does, as on a long poll, since the next one comes with the newer token anyway.
+// withoutSignals removes signals from volatile events, and calls follow with each renewal among them. follow
+// may be nil: a long poll ignores renewals, since the next poll has the newer token anyway.
 func withoutSignals(events []*event.Event, follow func(*auth.Renewal)) []*event.Event {
 	kept := events[:0]
 	for _, e := range events {

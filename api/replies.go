@@ -11,14 +11,13 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// asker is the part of the queue that knows of replies.
+// asker is the part of the queue that stores replies and waits for them.
 type asker interface {
 	Reply(ctx context.Context, r queue.Reply) (again bool, err error)
 	Await(ctx context.Context, ns event.Namespace, to event.Offset) (queue.Replies, error)
 }
 
-// replyWait reads ?wait= of an emit: how long its answer waits for replies;
-// negative: it does not.
+// replyWait reads ?wait= of an emit: how long its answer waits for replies; negative: it does not wait.
 func (c *call) replyWait(longest time.Duration) (time.Duration, error) {
 	if !c.query.values.Has("wait") {
 		return -1, nil
@@ -30,8 +29,8 @@ func (c *call) replyWait(longest time.Duration) (time.Duration, error) {
 	return wait, err
 }
 
-// await answers an emit that waits: with what came when that is complete, at the
-// ask's timeout, at the end of the wait, or when the server drains.
+// await answers an emit that waits for replies. It answers with the replies so far when they are complete, at
+// the ask's timeout, at the end of the wait, or when the server drains.
 func (h *Handler) await(c *call, wait time.Duration, r event.Result) error {
 	n := h.enter(c)
 	defer n.leave()
@@ -75,8 +74,8 @@ func appendAnswer(b []byte, a queue.Answer) []byte {
 	return append(append(b, a.Data.JSON()...), '}')
 }
 
-// takeReply serves POST /v1/{ns}/reply. A backend that names no client replies
-// as the one backend there is, to whatever event asks.
+// takeReply serves POST /v1/{ns}/reply. A backend that names no client replies as the backend of the namespace,
+// and may reply to any event that asks for replies.
 func (h *Handler) takeReply(c *call) error {
 	media, err := wire.MediaType(c.r)
 	if err != nil {

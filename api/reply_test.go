@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// waiting starts a call that lasts and returns once the server holds it.
+// waiting starts a call and returns when the server holds it open.
 func (s *site) waiting(path, body string, options ...option) <-chan result {
 	s.t.Helper()
 	before := gauge(s.t, s.h.metrics.waits)
@@ -22,7 +22,7 @@ func (s *site) waiting(path, body string, options ...option) <-chan result {
 	return c
 }
 
-// asked finds the newest event of a client's long poll that wants a reply.
+// asked polls a client's events and returns the offset of the newest one that asks for a reply.
 func (s *site) asked(client string) json.Number {
 	s.t.Helper()
 	var offset json.Number
@@ -37,7 +37,7 @@ func (s *site) asked(client string) json.Number {
 	return offset
 }
 
-// outcome is what a waiting emit answered, without offset and cursor.
+// outcome returns the answer of a waiting emit without offset and cursor.
 func (r result) outcome() string {
 	r.t.Helper()
 	_, rest, found := strings.Cut(r.body, `,"replies":`)
@@ -151,7 +151,7 @@ func TestReplyIsForReceivers(t *testing.T) {
 func TestWaitingEmitEnds(t *testing.T) {
 	s := newSite(t)
 	ask := `{"event":"q","reply":{"count":1}}`
-	// The client goes.
+	// The client leaves.
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		res, err := s.client.Do(s.request(ctx, "POST", "/v1/default/emit?wait=50", ask))

@@ -33,7 +33,7 @@ func parse[T any](t testing.TB, f func(string) (T, error), s string) T {
 	return v
 }
 
-// Revoking a client ends what it has open on the other instance, and its tokens.
+// Revoking a client refuses its tokens, and ends what they have open on the other instance.
 func TestRevokingAClient(t *testing.T) {
 	a, b := sites(t)
 	before, never := issuedAt(t, "alice", time.Now().Add(-time.Minute)), bearerOf(token(t, "alice"))
@@ -54,10 +54,10 @@ func TestRevokingAClient(t *testing.T) {
 	stream.ends()
 	for _, s := range []*site{a, b} {
 		s.get("/v1/default/events?wait=0", before).problem(401, "unauthorized", "")
-		s.get("/v1/default/events?wait=0", never).problem(401, "unauthorized", "") // does not say when it was issued
+		s.get("/v1/default/events?wait=0", never).problem(401, "unauthorized", "") // a token without iat
 	}
 
-	// The others go on, and so does alice with a newer token, where she was.
+	// Other clients are not affected. With a newer token alice goes on where she was.
 	a.emit("@alice", "2")
 	a.emit("@bob", "3")
 	if got := payload(t, others.expect("e")); got != "3" {
@@ -66,17 +66,17 @@ func TestRevokingAClient(t *testing.T) {
 	if got := payload(t, backend.expect("e")); got != "2" {
 		t.Errorf("the backend got %s", got)
 	}
-	// "iat" is in whole seconds: one of the second of the revocation may be older.
+	// "iat" is in whole seconds, so a token issued in the second of the revocation may be older and is refused.
 	at := a.h.queue.RevokedAt(parse(t, event.ParseNamespace, "default"), parse(t, event.ParseClient, "alice"))
 	later := issuedAt(t, "alice", at.Add(time.Second))
-	apitest.Until(t, func() bool { return time.Now().After(at.Add(time.Second)) }) // or it is not valid yet
+	apitest.Until(t, func() bool { return time.Now().After(at.Add(time.Second)) }) // otherwise the token would not be valid yet
 	if got := b.get("/v1/default/events?wait=0", later).page().data(); len(got) != 1 || got[0] != "2" {
 		t.Errorf("alice got %v", got)
 	}
 }
 
-// Deleting a namespace does not undo what was revoked in it: the same token is refused
-// in the next namespace of that name, however long the tokens of its issuer live.
+// Deleting a namespace keeps its revocations: a revoked token is also refused in a new namespace of that name,
+// however long it is valid.
 func TestDeletingANamespaceKeepsItsRevocations(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := siteOf(t, newLive(openQueue(t, dsn))), siteOf(t, newLive(openQueue(t, dsn)))
@@ -87,16 +87,16 @@ func TestDeletingANamespaceKeepsItsRevocations(t *testing.T) {
 	a.call("POST", "/v1/tenant/clients/mallory/revoke", "").is(204)
 	a.call("DELETE", "/v1/tenant", "").is(204)
 	a.post("/v1/tenant/emit", event, old).problem(401, "unauthorized", "")
-	a.post("/v1/tenant/emit", event).is(201)                                                     // makes the namespace anew
-	apitest.Until(t, func() bool { return b.post("/v1/tenant/emit", event, old).status == 401 }) // it hears within a second
-	// An instance that starts after the namespace is gone knows as well.
+	a.post("/v1/tenant/emit", event).is(201)                                                     // makes the namespace again
+	apitest.Until(t, func() bool { return b.post("/v1/tenant/emit", event, old).status == 401 }) // the other instance learns of it within a second
+	// An instance that starts after the deletion refuses it, too.
 	a.call("DELETE", "/v1/tenant", "").is(204)
 	c := siteOf(t, newLive(openQueue(t, dsn)))
 	c.post("/v1/tenant/emit", event, old).problem(401, "unauthorized", "")
 	c.post("/v1/tenant/emit", event, issuedFor(t, "tenant", "bob")).is(201)
 }
 
-// issuedFor is a token for one namespace, in which it may emit everywhere.
+// issuedFor makes a token for one namespace, which may emit to every room.
 func issuedFor(t testing.TB, ns, sub string) option {
 	t.Helper()
 	return bearerOf(token(t, sub, "ns:"+ns, "emit:*"))

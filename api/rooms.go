@@ -11,7 +11,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// rooms is the part of the queue that knows who is where.
+// rooms is the part of the queue that stores rooms and their members.
 type rooms interface {
 	JoinAs(ctx context.Context, ns event.Namespace, r event.Room, c event.Client, j queue.Joining) (event.Cursor, error)
 	Leave(ctx context.Context, ns event.Namespace, r event.Room, c event.Client) (event.Cursor, error)
@@ -41,8 +41,7 @@ func (h *Handler) join(c *call) error {
 	return h.replyCursor(c, cursor)
 }
 
-// leave serves DELETE /v1/{ns}/rooms/{room}/clients/{client}. Nobody needs a right
-// to get out.
+// leave serves DELETE /v1/{ns}/rooms/{room}/clients/{client}. No right is needed to leave a room.
 func (h *Handler) leave(c *call) error {
 	room, client, err := c.membership()
 	if err != nil {
@@ -55,7 +54,7 @@ func (h *Handler) leave(c *call) error {
 	return h.replyCursor(c, cursor)
 }
 
-// membership reads whom a change of members is about.
+// membership returns the room and the client that a join or a leave is about.
 func (c *call) membership() (room event.Room, client event.Client, err error) {
 	if room, err = c.room(); err != nil {
 		return room, client, err
@@ -64,7 +63,7 @@ func (c *call) membership() (room event.Room, client event.Client, err error) {
 	return room, client, err
 }
 
-// room is the one in the path.
+// room returns the room in the path.
 func (c *call) room() (event.Room, error) {
 	name, err := c.param("room")
 	if err != nil {
@@ -112,7 +111,7 @@ func appendMember(b []byte, m queue.Member) []byte {
 // listRooms serves GET /v1/{ns}/rooms.
 func (h *Handler) listRooms(c *call) error {
 	if !c.who.Backend {
-		return wire.Refuse(wire.Forbidden, "", "the list of rooms is for API keys")
+		return wire.Refuse(wire.Forbidden, "", "only an API key may list rooms")
 	}
 	limit, err := c.query.limit()
 	if err != nil {

@@ -45,7 +45,7 @@ func TestJoinAndLeaveWhileStreamsAreOpen(t *testing.T) {
 			}
 		}
 	}
-	// A poll from the start tells the same.
+	// A poll from the start returns the same events.
 	p := b.get("/v1/default/events?wait=5", alice).page()
 	if got := p.data(); len(got) != 2 || got[0] != `"member"` || got[1] != `"all"` {
 		t.Errorf("poll: %v", got)
@@ -124,6 +124,6 @@ func TestWhoMayDoWhatInRooms(t *testing.T) {
 			r.problem(c.status, c.slug, c.field)
 		})
 	}
-	// Out is always allowed.
+	// Leaving is always allowed.
 	s.call("DELETE", membershipPath("room-1", "alice"), "", bare).is(http.StatusOK)
 }

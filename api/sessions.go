@@ -9,16 +9,15 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// ended is the cause a session's context ends with when it is us who end it: the
-// reason its client is told.
+// ended is the cause with which Culvert itself ends a session's context. It is the reason that the client is
+// told.
 type ended string
 
 // Error implements error.
 func (e ended) Error() string { return "session ended: " + string(e) }
 
-// sessions are the requests that last: streams, long polls and uploads. Each
-// has a context of its own, so that a thousand of them waiting do not contend
-// for one channel.
+// sessions are the requests that are held open: streams, long polls, waiting emits and uploads. Each has its
+// own context, so that a thousand waiting ones do not contend for one channel.
 type sessions struct {
 	mu       sync.Mutex
 	draining bool
@@ -26,16 +25,16 @@ type sessions struct {
 	idle     []chan struct{} // closed when open becomes empty
 }
 
-// session is one of them. Its context ends with the request or by end.
+// session is one such request. Its context ends with the request, or when end is called.
 type session struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	all    *sessions
 	ns     event.Namespace
-	who    auth.Identity // whose credentials must go on being good
+	who    auth.Identity // its credentials must stay good
 }
 
-// enter opens a session of a caller, who must leave it.
+// enter opens a session of a caller. The caller must call leave.
 func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Identity) *session {
 	ctx, cancel := context.WithCancelCause(ctx)
 	n := &session{ctx, cancel, s, ns, *who}
@@ -51,10 +50,10 @@ func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Iden
 	return n
 }
 
-// end has the session's request finish and tell its client why.
+// end ends the session: its request finishes and tells its client the reason.
 func (n *session) end(reason string) { n.cancel(ended(reason)) }
 
-// reason is why it was ended; empty while it was not, and when the client left.
+// reason returns why end was called; "" if it was not, also when the client has left.
 func (n *session) reason() string {
 	var e ended
 	if errors.As(context.Cause(n), &e) {
@@ -77,7 +76,7 @@ func (n *session) leave() {
 	}
 }
 
-// drained reports whether it is the server that ends.
+// drained reports whether the session was ended because the server drains.
 func (n *session) drained() bool { return n.reason() == reasonDrain }
 
 func (s *sessions) drain() {
@@ -112,8 +111,8 @@ func (s *sessions) wait(ctx context.Context) error {
 	}
 }
 
-// enter opens a session of the call. Credentials that stopped being good since they
-// were looked at end it at once.
+// enter opens a session of the call. If its credentials have become invalid since Identify, the session is
+// ended at once.
 func (h *Handler) enter(c *call) *session {
 	n := h.sessions.enter(c.r.Context(), c.ns, &c.who)
 	if !h.keys.Holds(c.ns, &c.who) {
@@ -122,8 +121,8 @@ func (h *Handler) enter(c *call) *session {
 	return n
 }
 
-// endUnheld ends the sessions whose credentials are not good any more.
-func (h *Handler) endUnheld() {
+// endRevoked ends the sessions whose credentials are no longer good.
+func (h *Handler) endRevoked() {
 	revoked := h.queue.Revocations() > 0
 	h.sessions.mu.Lock()
 	defer h.sessions.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What one token or API key may have under way does not grow with the number of its namespaces:
-// none of them takes the whole instance.
+// The limits of one token or API key do not grow with the number of its namespaces: it cannot take the whole
+// instance.
 func TestOneCallerOfManyNamespacesLeavesRoomForOthers(t *testing.T) {
 	const spaces = 40
 	rights := []string{"rooms:*", "emit:*"}
@@ -51,7 +51,7 @@ func TestOneCallerOfManyNamespacesLeavesRoomForOthers(t *testing.T) {
 				}
 			}
 			if refused == 0 {
-				t.Error("the attacker is refused nothing")
+				t.Error("the attacker was never refused")
 			}
 			if status := c.victim(s, bob); status >= 400 {
 				t.Errorf("a client of another namespace gets %d", status)
@@ -64,7 +64,7 @@ func holdEmit(body string) func(*site, string, string) net.Conn {
 	return func(s *site, space, by string) net.Conn {
 		s.t.Helper()
 		c := s.dial()
-		// So long that the server answers a request it refuses before the body is there.
+		// The body is so long that the server answers a refused request before it has arrived.
 		if _, err := fmt.Fprintf(c, "POST /v1/%s/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n%s",
 			space, by, body[:len(body)-1]); err != nil {
 			s.t.Fatal(err)
@@ -90,7 +90,7 @@ func pollOf(s *site, bob option) int {
 	return s.get("/v1/default/events?rooms=r&wait=1", bob).status
 }
 
-// answersSoon reports whether an answer comes within a moment: what is let in is held.
+// answersSoon reports whether an answer arrives within a moment; a request that is accepted is held.
 func answersSoon(t *testing.T, c net.Conn) bool {
 	t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(30 * time.Millisecond)); err != nil {

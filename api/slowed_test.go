@@ -14,7 +14,7 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// fast is an upload in faked time whose lines are all there at once.
+// fast sends an upload whose lines all arrive at once, in faked time.
 func fast(ctx context.Context, t *testing.T, h *Handler, lines int, authorization string) (results []string, took time.Duration) {
 	t.Helper()
 	w := &duplex{recorder: recorder{header: http.Header{}}}
@@ -32,8 +32,8 @@ func fast(ctx context.Context, t *testing.T, h *Handler, lines int, authorizatio
 	return strings.Split(strings.TrimSuffix(w.body.String(), "\n"), "\n"), took
 }
 
-// TestUploadIsSlowedDown: its lines wait for their tokens, for as long as a
-// stalled upload is waited for, and for nothing once it ends.
+// TestUploadIsSlowedDown: lines wait for their tokens, but at most as long as the server waits for a stalled
+// upload, and not after the upload's end.
 func TestUploadIsSlowedDown(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -43,7 +43,7 @@ func TestUploadIsSlowedDown(t *testing.T) {
 		prepare func(h *Handler, leave context.CancelFunc)
 		results int
 		last    string
-		line    int // of a problem; every other line is blank
+		line    int // the line of the problem; every other line is blank
 		took    time.Duration
 	}{
 		{"at its rate", Limits{ClientRate: 2, Burst: 5 * time.Second}, 30, 0, nil, 30, `"offset":30`, 0, 10 * time.Second},

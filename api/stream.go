@@ -16,9 +16,9 @@ import (
 const (
 	streamLimit = 2000 // events of one Poll
 
-	// Something on the way may hold back the last of what was written until more comes.
-	// So the first pauses of a stream are ended soon, which frees what it holds, and by a
-	// frame the client knows to expect: when it stays away, the client does, too.
+	// A proxy may hold back the last bytes that were written until more are written. So the first pauses of a
+	// stream are ended soon, by a heartbeat, which releases those bytes. The client expects this heartbeat: if
+	// it does not come, the client leaves the stream and tries another way.
 	settleTime  = time.Second
 	settleTimes = 3
 
@@ -32,37 +32,37 @@ const (
 	reasonExpired = "expired"
 )
 
-// stream is one open SSE connection. Only its own goroutine touches it.
+// stream is one open SSE connection. Only its own goroutine touches it, except for the two flags that timers
+// set.
 type stream struct {
 	h    *Handler
 	sub  subscription
 	out  wire.Writer
 	last time.Time // of the last write
 
-	settling int  // so many pauses are still to be ended soon
-	pausing  bool // something other than a heartbeat was written last
+	settling int  // how many of the first pauses are left to end soon
+	pausing  bool // the last frame was not a heartbeat
 
-	memory *limits.Account // what batches are charged to
-	ns     event.Namespace
-	who    auth.Identity
-	reads  []event.Room // of an ad hoc subscription
-	oldest time.Time    // when its age ends it
-	ends   time.Time    // when it ends by itself
-	reason string       // and why
-	timer  *time.Timer  // for that, or for a heartbeat
-	rung   atomic.Bool  // it has fired
+	memory     *limits.Account // what batches are charged to
+	ns         event.Namespace
+	who        auth.Identity
+	reads      []event.Room // the rooms of an ad hoc subscription; nil: it is the client's own
+	oldest     time.Time    // when the stream reaches its maximum age
+	ends       time.Time    // when it ends by itself
+	reason     string       // the reason for ends
+	timer      *time.Timer  // fires at ends, or when a heartbeat may be due
+	timerFired atomic.Bool  // timer has fired
 
-	retry  time.Duration // 0: Postgres answered last time
-	paused *time.Timer   // until it fires; nil: not
-	resume time.Time     // when it does
-	again  atomic.Bool   // it has fired
+	retry     time.Duration // the last pause after an error of Postgres; 0: Postgres answered
+	paused    *time.Timer   // fires at resume; nil: polling is not paused
+	resume    time.Time     // when to poll again
+	pauseOver atomic.Bool   // paused has fired
 }
 
-// stream serves SSE until one of its ends, each of which the loop names.
+// stream serves SSE until the stream ends; the loop names every way in which it may end.
 //
-// It waits for one channel alone: whatever else may happen is noted and rouses the
-// subscription. A select of several takes as long as all the rest that a delivery
-// takes beside its write.
+// It waits for one channel only, sub.Wake(). Whatever else may happen sets a flag and calls sub.Rouse. A select
+// of several channels would take as long as all the other work of a delivery except its write.
 func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error {
 	h.metrics.streams.Inc()
 	defer h.metrics.streams.Dec()
@@ -75,7 +75,7 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	s := &stream{h: h, sub: sub, out: c.visit.Writer(), memory: &c.visit.Account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
 	s.oldest = s.last.Add(h.age())
 	s.timer = time.AfterFunc(h.o.Heartbeat, func() {
-		s.rung.Store(true)
+		s.timerFired.Store(true)
 		sub.Rouse()
 	})
 	defer s.timer.Stop()
@@ -96,13 +96,13 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 			more, err = s.deliver(n, due)
 			switch {
 			case errors.Is(err, event.ErrClosed):
-				s.part(reasonDrain)
+				s.sendReconnect(reasonDrain)
 				return nil
 			case errors.Is(err, event.ErrForgotten), errors.Is(err, event.ErrDeleted):
-				s.part(reasonExpired)
+				s.sendReconnect(reasonExpired)
 				return nil
 			case err != nil:
-				return nil // the client is gone, or reads too slowly
+				return nil // the client has left, or reads too slowly
 			}
 			due = false
 		}
@@ -111,22 +111,22 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 		}
 		if n.Err() != nil {
 			if reason := n.reason(); reason != "" {
-				s.part(reason)
+				s.sendReconnect(reason)
 			}
-			return nil // otherwise the client is gone
+			return nil // without a reason: the client has left
 		}
-		if s.again.Swap(false) && !time.Now().Before(s.resume) { // not that of a timer stopped too late
+		if s.pauseOver.Swap(false) && !time.Now().Before(s.resume) { // else the flag is of an earlier timer, stopped too late
 			s.paused = nil
 		}
 		more = s.paused == nil
-		if !s.rung.Swap(false) {
+		if !s.timerFired.Swap(false) {
 			continue
 		}
 		if !time.Now().Before(s.ends) {
-			s.part(s.reason)
+			s.sendReconnect(s.reason)
 			return nil
 		}
-		// Writes do not touch the timer: it finds out here whether there was silence.
+		// Writes do not reset the timer. So when it fires, check whether the stream was silent that long.
 		quiet := time.Since(s.last)
 		if due = quiet >= s.patience(); due {
 			more, quiet = true, 0
@@ -143,27 +143,27 @@ func (h *Handler) greeting(c *call, sub subscription, q receipt) wire.Hello {
 	}
 }
 
-// age is how long a stream may last: less for some, so that those opened together
-// do not return together.
+// age returns how long a stream may last. It varies, so that streams that began together do not end together.
 func (h *Handler) age() time.Duration { return h.o.MaxAge - h.jitter(0, h.o.MaxAge/10) }
 
-// plan sets when the stream ends by itself, and why.
+// plan sets when and for what reason the stream ends by itself.
 func (s *stream) plan() {
 	end := s.oldest
 	s.reason = reasonMaxAge
 	if expires := s.who.Expires; !expires.IsZero() && expires.Before(end) {
 		end, s.reason = expires, reasonExpired
 	}
-	s.ends = time.Now().Add(time.Until(end)) // what the clock does from now on is no matter
+	s.ends = time.Now().Add(time.Until(end)) // monotonic: later changes of the wall clock have no effect
 	s.arm(time.Since(s.last))
 }
 
-// arm sets the timer for what comes first: the end, or a heartbeat after so much silence.
+// arm sets the timer for what comes first: the stream's end or its next heartbeat. The stream has been silent
+// for quiet.
 func (s *stream) arm(quiet time.Duration) {
 	s.timer.Reset(min(time.Until(s.ends), s.patience()-quiet))
 }
 
-// patience is how long the stream may be silent now.
+// patience returns how long the stream may be silent before a heartbeat.
 func (s *stream) patience() time.Duration {
 	if s.settling > 0 && s.pausing {
 		return min(settleTime, s.h.o.Heartbeat)
@@ -180,10 +180,9 @@ func (s *stream) beat() error {
 	return s.send(wire.HeartbeatFrame(s.sub.Cursor(), time.Now()))
 }
 
-// deliver writes what Poll has now and reports whether there is more. With due,
-// a heartbeat is written when there was nothing else; it comes after Poll so
-// that its position moves with the head. An error is ErrClosed, ErrForgotten or
-// ErrDeleted, or means that nothing more can be written.
+// deliver writes what Poll returns now and reports whether there is more. If due is set and there was nothing
+// else, it writes a heartbeat. That comes after Poll, so that its position moves with the head. An error is
+// ErrClosed, ErrForgotten or ErrDeleted, or means that nothing more can be written.
 func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 	b, err := s.sub.Poll(ctx, streamLimit)
 	switch {
@@ -205,26 +204,26 @@ func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 	return b.More, nil
 }
 
-// pause plans the next Poll after a failed one: the stream stays open while
-// Postgres is away, and what is at fault is logged once.
+// pause plans the next Poll after a failed one. The stream stays open while Postgres is unavailable. An
+// internal error is logged once.
 func (s *stream) pause(err error) {
 	if s.retry == 0 && wire.FaultOf(err).Kind == wire.Internal {
 		s.h.log.Error("stream cannot read", "error", err)
 	}
 	s.retry = min(max(retryLeast, 2*s.retry), retryMost)
 	if s.paused != nil {
-		s.paused.Stop() // a heartbeat was due meanwhile
+		s.paused.Stop() // a heartbeat called deliver before this timer fired
 	}
 	wait := s.h.jitter(s.retry/2, s.retry)
 	s.resume = time.Now().Add(wait)
 	s.paused = time.AfterFunc(wait, func() {
-		s.again.Store(true)
+		s.pauseOver.Store(true)
 		s.sub.Rouse()
 	})
 }
 
-// Add sends a batch in chunks, so that many small frames cost one write and a
-// slow client's deadline counts for a bounded piece.
+// write sends a batch in chunks, so that many small frames cost one write, and the deadline of a slow client is
+// for a piece of bounded size.
 func (s *stream) write(b event.Batch) error {
 	defer s.interrupt()
 	if b.Gap != nil {
@@ -250,7 +249,7 @@ func (s *stream) write(b event.Batch) error {
 	return s.out.Flush()
 }
 
-// interrupt notes that something was written: the pause to come may have to end soon.
+// interrupt notes that a frame was written: the pause after it may have to end soon.
 func (s *stream) interrupt() {
 	if s.pausing {
 		return
@@ -265,7 +264,7 @@ func (s *stream) send(b []byte) error {
 	return s.out.Send(b)
 }
 
-// part is the last word of a stream.
-func (s *stream) part(reason string) {
+// sendReconnect writes the last frame of a stream.
+func (s *stream) sendReconnect(reason string) {
 	_ = s.send(wire.ReconnectFrame(reason, s.h.jitter(500*time.Millisecond, 3*time.Second)))
 }

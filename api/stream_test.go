@@ -48,7 +48,7 @@ func TestHeartbeatComesAfterSilenceOnly(t *testing.T) {
 	})
 }
 
-// TestAPauseIsWhatFollowsTheLastFrame: while events come, no heartbeat does.
+// TestAPauseIsWhatFollowsTheLastFrame: while events arrive, there are no heartbeats.
 func TestAPauseIsWhatFollowsTheLastFrame(t *testing.T) {
 	inBubble(t, &memory{}, "", "", sseType, func(b *bench) {
 		want := []string{"hello"}
@@ -115,7 +115,7 @@ func TestExpiryEndsAStreamAndAPoll(t *testing.T) {
 	})
 }
 
-// TestExpiryIsNotPutOffByLeeway: nothing begins after exp, and what lasts ends at it.
+// TestExpiryIsNotPutOffByLeeway: at exp new requests are refused, and open ones end.
 func TestExpiryIsNotPutOffByLeeway(t *testing.T) {
 	for _, c := range []struct {
 		accept     string

@@ -11,7 +11,7 @@ import (
 	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
-// sseStream is an open stream, read frame by frame as the HTML standard says.
+// sseStream is an open stream. It is read frame by frame, as the HTML standard says.
 type sseStream struct {
 	t      testing.TB
 	res    *http.Response
@@ -24,8 +24,8 @@ func (s *sseStream) close() {
 	s.res.Body.Close()
 }
 
-// next returns the next frame that is no heartbeat: those come whenever the server has
-// nothing else to say for a second.
+// next returns the next frame that is not a heartbeat: heartbeats come whenever the stream was silent for a
+// second.
 func (s *sseStream) next() apitest.Frame {
 	s.t.Helper()
 	f := s.frame()
@@ -35,7 +35,7 @@ func (s *sseStream) next() apitest.Frame {
 	return f
 }
 
-// frame returns the next frame, whatever it is.
+// frame returns the next frame of any type.
 func (s *sseStream) frame() apitest.Frame {
 	s.t.Helper()
 	f, err := s.parser.Next()
@@ -61,7 +61,7 @@ func (s *sseStream) expect(event string) apitest.Frame {
 	return f
 }
 
-// ends checks that nothing follows.
+// ends checks that no more frames follow.
 func (s *sseStream) ends() {
 	s.t.Helper()
 	if f, err := s.parser.Next(); !errors.Is(err, io.EOF) {
@@ -69,7 +69,7 @@ func (s *sseStream) ends() {
 	}
 }
 
-// payload is the data member of an event frame.
+// payload returns the field "data" of an event frame.
 func payload(t testing.TB, f apitest.Frame) string {
 	t.Helper()
 	var e struct{ Data json.RawMessage }

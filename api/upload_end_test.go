@@ -27,7 +27,7 @@ func (s *site) upload1(length, body string) (net.Conn, *bufio.Reader) {
 
 func chunkOf(text string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(text), text) }
 
-// nextRequest is what a server must not find in the rest of another request's body.
+// nextRequest is in the rest of another request's body, where the server must not take it for a request.
 const nextRequest = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 const (
@@ -35,13 +35,13 @@ const (
 	twoLines    = "{\"event\":\"e\",\"room\":\"r\"}\n\n{\"event\":\"e\",\"room\":\"r\"}\n"
 )
 
-// TestABrokenUploadIsTold: what was read is answered, and a last line tells that more was
-// meant to come. The connection is not used again: what follows is no request.
+// TestABrokenUploadIsTold: the lines that arrived are answered, and a last result line says that the body is
+// incomplete. The connection is closed: the rest is not read as a request.
 func TestABrokenUploadIsTold(t *testing.T) {
 	s := newSite(t)
 	for name, c := range map[string]struct {
 		length, body string
-		close        bool // the client's half
+		close        bool // the client closes its side
 	}{
 		"no chunk":               {chunkedBody, chunkOf(twoLines+"{\"ev") + "zz\r\n" + nextRequest, false},
 		"no chunk, more to come": {chunkedBody, chunkOf(twoLines) + "zz\r\n" + strings.Repeat(nextRequest, 50_000), false},
@@ -84,7 +84,7 @@ func TestABrokenUploadIsTold(t *testing.T) {
 	}
 }
 
-// checkBroken checks the answer to two lines, on the first and third, and a broken rest.
+// checkBroken checks the answer to an upload with two lines, number 1 and 3, and a broken rest.
 func checkBroken(t *testing.T, body string) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(body, "\n"), "\n")
@@ -97,8 +97,8 @@ func checkBroken(t *testing.T, body string) {
 	}
 }
 
-// TestARefusedUploadIsNoRequestAfterwards: what a client sends of an upload after the
-// server gave it up is not taken for its next request.
+// TestARefusedUploadIsNoRequestAfterwards: what a client sends of an upload after the server has given it up is
+// not read as its next request.
 func TestARefusedUploadIsNoRequestAfterwards(t *testing.T) {
 	s := siteOf(t, &memory{appendErr: event.ErrUnavailable})
 	for name, length := range map[string]string{"chunked": chunkedBody, "length": "Content-Length: 1000000"} {
@@ -123,8 +123,8 @@ func TestARefusedUploadIsNoRequestAfterwards(t *testing.T) {
 	}
 }
 
-// TestTheLastWordOfAnUploadIsReadable: the client is still sending when the server has said
-// why it takes no more, and sends a lot more before it looks.
+// TestTheLastWordOfAnUploadIsReadable: the client is still sending when the server ends the answer, and sends
+// much more before it reads.
 func TestTheLastWordOfAnUploadIsReadable(t *testing.T) {
 	for name, c := range map[string]struct {
 		store   *memory

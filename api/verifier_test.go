@@ -24,7 +24,7 @@ func everyKind(url string) func(*Options) {
 	}
 }
 
-// ours are the claims everyKind asks for.
+// ours are the claims that everyKind requires.
 var ours = jwt.MapClaims{"aud": "culvert", "iss": "https://issuer"}
 
 func with(claims jwt.MapClaims) jwt.MapClaims {
@@ -64,15 +64,14 @@ func TestTokensOfEveryKind(t *testing.T) {
 	}
 }
 
-// bad are tokens nobody may get in with, for a server of everyKind whose issuer
-// publishes the key "remote". The value is what the answer may say of them:
-// anything beside notOursText is only for a good signature.
+// bad are tokens that a server of everyKind, whose issuer publishes the key "remote", must refuse. detail is
+// the text of the answer: one other than notOursText is only for tokens with a good signature.
 func bad(t testing.TB, remote apitest.Signer) map[string]struct{ token, detail string } {
 	t.Helper()
 	const expired, neverValid, claims, sub = "the token has expired", `the token is never valid: its "exp" is not after its "nbf" and "iat"`,
-		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is no client name: client `
+		`the token must have "exp" and be made for this server: look at "aud" and "iss"`, `the token's "sub" is not a client name: client `
 	hour := time.Now().Add(time.Hour).Unix()
-	// The leeway of the server is so long that the parser takes this nbf for reached.
+	// The server's leeway is so long that for the parser this nbf has passed.
 	soon := time.Now().Add(50 * time.Second).Unix()
 	secret := apitest.HS(jwt.SigningMethodHS256, testSecret)
 	rsa := apitest.Ring()["RS256"]
@@ -102,12 +101,12 @@ func bad(t testing.TB, remote apitest.Signer) map[string]struct{ token, detail s
 		"sub is me":          {secret.Sign(t, with(jwt.MapClaims{"sub": "me"})), sub + `must not be "me", which stands for the caller in addresses`},
 		"sub is a dot":       {secret.Sign(t, with(jwt.MapClaims{"sub": "."})), sub + `must not be ".": it is a step in a URL's path and no name`},
 		"sub is two dots":    {secret.Sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path and no name`},
-		"sub no string":      {secret.Sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims cannot be taken: sub must be a string"},
-		"exp no number":      {secret.Sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), `the token's claims cannot be taken: "exp" must be a number of seconds since 1970`},
+		"sub no string":      {secret.Sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims are not accepted: sub must be a string"},
+		"exp no number":      {secret.Sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), `the token's claims are not accepted: "exp" must be a number of seconds since 1970`},
 		"expired and forged": {apitest.HS(jwt.SigningMethodHS256, []byte("x")).Sign(t, with(jwt.MapClaims{"exp": 1})), notOursText},
 		"early and others'":  {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "aud": "others"})), claims},
 		"early and expired":  {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": 1})), expired},
-		// Within the leeway, too: it is not for exp.
+		// exp has no leeway.
 		"early, just expired":     {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": time.Now().Add(-2 * time.Second).Unix()})), expired},
 		"early by iat, expired":   {secret.Sign(t, with(jwt.MapClaims{"iat": hour, "exp": time.Now().Add(-2 * time.Second).Unix()})), expired},
 		"exp before nbf":          {secret.Sign(t, with(jwt.MapClaims{"nbf": hour, "exp": hour - 1})), neverValid},
@@ -127,7 +126,7 @@ func bad(t testing.TB, remote apitest.Signer) map[string]struct{ token, detail s
 	return all
 }
 
-// TestBadTokens sends each of them to every route.
+// TestBadTokens sends each of these tokens to every route.
 func TestBadTokens(t *testing.T) {
 	remote := apitest.NewSigner(jwt.SigningMethodES256, apitest.NewKey(jwt.SigningMethodES256), "remote")
 	s := siteOf(t, &memory{}, everyKind(apitest.NewIssuer(t, remote).Server.URL), func(o *Options) { o.MaxWait, o.JWTLeeway = 1, time.Minute })
@@ -158,8 +157,7 @@ func TestBadTokens(t *testing.T) {
 	}
 }
 
-// TestAlgorithmsArePinned: what is left out of JWTAlgorithms is refused though
-// there is a key for it.
+// TestAlgorithmsArePinned: an algorithm that JWTAlgorithms leaves out is refused even if there is a key for it.
 func TestAlgorithmsArePinned(t *testing.T) {
 	remote := apitest.Ring()["EdDSA"].Named("remote")
 	s := siteOf(t, &memory{}, func(o *Options) {
@@ -202,8 +200,7 @@ func TestLeeway(t *testing.T) {
 	}
 }
 
-// TestATokenThatIsNotValidYetIsTemporary: an issuer's clock that is ahead must not make
-// clients give up for good.
+// TestATokenThatIsNotValidYetIsTemporary: if an issuer's clock is ahead, clients must not give up for good.
 func TestATokenThatIsNotValidYetIsTemporary(t *testing.T) {
 	s := siteOf(t, &memory{})
 	for _, c := range []struct {
@@ -221,7 +218,7 @@ func TestATokenThatIsNotValidYetIsTemporary(t *testing.T) {
 			t.Errorf("%v: Retry-After %q of %d to %d, %s", c.claims, r.header.Get("Retry-After"), c.least, c.most, r.body)
 		}
 	}
-	// The wait is as long as it takes.
+	// Retry-After says when the token becomes valid.
 	ahead := time.Now().Add(6500 * time.Millisecond).Unix() // valid in half a second to one and a half
 	token := apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, jwt.MapClaims{"iat": ahead})
 	s.get("/v1/default/events?wait=0", bearerOf(token)).problem(401, "token-not-yet-valid", "")
@@ -248,7 +245,7 @@ func TestTokenOptions(t *testing.T) {
 		"other block":      {Options{JWTPublicKey: bytes.ReplaceAll(rsa, []byte("PUBLIC KEY"), []byte("DH PARAMETERS"))}, `type "DH PARAMETERS"`},
 		"damaged":          {Options{JWTPublicKey: []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")}, "cannot be read"},
 		"P-384":            {Options{JWTPublicKey: []byte(p384)}, "ECDSA key on P-384"},
-		"wrong type":       {Options{JWTPublicKey: rsa, JWTAlgorithms: []string{"ES256"}}, "an RSA key of 2048 bits verifies RS256, which the JWT algorithms leave out: they are ES256"},
+		"wrong type":       {Options{JWTPublicKey: rsa, JWTAlgorithms: []string{"ES256"}}, "an RSA key of 2048 bits verifies RS256, which is not among the JWT algorithms: they are ES256"},
 		"secret left out":  {Options{JWTSecret: testSecret, JWTPublicKey: rsa, JWTAlgorithms: []string{"RS256"}}, "the JWT secret verifies HS256, HS384, HS512"},
 		"unknown":          {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"none"}}, `"none" is not supported: choose of HS256`},
 		"nobody":           {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"HS256", "ES256"}}, "ES256 has no key"},
@@ -279,5 +276,5 @@ Cf1q4woanwiFnSSj3JNl5SQov6kkbvOk
 -----END PUBLIC KEY-----
 `
 
-// notOursText is all that somebody learns whose token has no good signature.
+// notOursText is all that the sender of a token without a good signature is told.
 const notOursText = "the credentials are neither a key nor a token of this server"

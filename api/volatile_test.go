@@ -56,8 +56,7 @@ func openSessions(s *site) int {
 	return len(s.h.sessions.open)
 }
 
-// A newer token keeps a stream of the other instance open, unless it does not allow
-// what the stream reads.
+// A newer token keeps a stream of the other instance open, unless it does not allow what the stream reads.
 func TestRenewingATokenKeepsTheStream(t *testing.T) {
 	a, b := sites(t)
 	short := bearerOf(tokenUntil(t, "alice", time.Now().Add(3*time.Second), "rooms:lobby"))
@@ -75,7 +74,7 @@ func TestRenewingATokenKeepsTheStream(t *testing.T) {
 		t.Errorf("reconnect %s", f.Data)
 	}
 	adHoc.ends()
-	// The first one is still there after it would have ended with the other.
+	// The renewed stream is still open after the other one has ended.
 	a.emit("@alice", `"after"`)
 	if got := payload(t, kept.expect("e")); got != `"after"` {
 		t.Errorf("got %s", got)

@@ -16,15 +16,14 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// webhook is a line of the file: an emit.
+// webhook is one line of the file: an emit.
 type webhook struct {
 	Room, Event string
 	Data        json.RawMessage
 }
 
-// TestWebhooks sends real payloads by NDJSON and by single emits, and reads
-// them by stream, by long poll on another instance and as history, equal as
-// JSON values.
+// TestWebhooks sends real payloads by NDJSON and by single emits, and reads them by stream, by long poll on
+// another instance, and as history. All must be equal as JSON values.
 func TestWebhooks(t *testing.T) {
 	file, err := os.ReadFile(filepath.Join("..", "..", "shared", "data", "github-webhooks.jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,7 +80,7 @@ func TestWebhooks(t *testing.T) {
 	for i := range half {
 		read(i)
 	}
-	// One by one: who does not read for as long as all of these take is cut off.
+	// One by one: a client that does not read during all of these emits would be cut off.
 	for line := range bytes.Lines(file) {
 		one.post("/v1/default/emit", string(line)).is(201)
 		read(half)

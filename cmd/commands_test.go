@@ -9,8 +9,8 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// TestCommands runs the commands against one server that made its own Postgres
-// and secrets, as on a fresh machine.
+// TestCommands runs the commands against one server that made its own Postgres and secrets, as on a new
+// machine.
 func TestCommands(t *testing.T) {
 	data := dataFolder(t)
 	s := serve(t, data)
@@ -42,14 +42,14 @@ func testHealthcheck(t *testing.T, s *program) {
 		t.Fatal(err)
 	}
 	if code, _, stderr := run(t, "", nil, "healthcheck", "--listen", nobody); code != exitFailure || !strings.Contains(stderr, "not healthy") {
-		t.Errorf("nobody there: %d, %s", code, stderr)
+		t.Errorf("without a server: %d, %s", code, stderr)
 	}
 	if code, _, _ := run(t, "", []string{"CULVERT_LISTEN=127.0.0.1:0"}, "healthcheck"); code != exitFailure {
 		t.Errorf("port 0: %d", code)
 	}
 }
 
-// testCurl runs the commands serve prints, as a shell would.
+// testCurl runs the commands that serve prints, as a shell would.
 func testCurl(t *testing.T, s *program) {
 	tool.Path(t, "curl")
 	commands := regexp.MustCompile(`(?m)^  (curl .*)$`).FindAllStringSubmatch(s.stderr.String(), -1)
@@ -71,7 +71,7 @@ func testCurl(t *testing.T, s *program) {
 		})
 	}
 	got[0].await(t, "culvert:hello")
-	// Nothing tells when the poll is waiting, so emit until it has answered.
+	// The test cannot see when the poll waits, so it emits until the poll has answered.
 	for tries := 0; !strings.Contains(got[1].String(), "greeting"); tries++ {
 		if out, err := exec.Command("sh", "-c", emit+" --silent").CombinedOutput(); err != nil || !strings.Contains(string(out), "offset") || tries > 1000 { //nolint:noctx // it is short
 			t.Fatalf("%s: %s, %v", emit, out, err)
@@ -102,7 +102,7 @@ func TestConfigCheck(t *testing.T) {
 	}
 }
 
-// TestHelp: every command says how it is used, and runtime errors do not.
+// TestHelp: every command has help. It is shown for errors in the command line, and not for errors at run time.
 func TestHelp(t *testing.T) {
 	for _, args := range []string{"serve", "emit", "listen", "token", "migrate", "migrate up", "migrate status", "handlers", "handlers list", "handlers parked", "handlers retry", "handlers drop", "healthcheck", "config", "config check", "version"} {
 		if out := must(t, "", nil, append(strings.Fields(args), "--help")...); !strings.Contains(out, "Usage:") {

@@ -13,7 +13,7 @@ import (
 func (p *process) configCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
-		Short: "Look at the server's settings",
+		Short: "Inspect the server's settings",
 		Args:  usage.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -21,8 +21,8 @@ func (p *process) configCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check the server's settings and show where each one comes from",
 		Long: `Reads the settings as 'culvert serve' would, from the same flags, environment and
-file, and prints each one with its source. Secrets are masked. It exits with 1
-and names what is wrong when the server would not start with them.`,
+file, and prints each one with its source. Secrets are masked. If the server would
+not start with these settings, it exits with 1 and says what is wrong.`,
 		Example: `  culvert config check
   PORT=9000 culvert config check --config culvert.yaml`,
 		Args: usage.NoArgs,

@@ -21,7 +21,7 @@ import (
 
 const defaultURL = "http://127.0.0.1:8080"
 
-// clientFlags are the flags emit and listen share.
+// clientFlags are the flags that emit and listen share.
 type clientFlags struct {
 	url, token, tokenFile, namespace, client, data string
 }
@@ -29,15 +29,15 @@ type clientFlags struct {
 func (f *clientFlags) add(c *cobra.Command, clientHelp string) {
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.url, "url", "", "server, also from "+config.EnvURL+" (default "+defaultURL+")")
-	flags.StringVar(&f.token, "token", "", "token or API key, also from "+config.EnvToken+" (default: the key that the server on this machine made)")
+	flags.StringVar(&f.url, "url", "", "URL of the server, also from "+config.EnvURL+" (default "+defaultURL+")")
+	flags.StringVar(&f.token, "token", "", "token or API key, also from "+config.EnvToken+" (default: the API key that a server on this machine made)")
 	flags.StringVar(&f.tokenFile, "token-file", "", "file that holds the token, also from "+config.EnvToken+config.FileSuffix)
-	flags.StringVar(&f.data, "data", "", "data folder of the server on this machine, for the key it made, also from CULVERT_DATA")
+	flags.StringVar(&f.data, "data", "", "data folder with the API key that a server on this machine made, also from CULVERT_DATA")
 	flags.StringVar(&f.namespace, "namespace", "", "namespace, also from "+config.EnvNamespace+` (default "default")`)
 	flags.StringVar(&f.client, "client", "", clientHelp+", also from "+config.EnvClient)
 }
 
-// fill takes from the environment what no flag gave.
+// fill sets the flags that were not given from the environment.
 func (f *clientFlags) fill(p *process) {
 	for _, from := range []struct {
 		flag          *string
@@ -55,7 +55,7 @@ func (f *clientFlags) fill(p *process) {
 	}
 }
 
-// dial completes the flags and makes a client of them and of the options.
+// dial completes the flags and makes a client from them and the options.
 func (p *process) dial(c *cobra.Command, f clientFlags, o culvert.Options) (*culvert.Client, error) {
 	f.fill(p)
 	u, err := url.Parse(f.url)
@@ -63,7 +63,7 @@ func (p *process) dial(c *cobra.Command, f clientFlags, o culvert.Options) (*cul
 		return nil, usage.Errorf(c, "--url is %q, but must be like %s", f.url, defaultURL)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, usage.Errorf(c, "--url must hold neither credentials nor a query; give the token with --token")
+		return nil, usage.Errorf(c, "--url must have neither credentials nor a query; give the token with --token")
 	}
 	if o.Token, err = p.findToken(f, u); err != nil {
 		return nil, err
@@ -72,12 +72,12 @@ func (p *process) dial(c *cobra.Command, f clientFlags, o culvert.Options) (*cul
 	return culvert.Dial(c.Context(), f.url, o)
 }
 
-// findToken returns the token given or, for a server on this machine, the API
-// key it made. That key is not sent to any other machine.
+// findToken returns the given token or, for a server on this machine, the API key that the server made. That
+// key is never sent to another machine.
 func (p *process) findToken(f clientFlags, server *url.URL) (string, error) {
 	switch {
 	case f.token != "" && f.tokenFile != "":
-		return "", fmt.Errorf("a token and a token file are given: leave one of them out")
+		return "", fmt.Errorf("both a token and a token file are given: leave one of them out")
 	case f.token != "":
 		return f.token, nil
 	case f.tokenFile != "":
@@ -99,13 +99,13 @@ func (p *process) findToken(f clientFlags, server *url.URL) (string, error) {
 	return key, nil
 }
 
-// say tells the person at the terminal something, on standard error.
+// say prints a message for the person at the terminal to standard error.
 func (p *process) say(format string, args ...any) {
 	fmt.Fprintf(p.stderr, "culvert: "+format+"\n", args...)
 }
 
-// hopeless reports errors that a person at a terminal has to do something about,
-// though the client could go on: what is at that URL is something else.
+// hopeless reports errors at which a command stops, though the client would try again: what answers at that URL
+// is not Culvert, so the person at the terminal must do something.
 func hopeless(err error) bool {
 	var p *culvert.Problem
 	var certificate *tls.CertificateVerificationError
@@ -116,7 +116,7 @@ func hopeless(err error) bool {
 		p.Status != http.StatusTooManyRequests && p.Status != http.StatusRequestTimeout
 }
 
-// explained is an error of the client with what helps at a terminal.
+// explained is an error of the client with a hint for the person at the terminal.
 type explained struct {
 	error
 	text string
@@ -125,7 +125,7 @@ type explained struct {
 func (e *explained) Error() string { return e.text }
 func (e *explained) Unwrap() error { return e.error }
 
-// explain makes the answers of servers fit for a terminal.
+// explain adds such a hint to errors that are answers of servers.
 func explain(err error) error {
 	var p *culvert.Problem
 	if !errors.As(err, &p) {

@@ -18,12 +18,12 @@ import (
 	"github.com/culvertmq/culvert/migrations"
 )
 
-// databasePatience is how long a start waits for a Postgres that does not
-// answer: containers of one composition start together.
+// databasePatience is how long serve waits at its start for a Postgres that does not answer: the containers of
+// a composition start at the same time.
 const databasePatience = 30 * time.Second
 
-// startPostgres runs the private Postgres when no other one is configured, and
-// puts its DSN into cfg. It returns nil when there is none to run.
+// startPostgres runs the private Postgres if no other one is configured, and sets its DSN in cfg. Otherwise it
+// returns nil.
 func (p *process) startPostgres(ctx context.Context, cfg *config.Config, log *slog.Logger) (*localpg.Server, error) {
 	if cfg.DatabaseURL != "" {
 		return nil, nil
@@ -45,9 +45,8 @@ func (p *process) startPostgres(ctx context.Context, cfg *config.Config, log *sl
 	return server, nil
 }
 
-// keepPostgres starts the private Postgres again whenever it ends by itself,
-// until ctx ends. Streams stay open meanwhile and emits are answered with 503,
-// which serves clients better than an exit would.
+// keepPostgres restarts the private Postgres whenever it ends by itself, until ctx ends. Meanwhile streams stay
+// open and emits are answered with 503, which is better for clients than if the server exited.
 func keepPostgres(ctx context.Context, server *localpg.Server, log *slog.Logger) {
 	wait := backoff{base: 250 * time.Millisecond, limit: 30 * time.Second}
 	for {
@@ -60,7 +59,7 @@ func keepPostgres(ctx context.Context, server *localpg.Server, log *slog.Logger)
 		if ctx.Err() != nil {
 			return
 		}
-		log.Error("the private Postgres ended, starting it again", "error", server.Err())
+		log.Error("the private Postgres ended; starting it again", "error", server.Err())
 		if time.Since(started) > time.Minute {
 			wait.reset()
 		}
@@ -99,7 +98,7 @@ func (p *process) prepareDatabase(ctx context.Context, cfg *config.Config, log *
 	return nil
 }
 
-// awaitDatabase asks Postgres for its schema until it answers.
+// awaitDatabase asks Postgres for the state of its schema until it answers.
 func (p *process) awaitDatabase(ctx context.Context, cfg *config.Config) ([]migrations.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, databasePatience)
 	defer cancel()
@@ -118,7 +117,7 @@ func (p *process) awaitDatabase(ctx context.Context, cfg *config.Config) ([]migr
 		if last == nil && ctx.Err() == nil {
 			fmt.Fprintf(p.stderr, "culvert: the database does not answer yet, waiting up to %v: %v\n", databasePatience, oneLine(err))
 		}
-		if last == nil || ctx.Err() == nil { // the end of our patience explains nothing
+		if last == nil || ctx.Err() == nil { // not the error of our own timeout, which explains nothing
 			last = err
 		}
 		pause.wait(ctx, 0)
@@ -132,8 +131,8 @@ func (p *process) awaitDatabase(ctx context.Context, cfg *config.Config) ([]migr
 	}
 }
 
-// unreachable reports whether an error is one that time may heal: nothing
-// listens there yet, or Postgres is starting or full.
+// unreachable reports whether an error may pass with time: nothing listens at the address yet, or Postgres is
+// starting or has no connection left.
 func unreachable(err error) bool {
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) {
@@ -144,9 +143,8 @@ func unreachable(err error) bool {
 	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
-// hinted is an error in one line that says what to do where the text of Postgres
-// does not: behind a transaction pooler, prepared statements of other sessions
-// turn up and one's own are gone.
+// hinted returns an error in one line, with a hint where the text of Postgres has none. Behind a transaction
+// pooler prepared statements fail: the connection may have those of another session, and lack its own.
 func hinted(err error) error {
 	var state interface{ SQLState() string }
 	if !errors.As(err, &state) {
@@ -154,7 +152,7 @@ func hinted(err error) error {
 	}
 	switch state.SQLState() {
 	case "42P05", "26000":
-		return fmt.Errorf("%w; this looks like a transaction pooler: add default_query_exec_mode=exec to --database-url "+
+		return fmt.Errorf("%w; the database seems to be behind a transaction pooler: add default_query_exec_mode=exec to --database-url "+
 			"and give a direct connection with --listen-database-url", oneLine(err))
 	case "53300":
 		return fmt.Errorf("%w; Postgres has no connection left: raise its max_connections, or lower --max-connections of the instances", oneLine(err))
@@ -162,7 +160,7 @@ func hinted(err error) error {
 	return oneLine(err)
 }
 
-// oneLine is an error whose text a driver spread over several lines.
+// oneLine puts an error that a driver spread over several lines into one line.
 func oneLine(err error) error {
 	return flatError{err}
 }
@@ -172,15 +170,14 @@ type flatError struct{ error }
 func (e flatError) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
 func (e flatError) Unwrap() error { return e.error }
 
-// backoff waits longer from time to time: up to base first, twice that next, up
-// to limit. Each wait is anywhere below its bound (full jitter), so that many
-// clients of one server do not return as one.
+// backoff waits longer each time: at most base at first, then twice as long, up to limit. Each wait is a random
+// part of that (full jitter), so that the many clients of a server do not try again at the same moment.
 type backoff struct {
 	base, limit time.Duration
 	tries       int
 }
 
-// next is the length of the next wait, at least atLeast.
+// next returns the length of the next wait, at least atLeast.
 func (b *backoff) next(atLeast time.Duration) time.Duration {
 	bound := min(b.base<<min(b.tries, 16), b.limit)
 	b.tries++
@@ -192,7 +189,7 @@ func (b *backoff) wait(ctx context.Context, atLeast time.Duration) {
 	pause(ctx, b.next(atLeast))
 }
 
-// reset begins again with the shortest wait, after a success.
+// reset begins again with the shortest wait. Call it after a success.
 func (b *backoff) reset() { b.tries = 0 }
 
 // pause waits for d, or until ctx ends.

@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg"
 )
 
-// TestMigrate prepares a database ahead of the server, which then finds it ready.
+// TestMigrate prepares a database before the server starts, which then needs no migration.
 func TestMigrate(t *testing.T) {
 	pg := postgres(t)
 	env := []string{"DATABASE_URL=" + pg.DSN()}
@@ -58,7 +58,7 @@ func postgres(t *testing.T) *localpg.Server {
 	return pg
 }
 
-// TestWaitsForDatabase: containers start together, the database maybe last.
+// TestWaitsForDatabase: serve waits for a database that starts later.
 func TestWaitsForDatabase(t *testing.T) {
 	pg := postgres(t)
 	if err := pg.StopImmediate(t.Context()); err != nil {
@@ -76,7 +76,7 @@ func TestWaitsForDatabase(t *testing.T) {
 	}
 }
 
-// TestTransactionPooler: the first thing that fails behind one says what to do.
+// TestTransactionPooler: the first error behind a transaction pooler says what to do.
 func TestTransactionPooler(t *testing.T) {
 	for _, code := range []string{"42P05", "26000"} {
 		err := hinted(fmt.Errorf("open the log: %w", &pgconn.PgError{Code: code, Message: "prepared\nstatement"}))

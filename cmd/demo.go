@@ -20,29 +20,28 @@ import (
 	"github.com/culvertmq/culvert/web"
 )
 
-// What a token of the demo opens: the rooms of the chat in a namespace of its own.
+// The namespace of the demo, and the rooms of the chat, which are all that its tokens allow.
 const (
 	demoNamespace = "demo"
 	demoRooms     = "chat-*"
 )
 
-// demoSettings keep what anybody may do there small.
+// demoSettings limit what anybody may do in the demo.
 var demoSettings = registry.NamespaceSettings{
 	Retention: 24 * time.Hour, Presence: []string{demoRooms},
 	EmitRate: 500, ClientRate: 50, MaxConnectionsClient: 16, MaxRoomsClient: 50,
 }
 
-// demo makes the demo's namespace and its handler. Whoever reaches the server gets
-// a token from it.
+// demo makes the demo's namespace and its handler, which gives a token to everybody who reaches the server.
 func demo(ctx context.Context, cfg *config.Config, q *queue.Queue, log *slog.Logger) (http.Handler, error) {
 	switch {
 	case cfg.JWTSecret == "":
-		return nil, errors.New("demo: the demo signs tokens, and there is no secret for that: give one with --jwt-secret, or start without --demo")
+		return nil, errors.New("demo: there is no secret to sign the demo's tokens with: give one with --jwt-secret, or start without --demo")
 	case len(cfg.JWTAlgorithms) > 0 && !slices.Contains(cfg.JWTAlgorithms, "HS256"):
-		return nil, errors.New("demo: jwt-algorithms leaves out HS256, which the demo signs its tokens with: add it, or start without --demo")
+		return nil, errors.New("demo: the demo signs its tokens with HS256, which is not among --jwt-algorithms: add it, or start without --demo")
 	}
 	if !isLoopback(cfg.Listen) {
-		log.Warn("--demo gives a token for the namespace demo to everybody who reaches this server, and the address is not a loopback one", "listen", cfg.Listen)
+		log.Warn("--demo gives a token for the namespace demo to everybody who reaches this server, and its address is not a loopback address", "listen", cfg.Listen)
 	}
 	ns, err := event.ParseNamespace(demoNamespace)
 	if err != nil {
@@ -58,7 +57,7 @@ func demo(ctx context.Context, cfg *config.Config, q *queue.Queue, log *slog.Log
 	})
 }
 
-// claimsOf are the claims every token of this server needs.
+// claimsOf returns the claims that every token of this server needs.
 func claimsOf(c *config.Config, sub string, life time.Duration) api.Claims {
 	now := time.Now()
 	return api.Claims{RegisteredClaims: jwt.RegisteredClaims{
@@ -70,7 +69,7 @@ func claimsOf(c *config.Config, sub string, life time.Duration) api.Claims {
 	}}
 }
 
-// isLoopback reports whether only this machine reaches the address.
+// isLoopback reports whether only this machine can reach the address.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)

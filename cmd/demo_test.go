@@ -15,10 +15,10 @@ import (
 	"github.com/culvertmq/culvert/internal/tool"
 )
 
-// skipped is what Node.js says of tests that did not run.
+// skipped matches the output of Node.js when tests did not run.
 var skipped = regexp.MustCompile(`skipped [1-9]`)
 
-// TestDemo is the chat on a fresh machine, and what else its visitors could try.
+// TestDemo uses the chat on a new machine, and tries what its visitors must not do.
 func TestDemo(t *testing.T) {
 	s := serve(t, dataFolder(t), "--demo")
 	s.stderr.await(t, `the chat is at http://`)
@@ -29,7 +29,7 @@ func TestDemo(t *testing.T) {
 	t.Run("chat", func(t *testing.T) { testDemoChat(t, s) })
 }
 
-// testDemoChat is what the page does, in browsers.
+// testDemoChat runs the page in browsers.
 func testDemoChat(t *testing.T, s *program) {
 	tool.Path(t, "node")
 	web, err := filepath.Abs("../web")
@@ -49,7 +49,7 @@ func testDemoChat(t *testing.T, s *program) {
 	}
 	node(t, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
 	t.Run("assets are built from the sources", func(t *testing.T) { node(t, "npm", "run", "check") })
-	// The last one leaves no tokens for others.
+	// "limit" comes last, since it uses up all tokens.
 	for _, name := range []string{"chromium", "firefox", "limit"} {
 		t.Run(name, func(t *testing.T) {
 			if out := node(t, "node", "--test", "e2e/"+name+".test.mjs"); skipped.MatchString(out) {
@@ -82,14 +82,14 @@ func ask(t *testing.T, method, url, body string, header ...string) (int, http.He
 	return answer.StatusCode, answer.Header, string(b)
 }
 
-// testDemoToken: a visitor reaches the rooms of the chat and nothing else.
+// testDemoToken: a visitor's token opens the rooms of the chat and nothing else.
 func testDemoToken(t *testing.T, s *program) {
 	status, header, body := ask(t, "POST", s.url+"/demo/token", `{"name":"Zoë X","secret":"abcdefghijklmnopqrst1"}`)
 	var got struct{ Token, Client string }
 	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || got.Client != "Zoë X#938795c756d6f807" || header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("%d %s", status, body)
 	}
-	// What everybody sees of a client gives nobody its token.
+	// The client's name, which everybody sees, must not be enough to get its token.
 	_, shown, _ := strings.Cut(got.Client, "#")
 	for _, secret := range []string{shown, shown + shown} {
 		var other struct{ Client string }
@@ -139,7 +139,7 @@ func testDemoRequests(t *testing.T, s *program) {
 		{`[]`, nil, 400},
 		{`{"NAME":"Ann","secret":"abcdefghijklmnopqrst1"}`, nil, 400},
 		{`{"name":"Ann","device":"938795c756d6f807"}`, nil, 400},
-		{`{"name":"Ann","secret":"938795c756d6f807"}`, nil, 422}, // what everybody sees of her
+		{`{"name":"Ann","secret":"938795c756d6f807"}`, nil, 422}, // the secret is the part of Ann's name that everybody sees
 		{good, []string{"Content-Type", "text/plain"}, 415},
 		{good, []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://elsewhere.example"}, 403},
 	} {
@@ -150,7 +150,7 @@ func testDemoRequests(t *testing.T, s *program) {
 	}
 }
 
-// testDemoPaths: a path is never taken for the one it would lead to.
+// testDemoPaths: a path that would have to be cleaned is not served as the cleaned one.
 func testDemoPaths(t *testing.T, s *program) {
 	for _, path := range []string{"/demo/../v1/default/emit", "/demo/%2e%2e/v1/default/emit", "/demo//chat.js", "/demo/./chat.js", "/demo//", "/demo/x/../chat.js"} {
 		for _, method := range []string{"GET", "POST"} {
@@ -164,7 +164,8 @@ func testDemoPaths(t *testing.T, s *program) {
 	}
 }
 
-// testDemoPage: everything is served from here, none of it inline, and cached by what it is.
+// testDemoPage: everything is served from this server, nothing is inline, and assets are cached by their
+// content.
 func testDemoPage(t *testing.T, s *program) {
 	for path, media := range map[string]string{"": "text/html", "chat.js": "text/javascript", "chat.css": "text/css", "base.css": "text/css", "icon.svg": "image/svg+xml"} {
 		status, header, body := ask(t, "GET", s.url+"/demo/"+path, "")
@@ -187,8 +188,7 @@ func testDemoPage(t *testing.T, s *program) {
 	}
 }
 
-// TestNoDemo: nobody gets in unless the operator says so, and only where there is
-// something to sign with.
+// TestNoDemo: without --demo nobody gets a token, and --demo needs a secret to sign with.
 func TestNoDemo(t *testing.T) {
 	data := dataFolder(t)
 	s := serve(t, data)

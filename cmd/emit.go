@@ -30,17 +30,17 @@ func (p *process) emitCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "emit [DATA]",
 		Short: "Send events",
-		Long: `Sends one event given by flags, with DATA as its JSON payload (- reads it from
-standard input; without DATA it is null), and prints the server's answer.
+		Long: `Sends one event, which flags describe, with DATA as its JSON data (- reads it from
+standard input; without DATA they are null), and prints the server's answer.
 
-Without --event it sends many: from --file, or from standard input, one JSON
-object a line as POST /v1/{namespace}/emit takes it, such as
+Without --event it sends many events from --file or standard input, one JSON
+object on each line, as for POST /v1/{namespace}/emit, such as
 
   {"room":"lobby","event":"chat message","data":{"text":"hi"}}
 
-Lines that are refused are reported with their numbers, the others are sent all
-the same, and the exit code is then 1. A line without a "key" gets one, so that
-repeating it after a lost connection stores it once.`,
+Refused lines are reported with their numbers; all others are sent nevertheless,
+and the exit code is then 1. A line without a "key" gets one, so that it is stored
+only once even if it is repeated after a lost connection.`,
 		Example: `  culvert emit --room lobby --event "chat message" '{"text":"hi"}'
   culvert emit --event notice --text "The server stops at noon"
   culvert emit --file events.jsonl
@@ -54,14 +54,14 @@ repeating it after a lost connection stores it once.`,
 		},
 	}
 	flags := c.Flags()
-	flags.StringArrayVar(&f.rooms, "room", nil, "room it is for; may be repeated (default: everyone in the namespace)")
-	flags.StringArrayVar(&f.except, "except", nil, `room whose clients do not get it; may be repeated; "@me" is the sender`)
+	flags.StringArrayVar(&f.rooms, "room", nil, "room that the event is for; may be repeated (default: everyone in the namespace)")
+	flags.StringArrayVar(&f.except, "except", nil, `room whose clients do not get the event; may be repeated; "@me" is the sender`)
 	flags.StringVar(&f.event, "event", "", "name of the event")
-	flags.StringVar(&f.key, "key", "", "idempotency key: the event is stored once however often it is sent (default: a random one)")
+	flags.StringVar(&f.key, "key", "", "idempotency key: the event is stored once, however often it is sent (default: a random key)")
 	flags.BoolVar(&f.text, "text", false, "DATA is text, not JSON")
 	flags.StringVar(&f.file, "file", "", "send the lines of this file; - is standard input")
-	flags.DurationVar(&f.retryFor, "retry-for", 30*time.Second, "how long to try again when the server cannot be reached; 0 tries once")
-	f.add(c, "emit in the name of this client (API keys only)")
+	flags.DurationVar(&f.retryFor, "retry-for", 30*time.Second, "how long to try again if the server cannot be reached; 0: try only once")
+	f.add(c, "emit as this client (API keys only)")
 	return c
 }
 
@@ -69,15 +69,15 @@ func (p *process) emit(c *cobra.Command, f emitFlags, args []string) error {
 	single := f.event != "" || len(args) > 0
 	switch {
 	case single && f.file != "":
-		return usage.Errorf(c, "--file holds whole events: --event and DATA do not go with it")
+		return usage.Errorf(c, "the lines of --file are whole events: use it without --event and DATA")
 	case single && f.event == "":
-		return usage.Errorf(c, "DATA needs the name of its event: --event NAME")
+		return usage.Errorf(c, "DATA needs the name of its event: add --event NAME")
 	case !single && (f.text || f.key != "" || len(f.rooms) > 0 || len(f.except) > 0):
-		return usage.Errorf(c, "--room, --except, --key and --text go with --event; lines of a file hold these themselves")
+		return usage.Errorf(c, "--room, --except, --key and --text need --event; the lines of a file have these fields themselves")
 	}
 	o := culvert.Options{RetryFor: f.retryFor, GiveUp: hopeless}
 	if f.retryFor <= 0 {
-		o.RetryFor = -1 // 0 would go on for ever
+		o.RetryFor = -1 // 0 would mean for ever
 	}
 	o.OnRetry = func(err error) {
 		p.say("%v; trying again for up to %v", oneLine(explain(err)), f.retryFor)
@@ -93,7 +93,7 @@ func (p *process) emit(c *cobra.Command, f emitFlags, args []string) error {
 	return explain(p.emitLines(c, cl, f))
 }
 
-// emitOne sends the event the flags describe.
+// emitOne sends the event that the flags describe.
 func (p *process) emitOne(c *cobra.Command, cl *culvert.Client, f emitFlags, args []string) error {
 	m := culvert.Message{Event: f.event, Key: f.key, Rooms: f.rooms, Except: f.except}
 	if len(args) > 0 {
@@ -110,7 +110,7 @@ func (p *process) emitOne(c *cobra.Command, cl *culvert.Client, f emitFlags, arg
 	return json.NewEncoder(p.stdout).Encode(receipt)
 }
 
-// payload reads DATA, which "-" says is on standard input.
+// payload reads DATA; "-" means that it is on standard input.
 func payload(c *cobra.Command, arg string, text bool) (json.RawMessage, error) {
 	if arg == "-" {
 		content, err := io.ReadAll(c.InOrStdin())
@@ -139,7 +139,7 @@ func (p *process) emitLines(c *cobra.Command, cl *culvert.Client, f emitFlags) e
 		defer file.Close()
 		input = file
 	} else if in, ok := input.(*os.File); ok && f.file == "" && isTerminal(in) {
-		return usage.Errorf(c, "nothing to send: give --event and DATA, or lines by --file or standard input")
+		return usage.Errorf(c, "nothing to send: give --event and DATA, or lines with --file or on standard input")
 	}
 	ctx, cancel := context.WithCancel(c.Context())
 	defer cancel()
@@ -151,7 +151,7 @@ func (p *process) emitLines(c *cobra.Command, cl *culvert.Client, f emitFlags) e
 		return fmt.Errorf("%d of %d lines were not stored: %w", s.failed, s.failed+s.stored, errReported)
 	}
 	if err != nil && c.Context().Err() != nil {
-		return errors.New("interrupted; what was sent is stored, the line above says how much")
+		return errors.New("interrupted; the line above says how many events are stored")
 	}
 	return err
 }

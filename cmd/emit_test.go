@@ -45,8 +45,7 @@ $`)
 	}
 }
 
-// testEmitLines: good lines are stored whatever the others are, and the bad ones
-// are named.
+// testEmitLines: good lines are stored even if others are bad, and the numbers of the bad ones are printed.
 func testEmitLines(t *testing.T, env []string) {
 	var in strings.Builder
 	for i := range 1200 {
@@ -72,8 +71,7 @@ func testEmitLines(t *testing.T, env []string) {
 	}
 }
 
-// testTrickle: lines are sent as they come, many requests on one connection, and
-// none has to be repeated.
+// testTrickle: lines are sent as they arrive, in many requests on one connection, and none is sent twice.
 func testTrickle(t *testing.T, env []string) {
 	const lines = 300
 	in := iotest.OneByteReader(strings.NewReader(strings.Repeat(`{"room":"trickle","event":"n"}`+"\n", lines)))
@@ -84,7 +82,7 @@ func testTrickle(t *testing.T, env []string) {
 	}
 }
 
-// testWebhooks sends real payloads and gets them back over both transports.
+// testWebhooks sends real payloads and receives them over both transports.
 func testWebhooks(t *testing.T, env []string) {
 	const file = "../../shared/data/github-webhooks.jsonl"
 	content, err := os.ReadFile(file)

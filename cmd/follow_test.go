@@ -13,7 +13,7 @@ data: {"client":"c","cursor":"k:0","log":"k","heartbeat":%v,"max_age":60}
 
 `
 
-// frame is event n on the wire.
+// frame returns event n as a frame.
 func frame(n int) string {
 	return fmt.Sprintf("id: k:%d\nevent: e\ndata: %s\n\n", n, eventJSON(n))
 }
@@ -22,7 +22,7 @@ func eventJSON(n int) string {
 	return fmt.Sprintf(`{"offset":%d,"room":"r","event":"e","data":%d,"at":"now"}`, n, n)
 }
 
-// stream answers with a stream of that text, which then stays open or ends.
+// streamOf answers with a stream of that text. The stream then stays open or ends.
 func streamOf(open bool, text ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -36,7 +36,7 @@ func streamOf(open bool, text ...string) http.HandlerFunc {
 	}
 }
 
-// wants checks where the request goes on before answering it.
+// wants checks after which cursor the request goes on, and then answers it with next.
 func wants(t *testing.T, cursor string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		got := r.Header.Get("Last-Event-ID") + r.URL.Query().Get("after")
@@ -54,8 +54,7 @@ func pageOf(text string) http.HandlerFunc {
 	}
 }
 
-// TestFollowStream: however a stream ends, the next one goes on after the last
-// whole frame.
+// TestFollowStream: however a stream ends, the next one goes on after the last complete frame.
 func TestFollowStream(t *testing.T) {
 	hello := fmt.Sprintf(helloFrame, 15)
 	const beat = "id: k:7\nevent: culvert:heartbeat\ndata: {}\n\n"
@@ -79,19 +78,19 @@ func TestFollowStream(t *testing.T) {
 	}
 	for _, said := range []string{"answered 503", "connected again", "the stream went silent", "gap: events after k:7 up to k:9"} {
 		if !strings.Contains(stderr, said) {
-			t.Errorf("%q was not said:\n%s", said, stderr)
+			t.Errorf("%q was not printed:\n%s", said, stderr)
 		}
 	}
 	if strings.Contains(stderr, "max_age") {
-		t.Errorf("an ordinary reconnection is no news:\n%s", stderr)
+		t.Errorf("an ordinary reconnection was reported:\n%s", stderr)
 	}
 }
 
-// TestBufferedStream: where nothing comes through streams, polling takes over.
+// TestBufferedStream: if nothing arrives through streams, listen goes on with long polling.
 func TestBufferedStream(t *testing.T) {
 	url := fake(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept") == "text/event-stream" {
-			<-r.Context().Done() // a proxy that waits for the end
+			<-r.Context().Done() // like a proxy that waits for the end of the answer
 			return
 		}
 		pageOf(`{"events":[`+eventJSON(1)+`],"cursor":"k:1"}`)(w, r)
@@ -115,7 +114,7 @@ func TestFollowPages(t *testing.T) {
 	}
 }
 
-// TestFollowEnds: what cannot get better ends listen with a clear line.
+// TestFollowEnds: errors that cannot pass end listen with a clear message.
 func TestFollowEnds(t *testing.T) {
 	html := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -144,8 +143,7 @@ func TestFollowEnds(t *testing.T) {
 	}
 }
 
-// TestAcks: acknowledgements never go back, the last one is always sent, and a
-// refused one ends listen.
+// TestAcks: acknowledgements never go back, the last one is always sent, and listen ends if one is refused.
 func TestAcks(t *testing.T) {
 	var acked []string
 	hello := fmt.Sprintf(helloFrame, 15)

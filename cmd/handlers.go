@@ -26,10 +26,10 @@ type handlersFlags struct {
 func (p *process) handlersCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "handlers",
-		Short: "Look after the handlers of applications and the events they gave up on",
-		Long: `Shows the handlers that applications with Culvert inside have registered, and what
-became of their events. An event that failed as often as its handler allows is
-parked: it is not run again until 'retry', or given up for good by 'drop'.
+		Short: "Inspect the handlers of applications, and retry or drop their failed events",
+		Long: `Shows the handlers that applications which embed Culvert have registered, and the
+state of their events. An event that failed as often as its handler allows is
+parked: it is not run again until 'retry'; 'drop' gives it up for good.
 
 The database is that of --listen-database-url or --database-url.`,
 		Args: usage.NoArgs,
@@ -48,7 +48,7 @@ The database is that of --listen-database-url or --database-url.`,
 func (p *process) parkedCommand() *cobra.Command {
 	var f handlersFlags
 	c := &cobra.Command{
-		Use: "parked NAME", Short: "List the events a handler gave up on, the oldest first",
+		Use: "parked NAME", Short: "List the parked events of a handler, the oldest first",
 		Example: `  culvert handlers parked mailer`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -58,14 +58,14 @@ func (p *process) parkedCommand() *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.Flags().IntVar(&f.limit, "limit", 100, "at most so many")
+	c.Flags().IntVar(&f.limit, "limit", 100, "list at most this many")
 	return c
 }
 
 func (p *process) retryCommand() *cobra.Command {
 	var f handlersFlags
 	c := &cobra.Command{
-		Use: "retry NAME OFFSET…", Short: "Have parked events run again, with all their tries",
+		Use: "retry NAME OFFSET…", Short: "Run parked events again, with all their tries",
 		Example: "  culvert handlers retry mailer 4711 4712\n  culvert handlers retry mailer --all",
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.change(c, f, args, "are run again", (*handlers.Operator).Retry)
@@ -79,7 +79,7 @@ func (p *process) retryCommand() *cobra.Command {
 func (p *process) dropCommand() *cobra.Command {
 	var f handlersFlags
 	c := &cobra.Command{
-		Use: "drop NAME OFFSET…", Short: "Give parked events up for good, or a handler nobody runs",
+		Use: "drop NAME OFFSET…", Short: "Drop parked events, or a handler that no application runs",
 		Example: "  culvert handlers drop mailer 4711\n  culvert handlers drop mailer --all\n  culvert handlers drop old-mailer --handler",
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.handler {
@@ -90,7 +90,7 @@ func (p *process) dropCommand() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().BoolVar(&f.all, "all", false, "all parked events of the handler")
-	c.Flags().BoolVar(&f.handler, "handler", false, "the handler itself, with its position and all its events")
+	c.Flags().BoolVar(&f.handler, "handler", false, "drop the handler itself, with its position and all its events")
 	return c
 }
 
@@ -111,7 +111,7 @@ func (p *process) answeringDatabase(c *cobra.Command) (string, error) {
 	return cfg.DirectURL(), nil
 }
 
-// operate connects for as long as do runs.
+// operate runs do with a connection, which it closes afterwards.
 func (p *process) operate(c *cobra.Command, do func(*cobra.Command, *handlers.Operator) error) error {
 	url, err := p.answeringDatabase(c)
 	if err != nil {
@@ -157,7 +157,7 @@ func (p *process) parked(c *cobra.Command, o *handlers.Operator, f handlersFlags
 	return table.Flush()
 }
 
-// change retries or drops the parked events the arguments name.
+// change retries or drops the parked events that the arguments name.
 func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what string,
 	do func(*handlers.Operator, context.Context, event.Namespace, string, ...event.Offset) (int, error),
 ) error {
@@ -172,7 +172,7 @@ func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what 
 	for _, arg := range args[1:] {
 		n, err := strconv.ParseUint(arg, 10, 53)
 		if err != nil {
-			return usage.Errorf(c, "%q is no offset", arg)
+			return usage.Errorf(c, "%q is not an offset", arg)
 		}
 		offsets = append(offsets, event.Offset(n))
 	}
@@ -187,7 +187,7 @@ func (p *process) change(c *cobra.Command, f handlersFlags, args []string, what 
 
 func (p *process) dropHandler(c *cobra.Command, f handlersFlags, args []string) error {
 	if len(args) != 1 || f.all {
-		return usage.Errorf(c, "want the handler's name alone with --handler")
+		return usage.Errorf(c, "--handler takes only the handler's name")
 	}
 	ns, err := event.ParseNamespace(f.namespace)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/culvertmq/culvert/queue/handlers"
 )
 
-// TestHandlersCommands looks after a handler that fails until it is mended.
+// TestHandlersCommands runs the commands for a handler that fails until the test repairs it.
 func TestHandlersCommands(t *testing.T) {
 	env := []string{"DATABASE_URL=" + postgres(t).DSN()}
 	must(t, "", env, "migrate", "up")

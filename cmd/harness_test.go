@@ -18,7 +18,7 @@ import (
 // patience is how long a test waits for something that must happen.
 const patience = time.Minute
 
-// output collects what a program writes and lets a test wait for it.
+// output collects what a program writes, and lets a test wait for text in it.
 type output struct {
 	mu      sync.Mutex
 	buf     bytes.Buffer
@@ -64,7 +64,7 @@ func (o *output) await(t *testing.T, pattern string) string {
 	}
 }
 
-// awaitLines waits for n lines and returns all there are.
+// awaitLines waits for n lines and returns all lines so far.
 func (o *output) awaitLines(t *testing.T, n int) []string {
 	t.Helper()
 	deadline := time.After(patience)
@@ -84,12 +84,12 @@ func (o *output) awaitLines(t *testing.T, n int) []string {
 // program is one run of culvert inside the test.
 type program struct {
 	stdout, stderr *output
-	cancel         context.CancelFunc // what SIGTERM is to a process
+	cancel         context.CancelFunc // stops it, like SIGTERM stops a process
 	code           chan int
 	url            string // of serve, once it is ready
 }
 
-// start runs culvert beside the test, which ends it when it is over.
+// start runs culvert in the background. The test ends it when the test is over.
 func start(t *testing.T, env []string, args ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -107,7 +107,7 @@ func (p *program) wait(t *testing.T) int {
 	t.Helper()
 	select {
 	case code := <-p.code:
-		p.code <- code // for whoever asks again
+		p.code <- code // for later calls of wait
 		return code
 	case <-time.After(patience):
 		t.Fatalf("still running; it said:\n%s%s", p.stdout, p.stderr)
@@ -115,7 +115,7 @@ func (p *program) wait(t *testing.T) int {
 	}
 }
 
-// run runs culvert to its end.
+// run runs culvert until it exits.
 func run(t *testing.T, stdin string, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -125,7 +125,7 @@ func run(t *testing.T, stdin string, env []string, args ...string) (code int, st
 	return code, out.String(), errs.String()
 }
 
-// must runs culvert, wants success, and returns its standard output.
+// must runs culvert, fails the test unless it succeeds, and returns its standard output.
 func must(t *testing.T, stdin string, env []string, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := run(t, stdin, env, args...)
@@ -135,8 +135,8 @@ func must(t *testing.T, stdin string, env []string, args ...string) string {
 	return stdout
 }
 
-// dataFolder is a folder the private Postgres can be in: when root runs the
-// test, another user must get there.
+// dataFolder returns a folder for the private Postgres: if root runs the test, another user must be able to
+// reach it.
 func dataFolder(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -148,7 +148,7 @@ func dataFolder(t *testing.T) string {
 	return filepath.Join(folder, "data")
 }
 
-// serveArgs starts a server with its own Postgres on free ports.
+// serveArgs returns the arguments to start a server with its own Postgres on free ports.
 func serveArgs(data string, more ...string) []string {
 	return append([]string{"serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--drain=0s", "--data", data}, more...)
 }
@@ -161,7 +161,7 @@ func serve(t *testing.T, data string, more ...string) *program {
 	return p
 }
 
-// of is the environment in which clients find the server.
+// of returns the environment with which client commands find the server.
 func (p *program) of(data string) []string {
 	return []string{"CULVERT_URL=" + p.url, "CULVERT_DATA=" + data}
 }
@@ -184,7 +184,7 @@ func spawn(t *testing.T, args ...string) *child {
 		t.Fatal(err)
 	}
 	go func() {
-		_ = c.Wait() // its result stands in ProcessState
+		_ = c.Wait() // its result is in ProcessState
 		close(c.exited)
 	}()
 	t.Cleanup(func() {
@@ -196,7 +196,7 @@ func spawn(t *testing.T, args ...string) *child {
 	return c
 }
 
-// end sends a signal, waits for the exit and returns its code, -1 for a signal.
+// end sends a signal, waits for the exit and returns the exit code, -1 if the signal killed the process.
 func (c *child) end(t *testing.T, signal syscall.Signal) int {
 	t.Helper()
 	if err := c.Process.Signal(signal); err != nil {

@@ -23,16 +23,16 @@ func (p *process) healthcheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask the server on this machine whether it is ready",
-		Long: `Asks /readyz of the server on this machine and exits with 0 when it is ready to
-serve, with 1 when it is not, within 3 seconds. It finds the server by the same
-settings: CULVERT_LISTEN, PORT, the file with settings. An image without a shell
+		Long: `Asks /readyz of the server on this machine, and exits within 3 seconds: with 0 if
+the server is ready, with 1 if not. It finds the server by the server's own
+settings: CULVERT_LISTEN, PORT, the configuration file. An image without a shell
 can use it as its health check.`,
 		Example: `  culvert healthcheck
   culvert healthcheck --live --listen :9000`,
 		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.healthcheck(c, live) },
 	}
-	c.Flags().BoolVar(&live, "live", false, "ask /livez, which is about the process alone and never about Postgres")
+	c.Flags().BoolVar(&live, "live", false, "ask /livez, which only says whether the process runs, and does not depend on Postgres")
 	config.AddSettings(c, "listen")
 	return c
 }
@@ -43,7 +43,7 @@ func (p *process) healthcheck(c *cobra.Command, live bool) error {
 		return err
 	}
 	if _, port, err := net.SplitHostPort(cfg.Listen); err == nil && port == "0" {
-		return errors.New("the server listens on a port of its system's choice (port 0): name the real one with --listen")
+		return errors.New("the server listens on a port that the system chooses (port 0): give the real one with --listen")
 	}
 	path := "/readyz"
 	if live {
@@ -55,7 +55,7 @@ func (p *process) healthcheck(c *cobra.Command, live bool) error {
 	if err != nil {
 		return err
 	}
-	// Without the proxy that the environment may name: this is about this machine.
+	// No proxy, even if the environment names one: the server is on this machine.
 	transport := &http.Transport{DisableKeepAlives: true}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {

@@ -25,11 +25,11 @@ func (p *process) keyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "key",
 		Short: "Make, list, rotate and revoke stored API keys",
-		Long: `Looks after API keys in the database, which are valid beside those of --api-keys.
-Only digests are stored: a key is shown once, when it is made. What is changed
-here reaches every running server within a second; streams of a revoked key end.
+		Long: `Manages API keys in the database. They are valid in addition to those of --api-keys.
+Only digests are stored: a key is shown once, when it is made. Changes
+take effect on every running server within a second; streams of a revoked key end.
 
-Of --listen-database-url and --database-url the first one given is used.`,
+The database is that of --listen-database-url or, without it, of --database-url.`,
 		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -39,9 +39,9 @@ Of --listen-database-url and --database-url the first one given is used.`,
 		Example: `  culvert key create --label 'shop backend' --namespaces shop`,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.keyCreate(c, f) },
 	}
-	create.Flags().StringVar(&f.label, "label", "", "what it is for")
-	create.Flags().StringSliceVar(&f.namespaces, "namespaces", nil, "namespaces it opens (default all)")
-	create.Flags().DurationVar(&f.ttl, "ttl", 0, "how long it is valid (default for ever)")
+	create.Flags().StringVar(&f.label, "label", "", "a note that says what the key is for")
+	create.Flags().StringSliceVar(&f.namespaces, "namespaces", nil, "namespaces that the key may use (default all)")
+	create.Flags().DurationVar(&f.ttl, "ttl", 0, "how long the key is valid (default for ever)")
 	list := &cobra.Command{
 		Use: "list", Short: "List the keys", Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.keyList(c) },
@@ -51,9 +51,9 @@ Of --listen-database-url and --database-url the first one given is used.`,
 		Example: `  culvert key rotate 3f9a1c20be --grace 1h`,
 		RunE:    func(c *cobra.Command, args []string) error { return p.keyRotate(c, args[0], f.grace) },
 	}
-	rotate.Flags().DurationVar(&f.grace, "grace", 0, "how long the old secret goes on working")
+	rotate.Flags().DurationVar(&f.grace, "grace", 0, "how long the old secret stays valid")
 	revoke := &cobra.Command{
-		Use: "revoke ID", Short: "Make a key worthless", Args: usage.OneArg("key's id"),
+		Use: "revoke ID", Short: "Make a key invalid", Args: usage.OneArg("key's id"),
 		RunE: func(c *cobra.Command, args []string) error { return p.keyRevoke(c, args[0]) },
 	}
 	for _, sub := range []*cobra.Command{create, list, rotate, revoke} {
@@ -74,8 +74,8 @@ func (p *process) keyCreate(c *cobra.Command, f keyFlags) error {
 	}
 	switch {
 	case c.Flags().Changed("namespaces") && len(k.Namespaces) == 0:
-		return usage.Errorf(c, "--namespaces names none; leave it out for a key to all of them")
-	case f.ttl < 0, f.ttl == 0 && c.Flags().Changed("ttl"): // a computed 0 must not last for ever
+		return usage.Errorf(c, "--namespaces is empty; leave it out for a key to all namespaces")
+	case f.ttl < 0, f.ttl == 0 && c.Flags().Changed("ttl"): // a 0 that a script computed must not mean for ever
 		return usage.Errorf(c, "--ttl must be longer than 0")
 	case f.ttl > 0:
 		k.ExpiresAt = time.Now().Add(f.ttl)
@@ -89,9 +89,9 @@ func (p *process) keyCreate(c *cobra.Command, f keyFlags) error {
 	})
 }
 
-// showToken prints the token alone on standard output, for scripts.
+// showToken prints only the token on standard output, for scripts.
 func (p *process) showToken(id, token string) error {
-	p.say("this is shown once; the key's id is %s", id)
+	p.say("the key is shown only this once; its id is %s", id)
 	_, err := fmt.Fprintln(p.stdout, token)
 	return err
 }

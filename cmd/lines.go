@@ -11,11 +11,11 @@ import (
 	"strconv"
 )
 
-// Bounds of one request of many lines.
+// Bounds of one request, which sends many lines.
 const (
 	chunkLines = 500
 	chunkBytes = 1 << 20
-	maxLine    = 1 << 20 // longer than any event the server takes
+	maxLine    = 1 << 20 // more than the server accepts for any event
 )
 
 // line is one event of the input, ready to be sent.
@@ -24,32 +24,32 @@ type line struct {
 	body   []byte
 }
 
-// chunk is what goes into one request.
+// chunk is the content of one request.
 type chunk struct {
 	lines  []line
 	faults []lineFault // lines that cannot be sent at all
-	size   int         // bytes of the bodies
-	read   int         // bytes of the input
-	err    error       // why reading ended, io.EOF at the end
+	size   int         // bytes of the lines
+	read   int         // bytes read of the input
+	err    error       // why reading ended; io.EOF at the end of the input
 }
 
-// lineFault is what is wrong with a line.
+// lineFault says what is wrong with a line.
 type lineFault struct {
 	number int
 	text   string
 }
 
-// lineReader cuts its input into chunks.
+// lineReader divides its input into chunks.
 type lineReader struct {
 	in     *bufio.Reader
 	prefix string // of generated keys
 	number int
-	kept   *line // did not fit into the last chunk
+	kept   *line // a line that did not fit into the last chunk
 	err    error // why reading ended
 }
 
-// readChunks reads ahead by one chunk. The channel ends after the chunk with an
-// err; when ctx ends first, the goroutine ends with its next read.
+// readChunks reads ahead by one chunk. After the chunk with an err it closes the channel. If ctx ends first,
+// its goroutine ends after its current read.
 func readChunks(ctx context.Context, in io.Reader, keyPrefix string) <-chan chunk {
 	out := make(chan chunk)
 	r := &lineReader{in: bufio.NewReaderSize(in, chunkBytes), prefix: keyPrefix}
@@ -70,8 +70,8 @@ func readChunks(ctx context.Context, in io.Reader, keyPrefix string) <-chan chun
 	return out
 }
 
-// next returns what is there, up to the bounds of a request: it waits for the
-// first line only, so that lines that trickle in are sent as they come.
+// next returns the lines that have arrived, up to the bounds of a request. It waits only for the first line, so
+// that lines which arrive slowly are sent at once.
 func (r *lineReader) next() (c chunk) {
 	if r.kept != nil {
 		c.add(*r.kept)
@@ -118,14 +118,14 @@ func (c *chunk) add(l line) {
 	c.size += len(l.body) + 1
 }
 
-// buffered reports whether a whole line can be had without waiting.
+// buffered reports whether a whole line can be read without waiting.
 func (r *lineReader) buffered() bool {
 	ahead, _ := r.in.Peek(r.in.Buffered())
 	return bytes.IndexByte(ahead, '\n') >= 0
 }
 
-// line returns the next line without its end, and how much of the input it took.
-// Of one that is too long it returns only as much as shows that.
+// line returns the next line without its line end, and how many bytes of the input it took. Of a line that is
+// too long it returns only slightly more than maxLine bytes.
 func (r *lineReader) line() (raw []byte, n int, err error) {
 	r.number++
 	for {
@@ -140,8 +140,7 @@ func (r *lineReader) line() (raw []byte, n int, err error) {
 	}
 }
 
-// withKey returns the event with an idempotency key: its own, or the one given.
-// A volatile event is not stored and needs none.
+// withKey adds the key to an event that has none. A volatile event is not stored and gets none.
 func withKey(raw []byte, key string) ([]byte, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
@@ -158,5 +157,5 @@ func withKey(raw []byte, key string) ([]byte, error) {
 	return append(body, rest...), nil
 }
 
-// randomKey is an idempotency key nobody else has.
+// randomKey returns an idempotency key that nobody else has.
 func randomKey() string { return "cli-" + rand.Text() }

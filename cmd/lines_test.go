@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// chunksOf reads all of the input.
+// chunksOf reads the whole input.
 func chunksOf(t *testing.T, in io.Reader) (chunks []chunk) {
 	t.Helper()
 	for c := range readChunks(t.Context(), in, "k-") {
@@ -20,8 +20,8 @@ func chunksOf(t *testing.T, in io.Reader) (chunks []chunk) {
 	return chunks
 }
 
-// TestChunks: every line comes once, in order, in requests within their bounds,
-// however the input is cut.
+// TestChunks: every line comes once and in order, and requests are within their bounds, in whatever pieces the
+// input arrives.
 func TestChunks(t *testing.T) {
 	const n = 1700
 	var text strings.Builder
@@ -85,7 +85,7 @@ func TestChunkBytes(t *testing.T) {
 	}
 }
 
-// TestReadError: what was read before an error is sent, then the error is told.
+// TestReadError: the lines read before an error are sent; then the error is reported.
 func TestReadError(t *testing.T) {
 	broken := errors.New("broken")
 	chunks := chunksOf(t, io.MultiReader(strings.NewReader("{}\n{}\n"), iotest.ErrReader(broken)))

@@ -29,18 +29,18 @@ func (p *process) listenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "listen",
 		Short: "Follow events",
-		Long: `Follows events and prints each one on a line, until Ctrl-C, --count, or an answer
-that trying again cannot change. It goes on where it was after a lost connection
-or a restart of the server.
+		Long: `Follows events and prints each one on a line, until Ctrl-C, --count, or an error
+that cannot pass. After a lost connection or a restart of the server it goes on
+where it was.
 
 As a client (--client, or the subject of a token) it starts at the client's
-stored cursor, which --ack moves past each event printed; a client never seen
-before starts at the newest event. With --rooms it follows just these rooms and
-the server stores nothing. It says on standard error when events are gone
-because retention has dropped them.
+stored cursor, which --ack moves past each printed event; a new client starts
+at the newest event. With --rooms it follows only these rooms, and the server
+stores nothing. It reports on standard error when events are gone
+because retention has dropped them or the log was restored or replaced.
 
-It uses Server-Sent Events, and long polling with --poll or when nothing comes
-through a stream, as behind a proxy that buffers.`,
+It uses Server-Sent Events, and long polling with --poll or when nothing arrives
+through a stream, for example behind a proxy that buffers.`,
 		Example: `  culvert listen --client alice --ack
   culvert listen --client reader --rooms lobby,orders --from-earliest --json
   culvert listen --client alice --poll --count 1`,
@@ -50,23 +50,23 @@ through a stream, as behind a proxy that buffers.`,
 	flags := c.Flags()
 	flags.StringSliceVar(&f.rooms, "rooms", nil, "comma-separated rooms to follow, instead of the client's own and *")
 	flags.StringVar(&f.after, "after", "", "start after this cursor, such as k3f9:4711")
-	flags.BoolVar(&f.earliest, "from-earliest", false, "start at the oldest event there is")
+	flags.BoolVar(&f.earliest, "from-earliest", false, "start at the oldest retained event")
 	flags.BoolVar(&f.poll, "poll", false, "use long polling")
 	flags.BoolVar(&f.ack, "ack", false, "acknowledge events after printing them")
-	flags.BoolVar(&f.json, "json", false, "print events as the JSON objects they are on the wire")
-	flags.IntVar(&f.count, "count", 0, "stop after this many events; 0 goes on")
-	f.add(c, "follow as this client (API keys only; a token names its own)")
+	flags.BoolVar(&f.json, "json", false, "print events as JSON objects, as the server sends them")
+	flags.IntVar(&f.count, "count", 0, "stop after this many events; 0: never")
+	f.add(c, "follow as this client (API keys only; a token is for one client)")
 	return c
 }
 
 func (p *process) listen(c *cobra.Command, f listenFlags) error {
 	switch {
 	case f.after != "" && f.earliest:
-		return usage.Errorf(c, "--after and --from-earliest exclude one another")
+		return usage.Errorf(c, "--after and --from-earliest are mutually exclusive")
 	case f.count < 0:
 		return usage.Errorf(c, "--count must not be negative")
 	case f.ack && len(f.rooms) > 0:
-		return usage.Errorf(c, "--ack moves the cursor of a client, and --rooms follows rooms without one: leave one of them out")
+		return usage.Errorf(c, "--ack and --rooms are mutually exclusive: with --rooms there is no client whose cursor could move")
 	}
 	ctx, end := context.WithCancelCause(c.Context())
 	defer end(nil)
@@ -93,22 +93,21 @@ func (p *process) listen(c *cobra.Command, f listenFlags) error {
 	return explain(cause)
 }
 
-// listener prints what a client receives and tells a person what happens to the
-// connection.
+// listener prints events, and reports changes of the connection to the person at the terminal.
 type listener struct {
 	out  printer
-	left int                     // events until the end; 0: no end
+	left int                     // how many events to print yet; 0: no limit
 	end  context.CancelCauseFunc // ends listen
 	say  func(format string, args ...any)
 
-	mu   sync.Mutex // the client tells from several goroutines
-	lost bool       // the person was told that the connection is lost
-	poll bool       // the person wanted or knows it
+	mu   sync.Mutex // the client calls from several goroutines
+	lost bool       // a lost connection was reported
+	poll bool       // polling was asked for or reported
 }
 
-var errEnough = errors.New("all events asked for have come")
+var errEnough = errors.New("all requested events have arrived")
 
-// options has the client tell the listener what happens.
+// options sets the callbacks of the client that call the listener.
 func (l *listener) options(o culvert.Options) culvert.Options {
 	o.GiveUp, o.OnConnect, o.OnLost, o.OnGap, o.OnError = hopeless, l.connected, l.away, l.gap, l.refused
 	return o
@@ -135,12 +134,12 @@ func (l *listener) connected(t culvert.Transport) {
 		l.say("connected again")
 	}
 	if t == culvert.Poll && !l.poll {
-		l.say("a stream does not work here, going on with long polling")
+		l.say("streams do not work here; going on with long polling")
 	}
 	l.lost, l.poll = false, l.poll || t == culvert.Poll
 }
 
-// away tells of a failed connection, once until the next good one.
+// away reports a failed connection, but only once until the next good one.
 func (l *listener) away(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,14 +160,14 @@ func (l *listener) gap(g culvert.Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if why == "" {
-		l.say("gap: the server's database was put back to %s, so what it gave out up to %s may be gone", printable(g.To), printable(g.From))
+		l.say("gap: the server's database was restored to %s, so events after it up to %s may be gone", printable(g.To), printable(g.From))
 		return
 	}
 	l.say("gap: events after %s up to %s are gone: %s", printable(g.From), printable(g.To), why)
 }
 
-// refused is told of acknowledgements. That the log was replaced since the event
-// is no reason to end: there is nothing to move.
+// refused is called when an acknowledgement is refused. If the log was replaced since the event, listen goes
+// on: there is no cursor to move.
 func (l *listener) refused(err error) {
 	var p *culvert.Problem
 	if !errors.As(err, &p) || p.Status != http.StatusConflict {

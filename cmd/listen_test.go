@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// testAck: a client goes on after what it acknowledged, and sees again what it
-// did not.
+// testAck: a client goes on after the events that it acknowledged, and receives again those that it did not.
 func testAck(t *testing.T, env []string, transport string) {
 	client := "acker" + transport
 	emit := func(n int) {
@@ -29,7 +28,7 @@ func testAck(t *testing.T, env []string, transport string) {
 	for n := range 4 {
 		emit(n)
 	}
-	// The other events of this server are for everyone, hence the start here.
+	// The other events of this server are for everyone; so follow only the client's own room.
 	first := must(t, "", env, "listen", "--json", "--rooms=@"+client, "--from-earliest", "--count=1")
 	var e printedEvent
 	if err := json.Unmarshal([]byte(first), &e); err != nil {
@@ -53,7 +52,7 @@ func testAck(t *testing.T, env []string, transport string) {
 	}
 }
 
-// testOtherLog: a cursor of another log is a gap, told on standard error.
+// testOtherLog: a cursor of another log gives a gap, which is reported on standard error.
 func testOtherLog(t *testing.T, env []string, transport string) {
 	code, stdout, stderr := run(t, "", env, "listen", "--rooms=one", "--after=zzzzzzzz:1", "--count=1", transport)
 	if code != exitOK || !strings.Contains(stderr, "gap: ") || !strings.Contains(stderr, "another log") || !strings.Contains(stdout, "greeting") {

@@ -8,8 +8,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
-// beCulvert makes the test binary the program itself, for tests that send it
-// signals.
+// beCulvert is the variable that makes the test binary run the program itself, for tests that send it signals.
 const beCulvert = "BE_CULVERT"
 
 func TestMain(m *testing.M) {

@@ -16,13 +16,13 @@ import (
 func (p *process) migrateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "migrate",
-		Short: "Bring the database schema up to date ahead of time",
-		Long: `Looks after the schema 'culvert' in Postgres. 'culvert serve' brings it up to date
-by itself; do it ahead with these commands where the server's user may not, and
+		Short: "Bring the database schema up to date",
+		Long: `Manages the schema 'culvert' in Postgres. 'culvert serve' brings it up to date by
+itself. If the server's database user may not do that, use these commands first, and
 run the server with --migrate=false.
 
-The connection must be a direct one, not through a transaction pooler; of
---listen-database-url and --database-url the first one given is used.`,
+The connection must be direct, not through a transaction pooler. It is that of
+--listen-database-url or, without it, of --database-url.`,
 		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -47,14 +47,14 @@ The connection must be a direct one, not through a transaction pooler; of
 	return c
 }
 
-// databaseConfig is the configuration of a command that needs a database.
+// databaseConfig reads the configuration of a command that needs a database.
 func (p *process) databaseConfig(c *cobra.Command) (*config.Loaded, error) {
 	cfg, err := config.Load(settingFlags(c.Flags()), p.environ)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.DirectURL() == "" {
-		return nil, errors.New("no database is named: give --database-url or DATABASE_URL; a private Postgres is looked after by 'culvert serve' itself")
+		return nil, errors.New("no database is named: give --database-url or DATABASE_URL ('culvert serve' itself migrates its private Postgres)")
 	}
 	return cfg, nil
 }
@@ -76,13 +76,13 @@ func (p *process) migrateUp(c *cobra.Command, _ []string) error {
 		}
 	}
 	if pending == 0 {
-		p.say("the schema is up to date, nothing was pending")
+		p.say("the schema is up to date; nothing was pending")
 		return nil
 	}
 	if err := migrations.Up(c.Context(), cfg.DirectURL()); err != nil {
-		return fmt.Errorf("%w; 'culvert migrate status' shows what was applied", hinted(err))
+		return fmt.Errorf("%w; 'culvert migrate status' shows the applied migrations", hinted(err))
 	}
-	p.say("the schema is up to date, %d migrations were applied", pending)
+	p.say("the schema is up to date; %d migrations were applied", pending)
 	return nil
 }
 

@@ -21,11 +21,11 @@ import (
 func (p *process) namespaceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "namespace",
-		Short: "Make, set and delete namespaces in the database",
-		Long: `Looks after namespaces: isolated logs in one database. They are also made by
-their first use; what is set here reaches every running server within a second.
+		Short: "Make, change and delete namespaces in the database",
+		Long: `Manages namespaces, which share a database but no rooms, clients or events. The first
+use of a namespace makes it, too. Changes take effect on every running server within a second.
 
-Of --listen-database-url and --database-url the first one given is used.`,
+The database is that of --listen-database-url or, without it, of --database-url.`,
 		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -52,7 +52,7 @@ Of --listen-database-url and --database-url the first one given is used.`,
 			RunE: func(c *cobra.Command, args []string) error { return p.namespaceShow(c, args[0]) },
 		},
 		{
-			Use: "delete NAME", Short: "Close a namespace for good, with all its events, rooms and clients", Args: usage.OneArg(name),
+			Use: "delete NAME", Short: "Delete a namespace with all its events, rooms and clients", Args: usage.OneArg(name),
 			RunE: func(c *cobra.Command, args []string) error { return p.namespaceDelete(c, args[0], yes) },
 		},
 	} {
@@ -81,7 +81,7 @@ func (p *process) namespaceCreate(c *cobra.Command, name string, f *namespaceFla
 	return p.withNamespace(c, name, func(r *registry.Registry, ns event.Namespace) error {
 		if _, err := r.Namespace(c.Context(), ns); !errors.Is(err, event.ErrNotFound) {
 			if err == nil {
-				err = fmt.Errorf("namespace %q is there already; 'culvert namespace set' changes it", name)
+				err = fmt.Errorf("namespace %q exists already; 'culvert namespace set' changes it", name)
 			}
 			return err
 		}
@@ -95,7 +95,7 @@ func (p *process) namespaceCreate(c *cobra.Command, name string, f *namespaceFla
 
 func (p *process) namespaceSet(c *cobra.Command, name string, f *namespaceFlags) error {
 	if !f.given(c) {
-		return usage.Errorf(c, "name at least one setting")
+		return usage.Errorf(c, "give at least one setting")
 	}
 	return p.withNamespace(c, name, func(r *registry.Registry, ns event.Namespace) error {
 		s, err := r.SetNamespace(c.Context(), ns, func(s *registry.NamespaceSettings) error { return f.apply(c, s) })
@@ -167,11 +167,11 @@ func (p *process) namespaceDelete(c *cobra.Command, name string, yes bool) error
 	})
 }
 
-// confirm asks the person at the terminal; anything but yes is a no.
+// confirm asks the person at the terminal. Any answer but yes means no.
 func (p *process) confirm(ctx context.Context, question string) error {
 	fmt.Fprintf(p.stderr, "%s [y/N] ", question)
 	answer := make(chan string, 1)
-	go func() { // ends with the line, or with the process when nobody answers
+	go func() { // ends when a line arrives, or else with the process
 		line, _ := bufio.NewReader(p.stdin).ReadString('\n')
 		answer <- strings.ToLower(strings.TrimSpace(line))
 	}()
@@ -186,7 +186,7 @@ func (p *process) confirm(ctx context.Context, question string) error {
 	return errors.New("nothing was deleted")
 }
 
-// defaultText, as a value, leaves a setting to the server.
+// defaultText is the value that leaves a setting to the server.
 const defaultText = "default"
 
 // namespaceFlags are the settings of a namespace as text.
@@ -195,12 +195,12 @@ type namespaceFlags struct{ text map[string]*string }
 func (f *namespaceFlags) addTo(c *cobra.Command) *cobra.Command {
 	f.text = map[string]*string{}
 	for _, s := range registry.AllSettings() {
-		f.text[s.Flag()] = c.Flags().String(s.Flag(), "", fmt.Sprintf("`%s`: %s; %q leaves it to the server", kindOf(s), s.Help, defaultText))
+		f.text[s.Flag()] = c.Flags().String(s.Flag(), "", fmt.Sprintf("`%s`: %s; %q means the server's own", kindOf(s), s.Help, defaultText))
 	}
 	return c
 }
 
-// kindOf is what a setting's flag takes.
+// kindOf returns what kind of value a setting's flag takes.
 func kindOf(s registry.Setting) string {
 	switch s.Of(&registry.NamespaceSettings{}).(type) {
 	case *time.Duration:
@@ -211,7 +211,7 @@ func kindOf(s registry.Setting) string {
 	return "number"
 }
 
-// given reports whether any of the flags is.
+// given reports whether any of these flags was given.
 func (f *namespaceFlags) given(c *cobra.Command) bool {
 	for name := range f.text {
 		if c.Flags().Changed(name) {
@@ -221,7 +221,7 @@ func (f *namespaceFlags) given(c *cobra.Command) bool {
 	return false
 }
 
-// apply changes the settings whose flags are given.
+// apply changes the settings whose flags were given.
 func (f *namespaceFlags) apply(c *cobra.Command, s *registry.NamespaceSettings) error {
 	for _, setting := range registry.AllSettings() {
 		if !c.Flags().Changed(setting.Flag()) {
@@ -267,7 +267,7 @@ func readSetting(to any, text string) (err error) {
 	return nil
 }
 
-// settingTexts are the settings by name; empty for what is left to the server.
+// settingTexts returns the settings by name. The text is empty for a setting that is left to the server.
 func settingTexts(s *registry.NamespaceSettings) (pairs [][2]string) {
 	for _, setting := range registry.AllSettings() {
 		text := ""

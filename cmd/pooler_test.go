@@ -8,8 +8,8 @@ import (
 	"github.com/culvertmq/culvert/migrations"
 )
 
-// Behind a transaction pooler a server with an up-to-date schema starts, says that it
-// polls and why, and works; one that has to migrate says what it needs.
+// Behind a transaction pooler, a server whose schema is up to date starts, works, and says that it polls and
+// why. A server that has to migrate says what it needs.
 func TestServeThroughATransactionPooler(t *testing.T) {
 	dsn := pgtest.Database(t)
 	pooled := pgtest.Pooled(t, dsn)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// printedEvent is the part of an printedEvent that listen shows.
+// printedEvent has the fields of an event that listen shows.
 type printedEvent struct {
 	Offset int64           `json:"offset"`
 	Room   string          `json:"room"`
@@ -19,13 +19,13 @@ type printedEvent struct {
 	At     string          `json:"at"`
 }
 
-// printer writes events, one a line.
+// printer writes events, one on each line.
 type printer struct {
 	out  io.Writer
 	json bool
 }
 
-// print writes the event whose wire JSON is raw, in one write.
+// print writes the event whose JSON is raw, in one write.
 func (p printer) print(raw []byte) error {
 	text := string(raw)
 	if !p.json {
@@ -39,7 +39,7 @@ func (p printer) print(raw []byte) error {
 	return err
 }
 
-// String is the event as a person reads it, such as
+// String returns the event as one line for a person, such as
 //
 //	2026-11-23T05:40:00.123Z 4711 lobby "chat message" alice {"text":"hi"}
 func (e printedEvent) String() string {
@@ -54,7 +54,7 @@ func (e printedEvent) String() string {
 	return fmt.Sprintf("%s %d %s %s %s %s", printable(e.At), e.Offset, word(e.Room), word(e.Event), from, printable(data))
 }
 
-// word is a name as one word of a line.
+// word returns a name as one word of a line: quoted if it contains blanks.
 func word(s string) string {
 	s = printable(s)
 	if strings.ContainsAny(s, " \"") {

@@ -9,11 +9,11 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows on a terminal how far emit has come: in bytes of a file, else
-// in events. Anywhere else it shows nothing.
+// progress shows on a terminal how far emit has come: in bytes of a file, or else in events. Without a terminal
+// it shows nothing.
 type progress struct {
 	p     *process
-	bar   *progressbar.ProgressBar // nil: no terminal
+	bar   *progressbar.ProgressBar // nil without a terminal
 	bytes bool
 }
 
@@ -44,7 +44,7 @@ func (p *process) newProgress(input io.Reader) *progress {
 	return pr
 }
 
-// add moves on. A terminal that cannot be written to is no reason to stop.
+// add advances the progress. It ignores a terminal that cannot be written to.
 func (pr *progress) add(bytes, events int) {
 	if pr.bar == nil {
 		return
@@ -56,7 +56,7 @@ func (pr *progress) add(bytes, events int) {
 	_ = pr.bar.Add(events)
 }
 
-// say prints a line without leaving half a bar behind it.
+// say prints a line, and takes the bar off the screen before.
 func (pr *progress) say(format string, args ...any) {
 	if pr.bar != nil {
 		_ = pr.bar.Clear()
@@ -64,7 +64,7 @@ func (pr *progress) say(format string, args ...any) {
 	fmt.Fprintf(pr.p.stderr, "culvert: "+format+"\n", args...)
 }
 
-// finish takes the bar off the screen.
+// finish removes the bar from the screen.
 func (pr *progress) finish() {
 	if pr.bar != nil {
 		_ = pr.bar.Clear()

@@ -13,8 +13,8 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// withRegistry lets f administer the database the flags of c name. what names
-// the object in the error when it is not there.
+// withRegistry runs f with the registry of the database that the flags of c name. what names the object of the
+// command; the error says so if it does not exist.
 func (p *process) withRegistry(c *cobra.Command, what string, f func(*registry.Registry) error) error {
 	cfg, err := p.databaseConfig(c)
 	if err != nil {
@@ -35,8 +35,8 @@ func (p *process) withRegistry(c *cobra.Command, what string, f func(*registry.R
 	return err
 }
 
-// settingFlags are those of the flags that are settings of the server: a command
-// may have others of the same name.
+// settingFlags returns only those flags that are settings of the server: a command may have another flag with
+// the same name.
 func settingFlags(all *pflag.FlagSet) *pflag.FlagSet {
 	set := pflag.NewFlagSet("settings", pflag.ContinueOnError)
 	all.VisitAll(func(f *pflag.Flag) {

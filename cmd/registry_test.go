@@ -9,8 +9,7 @@ import (
 	"github.com/culvertmq/culvert/cmd/config"
 )
 
-// TestKeysAndNamespaces administers the database of a server that has no key but
-// stored ones.
+// TestKeysAndNamespaces manages keys and namespaces of a server that has only stored keys.
 func TestKeysAndNamespaces(t *testing.T) {
 	env := []string{"DATABASE_URL=" + postgres(t).DSN()}
 	if code, _, stderr := run(t, "", env, "key", "list"); code != exitFailure || !strings.Contains(stderr, "culvert migrate up") {
@@ -35,7 +34,7 @@ func TestKeysAndNamespaces(t *testing.T) {
 		return code
 	}
 	if emit(token, "shop") != exitOK || emit(token, "default") != exitOK || emit(token, "other") == exitOK {
-		t.Error("the key does not open just what it was made for")
+		t.Error("the key does not open exactly its namespaces")
 	}
 
 	fresh := strings.TrimSpace(must(t, "", env, "key", "rotate", id, "--grace=1h"))
@@ -84,7 +83,7 @@ func testRegistryFaults(t *testing.T, env []string) {
 		{exitFailure, `there is no namespace "none"`, []string{"namespace", "show", "none"}},
 		{exitFailure, `there is no namespace "none"`, []string{"namespace", "set", "none", "--dedup=1h"}},
 		{exitFailure, `there is no namespace "none"`, []string{"namespace", "delete", "none", "--yes"}},
-		{exitFailure, "is there already", []string{"namespace", "create", "default"}},
+		{exitFailure, "exists already", []string{"namespace", "create", "default"}},
 		{exitUsage, "namespace must be", []string{"namespace", "create", "Not valid"}},
 		{exitUsage, "want one argument", []string{"namespace", "show"}},
 		{exitUsage, "at least one setting", []string{"namespace", "set", "default"}},
@@ -113,12 +112,12 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
-// TestGeneratedSecretsStayInUse: a stored key does not make tokens worthless that
-// were signed with the secret a server made before.
+// TestGeneratedSecretsStayInUse: after a key was stored, tokens that were signed with the server's generated
+// secret stay valid.
 func TestGeneratedSecretsStayInUse(t *testing.T) {
 	first := config.Config{Data: t.TempDir()}
 	if made, err := first.GenerateSecrets(false); made || err != nil || first.JWTSecret != "" {
-		t.Errorf("made secrets although it was not to: %v, %v", made, err)
+		t.Errorf("made secrets although that was not allowed: %v, %v", made, err)
 	}
 	if _, err := first.GenerateSecrets(true); err != nil {
 		t.Fatal(err)

@@ -12,9 +12,8 @@ import (
 	"github.com/culvertmq/culvert/cmd/config"
 )
 
-// TestRestart: events sent and received around a server that is killed and
-// started again arrive once each and in order, over both transports, and an emit
-// made while it is away waits for it.
+// TestRestart: a server is killed and started again. Events before and after arrive once and in order, over
+// both transports, and an emit during the outage waits for the server.
 func TestRestart(t *testing.T) {
 	data := dataFolder(t)
 	c := spawn(t, serveArgs(data)...)
@@ -47,7 +46,7 @@ func TestRestart(t *testing.T) {
 				t.Errorf("listener %d: line %d is %s", i, n, line)
 			}
 		}
-		if i != 1 { // one poll that fails is no news to those who poll
+		if i != 1 { // a single failed poll is not reported
 			l.stderr.await(t, "connected again")
 		}
 		l.cancel()
@@ -55,7 +54,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("listener %d exits with %d: %s", i, code, l.stderr)
 		}
 	}
-	// All was acknowledged, so the client has nothing left but what comes now.
+	// All events were acknowledged, so the client receives only later ones.
 	last := start(t, env, "listen", "--client=c", "--json", "--count=1")
 	if code := emit(events).wait(t); code != exitOK || last.wait(t) != exitOK || !strings.Contains(last.stdout.String(), fmt.Sprintf(`"data":%d,`, events)) {
 		t.Errorf("after the last acknowledgement came %s%s", last.stdout, last.stderr)
@@ -65,8 +64,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestPostgresDies: the private Postgres is started again, and a stream that was
-// open stays so.
+// TestPostgresDies: the private Postgres is started again, and an open stream stays open.
 func TestPostgresDies(t *testing.T) {
 	data := dataFolder(t)
 	s := serve(t, data)

@@ -13,20 +13,20 @@ import (
 func (p *process) restoredCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restored",
-		Short: "Tell Culvert that rows were put back under a running Postgres",
-		Long: `A restore that starts Postgres again needs nothing: Culvert notices it by itself. Run
-this after one that does not, once it is complete: rows put back into tables that
-stayed (pg_restore --data-only, logical replication, by hand), or a switch to another
+		Short: "Tell Culvert that rows were restored while Postgres was running",
+		Long: `Culvert notices a restore that restarts Postgres by itself. Run this command after a
+restore that does not, when it is complete: after rows were put back into existing tables
+(pg_restore --data-only, logical replication, by hand), or after a switch to another
 server that was running all the time.
 
-Offsets then go on far above any that may have been given out, instances drop what
-they remember, and clients that were ahead of the restored log get a gap of reason
-'rewound' and all that comes instead. Instances may run meanwhile. Run without need, it
-costs nobody an event.
+Offsets then go on far above all that may have been used, instances drop what
+they have in memory, and clients that were ahead of the restored log get a gap of reason
+'rewound' and all events that replace the lost ones. Instances may run meanwhile. If you
+run it without need, no client loses an event.
 
 The database is that of --listen-database-url or --database-url. The private Postgres of
-'culvert serve' prints its own at start; what is put back there with 'serve' stopped
-needs nothing.`,
+'culvert serve' prints its URL at start; a restore of it while 'serve' is stopped needs
+no command.`,
 		Example: `  culvert restored --database-url postgres://culvert:secret@db:5432/culvert`,
 		Args:    usage.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.restored(c) },

@@ -11,7 +11,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// An instance that runs goes on where the command says.
+// A running instance goes on at the offset that the command prints.
 func TestRestoredCommand(t *testing.T) {
 	dsn := postgres(t).DSN()
 	env := []string{"DATABASE_URL=" + dsn}

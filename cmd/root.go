@@ -1,7 +1,7 @@
 // Package cmd is Culvert's command line: the server, its clients and its tools.
 //
-// Run is the whole program. It takes what the operating system would give it,
-// so that an end-to-end test starts the very same program on port 0.
+// Run is the whole program. Its arguments are what the operating system gives a program, so that an end-to-end
+// test can start the very same program on port 0.
 package cmd
 
 import (
@@ -36,9 +36,8 @@ type process struct {
 	stdout, stderr io.Writer
 }
 
-// Run executes one command line (without the program's name) and returns its
-// exit code. The end of ctx is what SIGTERM is to the program: serve stops
-// gracefully, the others stop where they are.
+// Run executes one command line (without the program's name) and returns its exit code. The end of ctx has the
+// effect of SIGTERM: serve stops gracefully, the other commands stop at once.
 func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &process{environ, stdin, stdout, stderr}
 	root := p.root()
@@ -60,10 +59,10 @@ func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	return exitFailure
 }
 
-// errReported ends a command with a failure whose text is already out.
+// errReported ends a command with a failure that has been printed already.
 var errReported = errors.New("reported")
 
-// root is the command tree. A new command is one more line here.
+// root makes the command tree. A new command is one more line here.
 func (p *process) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "culvert",
@@ -97,8 +96,7 @@ Start with 'culvert serve': it brings its own Postgres and prints commands to tr
 	return root
 }
 
-// logger writes to standard error: for a person on a terminal, for a machine
-// elsewhere.
+// logger writes to standard error: text on a terminal, JSON elsewhere, unless the format is configured.
 func (p *process) logger(cfg *config.Config) *slog.Logger {
 	format := cfg.LogFormat
 	if format == "" {
@@ -114,12 +112,12 @@ func (p *process) logger(cfg *config.Config) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(p.stderr, options))
 }
 
-// sameSignal is how long after a signal another one is taken for the same: whoever stops
-// a whole process group often tells each process of it as well, as make does.
+// sameSignal is how long after a signal another one counts as the same: tools that stop a process group, such
+// as make, often also signal each process of it.
 const sameSignal = time.Second
 
-// UntilSignal returns a context that ends with SIGTERM or Ctrl-C. From a second later
-// on, another signal ends the process at once.
+// UntilSignal returns a context that ends with SIGTERM or Ctrl-C. A signal that comes more than a second later
+// ends the process at once.
 func UntilSignal(parent context.Context) context.Context {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 1)

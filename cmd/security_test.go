@@ -8,8 +8,7 @@ import (
 	"github.com/culvertmq/culvert/cmd/config"
 )
 
-// docs/security.md lists every limit that can be set, so that nobody has to find it by
-// reaching it.
+// docs/security.md lists every limit that can be set.
 func TestEveryLimitIsInTheSecurityPage(t *testing.T) {
 	page, err := os.ReadFile("../docs/security.md")
 	if err != nil {

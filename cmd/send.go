@@ -23,8 +23,8 @@ type sender struct {
 	stored, duplicates, failed int
 }
 
-// sendAll sends until the input ends. Its error means that sending stopped;
-// lines that were refused are only counted and reported.
+// sendAll sends until the input ends. It returns an error if sending stopped before; refused lines are only
+// counted and reported.
 func (s *sender) sendAll(ctx context.Context, chunks <-chan chunk) error {
 	s.began = time.Now()
 	for {
@@ -52,9 +52,8 @@ func (s *sender) sendAll(ctx context.Context, chunks <-chan chunk) error {
 	}
 }
 
-// send stores the lines of one chunk. Those whose fate is unknown, because the
-// answer broke off or the server was overloaded, are sent again: their keys keep
-// them from being stored twice.
+// send stores the lines of one chunk. If the answer broke off or the server was overloaded, it sends the lines
+// without an answer again: their keys prevent that a line is stored twice.
 func (s *sender) send(ctx context.Context, lines []line) error {
 	if len(lines) == 0 {
 		return nil
@@ -70,8 +69,7 @@ func (s *sender) send(ctx context.Context, lines []line) error {
 	return nil
 }
 
-// attempt sends lines once and returns those that have to be sent again, with
-// the reason.
+// attempt sends lines once. It returns those that must be sent again, and the reason.
 func (s *sender) attempt(ctx context.Context, lines []line) ([]line, error) {
 	var body bytes.Buffer
 	for _, l := range lines {
@@ -100,7 +98,7 @@ func (s *sender) attempt(ctx context.Context, lines []line) ([]line, error) {
 			again, reason = append(again, l), err
 		}
 	}
-	_, _ = io.Copy(io.Discard, resp.Body) // to its end, so that the connection can be used again
+	_, _ = io.Copy(io.Discard, resp.Body) // read to the end, so that the connection can be reused
 	return again, reason
 }
 
@@ -110,8 +108,8 @@ type result struct {
 	culvert.Problem      // its Status is 0 for a success
 }
 
-// count notes what became of a line. An error means that it was not stored for
-// a reason that concerns what follows, too.
+// count counts a line as stored or failed. An error means that it was not stored, for a reason that holds for
+// the lines after it, too.
 func (s *sender) count(l line, r result) error {
 	if r.Status < http.StatusBadRequest {
 		s.stored++
@@ -120,7 +118,7 @@ func (s *sender) count(l line, r result) error {
 		}
 		return nil
 	}
-	if r.Temporary() || r.Status == http.StatusUnauthorized { // a token that expired ends the answer
+	if r.Temporary() || r.Status == http.StatusUnauthorized { // the token has expired, so the answer ends here
 		return &r.Problem
 	}
 	s.fail(l.number, printable(r.Said()))
@@ -133,7 +131,7 @@ func (s *sender) fail(number int, text string) {
 	s.progress.say("line %d: %s", number, text)
 }
 
-// summary is what was done, and how fast.
+// summary returns how many events were stored, and how fast.
 func (s *sender) summary() string {
 	took := time.Since(s.began)
 	text := fmt.Sprintf("%d events in %.2f s, %.0f events/s", s.stored, took.Seconds(), float64(s.stored)/max(took.Seconds(), 1e-9))

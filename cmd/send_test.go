@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// fake is a server that a test scripts: each request takes the next answer, and
-// the last one goes on for ever.
+// fake is a server whose answers a test chooses: each request gets the next one; the last one is repeated.
 func fake(t *testing.T, answers ...http.HandlerFunc) string {
 	t.Helper()
 	requests := make(chan http.HandlerFunc, len(answers))
@@ -30,12 +29,12 @@ func fake(t *testing.T, answers ...http.HandlerFunc) string {
 	return s.URL
 }
 
-// status answers with nothing but a status.
+// status answers with a status and no body.
 func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// store is a log of lines by their keys, as a server's answer to NDJSON shows it.
+// store is a log of lines by their keys. It answers NDJSON requests like a server.
 type store struct {
 	keys  map[string]bool
 	order []string
@@ -61,8 +60,8 @@ func (s *store) take(n int) http.HandlerFunc {
 	}
 }
 
-// TestSendAgain: lines whose fate is unknown are sent again with the keys they
-// had, so that each one is stored once and in order.
+// TestSendAgain: lines without an answer are sent again with the same keys, so that each is stored once and in
+// order.
 func TestSendAgain(t *testing.T) {
 	s := &store{keys: map[string]bool{}}
 	overload := func(w http.ResponseWriter, _ *http.Request) {
@@ -77,8 +76,8 @@ func TestSendAgain(t *testing.T) {
 	}
 }
 
-// TestSendGivesUp: an answer that will not change ends the run with the line it
-// stands at, and so does patience.
+// TestSendGivesUp: an error that cannot pass ends the run and names the line. So does an error that lasts
+// longer than --retry-for.
 func TestSendGivesUp(t *testing.T) {
 	expired := func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, `{"offset":1,"cursor":"k:1"}`)

@@ -21,19 +21,19 @@ func (p *process) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
-		Long: `Runs the server until SIGTERM or Ctrl-C. It then fails its readiness probe, asks
-its clients to come back elsewhere, finishes what is under way and exits within
-10 seconds; a second signal, a second later or more, ends it at once.
+		Long: `Runs the server until SIGTERM or Ctrl-C. It then fails its readiness probe, tells
+its clients to reconnect elsewhere, finishes requests under way and exits within
+10 seconds. A second signal, at least a second later, ends it at once.
 
 Each setting is a flag, an environment variable (CULVERT_ and the flag's name in
-upper case with _) or a line of the YAML file given with --config; flags win over
+upper case with _) or a line of the YAML file of --config. Flags win over
 the environment, the environment over the file. DATABASE_URL and PORT are
-honoured. Secrets and keys can come from files: CULVERT_JWT_SECRET_FILE,
+read, too. Secrets and keys can be in files: CULVERT_JWT_SECRET_FILE,
 CULVERT_JWT_PUBLIC_KEY_FILE, CULVERT_API_KEYS_FILE, DATABASE_URL_FILE. 'culvert
 config check' shows the result.
 
-Without a database URL it runs a private Postgres under --data and prints how to
-connect to it. With neither an API key nor a key for tokens, and no key stored in
+Without a database URL the server runs a private Postgres under --data and prints how to
+connect to it. If neither an API key nor a key for tokens is configured, and no key is stored in
 the database, it makes an API key and a token secret, keeps them in the data folder
 and prints the API key with commands to try.`,
 		Example: `  culvert serve
@@ -47,7 +47,7 @@ and prints the API key with commands to try.`,
 			}
 			err = p.serve(c.Context(), cfg)
 			if errors.Is(err, context.Canceled) && c.Context().Err() != nil {
-				return nil // told to stop while still starting
+				return nil // stopped by a signal while it was starting
 			}
 			return err
 		},
@@ -62,7 +62,7 @@ func (p *process) serve(ctx context.Context, cfg *config.Loaded) (err error) {
 	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
-	// The ports first: that one is taken should not wait for a database.
+	// The ports come first: if one is taken, the error should not have to wait for a database.
 	s, err := listen(&cfg.Config, log)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (p *process) serve(ctx context.Context, cfg *config.Loaded) (err error) {
 	return s.run(ctx)
 }
 
-// openQueue opens the log. The database has just answered: it gets no retry.
+// openQueue opens the log. It does not try again, since the database has just answered.
 func openQueue(ctx context.Context, cfg *config.Config, log *slog.Logger, registry prometheus.Registerer) (*queue.Queue, error) {
 	q, err := queue.Open(ctx, queue.Options{
 		DatabaseURL:     cfg.DatabaseURL,
@@ -127,8 +127,7 @@ func openQueue(ctx context.Context, cfg *config.Config, log *slog.Logger, regist
 	return q, nil
 }
 
-// tour prints the key that was made for a server without one, and what can be
-// done with it. Only generated keys are ever printed.
+// tour prints the API key that was generated, and commands to try. No other key is ever printed.
 func (p *process) tour(cfg *config.Config, url string) {
 	key := cfg.APIKeys[0]
 	fmt.Fprintf(p.stderr, `

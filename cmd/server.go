@@ -17,8 +17,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// server is everything serve runs, in the order it is started. What is nil has
-// not been started, or is not wanted.
+// server has everything that serve runs, in the order in which it is started. A nil field is not started yet,
+// or is not wanted.
 type server struct {
 	cfg *config.Config
 	log *slog.Logger
@@ -34,7 +34,7 @@ type server struct {
 	serving sync.WaitGroup
 }
 
-// listen opens the ports. Connections wait in their backlog until start.
+// listen opens the ports. Connections wait in the system's backlog until start.
 func listen(cfg *config.Config, log *slog.Logger) (*server, error) {
 	s := &server{cfg: cfg, log: log, failed: make(chan error, 2)}
 	var err error
@@ -56,23 +56,23 @@ func openPort(setting, address string) (net.Listener, error) {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s: another program uses %s: stop it, or choose another address with --%s", setting, address, setting)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("%s: not allowed to use %s: ports below 1024 are the system's, choose another with --%s", setting, address, setting)
+		return nil, fmt.Errorf("%s: not allowed to use %s: ports below 1024 need privileges; choose another with --%s", setting, address, setting)
 	case err != nil:
 		return nil, fmt.Errorf("%s: cannot use %s: %w; choose another address with --%s", setting, address, err, setting)
 	}
 	return l, nil
 }
 
-// adminTimeout is for a request to the admin listener, and for its answer.
+// adminTimeout bounds a request to the admin listener, and its answer.
 const adminTimeout = 30 * time.Second
 
-// start begins to answer.
+// start starts to serve.
 func (s *server) start(admin http.Handler) {
 	s.apiHTTP = s.httpServer(s.handler)
 	s.serveOn(s.apiHTTP, s.handler.Listener(s.api))
 	if s.admin != nil {
 		s.adminHTTP = s.httpServer(admin)
-		s.adminHTTP.ReadTimeout, s.adminHTTP.WriteTimeout = adminTimeout, adminTimeout // nothing there lasts
+		s.adminHTTP.ReadTimeout, s.adminHTTP.WriteTimeout = adminTimeout, adminTimeout // no request there is long
 		s.serveOn(s.adminHTTP, s.admin)
 	}
 }
@@ -91,7 +91,7 @@ func (s *server) serveOn(h *http.Server, l net.Listener) {
 	})
 }
 
-// run keeps the server going until ctx ends or a listener breaks.
+// run waits until ctx ends or a listener fails.
 func (s *server) run(ctx context.Context) error {
 	keep, stopKeeping := context.WithCancel(ctx)
 	defer stopKeeping()
@@ -107,7 +107,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 }
 
-// url is where a client on this machine reaches the API.
+// url returns the URL of the API for a client on this machine.
 func (s *server) url() string { return localURL(s.api.Addr().String()) }
 
 func (s *server) adminAddress() string {
@@ -117,8 +117,8 @@ func (s *server) adminAddress() string {
 	return s.admin.Addr().String()
 }
 
-// localURL is the URL of a listening address for a client on the same machine:
-// an address that means all interfaces is none to connect to.
+// localURL returns the URL of a listening address for a client on this machine. An address that means all
+// interfaces becomes loopback, since one cannot connect to it.
 func localURL(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -130,17 +130,16 @@ func localURL(address string) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// The ends of the steps of a stop, counted from the signal. Orchestrators kill
-// after 10 seconds.
+// The deadlines of the steps of a stop, counted from the signal. Orchestrators kill the process after 10
+// seconds.
 const (
-	stopConnections = 6 * time.Second // what is still open then is cut
+	stopConnections = 6 * time.Second // connections still open are cut then
 	stopQueue       = 8 * time.Second
 	stopPostgres    = 9500 * time.Millisecond
-	stopAll         = 9800 * time.Millisecond // returns whatever hangs
+	stopAll         = 9800 * time.Millisecond // close returns then, even if something hangs
 )
 
-// close ends whatever was started, in the reverse order, within stopAll. It is
-// the way out of a failed start, too.
+// close ends all that was started, in reverse order, within stopAll. A failed start calls it, too.
 func (s *server) close() error {
 	done := make(chan error, 1)
 	go func() { done <- s.stop(time.Now()) }()
@@ -148,7 +147,7 @@ func (s *server) close() error {
 	case err := <-done:
 		return err
 	case <-time.After(stopAll):
-		return errors.New("did not stop in time, leaving the rest to the operating system")
+		return errors.New("did not stop in time; exiting without waiting for the rest")
 	}
 }
 
@@ -171,9 +170,8 @@ func (s *server) stop(began time.Time) error {
 	return errors.Join(errs...)
 }
 
-// stopHTTP fails the readiness probe and ends streams and polls, goes on
-// answering for a while so that load balancers notice, then closes the listener
-// and waits for the requests under way.
+// stopHTTP fails the readiness probe and ends streams and polls. It goes on answering for a while, so that load
+// balancers notice, then closes the listener and waits for requests under way.
 func (s *server) stopHTTP(began time.Time) error {
 	if s.apiHTTP == nil {
 		errs := []error{s.api.Close()}

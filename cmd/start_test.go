@@ -43,8 +43,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// socketFolder is where the server's private Postgres listens, from the DSN it
-// printed.
+// socketFolder returns where the server's private Postgres listens, from the DSN that the server printed.
 func socketFolder(t *testing.T, s *program) string {
 	t.Helper()
 	return s.stderr.await(t, `psql 'postgres:///culvert\?host=([^&']+)`)

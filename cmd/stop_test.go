@@ -15,7 +15,7 @@ import (
 	"github.com/culvertmq/culvert/cmd/config"
 )
 
-// get asks the server and returns the status, 0 when there is no answer.
+// get sends a GET and returns the status, 0 if there is no answer.
 func get(t *testing.T, url string) int {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
@@ -27,8 +27,8 @@ func get(t *testing.T, url string) int {
 	return resp.StatusCode
 }
 
-// TestSIGTERM: readyz fails while the listener is still open, streams and polls
-// end with a word of goodbye, and the process exits with 0 within 10 seconds.
+// TestSIGTERM: readyz fails while the listener is still open, streams and polls end with culvert:reconnect and
+// retry, and the process exits with 0 within 10 seconds.
 func TestSIGTERM(t *testing.T) {
 	data := dataFolder(t)
 	c := spawn(t, serveArgs(data, "--drain=2s", "--heartbeat=1")...)
@@ -85,7 +85,7 @@ func TestSIGTERM(t *testing.T) {
 	}
 }
 
-// TestSecondSignal ends a server at once that takes its time.
+// TestSecondSignal: if a server is slow to stop, a second signal ends it at once.
 func TestSecondSignal(t *testing.T) {
 	c := spawn(t, serveArgs(dataFolder(t), "--drain=5s")...)
 	if err := c.Process.Signal(syscall.SIGINT); err != nil {
@@ -106,8 +106,7 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// TestASignalToldSeveralTimes: whoever stops a process group may tell each process of it as
-// well. The server stops in order all the same.
+// TestASignalToldSeveralTimes: signals within a second count as one, and the server stops in order.
 func TestASignalToldSeveralTimes(t *testing.T) {
 	c := spawn(t, serveArgs(dataFolder(t))...)
 	for began := time.Now(); time.Since(began) < sameSignal/3; time.Sleep(10 * time.Millisecond) {
@@ -121,7 +120,7 @@ func TestASignalToldSeveralTimes(t *testing.T) {
 	}
 }
 
-// TestStopWhileStarting: a signal is obeyed before the server is ready, too.
+// TestStopWhileStarting: a signal also stops a server that is not ready yet.
 func TestStopWhileStarting(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

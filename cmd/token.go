@@ -30,11 +30,11 @@ func (p *process) tokenCommand() *cobra.Command {
 		Use:   "token",
 		Short: "Make a token for a client",
 		Long: `Makes a JWT (HS256) for one client and prints it, signed with the server's
-secret: --jwt-secret, CULVERT_JWT_SECRET or the file with settings, else the one a
+secret: that of --jwt-secret, CULVERT_JWT_SECRET or the configuration file, or else the one that a
 server made in its data folder.
 
-A token without --rooms can read the client's own room and *, one without --emit
-can emit nothing. In patterns * stands for any run of characters.`,
+A token without --rooms can only read the client's own room and *; a token without
+--emit can emit nothing. In patterns * matches any run of characters.`,
 		Example: `  culvert token --sub alice
   culvert token --sub alice --rooms 'chat-*,lobby' --emit lobby --ttl 24h
   culvert listen --token "$(culvert token --sub alice)"`,
@@ -42,13 +42,13 @@ can emit nothing. In patterns * stands for any run of characters.`,
 		RunE: func(c *cobra.Command, _ []string) error { return p.token(c, f) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.sub, "sub", "", "client the token is for (required)")
-	flags.StringSliceVar(&f.ns, "ns", nil, `namespaces it is good for (default "default")`)
-	flags.StringSliceVar(&f.rooms, "rooms", nil, "patterns of rooms it may read")
-	flags.StringSliceVar(&f.emit, "emit", nil, "patterns of rooms it may emit to")
-	flags.StringSliceVar(&f.aud, "aud", nil, "audience it is for (default: the first of --jwt-audience)")
-	flags.StringVar(&f.iss, "iss", "", "issuer it names (default: --jwt-issuer)")
-	flags.DurationVar(&f.ttl, "ttl", time.Hour, "how long it is valid")
+	flags.StringVar(&f.sub, "sub", "", "client that the token is for (required)")
+	flags.StringSliceVar(&f.ns, "ns", nil, `namespaces that the token is for (default "default")`)
+	flags.StringSliceVar(&f.rooms, "rooms", nil, "patterns of rooms that the client may read")
+	flags.StringSliceVar(&f.emit, "emit", nil, "patterns of rooms that the client may emit to")
+	flags.StringSliceVar(&f.aud, "aud", nil, "audience of the token (default: the first of --jwt-audience)")
+	flags.StringVar(&f.iss, "iss", "", "issuer of the token (default: --jwt-issuer)")
+	flags.DurationVar(&f.ttl, "ttl", time.Hour, "how long the token is valid")
 	config.AddSettings(c, "jwt-secret", "jwt-audience", "jwt-issuer", "allow-weak-secrets", "data")
 	return c
 }
@@ -56,7 +56,7 @@ can emit nothing. In patterns * stands for any run of characters.`,
 func (p *process) token(c *cobra.Command, f tokenFlags) error {
 	switch {
 	case f.sub == "":
-		return usage.Errorf(c, "--sub is missing: the client the token is for")
+		return usage.Errorf(c, "--sub is missing: give the client that the token is for")
 	case f.ttl <= 0:
 		return usage.Errorf(c, "--ttl must be longer than 0")
 	}
@@ -65,14 +65,14 @@ func (p *process) token(c *cobra.Command, f tokenFlags) error {
 		return err
 	}
 	if len(cfg.JWTAlgorithms) > 0 && !slices.Contains(cfg.JWTAlgorithms, "HS256") {
-		return fmt.Errorf("jwt-algorithms (%s) leaves out HS256, so the server would refuse the token", strings.Join(cfg.JWTAlgorithms, ","))
+		return fmt.Errorf("--jwt-algorithms (%s) does not have HS256, so the server would refuse the token", strings.Join(cfg.JWTAlgorithms, ","))
 	}
 	secret := cfg.JWTSecret
 	if secret == "" {
 		path := filepath.Join(cfg.Data, config.JWTSecretFile)
 		secret, err = config.ReadSecret(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("there is no secret to sign with: give the server's with --jwt-secret or CULVERT_JWT_SECRET, or name its data folder with --data (%s holds none)", cfg.Data)
+			return fmt.Errorf("there is no secret to sign with: give the server's secret with --jwt-secret or CULVERT_JWT_SECRET, or name its data folder with --data (there is none in %s)", cfg.Data)
 		}
 		if err != nil {
 			return err

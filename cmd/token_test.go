@@ -19,7 +19,7 @@ import (
 	"github.com/culvertmq/culvert/cmd/config"
 )
 
-// testToken: the token signed with the generated secret opens what it says.
+// testToken: a token signed with the generated secret opens exactly what it says.
 func testToken(t *testing.T, s *program, data string) {
 	token := strings.TrimSpace(must(t, "", nil, "token", "--data", data, "--sub=carol", "--rooms=tok*", "--emit=tok1", "--ttl=5m"))
 	env := []string{"CULVERT_URL=" + s.url, "CULVERT_TOKEN_FILE=" + write(t, token+"\n")}
@@ -38,7 +38,7 @@ func testToken(t *testing.T, s *program, data string) {
 	}
 }
 
-// TestTokenNamesAudienceAndIssuer: by default those the server asks for.
+// TestTokenNamesAudienceAndIssuer: the defaults are those that the server requires.
 func TestTokenNamesAudienceAndIssuer(t *testing.T) {
 	env := []string{"CULVERT_JWT_SECRET=0123456789abcdef0123456789abcdef", "CULVERT_JWT_AUDIENCE=first,second", "CULVERT_JWT_ISSUER=me"}
 	for want, args := range map[string][]string{
@@ -60,11 +60,11 @@ func TestTokenNamesAudienceAndIssuer(t *testing.T) {
 	}
 	env = append(env, "CULVERT_CONFIG="+write(t, "jwt-algorithms: HS512\n"))
 	if code, stdout, stderr := run(t, "", env, "token", "--sub=x"); code != exitFailure || stdout != "" || !strings.Contains(stderr, "HS256") {
-		t.Errorf("HS256 is left out: %d, %s%s", code, stdout, stderr)
+		t.Errorf("without HS256: %d, %s%s", code, stdout, stderr)
 	}
 }
 
-// TestServeTrustsAKeyServer: goleak in TestMain sees that its goroutine ends.
+// TestServeTrustsAKeyServer: goleak in TestMain fails unless its goroutine ends.
 func TestServeTrustsAKeyServer(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -84,7 +84,7 @@ func TestServeTrustsAKeyServer(t *testing.T) {
 	must(t, "", nil, "emit", "--url="+s.url, "--token="+text, "--event=x")
 }
 
-// testBadToken: what trying again cannot change ends a command at once.
+// testBadToken: an error that cannot pass ends a command at once.
 func testBadToken(t *testing.T, s *program) {
 	for _, args := range [][]string{{"listen", "--rooms=x"}, {"listen", "--rooms=x", "--poll"}, {"emit", "--event=x"}} {
 		code, _, stderr := run(t, "", nil, append(args, "--token=wrong", "--url", s.url)...)
@@ -98,7 +98,7 @@ func testBadToken(t *testing.T, s *program) {
 	}
 }
 
-// TestKeyStaysHere: the key a local server made goes to no other machine.
+// TestKeyStaysHere: the key that a local server made is not sent to another machine.
 func TestKeyStaysHere(t *testing.T) {
 	data := t.TempDir()
 	const key = "ck_0123456789012345678901234567890123456789"

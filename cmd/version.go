@@ -25,7 +25,7 @@ func (p *process) versionCommand() *cobra.Command {
 	}
 }
 
-// versionText is the release, else what the build knows of its commit.
+// versionText returns the version of a release, or else the commit that the build knows.
 func versionText() string {
 	if version != "" {
 		return version

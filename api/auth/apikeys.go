@@ -28,10 +28,10 @@ func storedKey(from Keys, token string) (Identity, bool) {
 	return who, true
 }
 
-// KeyID tells the keys of backends apart, or the namespaces of tokens; zero: none.
+// KeyID identifies a backend's key, or the set of namespaces of a token for several. Zero means neither.
 type KeyID [8]byte
 
-// KeyOf names a key without keeping it.
+// KeyOf returns the id of a key: a part of its digest, which does not reveal the key.
 func KeyOf(secret string) (id KeyID) {
 	digest := sha256.Sum256([]byte(secret))
 	copy(id[:], digest[:])

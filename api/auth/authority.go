@@ -12,17 +12,18 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Authority knows whom to trust. Any goroutine may use it.
+// Authority decides which credentials are trusted. Any goroutine may use it.
 type Authority struct {
-	// own is the application's authentication, which then decides alone.
+	// own is the application's authentication. When it is set, it alone decides.
 	own    func(*http.Request) (Caller, error)
-	keys   [][sha256.Size]byte // digests: comparing them tells nothing of a key's length
+	keys   [][sha256.Size]byte // digests: the time to compare them does not depend on a key's length
 	tokens *verifier           // nil: none are accepted
 	stored Keys
 }
 
-// New takes options that Check, CheckTokens and CheckSecrets have no error for. It begins to fetch the keys
-// of a JWKS URL, for which it does not wait; Close ends that. stored may be asked by many goroutines.
+// New makes an Authority from options that Check, CheckTokens and CheckSecrets accept. If they have a JWKS URL,
+// New starts to fetch its keys and does not wait for them; Close ends the fetching. Many goroutines call
+// stored.
 func New(o Options, stored Keys) (*Authority, error) {
 	a := &Authority{own: o.Authenticate, stored: stored}
 	for _, k := range o.APIKeys {
@@ -35,12 +36,13 @@ func New(o Options, stored Keys) (*Authority, error) {
 	return a, nil
 }
 
-// Close returns when nothing is fetched any more. Known keys go on working.
+// Close ends the fetching of keys and waits until it has ended. The keys fetched before stay in use.
 func (a *Authority) Close() { a.tokens.close() }
 
-// Identify finds who sent the request, whose query has been parsed. The header wins over ?access_token, also
-// when it is wrong. It may wait for the keys of an issuer, as long as the request's context lasts.
-// Errors: *wire.Problem for bad credentials; any other is internal.
+// Identify finds who sent the request; query is its parsed query string. An Authorization header wins over
+// ?access_token, even when the header is wrong. Identify may wait for the keys of an issuer, but not longer
+// than the request's context lasts.
+// Errors: *wire.Problem for bad credentials; any other error is internal.
 func (a *Authority) Identify(r *http.Request, query url.Values) (Identity, error) {
 	if a.own != nil {
 		return authenticate(a.own, r)
@@ -73,7 +75,7 @@ func (a *Authority) Identify(r *http.Request, query url.Values) (Identity, error
 
 func badToken(detail string) error { return wire.Refuse(wire.Unauthorized, "", detail) }
 
-// isKey takes the same time whichever key it is, and when it is none.
+// isKey takes the same time for every token, whether it is a key or not.
 func (a *Authority) isKey(token string) bool {
 	digest := sha256.Sum256([]byte(token))
 	found := 0
@@ -83,15 +85,15 @@ func (a *Authority) isKey(token string) bool {
 	return found == 1
 }
 
-// bearer takes T out of "Bearer T"; the scheme's case is free (RFC 9110, 11.1).
+// bearer returns T of "Bearer T"; "Bearer" may be in any case (RFC 9110, 11.1).
 func bearer(header string) (string, bool) {
 	scheme, token, ok := strings.Cut(header, " ")
 	token = strings.Trim(token, " \t")
 	return token, ok && strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// Check refuses who has lost the right to use the namespace since they were identified: it has
-// expired, or was revoked. Errors: *wire.Problem.
+// Check returns an error if the caller has lost the right to use the namespace since Identify: the credentials
+// have expired or were revoked. Errors: *wire.Problem.
 func (a *Authority) Check(ns event.Namespace, who *Identity) error {
 	switch {
 	case !who.Expires.IsZero() && !time.Now().Before(who.Expires):
@@ -102,9 +104,8 @@ func (a *Authority) Check(ns event.Namespace, who *Identity) error {
 	return nil
 }
 
-// Holds reports whether credentials are still good, beside their expiry:
-// a stored key that was neither revoked nor rotated, a client that was not revoked
-// since its token was issued.
+// Holds reports whether credentials are still good; it does not look at their expiry. A stored key must be
+// neither revoked nor rotated; a client must not have been revoked since its token was issued.
 func (a *Authority) Holds(ns event.Namespace, who *Identity) bool {
 	switch {
 	case who.Grant != nil:

@@ -11,50 +11,51 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Caller is who sent a request, as the application's own authentication says: see
-// Options.Authenticate. The zero Caller is nobody.
+// Caller is who sent a request, as the application's own authentication says: see Options.Authenticate. The
+// zero Caller is invalid.
 type Caller struct {
-	// Client it is: the durable identity (a device or tab, not a person with several) that owns a
-	// cursor and memberships. Required of a caller that is no Backend. A Backend acts for
-	// it where the request names no other one with ?client=.
+	// Client is the durable identity that owns a cursor and memberships: a device or a tab, not a person who
+	// has several. Required unless Backend is set. A Backend acts for Client when the request has no ?client=.
 	Client event.Client
-	// Backend has every room and client of its namespaces, as an API key does.
+	// Backend may use every room and client of its namespaces, as an API key may.
 	Backend bool
-	// Name tells one Backend from another: what each has under way is bounded for itself.
+	// Name tells one Backend from another: each name has limits of its own on requests under way.
 	Name string
-	// Namespaces it may use; none: "default".
+	// Namespaces are those that the caller may use; empty: "default".
 	Namespaces []event.Namespace
-	// EveryNamespace opens all to a Backend, which may then also make and delete them.
+	// EveryNamespace lets a Backend use all namespaces, and make and delete them.
 	EveryNamespace bool
-	// Rooms are patterns of rooms that a client may join, read and see the members of, beside its
-	// own and "*", which it reads. "*" in a pattern matches any run of characters; the private
-	// rooms of other clients need a pattern that begins with "@" itself.
+	// Rooms are patterns of rooms that a client may join and read, and whose members it may list. It may always
+	// read its own room and "*". "*" in a pattern matches any run of characters; the private rooms of other
+	// clients need a pattern that itself begins with "@".
 	Rooms []string
-	// Emit are patterns of rooms that a client may emit to; none: nowhere.
+	// Emit are patterns of rooms that a client may emit to; empty: to none.
 	Emit []string
-	// Expires is when this stops being true: open streams then end with culvert:reconnect and reason
-	// expired, and whoever comes back is asked for anew. Zero: never.
+	// Expires is when the caller loses these rights: open streams then end with culvert:reconnect and reason
+	// expired, and Authenticate is called again when the client reconnects. Zero: never.
 	Expires time.Time
-	// Issued is when the client logged in. Registry.Revoke refuses what was issued before, and ends
-	// its streams: that is how to log out. Zero: a client that was ever revoked is refused.
+	// Issued is when the client logged in. Registry.Revoke ends the streams of callers that were issued before
+	// it, and refuses their requests: use it to log a client out. Zero: a client that was ever revoked is
+	// refused.
 	Issued time.Time
 }
 
-// What Options.Authenticate refuses with. The client is shown the text of an error that wraps one of them.
+// These are the errors with which Options.Authenticate refuses a request. The client is shown the text of an
+// error that wraps one of them.
 var (
 	// ErrUnauthorized is answered with 401: the request has no credentials, or bad ones.
 	ErrUnauthorized = errors.New("the application does not accept the credentials of this request")
-	// ErrForbidden is answered with 403: it is known who asks, and they may not use Culvert.
+	// ErrForbidden is answered with 403: the sender is known, but may not use Culvert.
 	ErrForbidden = errors.New("the application does not allow this")
 )
 
 // authenticate asks the application who sent the request.
 func authenticate(ask func(*http.Request) (Caller, error), r *http.Request) (Identity, error) {
 	if fromAnotherSite(r) {
-		return Identity{}, wire.Refuse(wire.Forbidden, "", "a page of another site sent this with a cookie")
+		return Identity{}, wire.Refuse(wire.Forbidden, "", "a page of another site sent this request with a cookie")
 	}
 	headers := *r
-	headers.Body = http.NoBody // what is in it is for the handlers, which bound its time and size
+	headers.Body = http.NoBody // only the handlers read the body: they bound its time and size
 	c, err := ask(&headers)
 	if err != nil {
 		return Identity{}, notAuthenticated(r, err)
@@ -62,14 +63,16 @@ func authenticate(ask func(*http.Request) (Caller, error), r *http.Request) (Ide
 	return c.identity()
 }
 
-// fromAnotherSite reports whether a browser says that a page of another site made it send a cookie. Such a page may
-// not read the answer, since CORS here never allows cookies; but a GET can acknowledge, too.
+// fromAnotherSite reports whether a browser says that a page of another site made it send this request with a
+// cookie. Such a page cannot read the answer, since CORS here never allows cookies; but the request itself may
+// change something: even a GET can acknowledge.
 func fromAnotherSite(r *http.Request) bool {
 	return len(r.Header["Cookie"]) > 0 && r.Header.Get("Sec-Fetch-Site") == "cross-site"
 }
 
-// notAuthenticated is what an error of the application is answered with. What it does not say on purpose
-// is internal, also where it wraps an error that means something here.
+// notAuthenticated turns an error of the application into the error of the request. Only ErrUnauthorized,
+// ErrForbidden and event.ErrUnavailable keep their meaning; any other is internal, even if it wraps an error
+// that means something in this package.
 func notAuthenticated(r *http.Request, err error) error {
 	switch {
 	case errors.Is(err, ErrUnauthorized):
@@ -84,7 +87,8 @@ func notAuthenticated(r *http.Request, err error) error {
 	return errors.New("authenticate: " + err.Error())
 }
 
-// identity checks what the application says: a mistake in it is internal.
+// identity checks the Caller that the application returned, and makes an Identity of it. A mistake in it is an
+// internal error.
 func (c *Caller) identity() (Identity, error) {
 	switch {
 	case !c.Backend && c.Client == event.Client{}:

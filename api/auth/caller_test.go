@@ -6,7 +6,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// A caller has no rights that the application gave it later, nor loses any that a stream has.
+// An identity keeps the rights it began with, whatever the application does to its slices later.
 func TestACallerIsCopied(t *testing.T) {
 	c := Caller{Client: event.MustClient("alice"), Rooms: []string{"lobby"}, Emit: []string{"lobby"}}
 	who, err := c.identity()

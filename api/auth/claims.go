@@ -15,10 +15,10 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// What a token says decides about rights, so it is read as RFC 7519 means it and not
-// as encoding/json reads: that matches names in any case ("EXP", and "nſ" for "ns"), keeps
-// the last of two members, turns invalid UTF-8 into U+FFFD, which makes one subject of
-// many, and takes a string for a number of jwt.NumericDate.
+// The claims of a token decide about rights, so they are read exactly as RFC 7519 defines them. encoding/json
+// is too lenient: it matches names in any case ("EXP", and "nſ" for "ns"), keeps the last of two fields of one
+// name, and turns invalid UTF-8 into U+FFFD, so that different subjects become the same one. jwt.NumericDate
+// also takes a string for a number.
 
 // Bounds of a token's lists. Each room of a request is compared with each pattern.
 const (
@@ -29,8 +29,8 @@ const (
 // lastDate bounds dates: the year 9999 is the last one that RFC 3339 can write.
 const lastDate = 253402300799
 
-// readClaims are the claims of a token, read strictly. The parser checks them only where
-// the signature is good; so fault, which says what is wrong with them, is kept until then.
+// readClaims are the claims of a token, read strictly. fault says what is wrong with them. It is kept and not
+// returned at once, because the parser reads the claims before it checks the signature.
 type readClaims struct {
 	Claims
 	fault error
@@ -42,16 +42,16 @@ func (c *readClaims) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// faultText is what is wrong with the claims, for whoever may know it.
+// faultText says what is wrong with the claims. Only the owner of a token with a good signature may see it.
 func (c *readClaims) faultText() string {
 	var p *wire.Problem
 	if errors.As(c.fault, &p) {
-		return "the token's claims cannot be taken: " + p.Detail
+		return "the token's claims are not accepted: " + p.Detail
 	}
-	return "the token's claims cannot be taken: " + c.fault.Error()
+	return "the token's claims are not accepted: " + c.fault.Error()
 }
 
-// read reads one claim. null is as good as absent, and unknown claims are none of ours.
+// read reads one claim. null counts as absent, and unknown claims are ignored.
 func (c *readClaims) read(name string, value []byte) (err error) {
 	if wire.IsNull(value) {
 		return nil
@@ -81,8 +81,8 @@ func (c *readClaims) read(name string, value []byte) (err error) {
 	return err
 }
 
-// uniqueMembers calls f for every member of an object without duplicate names. It
-// refuses what is no object, and text that is not Unicode anywhere in it.
+// uniqueMembers calls f for every field of a JSON object. It refuses anything but an object, duplicate names,
+// and text that is not valid Unicode.
 func uniqueMembers(raw []byte, f func(name string, value []byte) error) error {
 	if _, err := event.ParseData(raw); err != nil {
 		return err
@@ -96,7 +96,7 @@ func uniqueMembers(raw []byte, f func(name string, value []byte) error) error {
 		return f(name, value)
 	})
 	if !isObject {
-		return errors.New("it is no JSON object")
+		return errors.New("they are not a JSON object")
 	}
 	return err
 }
@@ -140,7 +140,7 @@ func readPatterns(name string, value []byte) (List, error) {
 	return list, list.check(name)
 }
 
-// check bounds the list of a claim.
+// check returns an error if the list is too long, or one of its entries is.
 func (l List) check(name string) error {
 	if len(l) > maxPatterns {
 		return fmt.Errorf("%q has %d entries, the limit is %d", name, len(l), maxPatterns)
@@ -153,8 +153,8 @@ func (l List) check(name string) error {
 	return nil
 }
 
-// strictHeader reports whether a token's header is an object in which each name stands
-// once: what "alg", "kid" and "crit" say must not depend on who reads them.
+// strictHeader reports whether a token's header is a JSON object without duplicate names: the meaning of "alg",
+// "kid" and "crit" must not depend on who reads them.
 func strictHeader(token string) bool {
 	encoded, _, _ := strings.Cut(token, ".")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)

@@ -9,29 +9,29 @@ import (
 
 // Identity is who a request comes from.
 type Identity struct {
-	// Backend: an API key, to which everything is allowed; in its namespaces
-	// when it is a stored one that has some, everywhere otherwise.
+	// Backend says that this is an API key, which may do everything: in its namespaces if it is a stored key
+	// that has some, and in all namespaces otherwise.
 	Backend bool
-	Grant   *registry.Grant // of a stored key; nil: it is none
+	Grant   *registry.Grant // of a stored key; nil: this is not a stored key
 	Key     KeyID           // of a backend
-	// Client it is, or acts for; zero for a backend that names none.
+	// Client is the one that it is, or acts for; zero for a backend that acts for none.
 	Client  event.Client
 	Expires time.Time // zero: never
-	// Namespaces are those it may use. Of a backend nil means all of them.
+	// Namespaces are those that it may use. nil means all of them for a backend, and none for a client.
 	Namespaces []string
-	// Rooms are patterns of rooms that it may read, beside its own and "*".
+	// Rooms are patterns of rooms that it may read, in addition to its own room and "*".
 	Rooms []string
 
 	emit     []string     // patterns of rooms that it may emit to
-	issued   time.Time    // of a token, if it says so; to the second
-	verified verification // of a token
+	issued   time.Time    // when the token was issued, in whole seconds; zero: it does not say
+	verified verification // what the token was verified with
 }
 
-// EveryNamespace reports whether all namespaces are the caller's, those included that do not exist yet.
+// EveryNamespace reports whether the caller may use all namespaces, including those that do not exist yet.
 func (c *Identity) EveryNamespace() bool { return c.Backend && c.Namespaces == nil }
 
-// Only are the namespaces of a backend that may not use every one; nil: it may.
-// Errors: a name that is none, which Authority lets nobody have.
+// Only returns the namespaces of a backend that may not use all of them; nil: it may use all.
+// Errors: one of the names is not valid, which cannot be if Authority made the Identity.
 func (c *Identity) Only() ([]event.Namespace, error) {
 	if c.EveryNamespace() {
 		return nil, nil
@@ -47,7 +47,7 @@ func (c *Identity) Only() ([]event.Namespace, error) {
 	return only, nil
 }
 
-// MayUse reports whether the namespace is the caller's.
+// MayUse reports whether the caller may use the namespace.
 func (c *Identity) MayUse(ns string) bool {
 	if c.EveryNamespace() {
 		return true
@@ -65,18 +65,18 @@ func (c *Identity) MayRead(r event.Room) bool {
 	return r == event.Everyone || r == c.Client.OwnRoom() || c.MayList(r)
 }
 
-// MayKeep tells for which rooms memberships hold that the caller's client made by its own
-// token; nil: for all, as far as a backend is concerned.
+// MayKeep returns a function that reports for which rooms the memberships count that the client made with its
+// own token; nil: for all rooms, since this is a backend.
 func (c *Identity) MayKeep() func(event.Room) bool {
 	if c.Backend {
 		return nil
 	}
-	who := *c // the stream's caller changes
+	who := *c // a copy: the Identity of a stream changes when it is renewed
 	return who.MayRead
 }
 
-// MayList reports whether the caller may see who is in the room. That everybody
-// reads "*" does not show everybody to everybody.
+// MayList reports whether the caller may see who is in the room. Everybody may read "*", but not everybody may
+// list its members.
 func (c *Identity) MayList(r event.Room) bool {
 	if c.Backend {
 		return true
@@ -90,7 +90,7 @@ func (c *Identity) MayList(r event.Room) bool {
 	return false
 }
 
-// MaySee is MayList for what a client also knows of itself.
+// MaySee reports whether the caller may see who is in the room; a client may always see that of its own room.
 func (c *Identity) MaySee(r event.Room) bool { return r == c.Client.OwnRoom() || c.MayList(r) }
 
 // MayEmit reports whether the caller may emit to the room.

@@ -14,40 +14,38 @@ import (
 )
 
 const (
-	// keysEvery is the age at which keys are fetched again: how long a key that
-	// the issuer withdrew goes on working.
+	// keysEvery is the age at which keys are fetched again. So a key that the issuer withdrew stays in use for
+	// at most this time.
 	keysEvery = 10 * time.Minute
-	// keysRetry is the same after a fetch that failed.
+	// keysRetry is how soon keys are fetched again after a failed fetch.
 	keysRetry = 30 * time.Second
-	// A token with an unknown kid has the keys fetched at once, keysBurst times
-	// and then every keysPause: tokens that name nonsense cost no more.
+	// A token with an unknown kid causes a fetch at once, keysBurst times and then at most once in every
+	// keysPause: so tokens with invented kids do not cause more fetches than that.
 	keysPause = 10 * time.Second
 	keysBurst = 3
 )
 
-// errNoKeysYet: no fetch has succeeded since the start, so nothing is known of
-// any token.
+// errNoKeysYet means that no fetch has succeeded since the start, so no token can be checked.
 var errNoKeysYet = errors.New("no keys yet")
 
-// keyServer holds the keys of a JWKS URL (RFC 7517). One goroutine fetches
-// them; requests only ask for it and wait. When the URL does not answer, the
-// keys of the last good answer go on working.
+// keyServer holds the keys of a JWKS URL (RFC 7517). One goroutine fetches them; requests only ask it to, and
+// wait. While the URL does not answer, the keys of the last good answer stay in use.
 type keyServer struct {
 	url        string
 	algorithms []string // pinned
 	client     *http.Client
 	log        *slog.Logger
-	rare       *rate.Limiter // fetches for unknown names
+	rare       *rate.Limiter // limits fetches for unknown kids
 	asked      chan struct{} // receives when a fetch is wanted
 	stop       context.CancelFunc
-	done       chan struct{} // closed when the goroutine is gone
+	done       chan struct{} // closed when the goroutine has ended
 
 	mu    sync.Mutex
 	keys  *keySet       // nil before the first good answer
 	round chan struct{} // closed at the end of the fetch that is under way or wanted; nil without one
 }
 
-// openKeyServer begins to fetch; it does not wait for an answer. close ends it.
+// openKeyServer starts to fetch the keys and does not wait for an answer. close ends it.
 func openKeyServer(url string, pinned []string, log *slog.Logger) *keyServer {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &keyServer{
@@ -61,13 +59,13 @@ func openKeyServer(url string, pinned []string, log *slog.Logger) *keyServer {
 	return s
 }
 
-// close returns when the goroutine is gone. Known keys go on working.
+// close ends the goroutine and waits until it has ended. The keys fetched before stay in use.
 func (s *keyServer) close() {
 	s.stop()
 	<-s.done
 }
 
-// verifies reports whether tokens of the algorithm can be for this server's keys.
+// verifies reports whether the keys of the server may verify tokens of the algorithm.
 func (s *keyServer) verifies(algorithm string) bool { return slices.Contains(s.algorithms, algorithm) }
 
 // run fetches the keys until ctx ends.
@@ -76,7 +74,7 @@ func (s *keyServer) run(ctx context.Context) {
 	for {
 		next := keysEvery
 		if err := s.runOnce(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("cannot fetch the keys of tokens; those known stay in use", "error", err)
+			s.log.Warn("cannot fetch the keys that verify tokens; the known ones stay in use", "error", err)
 			next = keysRetry
 		}
 		timer := time.NewTimer(next)
@@ -91,7 +89,7 @@ func (s *keyServer) run(ctx context.Context) {
 	}
 }
 
-// runOnce fetches the keys and lets go those who wait for it.
+// runOnce fetches the keys and wakes the requests that wait for them.
 func (s *keyServer) runOnce(ctx context.Context) error {
 	s.mu.Lock()
 	if s.round == nil {
@@ -107,14 +105,14 @@ func (s *keyServer) runOnce(ctx context.Context) error {
 	close(s.round)
 	s.round = nil
 	select {
-	case <-s.asked: // this fetch is what was asked for
+	case <-s.asked: // this fetch answers the request for one
 	default:
 	}
 	return err
 }
 
-// find returns the keys of this name, and named, or all keys when kid is empty.
-// It may wait for a fetch.
+// find returns the keys with this kid, and named = true. An empty kid gets all keys, an unknown one none. It
+// may wait for a fetch.
 func (s *keyServer) find(ctx context.Context, kid string) (found []trusted, named bool, err error) {
 	keys := s.known()
 	if !keys.has(kid) {
@@ -144,8 +142,8 @@ func (s *keyServer) known() *keySet {
 	return s.keys
 }
 
-// join returns what is closed at the end of the fetch under way or else of one
-// it asks for; nil when there were too many lately.
+// join returns a channel that is closed at the end of a fetch: of the one under way, or else of one that join
+// asks for. It returns nil when there were too many fetches lately.
 func (s *keyServer) join() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +154,7 @@ func (s *keyServer) join() <-chan struct{} {
 		s.round = make(chan struct{})
 		select {
 		case s.asked <- struct{}{}:
-		default: // it is asked for already
+		default: // a fetch has been asked for already
 		}
 	}
 	return s.round

@@ -16,8 +16,8 @@ import (
 	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
-// TestOneFetchForAll: requests that come while a fetch is under way wait for it,
-// and go away with their clients.
+// TestOneFetchForAll: requests that arrive during a fetch wait for it, and stop waiting when their clients
+// leave.
 func TestOneFetchForAll(t *testing.T) {
 	key := apitest.Ring()["ES256"].Named("key")
 	i := apitest.NewIssuer(t)
@@ -40,7 +40,7 @@ func TestOneFetchForAll(t *testing.T) {
 	}
 	close(i.Hold)
 	waiting.Wait()
-	if n := i.Count(); n > 2 { // a late one of the ten may ask again
+	if n := i.Count(); n > 2 { // a request that comes late may cause a second fetch
 		t.Errorf("%d fetches", n)
 	}
 	if found, named, err := s.find(t.Context(), "key"); len(found) != 1 || !named || err != nil {
@@ -55,7 +55,7 @@ func newTestKeyServer(t *testing.T, url string) *keyServer {
 	return s
 }
 
-// TestCloseEndsAFetch: goleak in TestMain finds what would be left.
+// TestCloseEndsAFetch: goleak in TestMain fails if the goroutine is still running.
 func TestCloseEndsAFetch(t *testing.T) {
 	i := apitest.NewIssuer(t)
 	i.Hold = make(chan struct{})
@@ -77,7 +77,7 @@ func TestCloseEndsAFetch(t *testing.T) {
 	s.close()
 }
 
-// TestKeysComeFromSafePlacesOnly: not even by redirect.
+// TestKeysComeFromSafePlacesOnly: keys are not fetched from an unsafe URL, not even after a redirect.
 func TestKeysComeFromSafePlacesOnly(t *testing.T) {
 	for _, target := range []string{"http://issuer.example/keys", "ftp://127.0.0.1/keys", "/"} {
 		server := httptest.NewServer(http.RedirectHandler(target, http.StatusFound))
@@ -95,7 +95,7 @@ func TestKeysComeFromSafePlacesOnly(t *testing.T) {
 	}
 }
 
-// TestHungIssuer: a fetch has an end of its own.
+// TestHungIssuer: a fetch has a timeout of its own.
 func TestHungIssuer(t *testing.T) {
 	if c := newKeyClient(); c.Timeout <= 0 || c.Timeout > 10*time.Second {
 		t.Errorf("timeout %v", c.Timeout)

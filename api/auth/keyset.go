@@ -19,7 +19,7 @@ import (
 const (
 	keysTimeout   = 5 * time.Second // redirects and body included
 	keysSize      = 256 << 10
-	keysMost      = 64 // a token without a kid is tried with each of its algorithm
+	keysMost      = 64 // a token without a kid is tried with each key of its algorithm
 	keysRedirects = 3
 )
 
@@ -29,12 +29,12 @@ type keySet struct {
 	byID map[string][]trusted // keys of different types may share a kid
 }
 
-// has reports whether the set knows the key, or is there at all for no kid.
+// has reports whether the set has a key of this kid. For an empty kid it reports whether there is a set.
 func (k *keySet) has(kid string) bool {
 	return k != nil && (kid == "" || k.byID[kid] != nil)
 }
 
-// newKeyClient keeps no connection: minutes pass between two requests.
+// newKeyClient makes a client that keeps no connection open: minutes pass between two fetches.
 func newKeyClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented
 	transport.DisableKeepAlives = true
@@ -49,7 +49,7 @@ func newKeyClient() *http.Client {
 	}
 }
 
-// fetch gets the keys there are now.
+// fetch gets the keys that the URL has now.
 func (s *keyServer) fetch(ctx context.Context) (*keySet, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
@@ -76,13 +76,13 @@ func (s *keyServer) fetch(ctx context.Context) (*keySet, error) {
 		return nil, fmt.Errorf("the answer of %s: %w", s.url, err)
 	}
 	if len(keys.all) == 0 {
-		s.log.Warn("none of the keys of tokens can be used", "url", s.url, "algorithms", s.algorithms)
+		s.log.Warn("none of the published keys can verify tokens", "url", s.url, "algorithms", s.algorithms)
 	}
 	return keys, nil
 }
 
-// parseKeySet takes the keys that can verify one of the algorithms and leaves
-// the others: issuers publish keys for other purposes beside.
+// parseKeySet keeps the keys that can verify one of the pinned algorithms, and skips the others: issuers also
+// publish keys for other purposes.
 func parseKeySet(body []byte, pinned []string) (*keySet, error) {
 	published, err := rawKeys(body)
 	if err != nil {
@@ -109,7 +109,7 @@ func parseKeySet(body []byte, pinned []string) (*keySet, error) {
 	return keys, nil
 }
 
-// rawKeys are the elements of the member "keys". Names are matched exactly, as in claims.
+// rawKeys returns the elements of the field "keys". Names are matched exactly, as in claims.
 func rawKeys(body []byte) (all []json.RawMessage, err error) {
 	var keys []byte
 	err = uniqueMembers(body, func(name string, value []byte) error {
@@ -121,8 +121,8 @@ func rawKeys(body []byte) (all []json.RawMessage, err error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case wire.IsNull(keys): // no set at all, and not one that withdraws every key
-		return nil, errors.New(`no member "keys"`)
+	case wire.IsNull(keys): // an error; an empty set would withdraw every key
+		return nil, errors.New(`there is no field "keys"`)
 	}
 	isArray, err := wire.Elements(keys, func(i int, value []byte) error {
 		if i == keysMost {
@@ -132,17 +132,17 @@ func rawKeys(body []byte) (all []json.RawMessage, err error) {
 		return nil
 	})
 	if !isArray {
-		return nil, errors.New(`"keys" is no array`)
+		return nil, errors.New(`"keys" must be an array`)
 	}
 	return all, err
 }
 
-// jwkMembers are what is read of a published key. None is private: a published secret is
-// no key.
+// jwkMembers are the fields that are read of a published key. None is private: a secret that is published
+// cannot be used as a key.
 var jwkMembers = []string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "x5u", "x5c", "x5t", "x5t#S256"}
 
-// publicMembers is the key with these members only, so that a decoder that matches names
-// in any case finds no others. It refuses a key with duplicate names.
+// publicMembers returns the key with only these fields, because the decoder matches names in any case and would
+// take others for them. It refuses a key with duplicate names.
 func publicMembers(raw []byte) ([]byte, error) {
 	kept := map[string]json.RawMessage{}
 	err := uniqueMembers(raw, func(name string, value []byte) error {
@@ -157,7 +157,7 @@ func publicMembers(raw []byte) ([]byte, error) {
 	return json.Marshal(kept)
 }
 
-// trustJWK heeds what the key says it is for: "alg", "use" and "key_ops".
+// trustJWK follows what the key says about its use: "alg", "use" and "key_ops".
 func trustJWK(jwk jwkset.JWK, pinned []string) trusted {
 	m := jwk.Marshal()
 	if m.USE != "" && m.USE != jwkset.UseSig || len(m.KEYOPS) > 0 && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify) {

@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/api/internal/apitest"
 )
 
-// TestKeySet: of what an issuer publishes only public keys for signatures count.
+// TestKeySet: only public keys for signatures are taken from what an issuer publishes.
 func TestKeySet(t *testing.T) {
 	good := apitest.Ring()["RS256"].Named("good").JWK(t)
 	set := func(keys ...any) []byte {
@@ -65,12 +65,12 @@ func TestUselessKeysAreLogged(t *testing.T) {
 	s := newTestKeyServer(t, apitest.NewIssuer(t, apitest.Ring()["ES256"]).Server.URL)
 	s.close()
 	s.log, s.algorithms = slog.New(slog.NewTextHandler(&log, nil)), []string{"EdDSA"}
-	if _, err := s.fetch(t.Context()); err != nil || !strings.Contains(log.String(), "none of the keys") {
+	if _, err := s.fetch(t.Context()); err != nil || !strings.Contains(log.String(), "none of the published keys") {
 		t.Errorf("%v, %s", err, &log)
 	}
 }
 
-// Published keys are read as strictly: "KID" is no name of a key.
+// Published keys are read strictly: "KID" is not taken for "kid".
 func TestKeysAreReadStrictly(t *testing.T) {
 	good, err := json.Marshal(apitest.Ring()["ES256"].Named("good").JWK(t))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Options say whose requests are taken. api.Options, from which they come, says what each means.
+// Options say which credentials are accepted. api.Options documents what each field means.
 type Options struct {
 	APIKeys          []string
 	Secret           []byte // for HS256, HS384 and HS512
@@ -23,32 +23,32 @@ type Options struct {
 	Issuer           string
 	Leeway           time.Duration // at least 0
 	AllowWeakSecrets bool
-	// Authenticate is the application's own authentication. It excludes the fields above.
+	// Authenticate is the application's own authentication. It cannot be set together with the fields above.
 	Authenticate func(*http.Request) (Caller, error)
 	Logger       *slog.Logger
 }
 
-// maxLeeway bounds Options.Leeway: clocks further apart need repair.
+// maxLeeway bounds Options.Leeway: if clocks differ by more, they need repair.
 const maxLeeway = time.Minute
 
-// Check reports keys that cannot be, and ways to authenticate that exclude each other.
+// Check reports an empty API key, and ways to authenticate that exclude each other.
 func (o Options) Check() error {
 	switch {
 	case o.Authenticate != nil && (len(o.APIKeys) > 0 || o.TakesTokens()):
-		return errors.New("Authenticate is set beside APIKeys, JWTSecret, JWTPublicKey or JWKSURL, which it replaces: set one or the other") //nolint:staticcheck // a field's name begins it
+		return errors.New("Authenticate replaces APIKeys, JWTSecret, JWTPublicKey and JWKSURL: set either Authenticate or those") //nolint:staticcheck // a field's name begins it
 	case slices.Contains(o.APIKeys, ""):
 		return errors.New("an API key is empty")
 	}
 	return nil
 }
 
-// TakesTokens reports whether there is anything to verify a token with.
+// TakesTokens reports whether a key to verify tokens with is configured.
 func (o Options) TakesTokens() bool {
 	return len(o.Secret) > 0 || len(o.PublicKey) > 0 || o.JWKSURL != ""
 }
 
-// The least lengths of what must not be guessed: 32 bytes is what RFC 7518, section 3.2,
-// wants of a key for HS256, and 16 random characters are at least 64 bits.
+// These are the least lengths of secrets that nobody can guess. RFC 7518, section 3.2, wants 32 bytes for
+// HS256; 16 random characters have at least 64 bits.
 const minAPIKey, minSecret = 16, 32
 
 // CheckSecrets reports which API keys and secrets are too short.
@@ -56,7 +56,7 @@ func (o Options) CheckSecrets() error {
 	if o.AllowWeakSecrets {
 		return nil
 	}
-	const way = "make a longer one, such as  openssl rand -hex 32  prints, or take it all the same with --allow-weak-secrets (AllowWeakSecrets)"
+	const way = "make a longer one with  openssl rand -hex 32 , or allow this one with --allow-weak-secrets (AllowWeakSecrets)"
 	var short []error
 	for i, key := range o.APIKeys {
 		if len(key) < minAPIKey {
@@ -69,7 +69,7 @@ func (o Options) CheckSecrets() error {
 	return errors.Join(short...)
 }
 
-// CheckTokens reports which of the options for tokens are wrong or do not fit together.
+// CheckTokens reports options for tokens that are wrong or do not fit together.
 func (o Options) CheckTokens() error {
 	if o.Leeway > maxLeeway {
 		return fmt.Errorf("the JWT leeway must be at most %v", maxLeeway)
@@ -80,15 +80,15 @@ func (o Options) CheckTokens() error {
 	if o.JWKSURL != "" {
 		u, err := url.Parse(o.JWKSURL)
 		if err != nil || !isKeyServer(u) {
-			return errors.New("the JWKS URL must be https://host/path; http is for loopback addresses only, and credentials cannot stand in it")
+			return errors.New("the JWKS URL must be https://host/path; http is for loopback addresses only, and the URL must not contain credentials")
 		}
 	}
 	_, err := o.localKeys()
 	return err
 }
 
-// isKeyServer reports whether keys may come from the URL: whoever can change
-// them on the way can make tokens.
+// isKeyServer reports whether keys may be fetched from the URL. Whoever can change keys on their way can make
+// tokens, so it must be https or a loopback address.
 func isKeyServer(u *url.URL) bool {
 	host := u.Hostname()
 	ip := net.ParseIP(host)
@@ -96,7 +96,7 @@ func isKeyServer(u *url.URL) bool {
 	return host != "" && u.User == nil && u.Fragment == "" && (u.Scheme == "https" || u.Scheme == "http" && loopback)
 }
 
-// pinned are the algorithms that are accepted at all.
+// pinned returns the algorithms that tokens may use.
 func (o Options) pinned() []string {
 	if len(o.Algorithms) > 0 {
 		return o.Algorithms
@@ -104,9 +104,9 @@ func (o Options) pinned() []string {
 	return algorithms
 }
 
-// localKeys are the secret and the public keys. Every key must be good for a
-// pinned algorithm, and every algorithm must have a key: what nothing matches is
-// a mistake that would otherwise show as a 401.
+// localKeys returns the configured secret and public keys. Every key must fit a pinned algorithm, and every
+// algorithm must have a key. Anything else is a mistake in the configuration that would otherwise show only as
+// 401.
 func (o Options) localKeys() ([]trusted, error) {
 	for _, a := range o.Algorithms {
 		if !slices.Contains(algorithms, a) {
@@ -129,14 +129,14 @@ func (o Options) localKeys() ([]trusted, error) {
 	for _, key := range raw {
 		t := trust(key, o.pinned())
 		if len(t.algorithms) == 0 {
-			return nil, fmt.Errorf("%s verifies %s, which the JWT algorithms leave out: they are %s",
+			return nil, fmt.Errorf("%s verifies %s, which is not among the JWT algorithms: they are %s",
 				describe(key), strings.Join(algorithmsOf(key), ", "), strings.Join(o.Algorithms, ", "))
 		}
 		keys, can = append(keys, t), append(can, t.algorithms...)
 	}
 	for _, a := range o.Algorithms {
 		if !slices.Contains(can, a) && (o.JWKSURL == "" || strings.HasPrefix(a, "HS")) {
-			return nil, fmt.Errorf("the JWT algorithm %s has no key that could verify it: give one, or leave it out", a)
+			return nil, fmt.Errorf("the JWT algorithm %s has no key that verifies it: configure one, or remove the algorithm", a)
 		}
 	}
 	return keys, nil

@@ -2,8 +2,8 @@ package auth
 
 import "strings"
 
-// Opens is matches for what a pattern gives access to: "*" must not open the
-// rooms that other clients alone are in, which begin with "@".
+// Opens reports whether a pattern gives access to a room. It is matches with one exception: "*" does not open
+// the rooms that belong to one other client, whose names begin with "@".
 func Opens(pattern, room string) bool {
 	if room[0] == '@' && (pattern == "" || pattern[0] != '@') {
 		return false
@@ -11,9 +11,9 @@ func Opens(pattern, room string) bool {
 	return matches(pattern, room)
 }
 
-// matches reports whether s is pattern, where "*" stands for any run of bytes, none
-// included. Each piece between two stars is taken where it comes first: an earlier place
-// leaves all others to what follows. So the time grows with len(pattern) + len(s).
+// matches reports whether s fits the pattern, in which "*" matches any run of bytes, also an empty one. Each
+// piece between two stars is matched at the first place where it occurs: this leaves the most text for the
+// pieces after it. So there is no backtracking, and the time grows with len(pattern) + len(s).
 func matches(pattern, s string) bool {
 	first, rest, stars := strings.Cut(pattern, "*")
 	if !stars {

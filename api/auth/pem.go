@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// parsePublicKeys reads one PEM block or several, so that an old key can stay
-// while a new one comes into use. Its errors go on from "the key".
+// parsePublicKeys reads one or more PEM blocks: with two, an old key stays valid while a new one comes into
+// use. Its errors are to be read after "the key".
 func parsePublicKeys(text []byte) ([]any, error) {
 	const want = "want -----BEGIN PUBLIC KEY----- and what follows"
 	var keys []any
@@ -37,8 +37,8 @@ func parsePublicKeys(text []byte) ([]any, error) {
 	return keys, nil
 }
 
-// parseBlock takes the key out of a certificate without asking how long that is
-// valid: here it is only an envelope.
+// parseBlock takes the key out of a PEM block. A certificate serves only to carry the key: its validity is not
+// checked.
 func parseBlock(block *pem.Block) (key any, err error) {
 	switch {
 	case block.Type == "PUBLIC KEY":
@@ -61,7 +61,7 @@ func parseBlock(block *pem.Block) (key any, err error) {
 	return key, nil
 }
 
-// describe names a key for people.
+// describe returns words for a key, for error texts.
 func describe(key any) string {
 	switch k := key.(type) {
 	case []byte:

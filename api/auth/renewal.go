@@ -15,13 +15,13 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// verification is what a token was verified with.
+// verification is the algorithm and the key that verified a token.
 type verification struct {
 	algorithm string
 	key       jwt.VerificationKey
 }
 
-// verifiedBy is the key of the set that a parsed token was verified with.
+// verifiedBy returns the key of the set that verified the parsed token.
 func verifiedBy(t *jwt.Token, set []jwt.VerificationKey) jwt.VerificationKey {
 	if len(set) == 1 {
 		return set[0]
@@ -35,13 +35,13 @@ func verifiedBy(t *jwt.Token, set []jwt.VerificationKey) jwt.VerificationKey {
 	return nil
 }
 
-// Instances that share a database need not trust the same issuers. So a renewal says which
-// key its token was verified with, by a code made with that key over what it changes; an
-// instance that would not have taken the token does not take the renewal. The token itself
-// would prove as much, but would then be stored, for everybody who reads the table or a backup of it.
+// Instances that share a database need not trust the same issuers. So a renewal carries a proof: a MAC of what
+// it changes, made with the key that verified its token. An instance that would have refused the token refuses
+// the renewal, too. The token itself would prove as much, but then it would be stored, and everybody who reads
+// the table or a backup could use it.
 
-// proof is that code. Audience and issuer are part of it: a token that is good enough for
-// one instance need not be for another with the same key.
+// proof returns that MAC. It covers audience and issuer: a token that is good for one instance need not be good
+// for another one that has the same key.
 func (v *verifier) proof(key jwt.VerificationKey, ns event.Namespace, client event.Client, r *Renewal) []byte {
 	secret, ok := key.([]byte)
 	if !ok {
@@ -60,7 +60,7 @@ func (v *verifier) proof(key jwt.VerificationKey, ns event.Namespace, client eve
 	return mac.Sum(nil)
 }
 
-// proves reports whether a key that this instance trusts verified the token of a renewal.
+// proves reports whether the token of a renewal was verified with a key that this instance trusts.
 func (v *verifier) proves(ns event.Namespace, client event.Client, r *Renewal) bool {
 	if v == nil || r.Proof == nil {
 		return false
@@ -76,33 +76,32 @@ func (v *verifier) proves(ns event.Namespace, client event.Client, r *Renewal) b
 	})
 }
 
-// Renewal is what a newer token changes on the open streams of its client. It
-// travels as a signal, since they may be on any instance; one that gets lost costs
-// the stream, which then ends as it would have.
+// Renewal is what a newer token changes on the open streams of its client. It is sent as a volatile event,
+// since the streams may be on any instance. If it is lost, the stream ends when its own token expires.
 type Renewal struct {
 	Expires time.Time `json:"expires"`
 	Rooms   []string  `json:"rooms"`
-	// Algorithm and Proof are of the token, see proof.
+	// Algorithm and Proof belong to the token; see proof.
 	Algorithm string `json:"algorithm"`
 	Proof     []byte `json:"proof"`
 }
 
-// Renewal is what the token of a caller changes on the open streams of its client.
-// Errors: *wire.Problem where the caller has no token that could be renewed.
+// Renewal returns what the caller's token changes on the open streams of its client.
+// Errors: *wire.Problem if the caller has no token that could be renewed.
 func (a *Authority) Renewal(ns event.Namespace, who *Identity) (Renewal, error) {
 	if who.Backend {
 		return Renewal{}, wire.Refuse(wire.Forbidden, "", "an API key does not expire: only a token can be renewed")
 	}
 	if a.own != nil {
-		return Renewal{}, wire.Refuse(wire.Forbidden, "", "there are no tokens to renew: streams end with the session of the application, and go on in the next one")
+		return Renewal{}, wire.Refuse(wire.Forbidden, "", "the application authenticates requests, so there are no tokens to renew: when a stream ends, connect again")
 	}
 	r := Renewal{Expires: who.Expires, Rooms: who.Rooms, Algorithm: who.verified.algorithm}
 	r.Proof = a.tokens.proof(who.verified.key, ns, who.Client, &r)
 	return r, nil
 }
 
-// Renewed is who with the life and the rooms of a newer token, and whether the renewal is by a
-// key that this instance trusts.
+// Renewed returns who with the expiry and the rooms of a newer token. It reports false, and who unchanged, if
+// this instance does not trust the key that verified that token.
 func (a *Authority) Renewed(ns event.Namespace, who Identity, r *Renewal) (Identity, bool) {
 	if who.Backend || !a.tokens.proves(ns, who.Client, r) {
 		return who, false

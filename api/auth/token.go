@@ -10,22 +10,22 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Claims are what a token says: its Subject is the client, ExpiresAt is
-// required, and nbf and iat are respected where present.
+// Claims are the claims of a token: Subject is the client, ExpiresAt is required, and NotBefore and IssuedAt
+// are checked if present.
 type Claims struct {
 	jwt.RegisteredClaims
-	// Namespaces it is good for, a string or a list on the wire; absent: "default".
+	// Namespaces are those that the token is for, on the wire a string or a list; absent: "default".
 	Namespaces List `json:"ns,omitempty"`
-	// Rooms are patterns of rooms it may read beside its own and "*". "*" in a
-	// pattern matches any run of characters; the private rooms of other clients
-	// need a pattern that begins with "@" itself.
+	// Rooms are patterns of rooms that the client may read, in addition to its own room and "*". "*" in a
+	// pattern matches any run of characters; the private rooms of other clients need a pattern that itself
+	// begins with "@".
 	Rooms List `json:"rooms,omitempty"`
-	// Emit are patterns of rooms it may emit to.
+	// Emit are patterns of rooms that the client may emit to.
 	Emit List `json:"emit,omitempty"`
 }
 
-// neverValid reports whether the token expires before it begins to count: waiting for
-// such a token would be in vain. The claims must have an expiry.
+// neverValid reports whether the token expires before it becomes valid: then it is useless to wait for it. The
+// claims must have an expiry.
 func (c *Claims) neverValid() bool {
 	for _, begin := range []*jwt.NumericDate{c.NotBefore, c.IssuedAt} {
 		if begin != nil && !begin.Before(c.ExpiresAt.Time) {
@@ -35,7 +35,7 @@ func (c *Claims) neverValid() bool {
 	return false
 }
 
-// List is a list of strings; on the wire it may be a single one.
+// List is a list of strings. In a token a single string counts as a list of one.
 type List []string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -48,15 +48,16 @@ func (l *List) UnmarshalJSON(b []byte) error {
 }
 
 // SignToken makes an HS256 token of the claims.
+// Errors: secret is empty, or the claims are incomplete, wrong or could never be valid.
 func SignToken(secret []byte, c Claims) (string, error) {
 	if len(secret) == 0 {
-		return "", errors.New("sign token: no secret")
+		return "", errors.New("sign token: the secret is empty")
 	}
 	if _, err := event.ParseClient(c.Subject); err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}
 	if c.ExpiresAt == nil {
-		return "", errors.New("sign token: no expiry")
+		return "", errors.New("sign token: ExpiresAt is missing")
 	}
 	if c.neverValid() {
 		return "", errors.New("sign token: it would never be valid: ExpiresAt is not after NotBefore and IssuedAt")

@@ -10,21 +10,21 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// algorithms are all that tokens may be signed with.
+// algorithms are those that tokens may be signed with.
 var algorithms = []string{"HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"}
 
-// Sizes of RSA keys: RFC 7518, section 3.3, asks for the least; the most bounds
-// what verifying a token may cost.
+// RSA keys must have minRSA bits at least (RFC 7518, section 3.3), and maxRSA at most, which bounds the time to
+// verify a token.
 const minRSA, maxRSA = 2048, 8192
 
-// trusted is a key with the algorithms it may verify. They belong to the key, so
-// that a token cannot choose how it is checked: a public key is never a secret.
+// trusted is a key with the algorithms it may verify. The algorithms belong to the key, so that a token cannot
+// choose how it is checked: a public key is never used as an HMAC secret.
 type trusted struct {
 	algorithms []string
 	key        jwt.VerificationKey
 }
 
-// algorithmsOf is what a key can verify here; nothing for one of no use.
+// algorithmsOf returns the algorithms that a key can verify here; nil for a key that cannot be used.
 func algorithmsOf(key any) []string {
 	switch k := key.(type) {
 	case []byte:
@@ -43,13 +43,13 @@ func algorithmsOf(key any) []string {
 	return nil
 }
 
-// trust pins the key to those of its algorithms that are wanted.
+// trust limits the key to those of its algorithms that are wanted.
 func trust(key any, wanted []string) trusted {
 	can := algorithmsOf(key)
 	return trusted{slices.DeleteFunc(can, func(a string) bool { return !slices.Contains(wanted, a) }), key}
 }
 
-// keysFor adds the keys that may verify the algorithm to set.
+// keysFor adds to set those keys that may verify the algorithm.
 func keysFor(set []jwt.VerificationKey, keys []trusted, algorithm string) []jwt.VerificationKey {
 	for _, k := range keys {
 		if slices.Contains(k.algorithms, algorithm) {

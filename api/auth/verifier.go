@@ -12,17 +12,16 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// verifier turns tokens into identities.
+// verifier checks tokens and says whose they are.
 type verifier struct {
 	parser *jwt.Parser
 	leeway time.Duration // for nbf and iat
 	local  []trusted
-	rules  string     // what tokens must have beside a good signature
+	rules  string     // audience and issuer that tokens must name
 	remote *keyServer // nil without a JWKS URL
 }
 
-// newVerifier returns nil when no kind of token is configured. A JWKS URL
-// starts a goroutine, which close ends.
+// newVerifier returns nil if no key for tokens is configured. A JWKS URL starts a goroutine, which close ends.
 func newVerifier(o Options) (*verifier, error) {
 	if !o.TakesTokens() {
 		return nil, nil
@@ -54,10 +53,10 @@ func (v *verifier) close() {
 	}
 }
 
-// notOurs is all that somebody learns whose token has no good signature.
+// notOurs is all that the sender of a token without a good signature is told.
 const notOurs = "the credentials are neither a key nor a token of this server"
 
-// Reasons for tokens whose signature is good: they help their owner and no forger.
+// Reasons for refusing tokens whose signature is good: they help the owner, and cannot help a forger.
 const (
 	hasExpired = "the token has expired"
 	wasRevoked = "the token was revoked"
@@ -65,7 +64,8 @@ const (
 	notForUs   = `the token must have "exp" and be made for this server: look at "aud" and "iss"`
 )
 
-// identify checks a token. Its signature comes first: of a bad one nothing is told.
+// identify checks a token. The signature is checked first: nothing is said about a token whose signature is
+// bad.
 func (v *verifier) identify(ctx context.Context, token string) (Identity, error) {
 	if !strictHeader(token) {
 		return Identity{}, badToken(notOurs)
@@ -109,8 +109,8 @@ func (v *verifier) identify(ctx context.Context, token string) (Identity, error)
 // longestEarly bounds the Retry-After of a token that is not valid yet.
 const longestEarly = time.Minute
 
-// tooEarly refuses a token that becomes valid by itself: the issuer's clock is ahead
-// by more than the leeway, or the token is meant for later.
+// tooEarly refuses a token that becomes valid later: the issuer's clock is ahead by more than the leeway, or
+// the token is meant for later.
 func (v *verifier) tooEarly(c *Claims) error {
 	p := wire.Refuse(wire.NotYetValid, "", "the token is not valid yet: its \"nbf\" or \"iat\" is in the future")
 	for _, at := range []*jwt.NumericDate{c.NotBefore, c.IssuedAt} {
@@ -122,11 +122,11 @@ func (v *verifier) tooEarly(c *Claims) error {
 	return p
 }
 
-// identity is who the claims speak of.
+// identity returns the Identity that the claims describe.
 func (c *Claims) identity() (Identity, error) {
 	client, err := event.ParseClient(c.Subject)
 	if err != nil {
-		return Identity{}, badToken(`the token's "sub" is no client name: ` + err.Error())
+		return Identity{}, badToken(`the token's "sub" is not a client name: ` + err.Error())
 	}
 	if c.Namespaces == nil {
 		c.Namespaces = List{"default"}
@@ -143,12 +143,12 @@ func (c *Claims) identity() (Identity, error) {
 
 var errUnverifiable = errors.New("no key fits the token")
 
-// keys finds the keys a token may be signed with. Its kid, when the key server
-// knows it, decides alone; a token that names none of its keys is for the keys
-// configured here, and one without a name for all of its algorithm.
+// keys finds the keys that a token may be signed with. If the key server has a key of the token's kid, only
+// that key counts. If it has none, only the keys configured here count. A token without a kid is tried with all
+// keys of its algorithm.
 func (v *verifier) keys(ctx context.Context, t *jwt.Token) ([]jwt.VerificationKey, error) {
 	if _, critical := t.Header["crit"]; critical {
-		return nil, errUnverifiable // RFC 7515, 4.1.11: refuse what is not understood
+		return nil, errUnverifiable // RFC 7515, 4.1.11: refuse critical headers that are not understood
 	}
 	var kid string
 	if given, ok := t.Header["kid"]; ok {

@@ -10,23 +10,22 @@ import (
 )
 
 const (
-	// freeBytes of a body are not charged: that its request is counted is enough.
+	// freeBytes of a body are not charged: it is enough that its request is counted.
 	freeBytes = 4 << 10
-	// bodyCost is the memory that a byte of a body takes: as it came, and as it is understood.
+	// bodyCost is how many bytes of memory one byte of a body takes: one as it arrived, and one decoded.
 	bodyCost = 2
-	// busyRetry is when a request that was one too many may come again: those under way
-	// are over soon.
+	// busyRetry is when a refused request may come again: requests under way end soon.
 	busyRetry = time.Second
 )
 
 // load is what one holder has under way.
 type load struct {
-	accounts int // that are open; the load is forgotten with the last one
-	requests int // of these, those that are not counted as connections
+	accounts int // open ones; the load is deleted with the last one
+	requests int // the open accounts that do not count as connections
 	bytes    int
 }
 
-// bound is what a load may be; 0: anything.
+// bound is the limit of a load; 0: no limit.
 type bound struct{ requests, bytes int }
 
 // share is one holder's part in an account.
@@ -35,40 +34,39 @@ type share struct {
 	name string     // for people
 	full *wire.Kind // what a request is refused with
 	most bound
-	of   bound // what all may hold, of which the holder leaves some to others; zero: it does not
+	of   bound // what all holders may have together: this one must leave some to the others (see leaves); zero: it need not
 	load *load
 }
 
-// underWay has the loads of all who have requests under way.
+// underWay has the loads of all holders that have requests under way.
 type underWay struct {
 	mu    sync.Mutex
 	loads map[holder]*load
 }
 
-// Account is what one request has of the server: a place among the requests under way,
-// and the memory of its body and its answer. Any goroutine may use it, and it may be
-// used after Close, when there is nothing left to take. It implements event.Memory.
+// Account is what one request takes of the server: a place among the requests under way, and memory for its
+// body and its answer. Any goroutine may use it. After Close every Charge fails. It implements event.Memory.
 type Account struct {
-	all     *underWay // nil: it was not opened
+	all     *underWay // nil before open
 	shares  []share
-	counted bool // among the requests
+	counted bool // as a request under way
 	closed  bool
 	bytes   int
-	refusal *wire.Problem // of the last Take that took nothing
+	refusal *wire.Problem // of the last Take that failed
 
-	covered int // of bytes, those of the body; its reader alone knows
+	covered int // the bytes of the body among them; only its reader uses this
 }
 
-// open gives a request its place, or says who has too many under way.
+// open counts the request for every holder. Errors: *wire.Problem if one of them has too many under way.
 func (a *Account) open(all *underWay, shares ...share) error {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, s := range shares {
 		if l := all.loads[s.holder]; l != nil && s.most.requests > 0 && l.requests >= s.most.requests {
-			return s.refusal("has as many requests under way as it may")
+			return s.refusal("has too many requests under way")
 		}
 		if !leaves(all.requests(s.holder)+1, s.most.requests, all.requests(holder{})+1, s.of.requests) {
-			return s.refusal("has as many requests under way as others leave to it")
+			return s.refusal("already has its share of this instance's requests under way")
 		}
 	}
 	if all.loads == nil {
@@ -87,7 +85,7 @@ func (a *Account) open(all *underWay, shares ...share) error {
 	return nil
 }
 
-// requests are those of a holder.
+// requests returns how many requests of the holder are under way.
 func (u *underWay) requests(h holder) int {
 	if l := u.loads[h]; l != nil {
 		return l.requests
@@ -101,8 +99,8 @@ func (s *share) refusal(why string) *wire.Problem {
 	return p
 }
 
-// asConnection takes the request out of the count: from now on it is a connection,
-// which has limits of its own. Its memory stays charged.
+// asConnection stops counting the request as under way: from now on it is a connection, which has other limits.
+// Its memory stays charged.
 func (a *Account) asConnection() {
 	a.all.mu.Lock()
 	defer a.all.mu.Unlock()
@@ -119,7 +117,7 @@ func (a *Account) uncount() {
 	}
 }
 
-// Charge charges n bytes, or says whose memory is used up.
+// Charge charges n bytes. Errors: *wire.Problem that says whose limit is reached; and the request is over.
 func (a *Account) Charge(n int) error {
 	a.all.mu.Lock()
 	defer a.all.mu.Unlock()
@@ -129,11 +127,11 @@ func (a *Account) Charge(n int) error {
 	for i := range a.shares {
 		s := &a.shares[i]
 		if s.most.bytes > 0 && s.load.bytes+n > s.most.bytes {
-			a.refusal = s.refusal("has as many bytes in requests under way as it may")
+			a.refusal = s.refusal("has too many bytes in requests under way")
 			return a.refusal
 		}
 		if s.of.bytes > 0 && !leaves(s.load.bytes+n, s.most.bytes, a.all.loads[holder{}].bytes+n, s.of.bytes) {
-			a.refusal = s.refusal("has as many bytes in requests under way as others leave to it")
+			a.refusal = s.refusal("already has its share of this instance's bytes in requests under way")
 			return a.refusal
 		}
 	}
@@ -163,7 +161,7 @@ func (a *Account) Give(n int) {
 	}
 }
 
-// Explain has an error of the queue say whose memory is used up.
+// Explain turns the queue's error for "no memory" into one that says whose limit is reached.
 func (a *Account) Explain(err error) error {
 	if !errors.Is(err, event.ErrNoMemory) {
 		return err
@@ -176,8 +174,8 @@ func (a *Account) Explain(err error) error {
 	return err
 }
 
-// Cover charges the body with n bytes that have come so far, in steps, so that a small
-// one costs nothing.
+// Cover charges the body for the n bytes that have arrived so far, in steps, so that a small body costs
+// nothing.
 func (a *Account) Cover(n int) error {
 	need := (bodyCost*n - freeBytes + freeBytes - 1) / freeBytes * freeBytes
 	if need <= a.covered {
@@ -190,7 +188,7 @@ func (a *Account) Cover(n int) error {
 	return nil
 }
 
-// Close gives everything back, however the request ended.
+// Close gives back everything that the request took.
 func (a *Account) Close() {
 	if a.all == nil {
 		return
@@ -207,10 +205,10 @@ func (a *Account) Close() {
 	}
 }
 
-// Opened reports whether the request has got its place.
+// Opened reports whether the request was given its place.
 func (a *Account) Opened() bool { return a.all != nil }
 
-// ChargeAnswer charges n bytes of an answer until the request is over; a small one costs nothing.
+// ChargeAnswer charges n bytes of an answer until the request is over; a small answer costs nothing.
 func (a *Account) ChargeAnswer(n int) error {
 	if n <= freeBytes {
 		return nil
@@ -221,5 +219,5 @@ func (a *Account) ChargeAnswer(n int) error {
 // ChargeBody charges n bytes of a body that is read piece by piece.
 func (a *Account) ChargeBody(n int) error { return a.Charge(bodyCost * n) }
 
-// GiveBody gives back what ChargeBody took.
+// GiveBody gives back n bytes that ChargeBody charged.
 func (a *Account) GiveBody(n int) { a.Give(bodyCost * n) }

@@ -8,22 +8,22 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// party is who a limit is counted for: a client, or with none its namespace.
+// party is whose rate is limited: a client or, if there is none, a namespace.
 type party struct {
 	ns     event.Namespace
 	client event.Client
 }
 
-// holder is who requests are counted for: a client, the key of a backend, a namespace,
-// or, when it is zero, the whole instance.
+// holder is whose requests and connections are counted: a client, the key of a backend, a namespace or, if it
+// is zero, the whole instance.
 type holder struct {
 	party
 	key auth.KeyID
 }
 
-// everywhere is somebody in all their namespaces together, if they are several: what they may
-// have must not grow with their number. Tokens of other issuers may have the same sub, so
-// the namespaces tell them apart.
+// everywhere returns the holder that counts a caller in all its namespaces together, if it has several: its
+// limits must not grow with the number of its namespaces. Two issuers may use the same sub for different
+// clients, so the holder of a token includes its namespaces.
 func everywhere(who *auth.Identity) (of holder, several bool) {
 	switch {
 	case len(who.Namespaces) == 1, who.Namespaces == nil && !who.Backend:
@@ -34,8 +34,8 @@ func everywhere(who *auth.Identity) (of holder, several bool) {
 	return holder{party{client: who.Client}, auth.KeyOf(strings.Join(slices.Sorted(slices.Values(who.Namespaces)), " "))}, true
 }
 
-// part is how much of the instance's somebody may have of something: an API key half, a token a
-// quarter.
+// part returns how much of the instance's limit a caller of several namespaces may take: an API key half, a
+// token a quarter.
 func part(who *auth.Identity, all int) int {
 	if who.Backend {
 		return (all + 1) / 2
@@ -43,7 +43,7 @@ func part(who *auth.Identity, all int) int {
 	return (all + 3) / 4
 }
 
-// credentials are what somebody shows.
+// credentials returns a word for the caller's credentials, for error texts.
 func credentials(who *auth.Identity) string {
 	if who.Backend {
 		return "the API key"
@@ -51,10 +51,10 @@ func credentials(who *auth.Identity) string {
 	return "the token"
 }
 
-// leaves reports whether a holder with n of at most most leaves enough of all, of which taken are
-// taken, to others. Alone it may have most. The more others have, the less it may have, and
-// something is always left: for one holder more, when all have the same limit and as much of it
-// as they may. Without that two namespaces, which one token can be for, would take everything.
+// leaves reports whether a holder that has n, and may have most, leaves enough to others. All holders together
+// have taken and may have all. A holder alone may have most; the more the others have, the less it may have. So
+// there is always some left for one more holder with the same limit. Without this rule, two namespaces would
+// take everything, and one token can be for two.
 func leaves(n, most, taken, all int) bool {
 	if most == 0 || most >= all {
 		return true

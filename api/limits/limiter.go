@@ -10,8 +10,7 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// Limiter counts what everybody takes of this instance, and refuses what is over the limits.
-// Any goroutine may use it.
+// Limiter counts what is used of this instance, and refuses what is over the limits. Any goroutine may use it.
 type Limiter struct {
 	limits      Limits
 	settings    settings
@@ -20,16 +19,15 @@ type Limiter struct {
 	underWay    underWay
 }
 
-// settings are what namespaces have set for themselves.
+// settings are the limits that namespaces have set for themselves.
 type settings interface {
 	Settings(ns event.Namespace) registry.NamespaceSettings
 }
 
-// New makes a limiter of limits that Check has no error for. own may be asked by many goroutines.
+// New makes a Limiter of limits that Check accepts. Many goroutines call own.
 func New(l Limits, own settings) *Limiter { return &Limiter{limits: l, settings: own} }
 
-// limitsFor are the limits of a namespace: its own settings where it has some,
-// the server's elsewhere.
+// limitsFor returns the limits of a namespace: its own settings where it has some, else the server's.
 func (l *Limiter) limitsFor(ns event.Namespace) Limits {
 	now, own := l.limits, l.settings.Settings(ns)
 	now.NamespaceRate = cmp.Or(own.EmitRate, now.NamespaceRate)
@@ -38,8 +36,8 @@ func (l *Limiter) limitsFor(ns event.Namespace) Limits {
 	return now
 }
 
-// TakeEvents takes the tokens of n emitted events, of which some are paid already.
-// Errors: *wire.Problem when there are not enough; then none are taken.
+// TakeEvents takes a token for each of n emitted events, less the paid tokens that were taken before.
+// Errors: *wire.Problem when there are not enough; then it takes none.
 func (l *Limiter) TakeEvents(ns event.Namespace, who *auth.Identity, n, paid int) error {
 	if n == paid {
 		return nil
@@ -52,7 +50,7 @@ func (l *Limiter) TakeEvents(ns event.Namespace, who *auth.Identity, n, paid int
 	return slowDown(l.rates.take(time.Now(), limits.Burst, n, paid, charges...))
 }
 
-// TakeRequest takes the token of one request that emits nothing. Errors: as of TakeEvents.
+// TakeRequest takes the token of one request that emits nothing. Errors: as for TakeEvents.
 func (l *Limiter) TakeRequest(ns event.Namespace, who *auth.Identity) error {
 	if who.Backend {
 		return nil
@@ -62,7 +60,7 @@ func (l *Limiter) TakeRequest(ns event.Namespace, who *auth.Identity) error {
 		charge{bucketOf: bucketOf{party{ns, who.Client}, true}, rate: limits.RequestRate, over: "the client"}))
 }
 
-// slowDown is the refusal of who has to wait; nil when nobody has to.
+// slowDown returns the refusal for a caller that must wait; nil if wait is 0.
 func slowDown(wait time.Duration, over string) error {
 	if wait <= 0 {
 		return nil
@@ -72,20 +70,20 @@ func slowDown(wait time.Duration, over string) error {
 	return p
 }
 
-// Enter opens the account of a request: for its client, or the key of a backend, which
-// acts for many; for its namespace; and for this instance. Close ends it.
+// Enter opens the account of a request. It counts for the client or, since one backend acts for many clients,
+// for the backend's key; for the namespace; and for the whole instance. Account.Close ends it.
 // Errors: *wire.Problem when there are too many.
 func (l *Limiter) Enter(a *Account, ns event.Namespace, who *auth.Identity) error {
 	limits := l.limits
 	own := share{holder: holder{party: party{ns, who.Client}}, name: "the client",
 		full: wire.TooManyRequests, most: bound{limits.ClientRequests, limits.ClientBytes}}
 	if who.Backend {
-		// Half, so that the clients of the namespace have the other half.
+		// A key may have half of what its namespace may have; the rest is for the clients.
 		own = share{holder: holder{party: party{ns: ns}, key: who.Key}, name: "the API key",
 			full: wire.TooManyRequests, most: bound{(limits.NamespaceRequests + 1) / 2, (limits.NamespaceBytes + 1) / 2}}
 	}
 	instance := share{name: "this instance", full: wire.Overloaded, most: bound{limits.Requests, limits.Bytes}}
-	if ns == (event.Namespace{}) { // a route of no namespace
+	if ns == (event.Namespace{}) { // a route without a namespace
 		return a.open(&l.underWay, own, instance)
 	}
 	shares := []share{own, instance}
@@ -98,13 +96,13 @@ func (l *Limiter) Enter(a *Account, ns event.Namespace, who *auth.Identity) erro
 	return a.open(&l.underWay, append(shares, namespace)...)
 }
 
-// Counts are what somebody takes now.
+// Counts are what a holder uses now.
 type Counts struct {
 	Requests, Bytes, Connections int
-	Holders                      int // how many are counted at all, each once for connections and once for the rest
+	Holders                      int // holders counted in all; one with both requests and connections counts twice
 }
 
-// Counts tells what a client takes now; with no client its namespace; with neither the whole instance.
+// Counts returns what the client uses now; without a client, its namespace; without either, the whole instance.
 func (l *Limiter) Counts(ns event.Namespace, client event.Client) (now Counts) {
 	of := holder{party: party{ns, client}}
 	l.connections.mu.Lock()

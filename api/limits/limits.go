@@ -7,42 +7,40 @@ import (
 	"time"
 )
 
-// Limits are what one instance takes from a namespace and from each of its
-// clients; behind a balancer that spreads evenly, n instances take n times as
-// much. What an API key sends counts for the namespace alone, whoever it acts for: it
-// is trusted. The connections it opens for a client are that client's. 0 is no limit.
+// Limits are what one instance grants a namespace and each of its clients. Behind a balancer that spreads
+// evenly, n instances grant n times as much. What an API key sends counts only for the namespace, whichever
+// client it acts for: it is trusted. The connections it opens for a client count for that client, too. 0 means
+// no limit.
 type Limits struct {
-	// NamespaceRate and ClientRate are events emitted per second; an event of a
-	// batch counts like one by itself.
+	// NamespaceRate and ClientRate are events emitted per second; each event of a batch counts.
 	NamespaceRate, ClientRate float64
-	// RequestRate is other requests of a client per second.
+	// RequestRate is how many other requests per second a client may send.
 	RequestRate float64
-	// Burst is how many seconds' worth of a rate may come at once after a
-	// pause: 10s when it is 0.
+	// Burst is how many seconds' worth of a rate may come at once after a pause; 0 means 10s.
 	Burst time.Duration
-	// NamespaceConnections and ClientConnections are streams, held long polls,
-	// emits that wait for replies and NDJSON uploads open at once; Connections are
-	// those of all namespaces together. Here and below a namespace whose limit is lower than
-	// that of all can have the less of it the more the others have, so that some is always left.
+	// NamespaceConnections and ClientConnections are streams, held long polls, emits that wait for replies and
+	// NDJSON uploads open at once. Connections are those of all namespaces together. A namespace's limit (here
+	// and below) that is lower than the one for all shrinks when the other namespaces use more, so that there
+	// is always some left for others.
 	Connections, NamespaceConnections, ClientConnections int
-	// ClientRequests, NamespaceRequests and Requests are all other requests under way
-	// at once: of a client, of a namespace, of all. An API key may have half of its
-	// namespace's, whoever it acts for.
+	// ClientRequests, NamespaceRequests and Requests are all other requests under way at once: of a client, of
+	// a namespace, of all. An API key may have half of what its namespace may have, whichever clients it acts
+	// for.
 	Requests, NamespaceRequests, ClientRequests int
-	// ClientBytes, NamespaceBytes and Bytes are what requests and connections may hold
-	// of the server's memory, counted like Requests: twice the body that has arrived
-	// (an NDJSON upload's until it is stored), and of an answer twice the data of the
-	// events that were read from Postgres for it, and 512 bytes an event.
+	// ClientBytes, NamespaceBytes and Bytes are what requests and connections may take of the server's memory,
+	// counted for the same holders as requests. A body counts as twice its bytes that have arrived (in an
+	// NDJSON upload, until they are stored). An answer counts as twice the data of the events that were read
+	// from Postgres for it, and 512 bytes for each event.
 	Bytes, NamespaceBytes, ClientBytes int
-	// AnonymousAddress and Anonymous are requests under way without good credentials, and,
-	// each counted for themselves, connections on which none have come yet, and those that
-	// have no request under way: from one address (IPv6: network of 64 bits), and of all. Over
-	// it, the one that has lasted longest is cut off, a connection not before it has lasted
-	// 10 s without; nobody is refused.
+	// AnonymousAddress and Anonymous limit three things, each counted separately: requests under way without
+	// good credentials, connections on which no good credentials have arrived yet, and connections without a
+	// request under way. AnonymousAddress is the limit for one address (IPv6: one /64 network), Anonymous that
+	// for all. Nobody is refused: above the limit the oldest one is cut off. A connection is not cut off in its
+	// first 10 s in that state.
 	AnonymousAddress, Anonymous int
 }
 
-// Default are those of an instance that nobody has set any for.
+// Default returns the limits of an instance for which none are configured.
 func Default() Limits {
 	return Limits{
 		NamespaceRate: 100_000, ClientRate: 500, RequestRate: 500, Burst: defaultBurst,
@@ -53,7 +51,7 @@ func Default() Limits {
 	}
 }
 
-// counts are the limits that are numbers of something.
+// counts returns the limits that are whole numbers.
 func (l Limits) counts() []int {
 	return []int{
 		l.Connections, l.NamespaceConnections, l.ClientConnections, l.Requests, l.NamespaceRequests, l.ClientRequests,
@@ -63,7 +61,7 @@ func (l Limits) counts() []int {
 
 const defaultBurst = 10 * time.Second
 
-// Check reports a limit that makes no sense.
+// Check reports limits that are negative or otherwise make no sense.
 func (l Limits) Check() error {
 	switch {
 	case l.NamespaceRate < 0, l.ClientRate < 0, l.RequestRate < 0, slices.Min(l.counts()) < 0:

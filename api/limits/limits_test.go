@@ -2,7 +2,7 @@ package limits
 
 import "testing"
 
-// Whoever says nothing about limits has all of them.
+// The default limits every field.
 func TestNoDefaultLimitIsMissing(t *testing.T) {
 	for _, n := range Default().counts() {
 		if n == 0 {

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// maxBuckets bounds the memory of rates: a few hundred bytes each.
+	// maxBuckets bounds the memory of all buckets: each takes a few hundred bytes.
 	maxBuckets = 100_000
-	// sweepEvery is how often full buckets, which say nothing, are dropped.
+	// sweepEvery is how often full buckets are dropped: a new bucket is full, too, so nothing is lost.
 	sweepEvery = time.Minute
 )
 
-// bucketOf names a bucket: one for emitting, one for other requests.
+// bucketOf is the key of a bucket: each party has one for emits and one for other requests.
 type bucketOf struct {
 	party
 	requests bool
@@ -25,25 +25,25 @@ type bucketOf struct {
 type charge struct {
 	bucketOf
 	rate float64 // per second; 0: no limit
-	over string  // who the limit is for, for people
+	over string  // whose limit it is, for error texts
 	from *rate.Limiter
 }
 
-// buckets are the token buckets of those who were active lately.
+// buckets are the token buckets of the parties that were active lately.
 type buckets struct {
 	all   map[bucketOf]*rate.Limiter
 	swept time.Time
 }
 
-// rates are the buckets, and the lock on them. Their clock is the caller's.
+// rates are the buckets and the lock on them. The caller says what time it is.
 type rates struct {
 	mu      sync.Mutex
 	buckets buckets
 }
 
-// Charge takes n tokens, less those paid before, of each bucket when all of them
-// have enough. Else it takes none and tells when there will be n, and in which
-// bucket last. More than a bucket can hold needs a full one, and leaves a debt.
+// take takes n tokens, less those paid before, of every bucket if all of them have enough. Otherwise it takes
+// none, and returns how long until all have enough, and whose bucket is the last to have it. If n is more than
+// a bucket can hold, the bucket must be full, and goes below zero.
 func (s *rates) take(now time.Time, burst time.Duration, n, paid int, charges ...charge) (wait time.Duration, over string) {
 	if burst == 0 {
 		burst = defaultBurst
@@ -75,8 +75,8 @@ func (s *rates) take(now time.Time, burst time.Duration, n, paid int, charges ..
 	return 0, ""
 }
 
-// withdraw goes below zero where it must: a reservation may be of a bucket's
-// size at most, but any number of them may wait.
+// withdraw takes n tokens, and goes below zero if it must. It reserves several times, since one reservation can
+// be at most as large as the bucket.
 func withdraw(b *rate.Limiter, now time.Time, n int) {
 	for n > 0 {
 		part := min(n, b.Burst())
@@ -85,7 +85,8 @@ func withdraw(b *rate.Limiter, now time.Time, n int) {
 	}
 }
 
-// get finds or makes a bucket; a new one is full. A limit may have changed.
+// get returns the bucket of this name, or makes one, which is full. It sets the bucket's limit, which may have
+// changed.
 func (b *buckets) get(now time.Time, name bucketOf, perSecond float64, burst time.Duration) *rate.Limiter {
 	limit, size := rate.Limit(perSecond), int(math.Ceil(perSecond*burst.Seconds()))
 	size = max(size, 1)
@@ -102,9 +103,8 @@ func (b *buckets) get(now time.Time, name bucketOf, perSecond float64, burst tim
 	return found
 }
 
-// makeRoom drops the full buckets from time to time. When so many are in use
-// that this does not help, one or another begins anew: too little is refused
-// then, and never too much.
+// makeRoom drops full buckets from time to time. When there are still too many, it drops any others; they begin
+// again with full buckets: so too little may be refused, but never too much.
 func (b *buckets) makeRoom(now time.Time) {
 	if b.all == nil {
 		b.all, b.swept = map[bucketOf]*rate.Limiter{}, now

@@ -8,7 +8,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// TestRetryAfterIsEnough: who waits as long as told gets in, and not before.
+// TestRetryAfterIsEnough: a request is accepted after the time it was told to wait, and not before.
 func TestRetryAfterIsEnough(t *testing.T) {
 	var s rates
 	now := time.Unix(1e9, 0)
@@ -41,7 +41,7 @@ func TestRetryAfterIsEnough(t *testing.T) {
 	}
 }
 
-// TestAllOrNothing: what one bucket refuses costs nothing in the other.
+// TestAllOrNothing: if one bucket refuses, nothing is taken of the other.
 func TestAllOrNothing(t *testing.T) {
 	var s rates
 	now := time.Unix(1e9, 0)
@@ -56,8 +56,7 @@ func TestAllOrNothing(t *testing.T) {
 	}
 }
 
-// TestBucketsAreForgotten: those that are full say nothing, and their number has
-// a bound.
+// TestBucketsAreForgotten: full buckets are dropped, and the number of buckets is bounded.
 func TestBucketsAreForgotten(t *testing.T) {
 	var s rates
 	now := time.Unix(1e9, 0)
@@ -89,7 +88,7 @@ func TestBucketsAreForgotten(t *testing.T) {
 	}
 }
 
-// TestLimitsMayChange: a bucket goes by the limit of the moment.
+// TestLimitsMayChange: a bucket follows the limit that holds now.
 func TestLimitsMayChange(t *testing.T) {
 	var s rates
 	now := time.Unix(1e9, 0)

@@ -5,18 +5,18 @@ import (
 	"sync/atomic"
 )
 
-// framing looks for heads of requests that have a Content-Length and a Transfer-Encoding
-// in what a connection reads, since net/http follows the one and hides the other. It
-// knows no bodies. One that looks like such a head costs its connection, and nobody else's.
+// framing looks in the bytes of a connection for heads of requests with both a Content-Length and a
+// Transfer-Encoding: net/http follows the one and hides the other. It does not know where bodies begin and end.
+// A body that looks like such a head costs its sender the connection, and no other client.
 type framing struct {
 	start            [20]byte // of the line
 	n                int      // bytes of it
-	length, encoding bool     // there were such fields since the last empty line
-	http2            bool     // which has frames instead, and refuses these fields itself
+	length, encoding bool     // whether such fields came since the last empty line
+	http2            bool     // this is HTTP/2, which has frames and refuses these fields itself
 	twice            atomic.Bool
 }
 
-// look is told all that is read, in order.
+// look is called with all bytes that are read, in order.
 func (f *framing) look(b []byte) {
 	for len(b) > 0 && !f.http2 {
 		end := bytes.IndexByte(b, '\n')

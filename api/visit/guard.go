@@ -8,37 +8,38 @@ import (
 
 // Options configure a guard. All but the numbers are required.
 type Options struct {
-	BodyTimeout  time.Duration // for all of a request's body
+	BodyTimeout  time.Duration // for the whole body of a request
 	WriteTimeout time.Duration // for each write
-	// Anonymous and AnonymousAddress are how many of each kind there may be without good credentials:
-	// of all, and from one address; 0: any number.
+	// Anonymous and AnonymousAddress limit each of three kinds: requests without good credentials, connections
+	// without, and idle connections. Anonymous is for all addresses together, AnonymousAddress for one; 0: no
+	// limit.
 	Anonymous, AnonymousAddress int
-	// AsksCredentials reports whether the route of a request asks for credentials.
+	// AsksCredentials reports whether the route of a request needs credentials.
 	AsksCredentials func(*http.Request) bool
-	// Draining reports whether the server ends: bodies that nobody wants are then not waited for.
+	// Draining reports whether the server is shutting down: it then does not wait for the rest of unwanted
+	// bodies.
 	Draining func() bool
 }
 
-// Guard bounds what visits take before it is known who they are from, and how long each may
-// send and be written to.
+// Guard bounds what visits take before their sender is known, and the time for their bodies and answers.
 type Guard struct {
 	o Options
-	// anonymous are the requests without good credentials, strangers the connections, and idle
-	// the connections that had some, and have no request under way.
+	// anonymous are the requests without good credentials; strangers are the connections on which none have
+	// arrived; idle are the other connections, while they have no request under way.
 	anonymous, strangers, idle places
 }
 
-// strangerTime is how long a connection may be open without good credentials before it
-// may be cut off for another one: much longer than to come and say who one is takes, also
-// when thousands come back through one address at once.
+// strangerTime is how long a connection may be open without good credentials before it may be cut off for
+// another one. It is much longer than a client takes to connect and send them, even when thousands reconnect at
+// once from one address.
 const strangerTime = 10 * time.Second
 
-// idleTime is how long a connection may have no request under way before it may be cut off
-// for another one: much longer than clients take that poll again, or emit again, all at once
-// after one event. One that is cut off while a request is on its way fails that request.
+// idleTime is how long a connection may have no request under way before it may be cut off for another one. It
+// is much longer than clients take to poll again, or to emit again, even when all do so at once after one
+// event. If a connection is cut off while a request is on its way, that request fails.
 const idleTime = 10 * time.Second
 
-// New makes a guard. Nothing runs until Serve is called.
+// New makes a Guard. It starts nothing until Serve is called.
 func New(o Options) *Guard {
 	g := &Guard{o: o}
 	for _, p := range []*places{&g.anonymous, &g.strangers, &g.idle} {
@@ -48,20 +49,20 @@ func New(o Options) *Guard {
 	return g
 }
 
-// MayLast sets how long a stranger's connection and an idle one may last at least before they may
-// be cut off for another one.
+// MayLast sets how long a stranger's connection and an idle one may last before they may be cut off for another
+// one.
 func (g *Guard) MayLast(strangers, idle time.Duration) {
 	g.strangers.mayLast(strangers)
 	g.idle.mayLast(idle)
 }
 
-// Counted are how many there are now: requests without good credentials, connections without,
-// and connections without a request.
+// Counted returns how many there are now: requests without good credentials, connections without, and idle
+// connections.
 func (g *Guard) Counted() (anonymous, strangers, idle int) {
 	return g.anonymous.len(), g.strangers.len(), g.idle.len()
 }
 
-// Serve has next answer a request. The writer that next gets is a *Visit.
+// Serve lets next answer a request. The writer that next gets is a *Visit.
 func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	v := &Visit{
 		ResponseWriter: w, Control: http.NewResponseController(w),
@@ -73,26 +74,26 @@ func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 	v.finish()
 }
 
-// Listener wraps the listener of a server that Configure has set up: the connections it accepts are
-// bounded until somebody has been introduced on them (see Visit.Introduce), and while they are idle.
+// Listener wraps the listener of a server that Configure has set up. The connections it accepts are limited
+// until a request on them has good credentials (see Visit.Introduce), and again while they are idle.
 func (g *Guard) Listener(l net.Listener) net.Listener { return &listener{l, &g.strangers, &g.idle} }
 
 const (
-	// maxStreams of a connection of HTTP/2 are open at once: what RFC 9113 (section 6.5.2)
-	// asks for at the least, since each begins before anybody can say who it is from.
+	// maxStreams is how many streams of one HTTP/2 connection are open at once. It is the least that RFC 9113
+	// (section 6.5.2) recommends, since each begins before its sender is known.
 	maxStreams = 100
-	// receiveBuffer is what net/http keeps of a stream's body that is not read yet.
+	// receiveBuffer is how much of a stream's unread body net/http keeps.
 	receiveBuffer = 256 << 10
 )
 
-// Configure sets the limits of a server, and has it tell of its connections.
+// Configure sets the limits of a server, and registers hooks for its connections.
 func (g *Guard) Configure(s *http.Server) {
 	s.ReadHeaderTimeout = 5 * time.Second
-	s.ReadTimeout = 0 // would end streams: net/http watches for a lost client by reading
+	s.ReadTimeout = 0 // a timeout would end streams: net/http reads on to notice when a client leaves
 	s.WriteTimeout = 0
 	s.IdleTimeout = 2 * time.Minute
 	s.MaxHeaderBytes = 64 << 10
-	s.DisableGeneralOptionsHandler = true // it reads bodies without a limit on the time
+	s.DisableGeneralOptionsHandler = true // that handler reads bodies without a time limit
 	s.Protocols = new(http.Protocols)
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetHTTP2(true)

@@ -10,40 +10,39 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// How much of a body is read that nobody wants. It may take as long as one that is wanted.
+// Bounds on how much is read of a body that nobody wants. It has the same time limit as other bodies.
 const (
 	lingerBytes   = 256 << 20
 	lingerSilence = 5 * time.Second
-	lingerDrain   = time.Second // once the server ends
+	lingerDrain   = time.Second // when the server is shutting down
 	lingerBuffer  = 8 << 10
-	hangUpSilence = time.Second // of a connection that is closed
+	hangUpSilence = time.Second // before a connection is closed
 )
 
-// lingered are lent to discard.
+// lingered is the pool of buffers for Discard.
 var lingered wire.Buffers
 
-// linger sends the answer of a request whose body was not read to its end, and reads what
-// is left of it. A connection that is closed with bytes unread is reset, and the reset may
-// reach the client, which is still sending, before it has read the answer (RFC 9112,
-// section 9.6). HTTP/2 resets the stream instead, with NO_ERROR. Clients must not drop the
-// answer for that (RFC 9113, section 8.1), but curl 7.88 does.
+// linger sends the answer of a request whose body was not read to its end, and reads the rest of the body. If a
+// connection is closed with bytes unread, TCP resets it, and the client, which is still sending, may get the
+// reset before it has read the answer (RFC 9112, section 9.6). HTTP/2 resets the stream instead, with NO_ERROR.
+// Clients must then keep the answer (RFC 9113, section 8.1), but curl 7.88 drops it.
 func (v *Visit) linger() {
 	defer func() {
 		if !v.body.over {
-			v.ReadWithin(-time.Second) // net/http would go on
+			v.ReadWithin(-time.Second) // otherwise net/http would go on reading
 		}
 	}()
-	// Nothing more comes of a body that has stopped arriving, nor from who waits for
-	// "100 Continue" and gets a refusal.
+	// The rest of a body that has stopped arriving does not come. Nor does the body of a client that waits for
+	// "100 Continue" and is refused.
 	if v.status == http.StatusRequestTimeout || v.r.ContentLength > 0 && v.r.Header.Get("Expect") != "" {
 		return
 	}
 	v.arm()
 	if v.Control.Flush() != nil {
-		return // the client is gone
+		return // the client has left
 	}
 	if time.Since(v.began) >= v.o.BodyTimeout {
-		return // net/http has read until then before it sent the answer
+		return // net/http itself has read that long before it sent the answer
 	}
 	err := v.Discard(v.body, v.ReadWithin, lingerSilence)
 	if err != nil && !v.body.over && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -51,9 +50,8 @@ func (v *Visit) linger() {
 	}
 }
 
-// Discard reads a body to its end or to the bounds, and only a little more of it once the
-// server drains. patience sets how long the next read may take, and ends the reading when
-// it is negative.
+// Discard reads a body to its end or to the bounds, and only a little more of it once the server drains. It
+// calls patience to set how long the next read may take; a negative time ends the reading.
 func (v *Visit) Discard(body io.Reader, patience func(time.Duration), silence time.Duration) error {
 	buf := lingered.Get()
 	defer lingered.Put(buf)
@@ -73,18 +71,18 @@ func (v *Visit) Discard(body io.Reader, patience func(time.Duration), silence ti
 	return nil
 }
 
-// HangUp ends the connection of an answered request whose body cannot be read to its end:
-// where its framing is broken nobody knows where the next request begins, and net/http
-// itself takes any rest for that after an answer in full duplex. What still comes is
-// read for a moment, lest a reset take the answer away. chunked: the answer lacks its last
-// chunk. HTTP/2 has a stream for each request.
+// HangUp closes the connection of an answered request whose body cannot be read to its end. If its framing is
+// broken, nobody knows where the next request begins; and after an answer in full duplex net/http itself would
+// take the rest of the body for the next request. What still arrives is read for a moment, so that a reset does
+// not destroy the answer. chunked says that the answer lacks its last chunk. HTTP/2 needs none of this: each
+// request has its own stream.
 func (v *Visit) HangUp(chunked bool) {
 	if v.r.ProtoMajor != 1 {
 		return
 	}
 	conn, _, err := v.Control.Hijack()
 	if err != nil {
-		return // a server of another kind, whose business it is
+		return // a server of another kind: it must do this itself
 	}
 	defer conn.Close()
 	_ = conn.SetWriteDeadline(time.Now().Add(v.o.WriteTimeout))

@@ -35,8 +35,8 @@ type connection struct {
 	known             atomic.Bool
 
 	resting sync.Mutex
-	rest    *place // among the idle ones; nil: it is none of them
-	over    bool   // it is none for ever
+	rest    *place // among the idle connections; nil: it is not idle
+	over    bool   // it has ended, and is never idle again
 }
 
 // Read implements net.Conn.
@@ -53,7 +53,7 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite is for net/http, which ends its side first where the other still sends.
+// CloseWrite is for net/http, which closes its own side first while the client still sends.
 func (c *connection) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -61,17 +61,17 @@ func (c *connection) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// introduce takes the connection from among the strangers.
+// introduce marks the connection as one on which good credentials have arrived.
 func (c *connection) introduce() {
 	if c.known.CompareAndSwap(false, true) {
 		c.strangers.leave(c.place)
 	}
 }
 
-// idle has the connection count as idle, once it is none of a stranger's.
+// idle counts the connection as idle, unless no good credentials have arrived on it yet.
 func (c *connection) idle() {
 	if !c.known.Load() {
-		return // it counts already
+		return // it counts as a stranger's
 	}
 	c.resting.Lock()
 	defer c.resting.Unlock()
@@ -80,7 +80,7 @@ func (c *connection) idle() {
 	}
 }
 
-// work ends that; for ever, when the connection ends.
+// work stops counting the connection as idle; over says that the connection has ended.
 func (c *connection) work(over bool) {
 	c.resting.Lock()
 	defer c.resting.Unlock()
@@ -91,7 +91,8 @@ func (c *connection) work(over bool) {
 	}
 }
 
-// cutOff implements held. It does not go by Close, which comes from elsewhere then.
+// cutOff implements held. It closes the inner connection, since Close would take the lock that the caller of
+// cutOff holds.
 func (c *connection) cutOff() (then func()) {
 	_ = c.Conn.Close()
 	return nil
@@ -99,7 +100,7 @@ func (c *connection) cutOff() (then func()) {
 
 type connectionKey struct{}
 
-// connectionOf is the connection of a request; nil where the server has no Listener.
+// connectionOf returns the connection of a request; nil if the server has no Listener.
 func connectionOf(r *http.Request) *connection {
 	c, _ := r.Context().Value(connectionKey{}).(*connection)
 	return c

@@ -7,35 +7,35 @@ import (
 	"time"
 )
 
-// places are those of requests under way that have shown no good credentials, with those that
-// were refused for there being too many; or of connections of strangers, or of idle ones. They need
-// nothing but a moment. So there is no limit that refuses a newcomer, with whom many may share
-// an address: when there are too many, the one that has lasted longest is cut off.
+// places counts requests under way that have shown no good credentials (including those that were refused for
+// there being too many), or connections of strangers, or idle connections. All of these need to last only for a
+// moment. So no newcomer is refused: many clients may share one address. When there are too many, the oldest is
+// cut off.
 type places struct {
-	ofAddress, ofAll int // how many there may be; 0: any number
+	ofAddress, ofAll int // the limits; 0: no limit
 
 	mu    sync.Mutex
-	least time.Duration // that each may last
+	least time.Duration // how long each may last before it can be cut off
 	all   list.List     // of *place, in the order they came
 	of    map[netip.Addr]*list.List
 }
 
-// held is who has a place.
+// held is the owner of a place.
 type held interface {
-	// cutOff must not block: nobody comes or leaves meanwhile. What may is returned (or nil),
-	// and called when they can.
+	// cutOff must not block, because the lock of places is held meanwhile. It may return a function that blocks
+	// (or nil), which is called when the lock is free.
 	cutOff() (then func())
 }
 
-// place is where somebody stands in both lists.
+// place is an owner's position in both lists.
 type place struct {
 	who              held
 	address          netip.Addr
 	since            time.Time
-	inAll, ofAddress *list.Element // nil: it is left
+	inAll, ofAddress *list.Element // nil after leave
 }
 
-// enter takes somebody in, and cuts off who is one too many.
+// enter gives an owner a place, and cuts off the oldest if there are too many.
 func (a *places) enter(who held, remote string) *place {
 	p := &place{who: who, address: addressOf(remote), since: time.Now()}
 	for _, then := range a.add(p) {
@@ -46,7 +46,7 @@ func (a *places) enter(who held, remote string) *place {
 	return p
 }
 
-// add puts a place into the lists, and returns what is left to do for those cut off.
+// add puts a place into the lists, and returns the functions to call for those it cut off.
 func (a *places) add(p *place) (then [2]func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -68,7 +68,7 @@ func (a *places) add(p *place) (then [2]func()) {
 	return then
 }
 
-// cutOff cuts off the oldest of a list, once it has had its time.
+// cutOff cuts off the oldest of a list, if it has lasted at least a.least.
 func (a *places) cutOff(of *list.List) (then func()) {
 	oldest, ok := of.Front().Value.(*place)
 	if !ok || time.Since(oldest.since) < a.least {
@@ -78,7 +78,7 @@ func (a *places) cutOff(of *list.List) (then func()) {
 	return oldest.who.cutOff()
 }
 
-// leave gives up a place. From then on its owner is not cut off. It may be called again.
+// leave gives up a place: its owner is not cut off any more. It may be called again.
 func (a *places) leave(p *place) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,9 +98,8 @@ func (a *places) remove(p *place) {
 	}
 }
 
-// addressOf is whose connection it is: an address, or of IPv6 the network that one
-// subscriber has for himself. What a proxy says of its clients is not asked, since
-// anybody could say it.
+// addressOf returns the address that a connection counts for: with IPv6, the network that one subscriber has.
+// It does not use what a proxy says of its clients, since anybody could send that.
 func addressOf(remote string) netip.Addr {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -114,7 +113,7 @@ func addressOf(remote string) netip.Addr {
 	return address
 }
 
-// len is how many places are taken.
+// len returns how many places are taken.
 func (a *places) len() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -2,7 +2,7 @@ package visit
 
 import "testing"
 
-// TestAddresses: who counts as one.
+// TestAddresses: which connections count as of one address.
 func TestAddresses(t *testing.T) {
 	for remote, want := range map[string]string{
 		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "[2001:db8::1:2:3:4]:80": "2001:db8::", "@": "invalid IP", "": "invalid IP",
@@ -13,7 +13,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// Nothing is kept of who has left or was cut off.
+// Nothing is kept of owners that left or were cut off.
 func TestPlacesAreForgotten(t *testing.T) {
 	p := places{ofAddress: 1}
 	first := p.enter(cut{}, "192.0.2.1:1")
@@ -30,7 +30,7 @@ func TestPlacesAreForgotten(t *testing.T) {
 	}
 }
 
-// cut is held, and does not mind.
+// cut implements held; being cut off has no effect on it.
 type cut struct{}
 
 func (cut) cutOff() (then func()) { return nil }

@@ -11,47 +11,45 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// Visit is one request from its headers to the last byte of its answer, whatever becomes
-// of it and whatever server the handler is mounted in. It gives each a time for its body
-// and for what is written, and keeps those in bounds that have shown no credentials. It
-// is the writer that everything above it writes to.
+// Visit is one request from its headers to the last byte of its answer, whatever happens to it and in whatever
+// server the handler is mounted. It gives the body and each write a time limit, and counts requests that have
+// shown no credentials. Everything above it writes to it as the http.ResponseWriter.
 type Visit struct {
 	http.ResponseWriter // of the server
-	// Control is of the server's writer.
+	// Control is the controller of the server's own writer.
 	Control *http.ResponseController
-	// Account is what the visit is charged for, once it is known who it is from. It is closed with the visit.
+	// Account is what the visit is charged for, once its sender is known. It is closed with the visit.
 	Account limits.Account
 
 	o      *Options
 	r      *http.Request
 	began  time.Time
 	status int
-	armed  time.Time // the time for writing counts from here
+	armed  time.Time // when the deadline for writes was last set
 	body   *timedBody
-	broken bool // a write has failed: the client is gone, or does not read
-	ended  bool // nothing more is to be read of the body, whatever comes
+	broken bool // a write has failed: the client has left, or does not read
+	ended  bool // the rest of the body must not be read
 
-	places *places // of requests without good credentials
-	place  *place  // among them; nil: it has none
+	places *places // those of requests without good credentials
+	place  *place  // in places; nil: it has none
 
 	mu   sync.Mutex
-	cut  bool // no more time is given
-	left bool // the server has its writer back, which must not be used any more
+	cut  bool // it was cut off: it gets no more time
+	left bool // the server has its writer back: it must not be used any more
 }
 
-// enter gives the body its time, and a request that shows no credentials its place
-// among those.
+// enter starts the time for the body, and gives a request without credentials its place.
 func (v *Visit) enter() {
 	if v.r.ContentLength != 0 {
 		v.ReadWithin(v.o.BodyTimeout)
 		v.body = &timedBody{ReadCloser: v.r.Body}
-		r := *v.r // the server's own must keep the body that it knows
+		r := *v.r // a copy: the server must keep its own body
 		r.Body = v.body
 		v.r = &r
 	}
 	if c := connectionOf(v.r); c != nil && c.framing.twice.Load() {
-		// RFC 9112, section 6.1: somebody on the way may have understood the request
-		// in another way, and taken part of it for the next one.
+		// RFC 9112, section 6.1: a proxy may have understood the framing in another way, and taken part of the
+		// body for the next request.
 		v.Header().Set("Connection", "close")
 	}
 	if !v.o.AsksCredentials(v.r) {
@@ -59,21 +57,21 @@ func (v *Visit) enter() {
 	}
 }
 
-// finish sends what the server still keeps of the answer and takes what still comes of
-// the body, so that both count as long as they last.
+// finish sends what the server has buffered of the answer and reads the rest of the body, so that the visit
+// counts as long as both take.
 func (v *Visit) finish() {
 	if !v.Account.Opened() {
-		v.asAnonymous() // refused: it shows no good credentials, or had no place
+		v.asAnonymous() // refused: it has no good credentials, or there was no place for it
 	}
 	if v.r.ProtoMajor >= 2 {
 		v.arm()
-		_ = v.Control.Flush() // the client's loss
+		_ = v.Control.Flush() // an error means that the client has left
 	}
 	if v.body != nil && !v.body.over && !v.ended {
 		v.linger()
 	}
 	v.armed = time.Time{}
-	v.arm() // net/http writes the end
+	v.arm() // for the end of the answer, which net/http writes
 }
 
 // leave gives up the places.
@@ -87,7 +85,7 @@ func (v *Visit) leave() {
 	v.Account.Close()
 }
 
-// asAnonymous has the visit count among those without credentials.
+// asAnonymous counts the visit among those without good credentials.
 func (v *Visit) asAnonymous() {
 	if v.place == nil {
 		v.place = v.places.enter(v, v.r.RemoteAddr)
@@ -103,7 +101,7 @@ func (v *Visit) WriteHeader(status int) {
 	v.ResponseWriter.WriteHeader(status)
 }
 
-// Write implements http.ResponseWriter: each piece has the time of one write.
+// Write implements http.ResponseWriter. It writes in pieces, each of which has its own deadline.
 func (v *Visit) Write(b []byte) (written int, err error) {
 	for {
 		v.arm()
@@ -116,7 +114,7 @@ func (v *Visit) Write(b []byte) (written int, err error) {
 	}
 }
 
-// arm sets the deadline for a write. To move it each time would cost more than it is worth.
+// arm sets the deadline for writes, but not each time: that would cost more than it is worth.
 func (v *Visit) arm() {
 	now := time.Now()
 	if v.r.ProtoMajor == 1 && now.Sub(v.armed) <= v.o.WriteTimeout/16 {
@@ -129,10 +127,10 @@ func (v *Visit) arm() {
 	}
 }
 
-// ReadWithin sets the deadline for what comes of the body.
+// ReadWithin sets the deadline for the rest of the body.
 func (v *Visit) ReadWithin(d time.Duration) { v.ReadUntil(time.Now().Add(d)) }
 
-// ReadUntil is ReadWithin with a time; zero: there is no deadline.
+// ReadUntil is ReadWithin with a time; zero: no deadline.
 func (v *Visit) ReadUntil(t time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -141,11 +139,11 @@ func (v *Visit) ReadUntil(t time.Time) {
 	}
 }
 
-// cutOff implements held. Over HTTP/2 a deadline is told to the goroutine of the connection,
-// and waits until that one has time.
+// cutOff implements held. Setting a deadline in HTTP/2 waits for the goroutine of the connection, so it is done
+// later.
 func (v *Visit) cutOff() (then func()) { return v.end }
 
-// end ends what the visit reads or writes, now and from now on.
+// end ends all reads and writes of the visit, the current one and later ones.
 func (v *Visit) end() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -158,8 +156,8 @@ func (v *Visit) end() {
 	_ = v.Control.SetWriteDeadline(past)
 }
 
-// timedBody notes that a body has ended, or that net/http has read it to its end before it
-// sent the answer, and closed it.
+// timedBody notes when a body has ended, or when net/http has read it to its end and closed it before it sent
+// the answer.
 type timedBody struct {
 	io.ReadCloser
 	over bool
@@ -172,26 +170,27 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Introduce takes the connection of the visit from among those of strangers.
+// Introduce marks the connection of the visit as one on which good credentials have arrived.
 func (v *Visit) Introduce() {
 	if c := connectionOf(v.r); c != nil {
 		c.introduce()
 	}
 }
 
-// Writer writes a body whose headers are out, such as a stream's. It sets deadlines of its own: use either
-// of the two writers from then on.
+// Writer returns a writer for a body whose headers have been sent, such as a stream's. It sets its own
+// deadlines: from then on use either the Visit or the Writer.
 func (v *Visit) Writer() wire.Writer {
 	return wire.NewWriter(v.ResponseWriter, v.Control, v.o.WriteTimeout, v.r.ProtoMajor >= 2)
 }
 
-// Broken reports whether a write has failed: the client is gone, or does not read.
+// Broken reports whether a write has failed: the client has left, or does not read.
 func (v *Visit) Broken() bool { return v.broken }
 
-// ForgetBody has nothing more read of the body, whatever comes.
+// ForgetBody says that the rest of the body must not be read.
 func (v *Visit) ForgetBody() { v.ended = true }
 
-// Buffered is how much of a body the server may keep before it is read, beside the buffer of the connection.
+// Buffered returns how many bytes of a body the server may buffer before they are read, apart from the buffer
+// of the connection.
 func (v *Visit) Buffered() int {
 	if v.r.ProtoMajor >= 2 {
 		return receiveBuffer

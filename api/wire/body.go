@@ -22,8 +22,8 @@ const (
 	MediaLines = "application/x-ndjson"
 )
 
-// MediaType returns the body's type when it is one of ours, uncompressed and
-// in UTF-8. Errors: *Problem of kind Unsupported.
+// MediaType returns the body's media type. Errors: *Problem of kind Unsupported if it is neither JSON nor
+// NDJSON, if the body is compressed, or if it is not in UTF-8.
 func MediaType(r *http.Request) (string, error) {
 	if r.Header.Get("Content-Encoding") != "" {
 		return "", Refuse(Unsupported, "", "a body with a Content-Encoding is not accepted")
@@ -48,7 +48,7 @@ func CheckJSON(raw []byte) error {
 	if !utf8.Valid(raw) {
 		return Refuse(Invalid, "", "the body is not valid UTF-8")
 	}
-	if json.Valid(raw) { // nested very deep
+	if json.Valid(raw) { // too deeply nested for ParseData
 		return nil
 	}
 	var v json.RawMessage
@@ -61,13 +61,14 @@ func CheckJSON(raw []byte) error {
 
 var (
 	errBodyTooLarge = Refuse(TooLarge, "", "the body is over 1 MiB")
-	// ErrEndedEarly is for a body whose end is missing.
+	// ErrEndedEarly means that the end of the body is missing.
 	ErrEndedEarly = Refuse(Incomplete, "", "the body ended early, or its chunked encoding is invalid")
 )
 
-// ReadBody reads at most maxBody bytes into buf, which grows with what has come: a length
-// that is only announced costs no memory; -1: none is announced. cover is told how much has come, and may
-// refuse it. Errors: those of cover, *Problem, and os.ErrDeadlineExceeded when the body stopped arriving.
+// ReadBody reads at most maxBody bytes into buf. buf grows with what has arrived, not with the announced
+// length, so that an announcement costs no memory; length is -1 if none is announced. cover is called with the
+// number of bytes that have arrived, and may return an error to stop.
+// Errors: those of cover, *Problem, and os.ErrDeadlineExceeded when the body stopped arriving.
 func ReadBody(r io.Reader, length int64, buf *[]byte, cover func(n int) error) error {
 	if length > maxBody {
 		return errBodyTooLarge
@@ -96,8 +97,8 @@ func ReadBody(r io.Reader, length int64, buf *[]byte, cover func(n int) error) e
 	}
 }
 
-// grown is b with twice the room, or less: for the announced length and a byte more, so
-// that the end is seen without growing again.
+// grown returns b with twice the capacity. If the announced length and one byte are less, it takes that: the
+// one byte more lets the end be seen without growing again.
 func grown(b []byte, length int64) []byte {
 	size := max(1024, 2*cap(b))
 	if length >= 0 {

@@ -9,18 +9,18 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Hello is what a stream begins with.
+// Hello is the first frame of a stream.
 type Hello struct {
 	Client            event.Client
 	Cursor            event.Cursor
 	Log               string
 	Heartbeat, MaxAge time.Duration
-	Settle            time.Duration // the first pauses are no longer
+	Settle            time.Duration // the first pauses between frames are at most this long
 	At                time.Time
-	// Retry is how long a client waits after a connection that broke.
+	// Retry is how long a client waits before it reconnects after a broken connection.
 	Retry time.Duration
-	// ID makes the cursor the client's position. It is left out for a client
-	// that sent one: a gap still to come must survive the connection.
+	// ID says whether the frame carries the cursor as its id. It does not for a client that sent a cursor: if
+	// the connection breaks before the gap is sent, the client must reconnect with its old cursor.
 	ID bool
 }
 
@@ -45,7 +45,7 @@ func (m Hello) Frame() []byte {
 	return appendFrame(nil, &f)
 }
 
-// HeartbeatFrame is culvert:heartbeat, which moves the client's position to the cursor.
+// HeartbeatFrame is culvert:heartbeat. It moves the client's position to the cursor.
 func HeartbeatFrame(cursor event.Cursor, at time.Time) []byte {
 	b := AppendTime([]byte(`{"at":`), at)
 	return appendFrame(nil, &sse.Event{
@@ -53,8 +53,8 @@ func HeartbeatFrame(cursor event.Cursor, at time.Time) []byte {
 	})
 }
 
-// GapFrame is culvert:gap. It has no id: a client that loses the connection before the next event
-// learns of the gap again.
+// GapFrame is culvert:gap. It has no id: a client that loses the connection before the next event receives the
+// gap again.
 func GapFrame(g *event.Gap) []byte {
 	return appendFrame(nil, &sse.Event{Event: []byte("culvert:gap"), Data: AppendGap(nil, g)})
 }
@@ -68,7 +68,8 @@ func AppendGap(b []byte, g *event.Gap) []byte {
 	return append(b, '}')
 }
 
-// ReconnectFrame is culvert:reconnect, the last frame of a stream. It carries the delay as retry, too, for plain EventSources.
+// ReconnectFrame is culvert:reconnect, the last frame of a stream. It also carries the delay as retry, for
+// plain EventSources.
 func ReconnectFrame(reason string, after time.Duration) []byte {
 	b := AppendString([]byte(`{"reason":`), reason)
 	b = AppendSeconds(append(b, `,"after":`...), after)

@@ -1,8 +1,8 @@
-// Package wire is what Culvert and its clients say to each other, in bytes: it knows no routes, no callers and
-// no queue. docs/protocol.md describes it.
+// Package wire encodes and decodes what Culvert and its clients exchange. It does not depend on routes, callers
+// or the queue. docs/protocol.md describes the bytes.
 //
-// Errors that a client is to see are made by Refuse. FaultOf turns any error into one, and Problem.AppendJSON
-// writes it. Bodies are read by ReadBody and CheckJSON; Object, Elements and Text then take the JSON
-// apart. EventFrame, HeartbeatFrame and their like are all that a stream sends, and a Writer sends it: its
-// writes have deadlines.
+// Refuse makes an error that a client may see. FaultOf turns any error into such a Problem, and
+// Problem.AppendJSON writes it. ReadBody and CheckJSON read a body; Object, Elements and Text take its JSON
+// apart. EventFrame, HeartbeatFrame and the other …Frame functions make all that a stream sends. A Writer sends
+// it: its writes have deadlines.
 package wire

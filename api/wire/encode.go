@@ -10,8 +10,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// AppendString adds s as a JSON string. Line separators of JavaScript are
-// escaped as encoding/json does; invalid UTF-8 becomes U+FFFD.
+// AppendString adds s as a JSON string. JavaScript's line separators are escaped, as encoding/json does;
+// invalid UTF-8 becomes U+FFFD.
 func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i := 0; i < len(s); {
@@ -47,7 +47,7 @@ func AppendClient(b []byte, c event.Client) []byte {
 	return AppendString(b, c.String())
 }
 
-// AppendCursor adds a cursor as a JSON string, whose characters need no escape; null for none.
+// AppendCursor adds a cursor as a JSON string; null for none. Cursors have no characters that need escapes.
 func AppendCursor(b []byte, c event.Cursor) []byte {
 	if c.IsZero() {
 		return append(b, "null"...)

@@ -8,7 +8,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// faults is the one place where an error becomes a status. Those of the router: see routed in observe.go.
+// faults is the one table from errors to problems and their status. Errors of the router are not in it: see
+// routed in observe.go.
 var faults = []struct {
 	err   error
 	kind  *Kind
@@ -34,12 +35,12 @@ var faults = []struct {
 	{os.ErrDeadlineExceeded, TimedOut, ""}, // a body that stopped arriving
 }
 
-// NothingHere is the same for an unknown route and for what the caller may not
-// know of, so that the answer tells neither.
+// NothingHere is the text both for an unknown route and for what the caller may not know of, so that the answer
+// does not reveal which of the two it is.
 const NothingHere = "there is nothing here for these credentials"
 
-// FaultOf finds the problem an error is. What no row knows is internal: its
-// text stays in the log.
+// FaultOf returns the problem for an error. An error that is in no row is internal: its text goes only to the
+// log.
 func FaultOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -67,8 +68,7 @@ func FaultOf(err error) *Problem {
 	return Refuse(Internal, "", "the server's log says more under the request id")
 }
 
-// InField names the field as the caller knows it, where the queue's own name
-// for it is another.
+// InField makes the error name the field as the caller knows it, when the queue has another name for it.
 func InField(err error, field string) error {
 	var bad *event.InvalidError
 	if errors.As(err, &bad) {
@@ -79,7 +79,7 @@ func InField(err error, field string) error {
 		return Refuse(p.Kind, field, p.Detail)
 	}
 	if p = FaultOf(err); p.Status >= http.StatusInternalServerError {
-		return err // no field is at fault
+		return err // the error is not about a field
 	}
 	return Refuse(p.Kind, field, p.Detail)
 }

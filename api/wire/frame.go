@@ -9,10 +9,9 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// appendFrame makes all bytes of every stream (HTML, 9.2.5). The space after
-// each colon is one a parser drops, so that a name may begin with one. Values
-// come validated; should one hold a line break all the same, it is disarmed
-// here rather than trusted.
+// appendFrame makes all bytes of every stream (HTML, 9.2.5). A parser drops one space after each colon, so one
+// is written there, and a value may itself begin with a space. Values are validated before. As a second
+// defence, a line break in a value is replaced by a space here.
 func appendFrame(b []byte, e *sse.Event) []byte {
 	if len(e.ID) > 0 {
 		b = appendField(b, "id: ", e.ID)
@@ -37,27 +36,27 @@ func appendField(b []byte, name string, value []byte) []byte {
 			return append(b, '\n')
 		}
 		i += n
-		b[i] = ' ' // in JSON it can only have stood between tokens
+		b[i] = ' ' // in JSON a line break can only be between tokens
 	}
 }
 
 // scratch holds the JSON of an event while its frame is made.
 var scratch Buffers
 
-// framed stands for encodeEvent, see event.Event.Wire.
+// framed is the key under which an event keeps the result of encodeEvent; see event.Event.Wire.
 type framed struct{}
 
-// EventFrame is all that a stream sends of an event. It is encoded once, for everybody: see event.Event.Wire.
+// EventFrame returns the frame of an event. It is encoded once, for all streams: see event.Event.Wire.
 func EventFrame(e *event.Event) []byte { return e.Wire(framed{}, encodeEvent) }
 
-// encodeEvent is the one encoder of events: what event.Event.Wire keeps.
+// encodeEvent is the only encoder of events; event.Event.Wire keeps its result.
 func encodeEvent(e *event.Event) []byte {
 	buf := scratch.Get()
 	defer scratch.Put(buf)
 	*buf = appendEvent(*buf, e)
 	var id [48]byte
 	f := sse.Event{Event: []byte(e.Name), Data: *buf}
-	if !e.Volatile() { // one that was never stored is no position to go on from
+	if !e.Volatile() { // a volatile event has no offset to resume from
 		f.ID = e.Cursor().Append(id[:0])
 	}
 	return appendFrame(make([]byte, 0, len(f.ID)+len(f.Event)+len(f.Data)+len("id: \nevent: \ndata: \n\n")), &f)
@@ -65,16 +64,15 @@ func encodeEvent(e *event.Event) []byte {
 
 var dataLine = []byte("\ndata: ")
 
-// EventJSON is the JSON inside an event's frame. The first data line is the
-// only one, since no line before it can hold a line break.
+// EventJSON returns the JSON inside an event's frame. It is in the first line that begins with "data: ": the
+// lines before have no line breaks in their values.
 func EventJSON(e *event.Event) []byte {
 	frame := EventFrame(e)
 	i := bytes.Index(frame, dataLine) + len(dataLine)
 	return frame[i : len(frame)-2]
 }
 
-// appendEvent adds an event's JSON; the order of its members is part of the
-// protocol's examples.
+// appendEvent adds an event's JSON. The protocol's examples show this order of the fields.
 func appendEvent(b []byte, e *event.Event) []byte {
 	b = append(b, '{')
 	if !e.Volatile() {

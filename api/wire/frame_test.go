@@ -43,7 +43,7 @@ func TestGoldenFrames(t *testing.T) {
 	golden(t, "frames.txt", bytes.Join(frames, nil))
 }
 
-// nasty draws text out of what breaks framings.
+// nasty draws strings that would break a careless encoder of frames.
 var nasty = rapid.Custom(func(t *rapid.T) string {
 	pieces := rapid.SliceOfN(rapid.SampledFrom([]string{
 		"\n", "\r", "\r\n", "\n\n", "\r\r", "\x00", "\u2028", "\u2029", "\u0085", "\ufeff", "\v", "\f", "\x7f",
@@ -53,9 +53,9 @@ var nasty = rapid.Custom(func(t *rapid.T) string {
 	return strings.Join(pieces.Draw(t, "pieces"), "")
 })
 
-// TestForgedFrameIsImpossible gives the encoder anything as names, also what the
-// queue would never let in, and data that are any JSON value: what a standard
-// parser and r3labs' reader see is always just the frames that were made.
+// TestForgedFrameIsImpossible encodes events with any strings as names, even those that the queue refuses, and
+// with any JSON value as data. A standard parser and the reader of r3labs must find exactly the frames that
+// were made.
 func TestForgedFrameIsImpossible(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := nasty.Draw(t, "name")
@@ -64,7 +64,7 @@ func TestForgedFrameIsImpossible(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rapid.Bool().Draw(t, "loose") { // white space that is no part of the value
+		if rapid.Bool().Draw(t, "loose") { // white space around the tokens
 			data = bytes.ReplaceAll(data, []byte(":"), []byte("\r\n:\n"))
 			if !json.Valid(data) {
 				t.Skip("the text held a colon")
@@ -96,7 +96,7 @@ func TestForgedFrameIsImpossible(t *testing.T) {
 	})
 }
 
-// disarmed is what becomes of a name no queue would hold.
+// disarmed returns what the encoder makes of a name that the queue would refuse.
 func disarmed(name string) string {
 	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
 		if r == '\r' || r == '\n' || r == 0 {

@@ -7,13 +7,11 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// The walkers below take JSON that json.Valid has accepted. They exist because
-// encoding/json matches member names in any case, keeps the last of two members
-// and cannot say which one is unknown: with those a misspelled "room" would
-// reach everyone.
+// The functions below take JSON that json.Valid has accepted. They exist because encoding/json matches names in
+// any case, keeps the last of two fields of one name, and cannot say which field is unknown. With encoding/json
+// a misspelled "room" would make an event reach everyone.
 
-// Members calls f for every member of the object raw, in order. It reports
-// false when raw is no object.
+// Members calls f for every field of the object raw, in order. It reports false if raw is not an object.
 func Members(raw []byte, f func(name string, value []byte) error) (isObject bool, err error) {
 	i := space(raw, 0)
 	if i >= len(raw) || raw[i] != '{' {
@@ -38,9 +36,9 @@ func Members(raw []byte, f func(name string, value []byte) error) (isObject bool
 	return true, nil
 }
 
-// Object reads the fields of the object raw: the value of each goes where slot says. slot returns nil
-// for a name that the object does not have. field is the object's own name, "" for a whole body.
-// Errors: *Problem, naming the field. No field comes twice.
+// Object reads the fields of the object raw. It stores each value where slot(name) points; slot returns nil for
+// a name that the object does not have. field is the object's own name in error texts, "" for a whole body.
+// Errors: *Problem, naming the field, for unknown and duplicate fields and for anything but an object.
 func Object(raw []byte, field string, slot func(name string) *[]byte) error {
 	prefix := ""
 	if field != "" {
@@ -69,8 +67,7 @@ func Object(raw []byte, field string, slot func(name string) *[]byte) error {
 // Clip keeps an unknown name short enough to be repeated in an answer.
 func Clip(name string) string { return name[:min(len(name), 64)] }
 
-// Elements calls f for every element of the array raw, in order. It reports
-// false when raw is no array.
+// Elements calls f for every element of the array raw, in order. It reports false if raw is not an array.
 func Elements(raw []byte, f func(i int, value []byte) error) (isArray bool, err error) {
 	if raw[0] != '[' {
 		return false, nil
@@ -88,8 +85,8 @@ func Elements(raw []byte, f func(i int, value []byte) error) (isArray bool, err 
 	return true, nil
 }
 
-// Text decodes a string. ParseData refuses what json.Unmarshal would silently
-// replace: unpaired surrogates.
+// Text decodes a string. It refuses unpaired surrogates (by ParseData), which json.Unmarshal would silently
+// replace.
 func Text(field string, raw []byte) (string, error) {
 	if raw[0] != '"' {
 		return "", Refuse(Invalid, field, field+" must be a string")
@@ -143,7 +140,7 @@ func valueEnd(raw []byte, i int) int {
 			depth++
 		case '}', ']':
 			if depth == 0 {
-				return i // of what holds a number or a literal
+				return i // the array or object that holds a number or a literal ends here
 			}
 			if depth--; depth == 0 {
 				return i + 1
@@ -158,6 +155,6 @@ func valueEnd(raw []byte, i int) int {
 	return i
 }
 
-// IsNull reports whether a value is absent, or null, which serializers write for absent. Where the
-// difference could reach everyone (room, rooms) null is refused instead.
+// IsNull reports whether a value is absent or null: many serializers write null for an absent value. Where the
+// difference decides whether an event reaches everyone (room, rooms), null is refused instead.
 func IsNull(raw []byte) bool { return raw == nil || bytes.Equal(raw, []byte("null")) }

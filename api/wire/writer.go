@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Answer writes a whole response. An error is the client's loss alone.
+// Answer writes a whole response. It ignores errors: they mean that the client has left.
 func Answer(w http.ResponseWriter, status int, mediaType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", mediaType)
@@ -15,23 +15,23 @@ func Answer(w http.ResponseWriter, status int, mediaType string, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// Writer writes to a client that may be slow or gone. Every write has the timeout, or up
-// to a sixteenth less: to move the deadline each time costs a twentieth of a small write.
-// One goroutine uses it.
+// Writer writes to a client that may be slow or have left. Every write has the timeout, or up to a sixteenth
+// less: the deadline is not moved each time, which would cost a twentieth of a small write. Only one goroutine
+// uses it.
 type Writer struct {
 	w       http.ResponseWriter
 	ctl     *http.ResponseController
 	timeout time.Duration
 	http2   bool
-	armed   time.Time // the deadline counts from here
+	armed   time.Time // when the deadline was last set
 }
 
-// NewWriter writes to w, whose controller is ctl. http2: it is that of a stream of HTTP/2.
+// NewWriter makes a Writer to w, whose controller is ctl. http2 says that w belongs to an HTTP/2 stream.
 func NewWriter(w http.ResponseWriter, ctl *http.ResponseController, timeout time.Duration, http2 bool) Writer {
 	return Writer{w: w, ctl: ctl, timeout: timeout, http2: http2}
 }
 
-// Add hands b to the server, which may keep some of it until Flush. It does not keep b.
+// Add gives b to the server, which may buffer some of it until Flush. The Writer does not retain b.
 func (o *Writer) Add(b []byte) error {
 	if now := time.Now(); o.http2 || now.Sub(o.armed) > o.timeout/16 {
 		o.armed = now
@@ -41,10 +41,10 @@ func (o *Writer) Add(b []byte) error {
 	return err
 }
 
-// Flush sends what the server kept.
+// Flush sends what the server has buffered.
 func (o *Writer) Flush() error {
 	err := o.ctl.Flush()
-	if o.http2 { // there a deadline also ends a stream that is merely quiet
+	if o.http2 { // in HTTP/2 a deadline also ends a stream on which nothing is being written
 		_ = o.ctl.SetWriteDeadline(time.Time{})
 	}
 	return err
@@ -58,14 +58,13 @@ func (o *Writer) Send(b []byte) error {
 	return o.Flush()
 }
 
-// ChunkSize bounds what one write, and so its deadline, is about.
+// ChunkSize bounds the bytes of one write, so that its deadline is for a bounded amount.
 const ChunkSize = 64 << 10
 
-// chunks are lent to Chunk. A waiting stream holds none.
+// chunks is the pool that Chunk takes its buffers from. A waiting stream has none.
 var chunks Buffers
 
-// Chunk puts small pieces together to writes of at most ChunkSize; a larger
-// piece is a write of its own.
+// Chunk collects small pieces into writes of at most ChunkSize; a larger piece is a write of its own.
 type Chunk struct {
 	out *Writer
 	buf *[]byte
@@ -74,10 +73,10 @@ type Chunk struct {
 // NewChunk writes to out. Free must be called.
 func NewChunk(out *Writer) Chunk { return Chunk{out, chunks.Get()} }
 
-// Free gives up the memory of the chunk, which must not be used any more.
+// Free gives the buffer back. The Chunk must not be used any more.
 func (c Chunk) Free() { chunks.Put(c.buf) }
 
-// Add writes what was added before when there is no room for b, and keeps a copy of b, or writes it.
+// Add copies b into the buffer. If there is no room, it writes the buffer first; a large b it writes directly.
 func (c Chunk) Add(b []byte) error {
 	if len(*c.buf)+len(b) > ChunkSize {
 		if err := c.End(); err != nil {

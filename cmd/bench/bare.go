@@ -19,8 +19,8 @@ import (
 var madeFrame = []byte("id: k3f9:4711\nevent: chat message\ndata: " +
 	`{"offset":4711,"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345},"from":null,"at":"2026-11-23T05:40:00.123Z"}` + "\n\n")
 
-// bareHub is the ceiling: it writes frames that are made already to whoever is
-// connected, those that wait together in one write, and keeps nothing.
+// bareHub is the ceiling: it writes frames that were made beforehand to all connections, waiting frames in one
+// write, and stores nothing.
 type bareHub struct {
 	mu    sync.Mutex
 	conns []chan []byte
@@ -32,14 +32,14 @@ func (h *bareHub) forget() {
 	h.conns = nil
 }
 
-// send gives a frame to n connections, from the given one on.
+// send sends a frame to n connections, beginning with connection number from.
 func (h *bareHub) send(frame []byte, from, n int) {
 	for i := range n {
 		h.conns[(from+i)%len(h.conns)] <- frame
 	}
 }
 
-// sendAll gives a frame to every connection that is there.
+// sendAll sends a frame to all connections.
 func (h *bareHub) sendAll(frame []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,11 +80,11 @@ func (h *bareHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// bareCommand is the bare program as a process of its own: whoever gets, gets frames;
-// whoever posts has one sent to all.
+// bareCommand runs the bare program as a process of its own: GET receives frames, POST sends one to all
+// connections.
 func bareCommand(stderr io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use: "bare", Short: "What cost compares with", Hidden: true, Args: usage.NoArgs,
+		Use: "bare", Short: "The ceiling of cost", Hidden: true, Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {

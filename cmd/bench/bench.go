@@ -18,8 +18,8 @@ import (
 	"github.com/culvertmq/culvert/cmd/usage"
 )
 
-// bench measures Culvert against ceilings taken in the same run on the same
-// machine: only the ratios mean something elsewhere.
+// bench measures Culvert, and in the same run a ceiling on the same machine: only the ratios can be compared
+// with other machines.
 type bench struct {
 	stdout   io.Writer
 	stderr   io.Writer
@@ -31,10 +31,10 @@ type bench struct {
 	rows     []row
 }
 
-// row is one line of the result.
+// row is one line of the result table.
 type row struct{ what, measured, ceiling, ratio, goal string }
 
-// benchmarks in the order they run; each appends its rows.
+// benchmarks are in the order in which they run. Each appends its rows.
 var benchmarks = []struct {
 	name string
 	run  func(*bench, context.Context) error
@@ -61,8 +61,8 @@ func Command(stdout, stderr io.Writer) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure this machine: emits, deliveries, latency, members",
 		Long: `Starts a Postgres with durable commits and the servers it needs on loopback,
-measures, and prints each figure beside a ceiling measured in the same run: what
-is left when the part in question does nothing. Servers, clients and Postgres
+measures, and prints each figure beside a ceiling measured in the same run: the figure
+if the measured part did nothing. Servers, clients and Postgres
 share this machine, so only the ratios can be compared with another machine's.
 
   emit     emits/s over HTTP, one event a request; ceiling: an HTTP server of the
@@ -71,26 +71,26 @@ share this machine, so only the ratios can be compared with another machine's.
            called directly by as many callers
   catchup  events/s of one client that reads an old log by SSE; ceiling: the SQL
            read alone
-  latency  from the request of an emit to its frame on another instance, and
-           from its commit being known to the emitter, at a rate that saturates nothing
+  latency  time from the request of an emit to its frame on another instance, and
+           from the answer of the emit, at a rate far below saturation
   fanout   SSE deliveries/s to 1,000 streams, of one room and of 1,000 rooms of 10;
            ceiling: a bare program that writes frames made beforehand
-  cost     memory of an idle stream and CPU of 100,000 deliveries, of a server in a
-           process of its own; ceiling: the bare program in one
-  joins    changes of members/s over HTTP; beside it, single emits in the same run
-  replies  from an emit that waits, on one instance, to the reply of a client of the
+  cost     memory of an idle stream and CPU of 100,000 deliveries, in a server
+           process of its own; ceiling: the bare program as a process
+  joins    joins/s over HTTP, compared with single emits in the same run
+  replies  time from an emit that waits on one instance to the reply of a client on the
            other one
-  presence what it takes Postgres to keep 10,000 clients online`,
+  presence time of Postgres to keep 10,000 clients online`,
 		Example: `  culvert bench
   culvert bench --only emit --duration 10s --cpuprofile emit.prof`,
 		Args: usage.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return b.run(c) },
 	}
 	f := c.Flags()
-	f.DurationVar(&b.duration, "duration", 5*time.Second, "how long each rate is measured, at most 1m")
+	f.DurationVar(&b.duration, "duration", 5*time.Second, "how long to measure each rate, at most 1m")
 	f.IntVar(&b.callers, "callers", 64, "concurrent emitters, at most 1024")
-	f.IntVar(&b.events, "events", 200_000, "events of the log that is caught up with, at most 5 million")
-	f.StringSliceVar(&b.only, "only", names, "which to run: "+strings.Join(names, ","))
+	f.IntVar(&b.events, "events", 200_000, "how many events catchup reads, at most 5 million")
+	f.StringSliceVar(&b.only, "only", names, "which benchmarks to run: "+strings.Join(names, ","))
 	f.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
 	c.AddCommand(bareCommand(stderr))
 	return c
@@ -128,7 +128,7 @@ func (b *bench) run(c *cobra.Command) (err error) {
 		}
 	}
 	if len(b.rows) == 0 {
-		return usage.Errorf(c, "--only names nothing that can be measured")
+		return usage.Errorf(c, "--only names no benchmark")
 	}
 	return b.print()
 }

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// childServer is a server in a process of its own, so that what it takes can be told
-// from what its clients take.
+// childServer is a server in a process of its own, so that its memory and CPU can be measured without those of
+// its clients.
 type childServer struct {
 	*exec.Cmd
 	url string
 }
 
-// child starts this program once more; the rig ends it.
+// child starts this program as a child process. The rig ends it.
 func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -36,7 +36,7 @@ func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 	}
 	r.close = append(r.close, func() error {
 		err := c.Process.Signal(syscall.SIGTERM)
-		_ = c.Wait() // how it ends is no matter
+		_ = c.Wait() // its exit code does not matter
 		return err
 	})
 	lines := bufio.NewScanner(said)
@@ -49,7 +49,7 @@ func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 		}
 		c.url = url
 		go func() {
-			for lines.Scan() { // lest it waits for a reader
+			for lines.Scan() { // read on, so that the child does not block on a full pipe
 				fmt.Fprintln(os.Stderr, lines.Text())
 			}
 		}()
@@ -58,7 +58,7 @@ func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 	return nil, fmt.Errorf("culvert %s did not start: %s", args[0], last)
 }
 
-// memory is what the process holds for itself, in bytes.
+// memory returns the process's own memory in bytes.
 func (c *childServer) memory() (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Process.Pid))
 	if err != nil {
@@ -70,19 +70,19 @@ func (c *childServer) memory() (float64, error) {
 			return kib * 1024, err
 		}
 	}
-	return 0, errors.New("/proc tells no RssAnon")
+	return 0, errors.New("/proc/PID/status has no RssAnon")
 }
 
-// cpu is what the process has used so far, in user and system.
+// cpu returns the CPU time that the process has used so far, user and system.
 func (c *childServer) cpu() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name, in parentheses, may hold anything; utime and stime are 14 and 15.
+	// The name, in parentheses, may contain anything; utime and stime are fields 14 and 15.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	if len(fields) < 13 {
-		return 0, errors.New("/proc tells no CPU time")
+		return 0, errors.New("/proc/PID/stat has no CPU time")
 	}
 	var ticks time.Duration
 	for _, f := range fields[11:13] {

@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// cost measures the memory of a stream on which nothing happens, and the CPU time of
-// deliveries.
+// cost measures the memory of an idle stream and the CPU time of deliveries.
 func (b *bench) cost(ctx context.Context) (err error) {
 	if runtime.GOOS != "linux" {
-		fmt.Fprintln(b.stderr, "culvert: cost is only measured on Linux, where /proc tells it")
+		fmt.Fprintln(b.stderr, "culvert: cost is only measured on Linux, since it needs /proc")
 		b.rows = append(b.rows, row{what: "memory and CPU of streams", measured: "not on " + runtime.GOOS})
 		return nil
 	}
@@ -64,7 +63,7 @@ func (b *bench) cost(ctx context.Context) (err error) {
 
 func kibibytes(n float64) string { return fmt.Sprintf("%.1f KiB", n/1024) }
 
-// idle is what one more stream takes of memory.
+// idle returns how much memory one more idle stream takes.
 func (c *childServer) idle(ctx context.Context, url func(i int) string) (float64, error) {
 	open := func() ([]*eventStream, float64, error) {
 		streams, err := openStreams(ctx, url)
@@ -72,7 +71,7 @@ func (c *childServer) idle(ctx context.Context, url func(i int) string) (float64
 			return streams, 0, err
 		}
 		select {
-		case <-time.After(5 * time.Second): // what opening left behind is collected
+		case <-time.After(5 * time.Second): // until garbage of opening the streams is collected
 		case <-ctx.Done():
 		}
 		memory, err := c.memory()
@@ -90,9 +89,9 @@ func (c *childServer) idle(ctx context.Context, url func(i int) string) (float64
 
 // deliver returns the seconds of CPU that 100,000 deliveries take.
 func (c *childServer) deliver(ctx context.Context, url func(i int) string, emit func(context.Context, int) error) (float64, error) {
-	f := fan{events: 600, to: streamCount, ahead: 1} // one by one: frames that share a write cost less
+	f := fan{events: 600, to: streamCount, ahead: 1} // one event at a time: frames that share a write would cost less
 	var before time.Duration
-	var begun sync.Once // with the first emit: to open the streams is not to deliver
+	var begun sync.Once // starts the CPU measurement at the first emit, without the opening of streams
 	if _, err := f.deliver(ctx, url, func(ctx context.Context, i int) (err error) {
 		begun.Do(func() { before, err = c.cpu() })
 		return errors.Join(err, emit(ctx, i))

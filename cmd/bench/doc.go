@@ -1,3 +1,3 @@
-// Package bench is `culvert bench`: it measures this machine, each figure beside a ceiling that is
+// Package bench is `culvert bench`: it measures this machine. It prints each figure with a ceiling that is
 // measured in the same run.
 package bench

@@ -12,7 +12,7 @@ import (
 
 const oneEvent = `{"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345}}`
 
-// newPost is a POST of a body as JSON with the bench's key.
+// newPost makes a POST request with a JSON body and the bench's key.
 func newPost(ctx context.Context, url, body string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
@@ -51,7 +51,7 @@ func (b *bench) emits(ctx context.Context) (err error) {
 	return nil
 }
 
-// answerOnly is the ceiling: it reads the body and answers as an emit does.
+// answerOnly is the ceiling: it reads the body and answers like an emit.
 func answerOnly(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("Content-Type", "application/json")
@@ -59,7 +59,7 @@ func answerOnly(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"offset":4711,"cursor":"k3f9:4711"}`)
 }
 
-// batches measures emits of 100 events a request.
+// batches measures emits of 100 events in each request.
 func (b *bench) batches(ctx context.Context) (err error) {
 	r, err := newRig(ctx)
 	if err != nil {
@@ -99,7 +99,7 @@ func (b *bench) batches(ctx context.Context) (err error) {
 	return nil
 }
 
-// whenRoom counts what was stored; a full queue is no failure of the ceiling.
+// whenRoom counts the stored events. If the queue is full, it counts none, and returns no error.
 func whenRoom(results []event.Result, err error) (int, error) {
 	if errors.Is(err, event.ErrOverloaded) {
 		return 0, nil

@@ -19,7 +19,7 @@ import (
 // streamCount is how many streams a fan-out is measured with.
 const streamCount = 1000
 
-// fanOut measures deliveries: every stream in one room, and each in ten rooms of ten.
+// fanOut measures deliveries: once with all streams in one room, once with each stream in ten rooms of ten.
 func (b *bench) fanOut(ctx context.Context) (err error) {
 	r, err := newRig(ctx)
 	if err != nil {
@@ -35,7 +35,7 @@ func (b *bench) fanOut(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := seat(ctx, in.queue); err != nil {
+	if err := joinRooms(ctx, in.queue); err != nil {
 		return err
 	}
 	emit := func(room func(i int) string) func(context.Context, int) error {
@@ -79,8 +79,8 @@ func (b *bench) fanOut(ctx context.Context) (err error) {
 
 func roomOf(i int) string { return "r" + strconv.Itoa(i%streamCount) }
 
-// seat puts client n into rooms n to n+9.
-func seat(ctx context.Context, q *queue.Queue) error {
+// joinRooms puts client n into rooms n to n+9.
+func joinRooms(ctx context.Context, q *queue.Queue) error {
 	ns, err := event.ParseNamespace("default")
 	if err != nil {
 		return err
@@ -107,13 +107,13 @@ func seat(ctx context.Context, q *queue.Queue) error {
 	return g.Wait()
 }
 
-// fan is a number of events that each go to some of the streams. So many are ahead of
-// what was delivered: enough that emitting and delivering overlap, and few enough that
-// frames are written as they come and not hundreds at once.
+// fan is a number of events, each of which goes to some of the streams. ahead is by how many events the emitter
+// may be ahead of deliveries: enough that emitting and delivering overlap, and few enough that frames are
+// written as they come and not by hundreds.
 type fan struct{ events, to, ahead int }
 
-// deliver opens the streams, has every event emitted, and returns deliveries a second
-// from the first emit until the last frame was read.
+// deliver opens the streams, emits all events, and returns deliveries per second, from the first emit until the
+// last frame was read.
 func (f fan) deliver(ctx context.Context, url func(i int) string, emit func(ctx context.Context, i int) error) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// joins measures changes of members over HTTP, each of which is an entry of the log.
+// joins measures joins over HTTP. Each is an entry of the log.
 func (b *bench) joins(ctx context.Context) (err error) {
 	r, err := newRig(ctx)
 	if err != nil {
@@ -50,8 +50,8 @@ func (b *bench) joins(ctx context.Context) (err error) {
 // onlineClients is how many clients presence is measured with.
 const onlineClients = 10_000
 
-// presence measures the statements that keep clients online: all of them come, their
-// leases are renewed, all of them go. An instance renews every 10 seconds.
+// presence measures the statements that keep clients online: all clients go online, renew their leases (an
+// instance does so every 10 seconds), and go offline.
 func (b *bench) presence(ctx context.Context) (err error) {
 	r, err := newRig(ctx)
 	if err != nil {

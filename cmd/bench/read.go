@@ -34,7 +34,7 @@ func (b *bench) catchUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	reader, err := r.instance(ctx) // with nothing in its tail
+	reader, err := r.instance(ctx) // a new one, whose tail is empty
 	if err != nil {
 		return err
 	}
@@ -68,8 +68,7 @@ func fill(ctx context.Context, q *queue.Queue, events int) error {
 	return nil
 }
 
-// readSQL pages through the room with plain SQL, 1,000 rows at a time as the
-// server does, into plain variables.
+// readSQL reads the room with plain SQL, in pages of 1,000 rows as the server does, into plain variables.
 func readSQL(ctx context.Context, dsn string, events int) (perSecond float64, err error) {
 	const query = `
 		SELECT e."offset", e.at, e.event, e.sender, e.except_, e.data
@@ -82,7 +81,7 @@ func readSQL(ctx context.Context, dsn string, events int) (perSecond float64, er
 		return 0, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	// The plan culvert.page gets; by itself Postgres may sort the whole slice.
+	// This gives the plan that culvert.page gets; otherwise Postgres may sort the whole slice.
 	if _, err := conn.Exec(ctx, `SET enable_bitmapscan = off; SET enable_seqscan = off`); err != nil {
 		return 0, err
 	}
@@ -111,14 +110,14 @@ func readSQL(ctx context.Context, dsn string, events int) (perSecond float64, er
 	return float64(events) / time.Since(start).Seconds(), nil
 }
 
-// eventStream reads frames and nothing else.
+// eventStream reads the frames of a stream, and does nothing else.
 type eventStream struct {
 	res    *http.Response
 	r      *bufio.Reader
 	cancel context.CancelFunc
 }
 
-// openStream returns when the hello frame has come.
+// openStream opens a stream and waits for its hello frame.
 func openStream(ctx context.Context, url string) (*eventStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -145,7 +144,7 @@ func openStream(ctx context.Context, url string) (*eventStream, error) {
 	return s, nil
 }
 
-// next returns the data of the next frame, valid until the call after.
+// next returns the data of the next frame, valid until the next call.
 func (s *eventStream) next() (data []byte, err error) {
 	for {
 		line, err := s.r.ReadSlice('\n')
@@ -166,7 +165,7 @@ func (s *eventStream) close() {
 	_ = s.res.Body.Close()
 }
 
-// latency measures one emit at a time from one instance to a stream of another.
+// latency measures one emit at a time, from one instance to a stream of another one.
 func (b *bench) latency(ctx context.Context) (err error) {
 	r, err := newRig(ctx)
 	if err != nil {
@@ -195,7 +194,7 @@ func (b *bench) latency(ctx context.Context) (err error) {
 	return nil
 }
 
-// times emits every 5 ms for the duration, each after the one before arrived.
+// times emits every 5 ms for the duration, but waits until the previous event has arrived.
 func (b *bench) times(ctx context.Context, p *poster, stream *eventStream) (whole, committed []time.Duration, err error) {
 	defer p.close()
 	arrived := make(chan time.Time, 1)

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// replies measures an emit that waits on one instance for the reply of a client that
-// listens to, and answers by, the other one.
+// replies measures an emit that waits on one instance for the reply of a client that uses the other instance.
 func (b *bench) replies(ctx context.Context) (err error) {
 	r, err := newRig(ctx)
 	if err != nil {

@@ -25,7 +25,7 @@ type rig struct {
 	close    []func() error
 }
 
-// apiKey only ever guards a server on loopback that lives for seconds.
+// apiKey is no secret: it guards a server on loopback that runs for seconds.
 const apiKey = "bench-key-of-a-server-that-lives-for-seconds"
 
 func newRig(ctx context.Context) (*rig, error) {
@@ -45,7 +45,7 @@ func newRig(ctx context.Context) (*rig, error) {
 	return r, nil
 }
 
-// stop ends what was started, last first.
+// stop ends what was started, in reverse order.
 func (r *rig) stop() (err error) {
 	for i := len(r.close) - 1; i >= 0; i-- {
 		err = errors.Join(err, r.close[i]())
@@ -78,7 +78,7 @@ func (r *rig) instance(ctx context.Context) (instance, error) {
 	return instance{q, url}, err
 }
 
-// serve answers on a loopback port until the rig stops.
+// serve serves h on a loopback port until the rig stops.
 func (r *rig) serve(h http.Handler, configure func(*http.Server)) (url string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,8 +98,8 @@ func (r *rig) serve(h http.Handler, configure func(*http.Server)) (url string, e
 	return "http://" + l.Addr().String(), nil
 }
 
-// rate has callers repeat work for a while and returns how much was done a
-// second. The first fifth, in which everything warms up, does not count.
+// rate lets callers repeat work for duration and returns how much they did per second. The first fifth is a
+// warm-up and does not count.
 func rate(ctx context.Context, callers int, duration time.Duration, work func(ctx context.Context) (int, error)) (float64, error) {
 	ctx, stop := context.WithTimeout(ctx, duration+duration/5)
 	defer stop()
@@ -134,12 +134,12 @@ func rate(ctx context.Context, callers int, duration time.Duration, work func(ct
 	return float64(after-before) / took.Seconds(), nil
 }
 
-// poster posts one body again and again over kept-alive connections.
+// poster posts one body repeatedly over kept-alive connections.
 type poster struct {
 	client *http.Client
 	url    string
 	body   string
-	status int // expected
+	status int // the expected status
 }
 
 func newPoster(url, body string, callers int) *poster {
@@ -157,7 +157,7 @@ func (p *poster) post(ctx context.Context) error {
 	return p.do(req, p.status)
 }
 
-// do sends a request and wants this status.
+// do sends a request and returns an error unless the answer has this status.
 func (p *poster) do(req *http.Request, status int) error {
 	res, err := p.client.Do(req)
 	if err != nil {

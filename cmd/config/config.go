@@ -9,8 +9,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Config is everything serve can be told; settings holds the names, defaults
-// and limits of its fields.
+// Config has all settings of serve. Settings has the names, defaults and limits of its fields.
 type Config struct {
 	Listen      string // address of the API
 	AdminListen string // address of metrics and health; empty: none
@@ -23,11 +22,11 @@ type Config struct {
 
 	APIKeys   []string
 	JWTSecret string
-	// AllowWeakSecrets takes short API keys and a short JWTSecret.
+	// AllowWeakSecrets accepts short API keys and a short JWTSecret.
 	AllowWeakSecrets bool
 	JWTPublicKey     string // PEM
 	JWKSURL          string
-	JWTAlgorithms    []string // empty: those the keys are for
+	JWTAlgorithms    []string // empty: all that the keys are for
 	JWTAudience      []string // empty: any
 	JWTIssuer        string   // empty: any
 	JWTLeeway        time.Duration
@@ -35,20 +34,20 @@ type Config struct {
 	Demo             bool // a chat at /demo/, with tokens for everybody
 
 	Heartbeat time.Duration // silence on a stream before a heartbeat frame
-	MaxAge    time.Duration // life of a stream before the client is asked to come back
+	MaxAge    time.Duration // how long a stream lasts before its client is told to reconnect
 	MaxWait   time.Duration // longest long poll
 
 	MaxRooms int // rooms a client may be in
-	// Rooms that a client may make, and that a namespace may have; 0: any number.
+	// How many rooms a client may make, and a namespace may have; 0: no limit.
 	MaxRoomsMadeClient, MaxRoomsNamespace int
 
-	// Limits of this instance; 0: none.
+	// Limits of this instance; 0: no limit.
 	RateNamespace, RateClient                     int64 // events a second
 	RateRequests                                  int64 // other requests of a client a second
 	RateBurst                                     time.Duration
 	MaxConnectionsNamespace, MaxConnectionsClient int
 	MaxConnectionsInstance                        int
-	MaxRequests                                   int // under way, without those that are connections
+	MaxRequests                                   int // requests under way, without connections
 	MaxRequestsNamespace, MaxRequestsClient       int
 	MaxMemory                                     int // MiB of bodies and answers
 	MaxMemoryNamespace, MaxMemoryClient           int
@@ -56,19 +55,18 @@ type Config struct {
 
 	Retention       time.Duration // age of events kept
 	RetentionEvents int64         // number of events kept; 0: any
-	Slice           time.Duration // retention grain
-	SliceEvents     int64         // events that close a slice early
+	Slice           time.Duration // the span of time in one slice
+	SliceEvents     int64         // number of events after which a slice is closed early
 	DedupWindow     time.Duration // how long idempotency keys are remembered
-	PollOnly        bool          // no LISTEN
-	Poll            time.Duration // how often the head is looked at; 0: the queue's default
+	PollOnly        bool          // do not use LISTEN
+	Poll            time.Duration // how often the head is read; 0: the queue's default
 
 	LogLevel  slog.Level
-	LogFormat string        // json, text, or empty: by what standard error is
-	Drain     time.Duration // from readyz failing to the listener closing
+	LogFormat string        // json, text, or empty: text on a terminal, json elsewhere
+	Drain     time.Duration // time between readyz failing and the listener closing
 }
 
-// DirectURL is the DSN of a session of its own, for what a transaction pooler
-// cannot carry.
+// DirectURL returns the DSN of a direct connection, for what a transaction pooler does not support.
 func (c *Config) DirectURL() string {
 	if c.ListenDatabaseURL != "" {
 		return c.ListenDatabaseURL
@@ -76,12 +74,12 @@ func (c *Config) DirectURL() string {
 	return c.DatabaseURL
 }
 
-// takesTokens reports whether there is anything to verify tokens with.
+// takesTokens reports whether a key to verify tokens with is configured.
 func (c *Config) takesTokens() bool {
 	return c.JWTSecret != "" || c.JWTPublicKey != "" || c.JWKSURL != ""
 }
 
-// Options are the settings that concern the API.
+// Options returns the settings of the API.
 func (c *Config) Options() api.Options {
 	return api.Options{
 		APIKeys:   c.APIKeys,
@@ -94,7 +92,7 @@ func (c *Config) Options() api.Options {
 		JWTAlgorithms: c.JWTAlgorithms,
 		JWTAudience:   c.JWTAudience,
 		JWTIssuer:     c.JWTIssuer,
-		JWTLeeway:     cmp.Or(c.JWTLeeway, -1), // 0 would be the default
+		JWTLeeway:     cmp.Or(c.JWTLeeway, -1), // 0 would mean the default
 		Heartbeat:     c.Heartbeat,
 		MaxAge:        c.MaxAge,
 		MaxWait:       c.MaxWait,

@@ -9,13 +9,13 @@ import (
 	"github.com/knadh/koanf/providers/env/v2"
 )
 
-// How variables of the environment are called.
+// Names of environment variables.
 const (
 	EnvPrefix  = "CULVERT_"
 	FileSuffix = "_FILE" // names a file that holds the value, as container secrets do
 )
 
-// Variables that are no settings of the server.
+// These variables are not settings of the server.
 const (
 	envConfig    = EnvPrefix + "CONFIG"
 	EnvURL       = EnvPrefix + "URL"
@@ -26,10 +26,10 @@ const (
 
 var otherVariables = []string{
 	envConfig, EnvURL, EnvToken, EnvToken + FileSuffix, EnvNamespace, EnvClient,
-	EnvPrefix + "PG_BIN", // internal/localpg
+	EnvPrefix + "PG_BIN", // read by internal/localpg
 }
 
-// environment is what the environment says about the settings.
+// environment has the settings that the environment gives.
 type environment struct {
 	values   map[string]Value
 	config   string
@@ -51,7 +51,7 @@ func readEnvironment(environ []string) (environment, error) {
 		if s.Name == "database-url" {
 			names = append(names, "DATABASE_URL")
 		}
-		// The last one taken wins, and that is the more specific one.
+		// The last one wins, so the more specific one comes last.
 		for _, name := range slices.Backward(names) {
 			if err := e.take(s, name, vars); err != nil {
 				return e, err
@@ -69,7 +69,7 @@ func readEnvironment(environ []string) (environment, error) {
 	return e, nil
 }
 
-// variables are those of the environment that concern Culvert.
+// variables returns the environment variables that concern Culvert.
 func variables(environ []string) (map[string]string, error) {
 	vars := map[string]string{}
 	read, err := env.Provider("", env.Opt{
@@ -87,7 +87,7 @@ func variables(environ []string) (map[string]string, error) {
 	return vars, err
 }
 
-// take looks for one setting in one variable and in its file.
+// take reads one setting from one variable, or from the file that its _FILE variable names.
 func (e *environment) take(s Setting, name string, vars map[string]string) error {
 	v, found := vars[name]
 	if found && (v != "" || s.blank) {
@@ -112,21 +112,21 @@ func (e *environment) take(s Setting, name string, vars map[string]string) error
 	return nil
 }
 
-// unknown warns of variables that look like settings and are none. Kubernetes
-// sets CULVERT_SERVICE_… and CULVERT_PORT… by itself for a service named culvert.
+// unknown warns of variables that look like settings but are not. Kubernetes itself sets CULVERT_SERVICE_… and
+// CULVERT_PORT… for a service named culvert.
 func unknown(vars map[string]string, known []string) (warnings []string) {
 	for name := range vars {
 		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(known, name) ||
 			strings.HasPrefix(name, EnvPrefix+"SERVICE_") || strings.HasPrefix(name, EnvPrefix+"PORT") {
 			continue
 		}
-		warnings = append(warnings, fmt.Sprintf("the environment variable %s is no setting of culvert and does nothing", name))
+		warnings = append(warnings, fmt.Sprintf("the environment variable %s is not a setting of culvert and has no effect", name))
 	}
 	slices.Sort(warnings)
 	return warnings
 }
 
-// Getenv reads one variable of an environment, "" where it has none.
+// Getenv returns a variable of an environment, "" if it is not set.
 func Getenv(environ []string, name string) string {
 	for _, pair := range slices.Backward(environ) {
 		if v, ok := strings.CutPrefix(pair, name+"="); ok {

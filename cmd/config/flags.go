@@ -7,24 +7,22 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// FlagText is a flag that takes any text, for a setting that is read and
-// checked together with its other sources.
+// FlagText is a flag that takes any text. The setting is checked later, together with its other sources.
 type FlagText struct{ text, kind string }
 
 // String returns the text.
 func (f *FlagText) String() string { return f.text }
 
-// Type is shown by the help.
+// Type implements pflag.Value. The help shows it.
 func (f *FlagText) Type() string { return f.kind }
 
-// Set implements pflag.Value. Any text will do.
+// Set implements pflag.Value. It accepts any text.
 func (f *FlagText) Set(s string) error {
 	f.text = s
 	return nil
 }
 
-// AddSettings gives a command the flags of the settings named, all of them when
-// none is, and --config.
+// AddSettings adds to a command the flags of the named settings (of all if none is named), and --config.
 func AddSettings(c *cobra.Command, names ...string) {
 	for _, s := range Settings {
 		if len(names) > 0 && !slices.Contains(names, s.Name) {

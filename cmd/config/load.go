@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// configFlag names the configuration file; it is no setting itself.
+// configFlag is the flag of the configuration file. It is not itself a setting.
 const configFlag = "config"
 
 // Value is a setting's text and where it came from.
@@ -22,15 +22,15 @@ type Value struct {
 	Source string
 }
 
-// Loaded is the configuration with what is worth telling about it.
+// Loaded is the configuration, with the source of each value and warnings.
 type Loaded struct {
 	Config
 	Values   map[string]Value // by name of the setting
 	Warnings []string
 }
 
-// Load reads the settings from flags, environment and configuration file, in
-// this order of precedence, checks all of them and names every one at fault.
+// Load reads the settings from flags, environment and configuration file, in this order of precedence, and
+// checks all of them. Its error names every setting that is wrong.
 func Load(flags *pflag.FlagSet, environ []string) (*Loaded, error) {
 	l := &Loaded{Values: map[string]Value{}}
 	if err := l.merge(confmap.Provider(defaults(), ""), func(string) string { return "default" }); err != nil {
@@ -74,8 +74,8 @@ func defaults() map[string]any {
 	return m
 }
 
-// loadFile reads the file of --config or CULVERT_CONFIG. A key that is no
-// setting is an error: a typing mistake there would go unnoticed for long.
+// loadFile reads the file of --config or CULVERT_CONFIG. An unknown key is an error: otherwise a misspelled key
+// might go unnoticed for long.
 func (l *Loaded) loadFile(flags *pflag.FlagSet, env environment) error {
 	path := env.config
 	if f := flags.Lookup(configFlag); f != nil && f.Changed {
@@ -90,14 +90,14 @@ func (l *Loaded) loadFile(flags *pflag.FlagSet, env environment) error {
 	}
 	for _, key := range k.Keys() {
 		if _, ok := lookup(key); !ok {
-			return fmt.Errorf("configuration file %s: there is no setting %q; 'culvert config check' lists those there are", path, key)
+			return fmt.Errorf("configuration file %s: there is no setting %q; 'culvert config check' lists all settings", path, key)
 		}
 		l.Values[key] = Value{text(k.Get(key)), "file " + path}
 	}
 	return nil
 }
 
-// merge takes over what a provider holds, above what is there.
+// merge adds the settings of a provider; they replace earlier ones.
 func (l *Loaded) merge(from koanf.Provider, source func(name string) string) error {
 	k := koanf.New(".")
 	if err := k.Load(from, nil); err != nil {
@@ -109,7 +109,7 @@ func (l *Loaded) merge(from koanf.Provider, source func(name string) string) err
 	return nil
 }
 
-// text is a value of YAML as a flag would give it.
+// text returns a YAML value as the text that a flag would have.
 func text(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -125,8 +125,7 @@ func text(v any) string {
 	}
 }
 
-// parse fills the Config. An empty text means the default, unless the setting
-// gives it a meaning of its own.
+// parse fills the Config. An empty text means the default, except for settings with blank set.
 func (l *Loaded) parse() error {
 	var faults []string
 	for _, s := range Settings {
@@ -153,16 +152,16 @@ func (s Setting) fault(v Value, err error) string {
 	return fmt.Sprintf("%s is %q (from %s), but %v", s.Name, v.Text, v.Source, err)
 }
 
-// check looks at what depends on several settings.
+// check checks rules between several settings.
 func (l *Loaded) check() error {
 	var faults []string
 	if l.Retention < l.Slice {
-		faults = append(faults, fmt.Sprintf("retention (%v) must be at least one slice (%v): raise it or make --slice shorter", l.Retention, l.Slice))
+		faults = append(faults, fmt.Sprintf("retention (%v) must be at least one slice (%v): raise --retention or lower --slice", l.Retention, l.Slice))
 	}
 	if l.Listen == l.AdminListen && !strings.HasSuffix(l.Listen, ":0") {
-		faults = append(faults, fmt.Sprintf("listen and admin-listen are both %s: give one another port, or turn the second off with --admin-listen ''", l.Listen))
+		faults = append(faults, fmt.Sprintf("listen and admin-listen are both %s: choose another port for one of them, or turn off the second with --admin-listen ''", l.Listen))
 	}
-	// Without any key serve makes a secret of its own, and api checks the rest.
+	// Without any key, serve makes its own secret; api checks the rest.
 	if l.takesTokens() {
 		if err := l.Options().CheckTokens(); err != nil {
 			faults = append(faults, err.Error())

@@ -13,8 +13,7 @@ import (
 	"github.com/culvertmq/culvert/api"
 )
 
-// loadWith reads the settings as serve would, with HOME and nothing else in the
-// environment but env.
+// loadWith reads the settings as serve would. The environment has HOME and env only.
 func loadWith(t *testing.T, env []string, args ...string) (*Loaded, error) {
 	t.Helper()
 	environ := append([]string{"HOME=/home/nobody"}, env...)
@@ -69,7 +68,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// The number of connections that pages name is the one that counts.
+// The documentation names the default number of connections.
 func TestConnectionsByDefault(t *testing.T) {
 	l, err := loadWith(t, nil)
 	if err != nil {
@@ -196,7 +195,7 @@ drain: 0s
 	}
 }
 
-// Whoever embeds the API has the limits that the program has, unless told otherwise.
+// The default limits of the API are the defaults of the program's flags.
 func TestDefaultLimitsAreThoseOfTheFlags(t *testing.T) {
 	l, err := loadWith(t, nil)
 	if err != nil {
@@ -227,7 +226,7 @@ func TestFaults(t *testing.T) {
 		"slice too big": {nil, []string{"--slice=200h"}, []string{"retention (168h0m0s)", "--slice"}},
 		"same port":     {nil, []string{"--admin-listen=127.0.0.1:8080"}, []string{"listen and admin-listen", "--admin-listen ''"}},
 		"no PEM":        {nil, []string{"--jwt-public-key=" + secret}, []string{"JWT public key is not PEM"}},
-		"wrong key":     {[]string{"CULVERT_JWT_PUBLIC_KEY=" + publicPEM}, []string{"--jwt-algorithms=RS256"}, []string{"EdDSA, which the JWT algorithms leave out"}},
+		"wrong key":     {[]string{"CULVERT_JWT_PUBLIC_KEY=" + publicPEM}, []string{"--jwt-algorithms=RS256"}, []string{"EdDSA, which is not among the JWT algorithms"}},
 		"algorithm":     {nil, []string{"--jwt-secret=" + secret, "--jwt-algorithms=HS256,none"}, []string{`JWT algorithm "none" is not supported`}},
 		"nobody's":      {nil, []string{"--jwt-secret=" + secret, "--jwt-algorithms=HS256,RS256"}, []string{"JWT algorithm RS256 has no key"}},
 		"plain JWKS":    {nil, []string{"--jwt-jwks-url=http://issuer.example/"}, []string{"JWKS URL must be https"}},
@@ -279,7 +278,7 @@ func TestUnknownVariables(t *testing.T) {
 
 const publicPEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----"
 
-// TestPublicKeySources: PEM comes as it is, from a file, and on one line.
+// TestPublicKeySources: the PEM text may be the value itself, in a file, or on one line.
 func TestPublicKeySources(t *testing.T) {
 	for _, env := range []string{
 		"CULVERT_JWT_PUBLIC_KEY=" + publicPEM, "CULVERT_JWT_PUBLIC_KEY_FILE=" + write(t, publicPEM+"\n"),

@@ -10,7 +10,7 @@ import (
 // masked stands for a secret.
 const masked = "********"
 
-// Shown is the setting's value as a person may see it.
+// Shown returns the setting's value as it may be shown to a person.
 func (s Setting) Shown(text string) string {
 	switch {
 	case text != "" && s.kind == "pem":
@@ -27,8 +27,8 @@ func (s Setting) Shown(text string) string {
 // passwordPair finds password=… in a DSN of key=value pairs, quoted or not.
 var passwordPair = regexp.MustCompile(`(?i)\b(\w*password)\s*=\s*('(?:[^'\\]|\\.)*'?|[^\s']\S*)`)
 
-// MaskDSN hides the passwords in a database URL or in key=value pairs. What it
-// cannot read it hides whole.
+// MaskDSN hides the passwords in a database URL or in key=value pairs. If it cannot parse the text, it hides
+// all of it.
 func MaskDSN(dsn string) string {
 	if !strings.Contains(dsn, "://") {
 		return passwordPair.ReplaceAllString(dsn, "$1="+masked)
@@ -37,7 +37,7 @@ func MaskDSN(dsn string) string {
 	if err != nil || u.Opaque != "" {
 		return masked
 	}
-	// An unescaped # or ? in a password ends up in other parts of the URL.
+	// With an unescaped # or ?, part of the password is in another part of the URL.
 	if rest := u.Path + u.RawQuery + u.Fragment; strings.Contains(rest, "@") {
 		return masked
 	}
@@ -51,6 +51,6 @@ func MaskDSN(dsn string) string {
 			u.RawQuery = query.Encode()
 		}
 	}
-	// The mask itself needs no percent-encoding to be understood.
+	// The mask is shown without percent-encoding.
 	return strings.ReplaceAll(u.String(), url.QueryEscape(masked), masked)
 }

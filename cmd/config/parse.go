@@ -11,8 +11,7 @@ import (
 	"unicode"
 )
 
-// Limits of settings. The shortest ones exist for tests; the longest long poll
-// is what the protocol allows a client to ask for.
+// Limits of settings. The lowest ones exist for tests. The longest wait is the one that the protocol allows.
 const (
 	minHeartbeat = 100 * time.Millisecond
 	maxHeartbeat = 10 * time.Minute
@@ -44,8 +43,8 @@ func setList(field func(*Config) *[]string) func(*Config, string) error {
 	}
 }
 
-// setPublicKey takes "\n" for a line end where there is none: that is how PEM
-// gets through tools that know one-line values only. load checks the key.
+// setPublicKey reads "\n" as a line end if the value is one line: some tools can only pass one-line values.
+// Load checks the key.
 func setPublicKey(c *Config, v string) error {
 	if !strings.Contains(v, "\n") {
 		v = strings.ReplaceAll(v, `\n`, "\n")
@@ -76,7 +75,7 @@ func setNumber[T int | int64](field func(*Config) *T, low, high int64) func(*Con
 	}
 }
 
-// setMiB reads a size: 0, or enough for the largest body and page.
+// setMiB reads a size in MiB: 0, or enough for the largest body and page.
 func setMiB(field func(*Config) *int) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		n, err := strconv.Atoi(v)
@@ -146,8 +145,8 @@ func checkAddress(v string) error {
 	return nil
 }
 
-// setDSN checks only the outline: what is wrong inside is better said by the
-// driver. The value itself never gets into the error, for its password.
+// setDSN checks only the outline; the driver reports other errors better. Its error never contains the value,
+// which may have a password.
 func setDSN(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		*field(c) = v
@@ -171,7 +170,7 @@ func setDSN(field func(*Config) *string) func(*Config, string) error {
 func setAPIKeys(c *Config, v string) error {
 	for _, key := range List(v) {
 		if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= unicode.MaxASCII }) {
-			return errors.New("keys go into a header: they must be of printable ASCII characters without blanks")
+			return errors.New("API keys are sent in a header: they must be printable ASCII characters without blanks")
 		}
 		c.APIKeys = append(c.APIKeys, key)
 	}
@@ -189,7 +188,7 @@ func setCORSOrigins(c *Config, v string) error {
 	return nil
 }
 
-// List splits at commas and line ends, so that a secret file may hold a key a line.
+// List splits at commas and line ends, so that a file of secrets may have one key on each line.
 func List(v string) []string {
 	var out []string
 	for _, s := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == '\n' }) {

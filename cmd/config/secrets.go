@@ -22,12 +22,11 @@ const (
 	PostgresDir   = "postgres"
 )
 
-// DefaultDataFolder is where a server keeps what is its own when nobody says where;
-// empty when the user has no home.
+// DefaultDataFolder returns where a server keeps its data if no folder is configured; "" if the user has no
+// home folder.
 func DefaultDataFolder(environ []string) string {
 	if os.Geteuid() == 0 {
-		// Postgres refuses to run as root, and the user it runs as cannot reach
-		// into root's home.
+		// Postgres refuses to run as root. The user that it runs as instead has no access to root's home.
 		return "/var/lib/culvert"
 	}
 	if xdg := Getenv(environ, "XDG_DATA_HOME"); filepath.IsAbs(xdg) {
@@ -44,11 +43,11 @@ func DefaultDataFolder(environ []string) string {
 	}
 }
 
-// MakeDataFolder makes the folder. As root it can be passed through by others,
-// since the private Postgres below it runs as another user.
+// MakeDataFolder makes the folder. If root makes it, other users may pass through it, since the private
+// Postgres below it runs as another user.
 func MakeDataFolder(path string) error {
 	if path == "" {
-		return errors.New("there is no home folder to keep data in: name a folder with --data or CULVERT_DATA")
+		return errors.New("there is no home folder for the data: name a folder with --data or CULVERT_DATA")
 	}
 	mode := fs.FileMode(0o700)
 	if os.Geteuid() == 0 {
@@ -60,11 +59,10 @@ func MakeDataFolder(path string) error {
 	return nil
 }
 
-// GenerateSecrets gives a configuration without any key an API key and a JWT
-// secret that the data folder keeps. It reports whether it did: whoever
-// configured one of them, or another key for tokens, decided for themselves. Unless
-// making them is allowed, only what was made before is used: tokens signed with it
-// stay good.
+// GenerateSecrets gives a configuration without any key an API key and a JWT secret, and keeps them in the data
+// folder. It reports whether it did: if an API key or a key for tokens is configured, it does nothing. If
+// allowed is false, it makes no new secrets, but uses those made before, so that tokens signed with them stay
+// valid.
 func (c *Config) GenerateSecrets(allowed bool) (bool, error) {
 	if len(c.APIKeys) > 0 || c.takesTokens() || !allowed && !c.hasSecrets() {
 		return false, nil
@@ -85,13 +83,13 @@ func (c *Config) GenerateSecrets(allowed bool) (bool, error) {
 	return true, nil
 }
 
-// hasSecrets reports whether the data folder keeps generated secrets.
+// hasSecrets reports whether the data folder has generated secrets.
 func (c *Config) hasSecrets() bool {
 	_, err := os.Stat(filepath.Join(c.Data, APIKeyFile))
 	return err == nil
 }
 
-// keepSecret returns the secret in the file, which it makes when there is none.
+// keepSecret returns the secret in the file. It makes the file if there is none.
 func keepSecret(path, prefix string) (string, error) {
 	if secret, err := ReadSecret(path); !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
@@ -99,8 +97,8 @@ func keepSecret(path, prefix string) (string, error) {
 	random := make([]byte, minSecret)
 	rand.Read(random)
 	secret := prefix + hex.EncodeToString(random)
-	// A link appears whole or not at all, and of two servers that start at once
-	// on one folder only the first one makes it.
+	// A link appears whole or not at all. If two servers start at once on one folder, only the first one makes
+	// it.
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
 		return "", fmt.Errorf("cannot keep a generated secret: %w", err)
@@ -116,8 +114,7 @@ func keepSecret(path, prefix string) (string, error) {
 	return ReadSecret(path)
 }
 
-// ReadSecret reads a file made by keepSecret. The error is fs.ErrNotExist when
-// there is none.
+// ReadSecret reads a file made by keepSecret. The error is fs.ErrNotExist if there is none.
 func ReadSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -125,7 +122,7 @@ func ReadSecret(path string) (string, error) {
 	}
 	secret := strings.TrimSpace(string(content))
 	if len(secret) < minSecret {
-		return "", fmt.Errorf("the secret in %s is damaged: remove the file to have another one made", path)
+		return "", fmt.Errorf("the secret in %s is damaged: remove the file, and a new one will be made", path)
 	}
 	return secret, nil
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestGeneratedSecrets: they are made once, kept for their owner's eyes, and the
-// same for all who start at once.
+// TestGeneratedSecrets: secrets are made once, only their owner can read them, and servers that start at once
+// get the same.
 func TestGeneratedSecrets(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "made", "on", "demand")
 	var all sync.WaitGroup

@@ -1,4 +1,4 @@
-// Package usage has the errors of command lines that cannot be understood.
+// Package usage has the errors of wrong command lines.
 package usage
 
 import (
@@ -7,15 +7,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Error is a command line that cannot be understood.
+// Error says what is wrong with a command line.
 type Error struct{ error }
 
-// Errorf makes a Error that points at the command's help.
+// Errorf makes an Error that refers to the command's help.
 func Errorf(c *cobra.Command, format string, args ...any) error {
 	return Error{fmt.Errorf(format+"; see '"+c.CommandPath()+" --help'", args...)}
 }
 
-// NoArgs refuses arguments, and with them commands that do not exist.
+// NoArgs refuses arguments. An argument may also be a command that does not exist.
 func NoArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

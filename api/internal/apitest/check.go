@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Until polls what another goroutine or process brings about.
+// Until polls until another goroutine or process has done something, and fails the test if it takes too long.
 func Until(t testing.TB, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {

@@ -28,7 +28,8 @@ type Signer struct {
 	KID    string // "": none
 }
 
-// NewSigner signs by a method with a key of its kind; kid: what its tokens name the key, "" nothing.
+// NewSigner makes a Signer for a method and a key of its kind. kid names the key in its tokens; "": they have
+// no kid.
 func NewSigner(method jwt.SigningMethod, key any, kid string) Signer { return Signer{method, key, kid} }
 
 // NewKey makes a key for RS256, ES256 or EdDSA.
@@ -49,7 +50,7 @@ func NewKey(method jwt.SigningMethod) crypto.Signer {
 	return key
 }
 
-// Ring has a key of each public kind, made once: RSA takes its time.
+// Ring has a key of each public kind, made once: making an RSA key is slow.
 var Ring = sync.OnceValue(func() map[string]Signer {
 	keys := map[string]Signer{}
 	for _, m := range []jwt.SigningMethod{jwt.SigningMethodRS256, jwt.SigningMethodES256, jwt.SigningMethodEdDSA} {
@@ -58,7 +59,7 @@ var Ring = sync.OnceValue(func() map[string]Signer {
 	return keys
 })
 
-// Stranger is a second ring, which nobody trusts.
+// Stranger is a second ring, which no test server trusts.
 var Stranger = sync.OnceValue(func() map[string]Signer {
 	keys := map[string]Signer{}
 	for alg, s := range Ring() {
@@ -70,14 +71,13 @@ var Stranger = sync.OnceValue(func() map[string]Signer {
 // HS signs with a secret.
 func HS(method jwt.SigningMethod, secret []byte) Signer { return Signer{method, secret, ""} }
 
-// Named is the signer with a kid in its tokens.
+// Named returns the signer with a kid in its tokens.
 func (s Signer) Named(kid string) Signer {
 	s.KID = kid
 	return s
 }
 
-// Sign makes a token for alice that is good for an hour, with changes: a nil
-// value removes a claim.
+// Sign makes a token for alice that is valid for an hour, with changes: a nil value removes a claim.
 func (s Signer) Sign(t testing.TB, change jwt.MapClaims, header ...map[string]any) string {
 	t.Helper()
 	claims := jwt.MapClaims{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()}
@@ -126,7 +126,7 @@ func (s Signer) JWK(t testing.TB) jwkset.JWKMarshal {
 	return jwk.Marshal()
 }
 
-// Issuer is a key server that can be changed and broken.
+// Issuer is a key server whose answers a test can change or hold.
 type Issuer struct {
 	t      testing.TB
 	Server *httptest.Server
@@ -135,7 +135,7 @@ type Issuer struct {
 	body    []byte
 	status  int
 	fetches int
-	Hold    chan struct{} // answers wait for its end; nil: they do not
+	Hold    chan struct{} // answers wait until it is closed; nil: they do not wait
 }
 
 // NewIssuer serves the keys until the test ends.
@@ -162,14 +162,14 @@ func (i *Issuer) Publish(keys ...Signer) {
 	i.Answer(http.StatusOK, body)
 }
 
-// Answer replaces what is answered.
+// Answer replaces the status and body of answers.
 func (i *Issuer) Answer(status int, body []byte) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.status, i.body = status, body
 }
 
-// Count is how often the keys were asked for.
+// Count returns how often the keys were fetched.
 func (i *Issuer) Count() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()

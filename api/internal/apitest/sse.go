@@ -8,8 +8,8 @@ import (
 
 // Frame is an event as the HTML standard (9.2.6) dispatches it.
 type Frame struct {
-	ID    string // the last event id, which stays until another is set
-	Event string // "message" when the stream named none
+	ID    string // the last event id, which stays until the stream sets another
+	Event string // "message" when the stream names none
 	Data  string
 	Retry string // the newest reconnection time
 }
@@ -25,7 +25,7 @@ type Parser struct {
 // NewParser reads the stream r.
 func NewParser(r io.Reader) *Parser { return &Parser{r: bufio.NewReader(r)} }
 
-// line ends at CR LF, LF or CR; an incomplete one at the end is dropped.
+// line reads a line, which ends at CR LF, LF or CR; an incomplete line at the end is dropped.
 func (p *Parser) line() (string, error) {
 	var b strings.Builder
 	for {
@@ -56,7 +56,7 @@ func (p *Parser) line() (string, error) {
 	}
 }
 
-// Next waits for the next frame. Errors: those of the reader; an incomplete frame is none.
+// Next waits for the next frame. Errors: those of the reader; an incomplete frame is not returned.
 func (p *Parser) Next() (Frame, error) {
 	event, data, id := "", "", p.ID
 	for {
