@@ -18,8 +18,8 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// One number bounds all connections of an instance, and with the least it may be
-// everything still works at once: nobody waits for a connection while holding one.
+// MaxConns bounds all connections of an instance. With the least value everything still works at once: nothing
+// waits for a connection while holding one.
 func TestConnectionsAreBounded(t *testing.T) {
 	for _, c := range []struct {
 		set, most int

@@ -32,8 +32,8 @@ type crowd struct {
 	did       sync.Map // what → *atomic.Int64
 }
 
-// Whatever is done to a log at the same time, nobody waits for somebody who waits for
-// them: the one order of locks, see append.sql.
+// Whatever is done to a log at the same time, there are no deadlocks: all transactions lock in one order, see
+// append.sql.
 func TestWritersDoNotDeadlock(t *testing.T) {
 	dsn := pgtest.Database(t)
 	// A deadlock is looked for sooner than by default, so that the test sees more.
@@ -97,7 +97,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 	})
 }
 
-// do repeats something in so many goroutines until the time is over. None of it fails.
+// do repeats something in so many goroutines until the time is over. None of it may fail.
 func (c *crowd) do(what string, goroutines int, f func(q *queue.Queue) error) {
 	done := new(atomic.Int64)
 	c.did.Store(what, done)
@@ -109,7 +109,7 @@ func (c *crowd) do(what string, goroutines int, f func(q *queue.Queue) error) {
 					return
 				}
 				if errors.As(err, new(*pgconn.ConnectError)) {
-					continue // a machine that is overloaded may take longer than that may take
+					continue // on an overloaded machine it may exceed its timeout
 				}
 				if err != nil {
 					c.Errorf("%s: %v", what, err)
@@ -172,7 +172,7 @@ func unless(err, expected error) error {
 func (c *crowd) emits() {
 	var keys atomic.Int64
 	c.do("emits", 15, func(q *queue.Queue) error {
-		// Keys come back after their window, while retention takes them away.
+		// Keys are used again after their window, while retention deletes them.
 		several := make([]event.Emit, 8)
 		for i := range several {
 			several[i] = event.Emit{

@@ -182,8 +182,8 @@ func TestRepeatedKeyIsTheSameAsk(t *testing.T) {
 	}
 }
 
-// Replies to a backend without a client go to a room that nobody can name, so
-// nobody sees them: only who waits.
+// Replies to a backend without a client go to a room that nobody can name, so only a caller that waits gets
+// them.
 func TestHiddenRoomIsHidden(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
@@ -262,6 +262,6 @@ func TestRepliesThatWaitAreBoundedByBytes(t *testing.T) {
 		}
 	}
 	if send(n, data("1")); <-results != nil {
-		t.Error("after those that waited a reply is refused")
+		t.Error("a reply is refused after those that waited were stored")
 	}
 }

@@ -129,7 +129,7 @@ func (o PoolOptions) prepare(ctx context.Context, hooks *Hooks) (*pgxpool.Config
 	if err != nil {
 		return nil, server, Unavailable(ctx, "connect", err)
 	}
-	tellOfNone(c.ConnConfig, o, server)
+	logNoneLeft(c.ConnConfig, o, server)
 	c.AfterConnect = hooks.Verified()
 	if server.Transactions {
 		o.Logger.Info("the database URL leads through a transaction pooler", "query_mode", c.ConnConfig.DefaultQueryExecMode.String())
@@ -179,9 +179,9 @@ func OpenOne(ctx context.Context, o PoolOptions) (*pgxpool.Pool, error) {
 	return newPool(ctx, c, 1)
 }
 
-// tellOfNone makes c log that Postgres has no connection left, at most once a minute, with the two limits that
+// logNoneLeft makes c log that Postgres has no connection left, at most once a minute, with the two limits that
 // can be changed: the error itself has neither.
-func tellOfNone(c *pgx.ConnConfig, o PoolOptions, server Server) {
+func logNoneLeft(c *pgx.ConnConfig, o PoolOptions, server Server) {
 	var last atomic.Int64
 	before := c.OnPgError
 	c.OnPgError = func(conn *pgconn.PgConn, pg *pgconn.PgError) bool {

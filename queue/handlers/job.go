@@ -67,7 +67,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 }
 
 func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over time.Time) ([]*job, error) {
-	rows, err := h.all.o.DB.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.here())
+	rows, err := h.all.o.DB.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.runningHere())
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func isLocked(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
-const rollSQL = `
+const rotateSQL = `
 SELECT culvert.rotate($1, $2)`
 
 const pruneSQL = `
@@ -96,7 +96,7 @@ DELETE FROM culvert.audiences u
 
 // A membership interval that has ended is kept while it may explain a gap: until the client's cursor is past
 // its end.
-const forgetStaysSQL = `
+const forgetIntervalsSQL = `
 WITH old AS MATERIALIZED (
      SELECT m.client_id, m.room_id, m.since
        FROM culvert.log l, culvert.memberships m
@@ -113,7 +113,7 @@ DELETE FROM culvert.memberships m
 // namespaces left behind, idempotency keys older than their window, and old asks.
 func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error) error {
 	var open int
-	if err := lg.o.DB.Work.Pool.QueryRow(ctx, rollSQL, lg.o.Slice, lg.o.SliceEvents).Scan(&open); err != nil {
+	if err := lg.o.DB.Work.Pool.QueryRow(ctx, rotateSQL, lg.o.Slice, lg.o.SliceEvents).Scan(&open); err != nil {
 		return postgres.Unavailable(ctx, "rotate", err)
 	}
 	var dropped *int
@@ -123,7 +123,7 @@ func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error
 	if dropped != nil {
 		lg.o.Logger.Info("retention dropped a slice", "slice", *dropped, "open", open)
 		lg.o.Metrics.slicesDropped.Inc()
-		if err := lg.forget(ctx, forgetStaysSQL); err != nil {
+		if err := lg.forget(ctx, forgetIntervalsSQL); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ import (
 // every event after floor up to head. Its methods are safe for concurrent use.
 type Tail struct {
 	o      Options
-	flying atomic.Int64 // bytes of volatile events that wait for readers
+	volatileBytes atomic.Int64 // bytes of volatile events that wait for readers
 
 	mu    sync.RWMutex
 	log   string
@@ -38,7 +38,7 @@ type Tail struct {
 	rooms map[roomKey]*roomTail
 	// clients has the readers of each client, for events about it.
 	clients map[clientRef]map[*Reader]struct{}
-	heard   []func([]*event.Event)
+	observers   []func([]*event.Event)
 }
 
 // Options configure a Tail.
@@ -59,11 +59,11 @@ func New(o Options) *Tail {
 func (t *Tail) Observe(f func([]*event.Event)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.heard = append(t.heard, f)
+	t.observers = append(t.observers, f)
 }
 
 func (t *Tail) tellObservers(events []*event.Event) {
-	for _, f := range t.heard {
+	for _, f := range t.observers {
 		f(events)
 	}
 }
