@@ -130,7 +130,7 @@ func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	}
 }
 
-// rewriteAll makes run write every lease rewriteAll: the database may have lost them.
+// rewriteAll makes run write every lease again: the database may have lost them.
 func (p *presence) rewriteAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -246,7 +246,7 @@ func OpenOperator(ctx context.Context, databaseURL string) (*handlers.Operator, 
 	return handlers.NewOperator(db), nil
 }
 
-// notify wakes whoever receives from a channel of capacity 1.
+// notify wakes the goroutine that receives from a channel of capacity 1.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

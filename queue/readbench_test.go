@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// BenchmarkCatchUp is one client reading 20,000 events of a room from Postgres.
+// BenchmarkCatchUp measures one client that reads 20,000 events of a room from Postgres.
 func BenchmarkCatchUp(b *testing.B) {
 	benchmarkCatchUp(b, emit("lobby", `{"text":"hello","n":1}`), 20_000)
 }

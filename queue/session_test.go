@@ -55,8 +55,8 @@ var hostile = []struct{ name, value string }{
 	{"jit", "on"},
 }
 
-// alter sets something of the database for the sessions to come; "" for the value takes
-// it back. It reports whether this version of Postgres has the setting.
+// alter changes a setting of the database for later sessions; "" for the value takes it back. It reports
+// whether this version of Postgres has the setting.
 func alter(t testing.TB, admin *pgx.Conn, name, value string) bool {
 	t.Helper()
 	var known bool

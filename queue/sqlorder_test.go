@@ -220,7 +220,7 @@ func TestSQLEmitInEveryKindOfTransaction(t *testing.T) {
 		exec(other, say("twice "+level))
 		next(t, s, 1)
 		exec(conn, say("twice "+level), `COMMIT`)
-		exec(other, say("prepared "+level)) // nothing else is left to come
+		exec(other, say("prepared "+level)) // no other event comes before this one
 		next(t, s, 1)
 		want = append(want, `"twice `+level+`"`, `"prepared `+level+`"`)
 		exec(conn, `BEGIN ISOLATION LEVEL `+level, `SET LOCAL culvert.notify = off`, say("two "+level), `PREPARE TRANSACTION 'two'`)

@@ -50,7 +50,7 @@ type volatile struct {
 	poll     time.Duration
 	timeout  time.Duration // of one statement
 	queue    *batch.Queue[*publication]
-	wake    chan struct{} // others may have published something
+	wake     chan struct{} // others may have published something
 	from     int64         // the newest id when the queue was opened
 	ready    *delivery
 }

@@ -115,7 +115,7 @@ func (t *Turnstile) end(w *ticket, k Kind) {
 	t.running[k]--
 	t.lines[k].charge(w, time.Since(w.since)-leastTurn)
 	if t.running[k] == 0 && t.lines[k].waiting == 0 {
-		t.lines[k] = line{} // time spent counts only among those who compete, and nobody does
+		t.lines[k] = line{} // time spent counts only among flows that compete, and now there are none
 	}
 	t.serve()
 }

@@ -63,7 +63,7 @@ func (h *handler) busy() int {
 	return len(h.running)
 }
 
-// runningHere returns the offsets of the events whose functions run runningHere.
+// runningHere returns the offsets of the events whose functions run here.
 func (h *handler) runningHere() []int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

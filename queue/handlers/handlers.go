@@ -19,11 +19,11 @@ import (
 type Handlers struct {
 	o Options
 
-	mu     sync.RWMutex
-	all    []*handler
-	closed bool
-	work   sync.WaitGroup // finding events, and running them
-	renewals   sync.WaitGroup // renewing leases
+	mu       sync.RWMutex
+	all      []*handler
+	closed   bool
+	work     sync.WaitGroup // finding events, and running them
+	renewals sync.WaitGroup // renewing leases
 }
 
 // Options configure New. All are required.

@@ -31,8 +31,8 @@ func listed(e *event.Emit, rooms []event.Room) []event.Room {
 }
 
 // unseen adds who is expected to reply from rooms whose members the asker may not see. The name of a client's
-// own room tells who is in it, so this client is expected to reply, online or not. From other such rooms nobody
-// is. If nobody at all is expected then, the replies are never complete.
+// own room tells who is in it, so this client is expected to reply, online or not. From other such rooms no
+// reply is expected. If none at all is expected then, the replies are never complete.
 func unseen(e *event.Emit, expected []string) []string {
 	if e.Lists == nil {
 		return expected

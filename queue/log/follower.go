@@ -19,7 +19,7 @@ import (
 type follower struct {
 	o      Options
 	wake   chan struct{}
-	target atomic.Int64 // the highest head heard of
+	target atomic.Int64 // the highest head that was announced
 
 	mu    sync.Mutex
 	asked []chan struct{} // see caughtUp

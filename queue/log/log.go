@@ -108,7 +108,7 @@ func (lg *Log) Waiting() int { return lg.appender.queue.Waiting().Events }
 // has the same number.
 const SliceSize = 1_000_000_000
 
-// notify wakes whoever receives from a channel of capacity 1.
+// notify wakes the goroutine that receives from a channel of capacity 1.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -13,7 +13,7 @@ type Reading struct {
 	More   bool
 	Over   bool // some intervals are over: see Trim
 
-	attachments attachments // those of the reader, if some of the events except rooms
+	attachments attachments // the reader's, if some of the events except rooms
 }
 
 // Read appends the events of the reader's rooms after a cursor to dst, which is empty: at most limit events,
