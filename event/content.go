@@ -155,7 +155,7 @@ func (c *canon) number(text string) {
 	if power != "" {
 		var err error
 		if exponent, err = strconv.Atoi(power); err != nil || max(exponent, -exponent) > 1<<30 {
-			c.buf.WriteString(text) // beyond what jsonb takes, and anybody computes with
+			c.buf.WriteString(text) // too large for jsonb, and for any computation
 			return
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// The errors callers tell apart with errors.Is.
+// The errors that callers distinguish with errors.Is.
 var (
 	// ErrUnavailable: Postgres cannot be reached or cannot write. Whether an
 	// append that was under way got committed is then unknown; repeating it
@@ -38,7 +38,7 @@ var (
 	ErrRoomQuota = errors.New("a new room is over the quota of rooms that the client may make, or the namespace may have")
 	// ErrNoAsk: the event asks for no replies, or not for this client's, or it is gone.
 	ErrNoAsk = errors.New("no such event wants a reply")
-	// ErrReplyClosed: the time for replies is over, or as many as were wanted came.
+	// ErrReplyClosed: the time for replies is over, or as many replies have come as were asked for.
 	ErrReplyClosed = errors.New("replies to this event are no longer taken")
 	// ErrLeaseLost is the cause with which a handler's context ends when another
 	// instance may run the event by now.

@@ -74,7 +74,7 @@ func (e *Event) Wire(key any, encode func(*Event) []byte) []byte {
 	return e.wire
 }
 
-// Gap reports events that are gone.
+// Gap reports events that the reader can no longer get.
 type Gap struct {
 	From, To Cursor
 	// Reason is GapPruned, GapLog, GapRewound or GapUnreadable.
@@ -92,14 +92,14 @@ const (
 	GapUnreadable = "unreadable"
 )
 
-// Batch is what a subscription or a page of history has next.
+// Batch is the next part of what a subscription or a page of history has.
 type Batch struct {
 	Gap    *Gap // comes before Events
 	Events []*Event
 	// Volatile events have no order relative to Events. One whose name begins with "culvert:" is a Signal.
 	Volatile []*Event
 	Cursor   Cursor // go on after this; moves with the head when Events is empty
-	More     bool   // asking again at once is worth it
+	More     bool   // there may be more at once
 	// Final is set by History: the same cursor and limit give the same events, as long as these are kept.
 	Final bool
 	// Taken is how many bytes of its reader's Memory the batch has taken. They must be given back when the

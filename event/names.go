@@ -132,7 +132,7 @@ func ParseKey(s string) (Key, error) {
 	return Key{s}, nil
 }
 
-// must is for constructors whose argument is a constant of the program.
+// must panics on an error: it is for constructors with a constant of the program.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

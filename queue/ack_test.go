@@ -74,9 +74,9 @@ func TestAnAckOfAClientThatIsBeingForgotten(t *testing.T) {
 	}
 }
 
-// Two instances acknowledge for the same clients while connections are ended in the
-// middle of a statement, an instance is paused, and Postgres crashes: no answer is
-// below one that was given before, and neither is what is stored in the end.
+// Two instances acknowledge for the same clients while connections are ended in the middle of a statement, an
+// instance is paused, and Postgres crashes: no answer is below an earlier one, and neither is the cursor that
+// is stored in the end.
 func TestAStoredCursorNeverGoesBack(t *testing.T) {
 	server := pgtest.NewServer(t, localpg.Options{})
 	dsn := server.DSN()

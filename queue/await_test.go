@@ -14,9 +14,9 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// awaiting starts Await; the result waits for it. It returns what came as
-// "from:data" in order, with "..." unless it is complete, and "(wait over)" when
-// nothing else ended the wait.
+// awaiting starts Await, and returns a function that waits for its end. The function returns the replies as
+// "from:data" in order, then "..." if they are not complete, and "(wait over)" if the wait ended because its
+// time was over.
 func awaiting(t testing.TB, q *queue.Queue, to event.Offset, wait time.Duration) func() []string {
 	t.Helper()
 	type outcome struct {

@@ -34,7 +34,7 @@ func lives(t *testing.T, dsn string, n int, live func(t *testing.T, tx pgx.Tx)) 
 		if err := tx.QueryRow(t.Context(), `SELECT last_value FROM culvert.offsets`).Scan(&l.last); err != nil {
 			t.Fatal(err)
 		}
-		if err := tx.Rollback(t.Context()); err != nil { // takes back all but the counter
+		if err := tx.Rollback(t.Context()); err != nil { // undoes all but the counter
 			t.Fatal(err)
 		}
 		if _, err := conn.Exec(t.Context(), `SELECT setval('culvert.offsets', $1)`, counter); err != nil {
@@ -89,7 +89,7 @@ func TestShortSlicesDoNotOvertakeTheClock(t *testing.T) {
 	}))
 }
 
-// A clock that was set back by an hour, before the backup was restored.
+// The clock was set back by an hour before the backup was restored.
 func TestOffsetsWhereTheClockWasSetBack(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn, restarted, `SELECT culvert.lock_log()`,

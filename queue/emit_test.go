@@ -155,8 +155,7 @@ func TestSQLEmitByAnApplicationsRole(t *testing.T) {
 	}
 }
 
-// Two-phase commit forbids NOTIFY; the setting leaves it out and the poll finds
-// the event.
+// Two-phase commit forbids NOTIFY. With the setting there is none, and polling finds the event.
 func TestSQLEmitInAPreparedTransaction(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

@@ -99,8 +99,8 @@ func TestLostListenConnectionIsMadeAgain(t *testing.T) {
 	}
 }
 
-// Postgres dies and comes back: emits fail meanwhile, an open subscription stays
-// open and goes on by itself, and what was confirmed is there.
+// Postgres dies and is started again: emits fail meanwhile, an open subscription stays open and goes on by
+// itself, and what was confirmed is stored.
 func TestPostgresAwayAndBack(t *testing.T) {
 	server := pgtest.NewServer(t, localpg.Options{})
 	dsn := server.DSN()
@@ -232,7 +232,7 @@ func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
 	next(t, s, n)
 	stop()
 	stored, followed := counter(t, registry, "culvert_events_stored_total"), counter(t, registry, "culvert_events_followed_total")
-	// One look may be at the end of the log, and see what is just being stored.
+	// Some reads may be at the end of the log, and see what is just being stored.
 	if followed > stored/4 {
 		t.Errorf("of %.0f events stored here %.0f were read back", stored, followed)
 	}

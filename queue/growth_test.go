@@ -137,7 +137,7 @@ func TestLagIsCapped(t *testing.T) {
 		return s.Lag, s.LagCapped
 	}
 	own := emit("@away", "1")
-	own.Rooms = append(own.Rooms, event.Everyone) // in two of its rooms, and one event
+	own.Rooms = append(own.Rooms, event.Everyone) // one event in two of its rooms
 	appendOne(t, q, own)
 	excepted := emit("*", "2")
 	excepted.Except = []event.Room{room("@away")}
@@ -201,7 +201,7 @@ func TestMovingDoesNotGrow(t *testing.T) {
 	}
 	looks()
 	looked := looks()
-	// Most namespaces have one room; Postgres takes that for the rule.
+	// Most namespaces have one room; Postgres assumes the same of every namespace.
 	execute(t, conn, `INSERT INTO culvert.rooms (namespace_id, name) SELECT n.id, 'only' FROM culvert.namespaces n`)
 	execute(t, conn, `ANALYZE culvert.rooms`)
 	execute(t, conn, `INSERT INTO culvert.rooms (namespace_id, name) SELECT 1, 'crowd-' || i FROM generate_series(1, 10000) i`)

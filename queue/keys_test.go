@@ -52,7 +52,7 @@ func storedOnce(t *testing.T, q *queue.Queue, n int) {
 	}
 }
 
-// One key comes by HTTP to two instances and by SQL, all at the same time.
+// The same key is used by HTTP on two instances and by SQL, all at the same time.
 func TestAKeyByEveryWayAtOnceIsOneEvent(t *testing.T) {
 	dsn := pgtest.Database(t)
 	instances := []*queue.Queue{open(t, dsn), open(t, dsn)}

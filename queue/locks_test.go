@@ -19,8 +19,8 @@ const (
 	appendNone = `SELECT FROM culvert.append('1:1:', '0', 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL, '{}', '{}', '{}', 1000, 1000000)`
 )
 
-// A transaction that waits for a lock holds none that comes after it in the one order:
-// see append.sql. "b" comes before "z", and both come the wrong way round.
+// A transaction that waits for a lock holds none that comes later in the order of locks: see append.sql. "b"
+// comes before "z" in that order, and the calls here name them the other way round.
 func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 	dsn := pgtest.Database(t)                      // without an instance, which would do some of this by itself
 	sql(t, dsn, `SELECT culvert.open('24 hours')`, // the log takes this copy of the template as its own

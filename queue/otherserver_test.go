@@ -88,7 +88,7 @@ func TestAClientThatIsLostIsStoredAgain(t *testing.T) {
 	}
 }
 
-// It is online at once, too, and not when its lease would have been renewed.
+// It is also online at once, and not only when its lease would have been renewed.
 func TestAClientThatIsLostIsOnlineAgain(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

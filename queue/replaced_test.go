@@ -236,7 +236,7 @@ func TestADumpIsRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// --clean is for DROPs that a schema just made does not need.
+	// Culvert's schema in the new database has just been made, so the DROPs of --clean are not needed.
 	load := filepath.Join(t.TempDir(), "load.sql")
 	var kept []string
 	for line := range strings.Lines(string(text)) {

@@ -73,7 +73,7 @@ func rewound(t testing.TB, s *queue.Subscription, from, to event.Cursor) {
 	for {
 		b, err := s.Next(ctx, 100)
 		if errors.Is(err, event.ErrUnavailable) {
-			continue // it is asked again, as api does
+			continue // Poll is called again, as package api does
 		}
 		if err != nil {
 			t.Fatal(err)

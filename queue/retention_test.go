@@ -32,7 +32,7 @@ func TestGapIsReportedOnlyToWhoLostSomething(t *testing.T) {
 	kept := appendOne(t, q, emit("busy", "3")).Cursor
 	sql(t, dsn, `SELECT culvert.prune('0', 0)`)
 
-	// Another instance has nothing of it in its tail.
+	// Another instance has none of the events in its tail.
 	q = open(t, dsn)
 	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("busy")}, After: start})
 	b := must[event.Batch](t)(s.Next(t.Context(), 10))

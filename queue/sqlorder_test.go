@@ -46,7 +46,7 @@ func TestEmitsAfterACommitAreAboveIt(t *testing.T) {
 	conn, other := connect(t, dsn), connect(t, dsn)
 	const n, rounds = 3_000, 2
 	for round := range rounds {
-		// An older transaction that commits while the large one is on its way.
+		// An older transaction commits while the large one is being moved.
 		old := must[pgx.Tx](t)(other.Begin(t.Context()))
 		if _, err := old.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => '"old"')`); err != nil {
 			t.Fatal(err)

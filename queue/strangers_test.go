@@ -33,7 +33,7 @@ func TestStrangersStopNothing(t *testing.T) {
 		defer conn.Close(ctx)
 		must[pgconn.CommandTag](t)(conn.Exec(ctx, `DROP OWNED BY `+role+`; DROP ROLE `+role))
 	})
-	stranger := connect(t, dsn) // its cleanup ends what it holds
+	stranger := connect(t, dsn) // closing it releases its locks
 	execute(t, stranger, `SET ROLE `+role)
 	if _, err := stranger.Exec(t.Context(), `LOCK TABLE culvert.append_lock IN ACCESS SHARE MODE`); err == nil {
 		t.Error("a role without rights locks a table")

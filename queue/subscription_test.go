@@ -25,7 +25,7 @@ func TestStoredCursorDecidesWhereAClientGoesOn(t *testing.T) {
 	}
 	s.Close()
 
-	// Nothing was acknowledged: it all comes again, on the other instance too.
+	// Nothing was acknowledged, so all events come again, on the other instance too.
 	s = subscribe(t, b, bob)
 	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
 		t.Errorf("again: %v", got)
@@ -179,7 +179,7 @@ func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 	}
 }
 
-// A batch stays near 4 MiB whatever the limit, from the tail and from Postgres.
+// A batch has about 4 MiB at most, whatever the limit is, from the tail and from Postgres.
 func TestBatchesAreBoundedInBytes(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

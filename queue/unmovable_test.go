@@ -141,7 +141,7 @@ func TestMovingOneByOneLetsOthersIn(t *testing.T) {
 // If the counter is behind the events, as after tables were restored by hand, staged rows are not to blame:
 // they stay, and the append fails.
 func TestStagedRowsOutliveACounterThatIsBehind(t *testing.T) {
-	dsn := pgtest.Database(t) // without an instance, which would notice
+	dsn := pgtest.Database(t) // without an instance, which would notice the counter
 	sql(t, dsn, `SELECT culvert.open('24 hours')`, `SELECT culvert.emit(room => 'r', event => 'e')`, appendNone,
 		`SELECT setval('culvert.offsets', (SELECT max("offset") FROM culvert.events) - 1)`, `SELECT culvert.emit(room => 'r', event => 'e')`)
 	conn := connect(t, dsn)

@@ -35,7 +35,7 @@ var broken = map[string]string{
 	"a million dimensions": `'greeting', NULL, NULL::text[], repeat('[', 3000) || repeat(']', 3000), false, now(), 'lobby'`,
 }
 
-// store puts a row into the log by force, as its next event.
+// store inserts a row into the log as its next event, without culvert.append.
 func store(t testing.TB, dsn, values string) event.Offset {
 	t.Helper()
 	var offset event.Offset

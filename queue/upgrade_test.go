@@ -11,8 +11,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// A database of an earlier program is brought up to date with what is in it: its
-// events, cursors, memberships and idempotency keys.
+// A database of an earlier version is upgraded, and keeps its events, cursors, memberships and idempotency
+// keys.
 func TestUpgradeFromVersion11(t *testing.T) {
 	dsn := pgtest.NewServer(t, localpg.Options{}).DSN()
 	old, err := os.ReadFile("../migrations/testdata/version-11.sql")

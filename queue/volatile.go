@@ -69,7 +69,7 @@ func newVolatile(o Options, db *postgres.Pools, k *lineage.Keeper, f *log.Faults
 	}
 }
 
-// loadOf is what volatile events take while they wait.
+// loadOf returns what volatile events take while they wait.
 func loadOf(events []*tail.Volatile) (all batch.Load) {
 	for _, e := range events {
 		l := batch.Load{Events: 1, Rooms: len(e.To), Bytes: tail.SizeOf(len(e.Event.Data)) + len(e.To)*log.NameBytes + len(e.Event.Except)*log.NameBytes}

@@ -8,8 +8,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// waiters are the calls of Await, by the event whose replies they wait for. The
-// tail tells them of replies, whichever instance took them.
+// waiters are the calls of Await, by the event whose replies they wait for. They learn of replies from the
+// tail, whichever instance stored them.
 type waiters struct {
 	mu      sync.Mutex
 	byEvent map[event.Offset]map[chan struct{}]struct{}

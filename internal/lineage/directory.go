@@ -33,7 +33,7 @@ type NamespaceRef struct {
 	Generation int64
 }
 
-// RoomRef is a room by its name, in a namespace by its id.
+// RoomRef identifies a room by its name and its namespace's id.
 type RoomRef struct {
 	Namespace int32
 	Room      string

@@ -12,9 +12,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Unavailable wraps err as ErrUnavailable when it says that Postgres cannot be
-// reached or cannot write now, rather than that the statement is wrong. ctx is
-// the caller's: its own end is passed on as it is.
+// Unavailable wraps err as ErrUnavailable when it says that Postgres cannot be reached or cannot write now,
+// rather than that the statement is wrong. ctx is the caller's: if it has ended, its error is returned.
 func Unavailable(ctx context.Context, what string, err error) error {
 	switch {
 	case err == nil:
@@ -89,8 +88,8 @@ func IsOutdated(err error) bool {
 	return errors.As(err, &pg) && pg.Code == outdated
 }
 
-// IsReadOnly reports whether a server refused to write: connected to one that became a standby,
-// the pool must look for the primary again.
+// IsReadOnly reports whether a server refused to write: it has become a standby, and the pool must look for the
+// primary again.
 func IsReadOnly(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "25006"

@@ -14,16 +14,15 @@ import (
 // trips.
 const looks = 12
 
-// sharesSessions tells whether a pooler gives each transaction a session of its own.
-// Two connections that are open at once then run on the same server process, or one of
-// them on two, which nothing else explains.
+// sharesSessions reports whether a pooler gives each transaction a session of its own. It does if two
+// connections that are open at once run on the same server process, or if one connection runs on two processes.
 func sharesSessions(ctx context.Context, one, two *pgx.Conn) (shared bool, err error) {
 	for range looks {
 		first, err := process(ctx, one, "")
 		if err != nil {
 			return false, err
 		}
-		// In a transaction: the process is held for it.
+		// In a transaction, for which the pooler reserves the process.
 		second, err := process(ctx, two, "BEGIN;")
 		if err != nil {
 			return false, err
@@ -58,7 +57,7 @@ func process(ctx context.Context, conn *pgx.Conn, before string) (string, error)
 	return string(results[len(results)-1].Rows[0][0]), nil
 }
 
-// notificationPatience is how long a notification to oneself may take.
+// notificationPatience is how long a connection's notification to itself may take.
 const notificationPatience = 5 * time.Second
 
 // ErrNoNotifications says that a connection accepts LISTEN but gets no notifications.

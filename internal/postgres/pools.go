@@ -21,7 +21,7 @@ type Pools struct {
 	// Write is for the instance's other loops, each of which uses one at a time:
 	// acknowledgements, members, presence, the follower, the registry.
 	Write *pgxpool.Pool
-	// Read is for what requests read: clients that catch up, above all.
+	// Read is for reads of requests, above all of clients that catch up.
 	Read Shared
 	// Work is for what may wait for a row's lock or take long: replies, handlers,
 	// new clients, changes of the registry, retention. Requests take turns.
@@ -30,7 +30,7 @@ type Pools struct {
 	hooks Hooks
 }
 
-// PoolOptions say where to connect: DatabaseURL, or as Pool does.
+// PoolOptions say where to connect: to DatabaseURL, or where Pool connects to.
 type PoolOptions struct {
 	DatabaseURL string
 	// Pool is an application's own; none of its connections are used.

@@ -34,7 +34,7 @@ func TestReadable(t *testing.T) {
 	}
 }
 
-// A read that is under way in another goroutine is not waited for.
+// readable does not wait for a read that is under way in another goroutine.
 func TestReadableDuringARead(t *testing.T) {
 	client, _ := connected(t)
 	go func() { _, _ = client.Read(make([]byte, 1)) }() // until the connection is closed

@@ -24,8 +24,8 @@ func readable(conn net.Conn) bool {
 		return true
 	}
 	var peeked error
-	// Not raw.Read, which waits until a read in another goroutine returns: pgx leaves one
-	// behind after a write that took long.
+	// Not raw.Read, which waits until a read in another goroutine returns: after a slow write, pgx leaves such
+	// a read behind.
 	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

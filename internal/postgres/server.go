@@ -16,7 +16,7 @@ import (
 const MinMajor = 14
 
 // ErrUnfit says that the server is not one that can keep the log.
-var ErrUnfit = fmt.Errorf("Culvert needs PostgreSQL %d or newer", MinMajor) //nolint:staticcheck // a name begins it
+var ErrUnfit = fmt.Errorf("Culvert needs PostgreSQL %d or newer", MinMajor) //nolint:staticcheck // it begins with a name
 
 // Server is what Prepare found at the other end.
 type Server struct {
@@ -75,7 +75,7 @@ func PrepareWith(ctx context.Context, c *pgx.ConnConfig, hooks Hooks) (Server, e
 	if server.Transactions, err = sharesSessions(ctx, conn, two); err != nil {
 		return Server{}, err
 	}
-	// Named statements are lost behind such a pooler, unless the URL says that it keeps them.
+	// Such a pooler loses named statements, unless the URL says that it keeps them.
 	if server.Transactions && c.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement &&
 		!strings.Contains(c.ConnString(), "default_query_exec_mode") {
 		c.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -182,7 +182,7 @@ func checkVersion(text string) (int, error) {
 	return major, nil
 }
 
-// brief leaves out the compiler.
+// brief returns the text of version() without the compiler.
 func brief(version string) string {
 	version, _, _ = strings.Cut(version, ", compiled")
 	return version[:min(len(version), 100)]

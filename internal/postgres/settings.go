@@ -45,7 +45,7 @@ var settings = []setting{
 	{name: "default_transaction_isolation", value: "read committed", fits: is("read committed")},
 	{name: "default_transaction_read_only", value: "off", fits: is("off")},
 	{name: "default_transaction_deferrable", value: "off"},
-	// Foreign keys clean up after a client.
+	// Foreign keys delete what belongs to a deleted client.
 	{name: "session_replication_role", fits: is("origin"), cure: "origin"},
 	// Prepare asks for it only where commits would not wait for the disk.
 	{name: "synchronous_commit", fits: isNot("off"), cure: "on"},
@@ -55,7 +55,7 @@ var settings = []setting{
 	{name: "lock_timeout", value: "0", fits: noneOrSeconds},
 	{name: "transaction_timeout", value: "0", fits: noneOrSeconds, since: transactionTimeout},
 	{name: "idle_session_timeout", value: "0"},
-	// An instance that hangs in a transaction gives back its locks.
+	// Postgres ends the transaction of an instance that hangs, and so releases its locks.
 	{name: "idle_in_transaction_session_timeout", value: "30000", fits: noneOrSeconds},
 
 	// Names without a schema mean those of Postgres.

@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Shared is a pool whose connections requests take in turns.
+// Shared is a pool whose connections are given to requests in turns.
 type Shared struct {
 	Pool  *pgxpool.Pool
 	Turns *Turnstile
@@ -45,8 +45,8 @@ type Kind int
 
 // The kinds of reads.
 const (
-	Quick Kind = iota // where a subscription begins, the state of one thing: a few rows
-	Long              // a page of events, a list: as much as was asked for
+	Quick Kind = iota // a few rows: where a subscription begins, the state of one client
+	Long              // as many rows as were asked for: a page of events, a list
 	kinds
 )
 
@@ -64,7 +64,7 @@ type Turnstile struct {
 	last    Kind // the kind that got a connection last
 }
 
-// NewTurnstile shares out so many connections.
+// NewTurnstile returns a Turnstile for so many connections.
 func NewTurnstile(conns int) *Turnstile { return &Turnstile{conns: conns} }
 
 // ticket is one caller that waits for a connection, or has one.

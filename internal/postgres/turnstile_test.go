@@ -138,7 +138,7 @@ func TestTurnsThatAreGivenUp(t *testing.T) {
 	})
 }
 
-// What is remembered of namespaces and clients does not grow while there are always some that wait.
+// What is remembered of namespaces and clients does not grow, even if there are always some that wait.
 func TestTurnsForgetWhoIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurnstile(1)

@@ -19,7 +19,7 @@ import (
 // job is one event that a handler runs here.
 type job struct {
 	event *event.Event
-	claim int64     // tells this run from any other one
+	claim int64     // distinguishes this run from others
 	tries int       // this one included
 	over  time.Time // when the lease is over
 	lease *time.Timer
@@ -95,7 +95,7 @@ func (h *handler) start(work context.Context, j *job) {
 	h.running[j.event.Offset] = j
 	h.mu.Unlock()
 	h.all.work.Go(func() {
-		defer func() { // also when the function ends its goroutine
+		defer func() { // even if the function ends its goroutine
 			j.lease.Stop()
 			cancel(nil)
 			h.mu.Lock()
@@ -125,7 +125,7 @@ func (h *handler) try(ctx context.Context, j *job) error {
 	return h.answer(ctx, j.event, reply)
 }
 
-// call turns a panic into an error.
+// call calls the function, and turns a panic into an error.
 func (h *handler) call(ctx context.Context, e *event.Event) (reply any, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -84,7 +84,7 @@ func (lg *Log) expect(caller context.Context, units ...*unit) error {
 
 // audience is who is to reply to those asks of one call that go to the same clients.
 type audience struct {
-	emit    *event.Emit // the first of them
+	emit    *event.Emit // the first of the asks
 	parties []string
 	asks    []askAt
 }
@@ -186,7 +186,7 @@ func roomNames(rooms []event.Room) []string {
 	return names
 }
 
-// asksArg are the asks of an append as culvert.ask reads them.
+// asksArg has the asks of an append, in the form that culvert.ask reads.
 type asksArg struct {
 	Audiences []audienceRow `json:"audiences"`
 	Asks      []askRow      `json:"asks"`

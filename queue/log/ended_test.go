@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m, migrations.Up) }
 
-// options are those of a log on a database of its own.
+// options returns the options of a log on a database of its own.
 func options(t *testing.T) Options {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)

@@ -66,7 +66,7 @@ func (h *behind) add(u *unit) {
 	}
 }
 
-// has reports whether the unit has to wait.
+// has reports whether a later unit has to wait for a held one.
 func (h *behind) has(u *unit) bool {
 	if u.series != nil && h.series[u.series] {
 		return true
@@ -177,8 +177,8 @@ func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 	return unbroken(free)
 }
 
-// stillWait moves staged events and returns the namespaces in which some are left
-// that come before the first unit held there.
+// stillWait moves staged events. It returns the namespaces with staged events left that come before the first
+// unit held there.
 func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
 	defer cancel()

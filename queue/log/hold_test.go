@@ -29,7 +29,7 @@ func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
 	}
 }
 
-// A key that was used before decides about its own unit alone.
+// A key that was used before settles its own unit only.
 func TestKnownKeysSettleTheirUnits(t *testing.T) {
 	first, free := newUnit([]event.Emit{{Key: event.MustKey("a")}}), newUnit([]event.Emit{{}})
 	b := &appendBatch{units: []*unit{first, free}, events: []place{{first, 0}, {free, 0}}, keyPos: []int32{1}}

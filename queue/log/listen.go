@@ -16,7 +16,7 @@ import (
 // after an append.
 const channel = "culvert"
 
-// listener waits for notifications, on one connection, which is made again whenever it breaks.
+// listener waits for notifications on one connection, and makes a new one whenever it breaks.
 type listener struct {
 	o          Options
 	follower   *follower

@@ -24,7 +24,7 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// Log is the log of one database, as one instance writes and follows it. Its methods are safe for concurrent use.
+// Log writes and follows the log of one database, for one instance. Its methods are safe for concurrent use.
 type Log struct {
 	o        Options
 	rooms    *roomQuota

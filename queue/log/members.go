@@ -38,7 +38,7 @@ type membershipChange struct {
 
 	settled  *lineage.Lineage // the server on which all that was emitted from SQL before is in the log; nil: not known
 	tries    int              // how often ready was given it
-	position event.Cursor     // from where it holds
+	position event.Cursor     // from where on the change holds
 	moved    bool             // it changed something
 }
 

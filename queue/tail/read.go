@@ -45,7 +45,7 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 			runs = append(runs, run)
 		}
 	}
-	dst = mergeRooms(dst, runs, limit+1) // one more than asked for tells whether there is more
+	dst = mergeRooms(dst, runs, limit+1) // one more than asked for, to see whether there are more
 	clear(runs)
 	rd.runs = runs[:0]
 	r.Events, r.More = cut(dst, limit)

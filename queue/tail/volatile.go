@@ -98,7 +98,7 @@ type Volatile struct {
 // Publish gives volatile events to the readers that are there now. Each reader gets an event once.
 func (t *Tail) Publish(events []*Volatile) {
 	for _, e := range events {
-		t.publishOne(e) // others get the lock in between
+		t.publishOne(e) // one at a time, so that others get the lock in between
 	}
 }
 
