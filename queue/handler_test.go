@@ -65,7 +65,7 @@ func TestHandlerGetsWhatItsPatternCovers(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
 	appendOne(t, a, named("order.early", "r", "0"))
-	orders := handle(t, a, "order.*_100%", handlers.Concurrency(1)) // in order
+	orders := handle(t, a, "order.*_100%", handlers.Concurrency(1)) // so that events come in order
 	early := handle(t, a, "order.*", handlers.Named("early"), handlers.FromEarliest(), handlers.Concurrency(1))
 	all := handle(t, b, "*", handlers.Concurrency(1))
 	replies := handle(t, b, "culvert:*")

@@ -236,7 +236,7 @@ func TestADumpIsRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Culvert's schema in the new database has just been made, so the DROPs of --clean are not needed.
+	// Leave out the DROPs of --clean: the schema was made just now and is empty.
 	load := filepath.Join(t.TempDir(), "load.sql")
 	var kept []string
 	for line := range strings.Lines(string(text)) {

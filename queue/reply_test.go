@@ -52,7 +52,7 @@ func member(t testing.TB, dsn, name, room string, since, until event.Offset) {
 	}
 }
 
-// ask emits an event to a room that asks for count replies (0: the default).
+// ask emits an event to a room, and asks for count replies to it (0: the default).
 func ask(t testing.TB, q *queue.Queue, room string, count int, change ...func(*event.Emit)) event.Offset {
 	t.Helper()
 	e := emit(room, `"?"`)

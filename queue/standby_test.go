@@ -133,7 +133,7 @@ func TestABackupPutBackMixesNoHandlers(t *testing.T) {
 	}
 	copied.PutBack(t)
 	other := open(t, server.DSN())
-	handle(other, "mail") // it gets the id that q's had
+	handle(other, "mail") // this handler gets the id that q's handler had
 	offsets.emit(t, other, named("payment", "2"))
 	offsets.emit(t, q, named("mail", "3"))
 	got := []string{<-ran, <-ran}
