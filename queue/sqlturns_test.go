@@ -61,7 +61,7 @@ func TestATransactionThatWasMovedInPartGoesOn(t *testing.T) {
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => to_jsonb(i)) FROM generate_series(1, 3000) i`)
 	other := emit("r", "1")
 	other.Namespace = mustParse(event.ParseNamespace, "other")
-	appendOne(t, q, other) // moves a part
+	appendOne(t, q, other) // moves a part of the staged events
 	do(`COMMIT`)
 	appendOne(t, q, emit("r", "3001"))
 	got := texts(t, q, "r")

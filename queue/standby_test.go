@@ -57,7 +57,8 @@ func TestPointInTimeRecoveryTwice(t *testing.T) {
 func TestALaggingStandbyIsPromoted(t *testing.T) {
 	var offsets given
 	primary := server(t, nil)
-	// A call that finds the log in another place waits for the gate below.
+	// A transaction that finds that the log has another server has to update culvert.log, and waits for this
+	// gate.
 	sql(t, primary.DSN(), `CREATE FUNCTION public.gate() RETURNS trigger LANGUAGE plpgsql AS
 		'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END'`,
 		`CREATE TRIGGER gate BEFORE UPDATE ON culvert.log FOR EACH ROW EXECUTE FUNCTION public.gate()`)
@@ -72,7 +73,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := connect(t, second.DSN())
-	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock(77)`); err != nil { // no append comes first
+	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock(77)`); err != nil { // so that no append comes first
 		t.Fatal(err)
 	}
 	stop(t, primary)

@@ -105,8 +105,9 @@ func (h *handler) run(ctx, work context.Context) {
 	}
 }
 
-// runOnce starts as many jobs as there are free slots. It makes more jobs only when slots are left, so that
-// events a slow handler has not come to stay in the log. It returns the pause until the next look.
+// runOnce starts as many jobs as there are free slots. It makes more jobs only when slots are left: if a
+// handler is slow, the events that it has not reached are in the log, not in jobs. It returns the pause until
+// the next look.
 func (h *handler) runOnce(ctx, work context.Context) (pause time.Duration, err error) {
 	for {
 		free := h.slots - h.busy()

@@ -49,7 +49,7 @@ type place struct {
 
 func (p place) emit() *event.Emit { return &p.unit.emits[p.index] }
 
-// keyRef identifies a key: keys of other namespaces and owners are other keys.
+// keyRef identifies an idempotency key: its namespace, its owner and its text.
 type keyRef struct {
 	ns    event.Namespace
 	owner event.Client

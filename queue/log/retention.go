@@ -109,8 +109,8 @@ DELETE FROM culvert.memberships m
  WHERE m.client_id = old.client_id AND m.room_id = old.room_id AND m.since = old.since`
 
 // retainOnce opens the next slice when it is time, drops the oldest one when it is due, raises the floors of
-// namespaces with a shorter retention, and stores each room's newest offset of a closed slice. Then it deletes what deleted
-// namespaces left behind, idempotency keys older than their window, and old asks.
+// namespaces with a shorter retention, and stores, for one closed slice, the newest offset of each room. Then
+// it deletes what deleted namespaces left behind, idempotency keys older than their window, and old asks.
 func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error) error {
 	var open int
 	if err := lg.o.DB.Work.Pool.QueryRow(ctx, rotateSQL, lg.o.Slice, lg.o.SliceEvents).Scan(&open); err != nil {
