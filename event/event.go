@@ -92,7 +92,7 @@ const (
 	GapUnreadable = "unreadable"
 )
 
-// Batch is what a subscription or a page of history has next.
+// Batch is the next part of what a subscription or a page of history has.
 type Batch struct {
 	Gap    *Gap // comes before Events
 	Events []*Event

@@ -20,7 +20,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// What Postgres returns before the commit is no promise yet.
+// A row that Postgres returns before the commit does not confirm an ack yet.
 func TestAnAckWhoseCommitFailsIsNotAnswered(t *testing.T) {
 	for name, failure := range map[string]string{
 		"a constraint":               `RAISE EXCEPTION 'not this one'`,
@@ -46,7 +46,7 @@ func TestAnAckOfAClientThatIsBeingForgotten(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	at := appendOne(t, q, emit("r", "1")).Cursor
-	until(t, "this instance has got there", func() bool { return q.Delivered() == at }) // it is stored a little earlier
+	until(t, "this instance has read that far", func() bool { return q.Delivered() == at }) // it is stored a little before it is delivered
 	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	conn := connect(t, dsn)
 	if _, err := conn.Exec(t.Context(), `BEGIN; DELETE FROM culvert.clients`); err != nil {
@@ -74,9 +74,9 @@ func TestAnAckOfAClientThatIsBeingForgotten(t *testing.T) {
 	}
 }
 
-// Two instances acknowledge for the same clients while connections are ended in the
-// middle of a statement, an instance is paused, and Postgres crashes: no answer is
-// below one that was given before, and neither is what is stored in the end.
+// Two instances acknowledge for the same clients while connections are ended in the middle of a statement, an
+// instance is paused, and Postgres crashes: no answer is below an earlier one, and neither is the cursor that
+// is stored in the end.
 func TestAStoredCursorNeverGoesBack(t *testing.T) {
 	server := pgtest.NewServer(t, localpg.Options{})
 	dsn := server.DSN()
@@ -104,7 +104,7 @@ func TestAStoredCursorNeverGoesBack(t *testing.T) {
 	for c := range clients {
 		acking.Go(func() {
 			for best := &answered[c]; ctx.Err() == nil; {
-				at := *best + event.Offset(rand.N(12)) - 6 // now and then one that is overtaken
+				at := *best + event.Offset(rand.N(12)) - 6 // now and then a position below one that was answered
 				at = min(max(at, 1), last.Offset)
 				got, err := instances[rand.N(2)].Ack(ctx, ns, client(fmt.Sprint("client ", c)), event.Cursor{Log: last.Log, Offset: at})
 				if err != nil {
@@ -133,7 +133,7 @@ func TestAStoredCursorNeverGoesBack(t *testing.T) {
 	}
 	every(50*time.Millisecond, func() error { return endWhoWaitsFor(ctx, dsn, fmt.Sprint("client ", rand.N(clients))) })
 	every(400*time.Millisecond, func() error {
-		wire.Lock() // the second instance hears nothing, and is not heard
+		wire.Lock() // the second instance can neither send nor receive
 		defer wire.Unlock()
 		select {
 		case <-ctx.Done():
@@ -147,7 +147,7 @@ func TestAStoredCursorNeverGoesBack(t *testing.T) {
 	acking.Wait()
 	faults.Wait()
 	if answers.Load() < clients || failures.Load() == 0 {
-		t.Errorf("%d answers and %d failures show nothing", answers.Load(), failures.Load())
+		t.Errorf("with %d answers and %d failures the test shows nothing", answers.Load(), failures.Load())
 	}
 	t.Logf("%d answers, %d failures", answers.Load(), failures.Load())
 
@@ -165,7 +165,7 @@ func TestAStoredCursorNeverGoesBack(t *testing.T) {
 	}
 }
 
-// endWhoWaitsFor ends the sessions that have come to wait for a client's row.
+// endWhoWaitsFor ends the sessions that wait for a client's row.
 func endWhoWaitsFor(ctx context.Context, dsn, name string) error {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {

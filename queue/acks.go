@@ -49,7 +49,7 @@ type pendingAck struct {
 
 const (
 	ackPause = 5 * time.Millisecond
-	ackBytes = 256 // about what one takes while it waits
+	ackBytes = 256 // about the memory of one acknowledgement that waits
 )
 
 func newAcks(o Options, db *postgres.Pools, k *lineage.Keeper, t *tail.Tail, m *metrics) *acks {

@@ -9,8 +9,8 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// Two acknowledgements of one client that wait together, of which one is of a history that
-// the log lost: the other one counts, whichever came first.
+// Two acknowledgements of one client wait together, and one is of a history that the log lost: the other one
+// counts, whichever came first.
 func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
 	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	now := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
@@ -64,7 +64,7 @@ func TestAcksOfTwoHistoriesThatWaitTogether(t *testing.T) {
 	}
 }
 
-// A cursor that was looked at before a restart says nothing about what came after it.
+// A cursor that was checked before a restart does not acknowledge events stored after it.
 func TestAckOfAPositionLostMeanwhile(t *testing.T) {
 	old := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	now := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
@@ -74,7 +74,7 @@ func TestAckOfAPositionLostMeanwhile(t *testing.T) {
 			t.Errorf("%d: %v", cursor, err)
 		}
 		if err := p.refused(old); err != nil {
-			t.Errorf("%d is refused where it was looked at: %v", cursor, err)
+			t.Errorf("%d is refused in the history it was checked in: %v", cursor, err)
 		}
 	}
 }

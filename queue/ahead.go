@@ -42,8 +42,8 @@ func (s *Subscription) readAhead(ctx context.Context, l *lineage.Lineage, interv
 	s.ahead = a
 }
 
-// page returns what comes after the cursor up to head, from what was read ahead if that fits. It also returns
-// how far was read.
+// page returns what comes after the cursor, up to head or to where it was read ahead, and the position up to
+// which it was read.
 func (s *Subscription) page(ctx context.Context, l *lineage.Lineage, intervals []tail.Interval, head event.Offset, limit int) (log.Page, event.Offset, error) {
 	a := s.ahead
 	s.ahead = nil

@@ -30,7 +30,7 @@ func TestStoredKeys(t *testing.T) {
 	}
 	for _, bad := range []string{"", "ck_", "ck_" + k.ID, "ck_" + k.ID + "_", token + "0", token[:len(token)-1], "ck_nobody_" + token[4:], strings.ToUpper(token)} {
 		if _, ok := q.Registry().Grant(bad); ok {
-			t.Errorf("%q opens something", bad)
+			t.Errorf("the token %q gives access", bad)
 		}
 	}
 	var leaked int
@@ -58,7 +58,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 	g, _ = q.Registry().Grant(third)
 	if err := q.Registry().RevokeKey(t.Context(), k.ID); err != nil || opens(third) || q.Registry().Holds(g) || q.Registry().HasKeys() {
-		t.Errorf("a revoked key opens %v, %v", opens(third), err)
+		t.Errorf("a revoked key gives access: %v, %v", opens(third), err)
 	}
 	if _, err := q.Registry().RotateKey(t.Context(), k.ID, 0); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("rotated a revoked key: %v", err)
@@ -95,6 +95,6 @@ func TestKeyExpiry(t *testing.T) {
 	sql(t, dsn, `UPDATE culvert.api_keys SET expires_at = now() - interval '1 second'`, `SELECT culvert.registry_changed()`)
 	until(t, "it has expired", func() bool { return !q.Registry().Holds(g) })
 	if _, ok := q.Registry().Grant(token); ok || q.Registry().HasKeys() {
-		t.Error("an expired key opens something")
+		t.Error("an expired key gives access")
 	}
 }

@@ -109,7 +109,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	// The appender holds one emit of four at the most and the queue another.
+	// At most one batch of four emits is in the appender, and another one in the queue.
 	results := make(chan error, 3)
 	for range 3 {
 		go func() {
@@ -137,7 +137,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	}
 }
 
-// A batch of many rooms takes the time of its rows, not more, and none of its memory.
+// A batch to 2,000 rooms is stored in time; one to more rooms is refused.
 func TestBatchIsBoundedByRooms(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	emits := make([]event.Emit, 21)
@@ -155,8 +155,8 @@ func TestBatchIsBoundedByRooms(t *testing.T) {
 	}
 }
 
-// As many emits by themselves, to as many rooms, as an upload may bring at once are stored, though
-// together they are more than the queue gives to one caller.
+// AppendEach stores many emits to 100 rooms each, although together they are more than the queue gives to one
+// caller.
 func TestAppendEachOfManyRooms(t *testing.T) {
 	q := open(t, pgtest.Database(t), func(o *queue.Options) { o.QueueBytes = 16 << 20 })
 	emits := make([]event.Emit, 400)

@@ -36,7 +36,7 @@ func TestAskOneClient(t *testing.T) {
 	same(t, "waited later", awaiting(t, b, to, long)(), `bob:{"yes":[1]}`)
 }
 
-// What is expected: one from each client online in the rooms at that moment.
+// One reply is expected from each client that is online in the rooms at that moment.
 func TestWhoIsExpected(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -64,8 +64,8 @@ func TestWhoIsExpected(t *testing.T) {
 	same(t, "nobody is expected", awaiting(t, q, ask(t, q, "nowhere", 0), long)())
 }
 
-// Asks of one call that are for the same clients cost as one: who is expected is found and
-// stored once, and each ask is complete by itself.
+// Asks of one call to the same clients cost as much as one: who is expected to reply is found and stored once.
+// Each ask is complete by its own replies.
 func TestAsksForTheSameClientsShareTheirAudience(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

@@ -14,9 +14,9 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// awaiting starts Await; the result waits for it. It returns what came as
-// "from:data" in order, with "..." unless it is complete, and "(wait over)" when
-// nothing else ended the wait.
+// awaiting starts Await, and returns a function that waits for its end. The function returns the replies as
+// "from:data" in order, then "..." if they are not complete, and "(wait over)" if the wait ended because its
+// time was over.
 func awaiting(t testing.TB, q *queue.Queue, to event.Offset, wait time.Duration) func() []string {
 	t.Helper()
 	type outcome struct {
@@ -81,7 +81,7 @@ func TestManyLargeRepliesAreCut(t *testing.T) {
 	}
 }
 
-// A waiting emit survives Postgres being away, and a tail that starts over.
+// A waiting emit survives an outage of Postgres, and a tail that starts over.
 func TestAwaitSurvives(t *testing.T) {
 	server := pgtest.NewServer(t, localpg.Options{})
 	dsn := server.DSN()
@@ -106,8 +106,7 @@ func TestAwaitSurvives(t *testing.T) {
 	})
 	to = ask(t, a, "*", 1)
 	wait = awaiting(t, a, to, time.Minute)
-	// The log is another one from here on; what the tail has not read by then it
-	// never gets, and starts over.
+	// From here on the log is another one: the tail never gets what it has not read by then, and starts over.
 	sql(t, dsn, `BEGIN; LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE; UPDATE culvert.log SET database = 0;
 		INSERT INTO culvert.replies ("offset", party, is_binary, data) SELECT "offset", 'bob', false, '2' FROM culvert.asks ORDER BY 1 DESC LIMIT 1;
 		UPDATE culvert.asks SET counted = wanted; COMMIT`)

@@ -13,7 +13,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// BenchmarkAppend is group commit under 64 callers with one event each.
+// BenchmarkAppend measures group commit under 64 callers with one event each.
 func BenchmarkAppend(b *testing.B) {
 	q := open(b, pgtest.Database(b))
 	benchmarkCallers(b, 64, func(n int) {
@@ -44,8 +44,8 @@ func BenchmarkAppendWithKeys(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-// BenchmarkFling is volatile events of 64 callers, to one reader on another instance.
-func BenchmarkFling(b *testing.B) {
+// BenchmarkPublishVolatile measures volatile events of 64 callers, to one reader on another instance.
+func BenchmarkPublishVolatile(b *testing.B) {
 	dsn := pgtest.Database(b)
 	q, other := open(b, dsn), open(b, dsn)
 	s := subscribe(b, other, queue.Interest{Rooms: []event.Room{room("lobby")}})
@@ -71,7 +71,7 @@ func BenchmarkFling(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-// BenchmarkVolatileLatency is the way of one volatile event to another instance.
+// BenchmarkVolatileLatency measures how long one volatile event takes to another instance.
 func BenchmarkVolatileLatency(b *testing.B) {
 	dsn := pgtest.Database(b)
 	q, other := open(b, dsn), open(b, dsn)
@@ -86,7 +86,7 @@ func BenchmarkVolatileLatency(b *testing.B) {
 	}
 }
 
-// BenchmarkAck is coalesced acknowledgements: 256 callers, each for clients of its own.
+// BenchmarkAck measures coalesced acknowledgements: 256 callers, each for clients of its own.
 func BenchmarkAck(b *testing.B) {
 	q := open(b, pgtest.Database(b))
 	appendOne(b, q, emit("lobby", "1"))
@@ -104,8 +104,7 @@ func BenchmarkAck(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "acks/s")
 }
 
-// BenchmarkJoin is changes of members: 64 callers, each of which puts clients of its
-// own into ten rooms.
+// BenchmarkJoin measures membership changes: 64 callers, each of which puts clients of its own into ten rooms.
 func BenchmarkJoin(b *testing.B) {
 	q := open(b, pgtest.Database(b))
 	var callers atomic.Int64

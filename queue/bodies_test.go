@@ -11,7 +11,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// toMany is an event to n rooms, "many-0" and so on, with long data.
+// toMany returns an emit to n rooms, "many-0" and so on, with long data.
 func toMany(n int) event.Emit {
 	e := emit("many-0", `"%s"`, strings.Repeat("x", 20_000))
 	for i := 1; i < n; i++ {
@@ -20,7 +20,7 @@ func toMany(n int) event.Emit {
 	return e
 }
 
-// What an event to many rooms takes is its data once, by HTTP and from SQL.
+// The data of an event to many rooms is stored once, whether it comes by HTTP or from SQL.
 func TestDataStandsOnceForAllRooms(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -40,7 +40,7 @@ func TestDataStandsOnceForAllRooms(t *testing.T) {
 	}
 }
 
-// Whoever reads any of the rooms gets the data and is excepted, from wherever it is read.
+// Readers of any of the rooms get the data, and exceptions hold, wherever the event is read from.
 func TestEveryRoomHasTheData(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q, other := open(t, dsn), open(t, dsn)
@@ -85,7 +85,7 @@ func TestEveryRoomHasTheData(t *testing.T) {
 		}
 	}
 	if b := must[event.Batch](t)(late.History(t.Context(), ns, room("many-9"), client("excepted"), event.Cursor{}, 10)); len(b.Events) != 1 {
-		t.Errorf("who is excepted gets %d events, not 1", len(b.Events))
+		t.Errorf("the excepted client gets %d events, not 1", len(b.Events))
 	}
 	for name, want := range map[string]int{"excepted": 1, "away": 2} {
 		if state := must[queue.ClientState](t)(late.ClientState(t.Context(), ns, client(name), nil)); state.Lag != want {
@@ -94,8 +94,8 @@ func TestEveryRoomHasTheData(t *testing.T) {
 	}
 }
 
-// A row of which the data is nowhere is a gap, and holds nobody up; one whose slice goes
-// between two reads of a page is a gap of retention.
+// A row whose data is missing is a gap, and readers go on. If its slice is dropped between two reads of a page,
+// the gap is one of retention.
 func TestDataThatIsGone(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)
@@ -113,11 +113,11 @@ func TestDataThatIsGone(t *testing.T) {
 	sql(t, dsn, fmt.Sprintf(`UPDATE culvert.log SET floor = %d`, many), fmt.Sprintf(`UPDATE culvert.rooms SET pruned = %d`, many))
 	b = must[event.Batch](t)(q.History(t.Context(), ns, room("many-2"), event.Client{}, event.Cursor{}, 10))
 	if b.Gap != nil && b.Gap.Reason == event.GapUnreadable {
-		t.Errorf("what retention took is told as %v", *b.Gap)
+		t.Errorf("what retention dropped is reported as %v", *b.Gap)
 	}
 }
 
-// What a handler's dispatch copies at once is bounded by bytes; all of it comes.
+// A handler's dispatch copies a bounded number of bytes at once; in the end all events come.
 func TestHandlerGetsManyLargeEvents(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -130,7 +130,7 @@ func TestHandlerGetsManyLargeEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := connect(t, dsn)
-	if _, err := conn.Exec(t.Context(), `BEGIN; SELECT FROM culvert.handlers FOR UPDATE`); err != nil { // nobody dispatches
+	if _, err := conn.Exec(t.Context(), `BEGIN; SELECT FROM culvert.handlers FOR UPDATE`); err != nil { // so that nobody dispatches
 		t.Fatal(err)
 	}
 	for range n {

@@ -9,8 +9,8 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
-// life is what happens to a database that was restored from a backup, until it is restored
-// once more: the positions at its beginning and its end.
+// life is the time of a database between two restores of a backup: its positions at the beginning and at the
+// end.
 type life struct{ first, last int64 }
 
 // lives restores one backup, which is the database as it is, n times.
@@ -34,7 +34,7 @@ func lives(t *testing.T, dsn string, n int, live func(t *testing.T, tx pgx.Tx)) 
 		if err := tx.QueryRow(t.Context(), `SELECT last_value FROM culvert.offsets`).Scan(&l.last); err != nil {
 			t.Fatal(err)
 		}
-		if err := tx.Rollback(t.Context()); err != nil { // takes back all but the counter
+		if err := tx.Rollback(t.Context()); err != nil { // undoes all but the counter
 			t.Fatal(err)
 		}
 		if _, err := conn.Exec(t.Context(), `SELECT setval('culvert.offsets', $1)`, counter); err != nil {
@@ -52,7 +52,7 @@ func inTx(t *testing.T, tx pgx.Tx, sql string) {
 	}
 }
 
-// restart gives out some offsets and has Postgres be started again.
+// restart assigns some offsets and lets the log find that Postgres was restarted.
 func restart(t *testing.T, tx pgx.Tx) {
 	t.Helper()
 	inTx(t, tx, `SELECT setval('culvert.offsets', last_value + 10) FROM culvert.offsets`)
@@ -69,8 +69,8 @@ func checkApart(t *testing.T, all []life) {
 	}
 }
 
-// With slices that are opened faster than every 10 minutes, each restore of one backup goes
-// on above all that the one before gave out.
+// Even if slices are opened faster than every 10 minutes, each restore of one backup goes on above all offsets
+// that were assigned after the restore before it.
 func TestShortSlicesDoNotOvertakeTheClock(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn, `SELECT culvert.rotate('1 second', 1000)`, restarted, `SELECT culvert.lock_log()`)
@@ -89,7 +89,7 @@ func TestShortSlicesDoNotOvertakeTheClock(t *testing.T) {
 	}))
 }
 
-// A clock that was set back by an hour, before the backup was restored.
+// The clock was set back by an hour before the backup was restored.
 func TestOffsetsWhereTheClockWasSetBack(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn, restarted, `SELECT culvert.lock_log()`,
@@ -105,8 +105,8 @@ func TestOffsetsWhereTheClockWasSetBack(t *testing.T) {
 	}
 }
 
-// A clock that is back by more than a day says nothing: restores of one backup then go on at
-// different places, which may be in any order.
+// A clock that is behind by more than a day is not used: restores of one backup then go on at different places,
+// which may be in any order.
 func TestOffsetsWhereTheClockIsWrong(t *testing.T) {
 	dsn := pgtest.Database(t)
 	const base = 500_000 * 1_000_000_000

@@ -16,7 +16,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// Close returns when it is told to, also when Postgres does not answer.
+// Close returns when its context ends, even if Postgres does not answer.
 func TestCloseGivesUpOnAPostgresThatHangs(t *testing.T) {
 	dsn := pgtest.Database(t)
 	through, wire := proxy(t, dsn)
@@ -54,8 +54,7 @@ func TestCloseGivesUpOnAPostgresThatHangs(t *testing.T) {
 	}
 }
 
-// proxy stands before the Postgres of a DSN; while wire is locked, nothing comes
-// through.
+// proxy forwards to the Postgres of a DSN; while wire is locked, nothing comes through.
 func proxy(t *testing.T, dsn string) (through string, wire *sync.RWMutex) {
 	t.Helper()
 	config := connect(t, dsn).Config()

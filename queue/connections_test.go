@@ -18,12 +18,12 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// One number bounds all connections of an instance, and with the least it may be
-// everything still works at once: nobody waits for a connection while holding one.
+// MaxConns bounds all connections of an instance. With the least value everything still works at once: nothing
+// waits for a connection while holding one.
 func TestConnectionsAreBounded(t *testing.T) {
 	for _, c := range []struct {
 		set, most int
-		pool      bool // of the application, which uses all of it
+		pool      bool // connect by an application's pool, all of which is in use
 	}{{5, 5, false}, {0, 10, false}, {30, 30, false}, {5, 5, true}, {0, 10, true}} {
 		most, dsn := c.most, pgtest.Database(t)
 		q := open(t, dsn, quiet, func(o *queue.Options) {
@@ -149,7 +149,7 @@ func TestNoConnectionLeft(t *testing.T) {
 		defer c.Close(context.Background())
 		hogs = append(hogs, c)
 	}
-	// One of the first statements needs a connection that is not there yet.
+	// One of the first statements needs a connection that has not been opened yet.
 	var err error
 	for i := 0; err == nil && i < 100; i++ {
 		g := errgroup.Group{}

@@ -19,14 +19,14 @@ import (
 	"github.com/culvertmq/culvert/queue/handlers"
 )
 
-// lengthy is data that Postgres stores apart from its row.
+// lengthy returns data so long that Postgres stores it outside of its row.
 func lengthy() string {
 	b := make([]byte, 16_000)
 	_, _ = rand.Read(b)
 	return `"` + hex.EncodeToString(b) + `"`
 }
 
-// damage loses what Postgres has stored apart from the rows of a table.
+// damage deletes what Postgres has stored outside of the rows of a table.
 func damage(t testing.TB, dsn, table string) {
 	t.Helper()
 	conn := connect(t, dsn)
@@ -40,7 +40,7 @@ func damage(t testing.TB, dsn, table string) {
 		t.Fatal(err)
 	}
 	for _, statement := range []string{
-		`UPDATE pg_class SET relkind = 'r' WHERE oid = '` + toast + `'::regclass`, // for DELETE takes no other
+		`UPDATE pg_class SET relkind = 'r' WHERE oid = '` + toast + `'::regclass`, // DELETE accepts no other kind
 		`DELETE FROM ` + toast,
 		`UPDATE pg_class SET relkind = 't' WHERE oid = '` + toast + `'::regclass`,
 	} {
@@ -52,13 +52,13 @@ func damage(t testing.TB, dsn, table string) {
 		t.Fatal(err)
 	}
 	until(t, table+" is damaged", func() bool {
-		sql(t, dsn, `VACUUM `+toast) // some snapshot may still have seen what was deleted
+		sql(t, dsn, `VACUUM `+toast) // deleted rows may still be visible to some snapshot
 		_, err := conn.Exec(t.Context(), `SELECT count(t::text) FROM `+table+` t`)
 		return err != nil
 	})
 }
 
-// slice is the table of an event.
+// slice returns the table of an event.
 func slice(t testing.TB, dsn string, o event.Offset) (table string) {
 	t.Helper()
 	err := connect(t, dsn).QueryRow(t.Context(), `SELECT tableoid::regclass FROM culvert.events WHERE "offset" = $1`, o).Scan(&table)
@@ -68,11 +68,11 @@ func slice(t testing.TB, dsn string, o event.Offset) (table string) {
 	return table
 }
 
-// deaf is an instance that looks at the log only where it has to.
+// deaf makes an instance look at the log only when it has to.
 func deaf(o *queue.Options) { o.PollOnly, o.Poll = true, time.Hour }
 
-// An event of which the disk has lost a part is left out, with a gap for those it was
-// for, by whatever way it is read; everything else goes on.
+// An event that is damaged on disk is left out, with a gap for its readers, however it is read; everything else
+// goes on.
 func TestDamagedEvents(t *testing.T) {
 	dsn := pgtest.Database(t)
 	registry := prometheus.NewRegistry()
@@ -100,7 +100,7 @@ func TestDamagedEvents(t *testing.T) {
 	}
 	later := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}, After: start})
 	if got := toldOf(t, later, 4); !slices.Equal(got, want) {
-		t.Errorf("who comes later gets %q, want %q", got, want)
+		t.Errorf("a later reader gets %q, want %q", got, want)
 	}
 	b, err := q.History(t.Context(), ns, room("lobby"), event.Client{}, start, 100)
 	if err != nil || len(b.Events) != 1 || b.Gap != nil || !b.More {
@@ -122,7 +122,7 @@ func parked(t testing.TB, dsn, handler string, bad event.Offset) {
 	})
 }
 
-// Handlers park what the disk has lost a part of, before and after it became a job.
+// Handlers park an event that is damaged on disk, before or after it became a job.
 func TestHandlersParkDamagedEvents(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)
@@ -163,7 +163,7 @@ func TestHandlersParkDamagedJobs(t *testing.T) {
 	}
 }
 
-// Of an event from SQL that the disk has lost a part of, the rest is set aside.
+// If a staged event is damaged on disk, what is left of it is set aside.
 func TestDamagedStagedEvents(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet, deaf)

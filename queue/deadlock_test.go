@@ -22,7 +22,7 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// crowd is everything that writes to a log, at once, for a while.
+// crowd makes everything that writes to a log run at the same time, for a while.
 type crowd struct {
 	testing.TB
 	ctx       context.Context
@@ -32,11 +32,11 @@ type crowd struct {
 	did       sync.Map // what → *atomic.Int64
 }
 
-// Whatever is done to a log at the same time, nobody waits for somebody who waits for
-// them: the one order of locks, see append.sql.
+// Whatever is done to a log at the same time, there are no deadlocks: all transactions lock in one order, see
+// append.sql.
 func TestWritersDoNotDeadlock(t *testing.T) {
 	dsn := pgtest.Database(t)
-	// A deadlock is looked for sooner than by default, so that the test sees more.
+	// Postgres looks for deadlocks sooner than by default, so that the test sees more of them.
 	sql(t, dsn, `DO $$ BEGIN
 		EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 100', current_database());
 		EXECUTE format('ALTER DATABASE %I SET lc_messages = ''C''', current_database());
@@ -51,7 +51,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 			o.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			o.Slice, o.Retention, o.DedupWindow = time.Second, time.Second, 10*time.Millisecond
 			o.AppendTimeout = 30 * time.Second // the machine may be slow
-			o.MaxConns = 24                    // so that more goes on at a time
+			o.MaxConns = 24                    // so that more runs at the same time
 		})
 		if err := q.Handle(ns, "greeting", func(context.Context, *event.Event) (any, error) { return 1, nil },
 			handlers.Concurrency(8), handlers.Lease(300*time.Millisecond), handlers.Backoff(time.Millisecond, time.Millisecond)); err != nil {
@@ -67,7 +67,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 	c.operators()
 	c.work.Wait()
 
-	for _, q := range c.instances { // a session that ends reports what it counted
+	for _, q := range c.instances { // a session reports its counts when it ends
 		if err := q.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -97,7 +97,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 	})
 }
 
-// do repeats something in so many goroutines until the time is over. None of it fails.
+// do repeats something in so many goroutines until the time is over. None of it may fail.
 func (c *crowd) do(what string, goroutines int, f func(q *queue.Queue) error) {
 	done := new(atomic.Int64)
 	c.did.Store(what, done)
@@ -109,7 +109,7 @@ func (c *crowd) do(what string, goroutines int, f func(q *queue.Queue) error) {
 					return
 				}
 				if errors.As(err, new(*pgconn.ConnectError)) {
-					continue // a machine that is overloaded may take longer than that may take
+					continue // on an overloaded machine it may exceed its timeout
 				}
 				if err != nil {
 					c.Errorf("%s: %v", what, err)
@@ -172,7 +172,7 @@ func unless(err, expected error) error {
 func (c *crowd) emits() {
 	var keys atomic.Int64
 	c.do("emits", 15, func(q *queue.Queue) error {
-		// Keys come back after their window, while retention takes them away.
+		// Keys are used again after their window, while retention deletes them.
 		several := make([]event.Emit, 8)
 		for i := range several {
 			several[i] = event.Emit{
@@ -206,7 +206,7 @@ func (c *crowd) transaction(f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(c.ctx, conn, f)
 }
 
-// leases are taken, given up and run out, by more instances than there are.
+// leases takes leases, gives them up and lets them run out, for more instance ids than there are instances.
 func (c *crowd) leases() {
 	for i, lease := range []string{"30 s", "1 us", "0"} {
 		c.do("leases of "+lease, 1, func(*queue.Queue) error {
@@ -265,7 +265,7 @@ func (c *crowd) operators() {
 	c.do("deletions", 2, func(q *queue.Queue) error {
 		select {
 		case <-c.ctx.Done():
-		case <-time.After(200 * time.Millisecond): // so that there is something in it
+		case <-time.After(200 * time.Millisecond): // so that others write to it meanwhile
 		}
 		return unless(q.Registry().DeleteNamespace(c.ctx, tenants[1+rand.N(2)]), event.ErrNotFound)
 	})

@@ -15,13 +15,13 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// The second instance knows nothing of the deletion when it appends: what it
-// confirms must be in the new namespace, never in the rooms of the old one.
+// The second instance does not know of the deletion when it appends: what it confirms must be in the new
+// namespace, never in the rooms of the old one.
 func TestDeletionWithAStaleDirectoryUnderLoad(t *testing.T) {
 	queue.RegistryByNotificationAlone(t)
 	dsn := pgtest.Database(t)
 	a := open(t, dsn)
-	stale := open(t, dsn, func(o *queue.Options) { o.PollOnly = true }) // hears nothing
+	stale := open(t, dsn, func(o *queue.Options) { o.PollOnly = true }) // gets no notifications
 	tenant := namespace("tenant")
 	var round, deletions atomic.Int64
 	var confirmed sync.Map // data -> deletions known to be over when it was sent
@@ -80,7 +80,7 @@ func TestDeletionWithAStaleDirectoryUnderLoad(t *testing.T) {
 		if before.(int64) == deletions.Load() {
 			late++
 			if !kept[data.(string)] {
-				t.Errorf("%v was confirmed after the last deletion and is nowhere", data)
+				t.Errorf("%v was confirmed after the last deletion and is missing", data)
 			}
 		}
 		return true
@@ -118,7 +118,7 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 		select {
 		case <-s.Wake():
 		case <-time.After(20 * time.Second):
-			t.Errorf("subscription %d is not told", i)
+			t.Errorf("subscription %d does not end", i)
 		}
 		if _, err := s.Next(t.Context(), 10); !errors.Is(err, event.ErrDeleted) {
 			t.Errorf("subscription %d: %v", i, err)
@@ -137,7 +137,7 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 		if _, err := q.ClientState(t.Context(), tenant, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
 			t.Errorf("its client is still there: %v", err)
 		}
-		// From before the deletion on, in memory and in Postgres: nothing but what is new.
+		// Reading from before the deletion gives only new events, from memory and from Postgres.
 		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: tenant, Rooms: []event.Room{room("r")}, After: start}))
 		defer s.Close()
 		if b := must[event.Batch](t)(s.Poll(t.Context(), 10)); len(b.Events) != 0 && i == 0 || b.Gap != nil {
@@ -154,15 +154,14 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 			t.Errorf("instance %d has %d events, gap %v", i, len(h.Events), h.Gap)
 		}
 	}
-	// Slices that hold what is in no room any more are followed and dropped.
+	// Slices with events of deleted rooms are followed and dropped.
 	if got := next(t, subscribe(t, open(t, dsn), queue.Interest{Rooms: []event.Room{room("none")}, Earliest: true}), 0); len(got) != 0 {
 		t.Error(got)
 	}
 	sql(t, dsn, `SELECT culvert.rotate('0', 1)`, `SELECT culvert.prune('0', 0)`)
 }
 
-// An instance that follows the log meets the events of a namespace that was
-// deleted before it got to them.
+// An instance that follows the log may come to events of a namespace that was deleted meanwhile.
 func TestFollowingWhatADeletionLeftBehind(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a := open(t, dsn)
@@ -181,8 +180,7 @@ func TestFollowingWhatADeletionLeftBehind(t *testing.T) {
 	}
 }
 
-// A join is not lost either, nor does it get a client into a room of the namespace
-// that was.
+// A join is not lost either, and never puts a client into a room of the deleted namespace.
 func TestJoinWithAStaleDirectory(t *testing.T) {
 	queue.RegistryByNotificationAlone(t)
 	dsn := pgtest.Database(t)
@@ -205,7 +203,7 @@ func TestJoinWithAStaleDirectory(t *testing.T) {
 	}
 }
 
-// An answered ack is stored in the namespace that is there, not in the one that was.
+// An answered ack is stored in the new namespace, not in the deleted one.
 func TestAckWithAStaleDirectory(t *testing.T) {
 	queue.RegistryByNotificationAlone(t)
 	dsn := pgtest.Database(t)

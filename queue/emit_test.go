@@ -19,8 +19,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// What HTTP refuses, culvert.emit refuses too, naming the field; and the
-// application's transaction is told, not surprised later.
+// What HTTP refuses, culvert.emit refuses too, naming the field: the application's transaction gets the error,
+// and nothing fails later.
 func TestSQLEmitRefuses(t *testing.T) {
 	dsn := pgtest.Database(t)
 	open(t, dsn)
@@ -101,7 +101,7 @@ func TestSQLEmitKeys(t *testing.T) {
 	if _, err := emit("2"); !errors.As(err, &pg) || pg.Code != "23505" {
 		t.Errorf("another body: %v", err)
 	}
-	// Two transactions that cannot see each other: the later one's is dropped.
+	// Two transactions that cannot see each other: the event of the later one is dropped.
 	other := connect(t, dsn)
 	for _, step := range []func() error{
 		func() error { _, err := conn.Exec(t.Context(), `BEGIN`); return err },
@@ -155,8 +155,7 @@ func TestSQLEmitByAnApplicationsRole(t *testing.T) {
 	}
 }
 
-// Two-phase commit forbids NOTIFY; the setting leaves it out and the poll finds
-// the event.
+// Two-phase commit forbids NOTIFY. With the setting there is none, and polling finds the event.
 func TestSQLEmitInAPreparedTransaction(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -174,7 +173,7 @@ func TestSQLEmitInAPreparedTransaction(t *testing.T) {
 	next(t, s, 1)
 }
 
-// The real thing: 329 webhooks through Append and from SQL, the same JSON values.
+// 329 real webhooks keep their JSON values, through Append and from SQL.
 func TestWebhooksComeThroughUnchanged(t *testing.T) {
 	file, err := os.Open("../../shared/data/github-webhooks.jsonl")
 	if errors.Is(err, os.ErrNotExist) {

@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
-// answered takes the answer that comes.
+// answered waits for an answer, which must be an error.
 func answered(t *testing.T, what string, ticket *batch.Ticket) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -25,7 +25,7 @@ func answered(t *testing.T, what string, ticket *batch.Ticket) {
 	}
 }
 
-// Whoever waits when a queue ends without having waited for them gets an answer.
+// Every acknowledgement that still waits when the work ends gets an answer.
 func TestTheEndAnswersAcknowledgements(t *testing.T) {
 	q, err := Open(t.Context(), Options{DatabaseURL: pgtest.Database(t), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -38,7 +38,7 @@ func TestTheEndAnswersAcknowledgements(t *testing.T) {
 	}()
 	ended, end := context.WithCancel(t.Context())
 	end()
-	for range 20 { // whether they are looked at once more is a matter of chance
+	for range 20 { // run may take them once more or not, by chance
 		a := newAcks(Options{QueueEvents: 10, QueueBytes: 1 << 20, AppendTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)}, q.db, q.lineage, q.tail, q.metrics)
 		p, err := a.add(clientKey{event.MustNamespace("default"), event.MustClient("bob")}, q.lineage.Load(), 0)
 		if err != nil {

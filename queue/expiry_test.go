@@ -35,8 +35,8 @@ func TestRetentionOfANamespace(t *testing.T) {
 	lost := fill("1")
 	sql(t, dsn, `SELECT culvert.rotate('0', 1)`)
 	fill("2")
-	// The server keeps 168 hours: 2 minutes take it from short alone, 200 hours
-	// also from the namespace without a retention of its own.
+	// The server's retention is 168 hours: after 2 minutes the events of short alone are gone, after 200 hours
+	// also those of the namespace without a retention of its own.
 	for _, step := range []struct {
 		age  string
 		gone map[event.Namespace]bool
@@ -46,7 +46,7 @@ func TestRetentionOfANamespace(t *testing.T) {
 		{"200 hours", map[event.Namespace]bool{short: true, ns: true}},
 	} {
 		sql(t, dsn, `UPDATE culvert.slices SET closed_at = now() - interval '`+step.age+`' WHERE closed_at IS NOT NULL`,
-			`SELECT culvert.prune('168 hours', 0)`, // keeps the slice for the longest
+			`SELECT culvert.prune('168 hours', 0)`, // keeps the slice for the namespace with the longest retention
 			`SELECT culvert.expire('168 hours')`, `SELECT culvert.expire('168 hours')`)
 		for _, fresh := range []bool{false, true} {
 			reader := q
@@ -62,7 +62,7 @@ func TestRetentionOfANamespace(t *testing.T) {
 	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT count(*) FROM culvert.events`).Scan(&slices); err != nil || slices != 6 {
 		t.Errorf("%d events are in Postgres, want 6: %v", slices, err)
 	}
-	// When the longest lets go, the slice goes, and what each room lost stays known.
+	// When the longest retention is over, the slice is dropped, and what each room lost stays known.
 	sql(t, dsn, `UPDATE culvert.slices SET closed_at = now() - interval '2000 hours' WHERE closed_at IS NOT NULL`,
 		`SELECT culvert.prune('168 hours', 0)`)
 	for _, space := range spaces {
@@ -86,14 +86,14 @@ func checkRetained(t *testing.T, q *queue.Queue, space event.Namespace, when str
 	if len(b.Events) != want {
 		t.Errorf("%s, %s: history has %d events, want %d", space, when, len(b.Events), want)
 	}
-	// The tail has all of it: this instance must have heard of the floor.
+	// The tail has all events, so this instance must know the floor.
 	until(t, "a subscription gets what is kept", func() bool {
 		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: space, Rooms: []event.Room{room("r")}, After: start}))
 		defer s.Close()
 		b = must[event.Batch](t)(s.Poll(t.Context(), 10))
 		return len(b.Events) == want && (b.Gap != nil) == gone
 	})
-	// Who asks for the oldest there is lost nothing.
+	// A reader that starts at the oldest event has lost nothing.
 	oldest := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: space, Rooms: []event.Room{room("r")}, Earliest: true}))
 	defer oldest.Close()
 	if b = must[event.Batch](t)(oldest.Poll(t.Context(), 10)); len(b.Events) != want || b.Gap != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-// Statements whose cost must not grow with what is stored beside what they ask for.
+// Statements whose cost must not grow with rows that they do not ask for.
 const (
 	StateSQL    = stateSQL
 	RoomsSQL    = roomsSQL
@@ -25,7 +25,7 @@ func RegistryByNotificationAlone(t *testing.T) {
 	t.Cleanup(func() { registryPoll = old })
 }
 
-// WithIDs is WithIDs of something that needs no ids.
+// WithIDs calls WithIDs of the lineage with an f that needs no ids.
 func (q *Queue) WithIDs(ctx context.Context, f func() error) error {
 	return q.lineage.WithIDs(ctx, func(*lineage.Lineage) error { return f() })
 }
@@ -33,5 +33,5 @@ func (q *Queue) WithIDs(ctx context.Context, f func() error) error {
 // CaughtUp returns a channel that is closed once this instance has read all that is in the log now.
 func (q *Queue) CaughtUp() <-chan struct{} { return q.log.CaughtUp() }
 
-// Read is how far this instance has read the log.
+// Read returns how far this instance has read the log.
 func (q *Queue) Read() event.Offset { return q.tail.Position().Offset }

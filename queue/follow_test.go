@@ -57,7 +57,7 @@ func TestPollOnly(t *testing.T) {
 	}
 }
 
-// What a transaction pooler asks for: no named statements.
+// Everything works without named statements, which transaction poolers do not keep.
 func TestWithoutNamedStatements(t *testing.T) {
 	dsn := pgtest.Database(t) + "&default_query_exec_mode=exec"
 	a := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
@@ -99,8 +99,8 @@ func TestLostListenConnectionIsMadeAgain(t *testing.T) {
 	}
 }
 
-// Postgres dies and comes back: emits fail meanwhile, an open subscription stays
-// open and goes on by itself, and what was confirmed is there.
+// Postgres dies and is started again: emits fail meanwhile, an open subscription stays open and goes on by
+// itself, and what was confirmed is stored.
 func TestPostgresAwayAndBack(t *testing.T) {
 	server := pgtest.NewServer(t, localpg.Options{})
 	dsn := server.DSN()
@@ -114,13 +114,13 @@ func TestPostgresAwayAndBack(t *testing.T) {
 	for round := range 2 {
 		stop(t, server)
 		if _, err := q.Append(t.Context(), []event.Emit{emit("r", "9")}); !errors.Is(err, event.ErrUnavailable) {
-			t.Errorf("append while Postgres is away: %v", err)
+			t.Errorf("append while Postgres is down: %v", err)
 		}
 		if _, err := q.Ack(t.Context(), ns, client("bob"), s.Cursor()); !errors.Is(err, event.ErrUnavailable) {
-			t.Errorf("ack while Postgres is away: %v", err)
+			t.Errorf("ack while Postgres is down: %v", err)
 		}
 		if err := q.Ping(t.Context()); !errors.Is(err, event.ErrUnavailable) {
-			t.Errorf("ping while Postgres is away: %v", err)
+			t.Errorf("ping while Postgres is down: %v", err)
 		}
 		if b, err := s.Poll(t.Context(), 10); err != nil || len(b.Events) > 0 {
 			t.Errorf("an idle subscription: %v, %v", b, err)
@@ -187,7 +187,7 @@ func start(t *testing.T, server *localpg.Server) {
 	}
 }
 
-// keepAppending has several append a batch again and again, until stop has returned.
+// keepAppending makes several goroutines append a batch again and again, until stop is called.
 func keepAppending(t *testing.T, q *queue.Queue, several int, batch []event.Emit) (stop func()) {
 	done := make(chan struct{})
 	var appending sync.WaitGroup
@@ -212,8 +212,8 @@ func keepAppending(t *testing.T, q *queue.Queue, several int, batch []event.Emit
 	}
 }
 
-// While one emits from SQL now and then, an instance that appends without a pause does not read
-// back what it has appended itself: it would fall behind for as long as that goes on.
+// An instance that appends without a pause, while somebody emits from SQL now and then, does not read back what
+// it has appended itself: it would fall behind for as long as that goes on.
 func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
 	dsn := pgtest.Database(t)
 	registry := prometheus.NewRegistry()
@@ -232,14 +232,14 @@ func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
 	next(t, s, n)
 	stop()
 	stored, followed := counter(t, registry, "culvert_events_stored_total"), counter(t, registry, "culvert_events_followed_total")
-	// One look may be at the end of the log, and see what is just being stored.
+	// Some reads may be at the end of the log, and see what is just being stored.
 	if followed > stored/4 {
 		t.Errorf("of %.0f events stored here %.0f were read back", stored, followed)
 	}
 }
 
-// Who asks for all that is in the log by now does not wait for what is appended after that, also
-// where an instance is behind and others append about as fast as it reads.
+// CaughtUp does not wait for what is appended after the call, even if the instance is behind and others append
+// about as fast as it reads.
 func TestCatchingUpEndsWhileOthersAppend(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a := open(t, dsn)
@@ -264,11 +264,11 @@ func TestCatchingUpEndsWhileOthersAppend(t *testing.T) {
 		select {
 		case <-asked:
 		case <-time.After(30 * time.Second):
-			t.Error("it is not told that it has caught up")
+			t.Error("the channel of CaughtUp is not closed")
 		}
 		read := b.Read()
 		stop()
-		if read < head || read > head+2*2_000 { // a page, and what was appended while the question was asked
+		if read < head || read > head+2*2_000 { // a page, and what was appended during the call
 			t.Errorf("asked for what is up to %d, it has read up to %d", head, read)
 		}
 	}

@@ -13,8 +13,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// pages is how many pages of 8 KiB a statement touches: its cost, without the noise
-// of a clock.
+// pages returns how many pages of 8 KiB a statement touches: its cost, without the noise of a clock.
 func pages(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
 	t.Helper()
 	var out []byte
@@ -53,8 +52,8 @@ func generationOf(t *testing.T, conn *pgx.Conn) (generation int64) {
 	return generation
 }
 
-// What a list, a client's state and a dispatch cost does not grow with the rooms and
-// clients that are stored beside them, nor with the slices that hold old events.
+// The cost of a list, of a client's state and of a dispatch does not grow with other rooms and clients, nor
+// with slices of old events.
 func TestReadsDoNotGrowWithTheStore(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -91,8 +90,8 @@ func TestReadsDoNotGrowWithTheStore(t *testing.T) {
 	}
 }
 
-// A room's newest event is known wherever it lies: in a slice that was counted, in one
-// that was not, and after it was pruned.
+// A room's newest offset is known wherever its event is: in a slice that was counted, in one that was not, and
+// after it was pruned.
 func TestLastEventOfARoomIsKnown(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -122,8 +121,8 @@ func TestLastEventOfARoomIsKnown(t *testing.T) {
 	}
 }
 
-// A client far behind is told so at the cost of its cap, however far that is, and what
-// it is excepted from counts for nothing.
+// The lag of a client that is far behind costs no more than its cap, and events that except the client do not
+// count.
 func TestLagIsCapped(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -138,7 +137,7 @@ func TestLagIsCapped(t *testing.T) {
 		return s.Lag, s.LagCapped
 	}
 	own := emit("@away", "1")
-	own.Rooms = append(own.Rooms, event.Everyone) // in two of its rooms, and one event
+	own.Rooms = append(own.Rooms, event.Everyone) // one event in two of its rooms
 	appendOne(t, q, own)
 	excepted := emit("*", "2")
 	excepted.Except = []event.Room{room("@away")}
@@ -168,8 +167,8 @@ func TestLagIsCapped(t *testing.T) {
 	}
 }
 
-// What moving an event from SQL costs does not grow with the namespaces there are, nor with the
-// rooms of its own: everybody's events wait meanwhile.
+// The cost of moving an event from SQL does not grow with the number of namespaces, nor with the rooms of its
+// own: all emits wait meanwhile.
 func TestMovingDoesNotGrow(t *testing.T) {
 	dsn := pgtest.Database(t)
 	conn := connect(t, dsn)
@@ -202,7 +201,7 @@ func TestMovingDoesNotGrow(t *testing.T) {
 	}
 	looks()
 	looked := looks()
-	// Most namespaces have one room; Postgres takes that for the rule.
+	// Most namespaces have one room; Postgres assumes the same of every namespace.
 	execute(t, conn, `INSERT INTO culvert.rooms (namespace_id, name) SELECT n.id, 'only' FROM culvert.namespaces n`)
 	execute(t, conn, `ANALYZE culvert.rooms`)
 	execute(t, conn, `INSERT INTO culvert.rooms (namespace_id, name) SELECT 1, 'crowd-' || i FROM generate_series(1, 10000) i`)

@@ -51,7 +51,7 @@ func named(name, room, format string, args ...any) event.Emit {
 	return e
 }
 
-// quiet is for what is logged as an error and is meant to happen.
+// quiet discards the log of a test that causes errors on purpose.
 func quiet(o *queue.Options) { o.Logger = slog.New(slog.DiscardHandler) }
 
 func operator(t testing.TB, dsn string) *handlers.Operator {
@@ -65,7 +65,7 @@ func TestHandlerGetsWhatItsPatternCovers(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
 	appendOne(t, a, named("order.early", "r", "0"))
-	orders := handle(t, a, "order.*_100%", handlers.Concurrency(1)) // in order
+	orders := handle(t, a, "order.*_100%", handlers.Concurrency(1)) // so that events come in order
 	early := handle(t, a, "order.*", handlers.Named("early"), handlers.FromEarliest(), handlers.Concurrency(1))
 	all := handle(t, b, "*", handlers.Concurrency(1))
 	replies := handle(t, b, "culvert:*")
@@ -105,8 +105,7 @@ func TestHandlerGetsWhatItsPatternCovers(t *testing.T) {
 	}
 }
 
-// What was emitted while nobody ran is handled by who comes next, and nothing
-// that is done is run again.
+// Events emitted while no handler ran are handled by the next one, and none that is done is run again.
 func TestHandlerGoesOnWhereItWas(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -191,7 +190,7 @@ func TestHandlerIsToldOfAGap(t *testing.T) {
 	}
 }
 
-// Retention cannot take an event from under a retry.
+// Retention does not take away an event that is going to be retried.
 func TestRetrySurvivesRetention(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -240,8 +239,8 @@ func TestHandleRefuses(t *testing.T) {
 	}
 }
 
-// A deleted namespace takes its handlers along; one that still runs starts over
-// with the first event of the namespace that comes in its place.
+// Deleting a namespace deletes its handlers. One that still runs starts over with the first event of the new
+// namespace of that name.
 func TestHandlerOfADeletedNamespaceStartsOver(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q, other := open(t, dsn), open(t, dsn)

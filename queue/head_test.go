@@ -9,12 +9,12 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// What an instance has answered is not beyond its own head, from the first append on, also where others
-// store between: neither a new event, nor one that was there already, nor a join.
+// No position that an instance has answered is beyond its own head, from the first append on, even if others
+// store in between: not of a new event, nor of a repeated one, nor of a join.
 func TestTheHeadHasWhatWasAnswered(t *testing.T) {
 	dsn := pgtest.Database(t)
 	other := open(t, dsn)
-	// It hears of nothing by itself, so that it has to read what was stored in between.
+	// It gets no notifications, so that it has to read what was stored in between.
 	q := open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, time.Hour })
 	for range 100 {
 		e := emit("r", "1")
@@ -38,5 +38,5 @@ func TestTheHeadHasWhatWasAnswered(t *testing.T) {
 		appendOne(t, other, emit("r", "4"))
 		check("a join", must[event.Cursor](t)(q.Join(t.Context(), ns, room("r"), client("c"+other.Head().String()), 0)))
 	}
-	until(t, "all of it is delivered here", func() bool { return q.Delivered() == q.Head() })
+	until(t, "this instance has all events", func() bool { return q.Delivered() == q.Head() })
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// byKey is an emit with a key of the class that backends and SQL share.
+// byKey returns an emit with a key of the class that backends and SQL share.
 func byKey(k, text string) event.Emit {
 	e := emit("orders", "%s", text)
 	e.Key = key(k)
@@ -52,7 +52,7 @@ func storedOnce(t *testing.T, q *queue.Queue, n int) {
 	}
 }
 
-// One key comes by HTTP to two instances and by SQL, all at the same time.
+// The same key is used by HTTP on two instances and by SQL, all at the same time.
 func TestAKeyByEveryWayAtOnceIsOneEvent(t *testing.T) {
 	dsn := pgtest.Database(t)
 	instances := []*queue.Queue{open(t, dsn), open(t, dsn)}
@@ -89,8 +89,8 @@ func TestAKeyByEveryWayAtOnceIsOneEvent(t *testing.T) {
 	}
 }
 
-// The same content one after the other, whichever way is first, is a repeat; other
-// content is told from it.
+// A key that comes by HTTP and then by SQL, or the other way round, is a repeat if the content is the same;
+// other content is refused.
 func TestAKeyByOneWayIsKnownToTheOther(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -119,7 +119,7 @@ func TestAKeyByOneWayIsKnownToTheOther(t *testing.T) {
 	}
 }
 
-// Keys of a client are its own: nobody else's use tells of them or spoils them.
+// Keys of a client are its own: if others use the same keys, this neither reveals nor blocks the client's.
 func TestKeysOfAClientAreItsOwn(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -152,7 +152,7 @@ func TestKeysOfAClientAreItsOwn(t *testing.T) {
 	}
 }
 
-// Two events of one transaction with a key each, and of two that are not in the log yet.
+// A repeated key is found within one transaction, and between two whose events are not in the log yet.
 func TestSQLKeysThatAreStillStaged(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -184,8 +184,8 @@ func TestSQLKeysThatAreStillStaged(t *testing.T) {
 	storedOnce(t, q, 1)
 }
 
-// Looking up keys costs the same however many there are, before the table has statistics and
-// when Postgres has settled for a plan: the sixth batch took a minute.
+// Looking up keys costs the same however many there are, both before the table has statistics and after
+// Postgres has chosen a generic plan: the sixth batch used to take a minute.
 func TestManyKeysAreLookedUpOneByOne(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -200,8 +200,8 @@ func TestManyKeysAreLookedUpOneByOne(t *testing.T) {
 	}
 }
 
-// The same where Postgres looked at the table when it held nothing any more: one plan for one
-// row compared every key of the batch with every key there is, by HTTP and by SQL.
+// The same if Postgres took its statistics when the table was empty: a plan made for one row compared every key
+// of the batch with every stored key, by HTTP and by SQL.
 func TestKeysAreLookedUpOneByOneWhateverStatisticsSay(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -270,7 +270,7 @@ func TestContentHashIsTheSameInSQL(t *testing.T) {
 	})
 }
 
-// genJSON draws the text of a value, with the liberties JSON leaves.
+// genJSON draws a text of a value, in any form that JSON allows.
 func genJSON(r *rapid.T, depth int) string {
 	space := rapid.SampledFrom([]string{"", " ", "\n\t"}).Draw(r, "space")
 	kinds := 3

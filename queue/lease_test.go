@@ -71,8 +71,8 @@ func TestInstancesShareAHandler(t *testing.T) {
 	}
 }
 
-// A lease that is not renewed ends the function's context, and another instance
-// runs the event; this one does not, for its function still runs.
+// A lease that is not renewed ends the function's context, and another instance runs the event; this one does
+// not, because its function still runs.
 func TestLostLeaseEndsTheFunction(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a := open(t, dsn)
@@ -104,7 +104,7 @@ func TestLostLeaseEndsTheFunction(t *testing.T) {
 	if err := receive(t, cause); !errors.Is(err, event.ErrLeaseLost) {
 		t.Errorf("cause %v", err)
 	}
-	appendOne(t, a, emit("r", "2")) // has it look for what is due
+	appendOne(t, a, emit("r", "2")) // makes it look for jobs that are due
 	receive(t, another)
 	b := handle(t, open(t, dsn), "*", handlers.Named("slow"))
 	receive(t, b)

@@ -19,11 +19,11 @@ const (
 	appendNone = `SELECT FROM culvert.append('1:1:', '0', 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ` + generation + `, '{}', NULL, '{}', '{}', '{}', 1000, 1000000)`
 )
 
-// A transaction that waits for a lock holds none that comes after it in the one order:
-// see append.sql. "b" comes before "z", and both come the wrong way round.
+// A transaction that waits for a lock holds none that comes later in the order of locks: see append.sql. "b"
+// comes before "z" in that order, and the calls here name them the other way round.
 func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
-	dsn := pgtest.Database(t)                      // without an instance, which would do some of it by itself
-	sql(t, dsn, `SELECT culvert.open('24 hours')`, // at home in this copy of the template
+	dsn := pgtest.Database(t)                      // without an instance, which would do some of this by itself
+	sql(t, dsn, `SELECT culvert.open('24 hours')`, // the log takes this copy of the template as its own
 		`INSERT INTO culvert.namespaces (deleted_at, name) VALUES (now(), NULL)`,
 		`INSERT INTO culvert.clients (namespace_id, name, cursor) SELECT n.id, c, 0 FROM culvert.namespaces n, unnest(ARRAY['z', 'b']) c`,
 		`INSERT INTO culvert.leases SELECT id, 'i', now() FROM culvert.clients WHERE namespace_id = 1`,
@@ -128,7 +128,7 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 				return err == nil && waits
 			})
 			if _, err := prober.Exec(t.Context(), `BEGIN; SET LOCAL lock_timeout = '50ms'; `+c.later); err != nil {
-				t.Errorf("while it waits it holds what comes later: %v", err)
+				t.Errorf("while it waits, it holds a lock that comes later: %v", err)
 			}
 			execute(t, prober, `ROLLBACK`)
 			execute(t, holder, `ROLLBACK`)
@@ -149,7 +149,7 @@ func execute(t testing.TB, conn interface {
 	}
 }
 
-// A foreign key's check holds its row FOR KEY SHARE, in no order at all.
+// The check of a foreign key locks its row FOR KEY SHARE, in no fixed order.
 func TestForeignKeysHoldNobodyUp(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -164,7 +164,7 @@ func TestForeignKeysHoldNobodyUp(t *testing.T) {
 	must[bool](t)(q.Reply(t.Context(), queue.Reply{Namespace: ns, To: to, From: client("bob"), Data: data("1")}))
 }
 
-// Retention leaves a row that somebody holds to the next time.
+// Retention leaves a locked row for the next time.
 func TestClearingUpWaitsForNobody(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn,
@@ -184,7 +184,7 @@ func TestClearingUpWaitsForNobody(t *testing.T) {
 	until(t, "what is free is gone", func() bool { return left() == 2 })
 }
 
-// What Postgres rolled back for another transaction's sake is done again, a few times.
+// A statement that Postgres rolled back in favor of another transaction is repeated, a few times.
 func TestWhatGaveWayIsDoneAgain(t *testing.T) {
 	for code, again := range map[string]bool{"40P01": true, "40001": true, "55P03": false} {
 		t.Run(code, func(t *testing.T) {
@@ -219,8 +219,8 @@ func TestWhatGaveWayIsDoneAgain(t *testing.T) {
 	}
 }
 
-// Retention holds the row of the log while it waits for the tables of slices: nobody who
-// has one of them waits for that row.
+// Retention holds the row of the log while it waits for the tables of slices: a transaction that holds one of
+// these tables never waits for that row.
 func TestTheLogIsLockedBeforeItsTables(t *testing.T) {
 	for name, c := range map[string]struct {
 		before    []string

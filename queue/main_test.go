@@ -92,7 +92,7 @@ func data(format string, args ...any) event.Data {
 	return d
 }
 
-// emit is an emit to one room.
+// emit returns an emit to one room.
 func emit(r string, format string, args ...any) event.Emit {
 	return event.Emit{Namespace: ns, Rooms: []event.Room{room(r)}, Event: greeting, Data: data(format, args...)}
 }

@@ -8,9 +8,8 @@ import (
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 )
 
-// An event from SQL makes its namespace when it is moved, under the append lock. That is a look
-// into an index: with a walk over all namespaces for each, a transaction for a thousand of them
-// stopped all emits for seconds.
+// An event from SQL makes its namespace when it is moved, under the append lock. That is an index look-up: when
+// it scanned all namespaces each time, a transaction with a thousand of them stopped all emits for seconds.
 func TestMakingANamespaceWalksOverNoOthers(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn, `SELECT culvert.open('1 hour')`,

@@ -26,8 +26,8 @@ func leave(t testing.TB, q *queue.Queue, r, c string) event.Cursor {
 	return must[event.Cursor](t)(q.Leave(t.Context(), ns, room(r), client(c)))
 }
 
-// A change holds on open subscriptions of every instance, at one position, and
-// catch-up tells the same story afterwards.
+// A change holds on open subscriptions of every instance, at one position, and catching up afterwards gives the
+// same events.
 func TestAMemberSeesWhatCameWhileItWasOne(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
@@ -78,8 +78,7 @@ func TestAClientInSeveralAddressedRoomsGetsTheEventOnce(t *testing.T) {
 	}
 }
 
-// Except is about the rooms the client was in when the event came, over every way
-// to read it.
+// Except concerns the rooms that the client was in at the event's position, however the event is read.
 func TestExceptIsAboutTheRoomsOfTheTime(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -142,7 +141,7 @@ func TestForgettingEndsWhatIsOpenOnEveryInstance(t *testing.T) {
 	if m := must[[]queue.Member](t)(a.Members(t.Context(), ns, room("lobby"), event.Client{}, 10)); len(m) != 0 {
 		t.Errorf("members %v", m)
 	}
-	// Whoever comes under the name later is new.
+	// A client that comes with that name later is a new one.
 	s = subscribe(t, b, queue.Interest{Client: client("bob")})
 	appendOne(t, a, emit("lobby", "1"))
 	appendOne(t, a, emit("*", "2"))
@@ -196,7 +195,7 @@ func TestWhoMayNotJoin(t *testing.T) {
 	}
 }
 
-// What retention took from an interval is a gap, what it took from before or after is not.
+// Events of an interval that retention dropped are a gap; events before or after the interval are not.
 func TestGapOfAStay(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -223,7 +222,7 @@ func TestGapOfAStay(t *testing.T) {
 			t.Errorf("bob got %v", b.Events)
 		}
 	}
-	// Once the client has passed it, the interval goes with the next slice.
+	// Once the client has passed it, the interval is deleted with the next slice.
 	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), kept))
 	open(t, dsn, func(o *queue.Options) { o.Slice, o.Retention, o.SliceEvents = time.Second, time.Second, 1 })
 	conn := connect(t, dsn)
@@ -234,8 +233,8 @@ func TestGapOfAStay(t *testing.T) {
 	})
 }
 
-// Joins, leaves and emits at random, from both instances at once: every client gets
-// exactly what was said in a room while it was in it.
+// Joins, leaves and emits at random, from both instances at once: every client gets exactly the events of a
+// room while it was in it.
 func TestMembershipUnderChurn(t *testing.T) {
 	dsn := pgtest.Database(t)
 	instances := []*queue.Queue{
@@ -333,6 +332,6 @@ func TestMembershipUnderChurn(t *testing.T) {
 		}
 	}
 	if total < clients {
-		t.Errorf("only %d events fell into an interval: that shows nothing", total)
+		t.Errorf("only %d events fell into an interval, so the test shows nothing", total)
 	}
 }

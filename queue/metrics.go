@@ -9,8 +9,8 @@ import (
 	"github.com/culvertmq/culvert/queue/log"
 )
 
-// metrics are kept whether or not somebody collects them. No label grows with
-// clients, rooms or namespaces.
+// metrics are counted whether or not somebody collects them. No label has a value for each client, room or
+// namespace.
 type metrics struct {
 	registerer prometheus.Registerer
 	all        []prometheus.Collector

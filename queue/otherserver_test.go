@@ -52,8 +52,8 @@ func TestAServerThatWithholdsFunctions(t *testing.T) {
 	})
 }
 
-// A server that was behind has staged events of transactions with lower ids than those an
-// instance saw elsewhere: a change of members still comes after them.
+// A server that was behind may have staged events whose transactions have lower ids than those that an instance
+// saw on another server: a membership change still comes after them.
 func TestMembersChangeAfterWhatIsStagedOnAnotherServer(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, func(o *queue.Options) { o.Logger, o.Poll, o.PollOnly = slog.New(slog.DiscardHandler), time.Hour, true })
@@ -70,8 +70,8 @@ func TestMembersChangeAfterWhatIsStagedOnAnotherServer(t *testing.T) {
 	}
 }
 
-// A client that a backup does not know is stored again while it is here: what comes after
-// it has left is kept for it.
+// A client that is not in the restored backup is stored again while it is connected: what comes after it has
+// left is kept for it.
 func TestAClientThatIsLostIsStoredAgain(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -88,7 +88,7 @@ func TestAClientThatIsLostIsStoredAgain(t *testing.T) {
 	}
 }
 
-// It is online at once, too, and not when its lease would have been renewed.
+// It is also online at once, and not only when its lease would have been renewed.
 func TestAClientThatIsLostIsOnlineAgain(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -107,7 +107,7 @@ func TestAClientThatIsLostIsOnlineAgain(t *testing.T) {
 	before := leased("carol", time.Time{})
 	sql(t, dsn, `BEGIN; `+restarted+`; DELETE FROM culvert.clients WHERE name = 'bob'; COMMIT`)
 	appendOne(t, q, emit("*", "1"))
-	// Leases are written again, that of bob for nobody.
+	// All leases are written again; for bob's there is no client.
 	renewed := leased("carol", before)
 	next(t, bob, 1)
 	if at := leased("bob", before); at.Sub(renewed) > 8*time.Second {
@@ -116,11 +116,12 @@ func TestAClientThatIsLostIsOnlineAgain(t *testing.T) {
 	next(t, carol, 1)
 }
 
-// A namespace that has another id since a restore, while its old one is that of another
-// namespace, which was deleted, is there. One that was deleted is not, whoever has its name.
+// After a restore, a namespace may have a new id, and its old id may be that of another namespace that was
+// deleted: the first one still exists. A namespace that was deleted itself does not, even if its name is used
+// again.
 func TestANamespaceWithAnotherIdIsNotDeleted(t *testing.T) {
 	for name, c := range map[string]struct {
-		born string // of the namespace that has the id and was deleted
+		born string // of the deleted namespace that has the id
 		want error
 	}{
 		"another one": {`(SELECT max(first) + 1 FROM culvert.runs)`, nil},
@@ -152,8 +153,8 @@ func TestANamespaceWithAnotherIdIsNotDeleted(t *testing.T) {
 	}
 }
 
-// A server that takes over after the one before was asked what is staged, and before
-// a change of members is entered, has staged events of its own that come before the change.
+// If a server takes over after the old one was asked what is staged, but before a membership change is stored,
+// its own staged events come before the change.
 func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet, deaf)
@@ -166,7 +167,7 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for round := range 5 { // who comes first to the other server is a matter of chance
+	for round := range 5 { // which call reaches the other server first is a matter of chance
 		hold(`BEGIN; LOCK TABLE culvert.append_lock IN SHARE UPDATE EXCLUSIVE MODE`)
 		joined := make(chan event.Cursor, 1)
 		go func() {
@@ -186,7 +187,7 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 			})
 		}
 		waits("culvert.move")
-		// An emit that has much to look up there gives the join a start.
+		// An emit that has much to look up there gives the join a head start.
 		e, emitted := emit("x", "0"), make(chan error, 1)
 		for i := range 63 {
 			e.Rooms = append(e.Rooms, room(fmt.Sprintf("x-%d-%d", round, i)))

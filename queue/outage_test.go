@@ -17,7 +17,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// What Postgres refuses, with a full disk for one, is in the log: once.
+// What Postgres refuses, for example because of a full disk, is logged, once.
 func TestRefusalsAreLoggedOnce(t *testing.T) {
 	dsn := pgtest.Database(t)
 	var logged lines
@@ -53,7 +53,7 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 		until(t, what+" are taken again", func() bool { return try.call() == nil })
 		for _, line := range []string{what + " are refused", what + " are stored again"} {
 			if n := strings.Count(logged.String(), line); n != 1 {
-				t.Errorf("%q stands %d times in\n%s", line, n, logged.String())
+				t.Errorf("%q is %d times in\n%s", line, n, logged.String())
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func TestAppendsThatFailEarlyAreCounted(t *testing.T) {
 	}
 }
 
-// A queue that is closed while it starts says nothing of Postgres, which refused nothing.
+// A queue that is closed while it starts logs nothing about Postgres, which refused nothing.
 func TestClosingIsNoOutage(t *testing.T) {
 	dsn := pgtest.Database(t)
 	var logged lines

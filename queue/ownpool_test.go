@@ -14,7 +14,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// ownPool is the pool of an application, which says how to connect.
+// ownPool returns the pool of an application, which says how to connect.
 func ownPool(t testing.TB, dsn string, change ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	c := must[*pgxpool.Config](t)(pgxpool.ParseConfig(dsn))
@@ -28,7 +28,7 @@ func ownPool(t testing.TB, dsn string, change ...func(*pgxpool.Config)) *pgxpool
 	return p
 }
 
-// busyPool is one whose every connection the application holds until the test ends.
+// busyPool returns a pool all of whose connections the application holds until the test ends.
 func busyPool(t testing.TB, dsn string, change ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	p := ownPool(t, dsn, change...)
@@ -43,8 +43,8 @@ func withPool(p *pgxpool.Pool) func(*queue.Options) {
 	return func(o *queue.Options) { o.DatabaseURL, o.ListenURL, o.Pool = "", "", p }
 }
 
-// Where the application holds all connections of its pool, Culvert works all the same: it listens,
-// delivers, and stores. Nothing of it is in the pool, and closing it closes nothing of the application.
+// If the application holds all connections of its pool, Culvert still listens, delivers, and stores. It uses no
+// connection of the pool, and closing it closes none of them.
 func TestAPoolOfTheApplication(t *testing.T) {
 	dsn := pgtest.Database(t)
 	p := ownPool(t, dsn)
@@ -79,8 +79,8 @@ func TestAPoolOfTheApplication(t *testing.T) {
 	}
 }
 
-// Every connection comes about as the application's do, the first ones and the one that listens too:
-// here BeforeConnect knows the database. What the pool does with its connections later concerns only them.
+// Every connection is made as the application's are, also the first ones and the one that listens: here only
+// BeforeConnect knows the database. What the pool does with its connections later is not done with Culvert's.
 func TestThePoolsHooks(t *testing.T) {
 	dsn := pgtest.Database(t)
 	database := must[*pgx.ConnConfig](t)(pgx.ParseConfig(dsn)).Database
@@ -124,7 +124,7 @@ func TestThePoolsHooks(t *testing.T) {
 	}
 }
 
-// Which database is meant must be clear.
+// Exactly one of DatabaseURL and Pool must be set.
 func TestOneDatabase(t *testing.T) {
 	dsn := pgtest.Database(t)
 	for want, o := range map[string]queue.Options{

@@ -10,8 +10,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// pg_upgrade makes another log, since the original may live on: who comes with a cursor is
-// told once and gets all that is retained, and nothing is lost or mixed.
+// pg_upgrade makes another log, since the original may live on: a reader with a cursor gets one gap and then
+// all that is retained, and nothing is lost or mixed up.
 func TestPgUpgrade(t *testing.T) {
 	way := pgtest.FindUpgrade(t)
 	old := way.Server(t)

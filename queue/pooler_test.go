@@ -67,13 +67,13 @@ func TestThroughPgBouncer(t *testing.T) {
 	}
 }
 
-// Settings that PgBouncer does not carry are refused by name, where they matter.
+// Settings that PgBouncer does not pass on are refused by name, if they matter.
 func TestSettingsThroughPgBouncer(t *testing.T) {
 	for _, h := range hostile {
 		t.Run(h.name+" "+h.value, func(t *testing.T) {
 			t.Parallel()
 			if h.name == "idle_session_timeout" {
-				t.Skip("it ends PgBouncer's own sessions, which then carries nothing for anybody")
+				t.Skip("it ends PgBouncer's own sessions, and then nothing works")
 			}
 			dsn := pgtest.Database(t) // PgBouncer has no sessions in it yet
 			pooled := pgtest.Pooled(t, dsn)
@@ -97,7 +97,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 	}
 }
 
-// The lock of migrations is a session's: they are refused, and not begun.
+// Migrations need the lock of a session: through a pooler they are refused before they begin.
 func TestNoMigrationThroughATransactionPooler(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn, `DROP SCHEMA culvert CASCADE`)
@@ -111,7 +111,7 @@ func TestNoMigrationThroughATransactionPooler(t *testing.T) {
 	}
 }
 
-// A connection to listen that cannot be made is told, and made when it can be.
+// If the connection that listens cannot be made, that is logged, and it is made later.
 func TestAListenURLThatLeadsNowhere(t *testing.T) {
 	dsn := pgtest.Database(t)
 	var log safeBuffer
@@ -124,8 +124,8 @@ func TestAListenURLThatLeadsNowhere(t *testing.T) {
 	next(t, s, 1)
 }
 
-// A pooler is recognised also while others keep it busy: with the named statements of direct
-// connections whatever is asked later would fail at random.
+// A pooler is recognised even while others keep it busy: if it were not, named statements would be used, and
+// fail at random.
 func TestABusyPoolerIsRecognised(t *testing.T) {
 	pooled := pgtest.Pooled(t, pgtest.Database(t))
 	ctx, cancel := context.WithCancel(t.Context())

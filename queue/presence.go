@@ -130,8 +130,8 @@ func (p *presence) renew(key clientKey, a *attendance, now time.Time) {
 	}
 }
 
-// again makes run write every lease again: the database may have lost them.
-func (p *presence) again() {
+// rewriteAll makes run write every lease again: the database may have lost them.
+func (p *presence) rewriteAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, a := range p.present {

@@ -9,7 +9,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// told returns "name client" of the next n presence events of a subscription.
+// told returns the names and data of the next n events of a subscription.
 func told(t testing.TB, s *queue.Subscription, n int) []string {
 	t.Helper()
 	var got []string
@@ -38,7 +38,7 @@ func TestRoomsThatAskAreToldWhoComesAndGoes(t *testing.T) {
 	onB := subscribe(t, b, queue.Interest{Client: client("bob")})
 	until(t, "both hold a lease", func() bool { return leases(t, dsn) == 2 })
 
-	// Coming and going of members that are online is told, too; of others not.
+	// Joins and leaves of members that are online are told, too; those of other members are not.
 	leave(t, b, "chat-1", "bob")
 	join(t, b, "chat-1", "bob")
 	join(t, b, "chat-1", "offline")
@@ -48,7 +48,7 @@ func TestRoomsThatAskAreToldWhoComesAndGoes(t *testing.T) {
 		t.Errorf("told %v, want %v", got, want)
 	}
 
-	// One instance gives up its lease, the other one dies: the client left once.
+	// One instance gives up its lease, the other one dies: the client leaves once.
 	onA.Close()
 	sql(t, dsn, `SELECT culvert.lease(l.instance, ARRAY[c.namespace_id], ARRAY[c.name], ARRAY['0'::interval])
 		FROM culvert.leases l JOIN culvert.clients c ON c.id = l.client_id
@@ -72,7 +72,7 @@ func leases(t testing.TB, dsn string) (n int) {
 	return n
 }
 
-// A client between two polls is still there: its lease is kept for a while.
+// A client between two polls is still online: its lease is kept for a while.
 func TestALongPollingClientDoesNotFlap(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
@@ -96,8 +96,8 @@ func TestALongPollingClientDoesNotFlap(t *testing.T) {
 	}
 }
 
-// Of a client that comes online and joins a room at the same moment, the second one sees
-// the first: the room is told, once.
+// If a client comes online and joins a room at the same moment, the second transaction sees the first: the room
+// is told once.
 func TestAJoinBesideAnArrivalIsTold(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

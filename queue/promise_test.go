@@ -29,7 +29,7 @@ type promise struct {
 	do              func() error
 }
 
-// promises are all of them, in an order in which each one has something to do.
+// promises returns all of them, in an order in which each one has something to do.
 func promises(t testing.TB, q *queue.Queue) []promise {
 	asked := event.Emit{
 		Namespace: ns, Event: greeting, Rooms: []event.Room{event.Everyone}, Data: data("1"),
@@ -85,7 +85,7 @@ func promises(t testing.TB, q *queue.Queue) []promise {
 	}
 }
 
-// No call answers with what Postgres could not commit, and none of it is there later.
+// No call succeeds if Postgres could not commit, and nothing of it is stored then.
 func TestNothingIsAnsweredWhoseCommitFails(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, func(o *queue.Options) { o.Logger = slog.New(slog.DiscardHandler) })
@@ -106,8 +106,8 @@ func TestNothingIsAnsweredWhoseCommitFails(t *testing.T) {
 	}
 }
 
-// What is answered survives a crash of Postgres also where the database's default is to
-// commit lazily: looked at is the setting with which each transaction commits.
+// What is answered survives a crash of Postgres even if the database commits lazily by default. The test looks
+// at the setting with which each transaction commits.
 func TestAnswersAreDurableWhateverTheDefault(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn,

@@ -115,7 +115,7 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 	q.handlers = handlers.New(handlers.Options{
 		Lineage: k, DB: db.Work.Pool, Timeout: o.AppendTimeout, Reply: q.replies.ofHandler, Logger: o.Logger, Metrics: m.handlers,
 	})
-	tl.Observe(q.replies.waiters.heard)
+	tl.Observe(q.replies.waiters.wakeFor)
 	tl.Observe(q.handlers.Heard)
 	m.register(o.Registerer, q)
 	q.start(context.WithoutCancel(ctx), adopted)
@@ -145,7 +145,7 @@ func (q *Queue) lookAgain(ctx context.Context, adopted <-chan struct{}) {
 		case <-adopted:
 		}
 		q.replies.waiters.wakeAll()
-		q.presence.again()
+		q.presence.rewriteAll()
 		q.registry.RefreshSoon()
 		q.log.Announce()
 		q.log.LookAt(event.MaxOffset)
@@ -264,7 +264,7 @@ func OpenOperator(ctx context.Context, databaseURL string) (*handlers.Operator, 
 	return handlers.NewOperator(db), nil
 }
 
-// notify wakes whoever receives from a channel of capacity 1.
+// notify wakes the goroutine that receives from a channel of capacity 1.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -10,13 +10,13 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// BenchmarkCatchUp is one client reading 20,000 events of a room from Postgres.
+// BenchmarkCatchUp measures one client that reads 20,000 events of a room from Postgres.
 func BenchmarkCatchUp(b *testing.B) {
 	benchmarkCatchUp(b, emit("lobby", `{"text":"hello","n":1}`), 20_000)
 }
 
-// BenchmarkCatchUpRooms is BenchmarkCatchUp of events to ten rooms, with more data than
-// every row of theirs holds.
+// BenchmarkCatchUpRooms is BenchmarkCatchUp of events to ten rooms, with data too long to be repeated in every
+// row.
 func BenchmarkCatchUpRooms(b *testing.B) {
 	e := emit("lobby", `{"text":"%s"}`, strings.Repeat("hello ", 100))
 	for _, name := range strings.Fields("a b c d e f g h i") {

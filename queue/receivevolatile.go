@@ -25,7 +25,7 @@ func (v *volatile) receive(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-v.heard:
+		case <-v.wake:
 		case <-tick.C:
 		}
 		// Another server has other ids.
@@ -37,7 +37,7 @@ func (v *volatile) receive(ctx context.Context) {
 }
 
 // wakeReceiver makes receive read. It never blocks.
-func (v *volatile) wakeReceiver() { notify(v.heard) }
+func (v *volatile) wakeReceiver() { notify(v.wake) }
 
 const newestVolatileSQL = `
 SELECT coalesce(max(id), 0)

@@ -85,7 +85,7 @@ func TestNamespaceSettingsAreChecked(t *testing.T) {
 		}
 	}
 	if _, err := q.Registry().Namespace(t.Context(), namespace("x")); !errors.Is(err, event.ErrNotFound) {
-		t.Errorf("a namespace refused is there: %v", err)
+		t.Errorf("a refused namespace exists: %v", err)
 	}
 	if _, err := q.Registry().SetNamespace(t.Context(), namespace("x"), func(*registry.NamespaceSettings) error { return nil }); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("set of none: %v", err)
@@ -95,8 +95,8 @@ func TestNamespaceSettingsAreChecked(t *testing.T) {
 	}
 }
 
-// What somebody stored by hand does not keep the others from being read, by instances that
-// run or start, and opens nothing.
+// Strange values stored by hand do not prevent the others from being read, by instances that run or start, and
+// give no access.
 func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -126,10 +126,10 @@ func TestTheRegistryReadsWhatWasStoredByHand(t *testing.T) {
 			t.Errorf("%s: settings %+v, %v", name, s, s.Check())
 		}
 		if _, ok := q.Registry().Grant(limited); ok {
-			t.Errorf("%s: a key for no namespace opens one", name)
+			t.Errorf("%s: a key for no namespace gives access to one", name)
 		}
 		if _, ok := q.Registry().Grant(lasting); !ok {
-			t.Errorf("%s: a key that never expires opens nothing", name)
+			t.Errorf("%s: a key that never expires gives no access", name)
 		}
 		if at := q.Registry().RevokedAt(odd, client("bob")); !at.After(time.Now()) {
 			t.Errorf("%s: revoked at %v", name, at)
@@ -219,7 +219,7 @@ func TestDedupWindowOfANamespace(t *testing.T) {
 		e.Namespace, e.Key = ns, key("k")
 		appendOne(t, q, e)
 		sqlEmit(ns)
-		until(t, "it is carried", func() bool { return emitted(ns) == 1 })
+		until(t, "it is moved into the log", func() bool { return emitted(ns) == 1 })
 	}
 	sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '30 hours'`)
 	for _, ns := range all {
@@ -232,13 +232,13 @@ func TestDedupWindowOfANamespace(t *testing.T) {
 			t.Errorf("%s after 30 hours: emit from SQL says %v", ns, fresh)
 		}
 		if ns != long {
-			until(t, "it is carried again", func() bool { return emitted(ns) == 2 })
+			until(t, "it is moved again", func() bool { return emitted(ns) == 2 })
 		}
 	}
 	if n := emitted(long); n != 1 {
 		t.Errorf("emit from SQL stored %d events for one key", n)
 	}
-	// What is cleaned up follows the same windows.
+	// Clean-up uses the same windows.
 	sql(t, dsn, `UPDATE culvert.keys SET at = now() - interval '2 minutes'`)
 	until(t, "the short window's keys are gone", func() bool {
 		var left []string
@@ -247,8 +247,8 @@ func TestDedupWindowOfANamespace(t *testing.T) {
 	})
 }
 
-// Two transactions emit the same key before either can know of the other: what
-// is carried later follows the namespace's window, too.
+// Two transactions emit the same key before either can know of the other: the one that is moved later follows
+// the namespace's window, too.
 func TestDedupWindowOfWhatIsCarried(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -267,13 +267,13 @@ func TestDedupWindowOfWhatIsCarried(t *testing.T) {
 			return len(must[event.Batch](t)(q.History(t.Context(), namespace(space), room("r"), event.Client{}, event.Cursor{}, 10)).Events)
 		}
 		sql(t, dsn, call)
-		until(t, "the first is carried", func() bool { return events() == 1 })
+		until(t, "the first is moved", func() bool { return events() == 1 })
 		sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '30 hours'`)
 		if _, err := late.Exec(t.Context(), `COMMIT`); err != nil {
 			t.Fatal(err)
 		}
 		conn := connect(t, dsn)
-		until(t, "the second is carried", func() bool {
+		until(t, "the second is moved", func() bool {
 			var staged int
 			err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.staged`).Scan(&staged)
 			return err == nil && staged == 0
@@ -302,7 +302,7 @@ func TestRevokingAgainSparesNoToken(t *testing.T) {
 	}
 }
 
-// The registry of a queue cannot be closed under it.
+// A caller cannot close the registry of a queue that is in use.
 func TestARegistryOfAQueueLivesAsLongAsTheQueue(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	q.Registry().Close()

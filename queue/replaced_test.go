@@ -16,7 +16,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// oneOf is a DSN that leads to whichever of two servers answers, the first one first.
+// oneOf returns a DSN that leads to whichever of two servers answers; the first one is tried first.
 func oneOf(t *testing.T, first, second string) string {
 	t.Helper()
 	one, err := pgx.ParseConfig(first)
@@ -32,7 +32,7 @@ func oneOf(t *testing.T, first, second string) string {
 
 func parent(dir string) string { return filepath.Dir(dir) }
 
-// open777 lets the user in whom root runs Postgres as.
+// open777 opens a folder to the user as whom root runs Postgres.
 func open777(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.Chmod(dir, 0o777); err != nil {
@@ -40,10 +40,10 @@ func open777(t *testing.T, dir string) {
 	}
 }
 
-// restarted has the log believe that Postgres was started again.
+// restarted makes the log believe that Postgres was restarted.
 const restarted = `UPDATE culvert.log SET started = '2000-01-01'`
 
-// What a standby did not receive may have been the rooms that instances remember.
+// A standby may not have received rooms that instances remember.
 func TestARestartHasIdsLookedUpAgain(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -56,7 +56,7 @@ func TestARestartHasIdsLookedUpAgain(t *testing.T) {
 	}
 }
 
-// Nobody misses anything in a plain restart, and nobody is told of a gap.
+// A plain restart loses nothing, and causes no gap.
 func TestARestartIsNoGap(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -136,7 +136,7 @@ func TestARestartDoesNotCountAsEvents(t *testing.T) {
 	}
 }
 
-// Rows put back under a running server show in nothing but an instance that was ahead.
+// Rows that are restored while the server runs are noticed only by an instance that was ahead.
 func TestRowsPutBackUnderARunningServer(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -173,8 +173,8 @@ func TestRowsPutBackUnderARunningServer(t *testing.T) {
 	next(t, s, 1)
 }
 
-// A copy of the database under the name of the original, under an instance that runs, is
-// another log; so is one beside it.
+// A copy of the database that takes the name of the original while an instance runs is another log; so is a
+// copy beside the original.
 func TestACopiedDatabaseIsAnotherLog(t *testing.T) {
 	dsn := pgtest.Database(t)
 	c, err := pgx.ParseConfig(dsn)
@@ -211,7 +211,7 @@ func TestACopiedDatabaseIsAnotherLog(t *testing.T) {
 	}
 }
 
-// A dump restored into its own database, under an instance that runs.
+// A dump is restored into its own database while an instance runs.
 func TestADumpIsRestored(t *testing.T) {
 	for _, program := range []string{"pg_dump", "psql"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -233,7 +233,7 @@ func TestADumpIsRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// --clean is for DROPs that a schema just made does not need.
+	// Leave out the DROPs of --clean: the schema was made just now and is empty.
 	load := filepath.Join(t.TempDir(), "load.sql")
 	var kept []string
 	for line := range strings.Lines(string(text)) {
@@ -271,7 +271,7 @@ func command(t *testing.T, name string, args ...string) {
 	}
 }
 
-// libpq is a DSN as the programs of Postgres take it.
+// libpq returns a DSN in the form that the programs of Postgres accept.
 func libpq(t *testing.T, dsn string) string {
 	t.Helper()
 	c, err := pgx.ParseConfig(dsn)

@@ -151,7 +151,7 @@ func (rs *replies) store(ctx context.Context, r Reply, party string) (again bool
 	return false, nil
 }
 
-// replyData is the data of the event that tells the emitter; askOf reads it.
+// replyData returns the data of the event that tells the emitter of a reply; askOf reads it.
 func replyData(r Reply) string {
 	var b bytes.Buffer
 	b.WriteString(`{"to":` + strconv.FormatInt(int64(r.To), 10) + `,"from":`)

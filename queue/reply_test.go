@@ -52,7 +52,7 @@ func member(t testing.TB, dsn, name, room string, since, until event.Offset) {
 	}
 }
 
-// ask emits to a room, wanting count replies (0: the default).
+// ask emits an event to a room, and asks for count replies to it (0: the default).
 func ask(t testing.TB, q *queue.Queue, room string, count int, change ...func(*event.Emit)) event.Offset {
 	t.Helper()
 	e := emit(room, `"?"`)
@@ -182,8 +182,8 @@ func TestRepeatedKeyIsTheSameAsk(t *testing.T) {
 	}
 }
 
-// Replies to a backend without a client go to a room that nobody can name, so
-// nobody sees them: only who waits.
+// Replies to a backend without a client go to a room that nobody can name, so only a caller that waits gets
+// them.
 func TestHiddenRoomIsHidden(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
@@ -262,6 +262,6 @@ func TestRepliesThatWaitAreBoundedByBytes(t *testing.T) {
 		}
 	}
 	if send(n, data("1")); <-results != nil {
-		t.Error("after those that waited a reply is refused")
+		t.Error("a reply is refused after those that waited were stored")
 	}
 }

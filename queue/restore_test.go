@@ -26,7 +26,7 @@ func server(t *testing.T, settings map[string]string) *localpg.Server {
 	return s
 }
 
-// given is every offset that a test was given, in whatever history.
+// given has every offset that a test was given, in any history.
 type given struct {
 	mu  sync.Mutex
 	all map[event.Offset]string
@@ -41,7 +41,7 @@ func (g *given) add(t testing.TB, o event.Offset, data string) {
 		g.all = map[event.Offset]string{}
 	}
 	if before, again := g.all[o]; again {
-		t.Errorf("offset %d is that of %s and of %s", o, before, data)
+		t.Errorf("offset %d was given to both %s and %s", o, before, data)
 	}
 	g.all[o] = data
 }
@@ -64,8 +64,8 @@ func (g *given) emit(t testing.TB, q *queue.Queue, e event.Emit) event.Cursor {
 	return c
 }
 
-// rewound takes the gap that a subscription is to get next; from is zero where it may have
-// moved with the head.
+// rewound expects a gap as the next thing a subscription gets; from is zero if the cursor may have moved with
+// the head.
 func rewound(t testing.TB, s *queue.Subscription, from, to event.Cursor) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -73,7 +73,7 @@ func rewound(t testing.TB, s *queue.Subscription, from, to event.Cursor) {
 	for {
 		b, err := s.Next(ctx, 100)
 		if errors.Is(err, event.ErrUnavailable) {
-			continue // it is asked again, as api does
+			continue // Poll is called again, as package api does
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func rewound(t testing.TB, s *queue.Subscription, from, to event.Cursor) {
 	}
 }
 
-// patient is next for a subscription that may meet a Postgres that is away.
+// patient is next, but goes on while Postgres is unavailable.
 func patient(t testing.TB, s *queue.Subscription, n int) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -110,9 +110,8 @@ func patient(t testing.TB, s *queue.Subscription, n int) []string {
 	return got
 }
 
-// A snapshot of the volume or a base backup is put back, without a new timeline and
-// without anybody saying so, twice in a row: whoever was ahead is told, gets all that came
-// instead, and no offset is given out twice.
+// A snapshot of the volume or a base backup is restored twice in a row, without a new timeline, and no instance
+// is told of it: readers that were ahead get a gap and all that came instead, and no offset is assigned twice.
 func TestABackupPutBackIsToldToWhoWasAhead(t *testing.T) {
 	for name, backup := range map[string]func(testing.TB, *localpg.Server) *pgtest.Copy{
 		"snapshot": pgtest.Snapshot, "base backup": pgtest.BaseBackup,
@@ -129,7 +128,7 @@ func TestABackupPutBackIsToldToWhoWasAhead(t *testing.T) {
 			}
 			next(t, r, 5)
 			copied := backup(t, server)
-			other := open(t, server.DSN()) // to be closed before the server goes
+			other := open(t, server.DSN()) // closed before the server stops
 			ahead := last
 			for round := range 2 {
 				for i := range 5 {
@@ -170,8 +169,8 @@ func TestABackupPutBackIsToldToWhoWasAhead(t *testing.T) {
 	}
 }
 
-// An instance that ran on while a backup was put back remembers ids of rooms and
-// namespaces that are those of others now.
+// An instance that ran on while a backup was restored remembers ids that belong to other rooms and namespaces
+// now.
 func TestABackupPutBackMixesNoRooms(t *testing.T) {
 	var offsets given
 	server := server(t, nil)
@@ -229,8 +228,8 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 	}
 }
 
-// Under load, by two instances: nothing that was stored after the backup was put back is
-// skipped, and no offset is given out twice.
+// Under load by two instances, nothing that was stored after the restore is skipped, and no offset is assigned
+// twice.
 func TestABackupPutBackUnderLoad(t *testing.T) {
 	var offsets given
 	server := server(t, nil)

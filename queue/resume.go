@@ -52,7 +52,7 @@ func (src *source) resume(ctx context.Context, in Interest, adHoc bool) (r resum
 	at := src.tail.Position()
 	if in.Client == (event.Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
 		l := src.lineage.Load()
-		return resumption{start: in.After, known: at.Offset, run: l.RunOf(in.After, src.tail.HeadOf(l))}, nil // Postgres has nothing to add
+		return resumption{start: in.After, known: at.Offset, run: l.RunOf(in.After, src.tail.HeadOf(l))}, nil // Postgres need not be asked
 	}
 	found, err := src.snapshot(ctx, in)
 	if err != nil {

@@ -32,7 +32,7 @@ func TestGapIsReportedOnlyToWhoLostSomething(t *testing.T) {
 	kept := appendOne(t, q, emit("busy", "3")).Cursor
 	sql(t, dsn, `SELECT culvert.prune('0', 0)`)
 
-	// Another instance has nothing of it in its tail.
+	// Another instance has none of the events in its tail.
 	q = open(t, dsn)
 	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("busy")}, After: start})
 	b := must[event.Batch](t)(s.Next(t.Context(), 10))
@@ -110,13 +110,13 @@ func TestSlicesArePrunedByCount(t *testing.T) {
 			t.Fatal(err)
 		}
 		if kept < 50 {
-			t.Fatalf("only %d events are kept, at least 50 were to be", kept)
+			t.Fatalf("only %d events are kept, want at least 50", kept)
 		}
 		return kept <= 80
 	})
 }
 
-// A reader in the way of a DROP must not hold up emits.
+// A reader that blocks a DROP must not hold up emits.
 func TestPruningBehindAReaderLetsEmitsThrough(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -130,7 +130,7 @@ func TestPruningBehindAReaderLetsEmitsThrough(t *testing.T) {
 	pruner := connect(t, dsn)
 	go func() {
 		for {
-			var slice *int // NULL while the instance itself is at it
+			var slice *int // NULL while the instance itself prunes
 			err := pruner.QueryRow(t.Context(), `SELECT culvert.prune('0', 0)`).Scan(&slice)
 			if err != nil || slice != nil {
 				pruned <- err
@@ -162,7 +162,7 @@ func TestPruningBehindAReaderLetsEmitsThrough(t *testing.T) {
 	sql(t, dsn, `SELECT culvert.prune('0', 0)`)
 }
 
-// A query that runs for ever on an old slice must not fill the disk in silence.
+// A query that runs for ever on an old slice must not fill the disk unnoticed: it is logged.
 func TestASliceThatCannotBeDroppedIsLogged(t *testing.T) {
 	dsn := pgtest.Database(t)
 	var logged lines
@@ -218,8 +218,8 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Slices are opened whatever plan Postgres chooses: with statistics of a log of many slices
-// it reads all of pg_class, where names are not those of slices.
+// Slices are opened whatever plan Postgres chooses: with statistics of a log of many slices it reads all of
+// pg_class, which also has names that are not of slices.
 func TestSlicesAreOpenedByAnyPlan(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

@@ -16,7 +16,7 @@ import (
 type RoomState struct {
 	Room    event.Room
 	Members int
-	Last    event.Offset // of its newest event, also when that is pruned; 0: none yet
+	Last    event.Offset // the offset of its newest event, even if that was pruned; 0: there was none
 }
 
 // Rooms whose names begin with a control character are Culvert's own. Slices that were counted (see

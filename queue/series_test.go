@@ -76,8 +76,8 @@ func TestAppendEachStopsAtTheFirstFailure(t *testing.T) {
 	}
 }
 
-// A new room of an emit is made before the emit is queued. Where that fails for a reason that may
-// pass, what follows in the series is not stored either; where it fails for good, it is.
+// A new room of an emit is made before the emit is queued. If that fails for a temporary reason, what follows
+// in the series is not stored either; if it fails for good, it is.
 func TestNoneOfASeriesOvertakesOneWithoutItsRoom(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, func(o *queue.Options) { o.Logger = slog.New(slog.DiscardHandler) })

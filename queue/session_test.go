@@ -55,8 +55,8 @@ var hostile = []struct{ name, value string }{
 	{"jit", "on"},
 }
 
-// alter sets something of the database for the sessions to come; "" for the value takes
-// it back. It reports whether this version of Postgres has the setting.
+// alter changes a setting of the database for later sessions; "" for the value takes it back. It reports
+// whether this version of Postgres has the setting.
 func alter(t testing.TB, admin *pgx.Conn, name, value string) bool {
 	t.Helper()
 	var known bool
@@ -185,15 +185,15 @@ func calm(t testing.TB, dsn string) string {
 	return dsn
 }
 
-// direct skips what holds for direct connections only: see TestSettingsThroughPgBouncer.
+// direct skips a test that is for direct connections only: see TestSettingsThroughPgBouncer.
 func direct(t *testing.T) {
 	t.Helper()
 	if os.Getenv(pgtest.PoolerVariable) != "" {
-		t.Skip("a pooler takes no settings")
+		t.Skip("a pooler does not accept settings")
 	}
 }
 
-// Whatever a role or a database sets, Culvert works as everywhere.
+// Culvert works whatever settings a role or a database has.
 func TestSettingsOfTheDatabase(t *testing.T) {
 	direct(t)
 	for name, mode := range sessions {
@@ -231,7 +231,7 @@ func TestMigrationUnderHostileSettings(t *testing.T) {
 	use(t, open(t, dsn), connect(t, calm(t, dsn)))
 }
 
-// What only a superuser may set is refused by name, with what cures it.
+// A wrong setting that only a superuser may change is refused by name, with the statement that corrects it.
 func TestASettingThatCannotBePinned(t *testing.T) {
 	dsn := pgtest.Database(t)
 	admin := connect(t, dsn)

@@ -13,7 +13,8 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// Whoever changes the events it got from Next, History or as a handler changes nothing of what others get.
+// A caller that changes the events it got from Next, from History or in a handler does not change what others
+// get.
 func TestEventsCanBeChangedByWhoGotThem(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	spoil := func(events []*event.Event) {
@@ -58,13 +59,14 @@ func TestEventsCanBeChangedByWhoGotThem(t *testing.T) {
 	if got := receive(t, handled); got != "1" {
 		t.Errorf("the handler got %s", got)
 	}
-	// The job ends as what it was, whatever the function made of its event.
+	// The job is settled even if the function has changed its event.
 	if r := must[queue.Replies](t)(q.Await(t.Context(), ns, stored.Cursor.Offset)); len(r.Answers) != 1 || r.Answers[0].Data.JSON() != `"heard"` {
 		t.Errorf("the replies are %+v", r)
 	}
 }
 
-// An emit is what it was when it was given: its slices can be used again at once, also by who does not wait.
+// An emit is stored as it was at the call: the caller may use its slices again at once, even if it stops
+// waiting.
 func TestEmitsAreTheCallersOwn(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	rooms, except := []event.Room{room("r")}, []event.Room{client("alice").OwnRoom()}
@@ -111,7 +113,7 @@ func TestEmitsAreTheCallersOwn(t *testing.T) {
 	}
 }
 
-// What the registry answers can be changed without changing what it answers others.
+// A caller may change what the registry returned without changing what others get.
 func TestSettingsAndGrantsAreCopies(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	shop := event.MustNamespace("shop")

@@ -24,7 +24,7 @@ func stage(t testing.TB, conn *pgx.Conn, args string, n int) {
 	}
 }
 
-// texts reads a whole room.
+// texts returns the data of all events of a room.
 func texts(t testing.TB, q *queue.Queue, r string) (got []string) {
 	t.Helper()
 	var at event.Cursor
@@ -46,7 +46,7 @@ func TestEmitsAfterACommitAreAboveIt(t *testing.T) {
 	conn, other := connect(t, dsn), connect(t, dsn)
 	const n, rounds = 3_000, 2
 	for round := range rounds {
-		// An older transaction that commits while the large one is on its way.
+		// An older transaction commits while the large one is being moved.
 		old := must[pgx.Tx](t)(other.Begin(t.Context()))
 		if _, err := old.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => '"old"')`); err != nil {
 			t.Fatal(err)
@@ -81,8 +81,8 @@ func TestEmitsAfterACommitAreAboveIt(t *testing.T) {
 	}
 }
 
-// A change of members that was asked for after a COMMIT is after what the transaction
-// emitted: who joins does not get it, who leaves still does.
+// A membership change that was asked for after a COMMIT comes after what the transaction emitted: a client that
+// joins does not get it, one that leaves still does.
 func TestMembersChangeAfterACommitBefore(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -115,8 +115,8 @@ func TestMembersChangeAfterACommitBefore(t *testing.T) {
 	}
 }
 
-// A transaction with far more than one append moves in its time, for 100 rooms each:
-// emits of its namespace wait or are refused, those of others hardly notice.
+// A transaction emits far more than one append can move in time, to 100 rooms each: emits to its namespace wait
+// or are refused, those to others are hardly delayed.
 func TestALargeTransactionHoldsItsOwnNamespaceAlone(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -186,7 +186,7 @@ func TestEndlessSQLEmitsDoNotStarveAnEmit(t *testing.T) {
 	<-ended
 }
 
-// However the application's transaction runs, its events come after its COMMIT, and only those.
+// However the application's transaction runs, exactly the events that it committed come, after its COMMIT.
 func TestSQLEmitInEveryKindOfTransaction(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -205,7 +205,7 @@ func TestSQLEmitInEveryKindOfTransaction(t *testing.T) {
 	var want []string
 	for _, level := range []string{"READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"} {
 		s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
-		// Two at once that write nothing of each other's: both commit.
+		// Two at once that do not write the same rows: both commit.
 		exec(conn, `BEGIN ISOLATION LEVEL `+level, `SELECT 1`)
 		exec(other, `BEGIN ISOLATION LEVEL `+level, `SELECT 1`)
 		exec(conn, say("a "+level), `SAVEPOINT s`, say("undone "+level), `ROLLBACK TO s`, say("b "+level))
@@ -215,12 +215,12 @@ func TestSQLEmitInEveryKindOfTransaction(t *testing.T) {
 		exec(other, `COMMIT`)
 		next(t, s, 1)
 		want = append(want, `"a `+level+`"`, `"b `+level+`"`, `"c `+level+`"`)
-		// One whose snapshot is older than the key's first use: the repeat is found later.
+		// In a transaction whose snapshot is older than the key's first use, the repeat is found later.
 		exec(conn, `BEGIN ISOLATION LEVEL `+level, `SELECT count(*) FROM pg_class`)
 		exec(other, say("twice "+level))
 		next(t, s, 1)
 		exec(conn, say("twice "+level), `COMMIT`)
-		exec(other, say("prepared "+level)) // nothing else is left to come
+		exec(other, say("prepared "+level)) // no other event comes before this one
 		next(t, s, 1)
 		want = append(want, `"twice `+level+`"`, `"prepared `+level+`"`)
 		exec(conn, `BEGIN ISOLATION LEVEL `+level, `SET LOCAL culvert.notify = off`, say("two "+level), `PREPARE TRANSACTION 'two'`)
@@ -234,9 +234,9 @@ func TestSQLEmitInEveryKindOfTransaction(t *testing.T) {
 	}
 }
 
-// Postgres looks at the statistics of culvert.staged when it likes, and as a rule finds it
-// empty. What comes after that moves no slower: with one plan for one row, every row of the
-// table was compared with all that are to move, and no namespace stored anything for a minute.
+// Postgres takes statistics of culvert.staged at any time, and as a rule finds it empty. Events staged after
+// that are moved no slower: with a plan made for one row, every row of the table was compared with all that
+// were to be moved, and no namespace stored anything for a minute.
 func TestALargeTransactionMovesWhateverStatisticsSay(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

@@ -14,9 +14,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// A transaction of one namespace stages more than many appends move. Another namespace has emitted
-// a little from SQL since: what is emitted to it otherwise comes after that, but does not wait
-// for all the rest.
+// A transaction of one namespace stages more than many appends move. Another namespace has emitted a little
+// from SQL since: emits to it come after that, but do not wait for the rest of the first one.
 func TestALittleFromSQLDoesNotWaitBehindALot(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, func(o *queue.Options) { o.Logger, o.Poll, o.PollOnly = slog.New(slog.DiscardHandler), time.Hour, true })
@@ -51,7 +50,7 @@ func TestALittleFromSQLDoesNotWaitBehindALot(t *testing.T) {
 	}
 }
 
-// A transaction of which a part was moved comes first in its namespace, also when that waits.
+// A transaction that was partly moved comes first in its namespace, even while emits wait there.
 func TestATransactionThatWasMovedInPartGoesOn(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, func(o *queue.Options) { o.Logger, o.Poll, o.PollOnly = slog.New(slog.DiscardHandler), time.Hour, true })
@@ -62,7 +61,7 @@ func TestATransactionThatWasMovedInPartGoesOn(t *testing.T) {
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => to_jsonb(i)) FROM generate_series(1, 3000) i`)
 	other := emit("r", "1")
 	other.Namespace = mustParse(event.ParseNamespace, "other")
-	appendOne(t, q, other) // moves a part
+	appendOne(t, q, other) // moves a part of the staged events
 	do(`COMMIT`)
 	appendOne(t, q, emit("r", "3001"))
 	got := texts(t, q, "r")
@@ -72,6 +71,6 @@ func TestATransactionThatWasMovedInPartGoesOn(t *testing.T) {
 	}
 	want = append(want, `"late"`, "3001")
 	if !slices.Equal(got, want) {
-		t.Errorf("%d events, of which the first that is elsewhere is %d", len(got), slices.IndexFunc(got, func(s string) bool { return s == `"late"` }))
+		t.Errorf("%d events, and the late one is at %d", len(got), slices.IndexFunc(got, func(s string) bool { return s == `"late"` }))
 	}
 }

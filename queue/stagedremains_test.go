@@ -11,8 +11,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// stagedReads is how many blocks of culvert.staged and its indexes were looked at, and how many
-// entries of the indexes were read. Postgres counts them a second late.
+// stagedReads returns how many blocks of culvert.staged and its indexes, and how many entries of the indexes,
+// were read. Postgres counts them a second late.
 func stagedReads(t testing.TB, conn *pgx.Conn) (blocks, entries int64) {
 	t.Helper()
 	err := conn.QueryRow(t.Context(), `
@@ -34,8 +34,8 @@ func appendFor(t testing.TB, q *queue.Queue, d time.Duration) (n int64) {
 	return n
 }
 
-// While any transaction of the server stays open, what was moved out of culvert.staged cannot be
-// cleared away. Appends do not walk over it: they would be slower with every event emitted from SQL.
+// While any transaction of the server stays open, Postgres cannot remove what was moved out of culvert.staged.
+// Appends do not scan it: else they would get slower with every event emitted from SQL.
 func TestAppendsDoNotWalkOverWhatWasMoved(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -63,7 +63,7 @@ func TestAppendsDoNotWalkOverWhatWasMoved(t *testing.T) {
 	}
 }
 
-// Nor does the moving of a large transaction walk over what it has moved of it already.
+// Moving a large transaction does not scan the part of it that was moved already, either.
 func TestALargeTransactionIsReadOnce(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -85,7 +85,7 @@ func TestALargeTransactionIsReadOnce(t *testing.T) {
 	}
 }
 
-// What a transaction has staged that is still open cannot be moved, and appends do not look at it.
+// What an open transaction has staged cannot be moved, and appends do not read it.
 func TestAppendsDoNotLookAtWhatIsStagedInOpenTransactions(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -111,7 +111,7 @@ func TestAppendsDoNotLookAtWhatIsStagedInOpenTransactions(t *testing.T) {
 	}
 }
 
-// waitUntilMoved emits what comes after all that is staged in the namespace.
+// waitUntilMoved emits an event, which comes after all that is staged in the namespace.
 func waitUntilMoved(t testing.TB, q *queue.Queue, space string) {
 	t.Helper()
 	e := emit("after", "1")
@@ -119,7 +119,7 @@ func waitUntilMoved(t testing.TB, q *queue.Queue, space string) {
 	appendOne(t, q, e)
 }
 
-// textsOf is texts in another namespace.
+// textsOf is texts for another namespace.
 func textsOf(t testing.TB, q *queue.Queue, space, r string) (got []string) {
 	t.Helper()
 	var at event.Cursor

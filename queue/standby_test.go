@@ -12,7 +12,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// Two recoveries from one base to one moment: what the first one gave out is lost with it.
+// Two recoveries from one base backup to one moment: the events that the first one stored are lost with it.
 func TestPointInTimeRecoveryTwice(t *testing.T) {
 	var offsets given
 	archive := t.TempDir()
@@ -52,12 +52,13 @@ func TestPointInTimeRecoveryTwice(t *testing.T) {
 	}
 }
 
-// A standby that was behind takes over: what was emitted from SQL there before the first
-// append has lower transaction ids than the old primary's. Until then it is unavailable.
+// A standby that was behind takes over: what was emitted from SQL there before the first append has lower
+// transaction ids than the old primary's. Until it takes over, it is unavailable.
 func TestALaggingStandbyIsPromoted(t *testing.T) {
 	var offsets given
 	primary := server(t, nil)
-	// Whoever finds the log in another place waits for the gate below.
+	// A transaction that finds that the log has another server has to update culvert.log, and waits for this
+	// gate.
 	sql(t, primary.DSN(), `CREATE FUNCTION public.gate() RETURNS trigger LANGUAGE plpgsql AS
 		'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END'`,
 		`CREATE TRIGGER gate BEFORE UPDATE ON culvert.log FOR EACH ROW EXECUTE FUNCTION public.gate()`)
@@ -72,7 +73,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := connect(t, second.DSN())
-	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock(77)`); err != nil { // no append comes first
+	if _, err := conn.Exec(t.Context(), `SELECT pg_advisory_lock(77)`); err != nil { // so that no append comes first
 		t.Fatal(err)
 	}
 	stop(t, primary)
@@ -102,8 +103,8 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 	offsets.emit(t, q, emit("r", "2"))
 }
 
-// A handler whose row is lost, or is another's now, is registered again: it runs what is
-// emitted after the restore, and nothing that is for another one.
+// A handler whose row is lost, or belongs to another one now, is registered again: it runs what is emitted
+// after the restore, and nothing that is for the other one.
 func TestABackupPutBackMixesNoHandlers(t *testing.T) {
 	var offsets given
 	server := server(t, nil)
@@ -133,7 +134,7 @@ func TestABackupPutBackMixesNoHandlers(t *testing.T) {
 	}
 	copied.PutBack(t)
 	other := open(t, server.DSN())
-	handle(other, "mail") // it gets the id that q's had
+	handle(other, "mail") // this handler gets the id that q's handler had
 	offsets.emit(t, other, named("payment", "2"))
 	offsets.emit(t, q, named("mail", "3"))
 	got := []string{<-ran, <-ran}

@@ -18,9 +18,9 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// A role without any right on Culvert's tables stops nothing: there is no lock it can hold
-// that anybody waits for or gives way to. It holds every advisory lock there ever was, and those
-// that PREPARE takes before it asks whether the role may.
+// A role without any right on Culvert's tables stops nothing: no lock that it can take makes others wait or
+// give up. Here it holds every advisory lock that Culvert ever used, and the locks that PREPARE takes before
+// Postgres checks the role's rights.
 func TestStrangersStopNothing(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, func(o *queue.Options) { o.Poll = time.Hour })
@@ -33,7 +33,7 @@ func TestStrangersStopNothing(t *testing.T) {
 		defer conn.Close(ctx)
 		must[pgconn.CommandTag](t)(conn.Exec(ctx, `DROP OWNED BY `+role+`; DROP ROLE `+role))
 	})
-	stranger := connect(t, dsn) // its cleanup ends what it holds
+	stranger := connect(t, dsn) // closing it releases its locks
 	execute(t, stranger, `SET ROLE `+role)
 	if _, err := stranger.Exec(t.Context(), `LOCK TABLE culvert.append_lock IN ACCESS SHARE MODE`); err == nil {
 		t.Error("a role without rights locks a table")
@@ -90,8 +90,8 @@ func TestStrangersStopNothing(t *testing.T) {
 	}
 }
 
-// Once there are grants, a role emits where a row allows it, and as others only where it
-// says so. Without any, EXECUTE on the function is enough, as it was.
+// Once there are grants, a role may emit only where a row allows it, and with another sender only where the row
+// says so. Without any grants, EXECUTE on the function is enough, as before.
 func TestGrantsOfEmit(t *testing.T) {
 	dsn := pgtest.Database(t)
 	open(t, dsn)
@@ -142,8 +142,8 @@ func TestNobodyIsCalledMe(t *testing.T) {
 	}
 }
 
-// Whoever may create functions in public, which is first in the search path here, does not
-// get them called by Culvert (CVE-2018-1058).
+// Culvert never calls functions that others have created in public, even if it is first in the search path, as
+// here (CVE-2018-1058).
 func TestFunctionsOfOthersAreNotCalled(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn, `GRANT CREATE ON SCHEMA public TO PUBLIC`,
@@ -166,9 +166,8 @@ func TestFunctionsOfOthersAreNotCalled(t *testing.T) {
 	}
 }
 
-// Postgres lets whoever may use the schema wait for a lock that it would be refused, and
-// everybody waits behind. Nothing can be done about that but to end the session: the log
-// says which.
+// Postgres lets a role that may use the schema wait for a lock that it would be refused, and everybody else
+// waits behind it. Only ending the session helps: the log says which one.
 func TestTheLogNamesWhoBlocks(t *testing.T) {
 	dsn := pgtest.Database(t)
 	var logged lines

@@ -92,7 +92,7 @@ func (s *Subscription) Close() {
 	}
 }
 
-// Wake receives when a Poll may have something new. Spurious wakes happen.
+// Wake returns a channel that receives when Poll may have something new. Spurious wakes happen.
 func (s *Subscription) Wake() <-chan struct{} { return s.reader.Wake() }
 
 // Rouse makes Wake receive. Any goroutine may call it, at any time.

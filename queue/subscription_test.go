@@ -25,7 +25,7 @@ func TestStoredCursorDecidesWhereAClientGoesOn(t *testing.T) {
 	}
 	s.Close()
 
-	// Nothing was acknowledged: it all comes again, on the other instance too.
+	// Nothing was acknowledged, so all events come again, on the other instance too.
 	s = subscribe(t, b, bob)
 	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
 		t.Errorf("again: %v", got)
@@ -72,8 +72,8 @@ func TestAckNeverMovesBack(t *testing.T) {
 	}
 }
 
-// The tail and Postgres must tell the same story: same events, same order, same
-// room of an event addressed to several.
+// The tail and Postgres must give the same: the same events, in the same order, and the same room of an event
+// addressed to several.
 func TestTailAndPagesAgree(t *testing.T) {
 	dsn := pgtest.Database(t)
 	tailed := open(t, dsn)
@@ -120,7 +120,7 @@ func TestTailAndPagesAgree(t *testing.T) {
 				if stories[i] == nil {
 					stories[i] = story
 				} else if !slices.Equal(stories[i], story) {
-					t.Errorf("limit %d changes the story", limit)
+					t.Errorf("limit %d changes the events", limit)
 				}
 			}
 		}
@@ -145,8 +145,7 @@ func TestExceptLeavesOut(t *testing.T) {
 	}
 }
 
-// A position that nobody was ever given is told of, and costs nothing else: it goes on at
-// the head.
+// A position that was never assigned causes a gap and nothing else: the subscription goes on at the head.
 func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	head := appendOne(t, q, emit("r", "1")).Cursor
@@ -180,7 +179,7 @@ func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 	}
 }
 
-// A batch stays near 4 MiB whatever the limit, from the tail and from Postgres.
+// A batch has about 4 MiB at most, whatever the limit is, from the tail and from Postgres.
 func TestBatchesAreBoundedInBytes(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

@@ -15,8 +15,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// Staged rows that cannot be moved into the log are set aside: those before and after
-// them, and the emits of the instances, get there, in order.
+// Staged rows that cannot be moved into the log are set aside: the rows before and after them, and the emits of
+// the instances, get into the log, in order.
 func TestStagedRowsThatCannotBeMoved(t *testing.T) {
 	rows := map[string]string{
 		"a namespace":   `'No Namespace', ARRAY['r'], 'e', '1', NULL, NULL`,
@@ -47,7 +47,7 @@ func TestStagedRowsThatCannotBeMoved(t *testing.T) {
 	}
 }
 
-// The append that sets a row aside stores its own emits, and says so.
+// The append that sets a row aside stores its own emits, and confirms them.
 func TestAnEmitComesWithARowThatCannotBeMoved(t *testing.T) {
 	for name, order := range map[string][]string{
 		"the last row": {"1", "2", "bad"}, "in the middle": {"1", "bad", "2"}, "the first row": {"bad", "1", "2"}, "the only row": {"bad"},
@@ -76,8 +76,8 @@ func TestAnEmitComesWithARowThatCannotBeMoved(t *testing.T) {
 	}
 }
 
-// A row that cannot be moved in the middle of a transaction that takes several appends
-// leaves the others of it together, in order, and below what is emitted after it.
+// If a row in the middle of a transaction that takes several appends cannot be moved, the transaction's other
+// events stay together, in order, and below what is emitted after it.
 func TestARowThatCannotBeMovedAmidALargeTransaction(t *testing.T) {
 	const n = 2_500
 	for _, bad := range []int{1, 1_001, n} {
@@ -121,7 +121,7 @@ func TestARowThatCannotBeMovedAmidALargeTransaction(t *testing.T) {
 	}
 }
 
-// Moving one by one takes its time: the emits of everybody wait for no more than a second of it.
+// Moving rows one by one is slow: an append does it for at most a second, because all emits wait.
 func TestMovingOneByOneLetsOthersIn(t *testing.T) {
 	dsn := pgtest.Database(t)
 	sql(t, dsn, `SELECT culvert.open('1 hour')`,
@@ -138,10 +138,10 @@ func TestMovingOneByOneLetsOthersIn(t *testing.T) {
 	}
 }
 
-// A counter behind the events, as after a restore of tables by hand, is no fault of what
-// is staged: that stays, and the append fails loudly.
+// If the counter is behind the events, as after tables were restored by hand, staged rows are not to blame:
+// they stay, and the append fails.
 func TestStagedRowsOutliveACounterThatIsBehind(t *testing.T) {
-	dsn := pgtest.Database(t) // without an instance, which would notice
+	dsn := pgtest.Database(t) // without an instance, which would notice the counter
 	sql(t, dsn, `SELECT culvert.open('24 hours')`, `SELECT culvert.emit(room => 'r', event => 'e')`, appendNone,
 		`SELECT setval('culvert.offsets', (SELECT max("offset") FROM culvert.events) - 1)`, `SELECT culvert.emit(room => 'r', event => 'e')`)
 	conn := connect(t, dsn)
@@ -156,8 +156,8 @@ func TestStagedRowsOutliveACounterThatIsBehind(t *testing.T) {
 	}
 }
 
-// An event that takes longer to be moved than an append may is tried by itself, set aside and
-// told; emits go on meanwhile, and other staged events come after it.
+// An event that takes longer to be moved than an append may is tried alone, set aside and logged; emits go on
+// meanwhile, and other staged events come after it.
 func TestAnEventThatTakesTooLongIsSetAside(t *testing.T) {
 	for name, emits := range map[string]bool{"beside emits": true, "with nothing else to do": false} {
 		t.Run(name, func(t *testing.T) {

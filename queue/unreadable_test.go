@@ -15,8 +15,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// broken are rows of culvert.events no reader could take, as values of the columns
-// event, sender, except_, data, is_binary, at and the name of the room.
+// broken are rows of culvert.events that no reader could handle, as values of the columns event, sender,
+// except_, data, is_binary, at and the name of the room.
 var broken = map[string]string{
 	"no JSON":              `'greeting', NULL, NULL::text[], '{"a":', false, now(), 'lobby'`,
 	"two values":           `'greeting', NULL, NULL::text[], '1 2', false, now(), 'lobby'`,
@@ -35,7 +35,7 @@ var broken = map[string]string{
 	"a million dimensions": `'greeting', NULL, NULL::text[], repeat('[', 3000) || repeat(']', 3000), false, now(), 'lobby'`,
 }
 
-// store puts a row into the log by force, as its next event.
+// store inserts a row into the log as its next event, without culvert.append.
 func store(t testing.TB, dsn, values string) event.Offset {
 	t.Helper()
 	var offset event.Offset
@@ -54,8 +54,8 @@ func store(t testing.TB, dsn, values string) event.Offset {
 	return offset
 }
 
-// toldOf is what a subscription is told, as text, until it has so many events. Of gaps
-// in a row only the last one counts.
+// toldOf returns what a subscription gets, as text, until it has got so many events. Of several gaps in a row
+// only the last one is returned.
 func toldOf(t testing.TB, s *queue.Subscription, events int) (got []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -79,8 +79,8 @@ func toldOf(t testing.TB, s *queue.Subscription, events int) (got []string) {
 	return got
 }
 
-// One event that cannot be read is left out, with a gap for those it was for, on every
-// way to the reader; everything else goes on.
+// One event that cannot be read is left out, with a gap for its readers, however it is read; everything else
+// goes on.
 func TestUnreadableEvents(t *testing.T) {
 	for name, values := range broken {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestUnreadableEvents(t *testing.T) {
 			}
 			later := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}, After: start})
 			if got := toldOf(t, later, 3); !slices.Equal(got, want) {
-				t.Errorf("who comes later gets %q, want %q", got, want)
+				t.Errorf("a later reader gets %q, want %q", got, want)
 			}
 			for _, data := range []string{"1", "2", "3"} {
 				if e := receive(t, handled); e.Data != data && !slices.Contains([]string{"1", "2", "3"}, e.Data) {

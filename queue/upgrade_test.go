@@ -11,8 +11,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// A database of an earlier program is brought up to date with what is in it: its
-// events, cursors, memberships and idempotency keys.
+// A database of an earlier version is upgraded, and keeps its events, cursors, memberships and idempotency
+// keys.
 func TestUpgradeFromVersion11(t *testing.T) {
 	dsn := pgtest.NewServer(t, localpg.Options{}).DSN()
 	old, err := os.ReadFile("../migrations/testdata/version-11.sql")
@@ -25,7 +25,7 @@ func TestUpgradeFromVersion11(t *testing.T) {
 	if err := migrations.Up(t.Context(), dsn); err != nil {
 		t.Fatal(err)
 	}
-	// Another database than the one the dump is of: its cursors are those of another log.
+	// This is another database than the one that was dumped, so cursors of the dump are of another log.
 	q := open(t, dsn)
 	s := subscribe(t, q, queue.Interest{Client: client("alice"), Earliest: true})
 	if got := next(t, s, 4); got[0] != `{"n":1}` || got[2] != `{"n":3}` || got[3] != "null" {

@@ -50,7 +50,7 @@ type volatile struct {
 	poll     time.Duration
 	timeout  time.Duration // of one statement
 	queue    *batch.Queue[*publication]
-	heard    chan struct{} // others may have published something
+	wake     chan struct{} // others may have published something
 	from     int64         // the newest id when the queue was opened
 	ready    *delivery
 }
@@ -64,12 +64,12 @@ type publication struct {
 func newVolatile(o Options, db *postgres.Pools, k *lineage.Keeper, f *log.Faults, instance string, ready *delivery) *volatile {
 	return &volatile{
 		db: db, lineage: k, faults: f, instance: instance, poll: o.Poll, timeout: o.AppendTimeout,
-		heard: make(chan struct{}, 1), ready: ready,
+		wake: make(chan struct{}, 1), ready: ready,
 		queue: batch.New[*publication](batch.Options{What: "volatile events", Most: o.waits(), Batch: log.MostAppended}),
 	}
 }
 
-// loadOf is what volatile events take while they wait.
+// loadOf returns what volatile events take while they wait.
 func loadOf(events []*tail.Volatile) (all batch.Load) {
 	for _, e := range events {
 		l := batch.Load{Events: 1, Rooms: len(e.To), Bytes: tail.SizeOf(len(e.Event.Data)) + len(e.To)*log.NameBytes + len(e.Event.Except)*log.NameBytes}

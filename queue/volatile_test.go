@@ -50,7 +50,7 @@ func TestVolatileEventsReachWhoIsConnectedOnEveryInstance(t *testing.T) {
 			carol := subscribe(t, b, queue.Interest{Client: client("carol")})
 			bob := subscribe(t, b, queue.Interest{Client: client("bob")})
 			adHoc := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("lobby"), event.Everyone}})
-			fling := func(text string, rooms ...event.Room) {
+			publish := func(text string, rooms ...event.Room) {
 				e := emit("x", "%s", text)
 				e.Rooms, e.Except = rooms, []event.Room{room("muted")}
 				if err := a.PublishVolatile(t.Context(), []event.Emit{e}); err != nil {
@@ -58,9 +58,9 @@ func TestVolatileEventsReachWhoIsConnectedOnEveryInstance(t *testing.T) {
 				}
 			}
 			big := `"` + strings.Repeat("x", 100_000) + `"` // more than a notification can carry
-			fling("1", room("lobby"), event.Everyone, client("alice").OwnRoom())
-			fling(big, room("lobby"))
-			fling(`"end"`, event.Everyone)
+			publish("1", room("lobby"), event.Everyone, client("alice").OwnRoom())
+			publish(big, room("lobby"))
+			publish(`"end"`, event.Everyone)
 			for name, c := range map[string]struct {
 				s    *queue.Subscription
 				want []string
@@ -135,7 +135,7 @@ func TestASignalReachesEverySubscriptionOfTheClient(t *testing.T) {
 	}
 }
 
-// Who left before a volatile event was emitted does not get it, and who joined before does,
+// A client that left before a volatile event was emitted does not get it, and one that joined before does,
 // whichever instances the change, the event and the reader are on.
 func TestVolatileEventsFollowTheMembers(t *testing.T) {
 	for name, change := range map[string]func(*queue.Options){
@@ -147,7 +147,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 			bob := []*queue.Subscription{
 				subscribe(t, on[0], queue.Interest{Client: client("bob")}), subscribe(t, on[1], queue.Interest{Client: client("bob")}),
 			}
-			fling := func(q *queue.Queue, r event.Room, text string) {
+			publish := func(q *queue.Queue, r event.Room, text string) {
 				e := emit("x", "%q", text)
 				e.Rooms = []event.Room{r}
 				if err := q.PublishVolatile(t.Context(), []event.Emit{e}); err != nil {
@@ -158,16 +158,16 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 			for i := range 400 {
 				changes, emits := on[i%2], on[i/2%2]
 				join(t, changes, "lobby", "bob")
-				fling(emits, room("lobby"), "in")
-				fling(emits, event.Everyone, "mark")
+				publish(emits, room("lobby"), "in")
+				publish(emits, event.Everyone, "mark")
 				for _, s := range bob {
 					if !slices.Equal(upToMark(t, s), []string{`"in"`}) {
 						missed++
 					}
 				}
 				leave(t, changes, "lobby", "bob")
-				fling(emits, room("lobby"), "out")
-				fling(emits, event.Everyone, "mark")
+				publish(emits, room("lobby"), "out")
+				publish(emits, event.Everyone, "mark")
 				for _, s := range bob {
 					if len(upToMark(t, s)) > 0 {
 						late++
@@ -181,7 +181,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 	}
 }
 
-// The same where the member does not wait, and has left or come back when the event arrives.
+// The same if the client has left or joined again before the event arrives.
 func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 	for name, change := range map[string]func(*queue.Options){
 		"notified": func(*queue.Options) {}, "polling": func(o *queue.Options) { o.PollOnly, o.Poll = true, 100*time.Millisecond },
@@ -190,7 +190,7 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 			dsn := pgtest.Database(t)
 			on := []*queue.Queue{open(t, dsn, change), open(t, dsn, change)}
 			bob := subscribe(t, on[0], queue.Interest{Client: client("bob")})
-			fling := func(r event.Room, text string) {
+			publish := func(r event.Room, text string) {
 				e := emit("x", "%q", text)
 				e.Rooms = []event.Room{r}
 				if err := on[1].PublishVolatile(t.Context(), []event.Emit{e}); err != nil {
@@ -198,7 +198,7 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 				}
 			}
 			for range 10 {
-				const n = 20 // of each: what a reader that waits may hold is bounded
+				const n = 20 // of each: the events that wait for a reader are bounded
 				heard := make(chan []string, 1)
 				go func() {
 					defer close(heard) // also when it fails
@@ -206,11 +206,11 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 				}()
 				for range n {
 					join(t, on[1], "lobby", "bob")
-					fling(room("lobby"), "in")
+					publish(room("lobby"), "in")
 					leave(t, on[1], "lobby", "bob")
-					fling(room("lobby"), "out")
+					publish(room("lobby"), "out")
 				}
-				fling(event.Everyone, "mark")
+				publish(event.Everyone, "mark")
 				got := <-heard
 				in := len(slices.DeleteFunc(slices.Clone(got), func(text string) bool { return text != `"in"` }))
 				if in != n || len(got) != n {
@@ -221,7 +221,7 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 	}
 }
 
-// Also where the instance of the reader hears of the leave long before it hears of the event.
+// The same if the reader's instance hears of the leave long before it hears of the event.
 func TestVolatileEventsThatAreHeardOfLate(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, 8*time.Second })
@@ -254,8 +254,8 @@ func upToMark(t testing.TB, s *queue.Subscription) (got []string) {
 	}
 }
 
-// An append that moved the counter and was rolled back, and the start of a slice, leave
-// positions at which no event stands; volatile events do not wait for one.
+// An append that moved the counter and was rolled back, and the start of a slice, leave positions without an
+// event; volatile events do not wait for one.
 func TestVolatileEventsDoNotWaitForWhatNeverComes(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)

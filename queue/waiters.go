@@ -8,8 +8,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// waiters are the calls of Await, by the event whose replies they wait for. The
-// tail tells them of replies, whichever instance took them.
+// waiters are the calls of Await, by the event whose replies they wait for. They learn of replies from the
+// tail, whichever instance stored them.
 type waiters struct {
 	mu      sync.Mutex
 	byEvent map[event.Offset]map[chan struct{}]struct{}
@@ -35,9 +35,9 @@ func (w *waiters) join(to event.Offset) (wake <-chan struct{}, leave func()) {
 	}
 }
 
-// heard wakes the waiters that the events concern. nil wakes all: the tail started over and may have missed
+// wakeFor wakes the waiters that the events concern. nil wakes all: the tail started over and may have missed
 // replies.
-func (w *waiters) heard(events []*event.Event) {
+func (w *waiters) wakeFor(events []*event.Event) {
 	for _, e := range events {
 		if e.Name == replyEvent {
 			w.wake(askOf(e.Data))

@@ -23,7 +23,7 @@ func newNote(client, text string) *note {
 
 var small = Options{What: "notes", Most: Load{Events: 100, Bytes: 100}, Batch: Load{Events: 2, Rooms: 2, Bytes: 2}}
 
-// What comes while a batch is written shares the next one, and each item gets its own answer.
+// Items that come while a batch is written share the next batch, and each gets its own answer.
 func TestWhatComesMeanwhileSharesTheNextBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := New[*note](small)

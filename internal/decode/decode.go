@@ -20,7 +20,7 @@ func Check(e, before *event.Event, data []byte, except []pgtype.Text) error {
 			return err
 		}
 	}
-	// Rooms that begin with a control character are Culvert's own, and no client's.
+	// Rooms whose names begin with a control character are Culvert's own, which no client can name.
 	if (before == nil || before.Room != e.Room || before.Fault != nil) && e.Namespace != "" && !strings.HasPrefix(e.Room.String(), "\x01") {
 		if err := event.CheckName("room", e.Room.String(), event.MaxRoom); err != nil {
 			return err

@@ -21,7 +21,7 @@ type Pools struct {
 	// Write is for the instance's other loops, each of which uses one at a time:
 	// acknowledgements, members, presence, the follower, the registry.
 	Write *pgxpool.Pool
-	// Read is for what requests read: clients that catch up, above all.
+	// Read is for reads of requests, above all of clients that catch up.
 	Read Shared
 	// Work is for what may wait for a row's lock or take long: replies, handlers,
 	// new clients, changes of the registry, retention. Requests take turns.
@@ -30,7 +30,7 @@ type Pools struct {
 	hooks Hooks
 }
 
-// PoolOptions say where to connect: DatabaseURL, or as Pool does.
+// PoolOptions say where to connect: to DatabaseURL, or where Pool connects to.
 type PoolOptions struct {
 	DatabaseURL string
 	// Pool is an application's own; none of its connections are used.
@@ -129,7 +129,7 @@ func (o PoolOptions) prepare(ctx context.Context, hooks *Hooks) (*pgxpool.Config
 	if err != nil {
 		return nil, server, Unavailable(ctx, "connect", err)
 	}
-	tellOfNone(c.ConnConfig, o, server)
+	logNoneLeft(c.ConnConfig, o, server)
 	c.AfterConnect = hooks.Verified()
 	if server.Transactions {
 		o.Logger.Info("the database URL leads through a transaction pooler", "query_mode", c.ConnConfig.DefaultQueryExecMode.String())
@@ -179,9 +179,9 @@ func OpenOne(ctx context.Context, o PoolOptions) (*pgxpool.Pool, error) {
 	return newPool(ctx, c, 1)
 }
 
-// tellOfNone makes c log that Postgres has no connection left, at most once a minute, with the two limits that
+// logNoneLeft makes c log that Postgres has no connection left, at most once a minute, with the two limits that
 // can be changed: the error itself has neither.
-func tellOfNone(c *pgx.ConnConfig, o PoolOptions, server Server) {
+func logNoneLeft(c *pgx.ConnConfig, o PoolOptions, server Server) {
 	var last atomic.Int64
 	before := c.OnPgError
 	c.OnPgError = func(conn *pgconn.PgConn, pg *pgconn.PgError) bool {

@@ -63,8 +63,8 @@ func (h *handler) busy() int {
 	return len(h.running)
 }
 
-// here returns the offsets of the events whose functions run here.
-func (h *handler) here() []int64 {
+// runningHere returns the offsets of the events whose functions run here.
+func (h *handler) runningHere() []int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	offsets := make([]int64, 0, len(h.running))
@@ -78,8 +78,8 @@ const (
 	// handlerPoll is how often a handler looks without being woken: for jobs that others dispatched, for
 	// retries, and for events whose notifications were lost.
 	handlerPoll = 2 * time.Second
-	// elsewhere is the shortest pause before the next look while another instance dispatches.
-	elsewhere = 10 * time.Millisecond
+	// busyPause is the shortest pause before the next look while another instance dispatches.
+	busyPause = 10 * time.Millisecond
 	// dispatchRows is how many rows of the log one dispatch looks at, and so the most jobs it makes in one
 	// transaction. It is more than the rooms an event may have.
 	dispatchRows = 2_000
@@ -105,8 +105,9 @@ func (h *handler) run(ctx, work context.Context) {
 	}
 }
 
-// runOnce starts as many jobs as there are free slots. It makes more jobs only when slots are left, so that
-// events a slow handler has not come to stay in the log. It returns the pause until the next look.
+// runOnce starts as many jobs as there are free slots. It makes more jobs only when slots are left: if a
+// handler is slow, the events that it has not reached are in the log, not in jobs. It returns the pause until
+// the next look.
 func (h *handler) runOnce(ctx, work context.Context) (pause time.Duration, err error) {
 	for {
 		free := h.slots - h.busy()
@@ -128,7 +129,7 @@ func (h *handler) runOnce(ctx, work context.Context) (pause time.Duration, err e
 		case err != nil:
 			return handlerPoll, err
 		case busy:
-			return elsewhere + rand.N(elsewhere), nil
+			return busyPause + rand.N(busyPause), nil
 		case !again:
 			due, err := h.nextDue(ctx)
 			return min(due, handlerPoll), err
@@ -190,10 +191,10 @@ func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
 	defer cancel()
 	var due *time.Duration
 	err := h.registered(ctx, func(r *registration) error {
-		return h.all.o.DB.QueryRow(ctx, nextDueSQL, r.id, r.lineage.Generation, h.here()).Scan(&due)
+		return h.all.o.DB.QueryRow(ctx, nextDueSQL, r.id, r.lineage.Generation, h.runningHere()).Scan(&due)
 	})
 	if err != nil || due == nil {
 		return handlerPoll, postgres.Unavailable(context.WithoutCancel(ctx), "next retry", err)
 	}
-	return max(*due, elsewhere), nil
+	return max(*due, busyPause), nil
 }

@@ -19,11 +19,11 @@ import (
 type Handlers struct {
 	o Options
 
-	mu     sync.RWMutex
-	all    []*handler
-	closed bool
-	work   sync.WaitGroup // finding events, and running them
-	kept   sync.WaitGroup // renewing leases
+	mu       sync.RWMutex
+	all      []*handler
+	closed   bool
+	work     sync.WaitGroup // finding events, and running them
+	renewals sync.WaitGroup // renewing leases
 }
 
 // Options configure New. All are required.
@@ -61,7 +61,7 @@ func (hs *Handlers) add(h *handler) error {
 	find, stop := context.WithCancel(run)
 	h.stop, h.abort = stop, abort
 	hs.work.Go(func() { h.run(find, run) })
-	hs.kept.Go(func() { h.keep(run) })
+	hs.renewals.Go(func() { h.keepAlive(run) })
 	return nil
 }
 
@@ -103,7 +103,7 @@ func (hs *Handlers) Close(ctx context.Context) error {
 		for _, h := range all {
 			h.abort()
 		}
-		hs.kept.Wait()
+		hs.renewals.Wait()
 	}()
 	select {
 	case <-gone:

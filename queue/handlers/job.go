@@ -19,7 +19,7 @@ import (
 // job is one event that a handler runs here.
 type job struct {
 	event *event.Event
-	claim int64     // tells this run from any other one
+	claim int64     // distinguishes this run from others
 	tries int       // this one included
 	over  time.Time // when the lease is over
 	lease *time.Timer
@@ -67,7 +67,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 }
 
 func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over time.Time) ([]*job, error) {
-	rows, err := h.all.o.DB.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.here())
+	rows, err := h.all.o.DB.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.runningHere())
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (h *handler) start(work context.Context, j *job) {
 	h.running[j.event.Offset] = j
 	h.mu.Unlock()
 	h.all.work.Go(func() {
-		defer func() { // also when the function ends its goroutine
+		defer func() { // even if the function ends its goroutine
 			j.lease.Stop()
 			cancel(nil)
 			h.mu.Lock()
@@ -125,7 +125,7 @@ func (h *handler) try(ctx context.Context, j *job) error {
 	return h.answer(ctx, j.event, reply)
 }
 
-// call turns a panic into an error.
+// call calls the function, and turns a panic into an error.
 func (h *handler) call(ctx context.Context, e *event.Event) (reply any, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -12,13 +12,13 @@ import (
 // liveTime is how long asks still expect a handler's reply after its last instance ended.
 const liveTime = 15 * time.Second
 
-// keep renews the leases of running jobs, and the time until which the handler counts as live. It runs until
+// keepAlive renews the leases of running jobs, and the time until which the handler counts as live. It runs until
 // ctx ends.
-func (h *handler) keep(ctx context.Context) {
+func (h *handler) keepAlive(ctx context.Context) {
 	tick := time.NewTicker(min(h.lease, liveTime) / 3)
 	defer tick.Stop()
 	for {
-		if err := h.keepOnce(ctx); err != nil && ctx.Err() == nil {
+		if err := h.keepAliveOnce(ctx); err != nil && ctx.Err() == nil {
 			h.all.o.Logger.Debug("leases of a handler not renewed", "handler", h.label(), "error", err)
 		}
 		select {
@@ -29,7 +29,7 @@ func (h *handler) keep(ctx context.Context) {
 	}
 }
 
-func (h *handler) keepOnce(ctx context.Context) error {
+func (h *handler) keepAliveOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, h.lease/3)
 	defer cancel()
 	if err := h.renew(ctx); err != nil {

@@ -9,7 +9,7 @@ type Metrics struct {
 	parked *prometheus.GaugeVec
 }
 
-// NewMetrics counts from zero; somebody has to register its Collectors.
+// NewMetrics returns Metrics that count from zero; the caller has to register its Collectors.
 func NewMetrics() *Metrics {
 	m := &Metrics{}
 	m.runs = prometheus.NewCounterVec(prometheus.CounterOpts{

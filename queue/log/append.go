@@ -98,7 +98,7 @@ func (lg *Log) AppendEach(ctx context.Context, emits []event.Emit) []event.Resul
 				results[index[i]] = r[0]
 			case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 				for _, i := range index[i:] {
-					results[i].Err = err // nobody waits for the rest
+					results[i].Err = err // the caller does not wait for the rest
 				}
 				return results
 			default:
@@ -113,7 +113,7 @@ func (lg *Log) AppendEach(ctx context.Context, emits []event.Emit) []event.Resul
 	return results
 }
 
-// claimFor claims the rooms of an emit.
+// claimFor makes the rooms of an emit, within its quota.
 func (lg *Log) claimFor(ctx context.Context, e *event.Emit) error {
 	return lg.rooms.claim(ctx, e.Namespace, e.From, e.Addressed(), e.Quota)
 }

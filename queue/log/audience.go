@@ -31,8 +31,8 @@ func listed(e *event.Emit, rooms []event.Room) []event.Room {
 }
 
 // unseen adds who is expected to reply from rooms whose members the asker may not see. The name of a client's
-// own room tells who is in it, so this client is expected to reply, online or not. From other such rooms nobody
-// is. If nobody at all is expected then, the replies are never complete.
+// own room tells who is in it, so this client is expected to reply, online or not. From other such rooms no
+// reply is expected. If none at all is expected then, the replies are never complete.
 func unseen(e *event.Emit, expected []string) []string {
 	if e.Lists == nil {
 		return expected
@@ -84,7 +84,7 @@ func (lg *Log) expect(caller context.Context, units ...*unit) error {
 
 // audience is who is to reply to those asks of one call that go to the same clients.
 type audience struct {
-	emit    *event.Emit // the first of them
+	emit    *event.Emit // the first of the asks
 	parties []string
 	asks    []askAt
 }
@@ -186,7 +186,7 @@ func roomNames(rooms []event.Room) []string {
 	return names
 }
 
-// asksArg are the asks of an append as culvert.ask reads them.
+// asksArg has the asks of an append, in the form that culvert.ask reads.
 type asksArg struct {
 	Audiences []audienceRow `json:"audiences"`
 	Asks      []askRow      `json:"asks"`

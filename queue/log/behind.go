@@ -66,7 +66,7 @@ func (h *behind) add(u *unit) {
 	}
 }
 
-// has reports whether the unit has to wait.
+// has reports whether a later unit has to wait for a held one.
 func (h *behind) has(u *unit) bool {
 	if u.series != nil && h.series[u.series] {
 		return true
@@ -92,7 +92,7 @@ func (a *appender) hold(units []*unit, waits []string) (others []*unit) {
 			others = append(others, u)
 			continue
 		}
-		a.keep(u)
+		a.addHeld(u)
 		h.add(u)
 	}
 	return others
@@ -113,15 +113,15 @@ func (a *appender) holdBehind(units []*unit) (others []*unit) {
 			others = append(others, u)
 			continue
 		}
-		a.keep(u)
+		a.addHeld(u)
 		h.add(u)
 	}
 	return others
 }
 
-// keep adds a unit to those that are held; it counts as waiting again. If the server has changed, the unit
+// addHeld adds a unit to those that are held; it counts as waiting again. If the server has changed, the unit
 // waits for what is staged on the new one now, but gives up no later than before.
-func (a *appender) keep(u *unit) {
+func (a *appender) addHeld(u *unit) {
 	if u.giveUp.IsZero() {
 		u.giveUp = time.Now().Add(a.o.AppendTimeout)
 	}
@@ -170,15 +170,15 @@ func (a *appender) releaseHeld(ctx context.Context, t *turn) (free []*unit) {
 		case time.Now().After(u.giveUp):
 			u.refuse(errBehindSQL)
 		default:
-			a.keep(u)
+			a.addHeld(u)
 			h.add(u)
 		}
 	}
 	return unbroken(free)
 }
 
-// stillWait moves staged events and returns the namespaces in which some are left
-// that come before the first unit held there.
+// stillWait moves staged events. It returns the namespaces with staged events left that come before the first
+// unit held there.
 func (a *appender) stillWait(ctx context.Context, held []*unit, t *turn) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.moveTimeout())
 	defer cancel()

@@ -17,19 +17,19 @@ func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
 	other := &lineage.Lineage{Log: "k", Generation: 3, Runs: []lineage.Run{{First: 0, Last: 5}, {First: 100, Last: event.MaxOffset}}}
 	a := &appender{o: Options{AppendTimeout: time.Hour}, queue: batch.New[*unit](batch.Options{}), now: horizon{one, 900}}
 	u := newUnit(nil)
-	a.keep(u)
+	a.addHeld(u)
 	giveUp := u.giveUp
 	a.now = horizon{renewed, 950}
-	if a.keep(u); u.until.on(renewed) != 900 || u.until.on(other) != 0 {
+	if a.addHeld(u); u.until.on(renewed) != 900 || u.until.on(other) != 0 {
 		t.Errorf("it waits for %d, and for %d on another server; want 900 and 0", u.until.on(renewed), u.until.on(other))
 	}
 	a.now = horizon{other, 30}
-	if a.keep(u); u.until.on(other) != 30 || !u.giveUp.Equal(giveUp) {
+	if a.addHeld(u); u.until.on(other) != 30 || !u.giveUp.Equal(giveUp) {
 		t.Errorf("it waits for %d, until %v; want 30 and %v", u.until.on(other), u.giveUp, giveUp)
 	}
 }
 
-// A key that was used before decides about its own unit alone.
+// A key that was used before settles its own unit only.
 func TestKnownKeysSettleTheirUnits(t *testing.T) {
 	first, free := newUnit([]event.Emit{{Key: event.MustKey("a")}}), newUnit([]event.Emit{{}})
 	b := &appendBatch{units: []*unit{first, free}, events: []place{{first, 0}, {free, 0}}, keyPos: []int32{1}}

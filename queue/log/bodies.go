@@ -30,7 +30,7 @@ func borrow(e, before *event.Event) {
 	}
 	e.Data, e.Except, e.Fault = before.Data, before.Except, before.Fault
 	if e.Fault == nil {
-		e.Fault = decode.Check(e, before, []byte(`""`), nil) // its room; the rest was checked before
+		e.Fault = decode.Check(e, before, []byte(`""`), nil) // checks its room; the rest was checked before
 	}
 }
 

@@ -49,7 +49,7 @@ type place struct {
 
 func (p place) emit() *event.Emit { return &p.unit.emits[p.index] }
 
-// keyRef identifies a key: keys of other namespaces and owners are other keys.
+// keyRef identifies an idempotency key: its namespace, its owner and its text.
 type keyRef struct {
 	ns    event.Namespace
 	owner event.Client
@@ -202,7 +202,7 @@ SELECT seen::text, coalesce(part::text::bigint, 0), coalesce(last, 0), log, prev
        $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::bytea[], $16::int[], $17,
        $18::int[], $19::text::json, $20::text[], $21::text[], $22::bigint[]::text[]::xid8[], $23, $24)`
 
-// appended is what culvert.append answers.
+// appended is the answer of culvert.append.
 type appended struct {
 	movedUpTo        movedUpTo
 	log              string
@@ -249,7 +249,7 @@ func (a *appender) call(ctx context.Context, b *appendBatch) (r appended, err er
 	if postgres.IsReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}
-	// The deadline here is ours and not the caller's: it says that Postgres is slow.
+	// The deadline is the appender's, not a caller's: if it passes, Postgres is slow.
 	return r, postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 }
 

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m, migrations.Up) }
 
-// options are those of a log on a database of its own.
+// options returns the options of a log on a database of its own.
 func options(t *testing.T) Options {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -70,7 +70,7 @@ func TestTheEndAnswersEverybody(t *testing.T) {
 		f := newFollower(o)
 		a := newAppender(o, f)
 		held, waiting := newUnit([]event.Emit{emit}), newUnit([]event.Emit{emit})
-		a.keep(held)
+		a.addHeld(held)
 		if err := a.queue.Submit(waiting); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestTheEndAnswersEverybody(t *testing.T) {
 		m.queue.PutBack(c)
 		m.queue.Hold(back)
 		m.run(ended)
-		m.comeBack([]*membershipChange{back}, o.Lineage.Load(), nil)
+		m.requeue([]*membershipChange{back}, o.Lineage.Load(), nil)
 		answered(t, "a join", &c.Ticket)
 		answered(t, "a join that waited for staged events", &back.Ticket)
 		if err := m.submit(join()); !errors.Is(err, event.ErrClosed) {

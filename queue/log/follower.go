@@ -19,14 +19,14 @@ import (
 type follower struct {
 	o      Options
 	wake   chan struct{}
-	target atomic.Int64 // the highest head heard of
+	target atomic.Int64 // the highest head that was announced
 
 	mu    sync.Mutex
 	asked []chan struct{} // see caughtUp
 }
 
-// followPage is how many rows one read takes. It is above the number of rooms
-// an event may have, so that a page always gets past one offset.
+// followPage is how many rows one read takes. It is more than the rooms an event may have, so that a page
+// always has all rows of at least one offset.
 const followPage = 2_000
 
 func newFollower(o Options) *follower {
@@ -179,7 +179,7 @@ func (f *follower) startOver(ctx context.Context, l *lineage.Lineage, at event.C
 		return err
 	}
 	f.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", event.Cursor{Log: now.Log, Offset: head}.String(), "floor", p.Floor)
-	if now.SameHistory(l) { // else the next page says so
+	if now.SameHistory(l) { // else the next read finds out
 		f.o.Tail.Reset(l, head)
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 // after an append.
 const channel = "culvert"
 
-// listener waits for notifications, on one connection, which is made again whenever it breaks.
+// listener waits for notifications on one connection, and makes a new one whenever it breaks.
 type listener struct {
 	o          Options
 	follower   *follower
@@ -28,11 +28,11 @@ type listener struct {
 func (l *listener) run(ctx context.Context) {
 	pause := postgres.FirstPause
 	for ctx.Err() == nil {
-		heard, err := l.listenOnce(ctx)
+		listening, err := l.listenOnce(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if heard {
+		if listening {
 			pause = postgres.FirstPause
 		}
 		l.o.Logger.Debug("not listening", "error", err, "again_in", pause)
@@ -47,8 +47,8 @@ func (l *listener) run(ctx context.Context) {
 // listenSilence is how long a connection may be silent before a ping checks whether it is alive.
 const listenSilence = 30 * time.Second
 
-// listenOnce listens on one connection until it fails. heard: it had begun to listen.
-func (l *listener) listenOnce(ctx context.Context) (heard bool, err error) {
+// listenOnce listens on one connection until it fails. listening: LISTEN took effect before it failed.
+func (l *listener) listenOnce(ctx context.Context) (listening bool, err error) {
 	conn, err := l.o.Listener.Connect(ctx)
 	if err != nil {
 		return false, err

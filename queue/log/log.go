@@ -34,7 +34,7 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// Log is the log of one database, as one instance writes and follows it. Its methods are safe for concurrent use.
+// Log writes and follows the log of one database, for one instance. Its methods are safe for concurrent use.
 type Log struct {
 	o        Options
 	rooms    *roomQuota
@@ -118,7 +118,7 @@ func (lg *Log) Waiting() int { return lg.appender.queue.Waiting().Events }
 // has the same number.
 const SliceSize = 1_000_000_000
 
-// notify wakes whoever receives from a channel of capacity 1.
+// notify wakes the goroutine that receives from a channel of capacity 1.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -38,7 +38,7 @@ type membershipChange struct {
 
 	settled  *lineage.Lineage // the server on which all that was emitted from SQL before is in the log; nil: not known
 	tries    int              // how often ready was given it
-	position event.Cursor     // from where it holds
+	position event.Cursor     // from where on the change holds
 	moved    bool             // it changed something
 }
 
@@ -139,7 +139,7 @@ func (m *membershipWriter) ready(ctx context.Context, batch []*membershipChange)
 		}
 		m.behind.Go(func() {
 			err := m.appender.afterStaged(ctx, event.StoredNamespace(trusted.Of(name)))
-			m.comeBack(changes, of, err)
+			m.requeue(changes, of, err)
 		})
 	}
 	for _, c := range batch {
@@ -169,9 +169,9 @@ func (m *membershipWriter) staged(ctx context.Context, spaces []string) (names [
 	return names, of, postgres.Unavailable(context.WithoutCancel(ctx), "move", err)
 }
 
-// comeBack queues changes again that waited for staged events, now that these are in the log. If err says that
+// requeue queues changes again that waited for staged events, now that these are in the log. If err says that
 // they are not, it answers the changes with it.
-func (m *membershipWriter) comeBack(changes []*membershipChange, of *lineage.Lineage, err error) {
+func (m *membershipWriter) requeue(changes []*membershipChange, of *lineage.Lineage, err error) {
 	if err != nil {
 		answer(changes, err)
 		for _, c := range changes {

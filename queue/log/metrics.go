@@ -21,7 +21,7 @@ type Metrics struct {
 	slicesDropped prometheus.Counter
 }
 
-// NewMetrics counts from zero; somebody has to register its Collectors.
+// NewMetrics returns Metrics that count from zero; the caller has to register its Collectors.
 func NewMetrics() *Metrics {
 	seconds := prometheus.ExponentialBuckets(0.0005, 2, 15)
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {

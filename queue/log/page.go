@@ -129,7 +129,7 @@ func scanPage(rows pgx.Rows, memory event.Memory) (p Page, err error) {
 			return p, err
 		}
 		if r.floor.Valid {
-			p.Log, p.Floor, p.Pruned = again(p.Log, r.log), event.Offset(r.floor.Int64), event.Offset(r.pruned.Int64)
+			p.Log, p.Floor, p.Pruned = reuse(p.Log, r.log), event.Offset(r.floor.Int64), event.Offset(r.pruned.Int64)
 			p.Counter = event.Offset(r.counter.Int64)
 		}
 		if !r.offset.Valid {
@@ -177,18 +177,18 @@ func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Ev
 	if before != nil {
 		e.Namespace, e.Room, e.Name, e.From = before.Namespace, before.Room, before.Name, before.From
 	}
-	e.Name = again(e.Name, r.event)
-	e.From = event.StoredClient(trusted.Of(again(e.From.String(), r.sender)))
+	e.Name = reuse(e.Name, r.event)
+	e.From = event.StoredClient(trusted.Of(reuse(e.From.String(), r.sender)))
 	room := []byte(r.place)
 	if namespace == "" {
 		// Events of a deleted namespace have no place: nobody can ask for them.
 		var ns []byte
 		ns, room, _ = bytes.Cut(r.place, []byte{'/'})
-		e.Namespace = again(e.Namespace, ns)
+		e.Namespace = reuse(e.Namespace, ns)
 	} else {
 		e.Namespace = namespace
 	}
-	e.Room = event.StoredRoom(trusted.Of(again(e.Room.String(), room)))
+	e.Room = event.StoredRoom(trusted.Of(reuse(e.Room.String(), room)))
 	e.Except = decode.Rooms(r.except)
 	if r.at.InfinityModifier != pgtype.Finite {
 		e.At = time.Time{}
@@ -207,8 +207,8 @@ func (r *pageRow) decode(e *event.Event, log, namespace string, before *event.Ev
 	}
 }
 
-// again returns b as a string: s itself if it is equal, which saves an allocation.
-func again(s string, b []byte) string {
+// reuse returns b as a string: s itself if it is equal, which saves an allocation.
+func reuse(s string, b []byte) string {
 	if s == string(b) {
 		return s
 	}

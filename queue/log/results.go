@@ -3,7 +3,7 @@ package log
 import "github.com/culvertmq/culvert/event"
 
 // settleKnown gives repeated emits, whose keys are known, the offset of the first, and refuses each unit with a
-// key that was used for other content. It returns the units of which something is left to store.
+// key that was used for other content. It returns the units that still have emits to store.
 func (b *appendBatch) settleKnown(r appended) []*unit {
 	refused := map[*unit]bool{}
 	for i, k := range r.known {

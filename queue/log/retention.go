@@ -36,7 +36,7 @@ func isLocked(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
-const rollSQL = `
+const rotateSQL = `
 SELECT culvert.rotate($1, $2)`
 
 const pruneSQL = `
@@ -96,7 +96,7 @@ DELETE FROM culvert.audiences u
 
 // A membership interval that has ended is kept while it may explain a gap: until the client's cursor is past
 // its end.
-const forgetStaysSQL = `
+const forgetIntervalsSQL = `
 WITH old AS MATERIALIZED (
      SELECT m.client_id, m.room_id, m.since
        FROM culvert.log l, culvert.memberships m
@@ -109,11 +109,11 @@ DELETE FROM culvert.memberships m
  WHERE m.client_id = old.client_id AND m.room_id = old.room_id AND m.since = old.since`
 
 // retainOnce opens the next slice when it is time, drops the oldest one when it is due, raises the floors of
-// namespaces with a shorter retention, and stores each room's newest offset of a closed slice. Then it deletes what deleted
-// namespaces left behind, idempotency keys older than their window, and old asks.
+// namespaces with a shorter retention, and stores, for one closed slice, the newest offset of each room. Then
+// it deletes what deleted namespaces left behind, idempotency keys older than their window, and old asks.
 func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error) error {
 	var open int
-	if err := lg.o.DB.Work.Pool.QueryRow(ctx, rollSQL, lg.o.Slice, lg.o.SliceEvents).Scan(&open); err != nil {
+	if err := lg.o.DB.Work.Pool.QueryRow(ctx, rotateSQL, lg.o.Slice, lg.o.SliceEvents).Scan(&open); err != nil {
 		return postgres.Unavailable(ctx, "rotate", err)
 	}
 	var dropped *int
@@ -123,7 +123,7 @@ func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error
 	if dropped != nil {
 		lg.o.Logger.Info("retention dropped a slice", "slice", *dropped, "open", open)
 		lg.o.Metrics.slicesDropped.Inc()
-		if err := lg.forget(ctx, forgetStaysSQL); err != nil {
+		if err := lg.forget(ctx, forgetIntervalsSQL); err != nil {
 			return err
 		}
 	}

@@ -101,7 +101,7 @@ SELECT EXISTS (
   FROM culvert.log
  WHERE culvert.check_ids($3)`
 
-// full reports whether a namespace would exceed the limit most with so many more rooms.
+// full reports whether a namespace would have more than most rooms if more rooms were added.
 func (c *roomQuota) full(ctx context.Context, l *lineage.Lineage, ns event.Namespace, client event.Client, id int32, most, more int) (bool, error) {
 	if most == 0 {
 		return false, nil

@@ -24,7 +24,7 @@ func (s *series) stop(err error) {
 // after is the error of an emit that is not stored because an earlier one failed with err.
 func after(err error) error { return fmt.Errorf("an earlier emit was not stored: %w", err) }
 
-// isRefusal reports whether the same emit would fail again, whenever it is sent.
+// isRefusal reports whether the same emit would fail every time it is sent.
 func isRefusal(err error) bool {
 	var bad *event.InvalidError
 	return errors.As(err, &bad) || errors.Is(err, event.ErrKeyReused) || errors.Is(err, event.ErrRoomQuota) || errors.Is(err, event.ErrDeleted) || errors.Is(err, event.ErrNotFound)

@@ -76,7 +76,7 @@ func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
 			continue
 		}
 		if err != nil {
-			// The deadline is ours: it says that Postgres is slow.
+			// The deadline is the appender's, not a caller's: if it passes, Postgres is slow.
 			err = postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
 			a.failed(ctx, err)
 			return err

@@ -15,9 +15,8 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
-// Registry is what operators set and every instance must know at once: the
-// namespaces with their settings, the stored API keys and the revoked clients. Look-ups
-// read this instance's memory and never block.
+// Registry has what operators set and every instance must know at once: the namespaces with their settings, the
+// stored API keys and the revoked clients. Look-ups read this instance's memory and never block.
 type Registry struct {
 	o    Options
 	wake chan struct{} // a change was announced
@@ -114,7 +113,7 @@ func (r *Registry) Run(ctx context.Context) {
 			announced = true
 		case <-tick.C:
 		}
-		// What cannot be read now is read by the next tick.
+		// What cannot be read now is read at the next tick.
 		if err := r.refresh(ctx, announced); err != nil && ctx.Err() == nil {
 			r.o.Logger.Debug("registry not read; trying again at the next tick", "error", err)
 		}

@@ -21,7 +21,7 @@ type NamespaceSettings struct {
 	// Public are patterns of rooms whose full pages of history any cache may
 	// keep and show to anybody.
 	Public []string
-	// Presence are patterns of rooms that are told who comes and goes.
+	// Presence are patterns of rooms that get an event when a member comes online or goes offline.
 	Presence []string
 	// EmitRate is how many events a second may be emitted to the namespace.
 	EmitRate float64
@@ -35,9 +35,9 @@ type NamespaceSettings struct {
 
 // Setting is one thing that may be set for a namespace.
 type Setting struct {
-	// Name is what it is called on the wire and as a column of culvert.namespaces.
+	// Name is its name on the wire, and the name of its column in culvert.namespaces.
 	Name string
-	// Help says what it is, for people.
+	// Help describes it for people.
 	Help string
 	// Of returns a pointer to its value: a *time.Duration, *[]string (patterns), *float64 (events a second) or
 	// *int (a number of something).

@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-// numbered are events of the offsets after prev up to head.
+// numbered returns events with the offsets after prev up to head.
 func numbered(prev, head event.Offset, data string) (events []*event.Event) {
 	for o := prev + 1; o <= head; o++ {
 		events = append(events, &event.Event{Log: "k", Offset: o, Namespace: "n", Room: event.MustRoom("r"), Name: "e", Data: data})

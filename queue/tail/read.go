@@ -13,7 +13,7 @@ type Reading struct {
 	More   bool
 	Over   bool // some intervals are over: see Trim
 
-	attachments attachments // those of the reader, if some of the events except rooms
+	attachments attachments // the reader's, if some of the events except rooms
 }
 
 // Read appends the events of the reader's rooms after a cursor to dst, which is empty: at most limit events,
@@ -45,7 +45,7 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 			runs = append(runs, run)
 		}
 	}
-	dst = mergeRooms(dst, runs, limit+1) // one more than asked for tells whether there is more
+	dst = mergeRooms(dst, runs, limit+1) // one more than asked for, to see whether there are more
 	clear(runs)
 	rd.runs = runs[:0]
 	r.Events, r.More = cut(dst, limit)

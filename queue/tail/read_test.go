@@ -59,7 +59,7 @@ func TestMergingEndsAtManyBytes(t *testing.T) {
 	}
 }
 
-// BenchmarkTailOfManyRooms is the first page of 100 rooms, in which the tail has 20,000 events.
+// BenchmarkTailOfManyRooms measures the first page of 100 rooms, in which the tail has 20,000 events.
 func BenchmarkTailOfManyRooms(b *testing.B) {
 	rooms := make([][]*event.Event, 100)
 	for offset := range event.Offset(20_000) {
@@ -75,8 +75,8 @@ func BenchmarkTailOfManyRooms(b *testing.B) {
 	}
 }
 
-// BenchmarkExceptions is a page of 1,000 events of which each excepts 100 rooms, for a client
-// in 1,000 others.
+// BenchmarkExceptions measures a page of 1,000 events that each except 100 rooms, for a client in 1,000 other
+// rooms.
 func BenchmarkExceptions(b *testing.B) {
 	all := make(attachments, 1000)
 	for i := range all {

@@ -74,7 +74,7 @@ func (rd *Reader) ref() clientRef {
 	return clientRef{rd.o.Namespace.String(), rd.o.Client.String()}
 }
 
-// Wake receives when there may be something new to read. Spurious wakes happen.
+// Wake returns a channel that receives when there may be something new to read. Spurious wakes happen.
 func (rd *Reader) Wake() <-chan struct{} { return rd.wake }
 
 // Rouse makes Wake receive. Any goroutine may call it, at any time.

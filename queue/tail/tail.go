@@ -1,10 +1,10 @@
 // Package tail holds the newest events of the log in the memory of an instance, and wakes readers that wait for
 // more.
 //
-// New makes a Tail; whoever appends or follows the log gives it events with Extend and Merge. A Reader is one
-// subscription: NewReader, Attach with what Postgres says of its client, then Read whenever Wake receives.
-// Changes of memberships come with the log, and the tail applies them to the readers of the client. Publish
-// hands volatile events to the readers; the tail does not keep them.
+// New makes a Tail; the log gives it events with Extend and Merge. A Reader is one subscription: NewReader,
+// Attach with what Postgres says of its client, then Read whenever Wake receives. Changes of memberships come
+// with the log, and the tail applies them to the readers of the client. Publish hands volatile events to the
+// readers; the tail does not keep them.
 package tail
 
 import (
@@ -23,8 +23,8 @@ import (
 // readers that wait for more. It is always a gapless piece of the log:
 // every event after floor up to head. Its methods are safe for concurrent use.
 type Tail struct {
-	o      Options
-	flying atomic.Int64 // bytes of volatile events that wait for readers
+	o             Options
+	volatileBytes atomic.Int64 // bytes of volatile events that wait for readers
 
 	mu    sync.RWMutex
 	log   string
@@ -37,8 +37,8 @@ type Tail struct {
 	early early
 	rooms map[roomKey]*roomTail
 	// clients has the readers of each client, for events about it.
-	clients map[clientRef]map[*Reader]struct{}
-	heard   []func([]*event.Event)
+	clients   map[clientRef]map[*Reader]struct{}
+	observers []func([]*event.Event)
 }
 
 // Options configure a Tail.
@@ -59,11 +59,11 @@ func New(o Options) *Tail {
 func (t *Tail) Observe(f func([]*event.Event)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.heard = append(t.heard, f)
+	t.observers = append(t.observers, f)
 }
 
 func (t *Tail) tellObservers(events []*event.Event) {
-	for _, f := range t.heard {
+	for _, f := range t.observers {
 		f(events)
 	}
 }
@@ -336,7 +336,7 @@ func (t *Tail) Has(at event.Cursor) bool {
 	return t.log == at.Log && t.head >= at.Offset
 }
 
-// notify wakes whoever receives from a channel of capacity 1.
+// notify wakes the goroutine that receives from a channel of capacity 1.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -127,13 +127,13 @@ func TestTailCountsDataOnce(t *testing.T) {
 func TestPendingIsBoundedByBytes(t *testing.T) {
 	at := testTail(&lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}, 0)
 	at.o.Bytes = 8 << 20
-	event := func(n int) pendingEvent { return pendingEvent{&event.Event{}, &held{bytes: n, all: &at.flying}} }
+	event := func(n int) pendingEvent { return pendingEvent{&event.Event{}, &held{bytes: n, all: &at.volatileBytes}} }
 	var slow pending
 	for range 100 {
 		slow.add(event(200<<10), int64(at.o.Bytes))
 	}
-	if slow.bytes > maxPendingBytes || at.flying.Load() != int64(slow.bytes) {
-		t.Errorf("one slow reader holds %d bytes, all together %d", slow.bytes, at.flying.Load())
+	if slow.bytes > maxPendingBytes || at.volatileBytes.Load() != int64(slow.bytes) {
+		t.Errorf("one slow reader holds %d bytes, all together %d", slow.bytes, at.volatileBytes.Load())
 	}
 	many := make([]pending, 200)
 	for range 10 {
@@ -141,7 +141,7 @@ func TestPendingIsBoundedByBytes(t *testing.T) {
 			many[i].add(event(200<<10), int64(at.o.Bytes))
 		}
 	}
-	if all := at.flying.Load(); all > 2*int64(at.o.Bytes)+200<<10 {
+	if all := at.volatileBytes.Load(); all > 2*int64(at.o.Bytes)+200<<10 {
 		t.Errorf("all slow readers hold %d bytes", all)
 	}
 	for i := range many {
@@ -152,13 +152,13 @@ func TestPendingIsBoundedByBytes(t *testing.T) {
 	for i := range many {
 		many[i].add(shared, int64(at.o.Bytes))
 	}
-	if all := at.flying.Load(); all != 200<<10 {
+	if all := at.volatileBytes.Load(); all != 200<<10 {
 		t.Errorf("an event that %d readers wait for takes %d bytes", len(many), all)
 	}
 	for i := range many {
 		many[i].take()
 	}
-	if all := at.flying.Load(); all != 0 {
+	if all := at.volatileBytes.Load(); all != 0 {
 		t.Errorf("%d bytes are left", all)
 	}
 }

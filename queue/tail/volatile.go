@@ -35,13 +35,13 @@ type held struct {
 	all     *atomic.Int64
 }
 
-func (h *held) keep() {
+func (h *held) hold() {
 	if h.readers.Add(1) == 1 {
 		h.all.Add(int64(h.bytes))
 	}
 }
 
-func (h *held) let() {
+func (h *held) release() {
 	if h.readers.Add(-1) == 0 {
 		h.all.Add(-int64(h.bytes))
 	}
@@ -60,7 +60,7 @@ func (p *pending) add(e pendingEvent, most int64) (dropped int) {
 	if all > 2*most {
 		return dropped + 1
 	}
-	e.held.keep()
+	e.held.hold()
 	p.events, p.bytes = append(p.events, e), p.bytes+e.held.bytes
 	return dropped
 }
@@ -68,7 +68,7 @@ func (p *pending) add(e pendingEvent, most int64) (dropped int) {
 // drop removes the oldest event.
 func (p *pending) drop() {
 	p.bytes -= p.events[0].held.bytes
-	p.events[0].held.let()
+	p.events[0].held.release()
 	p.events = slices.Delete(p.events, 0, 1)
 }
 
@@ -81,7 +81,7 @@ func (p *pending) take() []*event.Event {
 	events := make([]*event.Event, len(p.events))
 	for i, e := range p.events {
 		events[i] = e.event
-		e.held.let()
+		e.held.release()
 	}
 	p.events, p.bytes = nil, 0
 	return events
@@ -98,7 +98,7 @@ type Volatile struct {
 // Publish gives volatile events to the readers that are there now. Each reader gets an event once.
 func (t *Tail) Publish(events []*Volatile) {
 	for _, e := range events {
-		t.publishOne(e) // others get the lock in between
+		t.publishOne(e) // one at a time, so that others get the lock in between
 	}
 }
 
@@ -109,10 +109,10 @@ func (t *Tail) publishOne(v *Volatile) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	e := v.Event
-	h := &held{bytes: SizeOf(len(e.Data)), all: &t.flying}
+	h := &held{bytes: SizeOf(len(e.Data)), all: &t.volatileBytes}
 	if v.Signal {
 		for rd := range t.clients[clientRef{e.Namespace, e.From.String()}] {
-			t.hand(rd, pendingEvent{e, h})
+			t.deliver(rd, pendingEvent{e, h})
 		}
 		return
 	}
@@ -137,12 +137,12 @@ func (t *Tail) publishOne(v *Volatile) {
 			if given != nil {
 				given[rd] = struct{}{}
 			}
-			t.hand(rd, pendingEvent{as, h})
+			t.deliver(rd, pendingEvent{as, h})
 		}
 	}
 }
 
-func (t *Tail) hand(rd *Reader, e pendingEvent) {
+func (t *Tail) deliver(rd *Reader, e pendingEvent) {
 	if n := rd.pending.add(e, int64(t.o.Bytes)); n > 0 {
 		t.Drop(n)
 	}
