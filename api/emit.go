@@ -122,7 +122,7 @@ func (h *Handler) emitOne(c *call, e *envelope, key *event.Key, wait time.Durati
 	if err != nil {
 		return err
 	}
-	h.count(results)
+	h.metrics.count(results)
 	if wait >= 0 {
 		return h.await(c, wait, results[0])
 	}
@@ -185,7 +185,7 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	if err != nil {
 		return err
 	}
-	h.count(results)
+	h.metrics.count(results)
 	return h.replyBatch(c, results)
 }
 
@@ -233,20 +233,6 @@ func (h *Handler) replyBatch(c *call, results []event.Result) error {
 		b = append(b, `,"duplicate":true`...)
 	}
 	return h.reply(c, status, append(b, '}'))
-}
-
-// count counts the results in the metrics.
-func (h *Handler) count(results []event.Result) {
-	for _, r := range results {
-		switch {
-		case r.Err != nil:
-			h.metrics.rejected.Inc()
-		case r.Duplicate:
-			h.metrics.duplicates.Inc()
-		default:
-			h.metrics.stored.Inc()
-		}
-	}
 }
 
 // volatilePublisher is the part of the queue that delivers without storing.

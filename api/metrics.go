@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/culvertmq/culvert/api/wire"
+	"github.com/culvertmq/culvert/event"
 )
 
 // metrics are the Prometheus metrics. No label has a value for each client, room or namespace.
@@ -107,4 +108,18 @@ func Admin(g prometheus.Gatherer) http.Handler {
 		_, _ = w.Write([]byte("ok\n")) // an error means that the client has left
 	})
 	return mux
+}
+
+// count counts the results in the metrics.
+func (m *metrics) count(results []event.Result) {
+	for _, r := range results {
+		switch {
+		case r.Err != nil:
+			m.rejected.Inc()
+		case r.Duplicate:
+			m.duplicates.Inc()
+		default:
+			m.stored.Inc()
+		}
+	}
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 
+	"github.com/culvertmq/culvert/api/limits"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
@@ -47,7 +49,10 @@ func (h *Handler) emitLines(c *call) error {
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	u := &upload{h: h, c: c, out: c.visit.Writer(), body: &watched{visit: c.visit, body: c.r.Body}}
+	u := &upload{
+		queue: h.queue, limits: h.limits, metrics: h.metrics, log: h.log,
+		c: c, out: c.visit.Writer(), body: &watched{visit: c.visit, body: c.r.Body},
+	}
 	u.ctx = context.WithoutCancel(c.r.Context())
 	c.visit.ReadUntil(time.Time{}) // body and run limit the time instead
 	g := newLineBuffer()
@@ -77,7 +82,14 @@ func (h *Handler) emitLines(c *call) error {
 
 // upload is one NDJSON request.
 type upload struct {
-	h    *Handler
+	queue interface {
+		appender
+		volatilePublisher
+	}
+	limits  *limits.Limiter
+	metrics *metrics
+	log     *slog.Logger
+
 	c    *call
 	ctx  context.Context // for storing: what a client sent is stored even if it has closed its side
 	out  wire.Writer
@@ -156,7 +168,7 @@ func (u *upload) lines(stop <-chan struct{}) *lines {
 
 // waitForTokens waits until the limits allow one more event, of this many bytes.
 func (u *upload) waitForTokens(bytes int, stop <-chan struct{}) error {
-	if err := u.patiently(stop, func() error { return u.h.limits.TakeEvents(u.c.ns, &u.c.who, 1, 0) }); err != nil {
+	if err := u.patiently(stop, func() error { return u.limits.TakeEvents(u.c.ns, &u.c.who, 1, 0) }); err != nil {
 		return err
 	}
 	return u.patiently(stop, func() error { return u.c.visit.Account.ChargeBody(bytes) })
@@ -198,7 +210,7 @@ func (u *upload) explainEnd(err error, next int) {
 // endWith ends the response with a problem about line and all after it.
 func (u *upload) endWith(k *wire.Kind, line int) {
 	u.endedEarly = true
-	u.h.metrics.problem(k)
+	u.metrics.problem(k)
 	b := wire.Refuse(k, "", "this line and all after it were not stored").AppendJSON(nil, line)
 	_ = u.out.Send(append(b, '\n')) // an error means that the client has left
 }
@@ -233,15 +245,15 @@ func (u *upload) store(lines []line) bool {
 	}
 	var failed error
 	if len(volatile) > 0 {
-		if failed = u.h.queue.PublishVolatile(u.ctx, volatile); failed == nil {
-			u.h.metrics.volatile.Add(float64(len(volatile)))
+		if failed = u.queue.PublishVolatile(u.ctx, volatile); failed == nil {
+			u.metrics.volatile.Add(float64(len(volatile)))
 		} else if endsUpload(failed) {
 			emits = emits[:before] // the answer ends at the first volatile line
 		}
 	}
 	var results []event.Result
 	if len(emits) > 0 {
-		results = u.h.queue.AppendEach(u.ctx, emits)
+		results = u.queue.AppendEach(u.ctx, emits)
 	}
 	b, more := u.answer(lines, results, failed)
 	return u.out.Send(b) == nil && more
@@ -263,7 +275,7 @@ func (u *upload) answer(lines []line, results []event.Result, failed error) (b [
 		err := l.err
 		switch {
 		case err != nil:
-			u.h.metrics.rejected.Inc()
+			u.metrics.rejected.Inc()
 		case l.volatile:
 			if err = failed; err == nil {
 				b = append(b, "{}"...)
@@ -272,7 +284,7 @@ func (u *upload) answer(lines []line, results []event.Result, failed error) (b [
 			if err = results[0].Err; err == nil {
 				b = appendResult(b, results[0])
 			}
-			u.h.count(results[:1])
+			u.metrics.count(results[:1])
 			results = results[1:]
 		}
 		if err != nil {
@@ -300,9 +312,9 @@ func endsUpload(err error) bool {
 
 func (u *upload) fault(l line, err error) *wire.Problem {
 	p := wire.FaultOf(err)
-	u.h.metrics.problem(p.Kind)
+	u.metrics.problem(p.Kind)
 	if p.Kind == wire.Internal {
-		u.h.log.Error("upload failed", "request_id", u.c.w.Header().Get(requestIDHeader), "line", l.number, "error", err)
+		u.log.Error("upload failed", "request_id", u.c.w.Header().Get(requestIDHeader), "line", l.number, "error", err)
 	}
 	return p
 }

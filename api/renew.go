@@ -39,7 +39,7 @@ func (h *Handler) renew(c *call) error {
 // renew gives the stream the expiry and the rooms of the newer token, if that token allows what the stream
 // reads.
 func (s *stream) renew(r *auth.Renewal) {
-	who, ok := s.h.keys.Renewed(s.ns, s.who, r)
+	who, ok := s.keys.Renewed(s.ns, s.who, r)
 	if !ok {
 		return
 	}

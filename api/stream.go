@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -35,8 +36,13 @@ const (
 // stream is one open SSE connection. Only its own goroutine touches it, except for the two flags that timers
 // set.
 type stream struct {
-	h    *Handler
-	sub  subscription
+	sub       subscription
+	keys      *auth.Authority
+	metrics   *metrics
+	log       *slog.Logger
+	heartbeat time.Duration
+	jitter    func(least, most time.Duration) time.Duration
+
 	out  wire.Writer
 	last time.Time // of the last write
 
@@ -72,7 +78,10 @@ func (h *Handler) stream(c *call, n *session, sub subscription, q receipt) error
 	header.Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(http.StatusOK)
 
-	s := &stream{h: h, sub: sub, out: c.visit.Writer(), memory: &c.visit.Account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true}
+	s := &stream{
+		sub: sub, keys: h.keys, metrics: h.metrics, log: h.log, heartbeat: h.o.Heartbeat, jitter: h.jitter,
+		out: c.visit.Writer(), memory: &c.visit.Account, ns: c.ns, who: c.who, reads: q.interest.Rooms, last: time.Now(), settling: settleTimes, pausing: true,
+	}
 	s.oldest = s.last.Add(h.age())
 	s.timer = time.AfterFunc(h.o.Heartbeat, func() {
 		s.timerFired.Store(true)
@@ -166,9 +175,9 @@ func (s *stream) arm(quiet time.Duration) {
 // patience returns how long the stream may be silent before a heartbeat.
 func (s *stream) patience() time.Duration {
 	if s.settling > 0 && s.pausing {
-		return min(settleTime, s.h.o.Heartbeat)
+		return min(settleTime, s.heartbeat)
 	}
-	return s.h.o.Heartbeat
+	return s.heartbeat
 }
 
 // beat writes a heartbeat.
@@ -208,13 +217,13 @@ func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
 // internal error is logged once.
 func (s *stream) pause(err error) {
 	if s.retry == 0 && wire.FaultOf(err).Kind == wire.Internal {
-		s.h.log.Error("stream cannot read", "error", err)
+		s.log.Error("stream cannot read", "error", err)
 	}
 	s.retry = min(max(retryLeast, 2*s.retry), retryMost)
 	if s.paused != nil {
 		s.paused.Stop() // a heartbeat called deliver before this timer fired
 	}
-	wait := s.h.jitter(s.retry/2, s.retry)
+	wait := s.jitter(s.retry/2, s.retry)
 	s.resume = time.Now().Add(wait)
 	s.paused = time.AfterFunc(wait, func() {
 		s.pauseOver.Store(true)
@@ -231,7 +240,7 @@ func (s *stream) write(b event.Batch) error {
 			return err
 		}
 	}
-	s.h.metrics.streamed.Add(float64(len(b.Events) + len(b.Volatile)))
+	s.metrics.streamed.Add(float64(len(b.Events) + len(b.Volatile)))
 	if len(b.Events) == 1 && len(b.Volatile) == 0 {
 		return s.send(wire.EventFrame(b.Events[0]))
 	}
@@ -266,5 +275,5 @@ func (s *stream) send(b []byte) error {
 
 // sendReconnect writes the last frame of a stream.
 func (s *stream) sendReconnect(reason string) {
-	_ = s.send(wire.ReconnectFrame(reason, s.h.jitter(500*time.Millisecond, 3*time.Second)))
+	_ = s.send(wire.ReconnectFrame(reason, s.jitter(500*time.Millisecond, 3*time.Second)))
 }
