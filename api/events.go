@@ -60,6 +60,9 @@ func (h *Handler) events(c *call) error {
 	if err := h.ackFirst(c, q); err != nil {
 		return err
 	}
+	if !asStream {
+		q.interest.Rights = c.who.Rights()
+	}
 	n := h.enter(c)
 	defer n.leave()
 	sub, err := h.queue.Subscribe(c.r.Context(), q.interest)

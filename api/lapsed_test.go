@@ -52,6 +52,21 @@ func TestMembershipsDoNotOutliveTheRight(t *testing.T) {
 	}
 }
 
+// A poll that continues where one with another token ended is answered by the rights of its own.
+func TestAPollContinuesByItsOwnToken(t *testing.T) {
+	s, with, without := staffed(t)
+	cursor := s.get("/v1/default/events?wait=0", with).page().Cursor
+	s.emit("staff", `"secret"`)
+	if got := s.get("/v1/default/events?wait=0&cursor="+cursor, without).page(); len(got.data()) != 0 {
+		t.Errorf("without the right: %v", got.data())
+	}
+	for range 2 {
+		if got := s.get("/v1/default/events?wait=0&cursor="+cursor, with).page().data(); len(got) != 1 {
+			t.Errorf("with the right: %v", got)
+		}
+	}
+}
+
 // A membership that a backend made counts whatever the token says, even if the client made one, too.
 func TestMembershipsOfABackendHold(t *testing.T) {
 	for name, first := range map[string]string{"after the client's": "alice", "before the client's": "backend"} {

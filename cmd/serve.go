@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,6 +119,7 @@ func openQueue(ctx context.Context, cfg *config.Config, log *slog.Logger, regist
 		Slice:           cfg.Slice,
 		SliceEvents:     cfg.SliceEvents,
 		DedupWindow:     cfg.DedupWindow,
+		SessionIdle:     cmp.Or(cfg.SessionIdle, -1),
 		Logger:          log,
 		Registerer:      registry,
 	})

@@ -35,3 +35,6 @@ func (q *Queue) CaughtUp() <-chan struct{} { return q.log.CaughtUp() }
 
 // Read returns how far this instance has read the log.
 func (q *Queue) Read() event.Offset { return q.tail.Position().Offset }
+
+// Queries returns how often requests have asked Postgres for something to read.
+func (q *Queue) Queries() int64 { return q.db.Read.Pool.Stat().AcquireCount() }

@@ -54,6 +54,9 @@ type Options struct {
 	TailBytes  int
 	// AppendTimeout is how long one append may take before its emits fail with ErrUnavailable. Default: 8s.
 	AppendTimeout time.Duration
+	// SessionIdle is how long what is known of a client is kept in memory between two long polls: 60s. Within it a poll
+	// that continues on the same instance asks Postgres nothing. Less than 0: nothing is kept.
+	SessionIdle time.Duration
 	// MaxConns bounds the connections to Postgres, the one that listens included; at least 5. Connections of
 	// Pool are the application's and do not count. Default: 10.
 	MaxConns int
@@ -83,6 +86,7 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.Slice, time.Hour)
 	def(&o.DedupWindow, 24*time.Hour)
 	def(&o.AppendTimeout, 8*time.Second)
+	def(&o.SessionIdle, time.Minute)
 	num(&o.QueueEvents, 10_000)
 	num(&o.QueueBytes, 64<<20)
 	num(&o.TailEvents, 50_000)

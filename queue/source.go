@@ -16,4 +16,5 @@ type source struct {
 	log      *log.Log
 	registry *registry.Registry
 	presence *presence
+	idle     *idle
 }

@@ -21,6 +21,10 @@ type Interest struct {
 	// May reports whether the client's token allows it to read a room: memberships that the client made by its
 	// own token hold only in such rooms. nil allows every room. It must not block.
 	May func(event.Room) bool
+	// Rights stands for what May allows: Interests of one client with equal Rights allow the same rooms. With Rights, Close
+	// keeps for Options.SessionIdle what is known of the client, and the next Subscribe that continues
+	// with the same Rights after Cursor asks Postgres nothing. It is for long polls; empty: nothing is kept.
+	Rights string
 	// After is the position to go on from; zero: the stored cursor, and the head
 	// for a client never seen.
 	After event.Cursor
@@ -55,6 +59,10 @@ type Subscription struct {
 // log never assigned are no errors: the first batch has a Gap. Errors: ErrUnavailable, ErrClosed.
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = event.UniqueRooms(in.Rooms)
+	if s := q.source.continued(in); s != nil {
+		q.presence.enter(in.Namespace, in.Client)
+		return s, nil
+	}
 	s := &Subscription{source: q.source, in: in, adHoc: len(in.Rooms) > 0}
 	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) (err error) {
 		s.of = l
@@ -86,7 +94,7 @@ func (s *Subscription) Close() {
 		return
 	}
 	s.closed = true
-	s.reader.Close()
+	s.source.keepReader(s)
 	if !s.adHoc {
 		s.source.presence.leave(s.in.Namespace, s.in.Client)
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/culvertmq/culvert/event"
@@ -73,6 +74,14 @@ func (c *Identity) MayKeep() func(event.Room) bool {
 	}
 	who := *c // a copy: the Identity of a stream changes when it is renewed
 	return who.MayRead
+}
+
+// Rights returns a text that is the same for two callers of one client if they may read the same rooms.
+func (c *Identity) Rights() string {
+	if c.Backend {
+		return "backend"
+	}
+	return fmt.Sprintf("token %q", c.Rooms)
 }
 
 // MayList reports whether the caller may see who is in the room. Everybody may read "*", but not everybody may

@@ -36,6 +36,8 @@ type Config struct {
 	Heartbeat time.Duration // silence on a stream before a heartbeat frame
 	MaxAge    time.Duration // how long a stream lasts before its client is told to reconnect
 	MaxWait   time.Duration // longest long poll
+	// SessionIdle is how long clients are remembered between two long polls; 0: not at all.
+	SessionIdle time.Duration
 
 	MaxRooms int // rooms a client may be in
 	// How many rooms a client may make, and a namespace may have; 0: no limit.

@@ -74,6 +74,8 @@ var Settings = []Setting{
 		help: "how long a stream lasts before its client is told to reconnect"},
 	{Name: "max-wait", def: "50", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.MaxWait }, minMaxWait, maxMaxWait),
 		help: "longest time a long poll is held"},
+	{Name: "session-idle", def: "60", kind: "seconds", set: setSeconds(func(c *Config) *time.Duration { return &c.SessionIdle }, 0, 10*time.Minute),
+		help: "how long a client's rooms are kept in memory between two long polls, which then need no query; 0: not at all"},
 	{Name: "max-rooms", def: "1000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRooms }, 1, 1_000_000),
 		help: "how many rooms a client may be in"},
 	{Name: "max-rooms-made-client", def: "10000", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxRoomsMadeClient }, 0, 1_000_000_000),

@@ -24,6 +24,7 @@ type Reader struct {
 	missed      bool           // maybe there were events about the client since Postgres was asked for its intervals
 	entries     []*event.Event // events about the client that came while known is unread
 	ended       error          // why no more events come
+	resting     bool           // nobody reads at the moment
 }
 
 // ReaderOptions say what a Reader is for.
@@ -150,6 +151,32 @@ func (rd *Reader) NotExcepted(events []*event.Event) []*event.Event {
 
 // Volatile returns the volatile events that wait, and removes them.
 func (rd *Reader) Volatile() []*event.Event { return rd.pending.take() }
+
+// Rest keeps the reader up to date while nobody reads. Volatile events are not kept for it meanwhile.
+func (rd *Reader) Rest() {
+	rd.t.mu.Lock()
+	defer rd.t.mu.Unlock()
+	rd.resting = true
+	rd.pending.take()
+}
+
+// Resume ends Rest. It returns false if no more events come, because the client was forgotten.
+func (rd *Reader) Resume() bool {
+	rd.t.mu.Lock()
+	defer rd.t.mu.Unlock()
+	rd.resting = false
+	return rd.ended == nil
+}
+
+// Size returns about how many bytes the reader's attachments take.
+func (rd *Reader) Size() int {
+	rd.t.mu.RLock()
+	defer rd.t.mu.RUnlock()
+	return len(rd.attachments) * attachmentBytes
+}
+
+// attachmentBytes is about what one attachment takes, with the entry in its room.
+const attachmentBytes = 200
 
 // Close removes the reader from the tail. It never blocks for long and may be called twice.
 func (rd *Reader) Close() {

@@ -143,6 +143,9 @@ func (t *Tail) publishOne(v *Volatile) {
 }
 
 func (t *Tail) deliver(rd *Reader, e pendingEvent) {
+	if rd.resting {
+		return
+	}
 	if n := rd.pending.add(e, int64(t.o.Bytes)); n > 0 {
 		t.Drop(n)
 	}
