@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -43,6 +45,25 @@ var contractRoutes = sync.OnceValues(func() (routers.Router, error) {
 func TestContractIsValid(t *testing.T) {
 	if _, err := contract(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A text with a comma has to be quoted where fields are written in one line: else what follows the comma is a
+// field without a value, which a validator may overlook.
+func TestContractHasNoFieldsByMistake(t *testing.T) {
+	text, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := regexp.MustCompile(`"[^"]*"|'[^']*'|\[[^]]*\]`)
+	for n, line := range strings.Split(string(text), "\n") {
+		if _, fields, ok := strings.Cut(line, ": {"); ok {
+			for _, field := range strings.Split(values.ReplaceAllString(fields, "value"), ", ") {
+				if !strings.Contains(field, ":") {
+					t.Errorf("line %d: %q is no field: quote the text before it", n+1, field)
+				}
+			}
+		}
 	}
 }
 
