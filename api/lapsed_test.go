@@ -57,11 +57,11 @@ func TestAPollContinuesByItsOwnToken(t *testing.T) {
 	s, with, without := staffed(t)
 	cursor := s.get("/v1/default/events?wait=0", with).page().Cursor
 	s.emit("staff", `"secret"`)
-	if got := s.get("/v1/default/events?wait=0&cursor="+cursor, without).page(); len(got.data()) != 0 {
+	if got := s.get("/v1/default/events?wait=0&after="+cursor, without).page(); len(got.data()) != 0 {
 		t.Errorf("without the right: %v", got.data())
 	}
 	for range 2 {
-		if got := s.get("/v1/default/events?wait=0&cursor="+cursor, with).page().data(); len(got) != 1 {
+		if got := s.get("/v1/default/events?wait=0&after="+cursor, with).page().data(); len(got) != 1 {
 			t.Errorf("with the right: %v", got)
 		}
 	}

@@ -44,6 +44,7 @@ var benchmarks = []struct {
 	{"catchup", (*bench).catchUp},
 	{"latency", (*bench).latency},
 	{"fanout", (*bench).fanOut},
+	{"polls", (*bench).polls},
 	{"cost", (*bench).cost},
 	{"joins", (*bench).joins},
 	{"replies", (*bench).replies},
@@ -75,6 +76,8 @@ share this machine, so only the ratios can be compared with another machine's.
            from the answer of the emit, at a rate far below saturation
   fanout   SSE deliveries/s to 1,000 streams, of one room and of 1,000 rooms of 10;
            ceiling: a bare program that writes frames made beforehand
+  polls    time from an emit to the answers of 1,000 long polls, beside 1,000 streams, and
+           deliveries/s to them; ceiling: a bare program that answers from memory
   cost     memory of an idle stream and CPU of 100,000 deliveries, in a server
            process of its own; ceiling: the bare program as a process
   joins    joins/s over HTTP, compared with single emits in the same run
