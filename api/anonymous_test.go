@@ -302,7 +302,7 @@ func TestFramedTwice(t *testing.T) {
 				res, err := http.ReadResponse(r, nil)
 				if request == 1 && closed {
 					if err == nil {
-						t.Errorf("%.60q in pieces of %d: the connection goes on", fields, piece)
+						t.Errorf("%.60q in pieces of %d: the connection is still used", fields, piece)
 					}
 					break
 				}

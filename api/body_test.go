@@ -133,11 +133,11 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 		}
 	}
 	for route := range statuses {
-		t.Errorf("%s is no route", route)
+		t.Errorf("%s is not a route", route)
 	}
 	for route := range bodyRoutes {
 		if _, path, _ := strings.Cut(route, " "); !strings.HasPrefix(path, namespaceRoute) {
-			t.Errorf("%s is no route", route)
+			t.Errorf("%s is not a route", route)
 		}
 	}
 }

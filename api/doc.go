@@ -12,7 +12,7 @@
 //
 // A stream has these states, in one loop (stream.go): greeting
 // (culvert:hello), delivering (Poll has events), waiting (woken by an event, a
-// heartbeat or one of its ends), retrying (Postgres fails; heartbeats go on),
+// heartbeat or one of its ends), retrying (Postgres fails; heartbeats are still sent),
 // and parting (culvert:reconnect). A long poll (poll.go) is the same without
 // greeting and parting.
 //

@@ -37,7 +37,7 @@ type subscription interface {
 type receipt struct {
 	interest queue.Interest
 	ack      event.Cursor // zero: nothing to acknowledge
-	autoAck  bool         // ack=auto: ack is the cursor to start after; if it is not valid here, that is no error
+	autoAck  bool         // ack=auto: ack is the cursor to start after; if it is not valid here, that is not an error
 	wait     time.Duration
 	applied  bool // wait was taken from Prefer
 	limit    int

@@ -53,7 +53,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	if _, err := newHandler(m, Options{APIKeys: []string{testKey}, Registerer: registry}); err == nil {
-		t.Error("a second handler on the same registry is no error")
+		t.Error("a second handler on the same registry is not an error")
 	}
 }
 

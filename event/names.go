@@ -26,7 +26,7 @@ const ReservedPrefix = "culvert:"
 // no namespace.
 type Namespace struct{ name string }
 
-// Room names an audience inside a namespace. The zero value is no room.
+// Room names an audience inside a namespace. The zero value is not a room.
 type Room struct{ name string }
 
 // Client names a durable identity inside a namespace. The zero value is no
@@ -37,7 +37,7 @@ type Client struct{ name string }
 type EventName struct{ name string }
 
 // Key is an idempotency key, unique in its namespace among the keys of one client, or among
-// those of all backends. The zero value is no key.
+// those of all backends. The zero value is not a key.
 type Key struct{ name string }
 
 // Everyone is the room that every client of a namespace is in.
@@ -161,7 +161,7 @@ func MustKey(s string) Key { return must(ParseKey(s)) }
 // the request would be for another path.
 func CheckSegment(field, s string, limit int) error {
 	if s == "." || s == ".." {
-		return Invalidf(field, "must not be %q: it is a step in a URL's path and no name", s)
+		return Invalidf(field, "must not be %q: it is a step in a URL's path, not a name", s)
 	}
 	return CheckName(field, s, limit)
 }

@@ -94,7 +94,7 @@ func TestEveryRoomHasTheData(t *testing.T) {
 	}
 }
 
-// A row whose data is missing is a gap, and readers go on. If its slice is dropped between two reads of a page,
+// A row whose data is missing is a gap, and readers continue. If its slice is dropped between two reads of a page,
 // the gap is one of retention.
 func TestDataThatIsGone(t *testing.T) {
 	dsn := pgtest.Database(t)

@@ -87,7 +87,7 @@ func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 }
 
 // gapBefore returns the gap between a cursor and the page read after it. All events up to head are committed: a
-// client with a cursor that was never assigned goes on there.
+// client with a cursor that was never assigned continues there.
 func gapBefore(c event.Cursor, p *log.Page, head event.Offset) *event.Gap {
 	to, known := p.Lineage.Place(c.Offset, p.Counter)
 	switch {

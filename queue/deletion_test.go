@@ -50,14 +50,14 @@ func TestDeletionWithAStaleDirectoryUnderLoad(t *testing.T) {
 	}
 	for range 5 {
 		seen := round.Load()
-		until(t, "emits go on", func() bool { return round.Load() > seen+20 })
+		until(t, "emits continue", func() bool { return round.Load() > seen+20 })
 		if err := a.Registry().DeleteNamespace(t.Context(), tenant); err != nil {
 			t.Fatal(err)
 		}
 		deletions.Add(1)
 	}
 	seen := round.Load()
-	until(t, "emits go on after the last", func() bool { return round.Load() > seen+20 })
+	until(t, "emits continue after the last", func() bool { return round.Load() > seen+20 })
 	close(stop)
 	load.Wait()
 
@@ -223,7 +223,7 @@ func TestAckWithAStaleDirectory(t *testing.T) {
 }
 
 // Namespaces that are deleted in quick succession make ids outdated again and again, which
-// is no reason to refuse an ack.
+// is not a reason to refuse an ack.
 func TestIdsAreLookedUpAgainAsOftenAsNeeded(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	outdated := &pgconn.PgError{Code: "CV001"}

@@ -83,7 +83,7 @@ func TestEmitInATransaction(t *testing.T) {
 	}
 }
 
-// What culvert.emit has no parameter for is refused before anything is sent, and the transaction goes on.
+// What culvert.emit has no parameter for is refused before anything is sent, and the transaction continues.
 func TestEmitInATransactionRefuses(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)

@@ -99,7 +99,7 @@ func TestLostListenConnectionIsMadeAgain(t *testing.T) {
 	}
 }
 
-// Postgres dies and is started again: emits fail meanwhile, an open subscription stays open and goes on by
+// Postgres dies and is started again: emits fail meanwhile, an open subscription stays open and continues by
 // itself, and what was confirmed is stored.
 func TestPostgresAwayAndBack(t *testing.T) {
 	server := pgtest.NewServer(t, localpg.Options{})
@@ -213,7 +213,7 @@ func keepAppending(t *testing.T, q *queue.Queue, several int, batch []event.Emit
 }
 
 // An instance that appends without a pause, while somebody emits from SQL now and then, does not read back what
-// it has appended itself: it would fall behind for as long as that goes on.
+// it has appended itself: it would fall behind for as long as that lasts.
 func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
 	dsn := pgtest.Database(t)
 	registry := prometheus.NewRegistry()

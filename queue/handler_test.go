@@ -180,7 +180,7 @@ func TestHandlerIsToldOfAGap(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	events := handle(t, open(t, dsn, quiet, func(o *queue.Options) { o.Registerer = registry }), "greeting")
 	if e := receive(t, events); e.Data != "2" {
-		t.Errorf("went on with %s", e.Data)
+		t.Errorf("continued with %s", e.Data)
 	}
 	if n := must[int](t)(testutil.GatherAndCount(registry, "culvert_handler_gaps_total")); n != 1 {
 		t.Error("the gap is not counted")

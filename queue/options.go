@@ -37,7 +37,7 @@ type Options struct {
 	// Retention is how long events are kept at least. Whole slices are dropped, so events are kept at most
 	// Retention + Slice. Default: 168h.
 	Retention time.Duration
-	// RetentionEvents drops the oldest slices once more events than this are kept; 0 is no limit.
+	// RetentionEvents drops the oldest slices once more events than this are kept; 0 means no limit.
 	RetentionEvents int64
 	// Slice is the time that one slice covers. Default: 1h.
 	Slice time.Duration

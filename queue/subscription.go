@@ -21,7 +21,7 @@ type Interest struct {
 	// May reports whether the client's token allows it to read a room: memberships that the client made by its
 	// own token hold only in such rooms. nil allows every room. It must not block.
 	May func(event.Room) bool
-	// After is the position to go on from; zero: the stored cursor, and the head
+	// After is the position to continue from; zero: the stored cursor, and the head
 	// for a client never seen.
 	After event.Cursor
 	// Earliest starts at the oldest retained event when After is zero.
@@ -52,7 +52,7 @@ type Subscription struct {
 }
 
 // Subscribe opens a subscription. A position of another log, one that retention has passed, and one that this
-// log never assigned are no errors: the first batch has a Gap. Errors: ErrUnavailable, ErrClosed.
+// log never assigned are not errors: the first batch has a Gap. Errors: ErrUnavailable, ErrClosed.
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = event.UniqueRooms(in.Rooms)
 	s := &Subscription{source: q.source, in: in, adHoc: len(in.Rooms) > 0}

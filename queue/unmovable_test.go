@@ -156,7 +156,7 @@ func TestStagedRowsOutliveACounterThatIsBehind(t *testing.T) {
 	}
 }
 
-// An event that takes longer to be moved than an append may is tried alone, set aside and logged; emits go on
+// An event that takes longer to be moved than an append may is tried alone, set aside and logged; emits continue
 // meanwhile, and other staged events come after it.
 func TestAnEventThatTakesTooLongIsSetAside(t *testing.T) {
 	for name, emits := range map[string]bool{"beside emits": true, "with nothing else to do": false} {

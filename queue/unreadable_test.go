@@ -80,7 +80,7 @@ func toldOf(t testing.TB, s *queue.Subscription, events int) (got []string) {
 }
 
 // One event that cannot be read is left out, with a gap for its readers, however it is read; everything else
-// goes on.
+// continues.
 func TestUnreadableEvents(t *testing.T) {
 	for name, values := range broken {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func counter(t testing.TB, r *prometheus.Registry, name string) (sum float64) {
 	return sum
 }
 
-// Handlers park what cannot be read at once and go on.
+// Handlers park what cannot be read at once and continue.
 func TestHandlersParkTheUnreadable(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)

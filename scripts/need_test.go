@@ -271,7 +271,7 @@ func TestNeedFind(t *testing.T) {
 		{"squid", "", 0, "", ""},
 		{"squid", "CI=true", 0, "", ""},
 		{"chromium", "", 0, "", ""},
-		{"nginx", "", 3, "NOT RUN: TestX needs nginx, which is not here", "nginx\tTestX\n"},
+		{"nginx", "", 3, "NOT RUN: TestX needs nginx, which is not installed", "nginx\tTestX\n"},
 		{"nginx", "CI=false", 3, "NOT RUN: TestX", "nginx\tTestX\n"},
 		{"firefox", "", 3, "TestX needs Firefox 153 or newer, which", "Firefox 153 or newer\tTestX\n"},
 		{"node", "", 3, "TestX needs Node.js 20 or newer with npm", "Node.js 20 or newer with npm\tTestX\n"},
@@ -279,9 +279,9 @@ func TestNeedFind(t *testing.T) {
 		{"postgres", "", 3, "TestX needs PostgreSQL 14", "PostgreSQL 14 or newer\tTestX\n"},
 		{"nginx", "CI=true", 1, "with CI=true no test is skipped", ""},
 		{"nginx", "CI=1", 1, "with CI=1 no test is skipped", ""},
-		{"chromium", "CULVERT_CHROMIUM=/no/such", 2, "CULVERT_CHROMIUM=/no/such is no browser that runs", ""},
+		{"chromium", "CULVERT_CHROMIUM=/no/such", 2, "CULVERT_CHROMIUM=/no/such is not a browser that runs", ""},
 		{"postgres", "CULVERT_PG_BIN=/no/such", 2, "CULVERT_PG_BIN=/no/such holds no PostgreSQL", ""},
-		{"ngnix", "", 2, "ngnix is no tool", ""},
+		{"ngnix", "", 2, "ngnix is not a tool", ""},
 	} {
 		if err := os.WriteFile(notRun, nil, 0o600); err != nil {
 			t.Fatal(err)

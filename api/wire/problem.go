@@ -38,7 +38,7 @@ var (
 	TimedOut = &Kind{"request-timeout", 408, "Request took too long to arrive", 0,
 		"The body stopped arriving. Whatever was answered before is stored; send the rest again."}
 	beyondHead = &Kind{"cursor-beyond-head", 409, "Cursor is beyond the head", 0,
-		"The cursor is beyond the end of this log: the log has never reached that position, or lost it when its database was restored. Receive with this cursor: the answer says where to go on."}
+		"The cursor is beyond the end of this log: the log has never reached that position, or lost it when its database was restored. Receive with this cursor: the answer says where to continue."}
 	otherLog = &Kind{"cursor-of-another-log", 409, "Cursor belongs to another log", 0,
 		"The log was replaced (by a new database or a restore) since this cursor was given out. Receive with it: the answer begins with the gap and has cursors of the new log."}
 	keyReused = &Kind{"key-reused", 409, "Idempotency key reused", 0,

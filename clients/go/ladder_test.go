@@ -99,7 +99,7 @@ func TestLadderBatched(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		r.heartbeat(15500 * time.Millisecond)
 		if r.left() <= 0 {
-			t.Fatal("one late heartbeat is no burst")
+			t.Fatal("one late heartbeat is not a burst")
 		}
 		r.heartbeat(100 * time.Millisecond)
 		if r.left() > 0 {
@@ -123,7 +123,7 @@ func TestLadderNotBatched(t *testing.T) {
 			r.heartbeat(age * time.Second)
 		}
 		if r.left() <= 0 {
-			t.Error("a wrong clock is no burst")
+			t.Error("a wrong clock is not a burst")
 		}
 	})
 	bubble(t, func(t *testing.T, r *rig) { // a catch-up
@@ -133,7 +133,7 @@ func TestLadderNotBatched(t *testing.T) {
 			r.frame(time.Time{})
 		}
 		if r.left() <= 0 {
-			t.Error("old events are no burst")
+			t.Error("old events are not a burst")
 		}
 	})
 	bubble(t, func(t *testing.T, r *rig) { // the client's own handlers were slow
@@ -148,7 +148,7 @@ func TestLadderNotBatched(t *testing.T) {
 		r.heartbeat(90 * time.Second)
 		r.heartbeat(0)
 		if r.left() <= 0 {
-			t.Error("frames that the client let wait are no burst")
+			t.Error("frames that the client let wait are not a burst")
 		}
 	})
 }

@@ -25,7 +25,7 @@ func TestLadderLifetime(t *testing.T) {
 		}
 		time.Sleep(r.left())
 		if !r.spent() {
-			t.Error("the planned end of a stream is no failure")
+			t.Error("the planned end of a stream is not a failure")
 		}
 		r.late()
 		r.waits(0, 0)

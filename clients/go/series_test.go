@@ -16,7 +16,7 @@ func TestLadderOneFailure(t *testing.T) {
 			r.ends(5*time.Millisecond, e)
 			r.waits(0, 500*time.Millisecond)
 			if !r.up {
-				t.Errorf("%+v: one failure is no loss", e)
+				t.Errorf("%+v: one failure does not count as a lost connection", e)
 			}
 			r.is(Poll, 0)
 			r.page(50 * time.Millisecond)
@@ -46,7 +46,7 @@ func TestLadderOneFailure(t *testing.T) {
 		r.cut(10 * time.Millisecond)
 		r.waits(0, 500*time.Millisecond)
 		if !r.up {
-			t.Error("one refusal is no loss")
+			t.Error("one refusal does not count as a lost connection")
 		}
 		r.is(Stream)
 		r.cut(10 * time.Millisecond)

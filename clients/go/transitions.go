@@ -21,7 +21,7 @@ const (
 	endForeign  endKind = "foreign"  // a proxy answered
 	endBusy     endKind = "busy"     // the server cannot answer now
 	endWoken    endKind = "woken"    // the client ended it to begin anew
-	endRefused  endKind = "refused"  // there must be no other attempt, so the ladder is not told
+	endRefused  endKind = "refused"  // no attempt may follow, so the ladder is not told
 )
 
 // same reports whether two ages may come from one timeout of a proxy.

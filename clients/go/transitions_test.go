@@ -26,7 +26,7 @@ func TestLadderPollsByChance(t *testing.T) {
 		r.is(Poll, longestWait)
 		r.cut(10 * time.Second)
 		if !r.up {
-			t.Error("one failure of a held poll is no loss")
+			t.Error("one failure of a held poll does not count as a lost connection")
 		}
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)

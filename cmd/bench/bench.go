@@ -128,7 +128,7 @@ func (b *bench) run(c *cobra.Command) (err error) {
 		}
 	}
 	if len(b.rows) == 0 {
-		return usage.Errorf(c, "--only names no benchmark")
+		return usage.Errorf(c, "--only must name at least one benchmark")
 	}
 	return b.print()
 }

@@ -166,6 +166,6 @@ func (k *Keeper) Overtaken(ctx context.Context, at event.Offset) error {
 	if err := k.o.DB.QueryRow(ctx, restoredSQL, at).Scan(&log, &head, &first); err != nil {
 		return postgres.Unavailable(ctx, "restored", err)
 	}
-	k.o.Logger.Warn("the log lost its end; offsets go on elsewhere", "log", log, "known", at, "last", head, "first", first)
+	k.o.Logger.Warn("the log lost its newest events; new offsets start at another place", "log", log, "known", at, "last", head, "first", first)
 	return nil
 }

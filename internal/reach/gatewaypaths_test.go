@@ -30,7 +30,7 @@ var gateways = []path{
 	},
 	{
 		name: "as Heroku, polls only", use: "poll",
-		does:  "The same for a client that insists on polling: it gets 503 with an HTML page, which Culvert never sends, and then asks for shorter polls.",
+		does:  "Like the path above, with a client that insists on polling: it gets 503 with an HTML page, which Culvert never sends, and then asks for shorter polls.",
 		proof: shortened(http.StatusServiceUnavailable, 2500*time.Millisecond),
 		open:  fault(heroku.before),
 	},

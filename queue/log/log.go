@@ -2,7 +2,7 @@
 //
 // New makes a Log; Run does its work until its context ends. Append and AppendEach store emits, Change stores
 // membership changes, and ReadPage reads events back. Every instance stores in transactions that hold the
-// append lock, so the order of commits is the order of offsets: a reader that goes on after an offset never
+// append lock, so the order of commits is the order of offsets: a reader that continues after an offset never
 // misses an event that became visible late.
 //
 // The files:

@@ -52,7 +52,7 @@ func newMembershipWriter(o Options, f *follower, a *appender) *membershipWriter 
 }
 
 // Change stores a membership change, and returns when it is committed. maxRooms is how many rooms a client may
-// be in; 0 is no limit. The change holds from position on; its offset is less than 0 if the client is in too
+// be in; 0 means no limit. The change holds from position on; its offset is less than 0 if the client is in too
 // many rooms to join one more. changed is false if everything was so before. Errors: event.ErrOverloaded,
 // event.ErrUnavailable, event.ErrClosed, ctx's own.
 func (lg *Log) Change(ctx context.Context, m tail.Membership, maxRooms int) (position event.Cursor, changed bool, err error) {

@@ -197,7 +197,7 @@ func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error
 	return nil
 }
 
-// changed loads our own change. If that fails, it is no error: the change is stored, and the next tick loads
+// changed loads our own change. If that fails, it is not an error: the change is stored, and the next tick loads
 // it.
 func (r *Registry) changed(ctx context.Context) {
 	if r.load(ctx) == nil {

@@ -76,7 +76,7 @@ test('what a poll carried is not sent again', async () => {
 })
 
 test('a failure is repeated, later and with the newest; a refusal is not', async () => {
-  let fail: unknown = new TypeError('the network is away')
+  let fail: unknown = new TypeError('the network is down')
   const { clock, posted, acker } = rig(async () => {
     if (fail) throw fail
   })

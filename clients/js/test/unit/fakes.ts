@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/clock.js'
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that stands still until a test advances it. */
 export class FakeClock implements Clock {
   chance = 0.5
   #now = 1000

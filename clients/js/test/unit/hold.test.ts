@@ -99,7 +99,7 @@ test('something on the way says when to come back', () => {
   assert.ok(r.ladder.delay <= 1000)
 })
 
-test('pages that break off: soon again, and lost only when that goes on', () => {
+test('pages that break off: soon again, and lost only when that continues', () => {
   const r = new Rig().buffered()
   r.clock.chance = 0.999
   const breaks = () => {

@@ -37,7 +37,7 @@ test('no hello because the network is gone: the verdict is dropped', () => {
   is(r, 'stream')
 })
 
-test('a slow network is no buffering one: the stream gets the time it takes', () => {
+test('a slow network is not one that buffers: the stream gets the time it takes', () => {
   const r = new Rig()
   r.begin()
   r.late()

@@ -96,7 +96,7 @@ test('one of six leads, and the others hear it', async () => {
   assert.deepEqual(tabs.map((t) => t.heard.length), [0, 1, 1, 1, 1, 1])
 })
 
-test('the lead goes on when the leader closes, as often as that happens', async () => {
+test('the lead passes on when the leader closes, as often as that happens', async () => {
   const clock = new FakeClock()
   const origin = new Origin()
   const tabs = Array.from({ length: 3 }, () => tab(origin, clock))

@@ -34,7 +34,7 @@ test('polls that are not held acknowledge what the ones before brought', async (
   assert.equal(wire.count('POST', '/ack'), 0)
 })
 
-test('a control frame of a later server is no event', async () => {
+test('a control frame of a later server is not an event', async () => {
   const { wire, clock, got, told } = rig()
   await clock.run(1)
   wire.say('event: culvert:later\ndata: {"what":1}\n\n')
@@ -201,7 +201,7 @@ test('refused: told, ended, and opened again by hand', async () => {
 test('lost when nothing gets through, and found again', async () => {
   const { wire, clock, told, socket } = rig()
   await clock.run(1)
-  wire.way = () => Promise.reject(new TypeError('the network is away'))
+  wire.way = () => Promise.reject(new TypeError('the network is down'))
   wire.cut()
   await clock.run(60_000, 500)
   assert.equal(socket.connected, false)

@@ -81,7 +81,7 @@ for (const [kind, make] of stores) {
   test(`${kind}: a full outbox refuses, and takes more when there is room`, async () => {
     const log = new Log()
     log.before = () => {
-      throw new TypeError('the network is away')
+      throw new TypeError('the network is down')
     }
     const { put, clock } = rig(log, make(), 3)
     const kept = [1, 2, 3].map((i) => put({ event: `e${i}` }))
@@ -203,7 +203,7 @@ test('little patience at first, more after failures and for much to send', async
   assert.deepEqual(seen.map((p) => Math.round(p / 1000)), [5, 9, 17, 33, 60, 60])
 })
 
-test('what is added while a server is away does not hurry the rest after a failure', async () => {
+test('what is added while a server is down does not hurry the rest after a failure', async () => {
   const log = new Log()
   log.before = () => {
     throw new TypeError('away')

@@ -151,7 +151,7 @@ test('a token callback that never answers is told of after 30 s, and asked again
   assert.deepEqual([calls, socket.connected], [2, true])
 })
 
-test('a token that is no text is refused where it is given', () => {
+test('a token that is not a string is refused where it is given', () => {
   for (const token of [undefined, '', null, 7]) {
     assert.throws(() => connect('http://culvert.test', { token } as any), /TypeError: token/)
   }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { beat, is, Rig } from './rig.js'
 
-test('the stream is tried again, later and later, and polls go on', () => {
+test('the stream is tried again, later and later, and polls continue', () => {
   const r = new Rig().buffered()
   const pauses: number[] = []
   let last = r.clock.now()

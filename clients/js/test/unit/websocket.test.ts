@@ -115,7 +115,7 @@ test('refused: error, then close without having been clean', async () => {
   assert.deepEqual([e.code, e.wasClean, order[0], order.at(-1)], [1006, false, 'error', 'close'])
 })
 
-test('a message that is refused is an error; the rest goes on', async () => {
+test('a message that is refused is an error; the rest continues', async () => {
   const { wire, ws } = rig()
   await on(ws, 'open')
   wire.way = (c) => c.body?.data === 'bad'
@@ -129,7 +129,7 @@ test('a message that is refused is an error; the rest goes on', async () => {
   assert.equal(emits(wire).at(-1)!.data, 'good')
 })
 
-test('a network that goes away closes nothing', async () => {
+test('a network that goes down closes nothing', async () => {
   const { wire, ws } = rig()
   await on(ws, 'open')
   let closed = false
