@@ -100,7 +100,7 @@ func (o Options) withDefaults() (Options, error) {
 func (o Options) check() error {
 	switch {
 	case o.DatabaseURL == "" && o.Pool == nil:
-		return errors.New("no database: set DatabaseURL, or Pool to connect as a pool of the application does")
+		return errors.New("no database: set DatabaseURL, or Pool, whose connection settings are then used")
 	case o.DatabaseURL != "" && o.Pool != nil:
 		return errors.New("DatabaseURL and Pool are both set: set one of them")
 	case o.Slice < time.Second:

@@ -128,7 +128,7 @@ func TestThePoolsHooks(t *testing.T) {
 func TestOneDatabase(t *testing.T) {
 	dsn := pgtest.Database(t)
 	for want, o := range map[string]queue.Options{
-		"no database: set DatabaseURL, or Pool to connect as a pool of the application does": {},
+		"no database: set DatabaseURL, or Pool, whose connection settings are then used": {},
 		"DatabaseURL and Pool are both set: set one of them":                                 {DatabaseURL: dsn, Pool: ownPool(t, dsn)},
 	} {
 		if _, err := queue.Open(t.Context(), o); err == nil || err.Error() != want {

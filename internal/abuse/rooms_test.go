@@ -85,7 +85,7 @@ func TestOneTokenManyRooms(t *testing.T) {
 	}
 }
 
-// Batches to the maximum number of rooms: storing their rows delays nobody for long.
+// Batches may address the maximum number of rooms. Storing their rows does not delay other clients for long.
 func TestBatchesOfManyRooms(t *testing.T) {
 	s := newScene(t, emitting)
 	one := fmt.Sprintf(`{"rooms":[%s],"event":"e","data":1}`, list(100))

@@ -49,8 +49,8 @@ BEGIN
         last := last - 1; -- the last one may have more rooms
     END IF;
     last := coalesce(last, start);
-    -- First without checks. If Postgres cannot read some of the events (a damaged disk), once more
-    -- carefully: these become jobs without data, which are parked.
+    -- The first attempt makes no checks. If Postgres cannot read some of the events (a damaged disk), the
+    -- second one checks each: the unreadable ones become jobs without data, which are parked.
     FOREACH careful IN ARRAY ARRAY[false, true] LOOP
         BEGIN
             INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)

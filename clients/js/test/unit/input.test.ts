@@ -21,7 +21,7 @@ for (const [what, value] of [
   })
 }
 
-test('what JSON says in its own way is sent so', async () => {
+test('values that JSON converts are sent as JSON has them', async () => {
   const { socket, wire, clock } = await online()
   class Point {
     x = 1

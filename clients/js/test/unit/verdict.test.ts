@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { beat, is, Rig } from './rig.js'
 
-test('the stream is tried again, later and later, and polls continue', () => {
+test('the stream is tried again at growing intervals, and polls continue', () => {
   const r = new Rig().buffered()
   const pauses: number[] = []
   let last = r.clock.now()
@@ -22,7 +22,7 @@ test('the stream is tried again, later and later, and polls continue', () => {
   assert.ok(pauses[1]! >= 120_000 && pauses[8]! >= 3_600_000 && pauses[8]! < 3_700_000, `${pauses}`)
 })
 
-test('the trial succeeds: the verdict goes when the stream has lived for 2.5 heartbeats', () => {
+test('after a successful trial the verdict is dropped when the stream is 2.5 heartbeats old', () => {
   const r = new Rig().buffered()
   while (r.begin().transport === 'poll') r.page(25_000)
   r.hello()
@@ -37,7 +37,7 @@ test('the trial succeeds: the verdict goes when the stream has lived for 2.5 hea
   is(r, 'stream')
 })
 
-test('the verdict outlives the program, and its end', () => {
+test('a stored verdict is used by the next program, and a failed trial keeps it', () => {
   const first = new Rig().buffered()
   const r = new Rig(first.saved)
   is(r, 'poll', 0)
