@@ -111,7 +111,7 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 				field = ""
 			}
 			if v := got.json(); got.status != 400 || field != "" && v["field"] != field {
-				t.Errorf("%s with an unknown member in %s: %d %s", route, name, got.status, got.body)
+				t.Errorf("%s with an unknown field in %s: %d %s", route, name, got.status, got.body)
 			}
 			if bodyRoutes[route] {
 				continue

@@ -132,10 +132,10 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 	}
 	for i, q := range []*queue.Queue{a, b} {
 		if _, err := q.Registry().Namespace(t.Context(), tenant); i == 0 && !errors.Is(err, event.ErrNotFound) {
-			t.Errorf("it is still there: %v", err)
+			t.Errorf("the namespace is still there: %v", err)
 		}
 		if _, err := q.ClientState(t.Context(), tenant, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
-			t.Errorf("its client is still there: %v", err)
+			t.Errorf("the client of the namespace is still there: %v", err)
 		}
 		// Reading from before the deletion gives only new events, from memory and from Postgres.
 		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: tenant, Rooms: []event.Room{room("r")}, After: start}))

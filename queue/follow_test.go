@@ -269,7 +269,7 @@ func TestCatchingUpEndsWhileOthersAppend(t *testing.T) {
 		read := b.Read()
 		stop()
 		if read < head || read > head+2*2_000 { // a page, and what was appended during the call
-			t.Errorf("asked for what is up to %d, it has read up to %d", head, read)
+			t.Errorf("a read up to %d was asked for, but it went up to %d", head, read)
 		}
 	}
 }

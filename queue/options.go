@@ -31,7 +31,7 @@ type Options struct {
 	// PollOnly turns LISTEN off; the head is then polled every Poll. Open turns LISTEN off by itself if
 	// notifications do not arrive.
 	PollOnly bool
-	// Poll is how often the head is looked at without a notification. Default: 1s with LISTEN, where it only
+	// Poll is how often the head is read without a notification. Default: 1s with LISTEN, where it only
 	// covers lost notifications, and 100ms with PollOnly.
 	Poll time.Duration
 	// Retention is how long events are kept at least. Whole slices are dropped, so events are kept at most

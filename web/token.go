@@ -54,7 +54,7 @@ func (q *request) read(body []byte) error {
 	for name, value := range members {
 		to, known := map[string]any{"name": &q.Name, "secret": &q.Secret, "ttl": &q.TTL}[name]
 		if !known {
-			return errors.New("unknown member " + name)
+			return errors.New("unknown field " + name)
 		}
 		if err := json.Unmarshal(value, to); err != nil {
 			return err

@@ -52,7 +52,7 @@ var (
 	Invalid = &Kind{"invalid", 422, "Invalid request", 0,
 		"The request is well-formed but \"field\" holds something that cannot be accepted: a wrong type, a control character, invalid UTF-8, a reserved name, a length over its limit."}
 	tooManyRooms = &Kind{"too-many-rooms", 422, "Too many rooms", 0,
-		"The client is in as many rooms as a client may be: leave one first. Rooms that it left are limited, too, to ten times as many: they count as long as retention keeps events from when it was in them."}
+		"The client is in as many rooms as a client may be: leave one first. A room that it left still counts against ten times that limit, until retention has dropped the events from when it was in it."}
 	roomQuota = &Kind{"room-quota", 409, "Too many rooms made", 0,
 		"The room does not exist yet, and either the client has made as many rooms as it may, or the namespace has as many as it may. Use rooms that exist."}
 	RateLimited = &Kind{"rate-limited", 429, "Too many events or requests", 1,

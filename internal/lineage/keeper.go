@@ -52,7 +52,7 @@ func Open(ctx context.Context, o Options) (*Keeper, error) {
 	return k, nil
 }
 
-// Load returns the lineage as of the last look. It never blocks.
+// Load returns the lineage as it was last read. It never blocks.
 func (k *Keeper) Load() *Lineage { return k.now.Load() }
 
 // IDs returns the directory of ids of namespaces and rooms.

@@ -47,7 +47,7 @@ func (s *soak) due(ctx context.Context, h happening) bool {
 	return rest(ctx, time.Until(s.verdict.began.Add(h.at)))
 }
 
-// process does something to an instance or the handler.
+// process kills, stops, pauses or restarts an instance or the handler's process.
 func (s *soak) process(ctx context.Context, h happening) {
 	p := append(s.instances, s.handler)[h.target]
 	p.use.Lock()

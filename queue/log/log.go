@@ -52,7 +52,7 @@ type Options struct {
 	Metrics *Metrics
 	Faults  *Faults
 	Logger  *slog.Logger
-	// Listener waits for notifications. If it is nil, the log is looked at every Poll.
+	// Listener waits for notifications. If it is nil, the log is read every Poll.
 	Listener *postgres.Listener
 	Poll     time.Duration
 	// Waiting bounds the emits that wait, and likewise the membership changes.

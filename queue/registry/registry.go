@@ -32,7 +32,7 @@ type Options struct {
 	DB, Changes *pgxpool.Pool
 	// Owns: Close closes both.
 	Owns bool
-	// Poll is how often the version is looked at. It bounds how long a change goes unnoticed if notifications
+	// Poll is how often the version is read. It bounds how long a change goes unnoticed if notifications
 	// do not arrive. Default: 500ms.
 	Poll time.Duration
 	// Loaded is called after every load, with the generation of the log that the registry is of, and whether
