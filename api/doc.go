@@ -1,6 +1,6 @@
 // Package api is Culvert over HTTP: emit, receive, acknowledge, reply.
 //
-// New makes an http.Handler of a queue; any server can mount it. A request
+// New makes an http.Handler for a queue; any server can mount it. A request
 // passes these places in this order:
 //
 //	visit     time limits, requests without credentials    package visit

@@ -156,7 +156,7 @@ func MustEventName(s string) EventName { return must(ParseEventName(s)) }
 func MustKey(s string) Key { return must(ParseKey(s)) }
 
 // CheckSegment is CheckName for names that can be a segment of a URL's path.
-// URL parsers take "." and ".." for steps in the path, also when they are
+// URL parsers take "." and ".." for steps in the path, even when they are
 // percent-encoded (WHATWG URL, "single-dot" and "double-dot URL path segment"):
 // the request would be for another path.
 func CheckSegment(field, s string, limit int) error {

@@ -129,7 +129,7 @@ func TestOneDatabase(t *testing.T) {
 	dsn := pgtest.Database(t)
 	for want, o := range map[string]queue.Options{
 		"no database: set DatabaseURL, or Pool, whose connection settings are then used": {},
-		"DatabaseURL and Pool are both set: set one of them":                                 {DatabaseURL: dsn, Pool: ownPool(t, dsn)},
+		"DatabaseURL and Pool are both set: set one of them":                             {DatabaseURL: dsn, Pool: ownPool(t, dsn)},
 	} {
 		if _, err := queue.Open(t.Context(), o); err == nil || err.Error() != want {
 			t.Errorf("it says %v, want %s", err, want)

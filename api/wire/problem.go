@@ -14,8 +14,8 @@ type Kind struct {
 	Text   string
 }
 
-// The exported kinds of problems are made by other packages too. FaultOf makes the others of errors of the
-// queue.
+// The exported kinds of problems are made by other packages too. FaultOf makes the others
+// from errors of the queue.
 var (
 	Malformed = &Kind{"malformed", 400, "Malformed request", 0,
 		"The body is not the JSON it should be: bad syntax, something after the value, a duplicate field or an unknown one. Unknown fields are refused because a misspelled \"room\" would otherwise reach everyone."}

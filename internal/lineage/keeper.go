@@ -126,7 +126,7 @@ func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	if err != nil {
 		return err
 	}
-	// Back on a server that was left for another one: it would give out offsets up to here again.
+	// This server was used before, and then left for another one: it would give out offsets up to here again.
 	if at := k.o.Position(); at.Log == l.Log && at.Offset > head && at.Offset >= l.OpenRun() && !seen.SameHistory(l) {
 		if err := k.Overtaken(ctx, at.Offset); err != nil {
 			return err

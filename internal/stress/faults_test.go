@@ -31,7 +31,7 @@ func (s *soak) happen(ctx context.Context) error {
 			if !s.due(ctx, h) {
 				continue
 			}
-			// A fault that has begun is finished, also after the end of the load.
+			// A fault that has begun is finished, even after the end of the load.
 			if err := d.strike(context.WithoutCancel(ctx), h); err != nil {
 				d.errs = append(d.errs, fmt.Errorf("%s: %w", h, err))
 				return

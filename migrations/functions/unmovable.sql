@@ -22,7 +22,7 @@ BEGIN
         RETURN;
     EXCEPTION
     WHEN unique_violation THEN
-        RAISE; -- of an offset: the counter is behind the events, which is not caused by a row
+        RAISE; -- an offset is there already: the counter is behind the events, which is not caused by a row
     WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
         moved := 0;
         stored := 0;

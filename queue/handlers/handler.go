@@ -156,7 +156,7 @@ SELECT busy, moved, more, lost, coalesce(gap_from, 0), coalesce(gap_to, 0), (SEL
   FROM culvert.dispatch($1, $3)
  WHERE culvert.check_ids($2)`
 
-// dispatch makes jobs of the next events. again: there are new jobs, or more of the log to look at. busy:
+// dispatch makes jobs from the next events. again: there are new jobs, or more of the log to look at. busy:
 // another instance is dispatching.
 func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)

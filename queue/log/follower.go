@@ -77,7 +77,7 @@ func (f *follower) answer(ctx context.Context, target event.Offset) error {
 	return nil
 }
 
-// run is the follower's goroutine: it looks when told to, and every Poll to make
+// run is the follower's goroutine: it reads when told to, and every Poll to make
 // up for a notification that was lost.
 func (f *follower) run(ctx context.Context) {
 	tick := time.NewTicker(f.o.Poll)

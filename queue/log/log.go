@@ -15,7 +15,7 @@
 //	roomquota.go   how many rooms may be made; size.go: what an emit takes while it waits
 //	members.go     joins and leaves, many in one transaction
 //	follower.go    reads into the tail what others have stored, when listen.go hears of it
-//	page.go        pages for one reader; bodies.go: data that stands in another row
+//	page.go        pages for one reader; bodies.go: data that is in another row
 //	unreadable.go  events that cannot be read
 //	retention.go   drops the oldest slices
 package log

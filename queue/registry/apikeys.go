@@ -98,7 +98,7 @@ UPDATE culvert.api_keys
        hash = $2
  WHERE id = $1 AND revoked_at IS NULL`
 
-// RotateKey gives a key a new secret and returns its new token. The old token works on for grace; tokens from
+// RotateKey gives a key a new secret and returns its new token. The old token stays valid for grace; tokens from
 // before that do not. Errors: ErrNotFound, also for a revoked key, and ErrUnavailable.
 func (r *Registry) RotateKey(ctx context.Context, id string, grace time.Duration) (string, error) {
 	token, hash := newToken(id)

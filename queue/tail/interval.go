@@ -77,7 +77,7 @@ func (rd *Reader) attachmentsOf(intervals []Interval) attachments {
 	return all
 }
 
-// take makes an attachment of an interval of the client.
+// take makes an attachment from an interval of the client.
 func (rd *Reader) take(i Interval) attachment {
 	if rd.o.adHoc() || i.Lapsed {
 		return attachment{Interval: i}

@@ -23,7 +23,7 @@ export class FakeClock implements Clock {
     return this.#timers.length
   }
 
-  /** Time passes; what is due on the way runs when it is due. */
+  /** Time passes; timers run when they are due. */
   go(ms: number): void {
     const end = this.#now + ms
     for (;;) {

@@ -123,7 +123,7 @@ test('a frozen leader loses the lead to a tab that asks for it, and follows when
   await clock.run(200, 100)
   assert.equal(leaders([a, b]), '01')
   a.browser.deaf(false)
-  a.seat.ask() // as a page does that is looked at again
+  a.seat.ask() // as a page does that becomes visible again
   await clock.run(60_000, 1000)
   assert.equal(leaders([a, b]), '01')
   b.seat.close()

@@ -105,7 +105,7 @@ test('a stream is given up after 2.5 silent heartbeats, and the next one catches
   const { clock, got, told } = rig(wire)
   await clock.run(1)
   const say = wire.frame
-  wire.frame = () => '' // the way stops forwarding without closing
+  wire.frame = () => '' // the connection stops forwarding without closing
   wire.emit('a')
   await clock.run(1)
   wire.frame = say
