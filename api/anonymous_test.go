@@ -274,7 +274,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	}
 }
 
-// TestFramedTwice: a head with both framings is recognised in one piece or in many (RFC 9112, section 6.1).
+// TestFramedTwice: a head with a Content-Length and a Transfer-Encoding is recognised in one piece or in many (RFC 9112, section 6.1).
 func TestFramedTwice(t *testing.T) {
 	s := siteOf(t, &memory{})
 	const head = "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + testKey + "\r\nContent-Type: application/json\r\n"

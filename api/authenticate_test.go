@@ -240,7 +240,7 @@ func TestAnswersOfTheApplication(t *testing.T) {
 				t.Errorf("%d %s", r.status, r.body)
 			}
 			if r.status == 403 && name != "the body" && !strings.Contains(r.body, "banned") {
-				t.Errorf("it does not say why: %s", r.body)
+				t.Errorf("the answer does not say why: %s", r.body)
 			}
 		})
 	}

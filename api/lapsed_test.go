@@ -113,12 +113,12 @@ func TestARenewalBringsItsRights(t *testing.T) {
 	s.post("/v1/default/emit", `{"room":"staff","event":"fleeting","volatile":true}`).is(202)
 	s.emit("@alice", "3")
 	if got := payload(t, stream.expect("e")); got != "3" {
-		t.Errorf("without the right: %s", got)
+		t.Errorf("a token without the right got %s", got)
 	}
 	renewed(with)
 	s.emit("staff", "4")
 	if got := payload(t, stream.expect("e")); got != "4" {
-		t.Errorf("with the right again: %s", got)
+		t.Errorf("a token that has the right again got %s", got)
 	}
 }
 

@@ -218,7 +218,7 @@ func TestAckWithAStaleDirectory(t *testing.T) {
 	must[event.Cursor](t)(stale.Ack(t.Context(), tenant, bob, head))
 	state, err := open(t, dsn).ClientState(t.Context(), tenant, bob, nil)
 	if err != nil || state.Cursor != head {
-		t.Errorf("stored is %v, %v; answered was %v", state.Cursor, err, head)
+		t.Errorf("the stored cursor is %v, %v; the answer was %v", state.Cursor, err, head)
 	}
 }
 

@@ -65,7 +65,7 @@ func TestWithoutNamedStatements(t *testing.T) {
 	e.Key, e.Except, e.From = key("k"), []event.Room{room(`o"d\d`)}, client("alice")
 	appendOne(t, a, e)
 	if r := appendOne(t, a, e); !r.Duplicate {
-		t.Error("not recognised as a repeat")
+		t.Error("the second emit was not recognised as a repeat")
 	}
 	b := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
 	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("r")}, Earliest: true, Client: client("bob")})

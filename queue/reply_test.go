@@ -126,7 +126,7 @@ func TestTheFirstSoManyWin(t *testing.T) {
 		}
 	}
 	if got := wait(); won != 2 || len(got) != 2 {
-		t.Errorf("%d won, waited for %v", won, got)
+		t.Errorf("%d replies were accepted, and the waiting emit got %v", won, got)
 	}
 }
 
@@ -160,10 +160,10 @@ func TestWhoMayReply(t *testing.T) {
 	}
 	for _, to := range []event.Offset{plain, to + 1000, 0} {
 		if _, err := answer(t, q, to, "bob", "1"); !errors.Is(err, event.ErrNoAsk) {
-			t.Errorf("to %d, which asked for nothing: %v", to, err)
+			t.Errorf("a reply to %d, which asked for nothing: %v", to, err)
 		}
 		if _, err := q.Await(t.Context(), ns, to); !errors.Is(err, event.ErrNoAsk) {
-			t.Errorf("waiting for %d, which asked for nothing: %v", to, err)
+			t.Errorf("waiting for replies to %d, which asked for nothing: %v", to, err)
 		}
 	}
 }

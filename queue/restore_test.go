@@ -199,7 +199,7 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 		offsets.emit(t, other, e)
 	}
 	if _, err := q.ClientState(t.Context(), bank.Namespace, client("teller"), nil); !errors.Is(err, event.ErrNotFound) {
-		t.Errorf("a client that is lost: %v", err)
+		t.Errorf("a client that the restore lost: %v", err)
 	}
 	if _, err := q.Join(t.Context(), bank.Namespace, room("r"), client("teller"), 0); err != nil {
 		t.Error(err)

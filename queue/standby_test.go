@@ -98,7 +98,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	if state, err := q.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
-		t.Errorf("a membership that is lost: %v, %v", state, err)
+		t.Errorf("a membership that the restore lost: %v, %v", state, err)
 	}
 	offsets.emit(t, q, emit("r", "2"))
 }

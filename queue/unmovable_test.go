@@ -183,7 +183,7 @@ func TestAnEventThatTakesTooLongIsSetAside(t *testing.T) {
 			for !found(`SELECT count(*) FROM culvert.unmovable WHERE event = 'slow' AND error LIKE '%longer%'`) ||
 				!found(`SELECT count(*) FROM culvert.events WHERE event = 'e'`) {
 				if <-tick.C; time.Now().After(deadline) {
-					t.Fatalf("not set aside; %d emits were stored, %d failed", stored, failed)
+					t.Fatalf("the slow event was not set aside; %d emits were stored, %d failed", stored, failed)
 				}
 				if !emits {
 					continue

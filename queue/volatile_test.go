@@ -175,7 +175,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 				}
 			}
 			if late+missed > 0 {
-				t.Errorf("of 800 each, %d came after the leave and %d were missed after the join", late, missed)
+				t.Errorf("of 800 events of each kind, %d came after the leave and %d were missed after the join", late, missed)
 			}
 		})
 	}
@@ -214,7 +214,7 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 				got := <-heard
 				in := len(slices.DeleteFunc(slices.Clone(got), func(text string) bool { return text != `"in"` }))
 				if in != n || len(got) != n {
-					t.Fatalf("of %d each, %d came after the leave and %d were missed after the join", n, len(got)-in, n-in)
+					t.Fatalf("of %d events of each kind, %d came after the leave and %d were missed after the join", n, len(got)-in, n-in)
 				}
 			}
 		})

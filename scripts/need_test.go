@@ -123,7 +123,7 @@ func TestNeedReplacesOldNode(t *testing.T) {
 		t.Errorf("ran %q, want %q", got, want)
 	}
 	if code, _ := w.need(t, old, "find", "node", "TestX"); code != 3 {
-		t.Errorf("find with the old one in PATH: exit code %d", code)
+		t.Errorf("find with the old Firefox in PATH: exit code %d", code)
 	}
 	there := newWorld(t, "apt-get", "user")
 	there.has("node", "npm")
@@ -143,7 +143,7 @@ func TestNeedReplacesOldFirefox(t *testing.T) {
 	}
 	w.has("initdb", "postgres", "node", "npm", "chromium", "firefox-esr")
 	if code, stderr := w.need(t, old, "find", "firefox", "TestX"); code != 3 {
-		t.Errorf("find of one that is too old: exit code %d, %s", code, stderr)
+		t.Errorf("find with a Firefox that is too old: exit code %d, %s", code, stderr)
 	}
 	for range 2 {
 		if code, stderr := w.need(t, old, "js"); code != 0 || strings.Contains(stderr, "CANNOT") {
@@ -180,7 +180,7 @@ func TestNeedSharesMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, stderr := w.need(t, nil, "find", "squid", "TestX"); code != 3 {
-		t.Errorf("without: exit code %d, %s", code, stderr)
+		t.Errorf("without a writable /dev/shm: exit code %d, %s", code, stderr)
 	}
 	if code, stderr := w.need(t, nil, "test"); code != 0 || !strings.Contains(stderr, "/dev/shm") {
 		t.Errorf("exit code %d\n%s", code, stderr)
@@ -190,7 +190,7 @@ func TestNeedSharesMemory(t *testing.T) {
 		t.Errorf("%v %v", shm, err)
 	}
 	if code, stderr := w.need(t, nil, "find", "squid", "TestX"); code != 0 {
-		t.Errorf("then: exit code %d, %s", code, stderr)
+		t.Errorf("with a writable /dev/shm: exit code %d, %s", code, stderr)
 	}
 }
 

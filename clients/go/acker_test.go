@@ -105,7 +105,7 @@ func TestShortPollsCarry(t *testing.T) {
 		if _, err := backend.Emit(t.Context(), Message{Event: "n", Data: n}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(ackPause) // each with a poll of its own
+		time.Sleep(ackPause) // so that each event comes by a poll of its own
 	}
 	all.inOrder(t, 0)
 	for deadline := time.Now().Add(patience); behind(t, backend, "alice") > 0; time.Sleep(50 * time.Millisecond) {

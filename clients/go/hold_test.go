@@ -34,7 +34,7 @@ func TestLadderBrokenPages(t *testing.T) {
 		}
 		r.waits(400*time.Millisecond, 500*time.Millisecond)
 		if r.up {
-			t.Error("up, though no page is complete")
+			t.Error("the ladder counts as up, though no page is complete")
 		}
 		r.begin()
 		r.page(50 * time.Millisecond)
@@ -82,7 +82,7 @@ func TestLadderAskedByOthers(t *testing.T) {
 			r.ends(10*time.Millisecond, wait)
 			r.waits(least, most)
 			if r.up {
-				t.Error("up, while nothing can come")
+				t.Error("the ladder counts as up, while nothing can come")
 			}
 		}
 		r.is(Poll, 0) // refused twice
@@ -99,7 +99,7 @@ func TestLadderAskedByOthers(t *testing.T) {
 		r.ends(10*time.Millisecond, wait)
 		r.waits(least, most)
 		if r.up {
-			t.Error("up, while nothing can come")
+			t.Error("the ladder counts as up, while nothing can come")
 		}
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)

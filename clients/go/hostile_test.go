@@ -213,7 +213,7 @@ func TestTokenRenewal(t *testing.T) {
 	backend := dial(t, url, Options{})
 	emit(t, backend, "@bob", 0, 1)
 	if got := get(t, renewed); got == "" {
-		t.Error("renewed without a token")
+		t.Error("the renewal was sent without a token")
 	}
 	emit(t, backend, "@bob", 1, 2)
 	got.inOrder(t, 0)

@@ -27,7 +27,7 @@ func TestLadderOneFailure(t *testing.T) {
 			r.is(Poll, 0)
 			r.cut(5 * time.Millisecond)
 			if r.up {
-				t.Errorf("up after two failures, the first at %v", age)
+				t.Errorf("the ladder counts as up after two failures, the first at %v", age)
 			}
 			r.is(Poll, 0)
 			r.page(50 * time.Millisecond)
@@ -37,7 +37,7 @@ func TestLadderOneFailure(t *testing.T) {
 		r.is(Stream)
 		r.cut(10 * time.Millisecond)
 		if r.up {
-			t.Error("up before anything worked")
+			t.Error("the ladder counts as up before anything worked")
 		}
 		r.is(Stream)
 		r.hello()

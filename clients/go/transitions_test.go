@@ -70,7 +70,7 @@ func TestLadderPageSize(t *testing.T) {
 		}
 		r.page(0)
 		if p := r.begin(); p.limit != 50 {
-			t.Errorf("asks for %d after success", p.limit)
+			t.Errorf("the client asks for %d events after a whole page", p.limit)
 		}
 	})
 }
@@ -104,7 +104,7 @@ func TestLadderTriesAgain(t *testing.T) {
 				r.page(max(r.plan.wait, 50*time.Millisecond))
 			}
 			if took := time.Since(last); took < want*time.Minute || took > want*time.Minute+time.Minute/2 {
-				t.Errorf("tried after %v, want %v min", took, int(want))
+				t.Errorf("the stream was tried again after %v, want %v min", took, int(want))
 			}
 			r.late()
 			r.waits(0, 0)

@@ -54,7 +54,7 @@ func refusedWith(status int) func(*testing.T, result) {
 	return func(t *testing.T, r result) {
 		t.Helper()
 		if !slices.Contains(r.Refused, status) {
-			t.Errorf("none was answered with %d, but with %v", status, r.Refused)
+			t.Errorf("no request was answered with %d, but some with %v", status, r.Refused)
 		}
 	}
 }

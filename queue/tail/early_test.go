@@ -31,7 +31,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 	gaps := [][3]event.Offset{{0, 5, 10}, {10, 12, 13}} // from, to, and where the tail is once it was read
 	for _, g := range gaps {
 		if at, upto := at.ToRead(); at.Offset != g[0] || upto != g[1] {
-			t.Fatalf("to be read is from %d to %d", at.Offset, upto)
+			t.Fatalf("the gap to be read is from %d to %d", at.Offset, upto)
 		}
 		at.Merge(l, g[1], numbered(g[0], g[1]-1, "1")) // the last offset belongs to no event
 		if at.head != g[2] {
@@ -39,7 +39,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 		}
 	}
 	if _, upto := at.ToRead(); upto != event.MaxOffset || at.early.events != 0 || at.early.bytes != 0 {
-		t.Errorf("left are %d events of %d bytes", at.early.events, at.early.bytes)
+		t.Errorf("%d early events of %d bytes are left", at.early.events, at.early.bytes)
 	}
 	var got []string
 	for _, e := range at.ring.all() {

@@ -45,7 +45,7 @@ func TestTheHeadIsKnownBeforeItIsDelivered(t *testing.T) {
 	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(before, 10)
 	if at.Extend(before, 20, 25, nil) {
-		t.Fatal("what comes after a gap is delivered")
+		t.Fatal("the tail took events that begin after a gap")
 	}
 	at.Learn(before, 22)
 	if head, has := at.Newest(), at.Position(); head.Offset != 25 || has.Offset != 10 {
@@ -104,13 +104,13 @@ func TestTailCountsDataOnce(t *testing.T) {
 		e.Wire("a", encode)
 	}
 	if at.bytes < 600_000 || at.bytes > 650_000 {
-		t.Errorf("encoded for 5 of the rooms it counts %d bytes", at.bytes)
+		t.Errorf("with the encoded forms for 5 of the rooms the tail counts %d bytes", at.bytes)
 	}
 	for _, e := range first[5:] {
 		e.Wire("a", encode)
 	}
 	if at.bytes > at.o.Bytes {
-		t.Errorf("what is encoded takes the tail to %d bytes", at.bytes)
+		t.Errorf("with the encoded forms the tail counts %d bytes, more than it may", at.bytes)
 	}
 	for offset := range event.Offset(20) {
 		for _, e := range many(offset + 2) {
@@ -119,7 +119,7 @@ func TestTailCountsDataOnce(t *testing.T) {
 	}
 	at.Adopt(&lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 1000, Last: event.MaxOffset}}}, 1000)
 	if at.bytes != 0 || at.ring.len() != 0 {
-		t.Errorf("empty it counts %d bytes of %d events", at.bytes, at.ring.len())
+		t.Errorf("the empty tail counts %d bytes of %d events", at.bytes, at.ring.len())
 	}
 }
 
