@@ -61,7 +61,7 @@ func (h *Handler) store(c *call) error {
 	if err := h.limits.TakeEvents(c.ns, &c.who, 1, 0); err != nil {
 		return err
 	}
-	body := bodies.Get() // what is decoded shares none of it
+	body := bodies.Get() // decoded values do not refer to it
 	defer bodies.Put(body)
 	if err := h.readJSON(c, body); err != nil {
 		return err

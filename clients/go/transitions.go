@@ -62,7 +62,7 @@ func (l *ladder) end(e ending) {
 		l.streamCut(age)
 	}
 	if e.kind == endForeign && e.after > 0 {
-		// The proxy is judged as above, but no event can come before that time.
+		// The proxy is judged in the same way, but no event can come before that time.
 		l.up = false
 		l.delay = max(l.delay, l.spread(e.after))
 	}

@@ -37,7 +37,7 @@ var Settings = []Setting{
 	{Name: "admin-listen", def: "127.0.0.1:8081", kind: "address", blank: true, set: setAdminListen,
 		help: "address of metrics and health; empty turns it off"},
 	{Name: "database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.DatabaseURL }),
-		help: "Postgres, also from DATABASE_URL; without it 'culvert serve' runs a private Postgres under its --data"},
+		help: "URL of the Postgres database (or set DATABASE_URL); without it 'culvert serve' runs a private Postgres under its --data"},
 	{Name: "listen-database-url", kind: "dsn", secret: true, set: setDSN(func(c *Config) *string { return &c.ListenDatabaseURL }),
 		help: "direct Postgres connection for LISTEN and migrations, if --database-url goes through a transaction pooler"},
 	{Name: "max-connections", def: "10", kind: "number", set: setNumber(func(c *Config) *int { return &c.MaxConnections }, 5, 10_000),

@@ -118,7 +118,7 @@ func (r *rig) serves(token, path string) {
 
 // TestBodiesThatLackTheirLastByte sends emits of 1 MiB without their last byte.
 //
-// The bound: the bodies of a client hold 32 MiB; the rest is as above.
+// The bound: the bodies of a client hold 32 MiB; the rest is as in TestPagesThatNobodyReads.
 func TestBodiesThatLackTheirLastByte(t *testing.T) {
 	r := newRig(t)
 	r.namespace("thief", `{}`)

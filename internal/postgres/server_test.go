@@ -38,7 +38,7 @@ func TestSettingsFitThemselves(t *testing.T) {
 	for _, s := range settings {
 		switch {
 		case s.value == "" && (s.fits == nil || s.cure == "" || !s.fits(s.cure)):
-			t.Errorf("%s is neither pinned nor cured", s.name)
+			t.Errorf("%s has neither a value that Culvert sets nor a valid one to recommend", s.name)
 		case s.value != "" && s.fits != nil && !s.fits(s.value):
 			t.Errorf("%s does not accept its own value %q", s.name, s.value)
 		}

@@ -167,7 +167,7 @@ export function createLadder(
       else if (kind === Kind.TimedOut) gaveUp(age)
       else streamCut(age)
       if (kind !== Kind.Foreign || !after) return
-      // The proxy is judged as above, but no event can come before that time.
+      // The proxy is judged in the same way, but no event can come before that time.
       ladder.up = false
       ladder.delay = Math.max(ladder.delay, spread(after * 1000))
     },

@@ -103,7 +103,7 @@ test('the value that a handler returns is the reply, sent before the acknowledge
   wire.emit('nothing', { data: [], reply: { until } })
   wire.emit('sum', { data: [1, 2] })
   await clock.run(10)
-  assert.equal(last('reply'), undefined, 'nobody asked, or nothing was said')
+  assert.equal(last('reply'), undefined, 'no reply: the event did not ask, or the handler returned nothing')
   wire.way = (c) => {
     if (c.url.pathname.endsWith('/reply') && wire.count('POST', '/reply') < 3) throw new TypeError('away')
   }
