@@ -115,7 +115,7 @@ test('after each poll without an answer the next gets twice the time, up to 30 s
   assert.equal(patience(), 10_000, 'twice what a request takes')
 })
 
-test('after three streams that were cut early come polls that are held for less than the longest or last of them lived', () => {
+test('after three early cuts polls are shorter than the longest stream, or than the age at which two were cut', () => {
   for (const [ages, wait] of [[[2500, 9000, 5500], 6.3], [[9000, 2500, 2600], 1.8]] as const) {
     const r = new Rig()
     for (const age of ages) {
