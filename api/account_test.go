@@ -97,7 +97,7 @@ func TestRequestsUnderWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			if status := statusOf(t, open); status != 201 {
-				t.Errorf("the request under way: %d", status)
+				t.Errorf("the request under way was answered with %d", status)
 			}
 			s.idle()
 			s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.refused])).is(201)

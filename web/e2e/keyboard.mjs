@@ -1,4 +1,4 @@
-// The chat without a mouse; the same in every browser.
+// Tests of the chat without a mouse; they are the same in every browser.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { phone } from './browser.mjs'

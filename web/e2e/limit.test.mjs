@@ -1,4 +1,4 @@
-// More people than the demo gives tokens to. This runs after the other tests, because it takes all tokens.
+// Tests the demo with more people than it gives tokens to. This runs after the other tests, because it takes all tokens.
 import assert from 'node:assert/strict'
 import { after, before, it } from 'node:test'
 import { launch, missing, phone } from './browser.mjs'

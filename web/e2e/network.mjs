@@ -1,4 +1,4 @@
-// Effects of the network and of the browser; the same tests in every browser.
+// Tests of effects of the network and of the browser; they are the same in every browser.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { desk, phone } from './browser.mjs'

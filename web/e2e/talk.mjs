@@ -1,4 +1,4 @@
-// People talk; the same in every browser.
+// Tests in which people talk; they are the same in every browser.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { phone } from './browser.mjs'
