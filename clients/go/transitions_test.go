@@ -118,11 +118,11 @@ func TestLadderTriesAgain(t *testing.T) {
 		}
 		r.hello()
 		if r.saved.transport != Poll {
-			t.Error("a first frame proves little")
+			t.Error("the verdict was dropped after the first frame")
 		}
 		for range 3 {
 			if r.saved.transport != Poll {
-				t.Error("a first heartbeat proves little")
+				t.Error("the verdict was dropped after too few heartbeats")
 			}
 			time.Sleep(beat)
 			r.heartbeat(0)

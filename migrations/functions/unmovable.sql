@@ -29,7 +29,7 @@ BEGIN
         more := true;
     END;
     began := clock_timestamp();
-    PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- before the tables, as in open_slice
+    PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- locked before the tables, as in open_slice
     WHILE more AND moved < rows_ AND (moved = 0 OR clock_timestamp() < began + interval '1 second') LOOP
         SELECT l.carrying INTO carrying FROM culvert.log l;
         BEGIN

@@ -69,7 +69,7 @@ test('an acknowledgement that a poll carried is not sent again', async () => {
   acker.confirm('l:2')
   acker.track('l:3')
   await clock.run(900)
-  assert.deepEqual(posted, [], 'the newest has its own time to be carried')
+  assert.deepEqual(posted, [], 'the newest acknowledgement waits for a poll of its own')
   acker.confirm('l:2') // the answer to an earlier one
   await clock.run(1000)
   assert.deepEqual(posted, ['l:3'])

@@ -123,7 +123,7 @@ test('after pages that broke off the next poll comes soon, and only five in a ro
   r.begin()
   r.ladder.gotHeaders()
   r.end(10, { kind: Kind.Foreign }) // whole, and not Culvert's
-  assert.equal(r.begin().limit, 2, 'no reason to ask for less')
+  assert.equal(r.begin().limit, 2, 'the next poll does not ask for fewer events')
 })
 
 test('pages that broke before a stream worked do not count after it', () => {

@@ -164,7 +164,7 @@ test('if a page ends before its emits are answered, the next page sends them aga
   await eventually(() => log.stored.length === 3)
   await second.put({ event: 'd' })
   assert.deepEqual(log.names, ['a', 'b', 'c', 'd'])
-  assert.ok(second.told.some((o) => o.receipt), 'other tabs are told')
+  assert.ok(second.told.some((o) => o.receipt), 'other tabs learn that it was stored')
 })
 
 test('an event is sent as it was when emit was called', async () => {

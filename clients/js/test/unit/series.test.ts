@@ -112,7 +112,7 @@ test('after each poll without an answer the next gets twice the time, up to 30 s
   is(r, 'poll', 0)
   r.page(5000)
   is(r, 'poll')
-  assert.equal(patience(), 10_000, 'twice what a request takes')
+  assert.equal(patience(), 10_000, 'the patience is twice what a request takes')
 })
 
 test('after three early cuts polls are shorter than the longest stream, or than the age at which two were cut', () => {

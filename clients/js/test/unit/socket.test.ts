@@ -22,7 +22,7 @@ test('emits, joins and other calls send the right requests', async () => {
   assert.deepEqual(await emitted(() => socket.to(['a', '', 'b']).emit('e')), { rooms: ['a', '', 'b'], event: 'e', data: null })
   const to = socket.to('a')
   to.to('b')
-  assert.deepEqual(await emitted(() => to.emit('e')), { room: 'a', event: 'e', data: null }, 'an address does not change')
+  assert.deepEqual(await emitted(() => to.emit('e')), { room: 'a', event: 'e', data: null }, 'a modifier does not change the address')
   assert.throws(() => socket.emit('connect'), /socket itself/)
 })
 
@@ -145,7 +145,7 @@ test('emitWithAck returns the first reply or several, and fails if none comes in
   wire.way = () => {}
   await clock.run(60_000, 100)
   const sent = wire.calls.filter((c) => c.body?.event || c.body?.events).flatMap((c) => c.body.events ?? [c.body])
-  assert.deepEqual(sent.map((e) => e.event), ['lasting'], 'who was told that nobody answers may ask again')
+  assert.deepEqual(sent.map((e) => e.event), ['lasting'], 'a caller that got no reply may ask again')
 })
 
 test('a full outbox raises an error, even if the caller does not wait for the emit', async () => {

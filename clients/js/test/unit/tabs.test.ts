@@ -80,5 +80,5 @@ test('all tabs report that the leader lost its connection and has one again', as
   await until(() => told.length === 6 && states.length > 1)
   channel.close()
   assert.deepEqual(told.slice(3), ['connect', 'connect', 'connect'])
-  assert.deepEqual(states, [false, true], 'only the leader says so')
+  assert.deepEqual(states, [false, true], 'only the leader reports it')
 })

@@ -173,6 +173,6 @@ test('a token that is not valid yet is sent again after Retry-After', async () =
   assert.equal(socket.connected, false)
   await clock.run(2000, 100)
   assert.deepEqual(told, ['stream', 'connect'])
-  assert.equal(calls, 1, 'another one would be even younger')
+  assert.equal(calls, 1, 'another token would become valid even later')
   assert.equal((await stored).offset, 1)
 })

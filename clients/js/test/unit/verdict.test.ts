@@ -14,7 +14,7 @@ test('the stream is tried again at growing intervals, and polls continue', () =>
     }
     pauses.push(r.clock.now() - last)
     r.late()
-    assert.equal(r.ladder.up, true, 'no reason to call it lost')
+    assert.equal(r.ladder.up, true, 'a failed trial is not a lost connection')
     assert.equal(r.ladder.delay, 0)
     last = r.clock.now()
   }
@@ -26,7 +26,7 @@ test('after a successful trial the verdict is dropped when the stream is 2.5 hea
   const r = new Rig().buffered()
   while (r.begin().transport === 'poll') r.page(25_000)
   r.hello()
-  assert.equal(r.saved?.transport, 'poll', 'a first frame proves little')
+  assert.equal(r.saved?.transport, 'poll', 'the verdict stays after the first frame')
   for (let n = 0; n < 3; n++) {
     assert.equal(r.saved?.transport, 'poll')
     r.clock.go(beat)

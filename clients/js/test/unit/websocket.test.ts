@@ -98,7 +98,7 @@ test('close checks its arguments, sends what is left, fires its event and leaves
   assert.equal(message, false)
   assert.deepEqual(emits(wire).map((m) => m.data), ['last'])
   assert.equal(wire.count('DELETE', '/rooms/lobby/clients/me'), 1)
-  assert.ok(ws.bufferedAmount > 0, 'what was sent too late stays')
+  assert.ok(ws.bufferedAmount > 0, 'data that is sent after close stays in bufferedAmount')
   ws.close() // no more than a no-op
 })
 

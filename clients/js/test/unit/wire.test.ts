@@ -116,7 +116,7 @@ test('handlers get an event once, however often it arrives', () => {
   rewound.gap({ from: 'n:10', to: 'n:9', reason: 'pruned' })
   assert.equal(rewound.take(event(10)), undefined)
   rewound.gap({ from: 'n:10', to: 'n:5', reason: 'rewound' })
-  assert.ok(rewound.take(event(6)), 'what came instead is news')
+  assert.ok(rewound.take(event(6)), 'an event in place of a lost one is new')
   assert.ok(inbox.take(e(1), 'n:1'))
 })
 
@@ -157,7 +157,7 @@ test('callers share one token, which is renewed once and before it expires', asy
   assert.notEqual(other, a)
   assert.equal(other, same)
   assert.equal(n, 2)
-  assert.equal(await c.get(a), other, 'who comes late with the old one')
+  assert.equal(await c.get(a), other, 'a caller with the old token gets the new one')
   await clock.run(569_000, 1000) // of 600 s, by a clock that is wrong by decades
   assert.equal(n, 2)
   await clock.run(2000, 1000)
@@ -168,7 +168,7 @@ test('callers share one token, which is renewed once and before it expires', asy
   await settle()
   assert.equal(clock.pending, 0)
   await c.get(await c.get())
-  assert.equal(clock.pending, 0, 'after the end, too')
+  assert.equal(clock.pending, 0, 'the same holds after the end')
   assert.equal(await credentials('fixed').c.get('fixed'), 'fixed')
 })
 
