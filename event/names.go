@@ -85,7 +85,7 @@ func ParseNamespace(s string) (Namespace, error) {
 		ok = c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-'
 	}
 	if !ok {
-		return Namespace{}, Invalid("namespace", "must be 1-63 of a-z, 0-9 and '-', not beginning with '-'")
+		return Namespace{}, Invalid("namespace", "must be 1 to 63 characters of a-z, 0-9 and '-', not beginning with '-'")
 	}
 	return Namespace{s}, nil
 }

@@ -37,7 +37,7 @@ const (
 func (r *Registry) CreateKey(ctx context.Context, k APIKey) (APIKey, string, error) {
 	switch {
 	case k.Namespaces != nil && len(k.Namespaces) == 0, len(k.Namespaces) > maxKeyNamespaces:
-		return k, "", event.Invalidf("namespaces", "must be 1 to %d, or all", maxKeyNamespaces)
+		return k, "", event.Invalidf("namespaces", "must name 1 to %d namespaces, or be nil for all", maxKeyNamespaces)
 	case !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(time.Now()):
 		return k, "", event.Invalid("expires_at", "is in the past")
 	}
