@@ -190,7 +190,7 @@ SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), genera
   FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::boolean[], $7)`
 
 // move stores a batch, and tries again when its ids were outdated. It returns errMoved if the server has
-// changed: then what is staged there has to be looked at again.
+// changed: then what is staged there has to be read again.
 func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, l *lineage.Lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, m.o.AppendTimeout)
 	defer cancel()
