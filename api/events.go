@@ -157,7 +157,7 @@ func (c *call) readAck(q *receipt) error {
 		return err
 	}
 	if q.interest.Rooms != nil {
-		return wire.Refuse(wire.BadParameter, "ack", "a subscription with rooms= stores nothing")
+		return wire.Refuse(wire.BadParameter, "ack", "ack and rooms are mutually exclusive: a subscription with rooms stores nothing")
 	}
 	if err := c.needClient("ack", "acknowledging needs a client: name it with ?client="); err != nil {
 		return err

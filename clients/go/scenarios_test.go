@@ -221,7 +221,7 @@ func (r *scenarioRun) check(s scenarioStep) error {
 		return fmt.Errorf("the state is %s, want %s", r.state, want.State)
 	}
 	if s.Event == "begin" && (r.plan.transport != want.Transport || want.Transport == Poll && want.Wait == nil) {
-		return fmt.Errorf("tries %+v, want %s with a wait for polls", r.plan, want.Transport)
+		return fmt.Errorf("the attempt is %+v, want %s, and for a poll the time it is held", r.plan, want.Transport)
 	}
 	for name, times := range map[string]struct {
 		got  time.Duration
