@@ -89,7 +89,7 @@ func scaled(seconds []time.Duration) (all []time.Duration) {
 	return all
 }
 
-// TestLadderCutSoon: three streams that are cut soon, at whatever age, are enough.
+// TestLadderCutSoon: three streams that are cut soon, at whatever age, lead to polls.
 func TestLadderCutSoon(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		for _, age := range []time.Duration{2500, 9000, 5500} {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestLadderGatewaySaysSo: if a gateway says that it timed out, one failure is enough.
+// TestLadderGatewaySaysSo: if a gateway says that it timed out, one failure makes polls shorter.
 func TestLadderGatewaySaysSo(t *testing.T) {
 	bubble(t, func(_ *testing.T, r *rig) {
 		r.buffered()

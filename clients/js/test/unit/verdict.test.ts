@@ -46,7 +46,7 @@ test('a stored verdict is used by the next program, and a failed trial keeps it'
   r.page(25_000)
   r.clock.go(60_000)
   is(r, 'stream')
-  r.end(10) // refused once is enough for a trial
+  r.end(10) // one refusal ends a trial
   is(r, 'poll', 0)
   assert.equal(r.saved!.round, 2)
 })
