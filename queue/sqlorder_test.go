@@ -252,7 +252,7 @@ func TestALargeTransactionMovesWhateverStatisticsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rows != 0 || pages == 0 {
-		t.Fatalf("the statistics say %d rows in %d pages, want none in some", rows, pages)
+		t.Fatalf("the statistics say %d rows in %d pages, want 0 rows in at least one page", rows, pages)
 	}
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ func (r *rig) serves(token, path string) {
 			return
 		}
 	}
-	r.t.Errorf("a client that has let go is not served: %d %.200s %v", status, text, err)
+	r.t.Errorf("a client that has released what it held is not served: %d %.200s %v", status, text, err)
 }
 
 // TestBodiesThatLackTheirLastByte sends emits of 1 MiB without their last byte.
