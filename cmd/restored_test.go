@@ -39,7 +39,7 @@ func TestRestoredCommand(t *testing.T) {
 	said := regexp.MustCompile(`^log (\w+) keeps everything up to offset (\d+) and continues after (\d+)\n$`).
 		FindStringSubmatch(must(t, "", env, "restored"))
 	if said == nil || said[1] != before.Log || said[2] != strconv.Itoa(int(before.Offset)) {
-		t.Fatalf("it said %q, the last event was %v", said, before)
+		t.Fatalf("culvert restored said %q, the last event was %v", said, before)
 	}
 	if after := emit(); said[3] != strconv.Itoa(int(after.Offset)-1) || after.Log != before.Log {
 		t.Errorf("the next event is %v, it said %q", after, said)

@@ -15,7 +15,7 @@ func TestStoredKeys(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	if q.Registry().HasKeys() {
-		t.Error("there are keys")
+		t.Error("a new database has keys")
 	}
 	k, token, err := q.Registry().CreateKey(t.Context(), registry.APIKey{Label: "shop", Namespaces: []event.Namespace{namespace("shop")}})
 	if err != nil {

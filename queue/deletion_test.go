@@ -180,7 +180,7 @@ func TestFollowingWhatADeletionLeftBehind(t *testing.T) {
 	}
 }
 
-// A join is not lost either, and never puts a client into a room of the deleted namespace.
+// A join by an instance with old ids is not lost, and never puts a client into a room of the deleted namespace.
 func TestJoinWithAStaleDirectory(t *testing.T) {
 	queue.RegistryByNotificationAlone(t)
 	dsn := pgtest.Database(t)

@@ -132,7 +132,7 @@ func TestOneDatabase(t *testing.T) {
 		"DatabaseURL and Pool are both set: set one of them":                             {DatabaseURL: dsn, Pool: ownPool(t, dsn)},
 	} {
 		if _, err := queue.Open(t.Context(), o); err == nil || err.Error() != want {
-			t.Errorf("it says %v, want %s", err, want)
+			t.Errorf("Open says %v, want %s", err, want)
 		}
 	}
 }

@@ -117,7 +117,7 @@ func TestAListenURLThatLeadsNowhere(t *testing.T) {
 	var log safeBuffer
 	q := open(t, dsn, logTo(&log), func(o *queue.Options) { o.ListenURL = "postgres://nobody@127.0.0.1:1/none?connect_timeout=1" })
 	if got := log.String(); !strings.Contains(got, "cannot listen for notifications") {
-		t.Errorf("it says\n%s", got)
+		t.Errorf("the log says\n%s", got)
 	}
 	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e')`)

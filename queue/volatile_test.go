@@ -181,7 +181,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 	}
 }
 
-// The same if the client has left or joined again before the event arrives.
+// The same holds if the client has left or joined again before the event arrives.
 func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 	for name, change := range map[string]func(*queue.Options){
 		"notified": func(*queue.Options) {}, "polling": func(o *queue.Options) { o.PollOnly, o.Poll = true, 100*time.Millisecond },
@@ -221,7 +221,7 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 	}
 }
 
-// The same if the reader's instance hears of the leave long before it hears of the event.
+// The same holds if the reader's instance hears of the leave long before it hears of the event.
 func TestVolatileEventsThatAreHeardOfLate(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, 8*time.Second })

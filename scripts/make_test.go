@@ -104,7 +104,7 @@ func (s *served) ready(t *testing.T) {
 func (s *served) inOrder(t *testing.T) {
 	t.Helper()
 	if !strings.Contains(s.String(), "postgres stopped") || strings.Contains(s.String(), "***") {
-		t.Errorf("it said\n%s", s)
+		t.Errorf("make run said\n%s", s)
 	}
 	if answer, err := http.Get(s.url + "/readyz"); err == nil { //nolint:noctx // the connection is refused at once
 		_ = answer.Body.Close()

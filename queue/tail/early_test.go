@@ -35,7 +35,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 		}
 		at.Merge(l, g[1], numbered(g[0], g[1]-1, "1")) // the last offset belongs to no event
 		if at.head != g[2] {
-			t.Fatalf("then the tail ends at %d, want %d", at.head, g[2])
+			t.Fatalf("after the gap was read the tail ends at %d, want %d", at.head, g[2])
 		}
 	}
 	if _, upto := at.ToRead(); upto != event.MaxOffset || at.early.events != 0 || at.early.bytes != 0 {
@@ -90,6 +90,6 @@ func TestWhatCameEarlyIsBounded(t *testing.T) {
 		t.Errorf("in another history the tail has what comes after %d", upto)
 	}
 	if at.Extend(l, 1000, 1001, numbered(1000, 1001, "1")); len(at.early.pieces) != 0 {
-		t.Error("what was appended in another history waits")
+		t.Error("the tail keeps events of another history")
 	}
 }

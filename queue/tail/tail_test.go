@@ -179,6 +179,6 @@ func TestAnEncodingIsOfOneEncoder(t *testing.T) {
 		}
 	}
 	if got := string(e.Wire(mine{}, nil)); got != "mine" || count != 2 {
-		t.Errorf("then the first gets %s, and the second has encoded %d times", got, count)
+		t.Errorf("after that the first encoder gets %s, and the second has encoded %d times", got, count)
 	}
 }
