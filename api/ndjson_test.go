@@ -72,7 +72,7 @@ func TestUpload(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if p := s.get("/v1/default/rooms/r/events").page(); !slices.Equal(p.data(), []string{"1", "2", "4"}) {
-		t.Errorf("stored %v", p.data())
+		t.Errorf("the room has %v", p.data())
 	}
 	if got := s.upload("\n\n"); got != nil {
 		t.Errorf("blank lines gave %v", got)

@@ -68,7 +68,7 @@ func TestEmitWaitsForAReplyByAnotherInstance(t *testing.T) {
 	}
 	r := (<-held).is(201)
 	if got := r.outcome(); got != `{"replies":[{"from":"bob","data":{"answer":42}}],"complete":true}` || r.json()["offset"] != e["offset"] {
-		t.Errorf("waited for %s", r.body)
+		t.Errorf("the waiting emit got %s", r.body)
 	}
 	f = mine.expect("culvert:reply")
 	if want := fmt.Sprintf(`{"to":%s,"from":"bob","data":{"answer":42}}`, e["offset"]); payload(t, f) != want {
@@ -87,7 +87,7 @@ func TestAskTheBackend(t *testing.T) {
 	p := b.get("/v1/default/events?rooms=orders&from=earliest&wait=20").page()
 	b.post("/v1/default/reply", fmt.Sprintf(`{"offset":%d,"binary":"AAECAw=="}`, p.Events[0].Offset)).is(201)
 	if got := (<-held).is(201).outcome(); got != `{"replies":[{"from":null,"binary":"AAECAw=="}],"complete":true}` {
-		t.Errorf("waited for %s", got)
+		t.Errorf("the waiting emit got %s", got)
 	}
 	b.post("/v1/default/reply?client=dora", fmt.Sprintf(`{"offset":%d}`, p.Events[0].Offset)).problem(410, "reply-closed", "")
 }

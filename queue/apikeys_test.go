@@ -61,7 +61,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("a revoked key gives access: %v, %v", opens(third), err)
 	}
 	if _, err := q.Registry().RotateKey(t.Context(), k.ID, 0); !errors.Is(err, event.ErrNotFound) {
-		t.Errorf("rotated a revoked key: %v", err)
+		t.Errorf("a revoked key was rotated: %v", err)
 	}
 	if err := q.Registry().RevokeKey(t.Context(), "nobody"); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("revoked nobody: %v", err)

@@ -115,7 +115,7 @@ func TestOffsetsWhereTheClockIsWrong(t *testing.T) {
 	var firsts []int64
 	for _, l := range lives(t, dsn, 3, func(*testing.T, pgx.Tx) {}) {
 		if l.first < base+1_000_000_000_000 {
-			t.Errorf("continues at %d after %d", l.first, base)
+			t.Errorf("the restored log continues at %d after %d", l.first, base)
 		}
 		firsts = append(firsts, l.first)
 	}

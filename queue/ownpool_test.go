@@ -59,7 +59,7 @@ func TestAPoolOfTheApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := next(t, s, 2); got[0] != "1" || got[1] != "2" {
-		t.Errorf("received %q", got)
+		t.Errorf("the reader received %q", got)
 	}
 	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	if err := q.Close(t.Context()); err != nil {

@@ -111,10 +111,10 @@ func TestDropParked(t *testing.T) {
 	o := operator(t, dsn)
 	until(t, "all are parked", func() bool { return len(must[[]handlers.ParkedEvent](t)(o.Parked(t.Context(), ns, "*", 10))) == 4 })
 	if n, err := o.Drop(t.Context(), ns, "*", last); n != 1 || err != nil {
-		t.Errorf("dropped %d, %v", n, err)
+		t.Errorf("%d events were dropped, %v", n, err)
 	}
 	if n, err := o.Drop(t.Context(), ns, "*"); n != 3 || err != nil {
-		t.Errorf("dropped %d, %v", n, err)
+		t.Errorf("%d events were dropped, %v", n, err)
 	}
 	if err := q.Close(t.Context()); err != nil {
 		t.Fatal(err)

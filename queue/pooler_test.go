@@ -57,7 +57,7 @@ func TestThroughPgBouncer(t *testing.T) {
 			s := subscribe(t, other, queue.Interest{Rooms: []event.Room{room("lobby")}})
 			appendOne(t, alone, emit("lobby", "1"))
 			if got := next(t, s, 1); got[0] != "1" {
-				t.Errorf("received %q", got)
+				t.Errorf("the reader received %q", got)
 			}
 			for range 2 {
 				use(t, other, connect(t, dsn))

@@ -67,7 +67,7 @@ func TestCursorOfAnotherLogGoesOnAtTheOldest(t *testing.T) {
 		t.Errorf("gap %v", b.Gap)
 	}
 	if got := next(t, s, 1); got[0] != "1" {
-		t.Errorf("continues with %v", got)
+		t.Errorf("the reader continues with %v", got)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestPointInTimeRecoveryTwice(t *testing.T) {
 		next := offsets.emit(t, q, emit("r", `"after %d"`, i))
 		rewound(t, s, ahead, last)
 		if got := patient(t, s, 1); got[0] != fmt.Sprintf(`"after %d"`, i) {
-			t.Errorf("continues with %v", got)
+			t.Errorf("the reader continues with %v", got)
 		}
 		ahead = next
 	}

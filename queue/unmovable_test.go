@@ -33,11 +33,11 @@ func TestStagedRowsThatCannotBeMoved(t *testing.T) {
 			 INSERT INTO culvert.staged (namespace, rooms, event, data, key, hash) VALUES (`+bad+`);
 			 SELECT culvert.emit(room => 'r', event => 'e', data => '3')`)
 		if got := next(t, s, 3); !slices.Equal(got, []string{"1", "2", "3"}) {
-			t.Errorf("received %q", got)
+			t.Errorf("the reader received %q", got)
 		}
 		appendOne(t, q, emit("r", "4"))
 		if got := next(t, s, 1); !slices.Equal(got, []string{"4"}) {
-			t.Errorf("received %q", got)
+			t.Errorf("the reader received %q", got)
 		}
 	}
 	var aside, left int

@@ -181,6 +181,6 @@ func TestUnreadableVolatileEvents(t *testing.T) {
 		}
 	}
 	if got := nextVolatile(t, s, 4); !slices.Equal(got, []string{"0", "1", "2", "3"}) {
-		t.Errorf("received %q", got)
+		t.Errorf("the reader received %q", got)
 	}
 }

@@ -25,7 +25,7 @@ func TestSignToken(t *testing.T) {
 		c := valid
 		change(&c)
 		if token, err := SignToken(secret, c); err == nil {
-			t.Errorf("signed %s", token)
+			t.Errorf("SignToken made %s", token)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func TestAckOrder(t *testing.T) {
 	}
 	a.confirm("k:4")
 	if a.carry() != "" || a.owed {
-		t.Error("acknowledges an acknowledged position again")
+		t.Error("the acker acknowledges an acknowledged position again")
 	}
 }
 
@@ -71,7 +71,7 @@ func TestRepeats(t *testing.T) {
 	done := listen(c)
 	for _, want := range []string{"1", "2", "3", "1"} {
 		if data := get(t, got); data != want {
-			t.Errorf("received %s, want %s", data, want)
+			t.Errorf("the client received %s, want %s", data, want)
 		}
 	}
 	c.Close()

@@ -147,11 +147,11 @@ func (r *received) inOrder(t *testing.T, first int) {
 	defer r.mu.Unlock()
 	for i, n := range r.data {
 		if n != first+i || len(r.data) != r.want {
-			t.Fatalf("received %v, want %d from %d on", r.data, r.want, first)
+			t.Fatalf("the client received %v, want %d from %d on", r.data, r.want, first)
 		}
 	}
 	if len(r.data) != r.want {
-		t.Fatalf("received %v, want %d", r.data, r.want)
+		t.Fatalf("the client received %v, want %d", r.data, r.want)
 	}
 }
 

@@ -40,7 +40,7 @@ func TestLadderBrokenPages(t *testing.T) {
 		r.page(50 * time.Millisecond)
 		breaks(ending{kind: endForeign}) // complete, but not from Culvert
 		if p := r.begin(); p.limit != 2 {
-			t.Errorf("asks for %d", p.limit)
+			t.Errorf("the poll asks for %d events", p.limit)
 		}
 	})
 }
@@ -90,7 +90,7 @@ func TestLadderAskedByOthers(t *testing.T) {
 		r.waits(least, most)
 		r.is(Stream) // with a stream, too
 		if r.saved != (verdict{}) {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 	})
 	bubble(t, func(t *testing.T, r *rig) {

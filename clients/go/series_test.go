@@ -71,13 +71,13 @@ func TestLadderLate(t *testing.T) {
 			r.late()
 		}
 		if want := []time.Duration{3, 6, 12, 24, 30, 30}; !slices.Equal(seen, scaled(want)) {
-			t.Errorf("has %v", seen)
+			t.Errorf("the attempt has %v left", seen)
 		}
 		r.is(Poll, 0)
 		r.page(5 * time.Second)
 		r.is(Poll)
 		if left := r.left() - r.plan.wait; left != 10*time.Second {
-			t.Errorf("has %v, not twice what a request takes", left)
+			t.Errorf("the attempt has %v left, not twice what a request takes", left)
 		}
 	})
 }

@@ -61,7 +61,7 @@ func TestLadderPageSize(t *testing.T) {
 		r.buffered()
 		for _, want := range []int{100, 50, 25} {
 			if p := r.begin(); p.limit != want {
-				t.Fatalf("asks for %d, want %d", p.limit, want)
+				t.Fatalf("the poll asks for %d events, want %d", p.limit, want)
 			}
 			r.gotHeaders()
 			if want > 25 {
@@ -128,7 +128,7 @@ func TestLadderTriesAgain(t *testing.T) {
 			r.heartbeat(0)
 		}
 		if r.saved != (verdict{}) || r.round != 0 {
-			t.Errorf("remembers %+v, in vain %d times", r.saved, r.round)
+			t.Errorf("the ladder remembers %+v, in vain %d times", r.saved, r.round)
 		}
 		r.cut(time.Second)
 		r.is(Stream)
@@ -149,7 +149,7 @@ func TestLadderRemembers(t *testing.T) {
 		r.cut(10 * time.Millisecond) // one refusal is enough to end a trial
 		r.is(Poll, 0)
 		if r.saved.round != 2 {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 	})
 }
@@ -167,7 +167,7 @@ func TestLadderBackoff(t *testing.T) {
 			}
 		}
 		if delays[0] != 500*time.Millisecond || delays[1] != time.Second || delays[2] != 2*time.Second || delays[len(delays)-1] != 29970*time.Millisecond {
-			t.Errorf("waits %v", delays)
+			t.Errorf("the ladder waits %v", delays)
 		}
 		r.chance = 0
 		r.begin()

@@ -178,7 +178,7 @@ func (f *follower) startOver(ctx context.Context, l *lineage.Lineage, at event.C
 	if err != nil {
 		return err
 	}
-	f.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", event.Cursor{Log: now.Log, Offset: head}.String(), "floor", p.Floor)
+	f.o.Logger.Warn("retention dropped events before this instance had read them; its tail starts over at the head", "from", at.String(), "to", event.Cursor{Log: now.Log, Offset: head}.String(), "floor", p.Floor)
 	if now.SameHistory(l) { // else the next read finds out
 		f.o.Tail.Reset(l, head)
 	}

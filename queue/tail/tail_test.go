@@ -78,7 +78,7 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 		t.Errorf("the history before can be read up to the head of another: %v", err)
 	}
 	if head, _, ok, err := rd.Intervals(after, 3); !ok || err != nil || head.Offset != 120 {
-		t.Errorf("read up to %v, %v, %v", head, ok, err)
+		t.Errorf("the intervals are known up to %v, %v, %v", head, ok, err)
 	}
 }
 
