@@ -14,8 +14,8 @@ func (p *process) restoredCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restored",
 		Short: "Tell Culvert that rows were restored while Postgres was running",
-		Long: `Culvert notices a restore that restarts Postgres by itself. Run this command after a
-restore that does not, when it is complete: after rows were put back into existing tables
+		Long: `Culvert itself notices a restore that restarts Postgres. After a restore that does not,
+run this command when the restore is complete: after rows were put back into existing tables
 (pg_restore --data-only, logical replication, by hand), or after a switch to another
 server that was running all the time.
 
