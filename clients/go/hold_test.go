@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestLadderBrokenPages: after a broken page the client asks again soon, and is lost only if that continues.
+// TestLadderBrokenPages: after a broken page the client asks again soon, and reports a lost connection only if that continues.
 func TestLadderBrokenPages(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
