@@ -32,7 +32,7 @@ func hungUp(t *testing.T, c net.Conn, trickle bool) string {
 			return answer.String()
 		}
 	}
-	t.Errorf("still open after 10 s; answered %.300q", answer.String())
+	t.Errorf("the connection is still open after 10 s; the server answered %.300q", answer.String())
 	return ""
 }
 
@@ -121,7 +121,7 @@ func TestEveryAnswerOverHTTP2HasItsTime(t *testing.T) {
 			for r := bufio.NewReader(conn); ; {
 				var head [9]byte
 				if _, err := io.ReadFull(r, head[:]); err != nil {
-					t.Fatalf("no reset: %v", err)
+					t.Fatalf("the server did not reset the stream: %v", err)
 				}
 				if _, err := r.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2])); err != nil {
 					t.Fatal(err)

@@ -35,7 +35,7 @@ func TestConnectionsOfAClient(t *testing.T) {
 		t.Helper()
 		r.problem(429, "too-many-connections", "")
 		if r.header.Get("Retry-After") == "" {
-			t.Error("no Retry-After")
+			t.Error("the refusal has no Retry-After")
 		}
 	}
 	full(s.get("/v1/default/events", alice))

@@ -44,7 +44,7 @@ func TestMetrics(t *testing.T) {
 		`culvert_http_request_duration_seconds_count{route="unknown",status="4xx"} 1`,
 	} {
 		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no line %s in\n%s", line, text)
+			t.Errorf("the metrics have no line %s:\n%s", line, text)
 		}
 	}
 	for _, unwanted := range []string{"secret-name", "default", `route="/v1/:ns/events",status="2xx"`} {

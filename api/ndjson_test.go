@@ -117,7 +117,7 @@ func TestUploadIsAConversation(t *testing.T) {
 			}
 			send.Close()
 			if !results.Scan() || results.Scan() || results.Err() != nil {
-				t.Errorf("at the end: %q %v", results.Text(), results.Err())
+				t.Errorf("after the last line the answer has %q, %v", results.Text(), results.Err())
 			}
 		})
 	}

@@ -136,7 +136,7 @@ func TestBadTokens(t *testing.T) {
 		if strings.HasPrefix(r.Path, "/v1/") {
 			path := strings.NewReplacer(":ns", "default", ":room", "r", ":client", "alice").Replace(r.Path)
 			if strings.Contains(path, ":") {
-				t.Fatalf("no value for %s", path)
+				t.Fatalf("this test has no value for %s", path)
 			}
 			routes = append(routes, r.Method+" "+path)
 		}

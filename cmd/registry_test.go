@@ -70,7 +70,7 @@ func testNamespaces(t *testing.T, env []string) {
 	}
 	must(t, "", env, "namespace", "delete", "tenant", "--yes")
 	if out := must(t, "", env, "namespace", "list"); strings.Contains(out, "tenant") {
-		t.Errorf("still there:\n%s", out)
+		t.Errorf("the namespace is still there:\n%s", out)
 	}
 }
 

@@ -94,7 +94,7 @@ func (c *command) awaitEnd(t *testing.T) string {
 	select {
 	case <-c.ended:
 	case <-time.After(patience):
-		t.Fatalf("still running:\n%s", c.said())
+		t.Fatalf("the command is still running:\n%s", c.said())
 	}
 	if c.err != nil {
 		t.Fatalf("%v:\n%s", c.err, c.said())

@@ -49,11 +49,11 @@ func TestPollOnly(t *testing.T) {
 	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("r")}})
 	appendOne(t, a, emit("r", "1"))
 	if got := next(t, s, 1); got[0] != "1" {
-		t.Errorf("from the other instance: %v", got)
+		t.Errorf("the event of the other instance is %v", got)
 	}
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => '2')`)
 	if got := next(t, s, 1); got[0] != "2" {
-		t.Errorf("from SQL: %v", got)
+		t.Errorf("the event from SQL is %v", got)
 	}
 }
 

@@ -90,13 +90,13 @@ func TestHandlerGetsWhatItsPatternCovers(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 	if e := receive(t, orders); e.Offset != last {
-		t.Errorf("then %+v", e)
+		t.Errorf("the handler got %+v, not the last order", e)
 	}
 	if e := receive(t, early); e.Name != "order.early" {
-		t.Errorf("the earliest %+v", e)
+		t.Errorf("the handler that begins at the earliest event got %+v", e)
 	}
 	if e := receive(t, replies); e.Name != "culvert:reply" || e.Room != room("@alice") {
-		t.Errorf("of Culvert's own: %+v", e)
+		t.Errorf("the handler of Culvert's own events got %+v", e)
 	}
 	for e := receive(t, all); e.Offset != last; e = receive(t, all) {
 		if strings.HasPrefix(e.Name, "culvert:") || e.Namespace != "default" {

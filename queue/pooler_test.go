@@ -83,7 +83,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 			q, err := queue.Open(t.Context(), queue.Options{DatabaseURL: pooled, ListenURL: dsn, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				if !strings.Contains(err.Error(), "ALTER ROLE") || !strings.Contains(err.Error(), h.name) {
-					t.Errorf("refused with: %v", err)
+					t.Errorf("the error does not name the setting: %v", err)
 				}
 				return
 			}

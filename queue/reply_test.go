@@ -156,7 +156,7 @@ func TestWhoMayReply(t *testing.T) {
 	}
 	elsewhere := queue.Reply{Namespace: mustParse(event.ParseNamespace, "other"), To: to, May: func(event.Room) bool { return true }}
 	if _, err := q.Reply(t.Context(), elsewhere); !errors.Is(err, event.ErrNoAsk) {
-		t.Errorf("from another namespace: %v", err)
+		t.Errorf("a reply from another namespace: %v", err)
 	}
 	for _, to := range []event.Offset{plain, to + 1000, 0} {
 		if _, err := answer(t, q, to, "bob", "1"); !errors.Is(err, event.ErrNoAsk) {
@@ -178,7 +178,7 @@ func TestRepeatedKeyIsTheSameAsk(t *testing.T) {
 	e := emit("*", `"?"`)
 	e.Key, e.Reply = key("k"), event.Ask{Timeout: time.Minute, Count: 2}
 	if _, err := q.Append(t.Context(), []event.Emit{e}); !errors.Is(err, event.ErrKeyReused) {
-		t.Errorf("with another count: %v", err)
+		t.Errorf("the same key with another count: %v", err)
 	}
 }
 

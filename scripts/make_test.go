@@ -89,7 +89,7 @@ func (s *served) ready(t *testing.T) {
 			s.url = m[1]
 		} else if time.Now().After(deadline) {
 			_ = s.command.Process.Kill()
-			t.Fatalf("not ready:\n%s", s)
+			t.Fatalf("the server is not ready:\n%s", s)
 		}
 	}
 	answer, err := http.Get(s.url + "/readyz") //nolint:noctx // it is there

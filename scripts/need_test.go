@@ -93,10 +93,10 @@ func TestNeedInstallsEverything(t *testing.T) {
 					}
 				}
 				if code, stderr := w.need(t, []string{"CI=true"}, "test"); code != 0 || stderr != "" {
-					t.Errorf("once more: exit code %d, %s", code, stderr)
+					t.Errorf("need, run once more: exit code %d, %s", code, stderr)
 				}
 				if got := w.ran(t); !slices.Equal(got, want) {
-					t.Errorf("once more: ran %q", got)
+					t.Errorf("need, run once more, ran %q", got)
 				}
 			})
 		}

@@ -110,7 +110,7 @@ func TestShortPollsCarry(t *testing.T) {
 	all.inOrder(t, 0)
 	for deadline := time.Now().Add(patience); behind(t, backend, "alice") > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("not acknowledged")
+			t.Fatal("the events were not acknowledged in time")
 		}
 	}
 	if n := posts.Load(); n > 0 {

@@ -20,7 +20,7 @@ func TestLadderBrokenPages(t *testing.T) {
 				breaks(ending{kind: endClosed})
 				r.waits(0, 300*time.Millisecond)
 				if !r.up {
-					t.Error("not up")
+					t.Error("the ladder is not up")
 				}
 			}
 			r.begin()
@@ -28,7 +28,7 @@ func TestLadderBrokenPages(t *testing.T) {
 		}
 		for range 5 {
 			if !r.up {
-				t.Error("not up")
+				t.Error("the ladder is not up")
 			}
 			breaks(ending{kind: endClosed})
 		}
@@ -64,7 +64,7 @@ func TestLadderBrokenBefore(t *testing.T) {
 		r.silentAfter()
 		breaks()
 		if !r.up {
-			t.Error("not up")
+			t.Error("the ladder is not up")
 		}
 	})
 }

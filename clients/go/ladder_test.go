@@ -13,7 +13,7 @@ func TestLadderStreamFirst(t *testing.T) {
 		}
 		r.hello()
 		if !r.up {
-			t.Error("not up after hello")
+			t.Error("the ladder is not up after hello")
 		}
 	})
 }

@@ -31,7 +31,7 @@ func TestLadderLifetime(t *testing.T) {
 		r.waits(0, 0)
 		r.is(Stream)
 		if !r.up {
-			t.Error("not up")
+			t.Error("the ladder is not up")
 		}
 		again := newRig(t, r.saved, Auto)
 		again.is(Stream)

@@ -56,7 +56,7 @@ func (r *rig) waits(least, most time.Duration) {
 func (r *rig) late() {
 	r.t.Helper()
 	if r.deadline.IsZero() {
-		r.t.Fatal("no deadline")
+		r.t.Fatal("the attempt has no deadline")
 	}
 	time.Sleep(r.left())
 	r.ladder.end(ending{kind: endTimedOut})

@@ -53,7 +53,7 @@ func TestLadderOneFailure(t *testing.T) {
 		r.is(Poll, 0)
 		r.cut(10 * time.Millisecond) // while checking, this means that the stream did not fail
 		if r.up || r.saved != (verdict{}) {
-			t.Errorf("up %v, remembers %+v", r.up, r.saved)
+			t.Errorf("the ladder is up: %v, and remembers %+v", r.up, r.saved)
 		}
 		r.is(Stream)
 	})

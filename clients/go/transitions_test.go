@@ -109,7 +109,7 @@ func TestLadderTriesAgain(t *testing.T) {
 			r.late()
 			r.waits(0, 0)
 			if !r.up {
-				t.Error("no reason to call it lost")
+				t.Error("a failed trial counts as a lost connection")
 			}
 			last = time.Now()
 		}
@@ -184,7 +184,7 @@ func TestLadderObeys(t *testing.T) {
 		r.ends(time.Second, ending{kind: endComeBack, after: 2500 * time.Millisecond})
 		r.waits(2500*time.Millisecond, 2500*time.Millisecond)
 		if !r.up {
-			t.Error("not up")
+			t.Error("the ladder is not up")
 		}
 		r.begin()
 		r.ends(time.Millisecond, ending{kind: endBusy, after: 7 * time.Second})

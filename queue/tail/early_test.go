@@ -46,7 +46,7 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 		got = append(got, strconv.Itoa(int(e.event.Offset)))
 	}
 	if want := strings.Fields("1 2 3 4 6 7 8 9 10 11 13"); !slices.Equal(got, want) {
-		t.Errorf("in the tail are %v", got)
+		t.Errorf("the tail has %v", got)
 	}
 	// A read may reach further than asked for.
 	at.Extend(l, 15, 18, numbered(15, 18, "1"))
