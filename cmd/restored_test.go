@@ -42,6 +42,6 @@ func TestRestoredCommand(t *testing.T) {
 		t.Fatalf("culvert restored said %q, the last event was %v", said, before)
 	}
 	if after := emit(); said[3] != strconv.Itoa(int(after.Offset)-1) || after.Log != before.Log {
-		t.Errorf("the next event is %v, it said %q", after, said)
+		t.Errorf("the next event is %v, and culvert restored said %q", after, said)
 	}
 }

@@ -32,7 +32,7 @@ func TestALongTransactionDelaysItsOwnEventsOnly(t *testing.T) {
 	got := next(t, s, 6)
 	slices.Sort(got)
 	if want := []string{`"http"`, `"http"`, `"http"`, `"short"`, `"short"`, `"short"`}; !slices.Equal(got, want) {
-		t.Errorf("while it is open: %v", got)
+		t.Errorf("while the transaction is open: %v", got)
 	}
 	if _, err := long.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)

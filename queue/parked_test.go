@@ -76,7 +76,7 @@ func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
 	}
 	until(t, "the metric shows it", func() bool { return gaugeOf(t, registry, "culvert_handler_parked") == 0 })
 	if err := o.Remove(t.Context(), ns, "mailer"); !errors.Is(err, event.ErrHandlerLive) {
-		t.Errorf("remove while it is live: %v", err)
+		t.Errorf("a handler was removed while it is live: %v", err)
 	}
 	if _, err := o.Drop(t.Context(), ns, "nobody"); !errors.Is(err, event.ErrNoHandler) {
 		t.Errorf("drop of nobody's: %v", err)

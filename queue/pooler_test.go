@@ -51,7 +51,7 @@ func TestThroughPgBouncer(t *testing.T) {
 			var log safeBuffer
 			alone := open(t, pooled, logTo(&log))
 			if got := log.String(); !strings.Contains(got, "--listen-database-url") || !strings.Contains(got, "--poll-only") || !strings.Contains(got, "poll=100ms") {
-				t.Errorf("without a direct connection it says\n%s", got)
+				t.Errorf("without a direct connection the log says\n%s", got)
 			}
 			other := open(t, pooled, func(o *queue.Options) { o.ListenURL = dsn })
 			s := subscribe(t, other, queue.Interest{Rooms: []event.Room{room("lobby")}})

@@ -79,7 +79,7 @@ func TestSteps(t *testing.T) {
 			w := newSteps(t, c.lacking...)
 			code, stderr := w.script(t, "test", []string{c.env}, c.which)
 			if code != c.code || !strings.HasSuffix(stderr, c.last) || !strings.Contains(stderr, c.says) {
-				t.Errorf("exit code %d, it said\n%s", code, stderr)
+				t.Errorf("exit code %d, the script said\n%s", code, stderr)
 			}
 			if got := w.ran(t); !slices.Equal(got, c.ran) {
 				t.Errorf("ran %q, want %q", got, c.ran)

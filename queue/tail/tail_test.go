@@ -35,7 +35,7 @@ func TestIntervalsAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 		}
 		rd.Asking()
 		if rd.Attach(nil, 50); rd.known != 50 {
-			t.Errorf("%s: after another look they are known up to %d", name, rd.known)
+			t.Errorf("%s: after Postgres was asked again the intervals are known up to %d", name, rd.known)
 		}
 	}
 }
