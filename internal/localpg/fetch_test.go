@@ -95,6 +95,6 @@ func TestFetchFails(t *testing.T) {
 	}
 	d.repository += "/\x00"
 	if _, err := d.fetch(t.Context(), 17, func(string) {}); err == nil {
-		t.Error("a download without a server succeeded")
+		t.Error("a download from an invalid URL succeeded")
 	}
 }
