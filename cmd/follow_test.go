@@ -128,7 +128,7 @@ func TestFollowEnds(t *testing.T) {
 	}{
 		"forbidden later": {"", []http.HandlerFunc{streamOf(false, hello), status(http.StatusForbidden)}, "answered 403"},
 		"gone":            {"--poll", []http.HandlerFunc{status(http.StatusNotFound)}, "answered 404 Not Found; check --url"},
-		"a web page":      {"", []http.HandlerFunc{html}, `not an event stream but "text/html"`},
+		"a web page":      {"", []http.HandlerFunc{html}, `the content type is "text/html", not an event stream`},
 		"a polled page":   {"--poll", []http.HandlerFunc{html}, "not a page of events"},
 		"other JSON":      {"--poll", []http.HandlerFunc{pageOf(`{"ok":true}`)}, "not a page of events"},
 		"another stream":  {"", []http.HandlerFunc{streamOf(true, "data: 1\n\n")}, "its first frame is"},
