@@ -1,4 +1,4 @@
-# Culvert. `make` lists what there is.
+# Culvert. `make` lists the targets.
 
 GO           ?= go
 FUZZTIME     ?= 10s

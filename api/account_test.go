@@ -88,7 +88,7 @@ func TestRequestsUnderWay(t *testing.T) {
 			s.takes("", "", oneRequest)
 			r := s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.refused])).problem(c.status, c.slug, "")
 			if r.header.Get("Retry-After") == "" {
-				t.Error("no Retry-After")
+				t.Error("the refusal has no Retry-After")
 			}
 			if c.taken != "" {
 				s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.taken])).is(201)
@@ -97,7 +97,7 @@ func TestRequestsUnderWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			if status := statusOf(t, open); status != 201 {
-				t.Errorf("the request under way: %d", status)
+				t.Errorf("the request under way was answered with %d", status)
 			}
 			s.idle()
 			s.post("/v1/default/emit", smallEmit, bearerOf(tokens[c.refused])).is(201)

@@ -17,8 +17,8 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// bodyTimeout is how long a request's body may take, even if no handler wants it: net/http reads the rest after
-// a handler that did not.
+// bodyTimeout is how long a request's body may take, even if no handler reads it: net/http then reads the rest
+// itself.
 const bodyTimeout = 30 * time.Second
 
 // call is one admitted request, as the handlers see it.
@@ -109,7 +109,7 @@ func (h *Handler) admitKey(serve func(*call) error) echo.HandlerFunc {
 	}
 }
 
-// begin finds the sender of a request and makes a call of it. badQuery says that the query cannot be parsed.
+// begin finds the sender of a request and makes a call from it. badQuery says that the query cannot be parsed.
 // The caller returns it only after it has checked that the sender may learn of it.
 func (h *Handler) begin(ec echo.Context) (c *call, badQuery, err error) {
 	r, w := ec.Request(), ec.Response()

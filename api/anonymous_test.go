@@ -32,7 +32,7 @@ func hungUp(t *testing.T, c net.Conn, trickle bool) string {
 			return answer.String()
 		}
 	}
-	t.Errorf("still open after 10 s; answered %.300q", answer.String())
+	t.Errorf("the connection is still open after 10 s; the server answered %.300q", answer.String())
 	return ""
 }
 
@@ -121,7 +121,7 @@ func TestEveryAnswerOverHTTP2HasItsTime(t *testing.T) {
 			for r := bufio.NewReader(conn); ; {
 				var head [9]byte
 				if _, err := io.ReadFull(r, head[:]); err != nil {
-					t.Fatalf("no reset: %v", err)
+					t.Fatalf("the server did not reset the stream: %v", err)
 				}
 				if _, err := r.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2])); err != nil {
 					t.Fatal(err)
@@ -274,7 +274,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 	}
 }
 
-// TestFramedTwice: a head with both framings is recognised in one piece or in many (RFC 9112, section 6.1).
+// TestFramedTwice: a head with a Content-Length and a Transfer-Encoding is recognised in one piece or in many (RFC 9112, section 6.1).
 func TestFramedTwice(t *testing.T) {
 	s := siteOf(t, &memory{})
 	const head = "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + testKey + "\r\nContent-Type: application/json\r\n"
@@ -302,7 +302,7 @@ func TestFramedTwice(t *testing.T) {
 				res, err := http.ReadResponse(r, nil)
 				if request == 1 && closed {
 					if err == nil {
-						t.Errorf("%.60q in pieces of %d: the connection goes on", fields, piece)
+						t.Errorf("%.60q in pieces of %d: the connection is still used", fields, piece)
 					}
 					break
 				}

@@ -80,7 +80,7 @@ func TestOwnAuthenticationAlone(t *testing.T) {
 	}
 	s.get("/v1/default/events?wait=0&access_token="+testKey, header("Authorization", "")).problem(401, "unauthorized", "")
 	if r := s.get("/v1/default/events?wait=0"); !strings.Contains(r.body, "log in first") {
-		t.Errorf("it says %s", r.body)
+		t.Errorf("the answer says %s", r.body)
 	}
 	s.get("/v1/default/events?wait=0", l.set("a", alice())).is(200)
 	s.get("/livez", header("Authorization", "")).is(200)
@@ -240,7 +240,7 @@ func TestAnswersOfTheApplication(t *testing.T) {
 				t.Errorf("%d %s", r.status, r.body)
 			}
 			if r.status == 403 && name != "the body" && !strings.Contains(r.body, "banned") {
-				t.Errorf("it does not say why: %s", r.body)
+				t.Errorf("the answer does not say why: %s", r.body)
 			}
 		})
 	}

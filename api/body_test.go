@@ -111,7 +111,7 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 				field = ""
 			}
 			if v := got.json(); got.status != 400 || field != "" && v["field"] != field {
-				t.Errorf("%s with an unknown member in %s: %d %s", route, name, got.status, got.body)
+				t.Errorf("%s with an unknown field in %s: %d %s", route, name, got.status, got.body)
 			}
 			if bodyRoutes[route] {
 				continue
@@ -133,11 +133,11 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 		}
 	}
 	for route := range statuses {
-		t.Errorf("%s is no route", route)
+		t.Errorf("%s is not a route", route)
 	}
 	for route := range bodyRoutes {
 		if _, path, _ := strings.Cut(route, " "); !strings.HasPrefix(path, namespaceRoute) {
-			t.Errorf("%s is no route", route)
+			t.Errorf("%s is not a route", route)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func TestConnectionsOfAClient(t *testing.T) {
 		t.Helper()
 		r.problem(429, "too-many-connections", "")
 		if r.header.Get("Retry-After") == "" {
-			t.Error("no Retry-After")
+			t.Error("the refusal has no Retry-After")
 		}
 	}
 	full(s.get("/v1/default/events", alice))
@@ -74,7 +74,7 @@ func TestAWaitingEmitIsAConnection(t *testing.T) {
 	const ask = `{"room":"r","event":"e","reply":{"timeout":9,"count":1}}`
 	s.post("/v1/default/emit?wait=9", ask, alice).problem(429, "too-many-connections", "")
 	if p := s.get("/v1/default/rooms/r/events").page(); len(p.Events) > 0 {
-		t.Errorf("stored %v", p.Events)
+		t.Errorf("the room has %v", p.Events)
 	}
 	s.post("/v1/default/emit?wait=0", ask, alice).is(201)
 	stream.close()

@@ -169,7 +169,7 @@ func checkSchema(t testing.TB, name, text string) {
 	}
 	schema := doc.Components.Schemas[name]
 	if schema == nil {
-		t.Fatalf("no schema %s for %s", name, text)
+		t.Fatalf("openapi.yaml has no schema %s for %s", name, text)
 	}
 	var v any
 	if err := apitest.DecodeNumbers([]byte(text), &v); err != nil {

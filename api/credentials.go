@@ -24,7 +24,7 @@ type Claims = auth.Claims
 // List is a list of strings in Claims. In a token a single string counts as a list of one.
 type List = auth.List
 
-// SignToken makes an HS256 token of the claims. Errors: the claims could never be valid, or secret is empty.
+// SignToken makes an HS256 token with the claims. Errors: the claims could never be valid, or secret is empty.
 func SignToken(secret []byte, c Claims) (string, error) { return auth.SignToken(secret, c) }
 
 // Limits are what one instance grants a namespace and each of its clients.

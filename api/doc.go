@@ -1,6 +1,6 @@
 // Package api is Culvert over HTTP: emit, receive, acknowledge, reply.
 //
-// New makes an http.Handler of a queue; any server can mount it. A request
+// New makes an http.Handler for a queue; any server can mount it. A request
 // passes these places in this order:
 //
 //	visit     time limits, requests without credentials    package visit
@@ -12,7 +12,7 @@
 //
 // A stream has these states, in one loop (stream.go): greeting
 // (culvert:hello), delivering (Poll has events), waiting (woken by an event, a
-// heartbeat or one of its ends), retrying (Postgres fails; heartbeats go on),
+// heartbeat or one of its ends), retrying (Postgres fails; heartbeats are still sent),
 // and parting (culvert:reconnect). A long poll (poll.go) is the same without
 // greeting and parting.
 //

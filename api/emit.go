@@ -43,10 +43,10 @@ func (h *Handler) store(c *call) error {
 	}
 	if media == wire.MediaLines {
 		if wait >= 0 {
-			return wire.Refuse(wire.Invalid, "wait", "waiting for replies is for a single event")
+			return wire.Refuse(wire.Invalid, "wait", "only a single event can wait for replies")
 		}
 		if key != nil {
-			return wire.Refuse(wire.Invalid, "key", "Idempotency-Key is for a single event; give each line a key of its own")
+			return wire.Refuse(wire.Invalid, "key", "Idempotency-Key is only for a single event; give each line a key of its own")
 		}
 		return h.emitLines(c)
 	}
@@ -61,7 +61,7 @@ func (h *Handler) store(c *call) error {
 	if err := h.limits.TakeEvents(c.ns, &c.who, 1, 0); err != nil {
 		return err
 	}
-	body := bodies.Get() // what is decoded shares none of it
+	body := bodies.Get() // decoded values do not refer to it
 	defer bodies.Put(body)
 	if err := h.readJSON(c, body); err != nil {
 		return err
@@ -72,10 +72,10 @@ func (h *Handler) store(c *call) error {
 	}
 	if e.events != nil {
 		if wait >= 0 {
-			return wire.Refuse(wire.Invalid, "wait", "waiting for replies is for a single event")
+			return wire.Refuse(wire.Invalid, "wait", "only a single event can wait for replies")
 		}
 		if key != nil {
-			return wire.Refuse(wire.Invalid, "key", "Idempotency-Key is for a single event; give each event a key of its own")
+			return wire.Refuse(wire.Invalid, "key", "Idempotency-Key is only for a single event; give each event a key of its own")
 		}
 		return h.emitBatch(c, &e)
 	}

@@ -58,7 +58,7 @@ func (e *envelope) alone() error {
 	return nil
 }
 
-// emit checks the envelope, and makes an event of it that the caller emits.
+// emit checks the envelope, and makes from it an event that the caller emits.
 func (e *envelope) emit(c *call) (event.Emit, error) {
 	m := event.Emit{Namespace: c.ns, From: c.who.Client, Quota: event.RoomQuota{Namespace: c.quota.Namespace}}
 	if !c.who.Backend {

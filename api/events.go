@@ -37,7 +37,7 @@ type subscription interface {
 type receipt struct {
 	interest queue.Interest
 	ack      event.Cursor // zero: nothing to acknowledge
-	autoAck  bool         // ack=auto: ack is the cursor to start after; if it is not valid here, that is no error
+	autoAck  bool         // ack=auto: ack is the cursor to start after; if it is not valid here, that is not an error
 	wait     time.Duration
 	applied  bool // wait was taken from Prefer
 	limit    int
@@ -160,7 +160,7 @@ func (c *call) readAck(q *receipt) error {
 		return err
 	}
 	if q.interest.Rooms != nil {
-		return wire.Refuse(wire.BadParameter, "ack", "a subscription with rooms= stores nothing")
+		return wire.Refuse(wire.BadParameter, "ack", "ack and rooms are mutually exclusive: a subscription with rooms stores nothing")
 	}
 	if err := c.needClient("ack", "acknowledging needs a client: name it with ?client="); err != nil {
 		return err

@@ -41,7 +41,7 @@ func TestCompleteRepliesDoNotTellWhoIsWhere(t *testing.T) {
 	// With the right to list staff, the replies are complete.
 	may := bearerOf(token(t, "alice", "emit:*", "rooms:lobby", "rooms:staff"))
 	if got := s.post("/v1/default/emit?wait=5", asks["excepted"], may).is(201).outcome(); got != `{"replies":[],"complete":true}` {
-		t.Errorf("with the right: %s", got)
+		t.Errorf("a token that has the right got %s", got)
 	}
 	// A client that is addressed by its own room completes the replies by replying.
 	held := s.waiting("/v1/default/emit?wait=20", `{"room":"@bob","event":"by name","reply":{"timeout":20}}`, alice)

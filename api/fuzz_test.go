@@ -236,7 +236,7 @@ func FuzzNames(f *testing.F) {
 }
 
 // FuzzAuthorization: only a valid key or token is accepted, whatever kinds of keys the server trusts. A token
-// counts as valid here if its header and claims are those of a signed one: a signature has several spellings.
+// counts as valid here if its header and claims are those of a signed one: a signature has several encodings.
 func FuzzAuthorization(f *testing.F) {
 	for _, s := range []string{
 		"", "Bearer", "Bearer ", "Bearer " + testKey, "bearer\t" + testKey, "Basic eA==", "Bearer a.b.c", "Bearer ..", "Bearer " + testKey + ",x",

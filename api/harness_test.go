@@ -299,7 +299,7 @@ func (s *site) stream(path string, options ...option) *sseStream {
 	}
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
 		b, _ := io.ReadAll(res.Body)
-		s.t.Errorf("no stream: %d %s %s", res.StatusCode, res.Header, b)
+		s.t.Errorf("the answer is not a stream: %d %s %s", res.StatusCode, res.Header, b)
 	}
 	st := &sseStream{s.t, res, apitest.NewParser(res.Body), cancel}
 	s.t.Cleanup(st.close)

@@ -35,10 +35,10 @@ func TestHistory(t *testing.T) {
 		t.Errorf("page %+v, headers %v", p, rest.header)
 	}
 	if p := s.get(path, bearerOf(token(t, "alice", "rooms:r"))).page(); len(p.Events) != 5 {
-		t.Errorf("alice sees what excludes her: %v", p.data())
+		t.Errorf("alice sees an event that excepts her: %v", p.data())
 	}
 	if p := s.get(path + "?client=alice").page(); len(p.Events) != 5 {
-		t.Errorf("a backend that acts for alice sees what excludes her: %v", p.data())
+		t.Errorf("a backend that acts for alice sees an event that excepts her: %v", p.data())
 	}
 	if p := s.get("/v1/default/rooms/nowhere/events").page(); len(p.Events) != 0 || p.Cursor == "" {
 		t.Errorf("page %+v", p)

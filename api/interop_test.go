@@ -58,7 +58,7 @@ func interop(t *testing.T, listen func(ctx context.Context, s *site, got func(ap
 		return apitest.Frame{}
 	}
 	if f := next(); f.Event != "culvert:hello" {
-		t.Fatalf("first came %+v", f)
+		t.Fatalf("the first frame is %+v", f)
 	}
 	var want, got []string
 	last := ""

@@ -98,7 +98,7 @@ func TestNoKeysYet(t *testing.T) {
 	s := siteOf(t, &memory{}, func(o *Options) { o.JWKSURL = i.Server.URL })
 	r := s.get("/v1/default/events?wait=0", bearerOf(key.Sign(t, nil))).problem(503, "keys-unavailable", "")
 	if r.header.Get("Retry-After") == "" {
-		t.Error("no Retry-After")
+		t.Error("the refusal has no Retry-After")
 	}
 	s.get("/v1/default/events?wait=0&client=c").is(200)
 	if got := s.status(apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, nil)); got != 200 {

@@ -44,7 +44,7 @@ func TestMembershipsDoNotOutliveTheRight(t *testing.T) {
 	}
 	// A token that allows it again finds the membership as it was.
 	if got := s.get("/v1/default/events?wait=0", with).page().data(); len(got) != 2 || got[0] != `"secret"` {
-		t.Errorf("with the right: %v", got)
+		t.Errorf("a token that has the right got %v", got)
 	}
 	// So does a backend that acts for the client.
 	if got := s.get("/v1/default/events?wait=0&client=alice").page().data(); len(got) != 2 {
@@ -101,7 +101,7 @@ func TestMembershipsOfABackendHold(t *testing.T) {
 				t.Errorf("after the leave: %v", got)
 			}
 			if r := s.get("/v1/default/rooms/staff/clients").json(); len(r["clients"].([]any)) != 0 {
-				t.Errorf("still there: %v", r)
+				t.Errorf("staff still has members: %v", r)
 			}
 		})
 	}
@@ -128,12 +128,12 @@ func TestARenewalBringsItsRights(t *testing.T) {
 	s.post("/v1/default/emit", `{"room":"staff","event":"fleeting","volatile":true}`).is(202)
 	s.emit("@alice", "3")
 	if got := payload(t, stream.expect("e")); got != "3" {
-		t.Errorf("without the right: %s", got)
+		t.Errorf("a token without the right got %s", got)
 	}
 	renewed(with)
 	s.emit("staff", "4")
 	if got := payload(t, stream.expect("e")); got != "4" {
-		t.Errorf("with the right again: %s", got)
+		t.Errorf("a token that has the right again got %s", got)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestAJoinCountsByTheTokenOfTheStream(t *testing.T) {
 	s.emit("staff", "1")
 	s.emit("@alice", "2")
 	if got := payload(t, may.expect("e")); got != "1" {
-		t.Errorf("with the right: %s", got)
+		t.Errorf("a token that has the right got %s", got)
 	}
 	if got := payload(t, mayNot.expect("e")); got != "2" {
 		t.Errorf("without: %s", got)
@@ -207,7 +207,7 @@ func TestLagIsOfWhatAClientGets(t *testing.T) {
 			got += " " + fmt.Sprint(s.get("/v1/default/clients/alice", as).is(200).json()["lag"])
 		}
 		if got != " "+want {
-			t.Errorf("without and with the right, and the backend:%s, want %s", got, want)
+			t.Errorf("the lags without the right, with it, and for a backend are%s, want %s", got, want)
 		}
 	}
 	s.post("/v1/default/emit", `{"room":"staff","event":"e","except":["@alice"]}`).is(201) // the first event that names @alice

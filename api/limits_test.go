@@ -138,6 +138,6 @@ func TestLimitsThatNobodySet(t *testing.T) {
 	}
 	o, err = Options{APIKeys: []string{testKey}, Limits: new(Limits), RoomQuota: new(event.RoomQuota)}.withDefaults()
 	if err != nil || *o.Limits != (Limits{}) || *o.RoomQuota != (event.RoomQuota{}) {
-		t.Errorf("with limits turned off they are %+v, %+v, %v", o.Limits, o.RoomQuota, err)
+		t.Errorf("limits that are turned off are %+v, %+v, %v", o.Limits, o.RoomQuota, err)
 	}
 }

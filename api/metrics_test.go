@@ -44,7 +44,7 @@ func TestMetrics(t *testing.T) {
 		`culvert_http_request_duration_seconds_count{route="unknown",status="4xx"} 1`,
 	} {
 		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no line %s in\n%s", line, text)
+			t.Errorf("the metrics have no line %s:\n%s", line, text)
 		}
 	}
 	for _, unwanted := range []string{"secret-name", "default", `route="/v1/:ns/events",status="2xx"`} {
@@ -53,7 +53,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	if _, err := newHandler(m, Options{APIKeys: []string{testKey}, Registerer: registry}); err == nil {
-		t.Error("a second handler on the same registry is no error")
+		t.Error("a second handler on the same registry is not an error")
 	}
 }
 

@@ -141,7 +141,7 @@ func TestPublicHistory(t *testing.T) {
 		t.Errorf("a full page: %q, ETag %q", got, tag)
 	}
 	if r := s.get(path, header("If-None-Match", tag)).is(304); r.header.Get("Cache-Control") != public || r.header.Get("ETag") != tag {
-		t.Errorf("not modified: %v", r.header)
+		t.Errorf("a 304 has the headers %v", r.header)
 	}
 	for _, path := range []string{
 		"/v1/default/rooms/news/events?limit=2",                 // from the oldest
@@ -159,7 +159,7 @@ func TestPublicHistory(t *testing.T) {
 	}
 	s.call("PATCH", "/v1/default", `{"public":null}`).is(200)
 	if got := s.get(path).is(200).header.Get("Cache-Control"); !strings.HasPrefix(got, "private") {
-		t.Errorf("no longer public: %q", got)
+		t.Errorf("a room that is no longer public: %q", got)
 	}
 }
 

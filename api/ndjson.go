@@ -20,7 +20,7 @@ const (
 	// uploadSilence is how long the client may send nothing before the rest of its body is given up, after the
 	// last result line.
 	uploadSilence = time.Second
-	// uploadGrace is how long an upload may go on after the server began to drain.
+	// uploadGrace is how long an upload may continue after the server began to drain.
 	uploadGrace = 3 * time.Second
 )
 
@@ -217,7 +217,7 @@ func (u *upload) endWith(k *wire.Kind, line int) {
 
 // store appends the lines that are events and answers them in order, up to the first one that failed for a
 // reason that may pass: a client that sends again from there must neither store anything twice nor change the
-// order. It reports whether the upload can go on.
+// order. It reports whether the upload can continue.
 func (u *upload) store(lines []line) bool {
 	if len(lines) == 0 {
 		return true

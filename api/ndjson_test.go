@@ -72,7 +72,7 @@ func TestUpload(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if p := s.get("/v1/default/rooms/r/events").page(); !slices.Equal(p.data(), []string{"1", "2", "4"}) {
-		t.Errorf("stored %v", p.data())
+		t.Errorf("the room has %v", p.data())
 	}
 	if got := s.upload("\n\n"); got != nil {
 		t.Errorf("blank lines gave %v", got)
@@ -117,7 +117,7 @@ func TestUploadIsAConversation(t *testing.T) {
 			}
 			send.Close()
 			if !results.Scan() || results.Scan() || results.Err() != nil {
-				t.Errorf("at the end: %q %v", results.Text(), results.Err())
+				t.Errorf("after the last line the answer has %q, %v", results.Text(), results.Err())
 			}
 		})
 	}

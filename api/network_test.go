@@ -164,7 +164,7 @@ func TestALostClientIsNoError(t *testing.T) {
 	func() {
 		defer func() {
 			if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // net/http compares it with ==, too
-				t.Errorf("ended with %v: what looks like an answer of 200", p)
+				t.Errorf("the handler ended with %v, so the answer looks like a whole 200", p)
 			}
 		}()
 		h.ServeHTTP(httptest.NewRecorder(), r)

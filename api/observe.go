@@ -70,7 +70,7 @@ func (h *Handler) fail(c echo.Context, id string, err error) {
 	h.metrics.problem(p.Kind)
 	if p.Kind == wire.Internal {
 		h.log.Error("request failed", "request_id", id, "method", r.Method, "route", c.Path(), "error", err)
-		p = wire.Refuse(wire.Internal, "", "the server's log says more under request id "+id)
+		p = wire.Refuse(wire.Internal, "", "the server's log has the details under request id "+id)
 	}
 	if w.Committed {
 		panic(http.ErrAbortHandler) // half an answer must not look complete

@@ -22,7 +22,7 @@ type Options struct {
 	// are no API keys, no key for tokens and no key stored in the database. Each must have at least 16
 	// characters: see AllowWeakSecrets.
 	APIKeys []string
-	// JWTSecret verifies HS256, HS384 and HS512 tokens, for which RFC 7518 wants at least 32, 48 and 64 bytes.
+	// JWTSecret verifies HS256, HS384 and HS512 tokens, for which RFC 7518 requires at least 32, 48 and 64 bytes.
 	// New refuses fewer than 32: see AllowWeakSecrets.
 	JWTSecret []byte
 	// AllowWeakSecrets accepts shorter keys and secrets. Whoever has a token that was signed with a short

@@ -63,7 +63,7 @@ func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 		})
 	}
 	if p := s.get("/v1/default/rooms/slow/events").page(); len(p.Events) != 0 {
-		t.Errorf("stored nevertheless: %v", p.Events)
+		t.Errorf("the events were stored nevertheless: %v", p.Events)
 	}
 	if got := s.get("/v1").is(200).body; strings.Contains(got, "slow") || !strings.Contains(got, `"emit_rate":null`) {
 		t.Errorf("namespaces %s", got)

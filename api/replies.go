@@ -84,7 +84,7 @@ func (h *Handler) takeReply(c *call) error {
 	if media != wire.MediaJSON {
 		return wire.Refuse(wire.Unsupported, "", "want Content-Type: application/json")
 	}
-	body := bodies.Get() // what is decoded shares none of it
+	body := bodies.Get() // decoded values do not refer to it
 	defer bodies.Put(body)
 	if err := h.readJSON(c, body); err != nil {
 		return err

@@ -42,7 +42,7 @@ func (r result) outcome() string {
 	r.t.Helper()
 	_, rest, found := strings.Cut(r.body, `,"replies":`)
 	if !found {
-		r.t.Fatalf("no replies in %s", r.body)
+		r.t.Fatalf("the answer has no replies: %s", r.body)
 	}
 	return `{"replies":` + rest
 }
@@ -68,7 +68,7 @@ func TestEmitWaitsForAReplyByAnotherInstance(t *testing.T) {
 	}
 	r := (<-held).is(201)
 	if got := r.outcome(); got != `{"replies":[{"from":"bob","data":{"answer":42}}],"complete":true}` || r.json()["offset"] != e["offset"] {
-		t.Errorf("waited for %s", r.body)
+		t.Errorf("the waiting emit got %s", r.body)
 	}
 	f = mine.expect("culvert:reply")
 	if want := fmt.Sprintf(`{"to":%s,"from":"bob","data":{"answer":42}}`, e["offset"]); payload(t, f) != want {
@@ -87,7 +87,7 @@ func TestAskTheBackend(t *testing.T) {
 	p := b.get("/v1/default/events?rooms=orders&from=earliest&wait=20").page()
 	b.post("/v1/default/reply", fmt.Sprintf(`{"offset":%d,"binary":"AAECAw=="}`, p.Events[0].Offset)).is(201)
 	if got := (<-held).is(201).outcome(); got != `{"replies":[{"from":null,"binary":"AAECAw=="}],"complete":true}` {
-		t.Errorf("waited for %s", got)
+		t.Errorf("the waiting emit got %s", got)
 	}
 	b.post("/v1/default/reply?client=dora", fmt.Sprintf(`{"offset":%d}`, p.Events[0].Offset)).problem(410, "reply-closed", "")
 }
@@ -100,7 +100,7 @@ func TestWaitEndsWithWhatIsThere(t *testing.T) {
 	b.post("/v1/default/reply?client=bob", `{"offset":`+to.String()+`}`).is(201)
 	const partial = `{"replies":[{"from":"bob","data":null}],"complete":false}`
 	if got := (<-held).is(201).outcome(); got != partial {
-		t.Errorf("at the wait's end: %s", got)
+		t.Errorf("at the end of its wait the emit was answered %s", got)
 	}
 
 	// The same key waits for the same replies, on either instance.
@@ -115,7 +115,7 @@ func TestWaitEndsWithWhatIsThere(t *testing.T) {
 
 	r = a.post("/v1/default/emit?wait=50", `{"event":"question","reply":{"timeout":0.05,"count":1}}`).is(201)
 	if got := r.outcome(); got != `{"replies":[],"complete":false}` {
-		t.Errorf("at the ask's timeout: %s", got)
+		t.Errorf("at the timeout of its ask the emit was answered %s", got)
 	}
 	a.post("/v1/default/reply?client=bob", fmt.Sprintf(`{"offset":%s}`, r.json()["offset"])).problem(410, "reply-closed", "")
 	if got := a.post("/v1/default/emit?wait=50", `{"room":"nowhere","event":"question","reply":{}}`).is(201).outcome(); got != `{"replies":[],"complete":true}` {
@@ -165,13 +165,13 @@ func TestWaitingEmitEnds(t *testing.T) {
 	// The token expires.
 	soon := bearerOf(tokenUntil(t, "alice", time.Now().Add(2*time.Second), "emit:*"))
 	if got := s.post("/v1/default/emit?wait=50", ask, soon).is(201).outcome(); got != `{"replies":[],"complete":false}` {
-		t.Errorf("at the token's end: %s", got)
+		t.Errorf("when its token expired the emit was answered %s", got)
 	}
 	// The server drains.
 	held := s.waiting("/v1/default/emit?wait=50", ask)
 	s.h.Drain()
 	if got := (<-held).is(201).outcome(); got != `{"replies":[],"complete":false}` {
-		t.Errorf("at a drain: %s", got)
+		t.Errorf("when the server drained the emit was answered %s", got)
 	}
 }
 

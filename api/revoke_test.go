@@ -57,7 +57,7 @@ func TestRevokingAClient(t *testing.T) {
 		s.get("/v1/default/events?wait=0", never).problem(401, "unauthorized", "") // a token without iat
 	}
 
-	// Other clients are not affected. With a newer token alice goes on where she was.
+	// Other clients are not affected. With a newer token alice continues where she was.
 	a.emit("@alice", "2")
 	a.emit("@bob", "3")
 	if got := payload(t, others.expect("e")); got != "3" {

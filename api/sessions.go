@@ -53,7 +53,7 @@ func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Iden
 // end ends the session: its request finishes and tells its client the reason.
 func (n *session) end(reason string) { n.cancel(ended(reason)) }
 
-// reason returns why end was called; "" if it was not, also when the client has left.
+// reason returns why end was called; "" if it was not, even when the client has left.
 func (n *session) reason() string {
 	var e ended
 	if errors.As(context.Cause(n), &e) {

@@ -99,8 +99,8 @@ func bad(t testing.TB, remote apitest.Signer) map[string]struct{ token, detail s
 		"no sub":             {secret.Sign(t, with(jwt.MapClaims{"sub": nil})), sub + "must not be empty"},
 		"bad sub":            {secret.Sign(t, with(jwt.MapClaims{"sub": "a\nb"})), sub + "has the control character U+000A"},
 		"sub is me":          {secret.Sign(t, with(jwt.MapClaims{"sub": "me"})), sub + `must not be "me", which stands for the caller in addresses`},
-		"sub is a dot":       {secret.Sign(t, with(jwt.MapClaims{"sub": "."})), sub + `must not be ".": it is a step in a URL's path and no name`},
-		"sub is two dots":    {secret.Sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path and no name`},
+		"sub is a dot":       {secret.Sign(t, with(jwt.MapClaims{"sub": "."})), sub + `must not be ".": it is a step in a URL's path, not a name`},
+		"sub is two dots":    {secret.Sign(t, with(jwt.MapClaims{"sub": ".."})), sub + `must not be "..": it is a step in a URL's path, not a name`},
 		"sub no string":      {secret.Sign(t, with(jwt.MapClaims{"sub": 7})), "the token's claims are not accepted: sub must be a string"},
 		"exp no number":      {secret.Sign(t, with(jwt.MapClaims{"exp": "tomorrow"})), `the token's claims are not accepted: "exp" must be a number of seconds since 1970`},
 		"expired and forged": {apitest.HS(jwt.SigningMethodHS256, []byte("x")).Sign(t, with(jwt.MapClaims{"exp": 1})), notOursText},
@@ -136,7 +136,7 @@ func TestBadTokens(t *testing.T) {
 		if strings.HasPrefix(r.Path, "/v1/") {
 			path := strings.NewReplacer(":ns", "default", ":room", "r", ":client", "alice").Replace(r.Path)
 			if strings.Contains(path, ":") {
-				t.Fatalf("no value for %s", path)
+				t.Fatalf("this test has no value for %s", path)
 			}
 			routes = append(routes, r.Method+" "+path)
 		}

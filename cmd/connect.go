@@ -29,12 +29,12 @@ type clientFlags struct {
 func (f *clientFlags) add(c *cobra.Command, clientHelp string) {
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.url, "url", "", "URL of the server, also from "+config.EnvURL+" (default "+defaultURL+")")
-	flags.StringVar(&f.token, "token", "", "token or API key, also from "+config.EnvToken+" (default: the API key that a server on this machine made)")
-	flags.StringVar(&f.tokenFile, "token-file", "", "file that holds the token, also from "+config.EnvToken+config.FileSuffix)
-	flags.StringVar(&f.data, "data", "", "data folder with the API key that a server on this machine made, also from CULVERT_DATA")
-	flags.StringVar(&f.namespace, "namespace", "", "namespace, also from "+config.EnvNamespace+` (default "default")`)
-	flags.StringVar(&f.client, "client", "", clientHelp+", also from "+config.EnvClient)
+	flags.StringVar(&f.url, "url", "", "URL of the server (or set "+config.EnvURL+"; default "+defaultURL+")")
+	flags.StringVar(&f.token, "token", "", "token or API key (or set "+config.EnvToken+"; default: the API key that a server on this machine made)")
+	flags.StringVar(&f.tokenFile, "token-file", "", "file that holds the token (or set "+config.EnvToken+config.FileSuffix+")")
+	flags.StringVar(&f.data, "data", "", "data folder with the API key that a server on this machine made (or set CULVERT_DATA)")
+	flags.StringVar(&f.namespace, "namespace", "", "namespace (or set "+config.EnvNamespace+`; default "default")`)
+	flags.StringVar(&f.client, "client", "", clientHelp+" (or set "+config.EnvClient+")")
 }
 
 // fill sets the flags that were not given from the environment.

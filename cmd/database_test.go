@@ -28,7 +28,7 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("status prints\n%s", out)
 	}
 	if code, _, stderr := run(t, "", env, "migrate", "up"); code != exitOK || !strings.Contains(stderr, "nothing was pending") {
-		t.Errorf("up again: %d, %s", code, stderr)
+		t.Errorf("a second migrate up: %d, %s", code, stderr)
 	}
 	if code, _, stderr := run(t, "", nil, "migrate", "status"); code != exitFailure || !strings.Contains(stderr, "--database-url") {
 		t.Errorf("without a database: %d, %s", code, stderr)

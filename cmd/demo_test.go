@@ -184,7 +184,7 @@ func testDemoPage(t *testing.T, s *program) {
 		t.Errorf("/demo: %d %v", status, header)
 	}
 	if status, _, _ := ask(t, "GET", s.url+"/demo/nothing", ""); status != 404 {
-		t.Errorf("what is not there: %d", status)
+		t.Errorf("an unknown path is answered with %d", status)
 	}
 }
 

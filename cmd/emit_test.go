@@ -20,7 +20,7 @@ func testEmitOne(t *testing.T, env []string) {
 	first := must(t, "", env, "emit", "--room=one", "--event=greeting", "--key=k1", `{"text":"hi"}`)
 	again := must(t, "", env, "emit", "--room=one", "--event=greeting", "--key=k1", `{"text":"hi"}`)
 	if !strings.Contains(again, `"duplicate":true`) || strings.Contains(first, "duplicate") {
-		t.Errorf("emitted twice with one key: %s%s", first, again)
+		t.Errorf("two emits with one key printed: %s%s", first, again)
 	}
 	must(t, "", env, "emit", "--room=one", "--room=two", "--except=@bob", "--event=note", "--text", `say "hi"`, "--client=alice")
 	must(t, "[1]", env, "emit", "--room=one", "--event=piped", "-")

@@ -36,12 +36,12 @@ func streamOf(open bool, text ...string) http.HandlerFunc {
 	}
 }
 
-// wants checks after which cursor the request goes on, and then answers it with next.
+// wants checks after which cursor the request continues, and then answers it with next.
 func wants(t *testing.T, cursor string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		got := r.Header.Get("Last-Event-ID") + r.URL.Query().Get("after")
 		if got != cursor {
-			t.Errorf("%s goes on after %q, want %q", r.URL, got, cursor)
+			t.Errorf("%s continues after %q, want %q", r.URL, got, cursor)
 		}
 		next(w, r)
 	}
@@ -54,7 +54,7 @@ func pageOf(text string) http.HandlerFunc {
 	}
 }
 
-// TestFollowStream: however a stream ends, the next one goes on after the last complete frame.
+// TestFollowStream: however a stream ends, the next one continues after the last complete frame.
 func TestFollowStream(t *testing.T) {
 	hello := fmt.Sprintf(helloFrame, 15)
 	const beat = "id: k:7\nevent: culvert:heartbeat\ndata: {}\n\n"
@@ -86,7 +86,7 @@ func TestFollowStream(t *testing.T) {
 	}
 }
 
-// TestBufferedStream: if nothing arrives through streams, listen goes on with long polling.
+// TestBufferedStream: if nothing arrives through streams, listen continues with long polling.
 func TestBufferedStream(t *testing.T) {
 	url := fake(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept") == "text/event-stream" {
@@ -96,7 +96,7 @@ func TestBufferedStream(t *testing.T) {
 		pageOf(`{"events":[`+eventJSON(1)+`],"cursor":"k:1"}`)(w, r)
 	})
 	code, stdout, stderr := run(t, "", nil, "listen", "--url", url, "--token=t", "--json", "--count=1")
-	if code != exitOK || stdout != eventJSON(1)+"\n" || !strings.Contains(stderr, "going on with long polling") {
+	if code != exitOK || stdout != eventJSON(1)+"\n" || !strings.Contains(stderr, "continuing with long polling") {
 		t.Errorf("exit code %d, printed %s%s", code, stdout, stderr)
 	}
 }
@@ -128,7 +128,7 @@ func TestFollowEnds(t *testing.T) {
 	}{
 		"forbidden later": {"", []http.HandlerFunc{streamOf(false, hello), status(http.StatusForbidden)}, "answered 403"},
 		"gone":            {"--poll", []http.HandlerFunc{status(http.StatusNotFound)}, "answered 404 Not Found; check --url"},
-		"a web page":      {"", []http.HandlerFunc{html}, `not an event stream but "text/html"`},
+		"a web page":      {"", []http.HandlerFunc{html}, `the content type is "text/html", not an event stream`},
 		"a polled page":   {"--poll", []http.HandlerFunc{html}, "not a page of events"},
 		"other JSON":      {"--poll", []http.HandlerFunc{pageOf(`{"ok":true}`)}, "not a page of events"},
 		"another stream":  {"", []http.HandlerFunc{streamOf(true, "data: 1\n\n")}, "its first frame is"},

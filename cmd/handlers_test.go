@@ -86,7 +86,7 @@ func TestHandlersCommands(t *testing.T) {
 		t.Errorf("drop of a live handler: %d, %s", code, stderr)
 	}
 	if code, _, stderr := run(t, "", env, "handlers", "parked", "nobody"); code != exitFailure || !strings.Contains(stderr, "default/nobody: no such handler") {
-		t.Errorf("parked of nobody's: %d, %s", code, stderr)
+		t.Errorf("parked events of an unknown handler: %d, %s", code, stderr)
 	}
 	for _, args := range [][]string{{"retry", "mailer"}, {"retry", "mailer", "1", "--all"}, {"drop", "mailer", "x"}, {"parked"}, {"drop", "mailer", "1", "--handler"}} {
 		if code, _, _ := run(t, "", env, append([]string{"handlers"}, args...)...); code != exitUsage {

@@ -59,7 +59,7 @@ func (o *output) await(t *testing.T, pattern string) string {
 		select {
 		case <-changed:
 		case <-deadline:
-			t.Fatalf("no %q in:\n%s", pattern, text)
+			t.Fatalf("the output does not match %q:\n%s", pattern, text)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func (o *output) awaitLines(t *testing.T, n int) []string {
 		select {
 		case <-changed:
 		case <-deadline:
-			t.Fatalf("not %d lines in:\n%s", n, text)
+			t.Fatalf("the output has fewer than %d lines:\n%s", n, text)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (p *program) wait(t *testing.T) int {
 		p.code <- code // for later calls of wait
 		return code
 	case <-time.After(patience):
-		t.Fatalf("still running; it said:\n%s%s", p.stdout, p.stderr)
+		t.Fatalf("the program is still running; it said:\n%s%s", p.stdout, p.stderr)
 		return 0
 	}
 }
@@ -206,7 +206,7 @@ func (c *child) end(t *testing.T, signal syscall.Signal) int {
 	case <-c.exited:
 		return c.ProcessState.ExitCode()
 	case <-time.After(patience):
-		t.Fatalf("still running after %v; it said:\n%s", signal, c.stderr)
+		t.Fatalf("the program is still running after %v; it said:\n%s", signal, c.stderr)
 		return 0
 	}
 }

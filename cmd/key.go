@@ -47,7 +47,7 @@ The database is that of --listen-database-url or, without it, of --database-url.
 		RunE: func(c *cobra.Command, _ []string) error { return p.keyList(c) },
 	}
 	rotate := &cobra.Command{
-		Use: "rotate ID", Short: "Give a key another secret and print it", Args: usage.OneArg("key's id"),
+		Use: "rotate ID", Short: "Give a key a new secret, and print the new key", Args: usage.OneArg("key's id"),
 		Example: `  culvert key rotate 3f9a1c20be --grace 1h`,
 		RunE:    func(c *cobra.Command, args []string) error { return p.keyRotate(c, args[0], f.grace) },
 	}

@@ -30,7 +30,7 @@ func (p *process) listenCommand() *cobra.Command {
 		Use:   "listen",
 		Short: "Follow events",
 		Long: `Follows events and prints each one on a line, until Ctrl-C, --count, or an error
-that cannot pass. After a lost connection or a restart of the server it goes on
+that cannot pass. After a lost connection or a restart of the server it continues
 where it was.
 
 As a client (--client, or the subject of a token) it starts at the client's
@@ -134,7 +134,7 @@ func (l *listener) connected(t culvert.Transport) {
 		l.say("connected again")
 	}
 	if t == culvert.Poll && !l.poll {
-		l.say("streams do not work here; going on with long polling")
+		l.say("streams do not work here; continuing with long polling")
 	}
 	l.lost, l.poll = false, l.poll || t == culvert.Poll
 }

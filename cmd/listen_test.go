@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// testAck: a client goes on after the events that it acknowledged, and receives again those that it did not.
+// testAck: a client continues after the events that it acknowledged, and receives again those that it did not.
 func testAck(t *testing.T, env []string, transport string) {
 	client := "acker" + transport
 	emit := func(n int) {

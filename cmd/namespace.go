@@ -22,8 +22,8 @@ func (p *process) namespaceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "namespace",
 		Short: "Make, change and delete namespaces in the database",
-		Long: `Manages namespaces, which share a database but no rooms, clients or events. The first
-use of a namespace makes it, too. Changes take effect on every running server within a second.
+		Long: `Manages namespaces, which share a database but no rooms, clients or events. A namespace
+is also made by its first use. Changes take effect on every running server within a second.
 
 The database is that of --listen-database-url or, without it, of --database-url.`,
 		Args: usage.NoArgs,

@@ -32,6 +32,6 @@ func TestServeThroughATransactionPooler(t *testing.T) {
 	}
 	listener.stdout.await(t, "5 €")
 	if got := s.stderr.String(); strings.Contains(got, "level=ERROR") || strings.Contains(got, "stmtcache") {
-		t.Errorf("it says\n%s", got)
+		t.Errorf("the log says\n%s", got)
 	}
 }

@@ -66,11 +66,11 @@ func testNamespaces(t *testing.T, env []string) {
 		}
 	}
 	if code, _, stderr := run(t, "", env, "namespace", "delete", "tenant"); code != exitUsage || !strings.Contains(stderr, "--yes") {
-		t.Errorf("deleted without a question: %d, %s", code, stderr)
+		t.Errorf("the namespace was deleted without --yes: %d, %s", code, stderr)
 	}
 	must(t, "", env, "namespace", "delete", "tenant", "--yes")
 	if out := must(t, "", env, "namespace", "list"); strings.Contains(out, "tenant") {
-		t.Errorf("still there:\n%s", out)
+		t.Errorf("the namespace is still there:\n%s", out)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestConfirm(t *testing.T) {
 func TestGeneratedSecretsStayInUse(t *testing.T) {
 	first := config.Config{Data: t.TempDir()}
 	if made, err := first.GenerateSecrets(false); made || err != nil || first.JWTSecret != "" {
-		t.Errorf("made secrets although that was not allowed: %v, %v", made, err)
+		t.Errorf("secrets were made although that was not allowed: %v, %v", made, err)
 	}
 	if _, err := first.GenerateSecrets(true); err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func TestRestart(t *testing.T) {
 	// All events were acknowledged, so the client receives only later ones.
 	last := start(t, env, "listen", "--client=c", "--json", "--count=1")
 	if code := emit(events).wait(t); code != exitOK || last.wait(t) != exitOK || !strings.Contains(last.stdout.String(), fmt.Sprintf(`"data":%d,`, events)) {
-		t.Errorf("after the last acknowledgement came %s%s", last.stdout, last.stderr)
+		t.Errorf("after the last acknowledgement listen printed %s%s", last.stdout, last.stderr)
 	}
 	if code := c.end(t, syscall.SIGTERM); code != exitOK {
 		t.Errorf("exit code %d:\n%s", code, c.stderr)

@@ -14,12 +14,12 @@ func (p *process) restoredCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restored",
 		Short: "Tell Culvert that rows were restored while Postgres was running",
-		Long: `Culvert notices a restore that restarts Postgres by itself. Run this command after a
-restore that does not, when it is complete: after rows were put back into existing tables
+		Long: `Culvert itself notices a restore that restarts Postgres. After a restore that does not,
+run this command when the restore is complete: after rows were put back into existing tables
 (pg_restore --data-only, logical replication, by hand), or after a switch to another
 server that was running all the time.
 
-Offsets then go on far above all that may have been used, instances drop what
+New offsets then start far above all that may have been used, instances drop what
 they have in memory, and clients that were ahead of the restored log get a gap of reason
 'rewound' and all events that replace the lost ones. Instances may run meanwhile. If you
 run it without need, no client loses an event.
@@ -44,7 +44,7 @@ func (p *process) restored(c *cobra.Command) error {
 	if err != nil {
 		return oneLine(err)
 	}
-	fmt.Fprintf(p.stdout, "log %s keeps everything up to offset %d and goes on after %d\n", last.Log, last.Offset, first.Offset)
+	fmt.Fprintf(p.stdout, "log %s keeps everything up to offset %d and continues after %d\n", last.Log, last.Offset, first.Offset)
 	p.say("every instance reads its ids and members again; clients beyond offset %d get a gap of reason 'rewound'", last.Offset)
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// A running instance goes on at the offset that the command prints.
+// A running instance continues at the offset that the command prints.
 func TestRestoredCommand(t *testing.T) {
 	dsn := postgres(t).DSN()
 	env := []string{"DATABASE_URL=" + dsn}
@@ -36,12 +36,12 @@ func TestRestoredCommand(t *testing.T) {
 		return r[0].Cursor
 	}
 	before := emit()
-	said := regexp.MustCompile(`^log (\w+) keeps everything up to offset (\d+) and goes on after (\d+)\n$`).
+	said := regexp.MustCompile(`^log (\w+) keeps everything up to offset (\d+) and continues after (\d+)\n$`).
 		FindStringSubmatch(must(t, "", env, "restored"))
 	if said == nil || said[1] != before.Log || said[2] != strconv.Itoa(int(before.Offset)) {
-		t.Fatalf("it said %q, the last event was %v", said, before)
+		t.Fatalf("culvert restored said %q, the last event was %v", said, before)
 	}
 	if after := emit(); said[3] != strconv.Itoa(int(after.Offset)-1) || after.Log != before.Log {
-		t.Errorf("the next event is %v, it said %q", after, said)
+		t.Errorf("the next event is %v, and culvert restored said %q", after, said)
 	}
 }

@@ -123,7 +123,7 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 	if got := b.next(time.Minute); got != time.Minute {
-		t.Errorf("asked for a minute, waits %v", got)
+		t.Errorf("the server asked for a minute, and emit waits %v", got)
 	}
 }
 

@@ -142,7 +142,7 @@ Follow as the client alice, by Server-Sent Events:
 
   curl -N -H 'Authorization: Bearer %[2]s' -H 'Accept: text/event-stream' '%[3]s/v1/default/events?client=alice'
 
-The same as bob, by long polling:
+Follow as the client bob, by long polling:
 
   curl -H 'Authorization: Bearer %[2]s' '%[3]s/v1/default/events?client=bob&wait=25'
 

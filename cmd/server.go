@@ -170,7 +170,7 @@ func (s *server) stop(began time.Time) error {
 	return errors.Join(errs...)
 }
 
-// stopHTTP fails the readiness probe and ends streams and polls. It goes on answering for a while, so that load
+// stopHTTP fails the readiness probe and ends streams and polls. It keeps answering for a while, so that load
 // balancers notice, then closes the listener and waits for requests under way.
 func (s *server) stopHTTP(began time.Time) error {
 	if s.apiHTTP == nil {

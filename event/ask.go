@@ -39,9 +39,9 @@ func (a Ask) check() error {
 	case !a.Wanted():
 		return nil
 	case a.Timeout < MinAsk || a.Timeout > MaxAsk:
-		return Invalid("reply.timeout", "must be 0.05 to 86400 seconds")
+		return Invalid("reply.timeout", "must be from 0.05 to 86400 seconds")
 	case a.Count < 0 || a.Count > MaxReplies:
-		return Invalidf("reply.count", "must be 1 to %d", MaxReplies)
+		return Invalidf("reply.count", "must be from 1 to %d", MaxReplies)
 	}
 	return nil
 }

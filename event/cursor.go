@@ -13,7 +13,7 @@ type Offset int64
 const MaxOffset Offset = 1<<53 - 1
 
 // Cursor is a position in one log: everything up to and including Offset has
-// been received. The zero value is no position.
+// been received. The zero value is not a position.
 type Cursor struct {
 	Log    string
 	Offset Offset

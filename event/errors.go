@@ -37,7 +37,7 @@ var (
 	// ErrRoomQuota: the client has made as many rooms as it may, or the namespace has as many as it may.
 	ErrRoomQuota = errors.New("a new room is over the quota of rooms that the client may make, or the namespace may have")
 	// ErrNoAsk: the event asks for no reply, or not for one by this client, or it does not exist any more.
-	ErrNoAsk = errors.New("no such event wants a reply")
+	ErrNoAsk = errors.New("no event of this offset asks for a reply")
 	// ErrReplyClosed: the time for replies is over, or as many as were asked for have come.
 	ErrReplyClosed = errors.New("replies to this event are no longer taken")
 	// ErrLeaseLost is the cause with which a handler's context ends when its lease has

@@ -87,7 +87,7 @@ const (
 	// GapRewound: the log lost its end, with From, in a restore or failover; or it never gave out
 	// From. To may be far below From: all events that came instead follow after To.
 	GapRewound = "rewound"
-	GapLog     = "log" // the cursor belongs to another log; reading goes on at the oldest retained event
+	GapLog     = "log" // the cursor belongs to another log; reading continues at the oldest retained event
 	// GapUnreadable: the row at To cannot be read as an event.
 	GapUnreadable = "unreadable"
 )
@@ -99,7 +99,7 @@ type Batch struct {
 	// Volatile events have no order relative to the other events. One whose name
 	// begins with "culvert:" is a Signal.
 	Volatile []*Event
-	Cursor   Cursor // go on after this; moves with the head when Events is empty
+	Cursor   Cursor // continue after this; moves with the head when Events is empty
 	More     bool   // there is more: ask again at once
 	// Final is set by History: a call with the same cursor and the same limit
 	// returns the same events for as long as they are kept.

@@ -26,7 +26,7 @@ const ReservedPrefix = "culvert:"
 // no namespace.
 type Namespace struct{ name string }
 
-// Room names an audience inside a namespace. The zero value is no room.
+// Room names an audience inside a namespace. The zero value is not a room.
 type Room struct{ name string }
 
 // Client names a durable identity inside a namespace. The zero value is no
@@ -37,7 +37,7 @@ type Client struct{ name string }
 type EventName struct{ name string }
 
 // Key is an idempotency key, unique in its namespace among the keys of one client, or among
-// those of all backends. The zero value is no key.
+// those of all backends. The zero value is not a key.
 type Key struct{ name string }
 
 // Everyone is the room that every client of a namespace is in.
@@ -85,7 +85,7 @@ func ParseNamespace(s string) (Namespace, error) {
 		ok = c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-'
 	}
 	if !ok {
-		return Namespace{}, Invalid("namespace", "must be 1-63 of a-z, 0-9 and '-', not beginning with '-'")
+		return Namespace{}, Invalid("namespace", "must be 1 to 63 characters of a-z, 0-9 and '-', not beginning with '-'")
 	}
 	return Namespace{s}, nil
 }
@@ -156,12 +156,12 @@ func MustEventName(s string) EventName { return must(ParseEventName(s)) }
 func MustKey(s string) Key { return must(ParseKey(s)) }
 
 // CheckSegment is CheckName for names that can be a segment of a URL's path.
-// URL parsers take "." and ".." for steps in the path, also when they are
+// URL parsers take "." and ".." for steps in the path, even when they are
 // percent-encoded (WHATWG URL, "single-dot" and "double-dot URL path segment"):
 // the request would be for another path.
 func CheckSegment(field, s string, limit int) error {
 	if s == "." || s == ".." {
-		return Invalidf(field, "must not be %q: it is a step in a URL's path and no name", s)
+		return Invalidf(field, "must not be %q: it is a step in a URL's path, not a name", s)
 	}
 	return CheckName(field, s, limit)
 }

@@ -195,7 +195,7 @@ func FuzzName(f *testing.F) {
 func TestMustConstructors(t *testing.T) {
 	if event.MustNamespace("n").String() != "n" || event.MustRoom("r").String() != "r" || event.MustClient("c").String() != "c" ||
 		event.MustEventName("e").String() != "e" || event.MustKey("k").String() != "k" || event.MustData(` { "a" : 1 } `).JSON() != `{"a":1}` {
-		t.Error("they differ")
+		t.Error("a Must function and its Parse function differ")
 	}
 	for name, bad := range map[string]func(){
 		"namespace": func() { event.MustNamespace("A") },

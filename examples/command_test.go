@@ -57,13 +57,13 @@ func (c *command) stop(t *testing.T) {
 		select {
 		case <-c.ended:
 			if signal == syscall.SIGKILL {
-				t.Errorf("it does not stop:\n%s", c.said())
+				t.Errorf("the command does not stop:\n%s", c.said())
 			}
 			return
 		case <-time.After(30 * time.Second):
 		}
 	}
-	t.Errorf("it does not end:\n%s", c.said())
+	t.Errorf("the command does not end:\n%s", c.said())
 }
 
 // awaitReady waits for a line that begins with "ready".
@@ -81,9 +81,9 @@ func (c *command) awaitReady(t *testing.T) {
 		case <-told:
 		case <-warned:
 		case <-c.ended:
-			t.Fatalf("it ended (%v):\n%s", c.err, c.said())
+			t.Fatalf("the command ended (%v):\n%s", c.err, c.said())
 		case <-deadline:
-			t.Fatalf("it is not ready:\n%s", c.said())
+			t.Fatalf("the command is not ready:\n%s", c.said())
 		}
 	}
 }
@@ -94,7 +94,7 @@ func (c *command) awaitEnd(t *testing.T) string {
 	select {
 	case <-c.ended:
 	case <-time.After(patience):
-		t.Fatalf("still running:\n%s", c.said())
+		t.Fatalf("the command is still running:\n%s", c.said())
 	}
 	if c.err != nil {
 		t.Fatalf("%v:\n%s", c.err, c.said())

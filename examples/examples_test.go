@@ -60,7 +60,7 @@ func TestExamples(t *testing.T) {
 					continue
 				}
 				if got := c.awaitEnd(t); !matches(s.prints, got) {
-					t.Errorf("it prints\n%s\nand README.md says\n%s", got, s.prints)
+					t.Errorf("the command prints\n%s\nand README.md says\n%s", got, s.prints)
 				}
 			}
 		})

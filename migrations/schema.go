@@ -95,7 +95,7 @@ func lockMigrations(ctx context.Context, db *sql.DB) (*migrationLock, error) {
 	return &migrationLock{conn}, nil
 }
 
-// Close ends the transaction, also if the caller's context has ended.
+// Close ends the transaction, even if the caller's context has ended.
 func (l *migrationLock) Close() error {
 	_, err := l.ExecContext(context.Background(), `ROLLBACK`)
 	return errors.Join(err, l.Conn.Close())

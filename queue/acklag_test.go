@@ -35,5 +35,5 @@ func TestAckLag(t *testing.T) {
 		}
 		return
 	}
-	t.Error("no metric culvert_ack_lag_seconds")
+	t.Error("there is no metric culvert_ack_lag_seconds")
 }

@@ -192,7 +192,7 @@ type ackBatch struct {
 }
 
 // build lays out the cursors that are of this history, in the order in which all transactions lock rows of
-// clients. The others are refused: the log was replaced, or lost its end, since Ack looked at them. An error
+// clients. The others are refused: the log was replaced, or lost its end, since Ack checked them. An error
 // says that ids are outdated.
 func (a *acks) build(ctx context.Context, l *lineage.Lineage, waiting []*pendingAck) (*ackBatch, error) {
 	b := &ackBatch{rows: make([]clientRow, 0, len(waiting))}

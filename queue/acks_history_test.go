@@ -74,7 +74,7 @@ func TestAckOfAPositionLostMeanwhile(t *testing.T) {
 			t.Errorf("%d: %v", cursor, err)
 		}
 		if err := p.refused(old); err != nil {
-			t.Errorf("%d is refused in the history it was checked in: %v", cursor, err)
+			t.Errorf("cursor %d is refused in the history in which it was checked: %v", cursor, err)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (s *Subscription) request(intervals []tail.Interval, upTo event.Offset, lim
 	}
 }
 
-// readAhead starts to read what comes after a position. The read goes on after the caller's context has ended
+// readAhead starts to read what comes after a position. The read continues after the caller's context has ended
 // or the subscription was closed, by one page at most: canceling it would cost a connection. Closing the pool
 // waits for it.
 func (s *Subscription) readAhead(ctx context.Context, l *lineage.Lineage, intervals []tail.Interval, after, head event.Offset, limit int) {

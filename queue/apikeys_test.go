@@ -15,7 +15,7 @@ func TestStoredKeys(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
 	if q.Registry().HasKeys() {
-		t.Error("there are keys")
+		t.Error("a new database has keys")
 	}
 	k, token, err := q.Registry().CreateKey(t.Context(), registry.APIKey{Label: "shop", Namespaces: []event.Namespace{namespace("shop")}})
 	if err != nil {
@@ -61,7 +61,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("a revoked key gives access: %v, %v", opens(third), err)
 	}
 	if _, err := q.Registry().RotateKey(t.Context(), k.ID, 0); !errors.Is(err, event.ErrNotFound) {
-		t.Errorf("rotated a revoked key: %v", err)
+		t.Errorf("a revoked key was rotated: %v", err)
 	}
 	if err := q.Registry().RevokeKey(t.Context(), "nobody"); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("revoked nobody: %v", err)

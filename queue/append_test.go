@@ -83,7 +83,7 @@ func TestKeys(t *testing.T) {
 		got = append(got, e.Data)
 	}
 	if want := []string{"1", "3", "4"}; !slices.Equal(got, want) {
-		t.Errorf("stored %v, want %v", got, want)
+		t.Errorf("the room has %v, want %v", got, want)
 	}
 }
 

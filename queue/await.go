@@ -36,7 +36,7 @@ type Answer struct {
 const MaxReplyBytes = 4 << 20
 
 // Await waits until the replies to an event are complete, until their time is over or until ctx ends. It
-// returns the replies that are stored then, whichever instance took them. It goes on waiting while Postgres is
+// returns the replies that are stored then, whichever instance took them. It keeps waiting while Postgres is
 // unavailable. Errors: ErrNoAsk, ErrUnavailable.
 func (q *Queue) Await(ctx context.Context, ns event.Namespace, to event.Offset) (Replies, error) {
 	return q.replies.await(ctx, ns, to)

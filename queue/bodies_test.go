@@ -77,7 +77,7 @@ func TestEveryRoomHasTheData(t *testing.T) {
 	}
 	s := subscribe(t, late, queue.Interest{Rooms: []event.Room{room("many-11"), room("many-2")}, Earliest: true})
 	if got := next(t, s, 2); got[0] != want || got[1] != `"brief"` {
-		t.Errorf("catching up gives %.20q and %.20q", got[0], got[1])
+		t.Errorf("a subscription that catches up gets %.20q and %.20q", got[0], got[1])
 	}
 	for range 2 {
 		if e := receive(t, handled); e.Data != want && e.Data != `"brief"` || e.Data == want && len(e.Except) != 1 {
@@ -94,7 +94,7 @@ func TestEveryRoomHasTheData(t *testing.T) {
 	}
 }
 
-// A row whose data is missing is a gap, and readers go on. If its slice is dropped between two reads of a page,
+// A row whose data is missing is a gap, and readers continue. If its slice is dropped between two reads of a page,
 // the gap is one of retention.
 func TestDataThatIsGone(t *testing.T) {
 	dsn := pgtest.Database(t)

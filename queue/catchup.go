@@ -46,7 +46,7 @@ func (s *Subscription) catchUp(ctx context.Context, limit int) (event.Batch, err
 	return b, nil
 }
 
-// batch makes a Batch of a page. head is how far was read.
+// batch makes a Batch from a page. head is how far was read.
 func (s *Subscription) batch(p *log.Page, head event.Cursor, limit int) event.Batch {
 	s.run = p.Lineage.OpenRun()
 	b := event.Batch{Gap: gapBefore(s.cursor, p, s.source.tail.HeadOf(p.Lineage)), Events: p.Events, Cursor: s.cursor, More: p.Full(limit), Taken: p.Taken}
@@ -87,7 +87,7 @@ func (s *Subscription) reload(ctx context.Context) (event.Batch, error) {
 }
 
 // gapBefore returns the gap between a cursor and the page read after it. All events up to head are committed: a
-// client with a cursor that was never assigned goes on there.
+// client with a cursor that was never assigned continues there.
 func gapBefore(c event.Cursor, p *log.Page, head event.Offset) *event.Gap {
 	to, known := p.Lineage.Place(c.Offset, p.Counter)
 	switch {

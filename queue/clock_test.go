@@ -64,12 +64,12 @@ func checkApart(t *testing.T, all []life) {
 	t.Helper()
 	for i, l := range all[1:] {
 		if l.first <= all[i].last {
-			t.Errorf("life %d goes on at %d, but the one before it got to %d", i+2, l.first, all[i].last)
+			t.Errorf("life %d continues at %d, but the one before it got to %d", i+2, l.first, all[i].last)
 		}
 	}
 }
 
-// Even if slices are opened faster than every 10 minutes, each restore of one backup goes on above all offsets
+// Even if slices are opened faster than every 10 minutes, each restore of one backup continues above all offsets
 // that were assigned after the restore before it.
 func TestShortSlicesDoNotOvertakeTheClock(t *testing.T) {
 	dsn := pgtest.Database(t)
@@ -105,7 +105,7 @@ func TestOffsetsWhereTheClockWasSetBack(t *testing.T) {
 	}
 }
 
-// A clock that is behind by more than a day is not used: restores of one backup then go on at different places,
+// A clock that is behind by more than a day is not used: restores of one backup then continue at different places,
 // which may be in any order.
 func TestOffsetsWhereTheClockIsWrong(t *testing.T) {
 	dsn := pgtest.Database(t)
@@ -115,11 +115,11 @@ func TestOffsetsWhereTheClockIsWrong(t *testing.T) {
 	var firsts []int64
 	for _, l := range lives(t, dsn, 3, func(*testing.T, pgx.Tx) {}) {
 		if l.first < base+1_000_000_000_000 {
-			t.Errorf("goes on at %d after %d", l.first, base)
+			t.Errorf("the restored log continues at %d after %d", l.first, base)
 		}
 		firsts = append(firsts, l.first)
 	}
 	if slices.Sort(firsts); firsts[0] == firsts[1] || firsts[1] == firsts[2] {
-		t.Errorf("several go on at %v", firsts)
+		t.Errorf("several continue at %v", firsts)
 	}
 }

@@ -72,7 +72,7 @@ func slice(t testing.TB, dsn string, o event.Offset) (table string) {
 func deaf(o *queue.Options) { o.PollOnly, o.Poll = true, time.Hour }
 
 // An event that is damaged on disk is left out, with a gap for its readers, however it is read; everything else
-// goes on.
+// continues.
 func TestDamagedEvents(t *testing.T) {
 	dsn := pgtest.Database(t)
 	registry := prometheus.NewRegistry()

@@ -121,7 +121,7 @@ func (c *crowd) do(what string, goroutines int, f func(q *queue.Queue) error) {
 	}
 }
 
-// Names on both sides of ASCII, upper and lower case: collations sort them differently.
+// The names have letters inside and outside of ASCII, upper and lower case: collations sort them differently.
 func someone() event.Client {
 	return client(fmt.Sprint([]string{"a", "B", "c-", "Ä", "é", "_"}[rand.N(6)], rand.N(60)))
 }

@@ -50,14 +50,14 @@ func TestDeletionWithAStaleDirectoryUnderLoad(t *testing.T) {
 	}
 	for range 5 {
 		seen := round.Load()
-		until(t, "emits go on", func() bool { return round.Load() > seen+20 })
+		until(t, "emits continue", func() bool { return round.Load() > seen+20 })
 		if err := a.Registry().DeleteNamespace(t.Context(), tenant); err != nil {
 			t.Fatal(err)
 		}
 		deletions.Add(1)
 	}
 	seen := round.Load()
-	until(t, "emits go on after the last", func() bool { return round.Load() > seen+20 })
+	until(t, "emits continue after the last", func() bool { return round.Load() > seen+20 })
 	close(stop)
 	load.Wait()
 
@@ -132,10 +132,10 @@ func TestADeletedNamespaceIsOutOfReach(t *testing.T) {
 	}
 	for i, q := range []*queue.Queue{a, b} {
 		if _, err := q.Registry().Namespace(t.Context(), tenant); i == 0 && !errors.Is(err, event.ErrNotFound) {
-			t.Errorf("it is still there: %v", err)
+			t.Errorf("the namespace is still there: %v", err)
 		}
 		if _, err := q.ClientState(t.Context(), tenant, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
-			t.Errorf("its client is still there: %v", err)
+			t.Errorf("the client of the namespace is still there: %v", err)
 		}
 		// Reading from before the deletion gives only new events, from memory and from Postgres.
 		s := must[*queue.Subscription](t)(q.Subscribe(t.Context(), queue.Interest{Namespace: tenant, Rooms: []event.Room{room("r")}, After: start}))
@@ -180,7 +180,7 @@ func TestFollowingWhatADeletionLeftBehind(t *testing.T) {
 	}
 }
 
-// A join is not lost either, and never puts a client into a room of the deleted namespace.
+// A join by an instance with old ids is not lost, and never puts a client into a room of the deleted namespace.
 func TestJoinWithAStaleDirectory(t *testing.T) {
 	queue.RegistryByNotificationAlone(t)
 	dsn := pgtest.Database(t)
@@ -218,12 +218,12 @@ func TestAckWithAStaleDirectory(t *testing.T) {
 	must[event.Cursor](t)(stale.Ack(t.Context(), tenant, bob, head))
 	state, err := open(t, dsn).ClientState(t.Context(), tenant, bob, nil)
 	if err != nil || state.Cursor != head {
-		t.Errorf("stored is %v, %v; answered was %v", state.Cursor, err, head)
+		t.Errorf("the stored cursor is %v, %v; the answer was %v", state.Cursor, err, head)
 	}
 }
 
 // Namespaces that are deleted in quick succession make ids outdated again and again, which
-// is no reason to refuse an ack.
+// is not a reason to refuse an ack.
 func TestIdsAreLookedUpAgainAsOftenAsNeeded(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	outdated := &pgconn.PgError{Code: "CV001"}

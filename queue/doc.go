@@ -6,7 +6,7 @@
 // EmitTx emits inside the application's own transaction. Nothing in this package concerns HTTP.
 //
 // One Postgres database holds one log. Any instance takes emits, and stores them in a transaction that holds
-// the append lock. So commits have the order of offsets, and a reader that goes on after an offset never misses
+// the append lock. So commits have the order of offsets, and a reader that continues after an offset never misses
 // an event that became visible late.
 //
 //	Append ──► log: appender ──► culvert.append() ──► Postgres ──► NOTIFY

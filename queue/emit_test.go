@@ -39,7 +39,7 @@ func TestSQLEmitRefuses(t *testing.T) {
 		{`event => 'e', namespace => 'No'`, "namespace must be"},
 		{`event => 'e', namespace => NULL`, "namespace must be"},
 		{`event => 'e', room => 'r', rooms => '{s}'`, "room or rooms"},
-		{`event => 'e', rooms => '{}'`, "rooms must be 1 to 100"},
+		{`event => 'e', rooms => '{}'`, "rooms must name 1 to 100 rooms"},
 		{`event => 'e', rooms => '{a,NULL}'`, "rooms must not be empty"},
 		{`event => 'e', except_rooms => '{a,NULL}'`, "except_rooms must not be empty"},
 		{`event => 'e', room => '.'`, `room must not be "." or ".."`},

@@ -70,9 +70,9 @@ func checkForSQL(emits []event.Emit) error {
 		case e.Data.Binary():
 			return event.Invalid("binary", "cannot be emitted from SQL: emit it as JSON, such as base64 in a string")
 		case e.Reply != event.Ask{}:
-			return event.Invalid("reply", "cannot be asked for from SQL: use Append")
+			return event.Invalid("reply", "cannot be requested by an emit from SQL: use Append")
 		case e.KeyOwner != event.Client{}:
-			return event.Invalid("key", "cannot be a client's own from SQL: leave KeyOwner empty")
+			return event.Invalid("key", "cannot belong to a client in an emit from SQL: leave KeyOwner empty")
 		}
 		if err := e.Check(); err != nil {
 			return err

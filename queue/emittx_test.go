@@ -69,7 +69,7 @@ func TestEmitInATransaction(t *testing.T) {
 			}
 			first := b.Events[0]
 			if first.Data != `{"n": 1.50}` || first.From != client("alice") || len(first.Except) != 1 || first.Except[0] != keyed.Except[0] || b.Events[1].Data != "2" {
-				t.Errorf("received %+v and %q", first, b.Events[1].Data)
+				t.Errorf("the reader received %+v and %q", first, b.Events[1].Data)
 			}
 
 			other := keyed
@@ -83,7 +83,7 @@ func TestEmitInATransaction(t *testing.T) {
 	}
 }
 
-// What culvert.emit has no parameter for is refused before anything is sent, and the transaction goes on.
+// What culvert.emit has no parameter for is refused before anything is sent, and the transaction continues.
 func TestEmitInATransactionRefuses(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn)
@@ -108,6 +108,6 @@ func TestEmitInATransactionRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := next(t, s, 1); got[0] != `"good"` {
-		t.Errorf("received %v", got)
+		t.Errorf("the reader received %v", got)
 	}
 }

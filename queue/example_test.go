@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// An order and the event that tells of it are stored together, or neither is.
+// An order and the event about it are stored together, or neither is.
 func ExampleEmitTx() {
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, "postgres://shop@localhost/shop")

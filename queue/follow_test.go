@@ -32,7 +32,7 @@ func TestALongTransactionDelaysItsOwnEventsOnly(t *testing.T) {
 	got := next(t, s, 6)
 	slices.Sort(got)
 	if want := []string{`"http"`, `"http"`, `"http"`, `"short"`, `"short"`, `"short"`}; !slices.Equal(got, want) {
-		t.Errorf("while it is open: %v", got)
+		t.Errorf("while the transaction is open: %v", got)
 	}
 	if _, err := long.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)
@@ -49,11 +49,11 @@ func TestPollOnly(t *testing.T) {
 	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("r")}})
 	appendOne(t, a, emit("r", "1"))
 	if got := next(t, s, 1); got[0] != "1" {
-		t.Errorf("from the other instance: %v", got)
+		t.Errorf("the event of the other instance is %v", got)
 	}
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e', data => '2')`)
 	if got := next(t, s, 1); got[0] != "2" {
-		t.Errorf("from SQL: %v", got)
+		t.Errorf("the event from SQL is %v", got)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestWithoutNamedStatements(t *testing.T) {
 	e.Key, e.Except, e.From = key("k"), []event.Room{room(`o"d\d`)}, client("alice")
 	appendOne(t, a, e)
 	if r := appendOne(t, a, e); !r.Duplicate {
-		t.Error("not recognised as a repeat")
+		t.Error("the second emit was not recognised as a repeat")
 	}
 	b := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
 	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("r")}, Earliest: true, Client: client("bob")})
@@ -99,7 +99,7 @@ func TestLostListenConnectionIsMadeAgain(t *testing.T) {
 	}
 }
 
-// Postgres dies and is started again: emits fail meanwhile, an open subscription stays open and goes on by
+// Postgres dies and is started again: emits fail meanwhile, an open subscription stays open and continues by
 // itself, and what was confirmed is stored.
 func TestPostgresAwayAndBack(t *testing.T) {
 	server := pgtest.NewServer(t, localpg.Options{})
@@ -213,7 +213,7 @@ func keepAppending(t *testing.T, q *queue.Queue, several int, batch []event.Emit
 }
 
 // An instance that appends without a pause, while somebody emits from SQL now and then, does not read back what
-// it has appended itself: it would fall behind for as long as that goes on.
+// it has appended itself: it would fall behind for as long as that lasts.
 func TestOwnEventsAreNotReadBackBesideThoseFromSQL(t *testing.T) {
 	dsn := pgtest.Database(t)
 	registry := prometheus.NewRegistry()
@@ -269,7 +269,7 @@ func TestCatchingUpEndsWhileOthersAppend(t *testing.T) {
 		read := b.Read()
 		stop()
 		if read < head || read > head+2*2_000 { // a page, and what was appended during the call
-			t.Errorf("asked for what is up to %d, it has read up to %d", head, read)
+			t.Errorf("a read up to %d was asked for, but it went up to %d", head, read)
 		}
 	}
 }

@@ -209,7 +209,7 @@ func TestMovingDoesNotGrow(t *testing.T) {
 		t.Errorf("20 events take %d pages in a namespace of few rooms, %d in one of many", before, after)
 	}
 	if after := looks(); after > 2*looked {
-		t.Errorf("a look at two rooms takes %d pages in a namespace of few, %d in one of many", looked, after)
+		t.Errorf("reading two rooms takes %d pages in a namespace of few, %d in one of many", looked, after)
 	}
 	var left int
 	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM culvert.staged`).Scan(&left); err != nil || left > 0 {

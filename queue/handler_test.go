@@ -90,13 +90,13 @@ func TestHandlerGetsWhatItsPatternCovers(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 	if e := receive(t, orders); e.Offset != last {
-		t.Errorf("then %+v", e)
+		t.Errorf("the handler got %+v, not the last order", e)
 	}
 	if e := receive(t, early); e.Name != "order.early" {
-		t.Errorf("the earliest %+v", e)
+		t.Errorf("the handler that begins at the earliest event got %+v", e)
 	}
 	if e := receive(t, replies); e.Name != "culvert:reply" || e.Room != room("@alice") {
-		t.Errorf("of Culvert's own: %+v", e)
+		t.Errorf("the handler of Culvert's own events got %+v", e)
 	}
 	for e := receive(t, all); e.Offset != last; e = receive(t, all) {
 		if strings.HasPrefix(e.Name, "culvert:") || e.Namespace != "default" {
@@ -180,7 +180,7 @@ func TestHandlerIsToldOfAGap(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	events := handle(t, open(t, dsn, quiet, func(o *queue.Options) { o.Registerer = registry }), "greeting")
 	if e := receive(t, events); e.Data != "2" {
-		t.Errorf("went on with %s", e.Data)
+		t.Errorf("continued with %s", e.Data)
 	}
 	if n := must[int](t)(testutil.GatherAndCount(registry, "culvert_handler_gaps_total")); n != 1 {
 		t.Error("the gap is not counted")

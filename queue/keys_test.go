@@ -200,7 +200,7 @@ func TestManyKeysAreLookedUpOneByOne(t *testing.T) {
 	}
 }
 
-// The same if Postgres took its statistics when the table was empty: a plan made for one row compared every key
+// Looking up keys costs the same, too, if Postgres took its statistics when the table was empty: a plan made for one row compared every key
 // of the batch with every stored key, by HTTP and by SQL.
 func TestKeysAreLookedUpOneByOneWhateverStatisticsSay(t *testing.T) {
 	dsn := pgtest.Database(t)

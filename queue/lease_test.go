@@ -32,7 +32,7 @@ func TestInstancesShareAHandler(t *testing.T) {
 		err := q.Handle(ns, "*", func(_ context.Context, e *event.Event) (any, error) {
 			mu.Lock()
 			if running[e.Offset] {
-				t.Errorf("%d is run twice at a time", e.Offset)
+				t.Errorf("two runs of event %d overlap", e.Offset)
 			}
 			running[e.Offset] = true
 			runs[e.Offset]++
@@ -63,7 +63,7 @@ func TestInstancesShareAHandler(t *testing.T) {
 	defer mu.Unlock()
 	for offset, n := range done {
 		if n != 1 || runs[offset] != int(offset%3)+1 {
-			t.Errorf("%d was run %d times, and done %d times", offset, runs[offset], n)
+			t.Errorf("event %d was run %d times, and done %d times", offset, runs[offset], n)
 		}
 	}
 	if slices.Min(share) == 0 {
@@ -85,7 +85,7 @@ func TestLostLeaseEndsTheFunction(t *testing.T) {
 			return nil, nil
 		}
 		if runs.Add(1) > 1 {
-			t.Error("it is run twice at a time")
+			t.Error("two runs of the event overlap")
 		}
 		<-ctx.Done()
 		cause <- context.Cause(ctx)

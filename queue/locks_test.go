@@ -128,7 +128,7 @@ func TestWhoWaitsHoldsNothingThatComesLater(t *testing.T) {
 				return err == nil && waits
 			})
 			if _, err := prober.Exec(t.Context(), `BEGIN; SET LOCAL lock_timeout = '50ms'; `+c.later); err != nil {
-				t.Errorf("while it waits, it holds a lock that comes later: %v", err)
+				t.Errorf("while the statement waits, it holds a lock that comes later: %v", err)
 			}
 			execute(t, prober, `ROLLBACK`)
 			execute(t, holder, `ROLLBACK`)
@@ -247,13 +247,13 @@ func TestTheLogIsLockedBeforeItsTables(t *testing.T) {
 				_, err := waiter.Exec(context.WithoutCancel(t.Context()), c.statement)
 				done <- err
 			}()
-			until(t, "it waits for the row of the log", func() bool {
+			until(t, "the statement waits for the row of the log", func() bool {
 				return must[int](t)(count(t, looker, `SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted`, int64(pid))) > 0
 			})
 			held := must[[]string](t)(pgx.CollectRows(must[pgx.Rows](t)(looker.Query(t.Context(),
 				`SELECT relation::regclass::text FROM pg_locks WHERE pid = $1 AND granted AND relation::regclass::text ~ '^(culvert[.])?events'`, int64(pid))), pgx.RowTo[string]))
 			if len(held) > 0 {
-				t.Errorf("it waits for the row of the log, and holds %v", held)
+				t.Errorf("the statement waits for the row of the log, and holds %v", held)
 			}
 			if err := errors.Join(tx.Rollback(t.Context()), <-done); err != nil {
 				t.Error(err)

@@ -19,7 +19,7 @@ type Joining struct {
 	// allows the room (Interest.May). A membership that a backend makes holds until somebody ends it, and
 	// replaces the client's own.
 	Own bool
-	// MaxRooms is how many rooms the client may be in; 0 is no limit.
+	// MaxRooms is how many rooms the client may be in; 0 means no limit.
 	MaxRooms int
 	// Quota bounds the rooms that joins may make. With Own they count for the client.
 	Quota event.RoomQuota
@@ -27,7 +27,7 @@ type Joining struct {
 
 // Join puts a client into a room: events after the returned position are for it. It is committed when Join
 // returns, and holds on open streams of every instance. A client that is in the room already stays in it from
-// where it was. maxRooms is how many rooms a client may be in; 0 is no limit. The membership is a backend's:
+// where it was. maxRooms is how many rooms a client may be in; 0 means no limit. The membership is a backend's:
 // see Joining. Errors: ErrTooManyRooms, ErrOverloaded, ErrUnavailable, ErrClosed, an *InvalidError for a
 // reserved room.
 func (q *Queue) Join(ctx context.Context, ns event.Namespace, r event.Room, c event.Client, maxRooms int) (event.Cursor, error) {

@@ -31,13 +31,13 @@ type Options struct {
 	// PollOnly turns LISTEN off; the head is then polled every Poll. Open turns LISTEN off by itself if
 	// notifications do not arrive.
 	PollOnly bool
-	// Poll is how often the head is looked at without a notification. Default: 1s with LISTEN, where it only
+	// Poll is how often the head is read without a notification. Default: 1s with LISTEN, where it only
 	// covers lost notifications, and 100ms with PollOnly.
 	Poll time.Duration
 	// Retention is how long events are kept at least. Whole slices are dropped, so events are kept at most
 	// Retention + Slice. Default: 168h.
 	Retention time.Duration
-	// RetentionEvents drops the oldest slices once more events than this are kept; 0 is no limit.
+	// RetentionEvents drops the oldest slices once more events than this are kept; 0 means no limit.
 	RetentionEvents int64
 	// Slice is the time that one slice covers. Default: 1h.
 	Slice time.Duration
@@ -104,7 +104,7 @@ func (o Options) withDefaults() (Options, error) {
 func (o Options) check() error {
 	switch {
 	case o.DatabaseURL == "" && o.Pool == nil:
-		return errors.New("no database: set DatabaseURL, or Pool to connect as a pool of the application does")
+		return errors.New("no database: set DatabaseURL, or Pool, whose connection settings are then used")
 	case o.DatabaseURL != "" && o.Pool != nil:
 		return errors.New("DatabaseURL and Pool are both set: set one of them")
 	case o.Slice < time.Second:

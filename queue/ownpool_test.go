@@ -59,7 +59,7 @@ func TestAPoolOfTheApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := next(t, s, 2); got[0] != "1" || got[1] != "2" {
-		t.Errorf("received %q", got)
+		t.Errorf("the reader received %q", got)
 	}
 	must[event.Cursor](t)(q.Ack(t.Context(), ns, client("bob"), q.Head()))
 	if err := q.Close(t.Context()); err != nil {
@@ -128,11 +128,11 @@ func TestThePoolsHooks(t *testing.T) {
 func TestOneDatabase(t *testing.T) {
 	dsn := pgtest.Database(t)
 	for want, o := range map[string]queue.Options{
-		"no database: set DatabaseURL, or Pool to connect as a pool of the application does": {},
-		"DatabaseURL and Pool are both set: set one of them":                                 {DatabaseURL: dsn, Pool: ownPool(t, dsn)},
+		"no database: set DatabaseURL, or Pool, whose connection settings are then used": {},
+		"DatabaseURL and Pool are both set: set one of them":                             {DatabaseURL: dsn, Pool: ownPool(t, dsn)},
 	} {
 		if _, err := queue.Open(t.Context(), o); err == nil || err.Error() != want {
-			t.Errorf("it says %v, want %s", err, want)
+			t.Errorf("Open says %v, want %s", err, want)
 		}
 	}
 }

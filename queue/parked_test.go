@@ -76,7 +76,7 @@ func TestHandlerIsTriedAgainParkedAndRetried(t *testing.T) {
 	}
 	until(t, "the metric shows it", func() bool { return gaugeOf(t, registry, "culvert_handler_parked") == 0 })
 	if err := o.Remove(t.Context(), ns, "mailer"); !errors.Is(err, event.ErrHandlerLive) {
-		t.Errorf("remove while it is live: %v", err)
+		t.Errorf("a handler was removed while it is live: %v", err)
 	}
 	if _, err := o.Drop(t.Context(), ns, "nobody"); !errors.Is(err, event.ErrNoHandler) {
 		t.Errorf("drop of nobody's: %v", err)
@@ -111,10 +111,10 @@ func TestDropParked(t *testing.T) {
 	o := operator(t, dsn)
 	until(t, "all are parked", func() bool { return len(must[[]handlers.ParkedEvent](t)(o.Parked(t.Context(), ns, "*", 10))) == 4 })
 	if n, err := o.Drop(t.Context(), ns, "*", last); n != 1 || err != nil {
-		t.Errorf("dropped %d, %v", n, err)
+		t.Errorf("%d events were dropped, %v", n, err)
 	}
 	if n, err := o.Drop(t.Context(), ns, "*"); n != 3 || err != nil {
-		t.Errorf("dropped %d, %v", n, err)
+		t.Errorf("%d events were dropped, %v", n, err)
 	}
 	if err := q.Close(t.Context()); err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ func TestPgUpgrade(t *testing.T) {
 		t.Errorf("%v after %v", c, head)
 	}
 	if got := next(t, bob, 1); got[0] != "6" {
-		t.Errorf("bob goes on with %v", got)
+		t.Errorf("bob continues with %v", got)
 	}
 	if got := texts(t, q, "secret"); !slices.Equal(got, []string{"3"}) {
 		t.Errorf("the other room has %v", got)

@@ -51,13 +51,13 @@ func TestThroughPgBouncer(t *testing.T) {
 			var log safeBuffer
 			alone := open(t, pooled, logTo(&log))
 			if got := log.String(); !strings.Contains(got, "--listen-database-url") || !strings.Contains(got, "--poll-only") || !strings.Contains(got, "poll=100ms") {
-				t.Errorf("without a direct connection it says\n%s", got)
+				t.Errorf("without a direct connection the log says\n%s", got)
 			}
 			other := open(t, pooled, func(o *queue.Options) { o.ListenURL = dsn })
 			s := subscribe(t, other, queue.Interest{Rooms: []event.Room{room("lobby")}})
 			appendOne(t, alone, emit("lobby", "1"))
 			if got := next(t, s, 1); got[0] != "1" {
-				t.Errorf("received %q", got)
+				t.Errorf("the reader received %q", got)
 			}
 			for range 2 {
 				use(t, other, connect(t, dsn))
@@ -83,7 +83,7 @@ func TestSettingsThroughPgBouncer(t *testing.T) {
 			q, err := queue.Open(t.Context(), queue.Options{DatabaseURL: pooled, ListenURL: dsn, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				if !strings.Contains(err.Error(), "ALTER ROLE") || !strings.Contains(err.Error(), h.name) {
-					t.Errorf("refused with: %v", err)
+					t.Errorf("the error does not name the setting: %v", err)
 				}
 				return
 			}
@@ -117,7 +117,7 @@ func TestAListenURLThatLeadsNowhere(t *testing.T) {
 	var log safeBuffer
 	q := open(t, dsn, logTo(&log), func(o *queue.Options) { o.ListenURL = "postgres://nobody@127.0.0.1:1/none?connect_timeout=1" })
 	if got := log.String(); !strings.Contains(got, "cannot listen for notifications") {
-		t.Errorf("it says\n%s", got)
+		t.Errorf("the log says\n%s", got)
 	}
 	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("r")}})
 	sql(t, dsn, `SELECT culvert.emit(room => 'r', event => 'e')`)

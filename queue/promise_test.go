@@ -145,6 +145,6 @@ func TestAnswersAreDurableWhateverTheDefault(t *testing.T) {
 	}
 	var lazy int
 	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM public.committed WHERE changed = 'handler_jobs' AND setting <> 'on'`).Scan(&lazy); err != nil || lazy > 0 {
-		t.Errorf("%d changes of jobs are committed lazily, %v", lazy, err)
+		t.Errorf("%d changes of jobs were committed without waiting for the disk, %v", lazy, err)
 	}
 }

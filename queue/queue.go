@@ -234,7 +234,7 @@ func (q *Queue) Handle(ns event.Namespace, pattern string, f handlers.Func, opti
 }
 
 // Restored tells every instance on a database that rows of the log were restored while the server ran, which instances may
-// not notice. Then offsets go on elsewhere, instances read again what they remember, and clients that were
+// not notice. Then new offsets start at another place, instances read again what they remember, and clients that were
 // ahead get a gap. Calling it without need loses no event. last is the last position that the log has kept, and offsets
 // continue after first. Errors: ErrUnavailable.
 func Restored(ctx context.Context, databaseURL string) (last, first event.Cursor, err error) {

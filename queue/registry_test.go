@@ -27,7 +27,7 @@ func listening(t *testing.T, dsn string, n int) {
 	})
 }
 
-// What one instance changes the other one knows, by notification and by polling.
+// An instance learns of the changes of another one, by notification and by polling.
 func TestRegistryReachesTheOtherInstance(t *testing.T) {
 	for _, mode := range []string{"listen", "poll only"} {
 		t.Run(mode, func(t *testing.T) {

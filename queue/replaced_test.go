@@ -168,7 +168,7 @@ func TestRowsPutBackUnderARunningServer(t *testing.T) {
 		t.Errorf("restored: %v, %v, %v; the last one was %v", last, first, err, after)
 	}
 	if c := appendOne(t, q, emit("r", "3")).Cursor; c.Offset != first.Offset+1 {
-		t.Errorf("goes on at %v, not after %v", c, first)
+		t.Errorf("the log continues at %v, not after %v", c, first)
 	}
 	next(t, s, 1)
 }

@@ -126,7 +126,7 @@ func TestTheFirstSoManyWin(t *testing.T) {
 		}
 	}
 	if got := wait(); won != 2 || len(got) != 2 {
-		t.Errorf("%d won, waited for %v", won, got)
+		t.Errorf("%d replies were accepted, and the waiting emit got %v", won, got)
 	}
 }
 
@@ -156,14 +156,14 @@ func TestWhoMayReply(t *testing.T) {
 	}
 	elsewhere := queue.Reply{Namespace: mustParse(event.ParseNamespace, "other"), To: to, May: func(event.Room) bool { return true }}
 	if _, err := q.Reply(t.Context(), elsewhere); !errors.Is(err, event.ErrNoAsk) {
-		t.Errorf("from another namespace: %v", err)
+		t.Errorf("a reply from another namespace: %v", err)
 	}
 	for _, to := range []event.Offset{plain, to + 1000, 0} {
 		if _, err := answer(t, q, to, "bob", "1"); !errors.Is(err, event.ErrNoAsk) {
-			t.Errorf("to %d, which asked for nothing: %v", to, err)
+			t.Errorf("a reply to %d, which asked for nothing: %v", to, err)
 		}
 		if _, err := q.Await(t.Context(), ns, to); !errors.Is(err, event.ErrNoAsk) {
-			t.Errorf("waiting for %d, which asked for nothing: %v", to, err)
+			t.Errorf("waiting for replies to %d, which asked for nothing: %v", to, err)
 		}
 	}
 }
@@ -178,7 +178,7 @@ func TestRepeatedKeyIsTheSameAsk(t *testing.T) {
 	e := emit("*", `"?"`)
 	e.Key, e.Reply = key("k"), event.Ask{Timeout: time.Minute, Count: 2}
 	if _, err := q.Append(t.Context(), []event.Emit{e}); !errors.Is(err, event.ErrKeyReused) {
-		t.Errorf("with another count: %v", err)
+		t.Errorf("the same key with another count: %v", err)
 	}
 }
 

@@ -89,7 +89,7 @@ func rewound(t testing.TB, s *queue.Subscription, from, to event.Cursor) {
 	}
 }
 
-// patient is next, but goes on while Postgres is unavailable.
+// patient is next, but keeps trying while Postgres is unavailable.
 func patient(t testing.TB, s *queue.Subscription, n int) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -145,10 +145,10 @@ func TestABackupPutBackIsToldToWhoWasAhead(t *testing.T) {
 				rewound(t, r, ahead, last)
 				rewound(t, bob, bobAt, last)
 				if got, want := patient(t, r, 1), []string{fmt.Sprintf(`"kept %d"`, round)}; !slices.Equal(got, want) {
-					t.Errorf("r goes on with %v, want %v", got, want)
+					t.Errorf("r continues with %v, want %v", got, want)
 				}
 				if got, want := patient(t, bob, 1), []string{fmt.Sprintf(`"kept for bob %d"`, round)}; !slices.Equal(got, want) {
-					t.Errorf("bob goes on with %v, want %v", got, want)
+					t.Errorf("bob continues with %v, want %v", got, want)
 				}
 
 				fresh := open(t, server.DSN()) // an instance that was not there before
@@ -199,7 +199,7 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 		offsets.emit(t, other, e)
 	}
 	if _, err := q.ClientState(t.Context(), bank.Namespace, client("teller"), nil); !errors.Is(err, event.ErrNotFound) {
-		t.Errorf("a client that is lost: %v", err)
+		t.Errorf("a client that the restore lost: %v", err)
 	}
 	if _, err := q.Join(t.Context(), bank.Namespace, room("r"), client("teller"), 0); err != nil {
 		t.Error(err)

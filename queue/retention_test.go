@@ -67,7 +67,7 @@ func TestCursorOfAnotherLogGoesOnAtTheOldest(t *testing.T) {
 		t.Errorf("gap %v", b.Gap)
 	}
 	if got := next(t, s, 1); got[0] != "1" {
-		t.Errorf("goes on with %v", got)
+		t.Errorf("the reader continues with %v", got)
 	}
 }
 
@@ -189,11 +189,11 @@ func TestKeysAreForgottenAfterTheWindow(t *testing.T) {
 	first := appendOne(t, q, e)
 	sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '59 minutes'`)
 	if r := appendOne(t, q, e); !r.Duplicate {
-		t.Error("forgotten within the window")
+		t.Error("the key was forgotten within its window")
 	}
 	sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '2 minutes'`)
 	if r := appendOne(t, q, e); r.Duplicate || r.Cursor == first.Cursor {
-		t.Error("remembered after the window")
+		t.Error("the key was remembered after its window")
 	}
 	sql(t, dsn, `UPDATE culvert.keys SET at = at - interval '2 hours'`)
 	conn := connect(t, dsn)

@@ -109,7 +109,7 @@ func use(t *testing.T, q *queue.Queue, application *pgx.Conn) {
 		t.Fatal("culvert.emit:", err)
 	}
 	if got := next(t, s, 2); !slices.Equal(got, []string{`"5 €"`, `"6 €"`}) {
-		t.Errorf("received %q", got)
+		t.Errorf("the reader received %q", got)
 	}
 	receive(t, run)
 	receive(t, run)

@@ -150,7 +150,7 @@ func TestALargeTransactionHoldsItsOwnNamespaceAlone(t *testing.T) {
 		case at := <-held:
 			b := must[event.Batch](t)(q.History(t.Context(), busy.Namespace, room("r1"), event.Client{}, event.Cursor{}, 1000))
 			if len(b.Events) != 401 || b.Events[400].Offset != at {
-				t.Errorf("%d events in the room, the emit is at %d", len(b.Events), at)
+				t.Errorf("%d events in the room, want 401 with the emit last, at %d", len(b.Events), at)
 			}
 			if free < 3 {
 				t.Errorf("only %d emits to another namespace got through", free)
@@ -252,7 +252,7 @@ func TestALargeTransactionMovesWhateverStatisticsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rows != 0 || pages == 0 {
-		t.Fatalf("the statistics say %d rows in %d pages, want none in some", rows, pages)
+		t.Fatalf("the statistics say %d rows in %d pages, want 0 rows in at least one page", rows, pages)
 	}
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ func TestALittleFromSQLDoesNotWaitBehindALot(t *testing.T) {
 	e.Namespace = mustParse(event.ParseNamespace, "modest")
 	appendOne(t, q, e)
 	if left := must[int](t)(count(t, conn, `SELECT count(*) FROM culvert.staged WHERE namespace = 'busy'`)); left < 20_000 {
-		t.Errorf("it waited until only %d events of the other namespace were left", left)
+		t.Errorf("the emit waited until only %d events of the other namespace were left", left)
 	}
 	b := must[event.Batch](t)(q.History(t.Context(), e.Namespace, room("r"), event.Client{}, event.Cursor{}, 1000))
 	var got, want []string
@@ -35,7 +35,7 @@ func TestALittleFromSQLDoesNotWaitBehindALot(t *testing.T) {
 		got, want = append(got, e.Data), append(want, fmt.Sprint(i+1))
 	}
 	if len(got) != 311 || !slices.Equal(got, want) {
-		t.Errorf("in the room are %d: %v", len(got), got)
+		t.Errorf("the room has %d events: %v", len(got), got)
 	}
 	// Nothing of the rest is lost, or comes twice.
 	busy := emit("r", "30001")

@@ -119,7 +119,7 @@ func waitUntilMoved(t testing.TB, q *queue.Queue, space string) {
 	appendOne(t, q, e)
 }
 
-// textsOf is texts for another namespace.
+// textsOf returns the same as texts, for another namespace.
 func textsOf(t testing.TB, q *queue.Queue, space, r string) (got []string) {
 	t.Helper()
 	var at event.Cursor

@@ -46,7 +46,7 @@ func TestPointInTimeRecoveryTwice(t *testing.T) {
 		next := offsets.emit(t, q, emit("r", `"after %d"`, i))
 		rewound(t, s, ahead, last)
 		if got := patient(t, s, 1); got[0] != fmt.Sprintf(`"after %d"`, i) {
-			t.Errorf("goes on with %v", got)
+			t.Errorf("the reader continues with %v", got)
 		}
 		ahead = next
 	}
@@ -98,7 +98,7 @@ func TestALaggingStandbyIsPromoted(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	if state, err := q.ClientState(t.Context(), ns, client("bob"), nil); !errors.Is(err, event.ErrNotFound) {
-		t.Errorf("a membership that is lost: %v, %v", state, err)
+		t.Errorf("a membership that the restore lost: %v, %v", state, err)
 	}
 	offsets.emit(t, q, emit("r", "2"))
 }

@@ -25,7 +25,7 @@ type Interest struct {
 	// keeps for Options.SessionIdle what is known of the client, and the next Subscribe that continues
 	// with the same Rights after Cursor asks Postgres nothing. It is for long polls; empty: nothing is kept.
 	Rights string
-	// After is the position to go on from; zero: the stored cursor, and the head
+	// After is the position to continue from; zero: the stored cursor, and the head
 	// for a client never seen.
 	After event.Cursor
 	// Earliest starts at the oldest retained event when After is zero.
@@ -56,7 +56,7 @@ type Subscription struct {
 }
 
 // Subscribe opens a subscription. A position of another log, one that retention has passed, and one that this
-// log never assigned are no errors: the first batch has a Gap. Errors: ErrUnavailable, ErrClosed.
+// log never assigned are not errors: the first batch has a Gap. Errors: ErrUnavailable, ErrClosed.
 func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, error) {
 	in.Rooms = event.UniqueRooms(in.Rooms)
 	if s := q.source.continued(in); s != nil {

@@ -145,7 +145,7 @@ func TestExceptLeavesOut(t *testing.T) {
 	}
 }
 
-// A position that was never assigned causes a gap and nothing else: the subscription goes on at the head.
+// A position that was never assigned causes a gap and nothing else: the subscription continues at the head.
 func TestPositionBeyondTheHeadIsReported(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	head := appendOne(t, q, emit("r", "1")).Cursor

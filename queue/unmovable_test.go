@@ -33,11 +33,11 @@ func TestStagedRowsThatCannotBeMoved(t *testing.T) {
 			 INSERT INTO culvert.staged (namespace, rooms, event, data, key, hash) VALUES (`+bad+`);
 			 SELECT culvert.emit(room => 'r', event => 'e', data => '3')`)
 		if got := next(t, s, 3); !slices.Equal(got, []string{"1", "2", "3"}) {
-			t.Errorf("received %q", got)
+			t.Errorf("the reader received %q", got)
 		}
 		appendOne(t, q, emit("r", "4"))
 		if got := next(t, s, 1); !slices.Equal(got, []string{"4"}) {
-			t.Errorf("received %q", got)
+			t.Errorf("the reader received %q", got)
 		}
 	}
 	var aside, left int
@@ -156,7 +156,7 @@ func TestStagedRowsOutliveACounterThatIsBehind(t *testing.T) {
 	}
 }
 
-// An event that takes longer to be moved than an append may is tried alone, set aside and logged; emits go on
+// An event that takes longer to be moved than an append may is tried alone, set aside and logged; emits continue
 // meanwhile, and other staged events come after it.
 func TestAnEventThatTakesTooLongIsSetAside(t *testing.T) {
 	for name, emits := range map[string]bool{"beside emits": true, "with nothing else to do": false} {
@@ -183,7 +183,7 @@ func TestAnEventThatTakesTooLongIsSetAside(t *testing.T) {
 			for !found(`SELECT count(*) FROM culvert.unmovable WHERE event = 'slow' AND error LIKE '%longer%'`) ||
 				!found(`SELECT count(*) FROM culvert.events WHERE event = 'e'`) {
 				if <-tick.C; time.Now().After(deadline) {
-					t.Fatalf("not set aside; %d emits were stored, %d failed", stored, failed)
+					t.Fatalf("the slow event was not set aside; %d emits were stored, %d failed", stored, failed)
 				}
 				if !emits {
 					continue

@@ -7,7 +7,7 @@ import (
 )
 
 // An event may be unreadable if it came into the log in another way than by culvert.append and culvert.emit, or
-// if a disk has changed it. It is never delivered: its readers get a gap in its place, and go on.
+// if a disk has changed it. It is never delivered: its readers get a gap in its place, and continue.
 
 // skipUnreadable removes the unreadable events of a batch that was read after a position. If there are events
 // before the first of them, it returns only these; otherwise it returns the gap and the events after it.

@@ -80,7 +80,7 @@ func toldOf(t testing.TB, s *queue.Subscription, events int) (got []string) {
 }
 
 // One event that cannot be read is left out, with a gap for its readers, however it is read; everything else
-// goes on.
+// continues.
 func TestUnreadableEvents(t *testing.T) {
 	for name, values := range broken {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func counter(t testing.TB, r *prometheus.Registry, name string) (sum float64) {
 	return sum
 }
 
-// Handlers park what cannot be read at once and go on.
+// Handlers park what cannot be read at once and continue.
 func TestHandlersParkTheUnreadable(t *testing.T) {
 	dsn := pgtest.Database(t)
 	q := open(t, dsn, quiet)
@@ -181,6 +181,6 @@ func TestUnreadableVolatileEvents(t *testing.T) {
 		}
 	}
 	if got := nextVolatile(t, s, 4); !slices.Equal(got, []string{"0", "1", "2", "3"}) {
-		t.Errorf("received %q", got)
+		t.Errorf("the reader received %q", got)
 	}
 }

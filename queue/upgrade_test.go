@@ -29,7 +29,7 @@ func TestUpgradeFromVersion11(t *testing.T) {
 	q := open(t, dsn)
 	s := subscribe(t, q, queue.Interest{Client: client("alice"), Earliest: true})
 	if got := next(t, s, 4); got[0] != `{"n":1}` || got[2] != `{"n":3}` || got[3] != "null" {
-		t.Errorf("of the events before the upgrade came %v", got)
+		t.Errorf("of the events before the upgrade the reader got %v", got)
 	}
 	again := emit("lobby", `{"n":2}`)
 	again.Event, again.Key = mustParse(event.ParseEventName, "chat message"), key("k-2")
@@ -40,6 +40,6 @@ func TestUpgradeFromVersion11(t *testing.T) {
 	}
 	appendOne(t, q, emit("lobby", "4"))
 	if got := next(t, s, 1); got[0] != "4" {
-		t.Errorf("after the upgrade came %v", got)
+		t.Errorf("after the upgrade the reader got %v", got)
 	}
 }

@@ -175,13 +175,13 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 				}
 			}
 			if late+missed > 0 {
-				t.Errorf("of 800 each, %d came after the leave and %d were missed after the join", late, missed)
+				t.Errorf("of 800 events of each kind, %d came after the leave and %d were missed after the join", late, missed)
 			}
 		})
 	}
 }
 
-// The same if the client has left or joined again before the event arrives.
+// The same holds if the client has left or joined again before the event arrives.
 func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 	for name, change := range map[string]func(*queue.Options){
 		"notified": func(*queue.Options) {}, "polling": func(o *queue.Options) { o.PollOnly, o.Poll = true, 100*time.Millisecond },
@@ -214,14 +214,14 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 				got := <-heard
 				in := len(slices.DeleteFunc(slices.Clone(got), func(text string) bool { return text != `"in"` }))
 				if in != n || len(got) != n {
-					t.Fatalf("of %d each, %d came after the leave and %d were missed after the join", n, len(got)-in, n-in)
+					t.Fatalf("of %d events of each kind, %d came after the leave and %d were missed after the join", n, len(got)-in, n-in)
 				}
 			}
 		})
 	}
 }
 
-// The same if the reader's instance hears of the leave long before it hears of the event.
+// The same holds if the reader's instance hears of the leave long before it hears of the event.
 func TestVolatileEventsThatAreHeardOfLate(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn, func(o *queue.Options) { o.PollOnly, o.Poll = true, 8*time.Second })

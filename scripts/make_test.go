@@ -89,7 +89,7 @@ func (s *served) ready(t *testing.T) {
 			s.url = m[1]
 		} else if time.Now().After(deadline) {
 			_ = s.command.Process.Kill()
-			t.Fatalf("not ready:\n%s", s)
+			t.Fatalf("the server is not ready:\n%s", s)
 		}
 	}
 	answer, err := http.Get(s.url + "/readyz") //nolint:noctx // it is there
@@ -104,7 +104,7 @@ func (s *served) ready(t *testing.T) {
 func (s *served) inOrder(t *testing.T) {
 	t.Helper()
 	if !strings.Contains(s.String(), "postgres stopped") || strings.Contains(s.String(), "***") {
-		t.Errorf("it said\n%s", s)
+		t.Errorf("make run said\n%s", s)
 	}
 	if answer, err := http.Get(s.url + "/readyz"); err == nil { //nolint:noctx // the connection is refused at once
 		_ = answer.Body.Close()

@@ -93,10 +93,10 @@ func TestNeedInstallsEverything(t *testing.T) {
 					}
 				}
 				if code, stderr := w.need(t, []string{"CI=true"}, "test"); code != 0 || stderr != "" {
-					t.Errorf("once more: exit code %d, %s", code, stderr)
+					t.Errorf("need, run once more: exit code %d, %s", code, stderr)
 				}
 				if got := w.ran(t); !slices.Equal(got, want) {
-					t.Errorf("once more: ran %q", got)
+					t.Errorf("need, run once more, ran %q", got)
 				}
 			})
 		}
@@ -123,7 +123,7 @@ func TestNeedReplacesOldNode(t *testing.T) {
 		t.Errorf("ran %q, want %q", got, want)
 	}
 	if code, _ := w.need(t, old, "find", "node", "TestX"); code != 3 {
-		t.Errorf("find with the old one in PATH: exit code %d", code)
+		t.Errorf("find with the old Firefox in PATH: exit code %d", code)
 	}
 	there := newWorld(t, "apt-get", "user")
 	there.has("node", "npm")
@@ -143,7 +143,7 @@ func TestNeedReplacesOldFirefox(t *testing.T) {
 	}
 	w.has("initdb", "postgres", "node", "npm", "chromium", "firefox-esr")
 	if code, stderr := w.need(t, old, "find", "firefox", "TestX"); code != 3 {
-		t.Errorf("find of one that is too old: exit code %d, %s", code, stderr)
+		t.Errorf("find with a Firefox that is too old: exit code %d, %s", code, stderr)
 	}
 	for range 2 {
 		if code, stderr := w.need(t, old, "js"); code != 0 || strings.Contains(stderr, "CANNOT") {
@@ -180,7 +180,7 @@ func TestNeedSharesMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, stderr := w.need(t, nil, "find", "squid", "TestX"); code != 3 {
-		t.Errorf("without: exit code %d, %s", code, stderr)
+		t.Errorf("without a writable /dev/shm: exit code %d, %s", code, stderr)
 	}
 	if code, stderr := w.need(t, nil, "test"); code != 0 || !strings.Contains(stderr, "/dev/shm") {
 		t.Errorf("exit code %d\n%s", code, stderr)
@@ -190,7 +190,7 @@ func TestNeedSharesMemory(t *testing.T) {
 		t.Errorf("%v %v", shm, err)
 	}
 	if code, stderr := w.need(t, nil, "find", "squid", "TestX"); code != 0 {
-		t.Errorf("then: exit code %d, %s", code, stderr)
+		t.Errorf("with a writable /dev/shm: exit code %d, %s", code, stderr)
 	}
 }
 
@@ -271,7 +271,7 @@ func TestNeedFind(t *testing.T) {
 		{"squid", "", 0, "", ""},
 		{"squid", "CI=true", 0, "", ""},
 		{"chromium", "", 0, "", ""},
-		{"nginx", "", 3, "NOT RUN: TestX needs nginx, which is not here", "nginx\tTestX\n"},
+		{"nginx", "", 3, "NOT RUN: TestX needs nginx, which is not installed", "nginx\tTestX\n"},
 		{"nginx", "CI=false", 3, "NOT RUN: TestX", "nginx\tTestX\n"},
 		{"firefox", "", 3, "TestX needs Firefox 153 or newer, which", "Firefox 153 or newer\tTestX\n"},
 		{"node", "", 3, "TestX needs Node.js 20 or newer with npm", "Node.js 20 or newer with npm\tTestX\n"},
@@ -279,9 +279,9 @@ func TestNeedFind(t *testing.T) {
 		{"postgres", "", 3, "TestX needs PostgreSQL 14", "PostgreSQL 14 or newer\tTestX\n"},
 		{"nginx", "CI=true", 1, "with CI=true no test is skipped", ""},
 		{"nginx", "CI=1", 1, "with CI=1 no test is skipped", ""},
-		{"chromium", "CULVERT_CHROMIUM=/no/such", 2, "CULVERT_CHROMIUM=/no/such is no browser that runs", ""},
+		{"chromium", "CULVERT_CHROMIUM=/no/such", 2, "CULVERT_CHROMIUM=/no/such is not a browser that runs", ""},
 		{"postgres", "CULVERT_PG_BIN=/no/such", 2, "CULVERT_PG_BIN=/no/such holds no PostgreSQL", ""},
-		{"ngnix", "", 2, "ngnix is no tool", ""},
+		{"ngnix", "", 2, "ngnix is not a tool", ""},
 	} {
 		if err := os.WriteFile(notRun, nil, 0o600); err != nil {
 			t.Fatal(err)

@@ -64,7 +64,7 @@ func TestSteps(t *testing.T) {
 		{"all in CI", "all", nil, "CI=true", 0, withAll, "because they are timed; about 2 minutes\n", ""},
 		{"two missing", "all", []string{"squid", "nginx"}, "", 0, withAll,
 			"== NOT RUN: 2 tests or groups of tests, for which there is no tool here:\n   Squid: Test of squid\n   nginx: Test of nginx\n",
-			"going on without it: the clients are not tested behind it"},
+			"continuing without it: the clients are not tested behind it"},
 		{"missing in CI", "all", []string{"squid"}, "CI=true", 1, nil, "\n== FAILED\n", "CANNOT INSTALL Squid"},
 		{"no compiler", "all", []string{"gcc"}, "", 1, nil, "\n== FAILED\n", "'make test-go' goes without"},
 		{"lint fails", "all", []string{"nginx"}, "FAILS=--no-print-directory lint", 1, others[:2], "\n== FAILED\n", ""},
@@ -79,7 +79,7 @@ func TestSteps(t *testing.T) {
 			w := newSteps(t, c.lacking...)
 			code, stderr := w.script(t, "test", []string{c.env}, c.which)
 			if code != c.code || !strings.HasSuffix(stderr, c.last) || !strings.Contains(stderr, c.says) {
-				t.Errorf("exit code %d, it said\n%s", code, stderr)
+				t.Errorf("exit code %d, the script said\n%s", code, stderr)
 			}
 			if got := w.ran(t); !slices.Equal(got, c.ran) {
 				t.Errorf("ran %q, want %q", got, c.ran)

@@ -81,7 +81,7 @@ func limited(l *limiter, next http.Handler) http.Handler {
 		if wait := l.take(time.Now(), origin(r.RemoteAddr)); wait > 0 {
 			seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
 			w.Header().Set("Retry-After", seconds)
-			refuse(w, http.StatusTooManyRequests, "rate-limited", "", "too many people come in at once; try again in "+seconds+" s")
+			refuse(w, http.StatusTooManyRequests, "rate-limited", "", "too many people are joining at once; try again in "+seconds+" s")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -85,7 +85,7 @@ func TestLimiter(t *testing.T) {
 		t.Error("an address that got nothing is kept")
 	}
 
-	// The memory is bounded, also when no bucket is full.
+	// The memory is bounded, even when no bucket is full.
 	for i := range 2 * maxAddresses {
 		now = now.Add(time.Second / 20)
 		if wait := l.take(now, all[i]); wait != 0 {

@@ -26,7 +26,7 @@ const (
 )
 
 // request asks for a token. Two people may choose the same name, and must not receive or
-// send each other's messages: so the client's name is made of the chosen name and the secret.
+// send each other's messages: so the client's name is made from the chosen name and the secret.
 type request struct {
 	Name string `json:"name"`
 	// Secret is known only to the browser. Others see only a digest of it.
@@ -54,7 +54,7 @@ func (q *request) read(body []byte) error {
 	for name, value := range members {
 		to, known := map[string]any{"name": &q.Name, "secret": &q.Secret, "ttl": &q.TTL}[name]
 		if !known {
-			return errors.New("unknown member " + name)
+			return errors.New("unknown field " + name)
 		}
 		if err := json.Unmarshal(value, to); err != nil {
 			return err

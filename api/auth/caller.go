@@ -87,7 +87,7 @@ func notAuthenticated(r *http.Request, err error) error {
 	return errors.New("authenticate: " + err.Error())
 }
 
-// identity checks the Caller that the application returned, and makes an Identity of it. A mistake in it is an
+// identity checks the Caller that the application returned, and makes an Identity from it. A mistake in it is an
 // internal error.
 func (c *Caller) identity() (Identity, error) {
 	switch {

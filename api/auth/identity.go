@@ -10,21 +10,21 @@ import (
 
 // Identity is who a request comes from.
 type Identity struct {
-	// Backend says that this is an API key, which may do everything: in its namespaces if it is a stored key
-	// that has some, and in all namespaces otherwise.
+	// Backend says that the sender has an API key, which may do everything: in its namespaces if it is a stored
+	// key that has some, and in all namespaces otherwise.
 	Backend bool
 	Grant   *registry.Grant // of a stored key; nil: this is not a stored key
 	Key     KeyID           // of a backend
-	// Client is the one that it is, or acts for; zero for a backend that acts for none.
+	// Client is the client that the sender is or acts for; zero for a backend that acts for none.
 	Client  event.Client
 	Expires time.Time // zero: never
-	// Namespaces are those that it may use. nil means all of them for a backend, and none for a client.
+	// Namespaces are those that the sender may use. nil means all of them for a backend, and none for a client.
 	Namespaces []string
-	// Rooms are patterns of rooms that it may read, in addition to its own room and "*".
+	// Rooms are patterns of rooms that the sender may read, in addition to its own room and "*".
 	Rooms []string
 
-	emit     []string     // patterns of rooms that it may emit to
-	issued   time.Time    // when the token was issued, in whole seconds; zero: it does not say
+	emit     []string     // patterns of rooms that the sender may emit to
+	issued   time.Time    // when the token was issued, in whole seconds; zero: the token does not say
 	verified verification // what the token was verified with
 }
 

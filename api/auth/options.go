@@ -47,7 +47,7 @@ func (o Options) TakesTokens() bool {
 	return len(o.Secret) > 0 || len(o.PublicKey) > 0 || o.JWKSURL != ""
 }
 
-// These are the least lengths of secrets that nobody can guess. RFC 7518, section 3.2, wants 32 bytes for
+// These are the least lengths of secrets that nobody can guess. RFC 7518, section 3.2, requires 32 bytes for
 // HS256; 16 random characters have at least 64 bits.
 const minAPIKey, minSecret = 16, 32
 
@@ -110,7 +110,7 @@ func (o Options) pinned() []string {
 func (o Options) localKeys() ([]trusted, error) {
 	for _, a := range o.Algorithms {
 		if !slices.Contains(algorithms, a) {
-			return nil, fmt.Errorf("the JWT algorithm %q is not supported: choose of %s", a, strings.Join(algorithms, ", "))
+			return nil, fmt.Errorf("the JWT algorithm %q is not supported: choose from %s", a, strings.Join(algorithms, ", "))
 		}
 	}
 	var raw []any

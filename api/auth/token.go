@@ -47,7 +47,7 @@ func (l *List) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(l))
 }
 
-// SignToken makes an HS256 token of the claims.
+// SignToken makes an HS256 token with the claims.
 // Errors: secret is empty, or the claims are incomplete, wrong or could never be valid.
 func SignToken(secret []byte, c Claims) (string, error) {
 	if len(secret) == 0 {

@@ -14,7 +14,7 @@ func TestSignToken(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := SignToken(nil, valid); err == nil {
-		t.Error("signed without a secret")
+		t.Error("a token was signed without a secret")
 	}
 	for _, change := range []func(*Claims){
 		func(c *Claims) { c.Subject = "" },
@@ -25,7 +25,7 @@ func TestSignToken(t *testing.T) {
 		c := valid
 		change(&c)
 		if token, err := SignToken(secret, c); err == nil {
-			t.Errorf("signed %s", token)
+			t.Errorf("SignToken made %s", token)
 		}
 	}
 }

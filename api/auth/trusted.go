@@ -43,7 +43,7 @@ func algorithmsOf(key any) []string {
 	return nil
 }
 
-// trust limits the key to those of its algorithms that are wanted.
+// trust limits the key to those of its algorithms that this server accepts.
 func trust(key any, wanted []string) trusted {
 	can := algorithmsOf(key)
 	return trusted{slices.DeleteFunc(can, func(a string) bool { return !slices.Contains(wanted, a) }), key}

@@ -117,7 +117,8 @@ func (a *Account) uncount() {
 	}
 }
 
-// Charge charges n bytes. Errors: *wire.Problem that says whose limit is reached; and the request is over.
+// Charge charges n bytes. Errors: *wire.Problem that says whose limit is reached, or an error if the
+// request is over.
 func (a *Account) Charge(n int) error {
 	a.all.mu.Lock()
 	defer a.all.mu.Unlock()

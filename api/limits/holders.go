@@ -8,13 +8,13 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// party is whose rate is limited: a client or, if there is none, a namespace.
+// party is the one whose rate is limited: a client or, if there is none, a namespace.
 type party struct {
 	ns     event.Namespace
 	client event.Client
 }
 
-// holder is whose requests and connections are counted: a client, the key of a backend, a namespace or, if it
+// holder is the one whose requests and connections are counted: a client, the key of a backend, a namespace or, if it
 // is zero, the whole instance.
 type holder struct {
 	party

@@ -24,7 +24,7 @@ type settings interface {
 	Settings(ns event.Namespace) registry.NamespaceSettings
 }
 
-// New makes a Limiter of limits that Check accepts. Many goroutines call own.
+// New makes a Limiter from limits that Check accepts. Many goroutines call own.
 func New(l Limits, own settings) *Limiter { return &Limiter{limits: l, settings: own} }
 
 // limitsFor returns the limits of a namespace: its own settings where it has some, else the server's.

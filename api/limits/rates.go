@@ -104,7 +104,7 @@ func (b *buckets) get(now time.Time, name bucketOf, perSecond float64, burst tim
 }
 
 // makeRoom drops full buckets from time to time. When there are still too many, it drops any others; they begin
-// again with full buckets: so too little may be refused, but never too much.
+// again with full buckets. So a request over the limit may be accepted, but one below it is never refused.
 func (b *buckets) makeRoom(now time.Time) {
 	if b.all == nil {
 		b.all, b.swept = map[bucketOf]*rate.Limiter{}, now

@@ -30,7 +30,7 @@ func TestRetryAfterIsEnough(t *testing.T) {
 	}
 	now = now.Add(time.Millisecond)
 	if take(1, 0) != 0 || take(5, 1) != 0 {
-		t.Error("refused after the wait")
+		t.Error("a request was refused after the wait that it was given")
 	}
 	now = now.Add(2 * time.Second)
 	if take(12, 0) != 0 {

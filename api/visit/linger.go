@@ -10,7 +10,7 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// Bounds on how much is read of a body that nobody wants. It has the same time limit as other bodies.
+// Bounds on how much is read of a body that no handler reads. It has the same time limit as other bodies.
 const (
 	lingerBytes   = 256 << 20
 	lingerSilence = 5 * time.Second
@@ -29,7 +29,7 @@ var lingered wire.Buffers
 func (v *Visit) linger() {
 	defer func() {
 		if !v.body.over {
-			v.ReadWithin(-time.Second) // otherwise net/http would go on reading
+			v.ReadWithin(-time.Second) // otherwise net/http would keep reading
 		}
 	}()
 	// The rest of a body that has stopped arriving does not come. Nor does the body of a client that waits for

@@ -30,7 +30,7 @@ func TestPlacesAreForgotten(t *testing.T) {
 	}
 }
 
-// cut implements held; being cut off has no effect on it.
+// cut is an owner of a place; to cut it off does nothing.
 type cut struct{}
 
 func (cut) cutOff() (then func()) { return nil }

@@ -65,7 +65,7 @@ func FaultOf(err error) *Problem {
 	if isField {
 		return Refuse(Invalid, bad.Field, bad.Error())
 	}
-	return Refuse(Internal, "", "the server's log says more under the request id")
+	return Refuse(Internal, "", "the server's log has the details under the request id")
 }
 
 // InField makes the error name the field as the caller knows it, when the queue has another name for it.

@@ -24,7 +24,7 @@ func Members(raw []byte, f func(name string, value []byte) error) (isObject bool
 		if err != nil {
 			return true, Refuse(Malformed, "", "the name of a field is not valid Unicode")
 		}
-		i = space(raw, space(raw, end)+1) // over the colon
+		i = space(raw, space(raw, end)+1) // skips the colon
 		end = valueEnd(raw, i)
 		if err := f(name, raw[i:end]); err != nil {
 			return true, err

@@ -14,8 +14,8 @@ type Kind struct {
 	Text   string
 }
 
-// The exported kinds of problems are made by other packages too. FaultOf makes the others of errors of the
-// queue.
+// The exported kinds of problems are made by other packages too. FaultOf makes the others
+// from errors of the queue.
 var (
 	Malformed = &Kind{"malformed", 400, "Malformed request", 0,
 		"The body is not the JSON it should be: bad syntax, something after the value, a duplicate field or an unknown one. Unknown fields are refused because a misspelled \"room\" would otherwise reach everyone."}
@@ -38,7 +38,7 @@ var (
 	TimedOut = &Kind{"request-timeout", 408, "Request took too long to arrive", 0,
 		"The body stopped arriving. Whatever was answered before is stored; send the rest again."}
 	beyondHead = &Kind{"cursor-beyond-head", 409, "Cursor is beyond the head", 0,
-		"The cursor is beyond the end of this log: the log has never reached that position, or lost it when its database was restored. Receive with this cursor: the answer says where to go on."}
+		"The cursor is beyond the end of this log: the log has never reached that position, or lost it when its database was restored. Receive with this cursor: the answer says where to continue."}
 	otherLog = &Kind{"cursor-of-another-log", 409, "Cursor belongs to another log", 0,
 		"The log was replaced (by a new database or a restore) since this cursor was given out. Receive with it: the answer begins with the gap and has cursors of the new log."}
 	keyReused = &Kind{"key-reused", 409, "Idempotency key reused", 0,
@@ -52,7 +52,7 @@ var (
 	Invalid = &Kind{"invalid", 422, "Invalid request", 0,
 		"The request is well-formed but \"field\" holds something that cannot be accepted: a wrong type, a control character, invalid UTF-8, a reserved name, a length over its limit."}
 	tooManyRooms = &Kind{"too-many-rooms", 422, "Too many rooms", 0,
-		"The client is in as many rooms as a client may be: leave one first. Rooms that it left are limited, too, to ten times as many: they count as long as retention keeps events from when it was in them."}
+		"The client is in as many rooms as a client may be: leave one first. A room that it left still counts against ten times that limit, until retention has dropped the events from when it was in it."}
 	roomQuota = &Kind{"room-quota", 409, "Too many rooms made", 0,
 		"The room does not exist yet, and either the client has made as many rooms as it may, or the namespace has as many as it may. Use rooms that exist."}
 	RateLimited = &Kind{"rate-limited", 429, "Too many events or requests", 1,

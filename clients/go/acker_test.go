@@ -35,7 +35,7 @@ func TestAckOrder(t *testing.T) {
 	}
 	a.confirm("k:4")
 	if a.carry() != "" || a.owed {
-		t.Error("acknowledges an acknowledged position again")
+		t.Error("the acker acknowledges an acknowledged position again")
 	}
 }
 
@@ -71,7 +71,7 @@ func TestRepeats(t *testing.T) {
 	done := listen(c)
 	for _, want := range []string{"1", "2", "3", "1"} {
 		if data := get(t, got); data != want {
-			t.Errorf("received %s, want %s", data, want)
+			t.Errorf("the client received %s, want %s", data, want)
 		}
 	}
 	c.Close()
@@ -105,12 +105,12 @@ func TestShortPollsCarry(t *testing.T) {
 		if _, err := backend.Emit(t.Context(), Message{Event: "n", Data: n}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(ackPause) // each with a poll of its own
+		time.Sleep(ackPause) // so that each event comes by a poll of its own
 	}
 	all.inOrder(t, 0)
 	for deadline := time.Now().Add(patience); behind(t, backend, "alice") > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("not acknowledged")
+			t.Fatal("the events were not acknowledged in time")
 		}
 	}
 	if n := posts.Load(); n > 0 {

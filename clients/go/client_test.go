@@ -153,7 +153,7 @@ func TestAcksAreCarried(t *testing.T) {
 	}
 }
 
-// TestSlowHandler: while a handler takes its time, nothing is lost or doubled.
+// TestSlowHandler: while a handler takes its time, nothing is lost or repeated.
 func TestSlowHandler(t *testing.T) {
 	transports(t, func(t *testing.T, transport Transport) {
 		url := newSite(t)

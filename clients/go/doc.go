@@ -28,9 +28,10 @@
 //
 // The states:
 //
-//   - connecting: the client asks for a stream. streaming: the stream has said hello.
+//   - connecting: the client asks for a stream. streaming: the stream has said hello. It fails if it
+//     goes silent twice, is cut early again and again, or its events arrive in bursts (a proxy holds them back).
 //   - checking: the stream failed, and a poll tests whether the network works. A page
-//     leads to polling.
+//     (the answer of a poll) leads to polling.
 //   - polling: events come by polls, held for as long as the proxies allow, which may be not at
 //     all. probing: the next poll is not held, to test whether anything gets through.
 //   - trying: the client asks for a stream again, from probing or polling. If that fails, probing follows.

@@ -47,7 +47,7 @@ func TestAnIssuersClockIsAhead(t *testing.T) {
 	case err := <-ended:
 		t.Fatal("gave up:", err)
 	case <-time.After(patience):
-		t.Fatal("it did not happen in time")
+		t.Fatal("not all events came in time")
 	}
 	if early.Load() == 0 || calls.Load() != 2 {
 		t.Errorf("%d answers said that it is too early, 2 clients got %d tokens", early.Load(), calls.Load())

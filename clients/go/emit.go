@@ -130,7 +130,7 @@ func (m Message) body() map[string]any {
 	return body
 }
 
-// setData puts data into the body, as the protocol wants it.
+// setData puts data into the body, as the protocol requires it.
 func setData(body map[string]any, data any) {
 	if b, ok := data.([]byte); ok {
 		body["binary"] = b // encoding/json encodes it as base64 with padding

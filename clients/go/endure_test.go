@@ -165,7 +165,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := c.Emit(t.Context(), Message{Event: "n"}); err == nil {
-		t.Error("emitted after Close")
+		t.Error("an event was emitted after Close")
 	}
 }
 

@@ -76,11 +76,11 @@ func FuzzFrames(f *testing.F) {
 		}
 		some, _ := framesOf(strings.NewReader(s[:cut]))
 		if len(some) > len(all) {
-			t.Fatalf("%q has %q, but cut at %d %q", s, all, cut, some)
+			t.Fatalf("%q has the frames %q, but cut at %d it has %q", s, all, cut, some)
 		}
 		for i := range some {
 			if some[i] != all[i] {
-				t.Fatalf("%q has %q, but cut at %d %q", s, all, cut, some)
+				t.Fatalf("%q has the frames %q, but cut at %d it has %q", s, all, cut, some)
 			}
 		}
 	})

@@ -107,7 +107,7 @@ func get[T any](t *testing.T, from <-chan T) T {
 	case v := <-from:
 		return v
 	case <-time.After(patience):
-		t.Fatal("it did not happen in time")
+		t.Fatal("no value arrived in time")
 		panic("unreachable")
 	}
 }
@@ -141,17 +141,17 @@ func (r *received) inOrder(t *testing.T, first int) {
 	select {
 	case <-r.all:
 	case <-time.After(patience):
-		t.Errorf("it did not happen in time")
+		t.Errorf("not all events arrived in time")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, n := range r.data {
 		if n != first+i || len(r.data) != r.want {
-			t.Fatalf("received %v, want %d from %d on", r.data, r.want, first)
+			t.Fatalf("the client received %v, want %d from %d on", r.data, r.want, first)
 		}
 	}
 	if len(r.data) != r.want {
-		t.Fatalf("received %v, want %d", r.data, r.want)
+		t.Fatalf("the client received %v, want %d", r.data, r.want)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 func (r *rig) has(want time.Duration) {
 	r.t.Helper()
 	if r.left() != want {
-		r.t.Fatalf("has %v, want %v", r.left(), want)
+		r.t.Fatalf("the attempt has %v left, want %v", r.left(), want)
 	}
 }
 
@@ -27,7 +27,7 @@ func TestLadderPauses(t *testing.T) {
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)
 		if r.saved.transport != Poll {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 	})
 	bubble(t, func(_ *testing.T, r *rig) { // a heartbeat ends a pause; the fourth may be long
@@ -65,7 +65,7 @@ func TestLadderHeldBack(t *testing.T) {
 		time.Sleep(3600 * time.Millisecond)
 		r.heartbeat(2600 * time.Millisecond)
 		if r.left() > 0 {
-			t.Fatal("stays with a stream that is held back")
+			t.Fatal("the ladder stays with a stream that is held back")
 		}
 		r.late()
 		r.is(Poll, 0)
@@ -82,7 +82,7 @@ func TestLadderHeldBack(t *testing.T) {
 		time.Sleep(beat)
 		r.heartbeat(beat)
 		if r.left() > 0 {
-			t.Fatal("stays with a stream that is held back")
+			t.Fatal("the ladder stays with a stream that is held back")
 		}
 		r.late()
 		r.is(Poll, 0)
@@ -98,7 +98,7 @@ func TestLadderNothingEndsAPause(t *testing.T) {
 		r.is(Poll, 0)
 		r.cut(5 * time.Millisecond)
 		if r.saved != (verdict{}) {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 		r.is(Stream)
 	})
@@ -109,7 +109,7 @@ func TestLadderNothingEndsAPause(t *testing.T) {
 		r.is(Poll, 0)
 		r.page(4 * time.Second)
 		if r.saved != (verdict{}) {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 		r.is(Stream)
 		r.settling(50 * time.Millisecond)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestLadderBrokenPages: after a broken page the client asks again soon, and is lost only if that continues.
+// TestLadderBrokenPages: after a broken page the client asks again soon, and reports a lost connection only if that continues.
 func TestLadderBrokenPages(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.buffered()
@@ -20,7 +20,7 @@ func TestLadderBrokenPages(t *testing.T) {
 				breaks(ending{kind: endClosed})
 				r.waits(0, 300*time.Millisecond)
 				if !r.up {
-					t.Error("not up")
+					t.Error("the ladder is not up")
 				}
 			}
 			r.begin()
@@ -28,19 +28,19 @@ func TestLadderBrokenPages(t *testing.T) {
 		}
 		for range 5 {
 			if !r.up {
-				t.Error("not up")
+				t.Error("the ladder is not up")
 			}
 			breaks(ending{kind: endClosed})
 		}
 		r.waits(400*time.Millisecond, 500*time.Millisecond)
 		if r.up {
-			t.Error("up, though no page is complete")
+			t.Error("the ladder counts as up, though no page is complete")
 		}
 		r.begin()
 		r.page(50 * time.Millisecond)
 		breaks(ending{kind: endForeign}) // complete, but not from Culvert
 		if p := r.begin(); p.limit != 2 {
-			t.Errorf("asks for %d", p.limit)
+			t.Errorf("the poll asks for %d events", p.limit)
 		}
 	})
 }
@@ -64,7 +64,7 @@ func TestLadderBrokenBefore(t *testing.T) {
 		r.silentAfter()
 		breaks()
 		if !r.up {
-			t.Error("not up")
+			t.Error("the ladder is not up")
 		}
 	})
 }
@@ -82,7 +82,7 @@ func TestLadderAskedByOthers(t *testing.T) {
 			r.ends(10*time.Millisecond, wait)
 			r.waits(least, most)
 			if r.up {
-				t.Error("up, while nothing can come")
+				t.Error("the ladder counts as up, while nothing can come")
 			}
 		}
 		r.is(Poll, 0) // refused twice
@@ -90,7 +90,7 @@ func TestLadderAskedByOthers(t *testing.T) {
 		r.waits(least, most)
 		r.is(Stream) // with a stream, too
 		if r.saved != (verdict{}) {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 	})
 	bubble(t, func(t *testing.T, r *rig) {
@@ -99,7 +99,7 @@ func TestLadderAskedByOthers(t *testing.T) {
 		r.ends(10*time.Millisecond, wait)
 		r.waits(least, most)
 		if r.up {
-			t.Error("up, while nothing can come")
+			t.Error("the ladder counts as up, while nothing can come")
 		}
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)

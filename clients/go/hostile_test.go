@@ -136,7 +136,7 @@ func TestHostileWays(t *testing.T) {
 			emit(t, dial(t, url, Options{Token: token(t, "alice", time.Hour)}), "r", 0, events)
 			got.inOrder(t, 0)
 			if transport := by.Load(); c.want != Auto && transport != c.want {
-				t.Errorf("ended with %v, want %s", transport, c.want)
+				t.Errorf("the client ended with %v, want %s", transport, c.want)
 			}
 			bob.Close()
 			if err := get(t, done); err != nil {
@@ -213,7 +213,7 @@ func TestTokenRenewal(t *testing.T) {
 	backend := dial(t, url, Options{})
 	emit(t, backend, "@bob", 0, 1)
 	if got := get(t, renewed); got == "" {
-		t.Error("renewed without a token")
+		t.Error("the renewal was sent without a token")
 	}
 	emit(t, backend, "@bob", 1, 2)
 	got.inOrder(t, 0)
@@ -222,7 +222,7 @@ func TestTokenRenewal(t *testing.T) {
 		t.Errorf("%v, lost %d times", err, len(lost))
 	}
 	if calls.Load() != 3 {
-		t.Errorf("asked for a token %d times", calls.Load())
+		t.Errorf("TokenFunc was called %d times", calls.Load())
 	}
 	sad := errors.New("no network")
 	if _, err := Dial(t.Context(), url, Options{TokenFunc: func(context.Context) (string, error) { return "", sad }}); !errors.Is(err, sad) {

@@ -9,7 +9,7 @@ func TestAGapLeadsBack(t *testing.T) {
 		var i inbox
 		i.take(&Event{Offset: 10}, "k:10")
 		if !i.skip(Gap{From: "k:10", To: "k:5", Reason: reason}) || i.cursor != "k:5" {
-			t.Errorf("%s: goes on at %s", reason, i.cursor)
+			t.Errorf("%s: continues at %s", reason, i.cursor)
 		}
 		if i.seen(&Event{Offset: 7}) == again {
 			t.Errorf("%s: events that came instead are taken for repeats: %v", reason, again)

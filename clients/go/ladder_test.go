@@ -9,11 +9,11 @@ func TestLadderStreamFirst(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.is(Stream)
 		if r.left() != 3*time.Second || r.up {
-			t.Errorf("has %v, up %v", r.left(), r.up)
+			t.Errorf("the attempt has %v left, up %v", r.left(), r.up)
 		}
 		r.hello()
 		if !r.up {
-			t.Error("not up after hello")
+			t.Error("the ladder is not up after hello")
 		}
 	})
 }
@@ -29,7 +29,7 @@ func TestLadderBuffered(t *testing.T) {
 		}
 		r.page(50 * time.Millisecond)
 		if want := (verdict{Poll, longestWait, 0, time.Now().Add(time.Minute), 1}); r.saved != want || !r.up {
-			t.Errorf("remembers %+v, want %+v", r.saved, want)
+			t.Errorf("the ladder remembers %+v, want %+v", r.saved, want)
 		}
 		r.waits(0, 0)
 		r.is(Poll, longestWait)
@@ -44,7 +44,7 @@ func TestLadderNoNetwork(t *testing.T) {
 		r.is(Poll)
 		r.cut(5 * time.Millisecond)
 		if r.saved != (verdict{}) || r.up {
-			t.Errorf("remembers %+v, up %v", r.saved, r.up)
+			t.Errorf("the ladder remembers %+v, up %v", r.saved, r.up)
 		}
 		r.is(Stream)
 	})
@@ -58,11 +58,11 @@ func TestLadderSlowNetwork(t *testing.T) {
 		r.is(Poll)
 		r.page(4 * time.Second)
 		if r.saved != (verdict{}) {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 		r.is(Stream)
 		if r.left() != 8*time.Second {
-			t.Errorf("has %v", r.left())
+			t.Errorf("the attempt has %v left", r.left())
 		}
 	})
 }
@@ -76,7 +76,7 @@ func TestLadderRefusedStream(t *testing.T) {
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)
 		if r.saved.transport != Poll {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 	})
 	bubble(t, func(_ *testing.T, r *rig) { // a hello resets the count
@@ -99,15 +99,15 @@ func TestLadderBatched(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		r.heartbeat(15500 * time.Millisecond)
 		if r.left() <= 0 {
-			t.Fatal("one late heartbeat is no burst")
+			t.Fatal("one late heartbeat is not a burst")
 		}
 		r.heartbeat(100 * time.Millisecond)
 		if r.left() > 0 {
-			t.Error("stays with a stream that comes in bursts")
+			t.Error("the ladder stays with a stream that comes in bursts")
 		}
 		r.frame(time.Time{}) // another of the same burst does not save it
 		if r.left() > 0 {
-			t.Error("stays with a stream that comes in bursts")
+			t.Error("the ladder stays with a stream that comes in bursts")
 		}
 		r.late()
 		r.is(Poll, 0)
@@ -123,7 +123,7 @@ func TestLadderNotBatched(t *testing.T) {
 			r.heartbeat(age * time.Second)
 		}
 		if r.left() <= 0 {
-			t.Error("a wrong clock is no burst")
+			t.Error("a wrong clock is not a burst")
 		}
 	})
 	bubble(t, func(t *testing.T, r *rig) { // a catch-up
@@ -133,7 +133,7 @@ func TestLadderNotBatched(t *testing.T) {
 			r.frame(time.Time{})
 		}
 		if r.left() <= 0 {
-			t.Error("old events are no burst")
+			t.Error("old events are not a burst")
 		}
 	})
 	bubble(t, func(t *testing.T, r *rig) { // the client's own handlers were slow
@@ -143,12 +143,12 @@ func TestLadderNotBatched(t *testing.T) {
 		time.Sleep(100 * time.Second)
 		r.stalled()
 		if r.left() != beat*5/2 {
-			t.Errorf("has %v after a silence that the client caused", r.left())
+			t.Errorf("the attempt has %v left after a silence that the client caused", r.left())
 		}
 		r.heartbeat(90 * time.Second)
 		r.heartbeat(0)
 		if r.left() <= 0 {
-			t.Error("frames that the client let wait are no burst")
+			t.Error("frames that the client let wait are not a burst")
 		}
 	})
 }
@@ -158,7 +158,7 @@ func TestLadderSilence(t *testing.T) {
 		r.begin()
 		r.hello()
 		if r.left() != beat*5/2 {
-			t.Errorf("has %v", r.left())
+			t.Errorf("the attempt has %v left", r.left())
 		}
 		r.late()
 		r.waits(0, 0)

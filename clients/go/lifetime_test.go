@@ -21,17 +21,17 @@ func TestLadderLifetime(t *testing.T) {
 		r.is(Stream)
 		r.hello()
 		if r.saved.life <= 20*time.Second || r.saved.life >= 30*time.Second || r.left() != r.saved.life-50*time.Millisecond {
-			t.Errorf("has %v, remembers %+v", r.left(), r.saved)
+			t.Errorf("the attempt has %v left, remembers %+v", r.left(), r.saved)
 		}
 		time.Sleep(r.left())
 		if !r.spent() {
-			t.Error("the planned end of a stream is no failure")
+			t.Error("the planned end of a stream is not a failure")
 		}
 		r.late()
 		r.waits(0, 0)
 		r.is(Stream)
 		if !r.up {
-			t.Error("not up")
+			t.Error("the ladder is not up")
 		}
 		again := newRig(t, r.saved, Auto)
 		again.is(Stream)
@@ -56,7 +56,7 @@ func TestLadderLifetime(t *testing.T) {
 				}
 				r.is(Stream)
 				if r.saved != (verdict{}) {
-					t.Errorf("remembers %+v", r.saved)
+					t.Errorf("the ladder remembers %+v", r.saved)
 				}
 			})
 		})

@@ -30,7 +30,7 @@ func TestEmitOnce(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err != nil || strings.Count(string(body), `"event":"e"`) != 1 {
-		t.Errorf("stored %s, %v", body, err)
+		t.Errorf("the history is %s, %v", body, err)
 	}
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()

@@ -50,7 +50,7 @@ type Options struct {
 
 	// OnConnect: events can come now, after a loss or by another transport than before.
 	OnConnect func(t Transport)
-	// OnLost: a connection was lost, or could not be made; Listen goes on trying.
+	// OnLost: a connection was lost, or could not be made; Listen keeps trying.
 	OnLost func(err error)
 	// OnRetry: a call failed for the first time and is tried again.
 	OnRetry func(err error)

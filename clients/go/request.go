@@ -68,7 +68,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 }
 
 // hasDots reports whether a segment of a path is "." or "..", also percent-encoded:
-// a proxy that resolves the URL would make another request of it.
+// a proxy that resolves the URL would turn it into another request.
 func hasDots(path string) bool {
 	for segment := range strings.SplitSeq(path, "/") {
 		name, err := url.PathUnescape(segment)

@@ -40,7 +40,7 @@ func (r *rig) begin() plan {
 func (r *rig) is(want Transport, wait ...time.Duration) {
 	r.t.Helper()
 	if p := r.begin(); p.transport != want || len(wait) > 0 && p.wait != wait[0] {
-		r.t.Fatalf("tries %+v, want %v %v", p, want, wait)
+		r.t.Fatalf("the ladder tries %+v, want %v %v", p, want, wait)
 	}
 }
 
@@ -48,7 +48,7 @@ func (r *rig) is(want Transport, wait ...time.Duration) {
 func (r *rig) waits(least, most time.Duration) {
 	r.t.Helper()
 	if r.delay < least || r.delay > most {
-		r.t.Fatalf("waits %v, want %v to %v", r.delay, least, most)
+		r.t.Fatalf("the ladder waits %v, want %v to %v", r.delay, least, most)
 	}
 }
 
@@ -56,7 +56,7 @@ func (r *rig) waits(least, most time.Duration) {
 func (r *rig) late() {
 	r.t.Helper()
 	if r.deadline.IsZero() {
-		r.t.Fatal("no deadline")
+		r.t.Fatal("the attempt has no deadline")
 	}
 	time.Sleep(r.left())
 	r.ladder.end(ending{kind: endTimedOut})

@@ -221,7 +221,7 @@ func (r *scenarioRun) check(s scenarioStep) error {
 		return fmt.Errorf("the state is %s, want %s", r.state, want.State)
 	}
 	if s.Event == "begin" && (r.plan.transport != want.Transport || want.Transport == Poll && want.Wait == nil) {
-		return fmt.Errorf("tries %+v, want %s with a wait for polls", r.plan, want.Transport)
+		return fmt.Errorf("the attempt is %+v, want %s, and for a poll the time it is held", r.plan, want.Transport)
 	}
 	for name, times := range map[string]struct {
 		got  time.Duration
@@ -247,7 +247,7 @@ func (r *scenarioRun) check(s scenarioStep) error {
 func (r *scenarioRun) checkSaved(text json.RawMessage) error {
 	if text == nil || r.saved == nil {
 		if text != nil || r.saved != nil {
-			return fmt.Errorf("saved %+v, want %s", r.saved, text)
+			return fmt.Errorf("the ladder saved %+v, want %s", r.saved, text)
 		}
 		return nil
 	}
@@ -261,10 +261,10 @@ func (r *scenarioRun) checkSaved(text json.RawMessage) error {
 	}
 	got := *r.saved
 	if difference := got.retryStreamAt.Sub(expected.retryStreamAt); difference.Abs() > time.Millisecond {
-		return fmt.Errorf("saved %+v: the stream is tried again %v later than it should be", got, difference)
+		return fmt.Errorf("the ladder saved %+v: the stream is tried again %v later than it should be", got, difference)
 	}
 	if got.retryStreamAt = expected.retryStreamAt; got != expected {
-		return fmt.Errorf("saved %+v, want %+v", got, expected)
+		return fmt.Errorf("the ladder saved %+v, want %+v", got, expected)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func TestLadderOneFailure(t *testing.T) {
 			r.ends(5*time.Millisecond, e)
 			r.waits(0, 500*time.Millisecond)
 			if !r.up {
-				t.Errorf("%+v: one failure is no loss", e)
+				t.Errorf("%+v: one failure does not count as a lost connection", e)
 			}
 			r.is(Poll, 0)
 			r.page(50 * time.Millisecond)
@@ -27,7 +27,7 @@ func TestLadderOneFailure(t *testing.T) {
 			r.is(Poll, 0)
 			r.cut(5 * time.Millisecond)
 			if r.up {
-				t.Errorf("up after two failures, the first at %v", age)
+				t.Errorf("the ladder counts as up after two failures, the first at %v", age)
 			}
 			r.is(Poll, 0)
 			r.page(50 * time.Millisecond)
@@ -37,7 +37,7 @@ func TestLadderOneFailure(t *testing.T) {
 		r.is(Stream)
 		r.cut(10 * time.Millisecond)
 		if r.up {
-			t.Error("up before anything worked")
+			t.Error("the ladder counts as up before anything worked")
 		}
 		r.is(Stream)
 		r.hello()
@@ -46,14 +46,14 @@ func TestLadderOneFailure(t *testing.T) {
 		r.cut(10 * time.Millisecond)
 		r.waits(0, 500*time.Millisecond)
 		if !r.up {
-			t.Error("one refusal is no loss")
+			t.Error("one refusal does not count as a lost connection")
 		}
 		r.is(Stream)
 		r.cut(10 * time.Millisecond)
 		r.is(Poll, 0)
 		r.cut(10 * time.Millisecond) // while checking, this means that the stream did not fail
 		if r.up || r.saved != (verdict{}) {
-			t.Errorf("up %v, remembers %+v", r.up, r.saved)
+			t.Errorf("the ladder is up: %v, and remembers %+v", r.up, r.saved)
 		}
 		r.is(Stream)
 	})
@@ -71,13 +71,13 @@ func TestLadderLate(t *testing.T) {
 			r.late()
 		}
 		if want := []time.Duration{3, 6, 12, 24, 30, 30}; !slices.Equal(seen, scaled(want)) {
-			t.Errorf("has %v", seen)
+			t.Errorf("the attempt has %v left", seen)
 		}
 		r.is(Poll, 0)
 		r.page(5 * time.Second)
 		r.is(Poll)
 		if left := r.left() - r.plan.wait; left != 10*time.Second {
-			t.Errorf("has %v, not twice what a request takes", left)
+			t.Errorf("the attempt has %v left, not twice what a request takes", left)
 		}
 	})
 }
@@ -89,7 +89,7 @@ func scaled(seconds []time.Duration) (all []time.Duration) {
 	return all
 }
 
-// TestLadderCutSoon: three streams that are cut soon, at whatever age, are enough.
+// TestLadderCutSoon: three streams that are cut soon, at whatever age, lead to polls.
 func TestLadderCutSoon(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		for _, age := range []time.Duration{2500, 9000, 5500} {

@@ -51,7 +51,7 @@ func TestTokenThatNeverComes(t *testing.T) {
 			}
 		}
 		if waited := time.Since(began); waited != 2*tokenTime || calls.Load() != 1 {
-			t.Errorf("waited %v, %d calls", waited, calls.Load())
+			t.Errorf("the calls waited %v, and TokenFunc was called %d times", waited, calls.Load())
 		}
 		answer <- gotToken{err: errors.New("too late to be told")}
 		go func() { answer <- gotToken{token: "t"} }()

@@ -21,7 +21,7 @@ const (
 	endForeign  endKind = "foreign"  // a proxy answered
 	endBusy     endKind = "busy"     // the server cannot answer now
 	endWoken    endKind = "woken"    // the client ended it to begin anew
-	endRefused  endKind = "refused"  // there must be no other attempt, so the ladder is not told
+	endRefused  endKind = "refused"  // no attempt may follow, so the ladder is not told
 )
 
 // same reports whether two ages may come from one timeout of a proxy.
@@ -62,7 +62,7 @@ func (l *ladder) end(e ending) {
 		l.streamCut(age)
 	}
 	if e.kind == endForeign && e.after > 0 {
-		// The proxy is judged as above, but no event can come before that time.
+		// The proxy is judged in the same way, but no event can come before that time.
 		l.up = false
 		l.delay = max(l.delay, l.spread(e.after))
 	}

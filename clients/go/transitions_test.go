@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestLadderGatewaySaysSo: if a gateway says that it timed out, one failure is enough.
+// TestLadderGatewaySaysSo: if a gateway says that it timed out, one failure makes polls shorter.
 func TestLadderGatewaySaysSo(t *testing.T) {
 	bubble(t, func(_ *testing.T, r *rig) {
 		r.buffered()
@@ -26,7 +26,7 @@ func TestLadderPollsByChance(t *testing.T) {
 		r.is(Poll, longestWait)
 		r.cut(10 * time.Second)
 		if !r.up {
-			t.Error("one failure of a held poll is no loss")
+			t.Error("one failure of a held poll does not count as a lost connection")
 		}
 		r.is(Poll, 0)
 		r.page(50 * time.Millisecond)
@@ -61,7 +61,7 @@ func TestLadderPageSize(t *testing.T) {
 		r.buffered()
 		for _, want := range []int{100, 50, 25} {
 			if p := r.begin(); p.limit != want {
-				t.Fatalf("asks for %d, want %d", p.limit, want)
+				t.Fatalf("the poll asks for %d events, want %d", p.limit, want)
 			}
 			r.gotHeaders()
 			if want > 25 {
@@ -70,7 +70,7 @@ func TestLadderPageSize(t *testing.T) {
 		}
 		r.page(0)
 		if p := r.begin(); p.limit != 50 {
-			t.Errorf("asks for %d after success", p.limit)
+			t.Errorf("the client asks for %d events after a whole page", p.limit)
 		}
 	})
 }
@@ -104,12 +104,12 @@ func TestLadderTriesAgain(t *testing.T) {
 				r.page(max(r.plan.wait, 50*time.Millisecond))
 			}
 			if took := time.Since(last); took < want*time.Minute || took > want*time.Minute+time.Minute/2 {
-				t.Errorf("tried after %v, want %v min", took, int(want))
+				t.Errorf("the stream was tried again after %v, want %v min", took, int(want))
 			}
 			r.late()
 			r.waits(0, 0)
 			if !r.up {
-				t.Error("no reason to call it lost")
+				t.Error("a failed trial counts as a lost connection")
 			}
 			last = time.Now()
 		}
@@ -118,17 +118,17 @@ func TestLadderTriesAgain(t *testing.T) {
 		}
 		r.hello()
 		if r.saved.transport != Poll {
-			t.Error("a first frame proves little")
+			t.Error("the verdict was dropped after the first frame")
 		}
 		for range 3 {
 			if r.saved.transport != Poll {
-				t.Error("a first heartbeat proves little")
+				t.Error("the verdict was dropped after too few heartbeats")
 			}
 			time.Sleep(beat)
 			r.heartbeat(0)
 		}
 		if r.saved != (verdict{}) || r.round != 0 {
-			t.Errorf("remembers %+v, in vain %d times", r.saved, r.round)
+			t.Errorf("the ladder remembers %+v, in vain %d times", r.saved, r.round)
 		}
 		r.cut(time.Second)
 		r.is(Stream)
@@ -149,7 +149,7 @@ func TestLadderRemembers(t *testing.T) {
 		r.cut(10 * time.Millisecond) // one refusal is enough to end a trial
 		r.is(Poll, 0)
 		if r.saved.round != 2 {
-			t.Errorf("remembers %+v", r.saved)
+			t.Errorf("the ladder remembers %+v", r.saved)
 		}
 	})
 }
@@ -167,7 +167,7 @@ func TestLadderBackoff(t *testing.T) {
 			}
 		}
 		if delays[0] != 500*time.Millisecond || delays[1] != time.Second || delays[2] != 2*time.Second || delays[len(delays)-1] != 29970*time.Millisecond {
-			t.Errorf("waits %v", delays)
+			t.Errorf("the ladder waits %v", delays)
 		}
 		r.chance = 0
 		r.begin()
@@ -184,7 +184,7 @@ func TestLadderObeys(t *testing.T) {
 		r.ends(time.Second, ending{kind: endComeBack, after: 2500 * time.Millisecond})
 		r.waits(2500*time.Millisecond, 2500*time.Millisecond)
 		if !r.up {
-			t.Error("not up")
+			t.Error("the ladder is not up")
 		}
 		r.begin()
 		r.ends(time.Millisecond, ending{kind: endBusy, after: 7 * time.Second})

@@ -62,9 +62,9 @@ func Command(stdout, stderr io.Writer) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure this machine: emits, deliveries, latency, members",
 		Long: `Starts a Postgres with durable commits and the servers it needs on loopback,
-measures, and prints each figure beside a ceiling measured in the same run: the figure
-if the measured part did nothing. Servers, clients and Postgres
-share this machine, so only the ratios can be compared with another machine's.
+measures, and prints each figure beside a ceiling from the same run: the figure of the
+same work without the part in question. Servers, clients and Postgres share this machine,
+so only the ratios can be compared with another machine's.
 
   emit     emits/s over HTTP, one event a request; ceiling: an HTTP server of the
            same settings that reads the body and answers without storing
@@ -131,7 +131,7 @@ func (b *bench) run(c *cobra.Command) (err error) {
 		}
 	}
 	if len(b.rows) == 0 {
-		return usage.Errorf(c, "--only names no benchmark")
+		return usage.Errorf(c, "--only must name at least one benchmark")
 	}
 	return b.print()
 }

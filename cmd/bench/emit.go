@@ -84,7 +84,7 @@ func (b *bench) batches(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// After the other: what its last callers leave in the queue, Append finds full and tries again.
+	// This runs after the measurement over HTTP, whose last emits may still fill the queue: Append then tries again.
 	direct, err := rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) {
 		emits := make([]event.Emit, size)
 		for i := range emits {

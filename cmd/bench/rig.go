@@ -25,7 +25,7 @@ type rig struct {
 	close    []func() error
 }
 
-// apiKey is no secret: it guards a server on loopback that runs for seconds.
+// apiKey is not a secret: it guards a server on loopback that runs for seconds.
 const apiKey = "bench-key-of-a-server-that-lives-for-seconds"
 
 func newRig(ctx context.Context) (*rig, error) {

@@ -248,7 +248,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := loadWith(t, c.env, c.args...)
 			if err == nil {
-				t.Fatal("no error")
+				t.Fatal("the settings are accepted")
 			}
 			for _, want := range c.want {
 				if !strings.Contains(err.Error(), want) {

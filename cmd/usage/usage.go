@@ -29,7 +29,7 @@ func NoArgs(c *cobra.Command, args []string) error {
 	return Errorf(c, "%s takes no arguments, but got %q", c.CommandPath(), args[0])
 }
 
-// OneArg wants exactly one argument; name says what it is.
+// OneArg accepts exactly one argument; name says what it is.
 func OneArg(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {

@@ -8,7 +8,7 @@ const key = process.env.CULVERT_KEY; // an API key: see `culvert serve --help`
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-/** Sends one request as the client "greeter", and repeats it while the server is away or busy. */
+/** Sends one request as the client "greeter", and repeats it while the server is down or busy. */
 async function call(method, path, body) {
   for (;;) {
     let pause = 2;

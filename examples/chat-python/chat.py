@@ -15,7 +15,7 @@ KEY = os.environ["CULVERT_KEY"]  # an API key: see `culvert serve --help`
 
 
 def call(method, path, body=None):
-    """Send one request as the client "greeter", and repeat it while the server is away or busy."""
+    """Send one request as the client "greeter", and repeat it while the server is down or busy."""
     while True:
         request = urllib.request.Request(
             f"{URL}{path}{'&' if '?' in path else '?'}client=greeter",

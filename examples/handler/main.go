@@ -66,7 +66,7 @@ func run(ctx context.Context, databaseURL string) (err error) {
 	return nil
 }
 
-var mailServer atomic.Int64 // the mail server is away the first time
+var mailServer atomic.Int64 // the mail server is down the first time
 
 // sendReceipt may run more than once for one order and must allow for that: a real one would store in the
 // database which receipts it has sent.
@@ -76,8 +76,8 @@ func sendReceipt(_ context.Context, e *event.Event) (reply any, err error) {
 		return nil, err
 	}
 	if mailServer.Add(1) == 1 {
-		fmt.Printf("order %d: the mail server is away\n", order.ID)
-		return nil, errors.New("the mail server is away") // Culvert runs the function again, and parks the event after 5 tries
+		fmt.Printf("order %d: the mail server is down\n", order.ID)
+		return nil, errors.New("the mail server is down") // Culvert runs the function again, and parks the event after 5 tries
 	}
 	fmt.Printf("order %d: the receipt is sent\n", order.ID)
 	return map[string]any{"receipt": order.ID}, nil

@@ -136,7 +136,7 @@ func TestAsksOfManyClientsHarmNobody(t *testing.T) {
 				attacked := v.during(t, func() { statuses = r.crowd(batches, token, "/v1/busy/emit", body) })
 				// A request that takes longer than a read may gets 503, but has used its time nevertheless.
 				if statuses[http.StatusCreated]+statuses[http.StatusServiceUnavailable] != batches {
-					t.Errorf("the attack was not what it was meant to be: it got %v", statuses)
+					t.Errorf("the attack was answered %v, so it is not the attack that was meant", statuses)
 				}
 				v.unharmed(t, calm, attacked)
 			}

@@ -85,7 +85,7 @@ func TestOneTokenManyRooms(t *testing.T) {
 	}
 }
 
-// Batches to the maximum number of rooms: storing their rows delays nobody for long.
+// Batches may address the maximum number of rooms. Storing their rows does not delay other clients for long.
 func TestBatchesOfManyRooms(t *testing.T) {
 	s := newScene(t, emitting)
 	one := fmt.Sprintf(`{"rooms":[%s],"event":"e","data":1}`, list(100))
@@ -221,8 +221,8 @@ func TestSQLTransactionOfNewRooms(t *testing.T) {
 	transactionHarmsNobody(t, pick(150, 1000), 16, `'r' || e || '-' || r`)
 }
 
-// transactionHarmsNobody emits events from SQL in one transaction, each to 100 rooms; room is an SQL expression
-// for the name of room r of event e.
+// transactionHarmsNobody emits events from SQL in one transaction, each to 100 rooms, and checks that a client of
+// another namespace is not slowed. room is an SQL expression for the name of room r of event e.
 func transactionHarmsNobody(t *testing.T, events, data int, room string) {
 	s := newScene(t, emitting)
 	owner := s.connect()

@@ -157,9 +157,9 @@ func TestRequestsFramedTwice(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, res.Body)
 	if !res.Close {
-		t.Errorf("answered %d, and the connection goes on", res.StatusCode)
+		t.Errorf("answered %d, and the connection is still used", res.StatusCode)
 	}
 	if rest, err := io.ReadAll(answers); len(rest) > 0 {
-		t.Errorf("what followed was answered with %.200q, %v", rest, err)
+		t.Errorf("the bytes after the request were answered with %.200q, %v", rest, err)
 	}
 }

@@ -113,12 +113,12 @@ func (r *rig) serves(token, path string) {
 			return
 		}
 	}
-	r.t.Errorf("a client that has let go is not served: %d %.200s %v", status, text, err)
+	r.t.Errorf("a client that has released what it held is not served: %d %.200s %v", status, text, err)
 }
 
 // TestBodiesThatLackTheirLastByte sends emits of 1 MiB without their last byte.
 //
-// The bound: the bodies of a client hold 32 MiB; the rest is as above.
+// The bound: the bodies of a client hold 32 MiB; the rest is as in TestPagesThatNobodyReads.
 func TestBodiesThatLackTheirLastByte(t *testing.T) {
 	r := newRig(t)
 	r.namespace("thief", `{}`)

@@ -85,7 +85,7 @@ func (r *rig) upload(url string, lines []byte) (stored int) {
 	return stored
 }
 
-// uploads sends many at once, each line to 100 rooms, and ends when all are stored.
+// uploads makes 16 uploads at once, each line to 100 rooms, and returns when all lines are stored.
 func (r *rig) uploads(url string, lines int) {
 	line := fmt.Sprintf(`{"rooms":[%s],"event":"e","data":1}`+"\n", list(100))
 	var all sync.WaitGroup

@@ -6,8 +6,8 @@ import (
 )
 
 // lanes is a queue in which every caller has a lane of its own. They take turns by bytes: first namespaces,
-// then the clients of one. However much one caller has queued, the next item of another one waits for about one
-// item of everybody else at most. Within a lane the order is kept.
+// then the clients of one. However much one caller has queued, the next item of another caller waits
+// for at most about one item of each of the others. Within a lane the order is kept.
 type lanes[T any] struct{ root lane[T] }
 
 // lane is a queue: a client's is of items, a namespace's and the root are of lanes.

@@ -22,7 +22,7 @@ type Queue[T Item] struct {
 
 	mu      sync.Mutex
 	waiting lanes[T]
-	quota   quota // of what waits and what is held
+	quota   quota // of the items that wait or are held
 	held    int   // items that were taken and wait for something else
 	closed  bool
 	ended   bool          // no more batches are taken
@@ -101,7 +101,7 @@ func (q *Queue[T]) Take() []T {
 	return batch
 }
 
-// Waiting returns the load of what waits and what is held.
+// Waiting returns the total load of the items that wait or are held.
 func (q *Queue[T]) Waiting() Load {
 	q.mu.Lock()
 	defer q.mu.Unlock()

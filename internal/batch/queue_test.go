@@ -111,7 +111,7 @@ func TestCloseWaitsForWhatIsHeld(t *testing.T) {
 		}
 	}
 	if !slices.Equal(order, []string{"a", "b", "c"}) {
-		t.Errorf("they come in the order %v", order)
+		t.Errorf("the items come in the order %v", order)
 	}
 	if err := q.Close(t.Context()); err != nil {
 		t.Error(err)

@@ -15,7 +15,7 @@ type quota struct {
 	clients    map[Caller]Load
 }
 
-// A namespace or a client may hold so many times what is left.
+// A namespace or a client may hold so many times the load that is left.
 const (
 	spaceShare  = 4
 	clientShare = 2

@@ -52,7 +52,7 @@ func Open(ctx context.Context, o Options) (*Keeper, error) {
 	return k, nil
 }
 
-// Load returns the lineage as of the last look. It never blocks.
+// Load returns the lineage as it was last read. It never blocks.
 func (k *Keeper) Load() *Lineage { return k.now.Load() }
 
 // IDs returns the directory of ids of namespaces and rooms.
@@ -126,7 +126,7 @@ func (k *Keeper) Renew(ctx context.Context, seen *Lineage) error {
 	if err != nil {
 		return err
 	}
-	// Back on a server that was left for another one: it would give out offsets up to here again.
+	// This server was used before, and then left for another one: it would give out offsets up to here again.
 	if at := k.o.Position(); at.Log == l.Log && at.Offset > head && at.Offset >= l.OpenRun() && !seen.SameHistory(l) {
 		if err := k.Overtaken(ctx, at.Offset); err != nil {
 			return err
@@ -166,6 +166,6 @@ func (k *Keeper) Overtaken(ctx context.Context, at event.Offset) error {
 	if err := k.o.DB.QueryRow(ctx, restoredSQL, at).Scan(&log, &head, &first); err != nil {
 		return postgres.Unavailable(ctx, "restored", err)
 	}
-	k.o.Logger.Warn("the log lost its end; offsets go on elsewhere", "log", log, "known", at, "last", head, "first", first)
+	k.o.Logger.Warn("the log lost its newest events; new offsets start at another place", "log", log, "known", at, "last", head, "first", first)
 	return nil
 }

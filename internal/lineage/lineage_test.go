@@ -25,6 +25,6 @@ func TestPlaceOfAPosition(t *testing.T) {
 	}
 	pruned := &Lineage{Log: "k", Floor: 90, Runs: []Run{{100, 120}, {200, event.MaxOffset}}}
 	if _, known := pruned.Place(95, counter); !known {
-		t.Error("a position in runs that retention has removed is a gap of retention")
+		t.Error("a position in a run that retention has removed counts as one of a lost history")
 	}
 }

@@ -73,7 +73,7 @@ func TestRootRunsPostgresAsSomebodyElse(t *testing.T) {
 	}
 	for _, path := range []string{string(s.folder), s.folder.lock(), s.folder.log()} {
 		if owner, ok := ownerOf(path); !ok || int(owner.uid) != os.Geteuid() {
-			t.Errorf("%s belongs to %+v, want it left with who made it", path, owner)
+			t.Errorf("%s belongs to %+v, want it to belong to the user that made it", path, owner)
 		}
 	}
 }

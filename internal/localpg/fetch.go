@@ -40,7 +40,7 @@ func cacheDir() (string, error) {
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("no place to download PostgreSQL to: %w", err)
+		return "", fmt.Errorf("no folder to download PostgreSQL to: %w", err)
 	}
 	return filepath.Join(dir, "culvert"), nil
 }

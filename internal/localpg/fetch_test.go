@@ -91,10 +91,10 @@ func TestFetchTurnsDownWhatWasTamperedWith(t *testing.T) {
 func TestFetchFails(t *testing.T) {
 	d, _ := repository(t, sha256hex)
 	if _, err := d.fetch(t.Context(), 9, func(string) {}); err == nil {
-		t.Error("fetched a version that cannot be downloaded")
+		t.Error("a version that cannot be downloaded was fetched")
 	}
 	d.repository += "/\x00"
 	if _, err := d.fetch(t.Context(), 17, func(string) {}); err == nil {
-		t.Error("fetched from nowhere")
+		t.Error("a download from an invalid URL succeeded")
 	}
 }

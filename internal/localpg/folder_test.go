@@ -127,7 +127,7 @@ func TestHalfMadeClusterIsMadeAgain(t *testing.T) {
 	}
 	s := mustStart(t, quick(dir))
 	if got := ask(t, s.DSN(), `SELECT 'up'`); got != "up" {
-		t.Errorf("answers %q", got)
+		t.Errorf("Postgres answers %q", got)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "initdb-tmp")); !os.IsNotExist(err) {
 		t.Errorf("initdb-tmp is still there: %v", err)
@@ -154,7 +154,7 @@ func TestLongPathsHaveTheirSocketElsewhere(t *testing.T) {
 		t.Errorf("socket is in %s", s.sockets)
 	}
 	if got := ask(t, s.DSN(), `SELECT 'up'`); got != "up" {
-		t.Errorf("answers %q", got)
+		t.Errorf("Postgres answers %q", got)
 	}
 	mustStop(t, s)
 	if _, err := os.Stat(s.sockets); !os.IsNotExist(err) {

@@ -54,7 +54,7 @@ func held(path string) error {
 	}
 	pid, address, _ := strings.Cut(strings.TrimSpace(string(raw)), "\n")
 	if address == "" {
-		return fmt.Errorf("%w: another process is just opening %s", ErrInUse, filepath.Dir(path))
+		return fmt.Errorf("%w: another process is opening %s", ErrInUse, filepath.Dir(path))
 	}
 	return fmt.Errorf("%w: process %s runs the Postgres in %s; stop that process, "+
 		"or share its Postgres: --database-url '%s'", ErrInUse, pid, filepath.Dir(path), address)

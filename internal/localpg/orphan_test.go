@@ -90,7 +90,7 @@ func TestWatchdog(t *testing.T) {
 		}
 		release()
 		if !child.running() {
-			t.Error("the watchdog killed although it was released")
+			t.Error("the watchdog killed the process although it was released")
 		}
 	})
 	t.Run("parent dies", func(t *testing.T) {

@@ -87,7 +87,7 @@ func removePidfile(data string) error {
 	return nil
 }
 
-// alive reports whether a process has the pid, also if this process may not signal it.
+// alive reports whether a process has the pid, even if this process may not signal it.
 func alive(pid int) bool {
 	err := syscall.Kill(pid, 0)
 	return err == nil || errors.Is(err, syscall.EPERM)

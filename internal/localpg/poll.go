@@ -7,7 +7,7 @@ import (
 )
 
 // errPatience means that a polled condition did not become true in time.
-var errPatience = errors.New("it did not happen in time")
+var errPatience = errors.New("the condition was not met in time")
 
 // patient returns a context that ends with ctx, or with errPatience after limit.
 func patient(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {

@@ -28,7 +28,7 @@ func (s *Server) run(ctx context.Context) error {
 		if !errors.Is(err, errOldChildren) || time.Since(started) > previousPatience {
 			return err
 		}
-		s.opt.Log.Debug("postgres: children of a killed postmaster still there")
+		s.opt.Log.Debug("postgres: children of a killed postmaster are still running")
 	}
 }
 

@@ -100,7 +100,7 @@ func TestFailedStartSaysWhatPostgresSaid(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `unrecognized configuration parameter "no_such_setting"`) {
 		t.Errorf("got %v", err)
 	} else if strings.Contains(err.Error(), "\n") {
-		t.Errorf("more than one line: %v", err)
+		t.Errorf("the error has more than one line: %v", err)
 	}
 	delete(opt.Settings, "no_such_setting")
 	mustStart(t, opt)

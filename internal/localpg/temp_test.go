@@ -15,7 +15,7 @@ func TestThrowAwayClusterIsRemoved(t *testing.T) {
 	}
 	defer mustStop(t, s)
 	if got := ask(t, s.DSN(), `SELECT 'up'`); got != "up" {
-		t.Errorf("answers %q", got)
+		t.Errorf("Postgres answers %q", got)
 	}
 	dir := string(s.folder)
 	mustStop(t, s)

@@ -9,5 +9,5 @@
 //	defer pools.Close()
 //
 // Prepare does for one database URL what OpenPools does before it connects. Unavailable, IsOutdated and IsReadOnly tell
-// errors apart, Repeat sends a statement again that gave way to another one, and Outage logs once that Postgres is away.
+// errors apart, Repeat sends a statement again that gave way to another one, and Outage logs once that Postgres is down.
 package postgres

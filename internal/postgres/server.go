@@ -152,11 +152,11 @@ func identify(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
 
 var versionPattern = regexp.MustCompile(`^PostgreSQL (\d+)`)
 
-const notLocking = "does not have the locks of tables and the notifications of PostgreSQL, by which events keep their order"
+const notLocking = "lacks PostgreSQL's table locks and notifications, so it cannot keep events in order"
 
 // unfit lists servers that speak PostgreSQL's protocol, and what they lack.
 var unfit = []struct{ mark, lacks string }{
-	{"CockroachDB", "has no LOCK TABLE, by which events keep their order"},
+	{"CockroachDB", "has no LOCK TABLE, so it cannot keep events in order"},
 	{"-YB-", "(YugabyteDB) has neither NOTIFY nor snapshots that tell which transactions are over, so that events would be skipped"},
 	{"Greenplum", notLocking},
 	{"Materialize", notLocking},

@@ -48,12 +48,12 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 		// 100 ms that the first one took; the modest client comes before the next read of the greedy one.
 		want := []string{"busy/greedy", "quiet/victim", "quiet/victim", "quiet/victim", "busy/modest", "busy/modest", "busy/greedy"}
 		if !slices.Equal(order, want) {
-			t.Errorf("served in the order %v, want %v", order, want)
+			t.Errorf("the reads were served in the order %v, want %v", order, want)
 		}
 		drain(ends, 298)
 		synctest.Wait()
 		if n := turns.Waiting(); n != 0 || len(turns.lines[Long].spaces.all) != 0 {
-			t.Errorf("%d wait and %d namespaces are remembered when all is done", n, len(turns.lines[Long].spaces.all))
+			t.Errorf("%d reads wait and %d namespaces are remembered when all is done", n, len(turns.lines[Long].spaces.all))
 		}
 	})
 }
@@ -133,7 +133,7 @@ func TestTurnsThatAreGivenUp(t *testing.T) {
 			synctest.Wait()
 		}
 		if turns.running[Quick] != 0 || turns.Waiting() != 0 {
-			t.Errorf("%d run and %d wait when all is done", turns.running[Quick], turns.Waiting())
+			t.Errorf("%d reads run and %d wait when all is done", turns.running[Quick], turns.Waiting())
 		}
 	})
 }

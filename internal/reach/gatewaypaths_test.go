@@ -30,7 +30,7 @@ var gateways = []path{
 	},
 	{
 		name: "as Heroku, polls only", use: "poll",
-		does:  "The same for a client that insists on polling: it gets 503 with an HTML page, which Culvert never sends, and then asks for shorter polls.",
+		does:  "Like the path above, with a client that insists on polling: it gets 503 with an HTML page, which Culvert never sends, and then asks for shorter polls.",
 		proof: shortened(http.StatusServiceUnavailable, 2500*time.Millisecond),
 		open:  fault(heroku.before),
 	},
@@ -54,7 +54,7 @@ func refusedWith(status int) func(*testing.T, result) {
 	return func(t *testing.T, r result) {
 		t.Helper()
 		if !slices.Contains(r.Refused, status) {
-			t.Errorf("none was answered with %d, but with %v", status, r.Refused)
+			t.Errorf("no request was answered with %d, but some with %v", status, r.Refused)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func startInstance(t *testing.T, dsn, heartbeat string) string {
 	select {
 	case <-ready.seen:
 	case <-time.After(time.Minute):
-		t.Fatalf("instance not ready; it said:\n%s", ready)
+		t.Fatalf("the instance is not ready; it said:\n%s", ready)
 	}
 	return address
 }

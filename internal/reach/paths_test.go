@@ -97,7 +97,7 @@ var paths = []path{
 	},
 	{
 		name: "nginx, 5 s, polls only", use: "poll", silence: 16 * time.Second,
-		does: "The same for a client that insists on polling, with 16 s of silence: a held poll is tried on the other instance for 5 s more " +
+		does: "Like the path above, with a client that insists on polling, and 16 s of silence: a held poll is tried on the other instance for 5 s more " +
 			"and then fails with 504, and both instances count as failed for 10 s (502).",
 		proof: refusedWith(http.StatusGatewayTimeout),
 		open:  nginx("proxy_pass http://unset; proxy_read_timeout 5s;"),
@@ -121,7 +121,7 @@ var paths = []path{
 	},
 	{
 		name: "HAProxy, 4 s, polls only", short: true,
-		does: "The same for a client that insists on polling: after one or two polls that failed at the same age it asks for shorter ones.",
+		does: "Like the path above, with a client that insists on polling: after one or two polls that failed at the same age it asks for shorter ones.",
 		use:  "poll", proof: shortened(http.StatusGatewayTimeout, 4*time.Second),
 		open: func(s *scene, t *testing.T) entrance {
 			return entrance{address: s.haproxy(t, "timeout client 4s\n    timeout server 4s")}
@@ -177,7 +177,7 @@ var paths = []path{
 	},
 	{
 		name:  "holds the last 150 bytes",
-		does:  "The same, but the last 150 bytes are held: `culvert:hello` passes with the event after it.",
+		does:  "Like the path above, but only the last 150 bytes are held: `culvert:hello` passes with the event after it.",
 		proof: leavesTheStream, open: fault(func(h http.Handler) http.Handler { return holdLast(150, h) }),
 	},
 	{
@@ -200,7 +200,7 @@ var paths = []path{
 	},
 	{
 		name: "HTTP/1.0, cut short", streams: true,
-		does: "The same, and no answer is longer than 8,000 bytes: a stream ends in the middle of a frame, and looks complete. " +
+		does: "HTTP/1.0 as in the path above, and no answer is longer than 8,000 bytes: a stream ends in the middle of a frame, and looks complete. " +
 			"The client continues from its cursor; when a page is too long, it asks for half as many events.",
 		open: cable(speakHTTP10(8000)),
 	},

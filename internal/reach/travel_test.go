@@ -118,7 +118,7 @@ func follow(ctx context.Context, t *testing.T, by traveller, o orders, goOn func
 		<-gone
 	}
 	if err := process.Wait(); err != nil {
-		t.Errorf("client: %v, in time: %v; it said:\n%s", err, ctx.Err() == nil, said)
+		t.Errorf("the client ended with %v, within its time: %v; it said:\n%s", err, ctx.Err() == nil, said)
 	}
 	if all.First == nil {
 		t.Fatalf("no event came; the client said:\n%s", said)

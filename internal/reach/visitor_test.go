@@ -65,7 +65,7 @@ func (v *visitor) post(path, body string) string {
 	return v.read(v.ask(http.MethodPost, path, body, map[string]string{"Content-Type": "application/json"})).Cursor
 }
 
-// sheet is a page of events, or the answer to an emit, of which it has the cursor.
+// sheet is a page of events; for the answer to an emit only Cursor is set.
 type sheet struct {
 	Events []json.RawMessage
 	Cursor string

@@ -113,12 +113,12 @@ func (tr *truth) stored() {
 			if f.publisher == bothWays {
 				promise = oneKeyOneEvent
 			}
-			tr.verdict.breaks(promise, "%s stands at %v; key: %v", name, offsets, f.keyed)
+			tr.verdict.breaks(promise, "%s is at %v; key: %v", name, offsets, f.keyed)
 		}
 		for _, o := range offsets {
 			e := tr.at[o]
 			if want := slices.Sorted(slices.Values(f.rooms)); e.namespace != f.namespace || !slices.Equal(e.rooms, want) {
-				tr.verdict.breaks("no event goes to a room or namespace it was not sent to", "%s, for %s %q, stands in %s %q at %d", name, f.namespace, want, e.namespace, e.rooms, o)
+				tr.verdict.breaks("no event goes to a room or namespace it was not sent to", "%s, for %s %q, is in %s %q at %d", name, f.namespace, want, e.namespace, e.rooms, o)
 			}
 		}
 	}
@@ -135,7 +135,7 @@ func (tr *truth) confirmed() {
 		offsets := tr.of[f.name]
 		if f.offset > 0 && !slices.Contains(offsets, f.offset) {
 			if one := tr.losses.took(f.offset, f.begun); one == nil || f.confirmed.Before(one.safe) {
-				tr.verdict.breaks("what was confirmed is durable", "%s was confirmed at %d and stands at %v", f.name, f.offset, offsets)
+				tr.verdict.breaks("what was confirmed is durable", "%s was confirmed at %d and is at %v", f.name, f.offset, offsets)
 			}
 		} else if len(offsets) == 0 && tr.losses.mayTake(f.begun, f.confirmed) == nil {
 			tr.verdict.breaks("what was confirmed is durable", "%s was committed from SQL and is nowhere", f.name)

@@ -98,7 +98,7 @@ func (tr *truth) routed(f *follower) {
 	}
 }
 
-// notSilent checks the gaps: a reader that had seen lost events gets a gap before it goes on,
+// notSilent checks the gaps: a reader that had seen lost events gets a gap before it continues,
 // and a reader that was not ahead of a restored history gets none.
 func (tr *truth) notSilent(f *follower) {
 	at, told := int64(0), false // the reader's position, and whether it got a gap since
@@ -116,7 +116,7 @@ func (tr *truth) notSilent(f *follower) {
 		case gotEvent, gotPosition:
 			for _, one := range tr.losses.list() {
 				if at > one.head && at <= one.known && s.offset > one.known && !told && lostTo(seen, one, at) {
-					tr.verdict.breaks("a reader ahead of a restored history gets a gap", "%s had seen up to %d when %s left it at %d, and went on at %d without a gap", f.id, at, one.what, one.head, s.offset)
+					tr.verdict.breaks("a reader ahead of a restored history gets a gap", "%s had seen up to %d when %s left it at %d, and continued at %d without a gap", f.id, at, one.what, one.head, s.offset)
 				}
 			}
 			if s.offset != at {

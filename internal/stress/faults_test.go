@@ -31,7 +31,7 @@ func (s *soak) happen(ctx context.Context) error {
 			if !s.due(ctx, h) {
 				continue
 			}
-			// A fault that has begun is finished, also after the end of the load.
+			// A fault that has begun is finished, even after the end of the load.
 			if err := d.strike(context.WithoutCancel(ctx), h); err != nil {
 				d.errs = append(d.errs, fmt.Errorf("%s: %w", h, err))
 				return
@@ -47,7 +47,7 @@ func (s *soak) due(ctx context.Context, h happening) bool {
 	return rest(ctx, time.Until(s.verdict.began.Add(h.at)))
 }
 
-// process does something to an instance or the handler.
+// process kills, stops, pauses or restarts an instance or the handler's process.
 func (s *soak) process(ctx context.Context, h happening) {
 	p := append(s.instances, s.handler)[h.target]
 	p.use.Lock()

@@ -124,7 +124,7 @@ func TestHandlersAreKilled(t *testing.T) {
 		t.Errorf("%d of %d events were run to their end, %d are left", done, emitted, left)
 	}
 	if together > 0 {
-		t.Errorf("%d runs were not alone with their event", together)
+		t.Errorf("%d runs overlapped another run of their event", together)
 	}
 	if emitted < atLeast(200) || killed < atLeast(5) {
 		t.Error("too little happened for this to show anything")

@@ -30,7 +30,7 @@ func (l *load) wait() { l.wg.Wait() }
 func (s *soak) startLoad(ctx context.Context) *load {
 	l := &load{hints: &hints{}}
 	whole := context.WithoutCancel(ctx)
-	id := 1 // of a publisher, and of its random numbers
+	id := 1 // of the next publisher; it also seeds the publisher's random numbers
 	worker := func(work func(c *caller, id int)) {
 		n := id
 		id++

@@ -126,7 +126,7 @@ func (s *soak) lose(ctx context.Context, what string, safe time.Time, replace fu
 	s.losses.finish(one)
 	s.front.to("unix", s.primary.socket())
 	s.verdict.count("events lost by faults", int(before-one.head))
-	s.verdict.note("%s: the history goes on after %d; %d was the last that was known", what, one.head, one.known)
+	s.verdict.note("%s: the history continues after %d; %d was the last that was known", what, one.head, one.known)
 	return nil
 }
 

@@ -88,7 +88,7 @@ func (in *instance) start() {
 	select {
 	case <-ready:
 	case <-time.After(time.Minute):
-		in.t.Errorf("instance not ready; it said:\n%s", in.stderr.String())
+		in.t.Errorf("the instance is not ready; it said:\n%s", in.stderr.String())
 	}
 }
 

@@ -98,7 +98,7 @@ func confirm(client *http.Client, body string, instances []*instance, path strin
 			return c, fmt.Errorf("status %d: %s", status, text)
 		}
 	}
-	return c, fmt.Errorf("not confirmed within a minute")
+	return c, fmt.Errorf("the emit was not confirmed within a minute")
 }
 
 func post(client *http.Client, url, body string) (int, []byte, error) {

@@ -51,7 +51,7 @@ func TestRepliesSurviveTheirEmitter(t *testing.T) {
 					continue
 				}
 				if got, want := <-waiter, fmt.Sprintf(`[{"from":"answerer","data":%d}]`, n); got != want {
-					t.Errorf("waited for %s, want %s", got, want)
+					t.Errorf("the waiting emit got %s, want %s", got, want)
 				}
 			}
 		})

@@ -228,7 +228,7 @@ func (s *scene) compare(all *ledger, rs []*reader) {
 			continue
 		}
 		if other, twice := offsetOf[name]; twice {
-			t.Errorf("event %s stands at %d and %d", name, other, offset)
+			t.Errorf("event %s is at %d and %d", name, other, offset)
 		}
 		offsetOf[name] = offset
 		if f, known := all.fates[name]; !known || f == unstored {

@@ -26,7 +26,7 @@ type teller struct {
 	conn   *pgx.Conn
 }
 
-// connect returns nil while Postgres is away.
+// connect returns nil while Postgres is down.
 func (p *teller) connect(ctx context.Context) *pgx.Conn {
 	if p.conn != nil && !p.conn.IsClosed() {
 		return p.conn

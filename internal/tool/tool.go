@@ -54,7 +54,7 @@ func Missing(t testing.TB, what string) {
 			t.Fatal(err)
 		}
 	}
-	t.Skipf("NOT RUN: needs %s, which is not here", what)
+	t.Skipf("NOT RUN: needs %s, which is not installed", what)
 }
 
 // uncached returns the file in which skipped tests are counted. Go reuses cached

@@ -187,7 +187,7 @@ BEGIN
         base := culvert.next_slice();
     END IF;
 
-    -- Taken before rows are moved, so that no transaction is visible in it whose rows this call misses.
+    -- The snapshot is taken before rows are moved, so that no transaction is visible in it whose rows this call misses.
     taken := pg_current_snapshot();
     IF culvert.is_staged(seen, part, last) THEN
         more := move_rows = 0;

@@ -126,7 +126,7 @@ DECLARE
     before bytea;
 BEGIN
     IF namespace IS NULL OR namespace !~ '^[a-z0-9][a-z0-9-]{0,62}$' THEN
-        RAISE EXCEPTION 'culvert.emit: namespace must be 1-63 of a-z, 0-9 and "-", not beginning with "-"'
+        RAISE EXCEPTION 'culvert.emit: namespace must be 1 to 63 characters of a-z, 0-9 and "-", not beginning with "-"'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM culvert.check_grant(namespace, sender);
@@ -137,7 +137,7 @@ BEGIN
         RAISE EXCEPTION 'culvert.emit: rooms and except_rooms must have one dimension' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF cardinality(rooms) = 0 OR cardinality(rooms) > 100 OR cardinality(except_rooms) > 100 THEN
-        RAISE EXCEPTION 'culvert.emit: rooms must be 1 to 100, except_rooms at most 100'
+        RAISE EXCEPTION 'culvert.emit: rooms must name 1 to 100 rooms, and except_rooms at most 100'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT array_agg(DISTINCT r ORDER BY r) INTO target

@@ -1,6 +1,6 @@
 -- Handlers: events become jobs.
 
--- dispatch makes jobs of the events after a handler's position and moves the position, both or
+-- dispatch makes jobs from the events after a handler's position and moves the position, both or
 -- neither. It looks at up to rows_ rows and about 8 MiB. busy means that another instance is
 -- dispatching this handler. moved is the number of new jobs, more says whether
 -- there was more to look at. lost says that retention took events of the namespace
@@ -49,8 +49,8 @@ BEGIN
         last := last - 1; -- the last one may have more rooms
     END IF;
     last := coalesce(last, start);
-    -- First without checks. If Postgres cannot read some of the events (a damaged disk), once more
-    -- carefully: these become jobs without data, which are parked.
+    -- The first attempt makes no checks. If Postgres cannot read some of the events (a damaged disk), the
+    -- second one checks each: the unreadable ones become jobs without data, which are parked.
     FOREACH careful IN ARRAY ARRAY[false, true] LOOP
         BEGIN
             INSERT INTO culvert.handler_jobs (handler_id, "offset", room, at, is_binary, event, sender, except_, data, reply_until)
@@ -83,7 +83,7 @@ BEGIN
         END;
     END LOOP;
 
-    -- Last, because now no slice can be dropped any more: this transaction has locked them.
+    -- This comes last: from now on no slice can be dropped, because this transaction has locked them.
     SELECT n.pruned INTO gap_to FROM culvert.namespaces n WHERE n.id = h.namespace_id;
     lost := coalesce(gap_to > h.position, false);
     gap_from := h.position;

@@ -67,7 +67,7 @@ DECLARE
     base  bigint;
     most  CONSTANT bigint := 9000000 * 1000000000::bigint;
 BEGIN
-    SELECT * INTO l FROM culvert.log FOR NO KEY UPDATE; -- before the tables, as in open_slice
+    SELECT * INTO l FROM culvert.log FOR NO KEY UPDATE; -- locked before the tables, as in open_slice
     -- The counter may have been restored without the events that it counted.
     SELECT greatest(l.floor, max(e."offset")) INTO known FROM culvert.events e;
     SELECT greatest(known, max(n.floor), max(n.born)) INTO known FROM culvert.namespaces n;

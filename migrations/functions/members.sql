@@ -55,9 +55,9 @@ BEGIN
         head := culvert.next_slice();
     END IF;
     -- All rows that others may hold are locked here, in the one order (see append), because the
-    -- changes come in another order. First the clients that are stored or forgotten. A client that
-    -- is stored already is locked only where rooms have presence: of a change and a
-    -- lease at the same time, the second must see the first.
+    -- changes come in another order. First come the clients that this call stores or forgets. A client
+    -- that is stored already is locked only where rooms have presence: if a change and a lease come
+    -- at the same time, the second must see the first.
     SELECT array_agg(k.id) INTO known
       FROM (SELECT DISTINCT u.ns, u.client FROM unnest(ns, client) u (ns, client)) w
       JOIN culvert.clients k ON k.namespace_id = w.ns AND k.name = w.client;
@@ -97,7 +97,7 @@ BEGIN
         END IF;
 
         SELECT m.since, m.own INTO p, held FROM culvert.memberships m WHERE m.client_id = c AND m.room_id = r AND m.until IS NULL;
-        -- Before the change, so that it finds the rooms of a client that is to be forgotten.
+        -- This comes before the change, so that it finds the rooms of a client that is to be forgotten.
         IF op[i] = 'forget' OR (op[i] = 'leave' AND p IS NOT NULL) THEN
             told := culvert.announce_move(c, r, 'culvert:leave') OR told;
         END IF;

@@ -76,14 +76,14 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ids bigint[];
 BEGIN
-    -- The rows of the clients first: all changes of a client's leases wait here for each other.
+    -- Lock the rows of the clients first: all changes of a client's leases wait here for each other.
     SELECT array_agg(locked.id) INTO ids
       FROM (SELECT c.id
               FROM culvert.clients c
               JOIN unnest(ns, name) AS w (ns, name) ON c.namespace_id = w.ns AND c.name = w.name
              ORDER BY c.namespace_id, c.name COLLATE "C" -- as acknowledgements do
                FOR NO KEY UPDATE OF c) locked;
-    -- From here on only the locked clients: one that was stored meanwhile is not locked.
+    -- From here on handle only the locked clients: one that was stored meanwhile is not locked.
     INSERT INTO culvert.leases AS l (client_id, instance, until)
     SELECT c.id, instance, clock_timestamp() + w.lease
       FROM unnest(ns, name, lease) AS w (ns, name, lease)

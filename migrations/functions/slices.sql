@@ -43,7 +43,7 @@ DECLARE
     closed integer;
 BEGIN
     SELECT l.slice INTO closed FROM culvert.log l;
-    UPDATE culvert.log SET slice = n; -- before the tables, which prune may be waiting for
+    UPDATE culvert.log SET slice = n; -- locked before the tables, for which prune may be waiting
     PERFORM culvert.make_slice(n);
     UPDATE culvert.slices s
        SET closed_at = clock_timestamp(),

@@ -200,7 +200,7 @@ BEGIN
         late := ARRAY[carrying];
         low := '18446744073709551615';
     END IF;
-    -- By ctid, because there is only one plan for that. If the statistics of staged were taken
+    -- Rows are found by ctid, because there is only one plan for that. If the statistics of staged were taken
     -- while it was empty, a join would be planned for one row and compare each row with each.
     WITH taken AS (
         DELETE FROM culvert.staged s

@@ -22,14 +22,14 @@ BEGIN
         RETURN;
     EXCEPTION
     WHEN unique_violation THEN
-        RAISE; -- of an offset: the counter is behind the events, which is not caused by a row
+        RAISE; -- an offset is there already: the counter is behind the events, which is not caused by a row
     WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR raise_exception OR data_corrupted THEN
         moved := 0;
         stored := 0;
         more := true;
     END;
     began := clock_timestamp();
-    PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- before the tables, as in open_slice
+    PERFORM FROM culvert.log l FOR NO KEY UPDATE; -- locked before the tables, as in open_slice
     WHILE more AND moved < rows_ AND (moved = 0 OR clock_timestamp() < began + interval '1 second') LOOP
         SELECT l.carrying INTO carrying FROM culvert.log l;
         BEGIN

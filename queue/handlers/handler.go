@@ -32,7 +32,7 @@ type handler struct {
 
 	mu      sync.Mutex
 	running map[event.Offset]*job
-	away    bool // Postgres failed at the last look
+	away    bool // Postgres failed at the last search for events
 }
 
 // registration is a handler's row in culvert.handlers, on one server.
@@ -78,7 +78,7 @@ const (
 	// handlerPoll is how often a handler looks without being woken: for jobs that others dispatched, for
 	// retries, and for events whose notifications were lost.
 	handlerPoll = 2 * time.Second
-	// busyPause is the shortest pause before the next look while another instance dispatches.
+	// busyPause is the shortest pause before the next search while another instance dispatches.
 	busyPause = 10 * time.Millisecond
 	// dispatchRows is how many rows of the log one dispatch looks at, and so the most jobs it makes in one
 	// transaction. It is more than the rooms an event may have.
@@ -156,7 +156,7 @@ SELECT busy, moved, more, lost, coalesce(gap_from, 0), coalesce(gap_to, 0), (SEL
   FROM culvert.dispatch($1, $3)
  WHERE culvert.check_ids($2)`
 
-// dispatch makes jobs of the next events. again: there are new jobs, or more of the log to look at. busy:
+// dispatch makes jobs from the next events. again: there are new jobs, or more of the log to look at. busy:
 // another instance is dispatching.
 func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)

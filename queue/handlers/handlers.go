@@ -56,7 +56,7 @@ func (hs *Handlers) add(h *handler) error {
 		}
 	}
 	hs.all = append(hs.all, h)
-	// After stop no new functions are started; those that run go on until abort.
+	// After stop no new functions are started; those that run continue until abort.
 	run, abort := context.WithCancel(context.Background())
 	find, stop := context.WithCancel(run)
 	h.stop, h.abort = stop, abort

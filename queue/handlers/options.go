@@ -18,7 +18,7 @@ import (
 // twice at the same time: when that can no longer be promised, its context ends with the cause ErrLeaseLost.
 //
 // After an error or a panic the event is run again later. If the event asks for replies, reply is stored as
-// one: any value that marshals to JSON, or an event.Data. nil is no reply; to reply null, return
+// one: any value that marshals to JSON, or an event.Data. nil sends no reply; to reply null, return
 // json.RawMessage("null").
 type Func func(ctx context.Context, e *event.Event) (reply any, err error)
 

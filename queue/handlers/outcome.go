@@ -19,7 +19,7 @@ import (
 const PartyPrefix = "\x01"
 
 // answer stores what the function returned as its reply. A reply that comes too late, or after the reply of an
-// earlier run, is no error: the event was handled.
+// earlier run, is not an error: the event was handled.
 func (h *handler) answer(ctx context.Context, e *event.Event, reply any) error {
 	d, ok := reply.(event.Data)
 	if !ok {
@@ -77,7 +77,7 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 		result, err = "lost", event.ErrLeaseLost
 	}
 	if err != nil {
-		log.Warn("how the handler ended could not be stored; the event is run again", "error", err)
+		log.Warn("the outcome of the handler could not be stored; the event will be handled again", "error", err)
 	}
 	h.all.o.Metrics.runs.WithLabelValues(h.label(), result).Inc()
 }

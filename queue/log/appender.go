@@ -51,7 +51,7 @@ func (a *appender) announce() {
 	a.queue.Wake()
 }
 
-// soonest is the pause until the next look for staged events after some were found: where one transaction
+// soonest is the pause until the next search for staged events after some were found: where one transaction
 // commits, others do. As long as none is found, the pause doubles, up to Poll.
 const soonest = 10 * time.Millisecond
 

@@ -12,7 +12,7 @@ import (
 
 // An event emitted from SQL is in the log before all that is emitted after its transaction was committed. A
 // transaction may have staged more events than one append moves. Units that come to its namespace meanwhile are
-// held; other namespaces go on.
+// held; other namespaces are not held up.
 //
 // A unit is held until the events of transactions below its until are moved. It does not wait for events that
 // are staged later, so that a stream of them cannot hold it for ever.

@@ -21,11 +21,11 @@ func TestAUnitIsHeldOnAnotherServer(t *testing.T) {
 	giveUp := u.giveUp
 	a.now = horizon{renewed, 950}
 	if a.addHeld(u); u.until.on(renewed) != 900 || u.until.on(other) != 0 {
-		t.Errorf("it waits for %d, and for %d on another server; want 900 and 0", u.until.on(renewed), u.until.on(other))
+		t.Errorf("the unit waits for %d, and for %d on another server; want 900 and 0", u.until.on(renewed), u.until.on(other))
 	}
 	a.now = horizon{other, 30}
 	if a.addHeld(u); u.until.on(other) != 30 || !u.giveUp.Equal(giveUp) {
-		t.Errorf("it waits for %d, until %v; want 30 and %v", u.until.on(other), u.giveUp, giveUp)
+		t.Errorf("the unit waits for %d, until %v; want 30 and %v", u.until.on(other), u.giveUp, giveUp)
 	}
 }
 

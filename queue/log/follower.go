@@ -77,7 +77,7 @@ func (f *follower) answer(ctx context.Context, target event.Offset) error {
 	return nil
 }
 
-// run is the follower's goroutine: it looks when told to, and every Poll to make
+// run is the follower's goroutine: it reads when told to, and every Poll to make
 // up for a notification that was lost.
 func (f *follower) run(ctx context.Context) {
 	tick := time.NewTicker(f.o.Poll)
@@ -178,7 +178,7 @@ func (f *follower) startOver(ctx context.Context, l *lineage.Lineage, at event.C
 	if err != nil {
 		return err
 	}
-	f.o.Logger.Warn("the tail of the log starts over", "from", at.String(), "to", event.Cursor{Log: now.Log, Offset: head}.String(), "floor", p.Floor)
+	f.o.Logger.Warn("retention dropped events before this instance had read them; its tail starts over at the head", "from", at.String(), "to", event.Cursor{Log: now.Log, Offset: head}.String(), "floor", p.Floor)
 	if now.SameHistory(l) { // else the next read finds out
 		f.o.Tail.Reset(l, head)
 	}

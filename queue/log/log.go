@@ -2,7 +2,7 @@
 //
 // New makes a Log; Run does its work until its context ends. Append and AppendEach store emits, Change stores
 // membership changes, and ReadPage reads events back. Every instance stores in transactions that hold the
-// append lock, so the order of commits is the order of offsets: a reader that goes on after an offset never
+// append lock, so the order of commits is the order of offsets: a reader that continues after an offset never
 // misses an event that became visible late.
 //
 // The files:
@@ -15,7 +15,7 @@
 //	roomquota.go   how many rooms may be made; size.go: what an emit takes while it waits
 //	members.go     joins and leaves, many in one transaction
 //	follower.go    reads into the tail what others have stored, when listen.go hears of it
-//	page.go        pages for one reader; bodies.go: data that stands in another row
+//	page.go        pages for one reader; bodies.go: data that is in another row
 //	unreadable.go  events that cannot be read
 //	retention.go   drops the oldest slices
 package log
@@ -52,7 +52,7 @@ type Options struct {
 	Metrics *Metrics
 	Faults  *Faults
 	Logger  *slog.Logger
-	// Listener waits for notifications. If it is nil, the log is looked at every Poll.
+	// Listener waits for notifications. If it is nil, the log is read every Poll.
 	Listener *postgres.Listener
 	Poll     time.Duration
 	// Waiting bounds the emits that wait, and likewise the membership changes.

@@ -52,7 +52,7 @@ func newMembershipWriter(o Options, f *follower, a *appender) *membershipWriter 
 }
 
 // Change stores a membership change, and returns when it is committed. maxRooms is how many rooms a client may
-// be in; 0 is no limit. The change holds from position on; its offset is less than 0 if the client is in too
+// be in; 0 means no limit. The change holds from position on; its offset is less than 0 if the client is in too
 // many rooms to join one more. changed is false if everything was so before. Errors: event.ErrOverloaded,
 // event.ErrUnavailable, event.ErrClosed, ctx's own.
 func (lg *Log) Change(ctx context.Context, m tail.Membership, maxRooms int) (position event.Cursor, changed bool, err error) {
@@ -190,7 +190,7 @@ SELECT log, prev, head, at, coalesce(holds, '{}'), coalesce(moved, '{}'), genera
   FROM culvert.move($1::text[], $2::int[], $3::text[], $4::text[], $5::int[], $6::boolean[], $7)`
 
 // move stores a batch, and tries again when its ids were outdated. It returns errMoved if the server has
-// changed: then what is staged there has to be looked at again.
+// changed: then what is staged there has to be read again.
 func (m *membershipWriter) move(ctx context.Context, batch []*membershipChange, l *lineage.Lineage) error {
 	ctx, cancel := context.WithTimeout(ctx, m.o.AppendTimeout)
 	defer cancel()

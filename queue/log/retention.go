@@ -132,7 +132,7 @@ func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error
 		return postgres.Unavailable(ctx, "expire", err)
 	}
 	if raised > 0 {
-		lg.o.Logger.Info("retention of namespaces took a slice", "namespaces", raised)
+		lg.o.Logger.Info("the retention settings of namespaces have removed events from a slice", "namespaces", raised)
 	}
 	var counted *int
 	if err := lg.o.DB.Write.QueryRow(ctx, countSliceSQL).Scan(&counted); err != nil {

@@ -37,7 +37,7 @@ const (
 func (r *Registry) CreateKey(ctx context.Context, k APIKey) (APIKey, string, error) {
 	switch {
 	case k.Namespaces != nil && len(k.Namespaces) == 0, len(k.Namespaces) > maxKeyNamespaces:
-		return k, "", event.Invalidf("namespaces", "must be 1 to %d, or all", maxKeyNamespaces)
+		return k, "", event.Invalidf("namespaces", "must name 1 to %d namespaces, or be nil for all", maxKeyNamespaces)
 	case !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(time.Now()):
 		return k, "", event.Invalid("expires_at", "is in the past")
 	}
@@ -98,7 +98,7 @@ UPDATE culvert.api_keys
        hash = $2
  WHERE id = $1 AND revoked_at IS NULL`
 
-// RotateKey gives a key a new secret and returns its new token. The old token works on for grace; tokens from
+// RotateKey gives a key a new secret and returns its new token. The old token stays valid for grace; tokens from
 // before that do not. Errors: ErrNotFound, also for a revoked key, and ErrUnavailable.
 func (r *Registry) RotateKey(ctx context.Context, id string, grace time.Duration) (string, error) {
 	token, hash := newToken(id)

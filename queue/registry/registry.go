@@ -32,7 +32,7 @@ type Options struct {
 	DB, Changes *pgxpool.Pool
 	// Owns: Close closes both.
 	Owns bool
-	// Poll is how often the version is looked at. It bounds how long a change goes unnoticed if notifications
+	// Poll is how often the version is read. It bounds how long a change goes unnoticed if notifications
 	// do not arrive. Default: 500ms.
 	Poll time.Duration
 	// Loaded is called after every load, with the generation of the log that the registry is of, and whether
@@ -197,7 +197,7 @@ func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error
 	return nil
 }
 
-// changed loads our own change. If that fails, it is no error: the change is stored, and the next tick loads
+// changed loads our own change. If that fails, it is not an error: the change is stored, and the next tick loads
 // it.
 func (r *Registry) changed(ctx context.Context) {
 	if r.load(ctx) == nil {

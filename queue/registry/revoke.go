@@ -21,7 +21,7 @@ ON CONFLICT (namespace, client) DO UPDATE
 
 // Revoke makes every instance refuse, within a second, the client's tokens that were issued up to now, and end
 // the sessions that use them. Tokens that were refused before stay refused even if the clock was set back. The
-// client's cursor and rooms stay: with a newer token it goes on. A revocation belongs to the namespace's name,
+// client's cursor and rooms stay: with a newer token it continues. A revocation belongs to the namespace's name,
 // also when the namespace is deleted and made again. It never ends, because nobody knows how long the refused
 // tokens are valid. Errors: ErrUnavailable.
 func (r *Registry) Revoke(ctx context.Context, ns event.Namespace, c event.Client) error {

@@ -50,7 +50,7 @@ var settings = []Setting{
 	{"retention", "how long its events are kept", func(s *NamespaceSettings) any { return &s.Retention }},
 	{"dedup", "how long its idempotency keys are remembered", func(s *NamespaceSettings) any { return &s.Dedup }},
 	{"public", "rooms whose full pages of history any cache may keep and show to anybody", func(s *NamespaceSettings) any { return &s.Public }},
-	{"presence", "rooms that are told who comes and goes", func(s *NamespaceSettings) any { return &s.Presence }},
+	{"presence", "rooms that are told when members go online or offline", func(s *NamespaceSettings) any { return &s.Presence }},
 	{"emit_rate", "events a second emitted to the namespace", func(s *NamespaceSettings) any { return &s.EmitRate }},
 	{"client_rate", "events a second emitted by each client", func(s *NamespaceSettings) any { return &s.ClientRate }},
 	{"max_connections_client", "streams and long polls of a client", func(s *NamespaceSettings) any { return &s.MaxConnectionsClient }},

@@ -9,7 +9,7 @@ import (
 
 // early has events that came before those in front of them in the log: this instance appended them right after
 // another one, whose events still have to be read. If they were not kept, all of them would have to be read
-// back from Postgres, for as long as appends go on.
+// back from Postgres, for as long as appends continue.
 type early struct {
 	pieces []piece // in order
 	events int

@@ -31,22 +31,22 @@ func TestWhatCameEarlyWaitsForTheGap(t *testing.T) {
 	gaps := [][3]event.Offset{{0, 5, 10}, {10, 12, 13}} // from, to, and where the tail is once it was read
 	for _, g := range gaps {
 		if at, upto := at.ToRead(); at.Offset != g[0] || upto != g[1] {
-			t.Fatalf("to be read is from %d to %d", at.Offset, upto)
+			t.Fatalf("the gap to be read is from %d to %d", at.Offset, upto)
 		}
 		at.Merge(l, g[1], numbered(g[0], g[1]-1, "1")) // the last offset belongs to no event
 		if at.head != g[2] {
-			t.Fatalf("then the tail ends at %d, want %d", at.head, g[2])
+			t.Fatalf("after the gap was read the tail ends at %d, want %d", at.head, g[2])
 		}
 	}
 	if _, upto := at.ToRead(); upto != event.MaxOffset || at.early.events != 0 || at.early.bytes != 0 {
-		t.Errorf("left are %d events of %d bytes", at.early.events, at.early.bytes)
+		t.Errorf("%d early events of %d bytes are left", at.early.events, at.early.bytes)
 	}
 	var got []string
 	for _, e := range at.ring.all() {
 		got = append(got, strconv.Itoa(int(e.event.Offset)))
 	}
 	if want := strings.Fields("1 2 3 4 6 7 8 9 10 11 13"); !slices.Equal(got, want) {
-		t.Errorf("in the tail are %v", got)
+		t.Errorf("the tail has %v", got)
 	}
 	// A read may reach further than asked for.
 	at.Extend(l, 15, 18, numbered(15, 18, "1"))
@@ -90,6 +90,6 @@ func TestWhatCameEarlyIsBounded(t *testing.T) {
 		t.Errorf("in another history the tail has what comes after %d", upto)
 	}
 	if at.Extend(l, 1000, 1001, numbered(1000, 1001, "1")); len(at.early.pieces) != 0 {
-		t.Error("what was appended in another history waits")
+		t.Error("the tail keeps events of another history")
 	}
 }

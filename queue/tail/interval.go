@@ -77,7 +77,7 @@ func (rd *Reader) attachmentsOf(intervals []Interval) attachments {
 	return all
 }
 
-// take makes an attachment of an interval of the client.
+// take makes an attachment from an interval of the client.
 func (rd *Reader) take(i Interval) attachment {
 	if rd.o.adHoc() || i.Lapsed {
 		return attachment{Interval: i}
@@ -90,8 +90,8 @@ func (rd *Reader) room(r event.Room) *roomTail {
 	return rd.t.room(roomKey{rd.o.Namespace.String(), r.String()})
 }
 
-// end ends the attachment of the client's membership in a room. The rooms that an ad hoc reader names go on:
-// they are no memberships.
+// end ends the attachment of the client's membership in a room. The rooms that an ad hoc reader names stay attached:
+// they are not memberships.
 func (rd *Reader) end(r event.Room, at event.Offset) {
 	in := rd.attachments.in(r)
 	for i := range in {

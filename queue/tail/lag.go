@@ -7,8 +7,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Behind returns how long ago the first event after o was stored. So far is a client behind that acknowledges
-// o; at the head it is 0. If o is older than the tail, Behind returns the age of the tail's oldest event, which
+// Behind returns how long ago the first event after o was stored. A client that acknowledges o is behind
+// by this much; at the head it is 0. If o is older than the tail, Behind returns the age of the tail's oldest event, which
 // is too little.
 func (t *Tail) Behind(o event.Offset, now time.Time) time.Duration {
 	t.mu.RLock()

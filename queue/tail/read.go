@@ -53,7 +53,7 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 		r.UpTo = r.Events[len(r.Events)-1].Offset
 	}
 	if slices.ContainsFunc(r.Events, Excepting) {
-		r.attachments = slices.Clone(rd.attachments) // looked at without the lock: it may take a while
+		r.attachments = slices.Clone(rd.attachments) // compared without the lock, since it may take a while
 	}
 	return r, true
 }

@@ -188,7 +188,7 @@ func (t *Tail) join(head event.Offset, events []*event.Event) {
 // isOf reports whether the tail is of this history. The caller holds the lock.
 func (t *Tail) isOf(l *lineage.Lineage) bool { return t.log == l.Log && t.run == l.OpenRun() }
 
-// Adopt makes the tail go on in another history, whose newest event is at head. The tail's events are kept if
+// Adopt makes the tail continue in another history, whose newest event is at head. The tail's events are kept if
 // all of them are of that history, too; kept reports it. They are if the last one is, because no offset is
 // assigned twice. Intervals are asked for again in any case: memberships may have changed.
 func (t *Tail) Adopt(l *lineage.Lineage, head event.Offset) (kept bool) {

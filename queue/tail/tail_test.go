@@ -35,7 +35,7 @@ func TestIntervalsAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 		}
 		rd.Asking()
 		if rd.Attach(nil, 50); rd.known != 50 {
-			t.Errorf("%s: after another look they are known up to %d", name, rd.known)
+			t.Errorf("%s: after Postgres was asked again the intervals are known up to %d", name, rd.known)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func TestTheHeadIsKnownBeforeItIsDelivered(t *testing.T) {
 	before := &lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}
 	at := testTail(before, 10)
 	if at.Extend(before, 20, 25, nil) {
-		t.Fatal("what comes after a gap is delivered")
+		t.Fatal("the tail took events that begin after a gap")
 	}
 	at.Learn(before, 22)
 	if head, has := at.Newest(), at.Position(); head.Offset != 25 || has.Offset != 10 {
@@ -78,7 +78,7 @@ func TestTheHeadIsOfOneHistory(t *testing.T) {
 		t.Errorf("the history before can be read up to the head of another: %v", err)
 	}
 	if head, _, ok, err := rd.Intervals(after, 3); !ok || err != nil || head.Offset != 120 {
-		t.Errorf("read up to %v, %v, %v", head, ok, err)
+		t.Errorf("the intervals are known up to %v, %v, %v", head, ok, err)
 	}
 }
 
@@ -104,13 +104,13 @@ func TestTailCountsDataOnce(t *testing.T) {
 		e.Wire("a", encode)
 	}
 	if at.bytes < 600_000 || at.bytes > 650_000 {
-		t.Errorf("encoded for 5 of the rooms it counts %d bytes", at.bytes)
+		t.Errorf("with the encoded forms for 5 of the rooms the tail counts %d bytes", at.bytes)
 	}
 	for _, e := range first[5:] {
 		e.Wire("a", encode)
 	}
 	if at.bytes > at.o.Bytes {
-		t.Errorf("what is encoded takes the tail to %d bytes", at.bytes)
+		t.Errorf("with the encoded forms the tail counts %d bytes, more than it may", at.bytes)
 	}
 	for offset := range event.Offset(20) {
 		for _, e := range many(offset + 2) {
@@ -119,7 +119,7 @@ func TestTailCountsDataOnce(t *testing.T) {
 	}
 	at.Adopt(&lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 1000, Last: event.MaxOffset}}}, 1000)
 	if at.bytes != 0 || at.ring.len() != 0 {
-		t.Errorf("empty it counts %d bytes of %d events", at.bytes, at.ring.len())
+		t.Errorf("the empty tail counts %d bytes of %d events", at.bytes, at.ring.len())
 	}
 }
 
@@ -179,6 +179,6 @@ func TestAnEncodingIsOfOneEncoder(t *testing.T) {
 		}
 	}
 	if got := string(e.Wire(mine{}, nil)); got != "mine" || count != 2 {
-		t.Errorf("then the first gets %s, and the second has encoded %d times", got, count)
+		t.Errorf("after that the first encoder gets %s, and the second has encoded %d times", got, count)
 	}
 }

@@ -1,4 +1,4 @@
-// The chat, used by people in Chromium against a real server.
+// Tests of the chat, used by people in Chromium against a real server.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { launch, missing, phone } from './browser.mjs'

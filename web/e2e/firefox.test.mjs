@@ -1,4 +1,4 @@
-// The same in Firefox, and people in both browsers in one room.
+// The same tests in Firefox, and one with people in both browsers in one room.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { launch, missing, phone } from './browser.mjs'

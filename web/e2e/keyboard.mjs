@@ -1,4 +1,4 @@
-// The chat without a mouse; the same in every browser.
+// Tests of the chat without a mouse; they are the same in every browser.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { phone } from './browser.mjs'
@@ -6,7 +6,7 @@ import { own, Person } from './person.mjs'
 
 /** A test that runs alone in the browser, because another page would take the focus. */
 export function keyboard(browser) {
-  it('by keyboard alone, and what the page asks for first', async () => {
+  it('the chat can be used by keyboard alone, and the first focus is right', async () => {
     const room = own('blind')
     const lea = await Person.arrive(browser(), room, phone)
     const { page } = lea

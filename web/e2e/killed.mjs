@@ -1,4 +1,4 @@
-// A page that is killed while a message is being sent.
+// Tests of a page that is killed while a message is being sent.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { it } from 'node:test'

@@ -1,4 +1,4 @@
-// More people than the demo gives tokens to. This runs after the other tests, because it takes all tokens.
+// Tests the demo with more people than it gives tokens to. This runs after the other tests, because it takes all tokens.
 import assert from 'node:assert/strict'
 import { after, before, it } from 'node:test'
 import { launch, missing, phone } from './browser.mjs'
@@ -52,7 +52,7 @@ it(crowd, { skip, timeout: 180_000 }, async () => {
   const eli = await Person.arrive(browser, own('door'), phone)
   const comeIn = eli.page.getByRole('button', { name: 'Come in' })
   await crowded(async () => {
-    const alert = eli.page.getByRole('alert').filter({ hasText: 'too many people come in at once; try again in 1 s' })
+    const alert = eli.page.getByRole('alert').filter({ hasText: 'too many people are joining at once; try again in 1 s' })
     await turnedAway(alert, () => eli.page.locator('#chat').waitFor(), async () => {
       await eli.page.evaluate(() => localStorage.clear()) // nobody yet
       await eli.page.reload()

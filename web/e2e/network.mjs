@@ -1,4 +1,4 @@
-// Effects of the network and of the browser; the same tests in every browser.
+// Tests of effects of the network and of the browser; they are the same in every browser.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { desk, phone } from './browser.mjs'
@@ -6,7 +6,7 @@ import { numbered, own, Person } from './person.mjs'
 
 /** Defines the tests, each in a room of its own, so that they can run at once. */
 export function network(browser) {
-  it('reload and offline: nothing lost, nothing doubled', async () => {
+  it('after a reload and offline no message is lost or shown twice', async () => {
     const cid = await Person.come(browser(), 'Cid', own('garden'), phone)
     const dora = await Person.come(browser(), 'Dora', own('garden'), { ...desk, colorScheme: 'dark' })
     const mine = numbered('mine', 5)
@@ -73,7 +73,7 @@ export function network(browser) {
     await fay.go()
   })
 
-  it('either transport, chosen by hand', async () => {
+  it('a person can choose either transport', async () => {
     const ida = await Person.come(browser(), 'Ida', own('ways'), phone)
     const jim = await Person.come(browser(), 'Jim', own('ways'))
     await ida.state('streaming')

@@ -1,4 +1,4 @@
-// People talk; the same in every browser.
+// Tests in which people talk; they are the same in every browser.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { phone } from './browser.mjs'
@@ -6,7 +6,7 @@ import { intrude, own, Person } from './person.mjs'
 
 /** Defines the tests, each in rooms of its own, so that they can run at once. */
 export function talk(browser) {
-  it('two people talk: rooms, presence, typing, ticks', async () => {
+  it('two people talk, with rooms, presence, typing and ticks', async () => {
     const [lock, weir] = [own('lock'), own('weir')]
     for (const data of [undefined, 7, { id: {}, text: [] }, { text: 'no id' }]) await intrude(lock, { event: 'message', data })
     const ann = await Person.come(browser(), 'Ann', lock)

@@ -121,7 +121,7 @@ export class Chat {
       this.#show()
       void this.#ticks.ask(room, this.#of(room))
     } catch (error) {
-      console.warn(error) // probably the network is away again; the next connection calls this again
+      console.warn(error) // probably the network is down again; the next connection calls this again
     }
   }
 

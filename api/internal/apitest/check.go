@@ -15,7 +15,7 @@ func Until(t testing.TB, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("did not happen in time")
+			t.Fatal("the condition was not met in time")
 		}
 	}
 }

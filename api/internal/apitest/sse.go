@@ -62,7 +62,7 @@ func (p *Parser) Next() (Frame, error) {
 	for {
 		line, err := p.line()
 		if err != nil {
-			return Frame{}, err // an incomplete frame is no frame
+			return Frame{}, err // an incomplete frame does not count
 		}
 		if line == "" {
 			p.ID = id

@@ -36,7 +36,7 @@ for (const [file, limit] of Object.entries(limits)) {
   const size = weight(readFileSync(`dist/${file}`))
   console.log(`dist/${file}: ${size} bytes gzipped, of less than ${limit}`)
   if (size < limit) continue
-  console.error('it is too heavy')
+  console.error('the bundle is too large')
   process.exitCode = 1
 }
 const connect = await bundled(`export { connect } from './dist/index.js'`, { minify: true })

@@ -17,9 +17,10 @@
  *        no hello, or                            |  failed, or woken    |
  *        refused twice                           +----------------------+
  *
- * - connecting: the client asks for a stream. streaming: the stream has said hello.
- * - checking: the stream failed, and a poll tests whether the network works. A page leads
- *   to polling.
+ * - connecting: the client asks for a stream. streaming: the stream has said hello. It fails if it goes
+ *   silent twice, is cut early again and again, or if its events arrive in bursts (a proxy holds them back).
+ * - checking: the stream failed, and a poll tests whether the network works. A page (the
+ *   answer of a poll) leads to polling.
  * - polling: events come by polls, held for as long as the proxies allow, which may be not at all.
  *   probing: the next poll is not held, to test whether anything gets through.
  * - trying: the client asks for a stream again, from probing or polling. If that fails, probing follows.
@@ -166,7 +167,7 @@ export function createLadder(
       else if (kind === Kind.TimedOut) gaveUp(age)
       else streamCut(age)
       if (kind !== Kind.Foreign || !after) return
-      // The proxy is judged as above, but no event can come before that time.
+      // The proxy is judged in the same way, but no event can come before that time.
       ladder.up = false
       ladder.delay = Math.max(ladder.delay, spread(after * 1000))
     },

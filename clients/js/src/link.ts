@@ -78,7 +78,7 @@ export function createLink(
     },
   }
 
-  /** Makes one attempt and returns how it ended; an error means that there must be no other attempt. */
+  /** Makes one attempt and returns how it ended; an error means that no attempt may follow. */
   async function make(plan: Plan): Promise<Ending | CulvertError> {
     const { signal } = (attempt = new AbortController())
     // The deadline moves with every frame: check again when it is reached.

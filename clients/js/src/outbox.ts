@@ -102,7 +102,7 @@ export function createOutbox(
     done.catch(() => {}) // the caller may not wait for it yet
     if (!(await (await opening).add({ key, body }, limit))) {
       settle({ key, error: { message: `the outbox is full: ${limit} events wait` } }, true)
-    } else if (signal.aborted) throw signal.reason // it waits for the next page
+    } else if (signal.aborted) throw signal.reason // the event stays in the store for the next page
     else start()
     return done
   }

@@ -6,7 +6,7 @@ import type { AnyHandler, Delivery, Events, Handler, Lifecycle, Options, Transpo
 
 /** Returns a name as a part of a path. Refuses names that URL parsers take for steps in the path, in any encoding. */
 function segment(name: string): string {
-  if (/^\.{0,2}$/.test(name)) throw new TypeError(`"${name}" is no name`)
+  if (/^\.{0,2}$/.test(name)) throw new TypeError(`"${name}" is not a valid name`)
   return encodeURIComponent(name)
 }
 
@@ -57,10 +57,10 @@ export function connect<Listens extends Events = Events, Emits extends Events = 
   url: string | URL, options: Options,
 ): Socket<Listens, Emits> {
   const { token } = options
-  if (!token || !/^(str|fun)/.test(typeof token)) throw new TypeError('token: a string, or a function that gets one, is wanted')
+  if (!token || !/^(str|fun)/.test(typeof token)) throw new TypeError('token must be a string, or a function that returns one')
   const at = new URL(`${url}` || '/', globalThis.location?.href)
   if (!/^https?:/.test(at.protocol) || at.username || at.password || at.search || at.hash) {
-    throw new TypeError('connect wants a URL of http or https without user, query or fragment')
+    throw new TypeError('the URL must be one of http or https, without user, query or fragment')
   }
   const base = new URL(at.pathname.replace(/\/*$/, `/v1/${segment(options.namespace ?? 'default')}/`), at)
   let handlers: { event: string; f: AnyFunction; once: boolean }[] = [] // event '': for every event

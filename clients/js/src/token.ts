@@ -51,7 +51,7 @@ export function createCredentials(
       })])
       if (!token || typeof token !== 'string') {
         token = ''
-        throw new TypeError('a string that is not empty is wanted')
+        throw new TypeError('the callback must return a string that is not empty')
       }
       watch()
       return token

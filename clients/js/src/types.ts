@@ -46,7 +46,7 @@ export interface Gap {
 export interface Lifecycle {
   /** Events can come now. */
   connect: () => void
-  /** Events cannot come; the socket goes on trying unless it was closed or refused. */
+  /** Events cannot come; the socket keeps trying unless it was closed or refused. */
   disconnect: (reason: 'lost' | 'closed' | 'refused') => void
   /** Events come by another transport than before. */
   transport: (transport: Transport) => void

@@ -24,7 +24,7 @@ const size = (d: Data) =>
  *
  *     new CulvertWebSocket('wss://culvert.example/?room=lobby&access_token=…')
  *
- * It is open once the room is joined, and stays open while the network is away: messages
+ * It is open once the room is joined, and stays open while the network is down: messages
  * sent meanwhile wait, and messages of others are not missed. close leaves the room.
  */
 export class CulvertWebSocket extends EventTarget {

@@ -65,7 +65,7 @@ for (const transport of ['stream', 'poll'] as const) {
     assert.equal(box.got.length, 200)
   })
 
-  test(`nothing is lost or doubled when the server restarts, by ${transport}`, async () => {
+  test(`no event is lost or repeated when the server restarts, by ${transport}`, async () => {
     const [a, b] = [client('ra-' + transport, { transport }), client('rb-' + transport, { transport })]
     await Promise.all([connected(a), connected(b)])
     const box = inbox(b, 'n')
@@ -84,7 +84,7 @@ for (const transport of ['stream', 'poll'] as const) {
   })
 }
 
-test('what was handled does not come again, what was not does', async () => {
+test('an event that was handled does not come again, one that was not does', async () => {
   const first = client('acks')
   await connected(first)
   const done = event(first, 'one')
@@ -107,7 +107,7 @@ test('what was handled does not come again, what was not does', async () => {
   assert.deepEqual(names, ['two', 'three'])
 })
 
-test('a token is renewed on the living stream, and one that is refused once', async () => {
+test('a token is renewed while the stream is open, and a refused one once', async () => {
   let made = 0
   const s = client('renewing', { token: () => token('renewing', ++made === 1 ? 3 : 600) })
   let lost = 0
@@ -131,7 +131,7 @@ test('a token is renewed on the living stream, and one that is refused once', as
   assert.equal((await event(refused, 'error')).status, 401)
 })
 
-test('a volatile event reaches who is connected', async () => {
+test('a volatile event reaches connected clients', async () => {
   const [a, b] = [client('va'), client('vb')]
   await Promise.all([connected(a), connected(b)])
   const got = event(b, 'typing')
@@ -139,7 +139,7 @@ test('a volatile event reaches who is connected', async () => {
   assert.equal(await got, true)
 })
 
-test('what is not allowed is reported, and does not stop what comes after it', async () => {
+test('an event that is not allowed is reported, and later ones are sent', async () => {
   const s = client('errors')
   const error = event(s, 'error')
   const [bad, good] = [s.to('x').emit('culvert:forged'), s.to('x').emit('fine')]
@@ -156,7 +156,7 @@ test('an API key acts for a client', async () => {
   assert.equal(await got, 1)
 })
 
-test('handlers reply, and who asked gets what they return', async () => {
+test('handlers reply, and the emitter gets what they return', async () => {
   const [a, b, c] = [client('asker'), client('replier-b'), client('replier-c')]
   b.on('sum', ([x, y]) => x + y)
   c.on('sum', async ([x, y]) => new Uint8Array([x, y]))
@@ -193,7 +193,7 @@ test('two WebSockets talk', async () => {
 })
 
 for (const [kind, want] of [['withholds', 'poll'], ['kills', 'poll'], ['resets', undefined]] as const) {
-  test(`a proxy that ${kind}: nothing lost, doubled or out of order, both ways`, async () => {
+  test(`a proxy that ${kind}: no event is lost, repeated or out of order in either direction`, async () => {
     const way = await proxy(new URL(server.url), kind)
     const near = client('near-' + kind)
     const far = connect(way.url, { token: token('far-' + kind), verdicts: memoryVerdicts() })

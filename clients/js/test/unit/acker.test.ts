@@ -20,7 +20,7 @@ const deferred = () => {
   return { promise, resolve, reject }
 }
 
-test('many become one', async () => {
+test('many acknowledgements become one request', async () => {
   const { clock, posted, acker } = rig()
   for (let i = 1; i <= 100; i++) acker.track(`l:${i}`)
   assert.deepEqual(posted, [])
@@ -31,7 +31,7 @@ test('many become one', async () => {
   assert.equal(clock.pending, 0)
 })
 
-test('nothing passes a handler that still works, nor one that failed is waited for', async () => {
+test('an acknowledgement does not pass an event whose handler still runs, and does not wait for one that failed', async () => {
   const { clock, posted, acker } = rig()
   const slow = deferred()
   acker.track('l:1')
@@ -47,7 +47,7 @@ test('nothing passes a handler that still works, nor one that failed is waited f
   assert.deepEqual(posted, ['l:1', 'l:3'])
 })
 
-test('a heartbeat alone is not worth a request, but moves what is', async () => {
+test('a heartbeat alone causes no acknowledgement, but moves the cursor of the next one', async () => {
   const { clock, posted, acker } = rig()
   acker.track('l:1', undefined, true)
   await clock.run(5000)
@@ -58,7 +58,7 @@ test('a heartbeat alone is not worth a request, but moves what is', async () => 
   assert.deepEqual(posted, ['l:3'])
 })
 
-test('what a poll carried is not sent again', async () => {
+test('an acknowledgement that a poll carried is not sent again', async () => {
   const { clock, posted, acker } = rig()
   acker.track('l:1')
   acker.confirm('l:1')
@@ -69,14 +69,14 @@ test('what a poll carried is not sent again', async () => {
   acker.confirm('l:2')
   acker.track('l:3')
   await clock.run(900)
-  assert.deepEqual(posted, [], 'the newest has its own time to be carried')
+  assert.deepEqual(posted, [], 'the newest acknowledgement waits for a poll of its own')
   acker.confirm('l:2') // the answer to an earlier one
   await clock.run(1000)
   assert.deepEqual(posted, ['l:3'])
 })
 
-test('a failure is repeated, later and with the newest; a refusal is not', async () => {
-  let fail: unknown = new TypeError('the network is away')
+test('a failed acknowledgement is sent again, later and with the newest cursor; a refused one is not', async () => {
+  let fail: unknown = new TypeError('the network is down')
   const { clock, posted, acker } = rig(async () => {
     if (fail) throw fail
   })

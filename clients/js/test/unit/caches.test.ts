@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { isStream, rig } from './sockets.js'
 import { Wire } from './wire.js'
 
-test('a cache that answers polls from memory, a way that drops headers: asked otherwise', async () => {
+test('polls get past a cache that repeats answers and a proxy that drops headers', async () => {
   for (const kind of ['cache', 'header'] as const) {
     const wire = new Wire()
     ;(globalThis as any).location = new URL('http://page.test/') // another origin: the URL is constant
@@ -47,7 +47,7 @@ test('across origins the URL stays as it is, so that permission is asked for onc
   assert.equal(urls.size, 1)
 })
 
-test('a stream that begins elsewhere than asked, a poll that was not held: asked otherwise', async () => {
+test('the cursor moves into the URL when a stream starts at another one or a poll is not held', async () => {
   for (const transport of ['stream', 'poll'] as const) {
     const wire = new Wire()
     ;(globalThis as any).location = new URL('http://page.test/')

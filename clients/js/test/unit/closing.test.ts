@@ -5,7 +5,7 @@ import { memoryOutbox } from '../../src/index.js'
 import { settle } from './fakes.js'
 import { online, rig } from './sockets.js'
 
-test('closed: no request any more, and none left open', async () => {
+test('a closed socket sends no request and leaves none open', async () => {
   const { wire, clock, socket, told } = rig()
   await clock.run(1)
   await socket.close()
@@ -18,7 +18,7 @@ test('closed: no request any more, and none left open', async () => {
   assert.deepEqual(told, ['stream', 'connect', 'closed'])
 })
 
-test('a volatile event before the end is sent', async () => {
+test('a volatile event that was emitted before close is sent', async () => {
   const { socket, wire } = await online()
   let aborted: boolean | undefined
   wire.way = async ({ url }, { signal }) => {
@@ -33,7 +33,7 @@ test('a volatile event before the end is sent', async () => {
   assert.equal(aborted, false)
 })
 
-test('to close takes seconds, also where nothing answers any more', async () => {
+test('close takes seconds, even if the server no longer answers', async () => {
   const { clock, socket, wire } = await online()
   wire.way = ({ url }, o) => {
     if (!url.pathname.endsWith('/ack')) return
@@ -53,7 +53,7 @@ test('to close takes seconds, also where nothing answers any more', async () => 
   assert.equal(clock.pending, 0)
 })
 
-test('what still asks for replies at the end is not sent after it, but by the next page', async () => {
+test('an event that still waits for replies at close is not sent after it, but by the next page', async () => {
   const outbox = memoryOutbox()
   const { clock, socket, wire } = await online({ outbox })
   wire.way = ({ url }) => {

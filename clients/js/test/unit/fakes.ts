@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/clock.js'
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that stands still until a test advances it. */
 export class FakeClock implements Clock {
   chance = 0.5
   #now = 1000
@@ -23,7 +23,7 @@ export class FakeClock implements Clock {
     return this.#timers.length
   }
 
-  /** Time passes; what is due on the way runs when it is due. */
+  /** Time passes; timers run when they are due. */
   go(ms: number): void {
     const end = this.#now + ms
     for (;;) {

@@ -80,7 +80,7 @@ for (const [how, freeze, thaw] of [
   ['resume', () => {}, (t: any) => t.document.dispatchEvent(new Event('resume'))],
   ['visibilitychange', () => {}, (t: any) => t.document.dispatchEvent(new Event('visibilitychange'))],
 ] as const) {
-  test(`a follower that comes back by ${how} gets what it was not told`, async () => {
+  test(`a follower that comes back by ${how} gets the events it missed`, async () => {
     const wire = new Wire()
     const a = await tab(wire)
     const b = await tab(wire)
@@ -107,7 +107,7 @@ for (const [how, freeze, thaw] of [
 for (const [reason, log, kept, busy] of [
   ['log', 'm', 0, true], ['log', 'm', 0, false], ['rewound', 'l', 1, true], ['rewound', 'l', 1, false], ['pruned', 'l', 5, false],
 ] as const) {
-  test(`a follower that was frozen learns of a gap, ${reason}, with${busy ? '' : 'out'} events since`, async () => {
+  test(`a follower that was frozen learns of a gap of reason ${reason}, with${busy ? '' : 'out'} events after it`, async () => {
     const wire = new Wire()
     const a = await tab(wire)
     const b = await tab(wire)
@@ -138,7 +138,7 @@ for (const [reason, log, kept, busy] of [
   })
 }
 
-test('a tab that comes later begins where the leader is', async () => {
+test('a tab that is opened later begins at the position of the leader', async () => {
   const wire = new Wire()
   const a = await tab(wire)
   wire.emit('1')

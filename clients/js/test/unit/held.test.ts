@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { beat, is, Rig } from './rig.js'
 
-test('the first pauses end within a second and the patience for a frame: else polls', () => {
+test('a stream whose first pause does not end within 4 s gives way to polls', () => {
   const r = new Rig()
   r.begin()
   r.settling()
@@ -44,7 +44,7 @@ test('a heartbeat that ends a pause late was held until the next frame', () => {
   is(r, 'poll', 0)
 })
 
-test('each heartbeat comes when the next is due: polls', () => {
+test('a stream whose heartbeats come one interval late gives way to polls', () => {
   const r = new Rig()
   r.begin()
   r.settling()
@@ -61,7 +61,7 @@ test('each heartbeat comes when the next is due: polls', () => {
   is(r, 'poll', 0)
 })
 
-test('without a network nothing ends a pause: the stream stays the way', () => {
+test('if a pause does not end because the network is down, the client stays with streams', () => {
   const r = new Rig()
   r.begin()
   r.settling()
@@ -72,7 +72,7 @@ test('without a network nothing ends a pause: the stream stays the way', () => {
   is(r, 'stream')
 })
 
-test('a slow way gets the time it takes', () => {
+test('on a slow network the stream gets more time for its frames', () => {
   const r = new Rig()
   r.begin()
   r.settling(2900)
@@ -85,7 +85,7 @@ test('a slow way gets the time it takes', () => {
   assert.equal(r.ladder.deadline - r.clock.now(), 9000)
 })
 
-test('a server that says nothing of pauses is not expected to end them', () => {
+test('a server whose hello has no settle is not expected to end pauses', () => {
   const r = new Rig()
   r.begin()
   r.hello()

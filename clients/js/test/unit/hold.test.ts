@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { Kind } from '../../src/attempt.js'
 import { is, polling, Rig } from './rig.js'
 
-test('polls that fail at the same age: halved and below it, down to short ones', () => {
+test('polls that fail at the same age become shorter than that age, in the end polls that are not held', () => {
   for (const [cut, want] of [[20_000, 12.5], [10_000, 7], [3000, 2.1], [1200, 0]] as const) {
     const r = polling()
     const waits = new Set<number>()
@@ -20,7 +20,7 @@ test('polls that fail at the same age: halved and below it, down to short ones',
   }
 })
 
-test('a gateway says its timeout: one failure is enough', () => {
+test('one timeout that a gateway reports is enough for shorter polls', () => {
   const r = new Rig().buffered()
   is(r, 'poll', 25)
   r.end(10_000, { kind: Kind.Foreign, gateway: true })
@@ -30,7 +30,7 @@ test('a gateway says its timeout: one failure is enough', () => {
   is(r, 'poll', 7)
 })
 
-test('one failure of a held poll, and one that says nothing about age', () => {
+test('one failure of a held poll does not shorten the polls', () => {
   const r = new Rig().buffered()
   is(r, 'poll', 25)
   r.end(10_000)
@@ -46,7 +46,7 @@ test('one failure of a held poll, and one that says nothing about age', () => {
   is(r, 'poll', 25)
 })
 
-test('a poll that is never answered: is there a way at all?', () => {
+test('a held poll that is never answered is followed by one that is not held', () => {
   const r = polling()
   is(r, 'poll', 25)
   r.late()
@@ -59,7 +59,7 @@ test('a poll that is never answered: is there a way at all?', () => {
   is(r, 'poll', 12.5)
 })
 
-test('pages cut in the middle become smaller, and larger again', () => {
+test('after pages that were cut in the middle polls ask for fewer events, later for more again', () => {
   const r = new Rig().buffered()
   assert.equal(r.begin().limit, 100)
   r.ladder.gotHeaders()
@@ -72,7 +72,7 @@ test('pages cut in the middle become smaller, and larger again', () => {
   assert.equal(r.begin().limit, 50)
 })
 
-test('more: at once; retry: then; empty at once: not in a circle', () => {
+test('the next poll comes at once after more, after a delay if the server asked for one or the page came early and empty', () => {
   const r = new Rig().buffered()
   r.begin()
   r.page(10, { empty: false, more: true })
@@ -88,7 +88,7 @@ test('more: at once; retry: then; empty at once: not in a circle', () => {
   assert.equal(r.ladder.delay, 0)
 })
 
-test('something on the way says when to come back', () => {
+test('a Retry-After of a proxy delays the next poll', () => {
   const r = new Rig().buffered()
   r.begin()
   r.end(5, { kind: Kind.Foreign, after: 8 })
@@ -99,7 +99,7 @@ test('something on the way says when to come back', () => {
   assert.ok(r.ladder.delay <= 1000)
 })
 
-test('pages that break off: soon again, and lost only when that goes on', () => {
+test('after pages that broke off the next poll comes soon, and only five in a row are a lost connection', () => {
   const r = new Rig().buffered()
   r.clock.chance = 0.999
   const breaks = () => {
@@ -123,7 +123,7 @@ test('pages that break off: soon again, and lost only when that goes on', () => 
   r.begin()
   r.ladder.gotHeaders()
   r.end(10, { kind: Kind.Foreign }) // whole, and not Culvert's
-  assert.equal(r.begin().limit, 2, 'no reason to ask for less')
+  assert.equal(r.begin().limit, 2, 'the next poll does not ask for fewer events')
 })
 
 test('pages that broke before a stream worked do not count after it', () => {

@@ -21,7 +21,7 @@ for (const [what, value] of [
   })
 }
 
-test('what JSON says in its own way is sent so', async () => {
+test('values that JSON converts are sent as JSON has them', async () => {
   const { socket, wire, clock } = await online()
   class Point {
     x = 1
@@ -58,7 +58,7 @@ for (const url of [
   })
 }
 
-test('a prefix, slashes and an empty query are no hindrance', async () => {
+test('a prefix, slashes and an empty query do not matter', async () => {
   for (const url of ['http://culvert.test/prefix', 'http://culvert.test/prefix//', 'http://culvert.test/prefix/?', new URL('http://culvert.test/prefix/')]) {
     const wire = new Wire()
     sockets.push(connect(url, { token: 't', client: 'me', fetch: wire.fetch, verdicts: memoryVerdicts() }))
@@ -67,13 +67,13 @@ test('a prefix, slashes and an empty query are no hindrance', async () => {
   }
 })
 
-test('. and .. are no names: they would make another path', async () => {
+test('. and .. are not valid names: they would make another path', async () => {
   const { socket, wire } = await online({ client: 'me' })
   const before = wire.calls.length
   for (const name of ['.', '..', '']) {
-    await assert.rejects(socket.join(name), /TypeError: "\.*" is no name/)
-    await assert.rejects(socket.leave(name), /TypeError: "\.*" is no name/)
-    if (name) assert.throws(() => connect('http://culvert.test', { token: 't', namespace: name }), /is no name/)
+    await assert.rejects(socket.join(name), /TypeError: "\.*" is not a valid name/)
+    await assert.rejects(socket.leave(name), /TypeError: "\.*" is not a valid name/)
+    if (name) assert.throws(() => connect('http://culvert.test', { token: 't', namespace: name }), /is not a valid name/)
   }
   assert.equal(wire.calls.length, before)
 })

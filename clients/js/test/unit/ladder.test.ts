@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Kind } from '../../src/attempt.js'
 import { beat, is, Rig } from './rig.js'
 
-test('begins with a stream, which may take 3 s to its first frame', () => {
+test('the ladder begins with a stream, whose first frame may take 3 s', () => {
   const r = new Rig()
   is(r, 'stream')
   assert.equal(r.ladder.deadline - r.clock.now(), 3000)
@@ -12,13 +12,13 @@ test('begins with a stream, which may take 3 s to its first frame', () => {
   assert.equal(r.ladder.up, true)
 })
 
-test('no hello in time: a poll at once, which is not held; then held ones', () => {
+test('without a hello in time one poll follows at once that is not held, then held ones', () => {
   const r = new Rig()
   r.begin()
   r.late()
   assert.equal(r.ladder.delay, 0)
   is(r, 'poll', 0)
-  assert.equal(r.saved, undefined, 'still in doubt')
+  assert.equal(r.saved, undefined, 'the poll has not answered yet, so no verdict is stored')
   r.page()
   assert.deepEqual(r.saved, { transport: 'poll', wait: 25, life: Infinity, retryStreamAt: r.clock.wall() + 60_000, round: 1 })
   assert.equal(r.ladder.up, true)
@@ -26,7 +26,7 @@ test('no hello in time: a poll at once, which is not held; then held ones', () =
   is(r, 'poll', 25)
 })
 
-test('no hello because the network is gone: the verdict is dropped', () => {
+test('without a hello because the network is down no verdict is stored', () => {
   const r = new Rig()
   r.begin()
   r.late()
@@ -37,7 +37,7 @@ test('no hello because the network is gone: the verdict is dropped', () => {
   is(r, 'stream')
 })
 
-test('a slow network is no buffering one: the stream gets the time it takes', () => {
+test('on a slow network the stream gets more time, and does not count as buffered', () => {
   const r = new Rig()
   r.begin()
   r.late()
@@ -48,7 +48,7 @@ test('a slow network is no buffering one: the stream gets the time it takes', ()
   assert.equal(r.ladder.deadline - r.clock.now(), 8000)
 })
 
-test('reset before the first frame: once more, then polls', () => {
+test('a stream that is reset before its first frame is tried once more, then polls follow', () => {
   const r = new Rig()
   r.begin()
   r.end(10)
@@ -59,7 +59,7 @@ test('reset before the first frame: once more, then polls', () => {
   assert.equal(r.saved?.transport, 'poll')
 })
 
-test('a foreign answer counts as a reset; a hello forgets it', () => {
+test('a foreign answer counts as a reset, until a hello arrives', () => {
   const r = new Rig()
   r.begin()
   r.end(10, { kind: Kind.Foreign })
@@ -71,7 +71,7 @@ test('a foreign answer counts as a reset; a hello forgets it', () => {
   is(r, 'stream')
 })
 
-test('heartbeats that come together are batched', () => {
+test('heartbeats that arrive together show that a proxy holds frames back', () => {
   const r = new Rig()
   r.begin()
   r.hello()
@@ -86,7 +86,7 @@ test('heartbeats that come together are batched', () => {
   is(r, 'poll', 0)
 })
 
-test('heartbeats that come late alike are only late; a wrong clock is nothing', () => {
+test('heartbeats that are all equally late do not count as held back, nor does a wrong clock', () => {
   const r = new Rig()
   r.begin()
   r.hello()
@@ -97,7 +97,7 @@ test('heartbeats that come late alike are only late; a wrong clock is nothing', 
   assert.ok(r.ladder.deadline > r.clock.now())
 })
 
-test('old events in a burst are a catch-up', () => {
+test('old events in a burst are a catch-up, not frames that were held back', () => {
   const r = new Rig()
   r.begin()
   r.hello()
@@ -105,7 +105,7 @@ test('old events in a burst are a catch-up', () => {
   assert.ok(r.ladder.deadline > r.clock.now())
 })
 
-test('silence over 2.5 heartbeats: at once anew; twice: polls', () => {
+test('after 2.5 silent heartbeats the stream is opened again at once; if it is silent twice, polls follow', () => {
   const r = new Rig()
   r.begin()
   r.hello()
@@ -118,7 +118,7 @@ test('silence over 2.5 heartbeats: at once anew; twice: polls', () => {
   is(r, 'poll', 0)
 })
 
-test('silence after a long time is half-open, not withheld', () => {
+test('a stream that falls silent after a long time counts as a dead connection, not as held back', () => {
   const r = new Rig()
   for (let i = 0; i < 4; i++) {
     is(r, 'stream')
@@ -132,12 +132,12 @@ test('silence after a long time is half-open, not withheld', () => {
   is(r, 'stream')
 })
 
-test('cut at the same age: the stream ends itself before', () => {
+test('if streams are cut at the same age, the client ends them earlier by itself', () => {
   const r = new Rig()
   r.begin()
   r.hello()
   r.end(29_950)
-  assert.ok(r.ladder.delay <= 2000, 'no longer than the server asked with retry')
+  assert.ok(r.ladder.delay <= 2000, 'the delay is at most what the server asked with retry')
   r.begin()
   r.hello()
   r.end(30_100)
@@ -153,7 +153,7 @@ test('cut at the same age: the stream ends itself before', () => {
   assert.equal(r.ladder.up, true)
 })
 
-test('cut at ages that differ: only anew', () => {
+test('streams that are cut at different ages are only opened again', () => {
   const r = new Rig()
   for (const age of [12_000, 29_000, 20_000]) {
     is(r, 'stream')
@@ -164,7 +164,7 @@ test('cut at ages that differ: only anew', () => {
   assert.equal(r.saved, undefined)
 })
 
-test('cut at 3 s again: polls that are shorter than that', () => {
+test('after two streams that were cut at 3 s come polls that are held for less', () => {
   const r = new Rig()
   for (let i = 0; i < 2; i++) {
     r.begin()
@@ -176,7 +176,7 @@ test('cut at 3 s again: polls that are shorter than that', () => {
   is(r, 'poll', 2.1)
 })
 
-test('failures: full jitter below a bound that doubles to 30 s', () => {
+test('after failures the delay is random below a bound that doubles up to 30 s', () => {
   const r = new Rig()
   r.clock.chance = 0.999
   const delays: number[] = []
@@ -193,7 +193,7 @@ test('failures: full jitter below a bound that doubles to 30 s', () => {
   assert.equal(r.ladder.delay, 0)
 })
 
-test('what the server asks for is obeyed', () => {
+test('the client waits for as long as the server asks', () => {
   const r = new Rig()
   r.begin()
   r.hello()
@@ -207,7 +207,7 @@ test('what the server asks for is obeyed', () => {
   is(r, 'stream')
 })
 
-test('woken: at once, with a poll that is not held; from a new network with a stream', () => {
+test('a wake-up leads at once to a poll that is not held, and on a new network to a stream', () => {
   const r = new Rig().buffered()
   is(r, 'poll', 25)
   r.ladder.wake(false)
@@ -219,7 +219,7 @@ test('woken: at once, with a poll that is not held; from a new network with a st
   is(r, 'stream')
 })
 
-test('stale: when a frame is overdue', () => {
+test('a stream is stale when a frame is overdue', () => {
   const r = new Rig()
   r.begin()
   r.hello()
@@ -230,7 +230,7 @@ test('stale: when a frame is overdue', () => {
   assert.equal(r.ladder.stale(), true)
 })
 
-test('forced: that transport and no other, without haste', () => {
+test('a forced transport is the only one used, with delays after failures', () => {
   const stream = new Rig(undefined, 'stream')
   for (let i = 0; i < 5; i++) {
     is(stream, 'stream')

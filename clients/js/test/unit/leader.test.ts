@@ -96,7 +96,7 @@ test('one of six leads, and the others hear it', async () => {
   assert.deepEqual(tabs.map((t) => t.heard.length), [0, 1, 1, 1, 1, 1])
 })
 
-test('the lead goes on when the leader closes, as often as that happens', async () => {
+test('each time the leader closes, another tab becomes the leader', async () => {
   const clock = new FakeClock()
   const origin = new Origin()
   const tabs = Array.from({ length: 3 }, () => tab(origin, clock))
@@ -111,7 +111,7 @@ test('the lead goes on when the leader closes, as often as that happens', async 
   assert.equal(leaders(tabs), '001')
 })
 
-test('a leader that is frozen loses the lead to one that asks, and follows when it thaws', async () => {
+test('a frozen leader loses the lead to a tab that asks for it, and follows when it thaws', async () => {
   const clock = new FakeClock()
   const origin = new Origin()
   const [a, b] = [tab(origin, clock), tab(origin, clock)]
@@ -123,7 +123,7 @@ test('a leader that is frozen loses the lead to one that asks, and follows when 
   await clock.run(200, 100)
   assert.equal(leaders([a, b]), '01')
   a.browser.deaf(false)
-  a.seat.ask() // as a page does that is looked at again
+  a.seat.ask() // as a page does that becomes visible again
   await clock.run(60_000, 1000)
   assert.equal(leaders([a, b]), '01')
   b.seat.close()
@@ -131,7 +131,7 @@ test('a leader that is frozen loses the lead to one that asks, and follows when 
   assert.equal(leaders([a, b]), '10')
 })
 
-test('a follower asks from time to time, and a living leader keeps the lead', async () => {
+test('followers ask from time to time, and a leader that answers keeps the lead', async () => {
   const clock = new FakeClock()
   const origin = new Origin()
   const [a, b] = [tab(origin, clock), tab(origin, clock)]
@@ -140,7 +140,7 @@ test('a follower asks from time to time, and a living leader keeps the lead', as
   assert.ok(a.asked >= 9, `${a.asked}`)
 })
 
-test('a page that is kept aside leaves the lead and may take part again', async () => {
+test('a page in the back/forward cache gives up the lead and may take part again', async () => {
   const clock = new FakeClock()
   const origin = new Origin()
   const [a, b] = [tab(origin, clock), tab(origin, clock)]

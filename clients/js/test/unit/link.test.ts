@@ -4,7 +4,7 @@ import { memoryVerdicts } from '../../src/index.js'
 import { hang, isStream, rig } from './sockets.js'
 import { Wire } from './wire.js'
 
-test('a stream: connected with hello, events in order, acknowledged when handled', async () => {
+test('a stream is connected with its hello and brings events in order, acknowledged when handled', async () => {
   const { wire, clock, socket, got, told } = rig()
   await clock.run(1)
   assert.equal(socket.connected, true)
@@ -17,7 +17,7 @@ test('a stream: connected with hello, events in order, acknowledged when handled
   assert.equal(wire.count('POST', '/ack'), 1)
 })
 
-test('polls that are not held acknowledge what the ones before brought', async () => {
+test('polls that are not held acknowledge the events of earlier ones', async () => {
   const verdicts = memoryVerdicts()
   verdicts.save('http://culvert.test', { transport: 'poll', wait: 0, life: null, retryStreamAt: Infinity, round: 1 })
   const { wire, clock, socket, got } = rig(new Wire(), { verdicts })
@@ -34,7 +34,7 @@ test('polls that are not held acknowledge what the ones before brought', async (
   assert.equal(wire.count('POST', '/ack'), 0)
 })
 
-test('a control frame of a later server is no event', async () => {
+test('a control frame of a later server is not an event', async () => {
   const { wire, clock, got, told } = rig()
   await clock.run(1)
   wire.say('event: culvert:later\ndata: {"what":1}\n\n')
@@ -44,7 +44,7 @@ test('a control frame of a later server is no event', async () => {
   assert.deepEqual(told, ['stream', 'connect'])
 })
 
-test('a proxy that withholds streams: a poll after 3 s, what was missed at once, nothing twice', async () => {
+test('behind a proxy that withholds streams a poll follows after 3 s and brings what was missed, once', async () => {
   const wire = new Wire()
   wire.way = (c, o) => (isStream(c) ? hang(o) : undefined)
   const { clock, socket, got, told } = rig(wire)
@@ -64,7 +64,7 @@ test('a proxy that withholds streams: a poll after 3 s, what was missed at once,
   assert.equal(wire.count('POST', '/ack'), 0)
 })
 
-test('a change of transport in the middle skips and doubles nothing', async () => {
+test('a change of transport skips no event and repeats none', async () => {
   const { wire, clock, socket, got } = rig()
   await clock.run(1)
   const names = Array.from({ length: 60 }, (_, i) => `e${i}`)
@@ -78,7 +78,7 @@ test('a change of transport in the middle skips and doubles nothing', async () =
   assert.deepEqual(got, names)
 })
 
-test('a frame without its end is none, wherever the body ends', async () => {
+test('an incomplete frame is ignored, wherever the body ends', async () => {
   const wire = new Wire()
   const { clock, got } = rig(wire)
   await clock.run(1)
@@ -100,12 +100,12 @@ test('a frame without its end is none, wherever the body ends', async () => {
   assert.deepEqual(got, ['whole'])
 })
 
-test('silence: given up after 2.5 heartbeats, and caught up with', async () => {
+test('a stream is given up after 2.5 silent heartbeats, and the next one catches up', async () => {
   const wire = new Wire()
   const { clock, got, told } = rig(wire)
   await clock.run(1)
   const say = wire.frame
-  wire.frame = () => '' // the way stops forwarding without closing
+  wire.frame = () => '' // the connection stops forwarding without closing
   wire.emit('a')
   await clock.run(1)
   wire.frame = say
@@ -128,7 +128,7 @@ test('heartbeats move the position and are not acknowledged by themselves', asyn
   assert.equal(wire.count('POST', '/ack'), 0)
 })
 
-test('culvert:reconnect: after so many seconds, from the cursor', async () => {
+test('after culvert:reconnect the client waits as asked and continues from its cursor', async () => {
   const { wire, clock, told } = rig()
   await clock.run(1)
   wire.emit('a')
@@ -143,7 +143,7 @@ test('culvert:reconnect: after so many seconds, from the cursor', async () => {
   assert.deepEqual(told, ['stream', 'connect'])
 })
 
-test('a gap is told once; another log counts anew', async () => {
+test('a gap is reported once; another log starts its own offsets', async () => {
   const { wire, clock, got, told } = rig()
   await clock.run(1)
   for (const name of ['a', 'b']) wire.emit(name)
@@ -184,7 +184,7 @@ test('a handler that still works is waited for; the event does not come twice me
   assert.equal(wire.acked, 2)
 })
 
-test('refused: told, ended, and opened again by hand', async () => {
+test('a refused socket reports it, ends, and can be opened again by connect', async () => {
   const wire = new Wire()
   wire.way = () => new Response('{"title":"no","status":403}', { status: 403, headers: { 'Content-Type': 'application/problem+json' } })
   const { clock, socket, told } = rig(wire)
@@ -198,10 +198,10 @@ test('refused: told, ended, and opened again by hand', async () => {
   assert.equal(socket.connected, true)
 })
 
-test('lost when nothing gets through, and found again', async () => {
+test('the socket reports a lost connection, and the next one', async () => {
   const { wire, clock, told, socket } = rig()
   await clock.run(1)
-  wire.way = () => Promise.reject(new TypeError('the network is away'))
+  wire.way = () => Promise.reject(new TypeError('the network is down'))
   wire.cut()
   await clock.run(60_000, 500)
   assert.equal(socket.connected, false)

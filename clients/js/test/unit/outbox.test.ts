@@ -69,7 +69,7 @@ const stores: [string, () => OutboxStore | Promise<OutboxStore>][] = [
 ]
 
 for (const [kind, make] of stores) {
-  test(`${kind}: in order, in few requests, each told where it was stored`, async () => {
+  test(`${kind}: events are sent in order, in few requests, and each emit returns its offset`, async () => {
     const log = new Log()
     const { put } = rig(log, make())
     const all = await Promise.all(Array.from({ length: 250 }, (_, i) => put({ event: `e${i}` })))
@@ -78,10 +78,10 @@ for (const [kind, make] of stores) {
     assert.ok(log.requests < 30, `${log.requests} requests`)
   })
 
-  test(`${kind}: a full outbox refuses, and takes more when there is room`, async () => {
+  test(`${kind}: a full outbox refuses events until there is room`, async () => {
     const log = new Log()
     log.before = () => {
-      throw new TypeError('the network is away')
+      throw new TypeError('the network is down')
     }
     const { put, clock } = rig(log, make(), 3)
     const kept = [1, 2, 3].map((i) => put({ event: `e${i}` }))
@@ -94,7 +94,7 @@ for (const [kind, make] of stores) {
     assert.deepEqual(log.names, ['e1', 'e2', 'e3', 'e4'])
   })
 
-  test(`${kind}: an answer that got lost doubles nothing`, async () => {
+  test(`${kind}: an event whose answer was lost is stored once`, async () => {
     const log = new Log()
     let lose = 3
     log.after = () => {
@@ -107,7 +107,7 @@ for (const [kind, make] of stores) {
     assert.deepEqual(log.names, ['a', 'b', 'c'])
   })
 
-  test(`${kind}: a refused event leaves, and takes no other with it`, async () => {
+  test(`${kind}: a refused event is removed, and only that one`, async () => {
     const log = new Log()
     log.before = (events) => {
       if (events.some((e) => e.event === 'bad')) throw new CulvertError('reserved', { status: 422, field: 'event' })
@@ -120,7 +120,7 @@ for (const [kind, make] of stores) {
     assert.equal(refused.length, 1)
   })
 
-  test(`${kind}: a 5xx, a rate limit and what a proxy says keep it; Retry-After is kept, too`, async () => {
+  test(`${kind}: an event stays after a 5xx, a rate limit or a proxy's error, and Retry-After is respected`, async () => {
     const log = new Log()
     const errors: unknown[] = [
       new CulvertError('away', { status: 503, retryAfter: 20 }), new CulvertError('slow', { status: 429 }),
@@ -143,7 +143,7 @@ for (const [kind, make] of stores) {
   })
 }
 
-test('a page that dies between sending and the answer: the next one completes it, once and in order', async () => {
+test('if a page ends before its emits are answered, the next page sends them again, and each is stored once', async () => {
   const log = new Log()
   const name = 'dies'
   const first = rig(log, idbOutbox(name))
@@ -164,10 +164,10 @@ test('a page that dies between sending and the answer: the next one completes it
   await eventually(() => log.stored.length === 3)
   await second.put({ event: 'd' })
   assert.deepEqual(log.names, ['a', 'b', 'c', 'd'])
-  assert.ok(second.told.some((o) => o.receipt), 'other tabs are told')
+  assert.ok(second.told.some((o) => o.receipt), 'other tabs learn that it was stored')
 })
 
-test('an event is as it was when it was emitted', async () => {
+test('an event is sent as it was when emit was called', async () => {
   const log = new Log()
   const { put } = rig(log, memoryOutbox())
   const data = { n: 1 }
@@ -177,7 +177,7 @@ test('an event is as it was when it was emitted', async () => {
   assert.deepEqual((log.stored[0] as any).data, { n: 1 })
 })
 
-test('without IndexedDB, memory', async () => {
+test('without IndexedDB the outbox is kept in memory', async () => {
   const real = indexedDB.open
   indexedDB.open = () => {
     throw new DOMException('no', 'SecurityError')
@@ -189,7 +189,7 @@ test('without IndexedDB, memory', async () => {
   assert.deepEqual(log.names, ['a'])
 })
 
-test('little patience at first, more after failures and for much to send', async () => {
+test('the time limit of a request grows after failures and with its size', async () => {
   const seen: number[] = []
   const log = new Log()
   const { put, clock } = rig(log, memoryOutbox())
@@ -203,7 +203,7 @@ test('little patience at first, more after failures and for much to send', async
   assert.deepEqual(seen.map((p) => Math.round(p / 1000)), [5, 9, 17, 33, 60, 60])
 })
 
-test('what is added while a server is away does not hurry the rest after a failure', async () => {
+test('a new event does not shorten the delay after a failure', async () => {
   const log = new Log()
   log.before = () => {
     throw new TypeError('away')

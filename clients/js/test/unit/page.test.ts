@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { watchPage } from '../../src/page.js'
 
-test('what happens to a page is told, until the end', () => {
+test('changes of a page are reported until the watch ends', () => {
   const window = new EventTarget()
   const document = Object.assign(new EventTarget(), { visibilityState: 'hidden' })
   const { addEventListener } = globalThis as any

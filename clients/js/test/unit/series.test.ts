@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { Kind } from '../../src/attempt.js'
 import { is, polling, Rig } from './rig.js'
 
-test('connections forgotten at 4 s: polls that are shorter than that', () => {
+test('if connections go silent at 4 s, polls are held for less', () => {
   const r = new Rig()
   for (const ages of [[1000, 3000], [500]]) {
     is(r, 'stream')
@@ -20,7 +20,7 @@ test('connections forgotten at 4 s: polls that are shorter than that', () => {
   is(r, 'poll', 2.8) // the greatest age at which anything came
 })
 
-test('connections forgotten at once: the polls are not to blame', () => {
+test('if streams go silent at once, polls are not shortened', () => {
   const r = new Rig()
   for (let i = 0; i < 2; i++) {
     r.begin()
@@ -32,7 +32,7 @@ test('connections forgotten at once: the polls are not to blame', () => {
   is(r, 'poll', 25)
 })
 
-test('what an earlier, longer silent stream let through does not count', () => {
+test('the age of an earlier stream that went silent later does not count', () => {
   const r = new Rig()
   const silentAt = (age: number) => {
     is(r, 'stream')
@@ -54,7 +54,7 @@ test('what an earlier, longer silent stream let through does not count', () => {
   is(r, 'poll', 1.7)
 })
 
-test('one poll that fails is chance; two in a row are not', () => {
+test('one failed poll is not a lost connection, two in a row are', () => {
   const r = new Rig().buffered()
   for (const fail of [() => r.end(5), () => r.end(5, { kind: Kind.Foreign }), () => r.late()]) {
     is(r, 'poll', 25)
@@ -79,7 +79,7 @@ test('one poll that fails is chance; two in a row are not', () => {
   assert.equal(r.ladder.up, false)
 })
 
-test('a stream refused once is chance, too, unless nothing has worked yet', () => {
+test('one refused stream is not a lost connection, unless nothing has worked yet', () => {
   const r = new Rig()
   r.begin()
   r.end(10)
@@ -99,7 +99,7 @@ test('a stream refused once is chance, too, unless nothing has worked yet', () =
   is(r, 'stream')
 })
 
-test('a request that is late gets twice the time, up to 30 s; an answer ends that', () => {
+test('after each poll without an answer the next gets twice the time, up to 30 s, until an answer arrives', () => {
   const r = polling()
   const patience = () => r.ladder.deadline - r.clock.now() - r.plan.wait * 1000
   const seen: number[] = []
@@ -112,10 +112,10 @@ test('a request that is late gets twice the time, up to 30 s; an answer ends tha
   is(r, 'poll', 0)
   r.page(5000)
   is(r, 'poll')
-  assert.equal(patience(), 10_000, 'twice what a request takes')
+  assert.equal(patience(), 10_000, 'the patience is twice what a request takes')
 })
 
-test('three streams that are cut soon, at whatever age: polls that are shorter than the longest', () => {
+test('after three early cuts polls are shorter than the longest stream, or than the age at which two were cut', () => {
   for (const [ages, wait] of [[[2500, 9000, 5500], 6.3], [[9000, 2500, 2600], 1.8]] as const) {
     const r = new Rig()
     for (const age of ages) {
@@ -129,7 +129,7 @@ test('three streams that are cut soon, at whatever age: polls that are shorter t
   }
 })
 
-test('three streams cut at once say nothing of polls; an earlier series does not count', () => {
+test('three streams that were cut within 2 s do not shorten polls, and an earlier series does not count', () => {
   const r = new Rig()
   for (const age of [9000, 12_000, 900, 1400, 1900]) {
     is(r, 'stream')
@@ -141,7 +141,7 @@ test('three streams cut at once say nothing of polls; an earlier series does not
   is(r, 'poll', 25)
 })
 
-test('what lived in between, or was asked to come back, begins the count anew', () => {
+test('a stream that lived longer, or ended as the server asked, resets the count of early cuts', () => {
   for (const between of [
     () => r.end(12_000), () => r.end(100, { kind: Kind.ComeBack, after: 1 }), () => r.end(12_000, { kind: Kind.Woken }),
   ]) {
@@ -156,7 +156,7 @@ test('what lived in between, or was asked to come back, begins the count anew', 
   }
 })
 
-test('in doubt, a poll that fails speaks for the stream, however leniently others are judged', () => {
+test('if the poll that tests the network fails, no verdict is stored and the client asks for a stream again', () => {
   const r = new Rig()
   r.begin()
   r.hello()
@@ -176,7 +176,7 @@ function trial(r: Rig): void {
   r.hello()
 }
 
-test('after a fall, a stream that works again is judged afresh', () => {
+test('when a stream works again after polling, earlier failures do not count', () => {
   const cuts = new Rig()
   for (const age of [2500, 5500, 9000]) {
     cuts.begin()
@@ -210,7 +210,7 @@ test('after a fall, a stream that works again is judged afresh', () => {
   assert.equal(missed.ladder.up, true)
 })
 
-test('a cut, a silence, a cut at the age of the first: chance', () => {
+test('a silence between two cuts at the same age means that they do not count together', () => {
   const r = new Rig()
   r.begin()
   r.hello()

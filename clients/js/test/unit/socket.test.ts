@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { online } from './sockets.js'
 
-test('addresses make requests', async () => {
+test('emits, joins and other calls send the right requests', async () => {
   const { clock, socket, last } = await online()
   const emitted = async (f: () => unknown) => {
     void f()
@@ -22,7 +22,7 @@ test('addresses make requests', async () => {
   assert.deepEqual(await emitted(() => socket.to(['a', '', 'b']).emit('e')), { rooms: ['a', '', 'b'], event: 'e', data: null })
   const to = socket.to('a')
   to.to('b')
-  assert.deepEqual(await emitted(() => to.emit('e')), { room: 'a', event: 'e', data: null }, 'an address does not change')
+  assert.deepEqual(await emitted(() => to.emit('e')), { room: 'a', event: 'e', data: null }, 'a modifier does not change the address')
   assert.throws(() => socket.emit('connect'), /socket itself/)
 })
 
@@ -63,7 +63,7 @@ test('join and leave', async () => {
   assert.equal(wire.calls.at(-1)!.method, 'DELETE')
 })
 
-test('handlers: on, once, off, onAny, and what one of them throws', async () => {
+test('handlers are added and removed, and one that throws does not stop the others', async () => {
   const { wire, clock, socket } = await online()
   const calls: string[] = []
   const a = (d: unknown) => void calls.push('a' + d)
@@ -85,7 +85,7 @@ test('handlers: on, once, off, onAny, and what one of them throws', async () => 
   assert.deepEqual(calls, ['a1', 'b1', 'mine', 'e1', 'a2', 'mine', 'e2', 'mine', 'e3'])
 })
 
-test('an event with a name of the socket itself tells nothing of the socket', async () => {
+test('an event from the server with the name of a socket event does not fire the socket event', async () => {
   const { wire, clock, socket } = await online()
   const calls: string[] = []
   for (const name of ['connect', 'disconnect', 'error', 'gap', 'transport'] as const) socket.on(name, () => void calls.push(name))
@@ -95,7 +95,7 @@ test('an event with a name of the socket itself tells nothing of the socket', as
   assert.deepEqual(calls, ['any error', 'any disconnect'])
 })
 
-test('what handlers return is the reply, sent before the acknowledgement', async () => {
+test('the value that a handler returns is the reply, sent before the acknowledgement', async () => {
   const { wire, clock, socket, last } = await online()
   socket.on('sum', async ([a, b]) => a + b)
   socket.on('nothing', async () => {})
@@ -103,7 +103,7 @@ test('what handlers return is the reply, sent before the acknowledgement', async
   wire.emit('nothing', { data: [], reply: { until } })
   wire.emit('sum', { data: [1, 2] })
   await clock.run(10)
-  assert.equal(last('reply'), undefined, 'nobody asked, or nothing was said')
+  assert.equal(last('reply'), undefined, 'no reply: the event did not ask, or the handler returned nothing')
   wire.way = (c) => {
     if (c.url.pathname.endsWith('/reply') && wire.count('POST', '/reply') < 3) throw new TypeError('away')
   }
@@ -116,7 +116,7 @@ test('what handlers return is the reply, sent before the acknowledgement', async
   assert.equal(wire.acked, 3)
 })
 
-test('emitWithAck: the first answer, several, and none in time', async () => {
+test('emitWithAck returns the first reply or several, and fails if none comes in time', async () => {
   const { wire, clock, socket } = await online()
   let replies: unknown[] = []
   wire.way = (c) => {
@@ -145,10 +145,10 @@ test('emitWithAck: the first answer, several, and none in time', async () => {
   wire.way = () => {}
   await clock.run(60_000, 100)
   const sent = wire.calls.filter((c) => c.body?.event || c.body?.events).flatMap((c) => c.body.events ?? [c.body])
-  assert.deepEqual(sent.map((e) => e.event), ['lasting'], 'who was told that nobody answers may ask again')
+  assert.deepEqual(sent.map((e) => e.event), ['lasting'], 'a caller that got no reply may ask again')
 })
 
-test('a full outbox is an error, also for those who do not wait', async () => {
+test('a full outbox raises an error, even if the caller does not wait for the emit', async () => {
   const { clock, socket, wire } = await online({ outboxLimit: 2 })
   wire.way = () => {
     throw new TypeError('away')
@@ -161,7 +161,7 @@ test('a full outbox is an error, also for those who do not wait', async () => {
   assert.match(errors[0]!, /full: 2 events/)
 })
 
-test('an emit is taken as it is, whatever the caller does to it then', async () => {
+test('a change of the data after emit does not change the event', async () => {
   const { clock, socket, last } = await online()
   const data = { n: 1 }
   void socket.emit('e', data)

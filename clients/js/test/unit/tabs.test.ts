@@ -35,7 +35,7 @@ const until = async (f: () => boolean) => {
   assert.ok(f())
 }
 
-test('six tabs, one stream; the lead changes and nobody misses or doubles anything', async () => {
+test('six tabs share one stream, and get every event once while the leader changes', async () => {
   const wire = new Wire()
   const tabs = Array.from({ length: 6 }, () => tab(wire))
   await until(() => tabs.every((t) => t.socket.connected))
@@ -61,7 +61,7 @@ test('a follower emits by itself', async () => {
   assert.equal((await b.socket.emit('x')).offset, 1)
 })
 
-test('what the leader loses and finds, the others tell as well', async () => {
+test('all tabs report that the leader lost its connection and has one again', async () => {
   const wire = new Wire()
   const tabs = [tab(wire), tab(wire), tab(wire)]
   await until(() => tabs.every((t) => t.socket.connected))
@@ -80,5 +80,5 @@ test('what the leader loses and finds, the others tell as well', async () => {
   await until(() => told.length === 6 && states.length > 1)
   channel.close()
   assert.deepEqual(told.slice(3), ['connect', 'connect', 'connect'])
-  assert.deepEqual(states, [false, true], 'only the leader says so')
+  assert.deepEqual(states, [false, true], 'only the leader reports it')
 })

@@ -22,7 +22,7 @@ test('a token that is refused is renewed once, then refused for good', async () 
 for (const [who, body, type] of [
   ['the server', '{"title":"busy"}', 'application/problem+json'], ['a proxy', '<h1>Busy</h1>', 'text/html'],
 ] as const) {
-  test(`busy: what Retry-After of ${who} says is waited for`, async () => {
+  test(`after a 503 of ${who} the client waits for its Retry-After`, async () => {
     const wire = new Wire()
     wire.way = () => new Response(body, { status: 503, headers: { 'Content-Type': type, 'Retry-After': '20' } })
     const { clock } = rig(wire)
@@ -33,7 +33,7 @@ for (const [who, body, type] of [
   })
 }
 
-test('how long a token takes is not held against the stream, nor that it fails', async () => {
+test('a token callback that is slow or fails does not count against the stream', async () => {
   let calls = 0
   const clock = new FakeClock()
   const wire = new Wire()
@@ -49,7 +49,7 @@ test('how long a token takes is not held against the stream, nor that it fails',
   assert.equal(wire.calls.filter(isStream).length, 1)
 })
 
-test('a token callback that fails is asked again when the network comes back', async () => {
+test('a token callback that failed is called again when the network comes back', async () => {
   const wire = new Wire()
   const clock = new FakeClock()
   const target = new EventTarget()
@@ -107,7 +107,7 @@ test('a socket that is closed while its token is renewed receives no more', asyn
   assert.equal(wire.open, 0)
 })
 
-test('a socket that is closed before it has a token asks for nothing', async () => {
+test('a socket that is closed before it has a token sends no request', async () => {
   const wire = new Wire()
   const clock = new FakeClock()
   let token = (_: string) => {}
@@ -123,7 +123,7 @@ test('a socket that is closed before it has a token asks for nothing', async () 
 })
 
 for (const [what, nothing] of [['undefined', undefined], ['an empty string', ''], ['an object', { token: 't' }]] as const) {
-  test(`a token callback that gives ${what} is told so and asked again`, async () => {
+  test(`a token callback that returns ${what} causes an error and is called again`, async () => {
     let calls = 0
     const wire = new Wire()
     const { clock, socket, told } = rig(wire, { token: () => (++calls < 3 ? nothing : 't') as string })
@@ -138,7 +138,7 @@ for (const [what, nothing] of [['undefined', undefined], ['an empty string', '']
   })
 }
 
-test('a token callback that never answers is told of after 30 s, and asked again', async () => {
+test('a token callback that does not return causes an error after 30 s and is called again', async () => {
   let calls = 0
   const wire = new Wire()
   const { clock, socket } = rig(wire, { client: 'me', token: () => (++calls < 2 ? new Promise(() => {}) : 't') })
@@ -151,13 +151,13 @@ test('a token callback that never answers is told of after 30 s, and asked again
   assert.deepEqual([calls, socket.connected], [2, true])
 })
 
-test('a token that is no text is refused where it is given', () => {
+test('a token that is not a string is refused by connect', () => {
   for (const token of [undefined, '', null, 7]) {
     assert.throws(() => connect('http://culvert.test', { token } as any), /TypeError: token/)
   }
 })
 
-test('a token that is not valid yet is sent again after the time to wait', async () => {
+test('a token that is not valid yet is sent again after Retry-After', async () => {
   const wire = new Wire()
   const clock = new FakeClock()
   const from = clock.now() + 1500
@@ -173,6 +173,6 @@ test('a token that is not valid yet is sent again after the time to wait', async
   assert.equal(socket.connected, false)
   await clock.run(2000, 100)
   assert.deepEqual(told, ['stream', 'connect'])
-  assert.equal(calls, 1, 'another one would be even younger')
+  assert.equal(calls, 1, 'another token would become valid even later')
   assert.equal((await stored).offset, 1)
 })

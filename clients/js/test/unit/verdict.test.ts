@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { beat, is, Rig } from './rig.js'
 
-test('the stream is tried again, later and later, and polls go on', () => {
+test('the stream is tried again at growing intervals, and polls continue', () => {
   const r = new Rig().buffered()
   const pauses: number[] = []
   let last = r.clock.now()
@@ -14,7 +14,7 @@ test('the stream is tried again, later and later, and polls go on', () => {
     }
     pauses.push(r.clock.now() - last)
     r.late()
-    assert.equal(r.ladder.up, true, 'no reason to call it lost')
+    assert.equal(r.ladder.up, true, 'a failed trial is not a lost connection')
     assert.equal(r.ladder.delay, 0)
     last = r.clock.now()
   }
@@ -22,11 +22,11 @@ test('the stream is tried again, later and later, and polls go on', () => {
   assert.ok(pauses[1]! >= 120_000 && pauses[8]! >= 3_600_000 && pauses[8]! < 3_700_000, `${pauses}`)
 })
 
-test('the trial succeeds: the verdict goes when the stream has lived for 2.5 heartbeats', () => {
+test('after a successful trial the verdict is dropped when the stream is 2.5 heartbeats old', () => {
   const r = new Rig().buffered()
   while (r.begin().transport === 'poll') r.page(25_000)
   r.hello()
-  assert.equal(r.saved?.transport, 'poll', 'a first frame proves little')
+  assert.equal(r.saved?.transport, 'poll', 'the verdict stays after the first frame')
   for (let n = 0; n < 3; n++) {
     assert.equal(r.saved?.transport, 'poll')
     r.clock.go(beat)
@@ -37,7 +37,7 @@ test('the trial succeeds: the verdict goes when the stream has lived for 2.5 hea
   is(r, 'stream')
 })
 
-test('the verdict outlives the program, and its end', () => {
+test('a stored verdict is used by the next program, and a failed trial keeps it', () => {
   const first = new Rig().buffered()
   const r = new Rig(first.saved)
   is(r, 'poll', 0)
@@ -46,7 +46,7 @@ test('the verdict outlives the program, and its end', () => {
   r.page(25_000)
   r.clock.go(60_000)
   is(r, 'stream')
-  r.end(10) // refused once is enough for a trial
+  r.end(10) // one refusal ends a trial
   is(r, 'poll', 0)
   assert.equal(r.saved!.round, 2)
 })

@@ -57,7 +57,7 @@ test('sends text, bytes and blobs in order, to the others in the room', async ()
   ])
 })
 
-test('receives what is in its room, as its binaryType says', async () => {
+test('receives the messages of its room in the form that binaryType names', async () => {
   const { wire, ws } = rig()
   await on(ws, 'open')
   const got: any[] = []
@@ -80,7 +80,7 @@ test('receives what is in its room, as its binaryType says', async () => {
   assert.ok(got[3] instanceof ArrayBuffer && got[3].byteLength === 2)
 })
 
-test('close: checked, told, after what was sent, and leaves the room', async () => {
+test('close checks its arguments, sends what is left, fires its event and leaves the room', async () => {
   const { wire, ws } = rig()
   await on(ws, 'open')
   assert.throws(() => ws.close(1001), { name: 'InvalidAccessError' })
@@ -98,11 +98,11 @@ test('close: checked, told, after what was sent, and leaves the room', async () 
   assert.equal(message, false)
   assert.deepEqual(emits(wire).map((m) => m.data), ['last'])
   assert.equal(wire.count('DELETE', '/rooms/lobby/clients/me'), 1)
-  assert.ok(ws.bufferedAmount > 0, 'what was sent too late stays')
+  assert.ok(ws.bufferedAmount > 0, 'data that is sent after close stays in bufferedAmount')
   ws.close() // no more than a no-op
 })
 
-test('refused: error, then close without having been clean', async () => {
+test('a refused socket fires error, then a close that is not clean', async () => {
   const wire = new Wire()
   wire.way = () => new Response('{"title":"no"}', { status: 403, headers: { 'Content-Type': 'application/problem+json' } })
   const { ws } = rig(wire)
@@ -115,7 +115,7 @@ test('refused: error, then close without having been clean', async () => {
   assert.deepEqual([e.code, e.wasClean, order[0], order.at(-1)], [1006, false, 'error', 'close'])
 })
 
-test('a message that is refused is an error; the rest goes on', async () => {
+test('a refused message fires an error, and later messages are sent', async () => {
   const { wire, ws } = rig()
   await on(ws, 'open')
   wire.way = (c) => c.body?.data === 'bad'
@@ -129,7 +129,7 @@ test('a message that is refused is an error; the rest goes on', async () => {
   assert.equal(emits(wire).at(-1)!.data, 'good')
 })
 
-test('a network that goes away closes nothing', async () => {
+test('a network that goes down closes nothing', async () => {
   const { wire, ws } = rig()
   await on(ws, 'open')
   let closed = false
@@ -141,7 +141,7 @@ test('a network that goes away closes nothing', async () => {
   assert.equal(closed, false)
 })
 
-test('URLs that will not do, and the constants', () => {
+test('invalid URLs are refused, and the constants have their values', () => {
   for (const url of [
     'ftp://x/?room=a&access_token=t', 'ws://x/?access_token=t', 'ws://x/?room=a', 'ws://x/?room=a&access_token=t#h',
     ...['ws', 'wss', 'http', 'https'].flatMap((scheme) => ['user:pw', 'user', ':pw'].map((who) => `${scheme}://${who}@x/?room=a&access_token=t`)),

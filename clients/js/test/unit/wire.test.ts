@@ -25,7 +25,7 @@ const frames = async (...chunks: Uint8Array[]) => {
   return { got, retries }
 }
 
-test('frames, cut into bytes at every place', async () => {
+test('frames are read whole wherever the body is cut into pieces', async () => {
   const text = 'id: l:1\nevent:  spaced\nretry: 1500\ndata: {"ü":"日本"}\n\n:comment\n\nevent: e\ndata: 2\n\nid: l:3\ndata: lost'
   const bytes = new TextEncoder().encode(text)
   for (let i = 0; i <= bytes.length; i++) {
@@ -35,7 +35,7 @@ test('frames, cut into bytes at every place', async () => {
   }
 })
 
-test('frames are what eventsource-parser says, wherever the body is cut', async () => {
+test('frames are the same as eventsource-parser reads, wherever the body is cut', async () => {
   let seed = 1
   const random = (n: number) => (seed = (seed * 48_271) % 0x7fffffff) % n
   const pick = <T>(of: T[]) => of[random(of.length)]!
@@ -54,13 +54,13 @@ test('frames are what eventsource-parser says, wherever the body is cut', async 
   }
 })
 
-test('a body that ends in a frame: what is not complete is not there', async () => {
+test('a frame that the end of the body cuts is ignored', async () => {
   const bytes = new TextEncoder().encode('id: l:1\nevent: e\ndata: {"offset":1}\n\n')
   for (let i = 0; i < bytes.length; i++) assert.deepEqual((await frames(bytes.subarray(0, i))).got, [], `${i} bytes`)
   assert.equal((await frames(bytes)).got.length, 1)
 })
 
-test('only JSON by Culvert is an answer', async () => {
+test('an answer that is not JSON of Culvert is an error', async () => {
   const json = { 'Content-Type': 'application/json' }
   const ours = { 'Content-Type': 'application/problem+json' }
   assert.deepEqual(await read(new Response('{"a":1}', { headers: json })), { a: 1 })
@@ -73,7 +73,7 @@ test('only JSON by Culvert is an answer', async () => {
   await assert.rejects(read(new Response('{}', { status: 403, headers: json })), { foreign: true })
 })
 
-test('Retry-After in both forms, and no longer than sense', async () => {
+test('Retry-After is read in both forms and is at most 5 minutes', async () => {
   const after = async (v: string) =>
     asked(await read(new Response('', { status: 503, headers: { 'Retry-After': v } })).catch((e) => e))
   assert.equal(await after('7'), 7000)
@@ -83,7 +83,7 @@ test('Retry-After in both forms, and no longer than sense', async () => {
   for (const v of ['soon', '-3', '']) assert.equal(Math.max(await after(v), 0), 0, v)
 })
 
-test('what may be tried again', () => {
+test('which errors are temporary', () => {
   const e = (status: number, foreign = false) => temporary(new CulvertError('', { status, foreign }))
   assert.ok(temporary(new TypeError('network')))
   for (const s of [0, 408, 429, 500, 503]) assert.ok(e(s), `${s}`)
@@ -92,7 +92,7 @@ test('what may be tried again', () => {
   assert.ok(!e(413, true))
 })
 
-test('an event comes to handlers once, whatever way it comes again', () => {
+test('handlers get an event once, however often it arrives', () => {
   const inbox = createInbox()
   const e = (offset?: number) => ({ ...(offset && { offset }), room: '*', event: 'e', data: 1, from: null, at: '' })
   assert.ok(inbox.take(e(5), 'l:5'))
@@ -116,11 +116,11 @@ test('an event comes to handlers once, whatever way it comes again', () => {
   rewound.gap({ from: 'n:10', to: 'n:9', reason: 'pruned' })
   assert.equal(rewound.take(event(10)), undefined)
   rewound.gap({ from: 'n:10', to: 'n:5', reason: 'rewound' })
-  assert.ok(rewound.take(event(6)), 'what came instead is news')
+  assert.ok(rewound.take(event(6)), 'an event in place of a lost one is new')
   assert.ok(inbox.take(e(1), 'n:1'))
 })
 
-test('bytes there and back', () => {
+test('bytes are encoded and decoded', () => {
   const all = Uint8Array.from({ length: 256 }, (_, i) => i)
   assert.deepEqual(value(payload(all)), all)
   assert.deepEqual(value(payload(all.buffer)), all)
@@ -131,7 +131,7 @@ test('bytes there and back', () => {
 
 const jwt = (body: object) => `h.${Buffer.from(JSON.stringify(body)).toString('base64url')}.s`
 
-test('claims of a JWT, and of what is none', () => {
+test('the claims of a JWT are read, and other tokens have none', () => {
   assert.equal(claims(jwt({ sub: 'jürgen???>>>' })).sub, 'jürgen???>>>')
   for (const t of ['', 'key', 'a.b.c', 'a.!!.c']) assert.deepEqual(claims(t), {})
 })
@@ -146,7 +146,7 @@ function credentials(source: string | (() => Promise<string>)) {
   return rig
 }
 
-test('a token is got once for all, renewed once, and before it expires', async () => {
+test('callers share one token, which is renewed once and before it expires', async () => {
   let n = 0
   const r = credentials(async () => jwt({ n: ++n, iat: 1000, exp: 1600 }))
   const { c, clock, end } = r
@@ -157,7 +157,7 @@ test('a token is got once for all, renewed once, and before it expires', async (
   assert.notEqual(other, a)
   assert.equal(other, same)
   assert.equal(n, 2)
-  assert.equal(await c.get(a), other, 'who comes late with the old one')
+  assert.equal(await c.get(a), other, 'a caller with the old token gets the new one')
   await clock.run(569_000, 1000) // of 600 s, by a clock that is wrong by decades
   assert.equal(n, 2)
   await clock.run(2000, 1000)
@@ -168,11 +168,11 @@ test('a token is got once for all, renewed once, and before it expires', async (
   await settle()
   assert.equal(clock.pending, 0)
   await c.get(await c.get())
-  assert.equal(clock.pending, 0, 'after the end, too')
+  assert.equal(clock.pending, 0, 'the same holds after the end')
   assert.equal(await credentials('fixed').c.get('fixed'), 'fixed')
 })
 
-test('a JWT that came for a refused key is watched from then on', async () => {
+test('a JWT that replaces a refused key is renewed before it expires', async () => {
   const tokens = ['opaque', jwt({ n: 1, iat: 1000, exp: 1020 }), jwt({ n: 2, iat: 1000, exp: 1020 }), jwt({ iat: 1020, exp: 1620 })]
   const r = credentials(async () => tokens.shift()!)
   const { c, clock, end } = r
@@ -191,7 +191,7 @@ test('a JWT that came for a refused key is watched from then on', async () => {
   assert.equal(clock.pending, 0)
 })
 
-test('a renewal that fails is told, and the next request tries again', async () => {
+test('a failed renewal is reported, and the next request tries again', async () => {
   const first = jwt({ iat: 1000, exp: 1600 })
   let away = false
   const { c, clock, told, end } = credentials(async () => {
@@ -208,7 +208,7 @@ test('a renewal that fails is told, and the next request tries again', async () 
   end.abort()
 })
 
-test('what a token callback throws says when to ask again', async () => {
+test('the error of a token callback may say when to call it again', async () => {
   const told: number[] = []
   const busy = () => Promise.reject(Object.assign(new Error('busy'), { retryAfter: 7 }))
   const c = createCredentials(busy, new FakeClock(), new AbortController().signal, (e) => told.push(e.retryAfter), async () => {})

@@ -1,4 +1,4 @@
-// A server in memory behind a proxy that can be made hostile, as a fetch.
+// A fetch function that imitates a server in memory, behind a proxy that a test can make hostile.
 
 export interface Call {
   method: string
