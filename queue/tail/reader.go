@@ -2,6 +2,7 @@ package tail
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvertmq/culvert/event"
@@ -16,6 +17,7 @@ type Reader struct {
 	o       ReaderOptions
 	wake    chan struct{}
 	pending pending
+	resting atomic.Bool      // nobody reads at the moment
 	runs    [][]*event.Event // the rooms' events while it reads; empty otherwise
 
 	// The tail's lock guards these, and o.May.
@@ -24,7 +26,6 @@ type Reader struct {
 	missed      bool           // maybe there were events about the client since Postgres was asked for its intervals
 	entries     []*event.Event // events about the client that came while known is unread
 	ended       error          // why no more events come
-	resting     bool           // nobody reads at the moment
 }
 
 // ReaderOptions say what a Reader is for.
@@ -154,17 +155,15 @@ func (rd *Reader) Volatile() []*event.Event { return rd.pending.take() }
 
 // Rest keeps the reader up to date while nobody reads. Volatile events are not kept for it meanwhile.
 func (rd *Reader) Rest() {
-	rd.t.mu.Lock()
-	defer rd.t.mu.Unlock()
-	rd.resting = true
+	rd.resting.Store(true)
 	rd.pending.take()
 }
 
 // Resume ends Rest. It returns false if no more events come, because the client was forgotten.
 func (rd *Reader) Resume() bool {
-	rd.t.mu.Lock()
-	defer rd.t.mu.Unlock()
-	rd.resting = false
+	rd.resting.Store(false)
+	rd.t.mu.RLock()
+	defer rd.t.mu.RUnlock()
 	return rd.ended == nil
 }
 

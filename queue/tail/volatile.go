@@ -143,7 +143,7 @@ func (t *Tail) publishOne(v *Volatile) {
 }
 
 func (t *Tail) deliver(rd *Reader, e pendingEvent) {
-	if rd.resting {
+	if rd.resting.Load() {
 		return
 	}
 	if n := rd.pending.add(e, int64(t.o.Bytes)); n > 0 {
