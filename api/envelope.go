@@ -153,7 +153,7 @@ func (e *envelope) audience(c *call) ([]event.Room, error) {
 		}
 		return rooms, err
 	}
-	return nil, allowed(c, "room", event.Everyone)
+	return nil, allowed(c, "room", event.Everyone())
 }
 
 // allowed refuses a room the caller may not emit to.

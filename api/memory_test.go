@@ -52,7 +52,7 @@ func (m *memory) Append(ctx context.Context, emits []event.Emit) ([]event.Result
 			return
 		}
 		for _, e := range emits {
-			room := event.Everyone
+			room := event.Everyone()
 			if len(e.Rooms) > 0 {
 				room = e.Rooms[0]
 			}

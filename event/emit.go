@@ -53,7 +53,7 @@ func (e *Emit) Check() error {
 func (e *Emit) Addressed() []Room {
 	switch len(e.Rooms) {
 	case 0:
-		return []Room{Everyone}
+		return []Room{Everyone()}
 	case 1:
 		return e.Rooms
 	}

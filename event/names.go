@@ -40,8 +40,8 @@ type EventName struct{ name string }
 // those of all backends. The zero value is not a key.
 type Key struct{ name string }
 
-// Everyone is the room that every client of a namespace is in.
-var Everyone = Room{"*"}
+// Everyone returns the room that every client of a namespace is in.
+func Everyone() Room { return Room{"*"} }
 
 // String returns the name.
 func (n Namespace) String() string { return n.name }

@@ -230,7 +230,7 @@ func (c *crowd) leases() {
 func (c *crowd) replies() {
 	c.do("asks", 3, func(q *queue.Queue) error {
 		got, err := q.Append(c.ctx, []event.Emit{{
-			Namespace: ns, Event: greeting, Rooms: []event.Room{event.Everyone}, Data: data("1"),
+			Namespace: ns, Event: greeting, Rooms: []event.Room{event.Everyone()}, Data: data("1"),
 			Reply: event.Ask{Timeout: event.MinAsk, Count: 20},
 		}})
 		if err != nil {

@@ -137,7 +137,7 @@ func TestLagIsCapped(t *testing.T) {
 		return s.Lag, s.LagCapped
 	}
 	own := emit("@away", "1")
-	own.Rooms = append(own.Rooms, event.Everyone) // one event in two of its rooms
+	own.Rooms = append(own.Rooms, event.Everyone()) // one event in two of its rooms
 	appendOne(t, q, own)
 	excepted := emit("*", "2")
 	excepted.Except = []event.Room{room("@away")}

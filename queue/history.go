@@ -82,6 +82,6 @@ func (s *Subscription) except(ctx context.Context, b *event.Batch) error {
 	if err != nil {
 		return err
 	}
-	b.Events = tail.NotExcepted(b.Events, append(r.intervals, tail.Forever(event.Everyone), tail.Forever(s.in.Client.OwnRoom()), tail.Forever(s.in.Rooms[0])))
+	b.Events = tail.NotExcepted(b.Events, append(r.intervals, tail.Forever(event.Everyone()), tail.Forever(s.in.Client.OwnRoom()), tail.Forever(s.in.Rooms[0])))
 	return nil
 }

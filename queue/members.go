@@ -122,7 +122,7 @@ SELECT c.name, culvert.is_online(c.id), 0::bigint, l.id
 func (q *Queue) Members(ctx context.Context, ns event.Namespace, r event.Room, after event.Client, limit int) ([]Member, error) {
 	sql := membersSQL
 	switch {
-	case r == event.Everyone:
+	case r == event.Everyone():
 		sql = everyoneSQL
 	case r.Reserved():
 		sql = ownSQL

@@ -70,7 +70,7 @@ func TestAClientInSeveralAddressedRoomsGetsTheEventOnce(t *testing.T) {
 		join(t, q, r, "bob")
 	}
 	e := emit("x", "1")
-	e.Rooms = []event.Room{room("c"), room("b"), event.Everyone}
+	e.Rooms = []event.Room{room("c"), room("b"), event.Everyone()}
 	appendOne(t, q, e)
 	appendOne(t, q, emit("a", "2"))
 	if got := next(t, s, 2); !slices.Equal(got, []string{"1", "2"}) {
@@ -164,7 +164,7 @@ func TestListsOfRoomsAndMembers(t *testing.T) {
 	if m := must[[]queue.Member](t)(q.Members(t.Context(), ns, room("a"), event.Client{}, 10)); m[0].Since != since {
 		t.Errorf("since %v, want %v", m[0].Since, since)
 	}
-	if m := must[[]queue.Member](t)(q.Members(t.Context(), ns, event.Everyone, client("alice"), 10)); len(m) != 1 || m[0].Client != client("bob") {
+	if m := must[[]queue.Member](t)(q.Members(t.Context(), ns, event.Everyone(), client("alice"), 10)); len(m) != 1 || m[0].Client != client("bob") {
 		t.Errorf("everyone after alice: %v", m)
 	}
 	want := []queue.RoomState{{Room: room("a"), Members: 1}, {Room: room("b"), Members: 2, Last: last.Offset}}

@@ -77,7 +77,7 @@ func TestALongPollingClientDoesNotFlap(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
 	sql(t, dsn, `UPDATE culvert.namespaces SET presence = ARRAY['*']`)
-	watch := subscribe(t, a, queue.Interest{Rooms: []event.Room{event.Everyone, room("r")}})
+	watch := subscribe(t, a, queue.Interest{Rooms: []event.Room{event.Everyone(), room("r")}})
 	join(t, a, "r", "bob")
 	for i := range 40 {
 		q := []*queue.Queue{a, b}[i%2]

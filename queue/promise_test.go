@@ -32,7 +32,7 @@ type promise struct {
 // promises returns all of them, in an order in which each one has something to do.
 func promises(t testing.TB, q *queue.Queue) []promise {
 	asked := event.Emit{
-		Namespace: ns, Event: greeting, Rooms: []event.Room{event.Everyone}, Data: data("1"),
+		Namespace: ns, Event: greeting, Rooms: []event.Room{event.Everyone()}, Data: data("1"),
 		Reply: event.Ask{Timeout: time.Minute, Count: 3},
 	}
 	to := appendOne(t, q, asked).Cursor.Offset

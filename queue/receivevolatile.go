@@ -87,7 +87,7 @@ func (v *volatile) readOn(ctx context.Context, after int64) int64 {
 			e.From = event.StoredClient(from)
 			v.Signal = rooms == nil
 			e.At, v.To, e.Except, v.After = when.Time, decode.Rooms(rooms), decode.Rooms(except), at.Offset
-			e.Room = event.Everyone // until seenFrom sets a room of the reader
+			e.Room = event.Everyone() // until seenFrom sets a room of the reader
 			e.Fault = decode.Check(e, nil, []byte(e.Data), append(except, rooms...))
 			return v, err
 		})

@@ -221,7 +221,7 @@ func TestABackupPutBackMixesNoRooms(t *testing.T) {
 			}
 		}
 		rooms := must[[]queue.RoomState](t)(q.Rooms(t.Context(), game.Namespace, event.Room{}, 10))
-		members := must[[]queue.Member](t)(q.Members(t.Context(), game.Namespace, event.Everyone, event.Client{}, 10))
+		members := must[[]queue.Member](t)(q.Members(t.Context(), game.Namespace, event.Everyone(), event.Client{}, 10))
 		if len(rooms) != 1 || len(members) != 0 {
 			t.Errorf("game has rooms %v and members %v of others", rooms, members)
 		}

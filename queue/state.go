@@ -99,7 +99,7 @@ func (q *Queue) lapsedRooms(ctx context.Context, db *pgxpool.Pool, l *lineage.Li
 // ClientState reads a client. Rooms that the client joined by its own token count for the lag only if may
 // allows them; nil allows all. Errors: ErrNotFound, ErrUnavailable.
 func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Client, may func(event.Room) bool) (ClientState, error) {
-	s := ClientState{Rooms: []event.Room{event.Everyone, c.OwnRoom()}}
+	s := ClientState{Rooms: []event.Room{event.Everyone(), c.OwnRoom()}}
 	var joined []string
 	err := q.lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
 		id, err := q.lineage.IDs().Namespace(ctx, ns)
@@ -111,7 +111,7 @@ func (q *Queue) ClientState(ctx context.Context, ns event.Namespace, c event.Cli
 			if err != nil {
 				return err
 			}
-			return db.QueryRow(ctx, stateSQL, postgres.ReadMode(db), id, c.String(), event.Everyone.String(), c.OwnRoom().String(), MaxLag+1, event.MaxOffset, l.Generation, lapsed).
+			return db.QueryRow(ctx, stateSQL, postgres.ReadMode(db), id, c.String(), event.Everyone().String(), c.OwnRoom().String(), MaxLag+1, event.MaxOffset, l.Generation, lapsed).
 				Scan(&s.Cursor.Log, &s.Cursor.Offset, &s.Online, &s.LastSeen, &joined, &s.Lag, &s.LagCapped)
 		})
 	})

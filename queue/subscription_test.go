@@ -100,7 +100,7 @@ func TestTailAndPagesAgree(t *testing.T) {
 		{Rooms: rooms, After: start},
 		{Rooms: rooms[:1], After: start},
 		{Rooms: rooms[1:3], Client: client("bob"), After: start},
-		{Rooms: []event.Room{event.Everyone}, Client: client("bob"), After: start},
+		{Rooms: []event.Room{event.Everyone()}, Client: client("bob"), After: start},
 	} {
 		var stories [2][]string
 		for i, q := range []*queue.Queue{tailed, paged} {

@@ -49,7 +49,7 @@ func TestVolatileEventsReachWhoIsConnectedOnEveryInstance(t *testing.T) {
 			alice := subscribe(t, a, queue.Interest{Client: client("alice")})
 			carol := subscribe(t, b, queue.Interest{Client: client("carol")})
 			bob := subscribe(t, b, queue.Interest{Client: client("bob")})
-			adHoc := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("lobby"), event.Everyone}})
+			adHoc := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("lobby"), event.Everyone()}})
 			publish := func(text string, rooms ...event.Room) {
 				e := emit("x", "%s", text)
 				e.Rooms, e.Except = rooms, []event.Room{room("muted")}
@@ -58,9 +58,9 @@ func TestVolatileEventsReachWhoIsConnectedOnEveryInstance(t *testing.T) {
 				}
 			}
 			big := `"` + strings.Repeat("x", 100_000) + `"` // more than a notification can carry
-			publish("1", room("lobby"), event.Everyone, client("alice").OwnRoom())
+			publish("1", room("lobby"), event.Everyone(), client("alice").OwnRoom())
 			publish(big, room("lobby"))
-			publish(`"end"`, event.Everyone)
+			publish(`"end"`, event.Everyone())
 			for name, c := range map[string]struct {
 				s    *queue.Subscription
 				want []string
@@ -159,7 +159,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 				changes, emits := on[i%2], on[i/2%2]
 				join(t, changes, "lobby", "bob")
 				publish(emits, room("lobby"), "in")
-				publish(emits, event.Everyone, "mark")
+				publish(emits, event.Everyone(), "mark")
 				for _, s := range bob {
 					if !slices.Equal(upToMark(t, s), []string{`"in"`}) {
 						missed++
@@ -167,7 +167,7 @@ func TestVolatileEventsFollowTheMembers(t *testing.T) {
 				}
 				leave(t, changes, "lobby", "bob")
 				publish(emits, room("lobby"), "out")
-				publish(emits, event.Everyone, "mark")
+				publish(emits, event.Everyone(), "mark")
 				for _, s := range bob {
 					if len(upToMark(t, s)) > 0 {
 						late++
@@ -210,7 +210,7 @@ func TestVolatileEventsAreForTheMembersOfTheirMoment(t *testing.T) {
 					leave(t, on[1], "lobby", "bob")
 					publish(room("lobby"), "out")
 				}
-				publish(event.Everyone, "mark")
+				publish(event.Everyone(), "mark")
 				got := <-heard
 				in := len(slices.DeleteFunc(slices.Clone(got), func(text string) bool { return text != `"in"` }))
 				if in != n || len(got) != n {

@@ -63,7 +63,7 @@ func (c *Identity) MayUse(ns string) bool {
 
 // MayRead reports whether the caller may read the room.
 func (c *Identity) MayRead(r event.Room) bool {
-	return r == event.Everyone || r == c.Client.OwnRoom() || c.MayList(r)
+	return r == event.Everyone() || r == c.Client.OwnRoom() || c.MayList(r)
 }
 
 // MayKeep returns a function that reports for which rooms the memberships count that the client made with its

@@ -70,7 +70,7 @@ func TestForgedFrameIsImpossible(t *testing.T) {
 				t.Skip("the text held a colon")
 			}
 		}
-		e := &event.Event{Log: "k3f9", Offset: 4711, Room: event.Everyone, Name: name, Data: string(data), At: noon}
+		e := &event.Event{Log: "k3f9", Offset: 4711, Room: event.Everyone(), Name: name, Data: string(data), At: noon}
 		stream := string(EventFrame(e)) + string(HeartbeatFrame(apitest.CursorOf("k3f9:4712"), noon))
 
 		frames := apitest.ParseFrames(stream)

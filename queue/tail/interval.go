@@ -68,7 +68,7 @@ func (rd *Reader) attachmentsOf(intervals []Interval) attachments {
 		all = append(all, attachment{Interval: Forever(r), tail: rd.room(r)})
 	}
 	if rd.o.Client != (event.Client{}) {
-		intervals = append([]Interval{Forever(event.Everyone), Forever(rd.o.Client.OwnRoom())}, intervals...)
+		intervals = append([]Interval{Forever(event.Everyone()), Forever(rd.o.Client.OwnRoom())}, intervals...)
 	}
 	for _, i := range intervals {
 		all = append(all, rd.take(i))
