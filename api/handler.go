@@ -17,6 +17,7 @@ import (
 	"github.com/culvertmq/culvert/api/limits"
 	"github.com/culvertmq/culvert/api/visit"
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/trusted"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
 )
@@ -71,7 +72,16 @@ func (l live) Subscribe(ctx context.Context, in queue.Interest) (subscription, e
 	if err != nil {
 		return nil, err // a nil *queue.Subscription must not become a non-nil interface
 	}
-	return s, nil
+	return shared{s}, nil
+}
+
+// shared polls events that are those of all subscriptions: nothing here changes them, and their encoding is kept
+// with them.
+type shared struct{ *queue.Subscription }
+
+// Poll implements subscription.
+func (s shared) Poll(ctx context.Context, limit int) (event.Batch, error) {
+	return s.PollShared(ctx, limit, trusted.Unchanged())
 }
 
 // New makes a Handler. Set up its server with ConfigureServer. The caller must Close the Handler.

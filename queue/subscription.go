@@ -6,6 +6,7 @@ import (
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
+	"github.com/culvertmq/culvert/internal/trusted"
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
@@ -120,7 +121,7 @@ func (s *Subscription) Cursor() event.Cursor { return s.cursor }
 // caller may change. When ctx ends, it returns an empty Batch with the current cursor, and ctx's error.
 func (s *Subscription) Next(ctx context.Context, limit int) (event.Batch, error) {
 	for {
-		b, err := s.Poll(ctx, limit)
+		b, err := s.poll(ctx, limit)
 		if err != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || b.Gap != nil {
 			b.Events, b.Volatile = allCopied(b.Events), allCopied(b.Volatile)
 			return b, err
@@ -135,9 +136,21 @@ func (s *Subscription) Next(ctx context.Context, limit int) (event.Batch, error)
 
 // Poll returns what is there now, at most limit events and about 4 MiB (but at least one), without waiting for
 // any. It reads Postgres when the cursor is older than the tail. ErrUnavailable leaves the subscription as it
-// was, so that Poll can be tried again; after ErrForgotten and ErrDeleted it is at its end. The Batch is valid
-// until the next call. Its events are shared with other subscriptions and must not be changed.
+// was, so that Poll can be tried again; after ErrForgotten and ErrDeleted it is at its end. The events are copies, which the
+// caller may change.
 func (s *Subscription) Poll(ctx context.Context, limit int) (event.Batch, error) {
+	b, err := s.poll(ctx, limit)
+	b.Events, b.Volatile = allCopied(b.Events), allCopied(b.Volatile)
+	return b, err
+}
+
+// PollShared is Poll for this module's own server: the events are those of all subscriptions and must not be changed. The Batch is
+// valid until the next call.
+func (s *Subscription) PollShared(ctx context.Context, limit int, _ trusted.Shared) (event.Batch, error) {
+	return s.poll(ctx, limit)
+}
+
+func (s *Subscription) poll(ctx context.Context, limit int) (event.Batch, error) {
 	for {
 		b, err := s.pollOnce(ctx, limit)
 		if err != nil {
