@@ -107,7 +107,7 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 	instance := rand.Text() // distinguishes the leases of this process from others
 	q := &Queue{db: db, lineage: k, tail: tl, log: lg, registry: r, metrics: m, keep: o.Poll + volatilePatience}
 	q.presence = newPresence(o, db, k, instance)
-	q.source = &source{db: db, lineage: k, tail: tl, log: lg, registry: r, presence: q.presence, idle: newIdle(o.SessionIdle)}
+	q.source = &source{db: db, lineage: k, tail: tl, log: lg, registry: r, presence: q.presence, idle: newIdle(o.SessionIdle), resumes: newResumes(db, k, tl)}
 	q.volatile = newVolatile(o, db, k, faults, instance, newDelivery(o, tl, lg))
 	q.volatile.from = q.volatile.newest(ctx)
 	q.acks = newAcks(o, db, k, tl, m)
@@ -129,7 +129,7 @@ func (q *Queue) start(ctx context.Context, adopted <-chan struct{}) {
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { q.log.Run(ctx, neighbours) },
 		func(ctx context.Context) { q.lookAgain(ctx, adopted) },
-		q.volatile.run, q.volatile.receive, q.volatile.ready.run, q.acks.run, q.presence.run, q.source.idle.run, q.registry.Run,
+		q.volatile.run, q.volatile.receive, q.volatile.ready.run, q.acks.run, q.presence.run, q.source.idle.run, q.source.resumes.run, q.registry.Run,
 	} {
 		q.done.Go(func() { run(ctx) })
 	}

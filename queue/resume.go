@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -11,8 +12,22 @@ import (
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
+	"github.com/culvertmq/culvert/queue/log"
+	"github.com/culvertmq/culvert/queue/registry"
 	"github.com/culvertmq/culvert/queue/tail"
 )
+
+// source is what subscriptions and history read from.
+type source struct {
+	db       *postgres.Pools
+	lineage  *lineage.Keeper
+	tail     *tail.Tail
+	log      *log.Log
+	registry *registry.Registry
+	presence *presence
+	idle     *idle
+	resumes  *resumes
+}
 
 // resumption is where a subscription begins and what it may see.
 type resumption struct {
@@ -48,17 +63,30 @@ type snapshot struct {
 // resume finds where to begin: after the position asked for, else after the stored cursor, else at the head. A
 // new client is stored with this position, unless the subscription is ad hoc, so that later events are kept for
 // it.
-func (src *source) resume(ctx context.Context, in Interest, adHoc bool) (r resumption, err error) {
+func (src *source) resume(ctx context.Context, in Interest, adHoc bool) (resumption, error) {
 	at := src.tail.Position()
 	if in.Client == (event.Client{}) && !in.After.IsZero() && (in.After.Log != at.Log || in.After.Offset <= at.Offset) {
 		l := src.lineage.Load()
 		return resumption{start: in.After, known: at.Offset, run: l.RunOf(in.After, src.tail.HeadOf(l))}, nil // Postgres need not be asked
 	}
+	r, err := src.resumes.do(ctx, in, adHoc)
+	if !errors.Is(err, errManyRooms) {
+		return r, err
+	}
 	found, err := src.snapshot(ctx, in)
 	if err != nil {
 		return r, err
 	}
-	r = resumption{intervals: found.intervals, known: found.head, stored: found.stored != nil}
+	r = found.resume(in)
+	if r.stored || adHoc {
+		return r, nil
+	}
+	return r, src.makeClient(ctx, in, r.start)
+}
+
+// resume says where a subscription begins.
+func (found *snapshot) resume(in Interest) resumption {
+	r := resumption{intervals: found.intervals, known: found.head, stored: found.stored != nil}
 	switch {
 	case !in.After.IsZero():
 		r.start = in.After
@@ -70,10 +98,7 @@ func (src *source) resume(ctx context.Context, in Interest, adHoc bool) (r resum
 		r.start = event.Cursor{Log: found.log, Offset: found.head}
 	}
 	r.run = found.lineage.RunOf(r.start, found.head)
-	if r.stored || adHoc {
-		return r, nil
-	}
-	return r, src.makeClient(ctx, in, r.start)
+	return r
 }
 
 func (src *source) snapshot(ctx context.Context, in Interest) (found snapshot, err error) {
@@ -90,34 +115,47 @@ func (src *source) snapshotOnce(ctx context.Context, l *lineage.Lineage, in Inte
 	if err != nil {
 		return found, err
 	}
-	var from *event.Offset // the stored cursor
-	switch {
-	case in.After.Log == at.Log && !in.After.IsZero():
-		from = &in.After.Offset
-	case !in.After.IsZero() || in.Earliest:
-		from = new(event.Offset)
-	}
+	from := in.from(at)
 	err = src.db.Read.Use(ctx, in.Namespace, in.Client, postgres.Quick, func(db *pgxpool.Pool) error {
 		rows, err := db.Query(ctx, resumeSQL, postgres.ReadMode(db), id, in.Client.String(), int64(at.Offset), from, l.Generation)
 		if err != nil {
 			return err
 		}
-		var (
-			room         *string
-			since, until *event.Offset
-			own          *bool
-		)
-		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &room, &since, &until, &own}, func() error {
-			if room != nil {
-				r := event.StoredRoom(trusted.Of(*room))
-				found.intervals = append(found.intervals, tail.Interval{Room: r, Since: *since, Until: *cmp.Or(until, &forevermore), Lapsed: *own && !in.allows(r)})
-			}
+		var m membershipRow
+		_, err = pgx.ForEachRow(rows, []any{&found.log, &found.floor, &found.head, &found.stored, &m.room, &m.since, &m.until, &m.own}, func() error {
+			found.add(m, in)
 			return nil
 		})
 		return err
 	})
 	found.head = max(found.head, min(at.Offset, src.tail.HeadOf(l)))
 	return found, err
+}
+
+// from is the position from which intervals are needed; nil: the stored cursor. at is of this log.
+func (in *Interest) from(at event.Cursor) *event.Offset {
+	switch {
+	case in.After.Log == at.Log && !in.After.IsZero():
+		return &in.After.Offset
+	case !in.After.IsZero() || in.Earliest:
+		return new(event.Offset)
+	}
+	return nil
+}
+
+// membershipRow is a membership as Postgres returns it; all is nil if there is none.
+type membershipRow struct {
+	room         *string
+	since, until *event.Offset
+	own          *bool
+}
+
+func (found *snapshot) add(m membershipRow, in Interest) {
+	if m.room == nil {
+		return
+	}
+	r := event.StoredRoom(trusted.Of(*m.room))
+	found.intervals = append(found.intervals, tail.Interval{Room: r, Since: *m.since, Until: *cmp.Or(m.until, &forevermore), Lapsed: *m.own && !in.allows(r)})
 }
 
 var forevermore = event.MaxOffset
