@@ -247,7 +247,7 @@ func TestTokenOptions(t *testing.T) {
 		"P-384":            {Options{JWTPublicKey: []byte(p384)}, "ECDSA key on P-384"},
 		"wrong type":       {Options{JWTPublicKey: rsa, JWTAlgorithms: []string{"ES256"}}, "an RSA key of 2048 bits verifies RS256, which is not among the JWT algorithms: they are ES256"},
 		"secret left out":  {Options{JWTSecret: testSecret, JWTPublicKey: rsa, JWTAlgorithms: []string{"RS256"}}, "the JWT secret verifies HS256, HS384, HS512"},
-		"unknown":          {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"none"}}, `"none" is not supported: choose of HS256`},
+		"unknown":          {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"none"}}, `"none" is not supported: choose from HS256`},
 		"nobody":           {Options{JWTSecret: testSecret, JWTAlgorithms: []string{"HS256", "ES256"}}, "ES256 has no key"},
 		"HS by URL":        {Options{JWKSURL: "https://i/keys", JWTAlgorithms: []string{"HS256", "ES256"}}, "HS256 has no key"},
 		"http":             {Options{JWKSURL: "http://issuer.example/keys"}, "https://"},
