@@ -100,23 +100,6 @@ func connect(ctx context.Context, c *pgx.ConnConfig, hooks Hooks, given map[stri
 	return nil, false, err
 }
 
-// transactionTimeout is the major version that introduced the setting transaction_timeout.
-const transactionTimeout = 17
-
-// tooShort reports whether transaction_timeout ended the session.
-func tooShort(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == "25P04"
-}
-
-// named returns err, or a SettingError for the setting that made the server end the session.
-func named(err error, c *pgx.ConnConfig) error {
-	if tooShort(err) {
-		return &SettingError{"transaction_timeout", "too short", "unknown", c.User, c.Database, "0"}
-	}
-	return err
-}
-
 // merged returns ours, except for settings that the URL names itself.
 func merged(ours, given map[string]string) map[string]string {
 	all := map[string]string{}

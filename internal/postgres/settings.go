@@ -28,6 +28,9 @@ type setting struct {
 	cure string
 }
 
+// transactionTimeout is the major version that introduced the setting transaction_timeout.
+const transactionTimeout = 17
+
 // settings lists all of them. Other settings do not matter: the SQL of functions
 // qualifies names, and functions set the planner settings that they depend on.
 var settings = []setting{
@@ -129,14 +132,48 @@ func readSettings(ctx context.Context, conn *pgx.Conn) (role, database string, v
 }
 
 // unhurried runs a query in a transaction without a time limit, and does not change
-// the session.
+// the session. The limit of the session, and what is left of one that an earlier statement
+// was close to, can still end the statements before the query: then it tries again.
+// Errors: a *SettingError if the limit is too short for every try.
 func unhurried(ctx context.Context, conn *pgx.Conn, sql string) ([]*pgconn.Result, error) {
-	results, err := conn.PgConn().Exec(ctx, "BEGIN; SET LOCAL statement_timeout = 0; "+sql+"; COMMIT").ReadAll()
-	if err != nil {
-		_, rollback := conn.PgConn().Exec(ctx, "ROLLBACK").ReadAll()
-		return nil, errors.Join(err, rollback)
+	const tries = 5
+	for n := 1; ; n++ {
+		results, err := conn.PgConn().Exec(ctx, "BEGIN; SET LOCAL statement_timeout = 0; "+sql+"; COMMIT").ReadAll()
+		if err == nil {
+			return results, nil
+		}
+		if _, rollback := conn.PgConn().Exec(ctx, "ROLLBACK").ReadAll(); rollback != nil && !canceled(rollback) {
+			return nil, errors.Join(err, rollback)
+		}
+		if !canceled(err) {
+			return nil, err
+		}
+		if n == tries {
+			c := conn.Config()
+			return nil, &SettingError{"statement_timeout", "too short", "unknown", c.User, c.Database, "0"}
+		}
 	}
-	return results, nil
+}
+
+// tooShort reports whether transaction_timeout ended the session.
+func tooShort(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "25P04"
+}
+
+// named returns err, or a SettingError for the setting that made the server end the session.
+func named(err error, c *pgx.ConnConfig) error {
+	if tooShort(err) {
+		return &SettingError{"transaction_timeout", "too short", "unknown", c.User, c.Database, "0"}
+	}
+	return err
+}
+
+// canceled reports whether the server canceled a statement. A statement_timeout that passes as
+// its statement ends cancels the next one, and is then reported as a request of a user.
+func canceled(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "57014"
 }
 
 // SettingError is a setting of the session that Culvert can neither accept nor change,
