@@ -135,3 +135,11 @@ func Getenv(environ []string, name string) string {
 	}
 	return ""
 }
+
+// variable returns the environment variable of the setting.
+func (s Setting) variable() string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+}
+
+// fromFile reports whether the value can come from a file of its own.
+func (s Setting) fromFile() bool { return s.secret || s.file }

@@ -16,12 +16,6 @@ import (
 // configFlag is the flag of the configuration file. It is not itself a setting.
 const configFlag = "config"
 
-// Value is a setting's text and where it came from.
-type Value struct {
-	Text   string
-	Source string
-}
-
 // Loaded is the configuration, with the source of each value and warnings.
 type Loaded struct {
 	Config

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"strings"
 	"time"
 )
 
@@ -21,14 +20,6 @@ type Setting struct {
 	// set parses the value. Its error says what is wrong with the value and what to do.
 	set func(*Config, string) error
 }
-
-// variable returns the environment variable of the setting.
-func (s Setting) variable() string {
-	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
-}
-
-// fromFile reports whether the value can come from a file of its own.
-func (s Setting) fromFile() bool { return s.secret || s.file }
 
 // Settings lists all settings in the order in which config check shows them.
 var Settings = []Setting{
@@ -142,4 +133,10 @@ func lookup(name string) (Setting, bool) {
 		}
 	}
 	return Setting{}, false
+}
+
+// Value is a setting's text and where it came from.
+type Value struct {
+	Text   string
+	Source string
 }

@@ -3,15 +3,12 @@ package localpg
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"regexp"
+	"strconv"
 	"strings"
 )
-
-// binariesVariable is the variable that names the folder in which initdb and postgres are searched first.
-const binariesVariable = "CULVERT_PG_BIN"
 
 // binaries is a folder with initdb and postgres of one version.
 type binaries struct {
@@ -19,91 +16,9 @@ type binaries struct {
 	major int
 }
 
-func (b binaries) initdb() string   { return filepath.Join(b.dir, "initdb") }
+func (b binaries) initdb() string { return filepath.Join(b.dir, "initdb") }
+
 func (b binaries) postgres() string { return filepath.Join(b.dir, "postgres") }
-
-// search lists where Postgres may be installed.
-type search struct {
-	chosen string   // the operator's choice, or empty
-	path   []string // folders in the order of PATH
-	globs  []string // folders of package managers, tried newest version first
-	// fetch downloads a major version and returns the folder of its binaries;
-	// 0 means the best version for a new cluster.
-	fetch func(ctx context.Context, major int, progress func(string)) (string, error)
-}
-
-// systemSearch lists where the operator and the package manager of this machine put Postgres.
-func systemSearch() *search {
-	return &search{
-		chosen: os.Getenv(binariesVariable),
-		path:   filepath.SplitList(os.Getenv("PATH")),
-		globs: []string{
-			"/usr/lib/postgresql/*/bin",         // Debian, Ubuntu
-			"/usr/libexec/postgresql*",          // Alpine
-			"/usr/pgsql-*/bin",                  // Red Hat, from postgresql.org
-			"/opt/homebrew/opt/postgresql*/bin", // macOS on Apple silicon
-			"/usr/local/opt/postgresql*/bin",    // macOS on Intel
-			"/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",
-		},
-		fetch: fetch,
-	}
-}
-
-// find returns binaries of the wanted major version, or, if that is 0, the best
-// ones for a new cluster.
-func (s *search) find(ctx context.Context, want int, progress func(string)) (binaries, error) {
-	installed, err := s.installed(ctx)
-	if err != nil {
-		return binaries{}, err
-	}
-	for _, b := range installed {
-		if b.major == want || want == 0 && b.major >= minMajor {
-			return b, nil
-		}
-	}
-	dir, err := s.fetch(ctx, want, progress)
-	if err != nil {
-		return binaries{}, missing(want, installed, err)
-	}
-	return inspect(ctx, dir)
-}
-
-// installed lists the binaries on this machine, best first. A folder that the operator
-// named must be usable; in other folders, binaries that do not run are ignored.
-func (s *search) installed(ctx context.Context) ([]binaries, error) {
-	var found []binaries
-	if s.chosen != "" {
-		b, err := inspect(ctx, s.chosen)
-		if err != nil {
-			return nil, fmt.Errorf("%s=%s: %w", binariesVariable, s.chosen, err)
-		}
-		found = append(found, b)
-	}
-	for _, dir := range s.path {
-		// An empty or relative entry of PATH depends on the working directory, from
-		// which no database server should be run.
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		if b, err := inspect(ctx, dir); err == nil {
-			found = append(found, b)
-		}
-	}
-	var packaged []binaries
-	for _, glob := range s.globs {
-		dirs, err := filepath.Glob(glob)
-		if err != nil {
-			return nil, fmt.Errorf("look in %s: %w", glob, err)
-		}
-		for _, dir := range dirs {
-			if b, err := inspect(ctx, dir); err == nil {
-				packaged = append(packaged, b)
-			}
-		}
-	}
-	slices.SortStableFunc(packaged, func(a, b binaries) int { return b.major - a.major })
-	return append(found, packaged...), ctx.Err()
-}
 
 // inspect returns the binaries in dir, asking them for their version.
 func inspect(ctx context.Context, dir string) (binaries, error) {
@@ -123,22 +38,18 @@ func inspect(ctx context.Context, dir string) (binaries, error) {
 	return b, err
 }
 
-// missing returns the error that says what to install.
-func missing(want int, installed []binaries, cause error) error {
-	found := "none is installed"
-	if len(installed) > 0 {
-		var list []string
-		for _, b := range installed {
-			list = append(list, fmt.Sprintf("%d in %s", b.major, b.dir))
-		}
-		found = "installed: " + strings.Join(list, ", ")
+// minMajor is the oldest Postgres that Culvert's SQL runs on: 14 introduced
+// SQL-standard bodies of functions.
+const minMajor = 14
+
+var versionPattern = regexp.MustCompile(`^postgres \(PostgreSQL\) (\d+)\S*`)
+
+// parseMajor reads the output of `postgres --version`, such as
+// "postgres (PostgreSQL) 17.5 (Debian 17.5-1)" or "postgres (PostgreSQL) 18beta1".
+func parseMajor(output string) (int, error) {
+	m := versionPattern.FindStringSubmatch(output)
+	if m == nil {
+		return 0, fmt.Errorf("%q is not a Postgres version", strings.TrimSpace(output))
 	}
-	if want == 0 {
-		return fmt.Errorf("%w of version %d or newer (%s) and %w; install PostgreSQL, or name the folder of its "+
-			"initdb and postgres in %s, or use a running server with --database-url",
-			ErrNoBinaries, minMajor, found, cause, binariesVariable)
-	}
-	return fmt.Errorf("%w of version %d, which made this data folder (%s) and %w; install PostgreSQL %d "+
-		"(Debian: postgresql-%d, Alpine: postgresql%d, Homebrew: postgresql@%d) or name the folder of its "+
-		"initdb and postgres in %s", ErrNoBinaries, want, found, cause, want, want, want, want, binariesVariable)
+	return strconv.Atoi(m[1])
 }

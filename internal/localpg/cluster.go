@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -92,4 +94,23 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// clusterMajor returns the major version that made the cluster in dir; 0 if dir
+// holds none.
+func clusterMajor(dir string) (int, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, "PG_VERSION"))
+	if os.IsNotExist(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	major, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil || major <= 0 {
+		// Before Postgres 10 the file held two numbers.
+		return 0, fmt.Errorf("%w: %s was made by PostgreSQL %q, which culvert cannot run",
+			ErrForeign, dir, strings.TrimSpace(string(raw)))
+	}
+	return major, nil
 }

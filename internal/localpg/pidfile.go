@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -86,18 +85,3 @@ func removePidfile(data string) error {
 	}
 	return nil
 }
-
-// alive reports whether a process has the pid, even if this process may not signal it.
-func alive(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
-}
-
-// answer is the result of a question about another process: yes, no or unknown.
-type answer int
-
-const (
-	unknown answer = iota
-	no
-	yes
-)

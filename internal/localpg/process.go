@@ -114,3 +114,18 @@ func (p *process) signal(sig syscall.Signal) error {
 	}
 	return nil
 }
+
+// alive reports whether a process has the pid, even if this process may not signal it.
+func alive(pid int) bool {
+	err := syscall.Kill(pid, 0)
+	return err == nil || errors.Is(err, syscall.EPERM)
+}
+
+// answer is the result of a question about another process: yes, no or unknown.
+type answer int
+
+const (
+	unknown answer = iota
+	no
+	yes
+)

@@ -76,17 +76,6 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	return s.run(ctx)
 }
 
-// DSN is the address of the database culvert, for pgx, psql and --database-url.
-// It stays the same for as long as the folder is in the same place.
-func (s *Server) DSN() string {
-	return s.DatabaseDSN(superuser)
-}
-
-// DatabaseDSN is the address of another database of this server.
-func (s *Server) DatabaseDSN(name string) string {
-	return dsn(s.sockets, name)
-}
-
 // Done returns a channel that is closed when the present postmaster has ended, for whatever
 // reason; after StartAgain, Done returns a new channel.
 func (s *Server) Done() <-chan struct{} {

@@ -67,3 +67,14 @@ func dsn(sockets, database string) string {
 	host := strings.NewReplacer("+", "%20", "%2F", "/").Replace(url.QueryEscape(sockets))
 	return "postgres:///" + url.PathEscape(database) + "?host=" + host + "&port=" + port + "&user=" + superuser
 }
+
+// DSN is the address of the database culvert, for pgx, psql and --database-url.
+// It stays the same for as long as the folder is in the same place.
+func (s *Server) DSN() string {
+	return s.DatabaseDSN(superuser)
+}
+
+// DatabaseDSN is the address of another database of this server.
+func (s *Server) DatabaseDSN(name string) string {
+	return dsn(s.sockets, name)
+}
