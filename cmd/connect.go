@@ -99,11 +99,6 @@ func (p *process) findToken(f clientFlags, server *url.URL) (string, error) {
 	return key, nil
 }
 
-// say prints a message for the person at the terminal to standard error.
-func (p *process) say(format string, args ...any) {
-	fmt.Fprintf(p.stderr, "culvert: "+format+"\n", args...)
-}
-
 // hopeless reports errors at which a command stops, though the client would try again: what answers at that URL
 // is not Culvert, so the person at the terminal must do something.
 func hopeless(err error) bool {

@@ -16,6 +16,8 @@ import (
 	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/migrations"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // databasePatience is how long serve waits at its start for a Postgres that does not answer: the containers of
@@ -200,4 +202,40 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
+}
+
+// settingFlags returns only those flags that are settings of the server: a command may have another flag with
+// the same name.
+func settingFlags(all *pflag.FlagSet) *pflag.FlagSet {
+	set := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	all.VisitAll(func(f *pflag.Flag) {
+		if _, ok := f.Value.(*config.FlagText); ok {
+			set.AddFlag(f)
+		}
+	})
+	return set
+}
+
+// databaseConfig reads the configuration of a command that needs a database.
+func (p *process) databaseConfig(c *cobra.Command) (*config.Loaded, error) {
+	cfg, err := config.Load(settingFlags(c.Flags()), p.environ)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.DirectURL() == "" {
+		return nil, errors.New("no database is named: give --database-url or DATABASE_URL ('culvert serve' itself migrates its private Postgres)")
+	}
+	return cfg, nil
+}
+
+// answeringDatabase is the URL of the database that a command works on, once it answers.
+func (p *process) answeringDatabase(c *cobra.Command) (string, error) {
+	cfg, err := p.databaseConfig(c)
+	if err != nil {
+		return "", err
+	}
+	if _, err := p.awaitDatabase(c.Context(), &cfg.Config); err != nil {
+		return "", err
+	}
+	return cfg.DirectURL(), nil
 }

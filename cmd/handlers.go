@@ -99,18 +99,6 @@ func (f *handlersFlags) add(c *cobra.Command) {
 	config.AddSettings(c, "database-url", "listen-database-url")
 }
 
-// answeringDatabase is the URL of the database that a command works on, once it answers.
-func (p *process) answeringDatabase(c *cobra.Command) (string, error) {
-	cfg, err := p.databaseConfig(c)
-	if err != nil {
-		return "", err
-	}
-	if _, err := p.awaitDatabase(c.Context(), &cfg.Config); err != nil {
-		return "", err
-	}
-	return cfg.DirectURL(), nil
-}
-
 // operate runs do with a connection, which it closes afterwards.
 func (p *process) operate(c *cobra.Command, do func(*cobra.Command, *handlers.Operator) error) error {
 	url, err := p.answeringDatabase(c)

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -45,18 +44,6 @@ The connection must be direct, not through a transaction pooler. It is that of
 	}
 	c.AddCommand(up, status)
 	return c
-}
-
-// databaseConfig reads the configuration of a command that needs a database.
-func (p *process) databaseConfig(c *cobra.Command) (*config.Loaded, error) {
-	cfg, err := config.Load(settingFlags(c.Flags()), p.environ)
-	if err != nil {
-		return nil, err
-	}
-	if cfg.DirectURL() == "" {
-		return nil, errors.New("no database is named: give --database-url or DATABASE_URL ('culvert serve' itself migrates its private Postgres)")
-	}
-	return cfg, nil
 }
 
 func (p *process) migrateUp(c *cobra.Command, _ []string) error {

@@ -288,10 +288,3 @@ func settingTexts(s *registry.NamespaceSettings) (pairs [][2]string) {
 	}
 	return pairs
 }
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}

@@ -62,3 +62,10 @@ func word(s string) string {
 	}
 	return s
 }
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -5,9 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
-	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
@@ -33,16 +31,4 @@ func (p *process) withRegistry(c *cobra.Command, what string, f func(*registry.R
 		return fmt.Errorf("there is no %s", what)
 	}
 	return err
-}
-
-// settingFlags returns only those flags that are settings of the server: a command may have another flag with
-// the same name.
-func settingFlags(all *pflag.FlagSet) *pflag.FlagSet {
-	set := pflag.NewFlagSet("settings", pflag.ContinueOnError)
-	all.VisitAll(func(f *pflag.Flag) {
-		if _, ok := f.Value.(*config.FlagText); ok {
-			set.AddFlag(f)
-		}
-	})
-	return set
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/culvertmq/culvert/cmd/bench"
-	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/cmd/usage"
 )
 
@@ -28,13 +26,6 @@ const (
 	exitFailure = 1
 	exitUsage   = 2 // the command line itself is wrong
 )
-
-// process is what a command gets from the operating system.
-type process struct {
-	environ        []string
-	stdin          io.Reader
-	stdout, stderr io.Writer
-}
 
 // Run executes one command line (without the program's name) and returns its exit code. The end of ctx has the
 // effect of SIGTERM: serve stops gracefully, the other commands stop at once.
@@ -58,9 +49,6 @@ func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	}
 	return exitFailure
 }
-
-// errReported ends a command with a failure that has been printed already.
-var errReported = errors.New("reported")
 
 // root makes the command tree. A new command is one more line here.
 func (p *process) root() *cobra.Command {
@@ -94,22 +82,6 @@ Start with 'culvert serve': it brings its own Postgres and prints commands to tr
 		p.versionCommand(),
 	)
 	return root
-}
-
-// logger writes to standard error: text on a terminal, JSON elsewhere, unless the format is configured.
-func (p *process) logger(cfg *config.Config) *slog.Logger {
-	format := cfg.LogFormat
-	if format == "" {
-		format = config.FormatJSON
-		if isTerminal(p.stderr) {
-			format = config.FormatText
-		}
-	}
-	options := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if format == config.FormatText {
-		return slog.New(slog.NewTextHandler(p.stderr, options))
-	}
-	return slog.New(slog.NewJSONHandler(p.stderr, options))
 }
 
 // sameSignal is how long after a signal another one counts as the same: tools that stop a process group, such
