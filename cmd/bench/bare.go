@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -107,5 +109,55 @@ func bareCommand(stderr io.Writer) *cobra.Command {
 			}
 			return nil
 		},
+	}
+}
+
+// answerOnly is the ceiling: it reads the body and answers like an emit.
+func answerOnly(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusCreated)
+	_, _ = io.WriteString(w, `{"offset":4711,"cursor":"k3f9:4711"}`)
+}
+
+// barePolls is the ceiling: it answers polls from memory, with events that were encoded beforehand.
+type barePolls struct {
+	mu     sync.Mutex
+	events []string
+	more   chan struct{} // closed with the next event
+}
+
+func newBarePolls() *barePolls { return &barePolls{more: make(chan struct{})} }
+
+func (p *barePolls) send(_ context.Context, n int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = append(p.events, `{"offset":4711,"room":"*","event":"chat message","data":{"text":"hello from the other side","n":`+strconv.Itoa(n)+
+		`},"from":null,"at":"2026-11-23T05:40:00.123Z"}`)
+	close(p.more)
+	p.more = make(chan struct{})
+	return nil
+}
+
+// ServeHTTP answers as soon as there is an event after the cursor.
+func (p *barePolls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	after, err := strconv.Atoi(r.URL.Query().Get("after"))
+	for {
+		p.mu.Lock()
+		events, more := p.events, p.more
+		p.mu.Unlock()
+		if err != nil { // the first poll is for what is next
+			after, err = len(events), nil
+		}
+		if len(events) > after {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"events":[`+strings.Join(events[after:], ",")+`],"cursor":"`+strconv.Itoa(len(events))+`"}`)
+			return
+		}
+		select {
+		case <-more:
+		case <-r.Context().Done():
+			return
+		}
 	}
 }

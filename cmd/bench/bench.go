@@ -6,33 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/culvertmq/culvert/cmd/usage"
 )
-
-// bench measures Culvert, and in the same run a ceiling on the same machine: only the ratios can be compared
-// with other machines.
-type bench struct {
-	stdout   io.Writer
-	stderr   io.Writer
-	duration time.Duration
-	callers  int
-	events   int
-	only     []string
-	profile  string
-	rows     []row
-}
-
-// row is one line of the result table.
-type row struct{ what, measured, ceiling, ratio, goal string }
 
 // benchmarks are in the order in which they run. Each appends its rows.
 var benchmarks = []struct {
@@ -135,22 +117,3 @@ func (b *bench) run(c *cobra.Command) (err error) {
 	}
 	return b.print()
 }
-
-func (b *bench) print() error {
-	fmt.Fprintf(b.stdout, "%d CPUs, %s, %d callers\n\n", runtime.NumCPU(), runtime.Version(), b.callers)
-	w := tabwriter.NewWriter(b.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "what\tmeasured\tceiling\tratio\tgoal")
-	for _, r := range b.rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.what, r.measured, r.ceiling, r.ratio, r.goal)
-	}
-	return w.Flush()
-}
-
-// compare adds a row of two rates.
-func (b *bench) compare(what string, measured, ceiling float64, goal string) {
-	b.rows = append(b.rows, row{
-		what, perSecond(measured), perSecond(ceiling), fmt.Sprintf("%.0f %%", 100*measured/ceiling), goal,
-	})
-}
-
-func perSecond(rate float64) string { return fmt.Sprintf("%.0f/s", rate) }

@@ -61,8 +61,6 @@ func (b *bench) cost(ctx context.Context) (err error) {
 	return nil
 }
 
-func kibibytes(n float64) string { return fmt.Sprintf("%.1f KiB", n/1024) }
-
 // idle returns how much memory one more idle stream takes.
 func (c *childServer) idle(ctx context.Context, url func(i int) string) (float64, error) {
 	open := func() ([]*eventStream, float64, error) {

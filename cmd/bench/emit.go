@@ -3,25 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 
 	"github.com/culvertmq/culvert/event"
 )
-
-const oneEvent = `{"room":"lobby","event":"chat message","data":{"text":"hello from the other side","n":12345}}`
-
-// newPost makes a POST request with a JSON body and the bench's key.
-func newPost(ctx context.Context, url, body string) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header["Content-Type"] = []string{"application/json"}
-	req.Header["Authorization"] = []string{"Bearer " + apiKey}
-	return req, nil
-}
 
 // emits measures single emits over HTTP.
 func (b *bench) emits(ctx context.Context) (err error) {
@@ -49,14 +35,6 @@ func (b *bench) emits(ctx context.Context) (err error) {
 	}
 	b.compare("durable emits over HTTP, one event a request", rates[1], rates[0], "60 %")
 	return nil
-}
-
-// answerOnly is the ceiling: it reads the body and answers like an emit.
-func answerOnly(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w, `{"offset":4711,"cursor":"k3f9:4711"}`)
 }
 
 // batches measures emits of 100 events in each request.
@@ -105,15 +83,4 @@ func whenRoom(results []event.Result, err error) (int, error) {
 		return 0, nil
 	}
 	return len(results), err
-}
-
-func benchEmit(room string) (e event.Emit, err error) {
-	var parts [4]error
-	e.Namespace, parts[0] = event.ParseNamespace("default")
-	var r event.Room
-	r, parts[1] = event.ParseRoom(room)
-	e.Rooms = []event.Room{r}
-	e.Event, parts[2] = event.ParseEventName("chat message")
-	e.Data, parts[3] = event.ParseData([]byte(`{"text":"hello from the other side","n":12345}`))
-	return e, errors.Join(parts[:]...)
 }

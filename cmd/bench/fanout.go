@@ -16,9 +16,6 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// streamCount is how many streams a fan-out is measured with.
-const streamCount = 1000
-
 // fanOut measures deliveries: once with all streams in one room, once with each stream in ten rooms of ten.
 func (b *bench) fanOut(ctx context.Context) (err error) {
 	r, err := newRig(ctx)
@@ -171,22 +168,4 @@ func (f fan) deliver(ctx context.Context, url func(i int) string, emit func(ctx 
 	closeAll(streams)
 	reading.Wait()
 	return float64(want) / took.Seconds(), nil
-}
-
-func openStreams(ctx context.Context, url func(i int) string) ([]*eventStream, error) {
-	var streams []*eventStream
-	for i := range streamCount {
-		s, err := openStream(ctx, url(i))
-		if err != nil {
-			return streams, err
-		}
-		streams = append(streams, s)
-	}
-	return streams, nil
-}
-
-func closeAll(streams []*eventStream) {
-	for _, s := range streams {
-		s.close()
-	}
 }
