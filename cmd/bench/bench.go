@@ -16,21 +16,23 @@ import (
 	"github.com/culvertmq/culvert/cmd/usage"
 )
 
-// benchmarks are in the order in which they run. Each appends its rows.
+// benchmarks are in the order in which they run. Each appends its rows. It gets a rig of its own with so many
+// instances.
 var benchmarks = []struct {
-	name string
-	run  func(*bench, context.Context) error
+	name      string
+	instances int
+	run       func(*bench, context.Context, *rig, []instance) error
 }{
-	{"emit", (*bench).emits},
-	{"batch", (*bench).batches},
-	{"catchup", (*bench).catchUp},
-	{"latency", (*bench).latency},
-	{"fanout", (*bench).fanOut},
-	{"polls", (*bench).polls},
-	{"cost", (*bench).cost},
-	{"joins", (*bench).joins},
-	{"replies", (*bench).replies},
-	{"presence", (*bench).presence},
+	{"emit", 1, (*bench).emits},
+	{"batch", 1, (*bench).batches},
+	{"catchup", 1, (*bench).catchUp},
+	{"latency", 2, (*bench).latency},
+	{"fanout", 1, (*bench).fanOut},
+	{"polls", 1, (*bench).polls},
+	{"cost", 0, (*bench).cost},
+	{"joins", 1, (*bench).joins},
+	{"replies", 2, (*bench).replies},
+	{"presence", 0, (*bench).presence},
 }
 
 // Command is `culvert bench`.
@@ -108,7 +110,8 @@ func (b *bench) run(c *cobra.Command) (err error) {
 			continue
 		}
 		fmt.Fprintf(b.stderr, "culvert: measuring %s …\n", m.name)
-		if err := m.run(b, c.Context()); err != nil {
+		measure := func(r *rig, all []instance) error { return m.run(b, c.Context(), r, all) }
+		if err := onRig(c.Context(), m.instances, measure); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}

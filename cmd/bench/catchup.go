@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -13,16 +12,8 @@ import (
 )
 
 // catchUp measures one client that reads an old log.
-func (b *bench) catchUp(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	writer, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) catchUp(ctx context.Context, r *rig, all []instance) error {
+	writer := all[0]
 	if err := fill(ctx, writer.queue, b.events); err != nil {
 		return err
 	}

@@ -11,17 +11,12 @@ import (
 )
 
 // cost measures the memory of an idle stream and the CPU time of deliveries.
-func (b *bench) cost(ctx context.Context) (err error) {
+func (b *bench) cost(ctx context.Context, r *rig, all []instance) error {
 	if runtime.GOOS != "linux" {
 		fmt.Fprintln(b.stderr, "culvert: cost is only measured on Linux, since it needs /proc")
 		b.rows = append(b.rows, row{what: "memory and CPU of streams", measured: "not on " + runtime.GOOS})
 		return nil
 	}
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
 	bare, err := r.child(ctx, "bench", "bare")
 	if err != nil {
 		return err

@@ -10,16 +10,8 @@ import (
 )
 
 // emits measures single emits over HTTP.
-func (b *bench) emits(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	in, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) emits(ctx context.Context, r *rig, all []instance) error {
+	in := all[0]
 	nothing, err := r.serve(http.HandlerFunc(answerOnly), nil)
 	if err != nil {
 		return err
@@ -38,16 +30,8 @@ func (b *bench) emits(ctx context.Context) (err error) {
 }
 
 // batches measures emits of 100 events in each request.
-func (b *bench) batches(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	in, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) batches(ctx context.Context, r *rig, all []instance) error {
+	in := all[0]
 	const size = 100
 	emit, err := benchEmit("lobby")
 	if err != nil {

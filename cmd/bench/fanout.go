@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -17,16 +16,8 @@ import (
 )
 
 // fanOut measures deliveries: once with all streams in one room, once with each stream in ten rooms of ten.
-func (b *bench) fanOut(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	in, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) fanOut(ctx context.Context, r *rig, all []instance) error {
+	in := all[0]
 	bare := &bareHub{}
 	url, err := r.serve(bare, nil)
 	if err != nil {

@@ -2,25 +2,12 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
 // latency measures one emit at a time, from one instance to a stream of another one.
-func (b *bench) latency(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	from, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
-	to, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) latency(ctx context.Context, r *rig, all []instance) error {
+	from, to := all[0], all[1]
 	stream, err := openStream(ctx, to.url+"/v1/default/events?rooms=lobby")
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -13,16 +12,8 @@ import (
 )
 
 // joins measures joins over HTTP. Each is an entry of the log.
-func (b *bench) joins(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	in, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) joins(ctx context.Context, r *rig, all []instance) error {
+	in := all[0]
 	p := newPoster(in.url+"/v1/default/emit", oneEvent, b.callers)
 	defer p.close()
 	emits, err := rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) { return 1, p.post(ctx) })
@@ -52,12 +43,7 @@ const onlineClients = 10_000
 
 // presence measures the statements that keep clients online: all clients go online, renew their leases (an
 // instance does so every 10 seconds), and go offline.
-func (b *bench) presence(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
+func (b *bench) presence(ctx context.Context, r *rig, all []instance) error {
 	conn, err := pgx.Connect(ctx, r.postgres.DSN())
 	if err != nil {
 		return err

@@ -27,16 +27,8 @@ const (
 
 // polls measures long polls of named clients: how late an event comes at a low rate, beside streams, and how
 // many deliveries there are a second when the next event follows as soon as everybody has the one before.
-func (b *bench) polls(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	in, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) polls(ctx context.Context, r *rig, all []instance) error {
+	in := all[0]
 	bare := newBarePolls()
 	url, err := r.serve(bare, nil)
 	if err != nil {

@@ -3,27 +3,14 @@ package bench
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
 )
 
 // replies measures an emit that waits on one instance for the reply of a client that uses the other instance.
-func (b *bench) replies(ctx context.Context) (err error) {
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	asks, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
-	answers, err := r.instance(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) replies(ctx context.Context, r *rig, all []instance) error {
+	asks, answers := all[0], all[1]
 	stream, err := openStream(ctx, answers.url+"/v1/default/events?client=bob")
 	if err != nil {
 		return err

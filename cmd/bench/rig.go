@@ -39,6 +39,24 @@ func newRig(ctx context.Context) (*rig, error) {
 	return r, nil
 }
 
+// onRig runs measure on a new rig with so many instances, and stops all of it afterwards.
+func onRig(ctx context.Context, instances int, measure func(*rig, []instance) error) (err error) {
+	r, err := newRig(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	var all []instance
+	for range instances {
+		in, err := r.instance(ctx)
+		if err != nil {
+			return err
+		}
+		all = append(all, in)
+	}
+	return measure(r, all)
+}
+
 // stop ends what was started, in reverse order.
 func (r *rig) stop() (err error) {
 	for i := len(r.close) - 1; i >= 0; i-- {
