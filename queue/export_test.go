@@ -4,9 +4,11 @@ import (
 	"context"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // Statements whose cost must not grow with rows that they do not ask for.
@@ -38,3 +40,25 @@ func (q *Queue) Read() event.Offset { return q.tail.Position().Offset }
 
 // Queries returns how often requests have asked Postgres for something to read.
 func (q *Queue) Queries() int64 { return q.db.Read.Pool.Stat().AcquireCount() }
+
+// IdleReader is a reader that is kept between two polls. It becomes nil when nothing holds it any more.
+type IdleReader = weak.Pointer[tail.Reader]
+
+// IdleReaders returns the readers that are kept between two polls, the oldest first.
+func (q *Queue) IdleReaders() (all []IdleReader) {
+	i := q.source.idle
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for e := i.oldest.Front(); e != nil; e = e.Next() {
+		all = append(all, weak.Make(e.Value.(*idleReader).reader))
+	}
+	return all
+}
+
+// KeepIdle makes the bound of kept readers so low that there is room for n of those that are kept now.
+func (q *Queue) KeepIdle(n int) {
+	i := q.source.idle
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.most = i.bytes * n / i.oldest.Len()
+}

@@ -16,6 +16,7 @@ import (
 // drops the oldest ones when there are too many.
 type idle struct {
 	keep time.Duration // 0: nothing is kept
+	most int           // bytes of all that are kept, about
 
 	mu     sync.Mutex
 	byKey  map[clientKey]*list.Element
@@ -45,7 +46,7 @@ const (
 )
 
 func newIdle(keep time.Duration) *idle {
-	return &idle{keep: keep, byKey: map[clientKey]*list.Element{}, oldest: list.New()}
+	return &idle{keep: keep, most: mostIdleBytes, byKey: map[clientKey]*list.Element{}, oldest: list.New()}
 }
 
 // keepReader keeps the reader of a subscription that is closed, or closes it.
@@ -92,7 +93,7 @@ func (i *idle) put(r *idleReader) {
 	}
 	i.byKey[r.key] = i.oldest.PushBack(r)
 	i.bytes += r.bytes
-	for i.bytes > mostIdleBytes {
+	for i.bytes > i.most {
 		i.drop(i.oldest.Front())
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -258,5 +260,69 @@ func TestAPollThatContinuesNeedsNoPostgres(t *testing.T) {
 	if !errors.Is(err, event.ErrUnavailable) {
 		t.Errorf("a client that is new here: %v", err)
 		s.Close()
+	}
+}
+
+// Kept readers take only so much memory: the oldest ones are closed for new ones, and their clients ask Postgres again.
+func TestKeptReadersAreBounded(t *testing.T) {
+	q := open(t, pgtest.Database(t))
+	var pollers []*poller
+	for i := range 10 {
+		pollers = append(pollers, newPoller(t, q, fmt.Sprint("c", i)))
+	}
+	kept := q.IdleReaders()
+	if len(kept) != len(pollers) {
+		t.Fatalf("%d readers are kept, want %d", len(kept), len(pollers))
+	}
+	q.KeepIdle(10)
+	for i := range 4 {
+		newPoller(t, q, fmt.Sprint("later", i))
+	}
+	if n := len(q.IdleReaders()); n != 10 {
+		t.Errorf("%d readers are kept, want 10", n)
+	}
+	awaitFreed(t, kept[:4])
+	for i, p := range slices.Backward(pollers) { // a poll that asks makes a new reader, which takes the room of another
+		if asked := queriesOf(q, func() { p.expect() }) > 0; i >= 8 && asked {
+			t.Errorf("poll of client %d asks Postgres, though its reader is one of the newest", i)
+		} else if i < 4 && !asked {
+			t.Errorf("poll of client %d asks Postgres nothing, though its reader was one of the oldest", i)
+		}
+	}
+}
+
+// A reader nobody comes back for is closed after the time of SessionIdle.
+func TestKeptReadersEnd(t *testing.T) {
+	q := open(t, pgtest.Database(t), func(o *queue.Options) { o.SessionIdle = 100 * time.Millisecond })
+	for i := range 5 {
+		newPoller(t, q, fmt.Sprint("c", i))
+	}
+	kept := q.IdleReaders()
+	if len(kept) == 0 {
+		t.Fatal("no reader is kept")
+	}
+	awaitFreed(t, kept)
+	if n := len(q.IdleReaders()); n != 0 {
+		t.Errorf("%d readers are still kept", n)
+	}
+}
+
+// awaitFreed waits until nothing holds the readers: neither what keeps them between polls, nor the tail.
+func awaitFreed(t *testing.T, readers []queue.IdleReader) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		runtime.GC()
+		held := 0
+		for _, r := range readers {
+			if r.Value() != nil {
+				held++
+			}
+		}
+		if held == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d readers are still in memory", held, len(readers))
+		}
 	}
 }
