@@ -17,13 +17,6 @@ const (
 	flushAtClose = 3 * time.Second // what a person waits after Ctrl-C
 )
 
-// place is a position that was handled.
-type place struct {
-	log    string
-	cursor string
-	offset int64 // of the last event; 0: there was none yet
-}
-
 // part is a received position that is not handled yet.
 type part struct {
 	at     place

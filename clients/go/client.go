@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 )
@@ -115,15 +114,4 @@ func (c *Client) member(ctx context.Context, method, room string) (string, error
 	r := Request{Method: method, Path: "/rooms/" + url.PathEscape(room) + "/clients/me"}
 	err := c.insist(ctx, r, &answer)
 	return answer.Cursor, err
-}
-
-// handlersOf returns the handlers of an event; those for all events come last.
-func (c *Client) handlersOf(event string) []Handler {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	some := slices.Clone(c.handlers[event])
-	if event == replyEvent {
-		return some
-	}
-	return append(some, c.handlers[""]...)
 }

@@ -13,14 +13,6 @@ const (
 	repliesAtOnce = 16 // being sent to the server
 )
 
-// item is one received thing, in order: an event, a gap, or only a position.
-type item struct {
-	event *Event
-	gap   *Gap
-	at    place
-	done  chan struct{} // closed when everything before it was handled; may be nil
-}
-
 // dispatch calls the handlers of received events until ctx ends or a handler
 // ends it. Replies are sent in parallel with the handlers; an event is handled when its
 // reply has arrived.

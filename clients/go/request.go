@@ -79,8 +79,6 @@ func hasDots(path string) bool {
 	return false
 }
 
-func isDots(name string) bool { return name == "." || name == ".." }
-
 func (c *Client) send(ctx context.Context, r Request, token string) (*http.Response, error) {
 	query := maps.Clone(r.Query)
 	if c.o.Client != "" {

@@ -114,18 +114,3 @@ func (f *follower) take(ctx context.Context, frame *sse.Event) error {
 	}
 	return f.deliver(ctx, e, string(frame.ID))
 }
-
-// reach moves on to a position without an event; done, if given, is closed when
-// everything before it was handled.
-func (f *follower) reach(ctx context.Context, cursor string, done chan struct{}) error {
-	if cursor == "" {
-		return nil
-	}
-	next := f.inbox.place
-	next.cursor = cursor
-	if err := f.push(ctx, item{at: next, done: done}); err != nil {
-		return err
-	}
-	f.inbox.place = next
-	return nil
-}
