@@ -47,7 +47,7 @@ func (f *follower) dispatch(ctx context.Context) error {
 				continue
 			}
 		case it.gap != nil:
-			f.c.o.OnGap(*it.gap)
+			f.o.OnGap(*it.gap)
 		}
 		f.acks.finish(p)
 		if it.done != nil {
@@ -58,13 +58,13 @@ func (f *follower) dispatch(ctx context.Context) error {
 
 // handle calls the handlers of an event. Its error ends Listen.
 func (f *follower) handle(ctx context.Context, e *Event) (reply any, err error) {
-	for _, h := range f.c.handlersOf(e.Name) {
+	for _, h := range f.handlers.get(e.Name) {
 		r, err := h(ctx, e)
 		if errors.Is(err, ErrStop) {
 			return nil, err
 		}
 		if err != nil {
-			f.c.o.OnError(err)
+			f.o.OnError(err)
 		}
 		if reply == nil {
 			reply = r
@@ -80,7 +80,7 @@ func (f *follower) reply(parent context.Context, e *Event, data any) bool {
 	defer cancel()
 	body := map[string]any{"offset": e.Offset}
 	setData(body, data)
-	err := f.c.Retry(ctx, func() error { return f.c.postJSON(ctx, "/reply", body) })
+	err := f.requests.retry(ctx, func() error { return f.requests.postJSON(ctx, "/reply", body) })
 	if parent.Err() != nil && err != nil {
 		return false
 	}
@@ -89,7 +89,7 @@ func (f *follower) reply(parent context.Context, e *Event, data any) bool {
 		return true // too late, or enough replies came before: nobody waits for it any more
 	}
 	if err != nil {
-		f.c.o.OnError(err)
+		f.o.OnError(err)
 	}
 	return true
 }

@@ -9,12 +9,14 @@ import (
 // follower receives by either transport, one attempt after the other, as the
 // ladder says, and continues from its position whenever a connection ends.
 type follower struct {
-	c      *Client
-	ladder *ladder
-	inbox  inbox
-	acks   *acker
-	queue  chan item
-	watch  *time.Timer // ends the attempt at the ladder's deadline
+	o        Options
+	requests *requests
+	handlers *handlers
+	ladder   *ladder
+	inbox    inbox
+	acks     *acker
+	queue    chan item
+	watch    *time.Timer // ends the attempt at the ladder's deadline
 
 	up        bool // as reported to OnConnect and OnLost
 	transport Transport
@@ -37,7 +39,7 @@ func (f *follower) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if e.kind == endRefused || err != nil && f.c.o.GiveUp(err) {
+		if e.kind == endRefused || err != nil && f.o.GiveUp(err) {
 			return err
 		}
 		// Other endings are expected, or may be chance, while events can still come.
@@ -45,7 +47,7 @@ func (f *follower) run(ctx context.Context) error {
 		f.ladder.end(e)
 		if err != nil && e.kind != endWoken && (news || !f.ladder.up) {
 			f.up = false
-			f.c.o.OnLost(err)
+			f.o.OnLost(err)
 		}
 	}
 }

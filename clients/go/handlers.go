@@ -3,6 +3,7 @@ package culvert
 import (
 	"context"
 	"slices"
+	"sync"
 )
 
 // replyEvent is the name of replies in the emitter's own room. Handlers registered by On for this name
@@ -18,23 +19,32 @@ const replyEvent = "culvert:reply"
 // except with ErrStop.
 type Handler func(ctx context.Context, e *Event) (reply any, err error)
 
-// On registers a handler for each event of that name.
-func (c *Client) On(event string, h Handler) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.handlers[event] = append(c.handlers[event], h)
+// handlers has the handlers of one client.
+type handlers struct {
+	mu sync.Mutex
+	of map[string][]Handler // by event; "" is for all
 }
 
-// OnAny registers a handler for each event, whatever its name.
-func (c *Client) OnAny(h Handler) { c.On("", h) }
+// add registers a handler.
+func (s *handlers) add(event string, h Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of[event] = append(s.of[event], h)
+}
 
-// handlersOf returns the handlers of an event; those for all events come last.
-func (c *Client) handlersOf(event string) []Handler {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	some := slices.Clone(c.handlers[event])
+// get returns the handlers of an event; those for all events come last.
+func (s *handlers) get(event string) []Handler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	some := slices.Clone(s.of[event])
 	if event == replyEvent {
 		return some
 	}
-	return append(some, c.handlers[""]...)
+	return append(some, s.of[""]...)
 }
+
+// On registers a handler for each event of that name.
+func (c *Client) On(event string, h Handler) { c.handlers.add(event, h) }
+
+// OnAny registers a handler for each event, whatever its name.
+func (c *Client) OnAny(h Handler) { c.handlers.add("", h) }

@@ -20,9 +20,9 @@ type item struct {
 
 // ask sends a request to receive, which carries a due acknowledgement.
 func (f *follower) ask(ctx context.Context, accept string, query url.Values) (*http.Response, error) {
-	query["rooms"] = slices.Clone(f.c.o.Rooms)
-	if len(f.c.o.Rooms) == 1 && strings.Contains(f.c.o.Rooms[0], ",") {
-		query.Add("rooms", f.c.o.Rooms[0]) // if the parameter is repeated, a comma is part of the name
+	query["rooms"] = slices.Clone(f.o.Rooms)
+	if len(f.o.Rooms) == 1 && strings.Contains(f.o.Rooms[0], ",") {
+		query.Add("rooms", f.o.Rooms[0]) // if the parameter is repeated, a comma is part of the name
 	}
 	// The position is not in a header, which a proxy may remove. Each request has another
 	// URL, so that no cache can answer.
@@ -30,14 +30,14 @@ func (f *follower) ask(ctx context.Context, accept string, query url.Values) (*h
 	switch {
 	case f.inbox.cursor != "":
 		query.Set("after", f.inbox.cursor)
-	case f.c.o.Earliest:
+	case f.o.Earliest:
 		query.Set("from", "earliest")
 	}
 	ack := f.acks.carry()
 	if ack != "" {
 		query.Set("ack", ack)
 	}
-	resp, err := f.c.Do(ctx, Request{Method: http.MethodGet, Path: "/events", Query: query, Accept: accept})
+	resp, err := f.requests.do(ctx, Request{Method: http.MethodGet, Path: "/events", Query: query, Accept: accept})
 	if ack != "" && conflict(err) {
 		f.acks.confirm(ack)
 		f.acks.refused(ack, err)
@@ -54,7 +54,7 @@ func (f *follower) worked(t Transport) {
 	f.acks.polls.Store(t == Poll)
 	if !f.up || f.transport != t {
 		f.up, f.transport = true, t
-		f.c.o.OnConnect(t)
+		f.o.OnConnect(t)
 	}
 }
 

@@ -100,7 +100,7 @@ func (f *follower) take(ctx context.Context, frame *sse.Event) error {
 		return f.skip(ctx, control.Gap)
 	case "culvert:reconnect":
 		if control.Reason == "expired" {
-			f.c.tokens.expire(ctx)
+			f.requests.tokens.expire(ctx)
 		}
 		return &comeBack{seconds(control.After)}
 	}
