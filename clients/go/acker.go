@@ -17,13 +17,6 @@ const (
 	flushAtClose = 3 * time.Second // what a person waits after Ctrl-C
 )
 
-// place is a position that was handled.
-type place struct {
-	log    string
-	cursor string
-	offset int64 // of the last event; 0: there was none yet
-}
-
 // part is a received position that is not handled yet.
 type part struct {
 	at     place
@@ -35,8 +28,9 @@ type part struct {
 // was handled. Many acknowledgements become one request, or the next attempt to receive carries
 // them if it can.
 type acker struct {
-	c    *Client
-	kick chan struct{} // something is due
+	o        Options
+	requests *requests
+	kick     chan struct{} // something is due
 
 	polls atomic.Bool // events come by polls
 
@@ -48,8 +42,8 @@ type acker struct {
 	since   time.Time
 }
 
-func newAcker(c *Client, from place) *acker {
-	return &acker{c: c, kick: make(chan struct{}, 1), handled: from}
+func newAcker(o Options, r *requests, from place) *acker {
+	return &acker{o: o, requests: r, kick: make(chan struct{}, 1), handled: from}
 }
 
 // begin notes that a position was received.
@@ -73,7 +67,7 @@ func (a *acker) finish(p *part) {
 			offset = p.at.offset
 		}
 		a.handled = place{p.at.log, p.at.cursor, offset}
-		if a.c.o.NoAck || p.at.cursor == "" {
+		if a.o.NoAck || p.at.cursor == "" {
 			continue
 		}
 		a.pending = p.at.cursor
@@ -171,8 +165,8 @@ func (a *acker) post(ctx context.Context) error {
 	if !due {
 		return nil
 	}
-	err := a.c.postJSON(ctx, "/ack", map[string]string{"cursor": cursor})
-	if err != nil && !a.c.final(err) {
+	err := a.requests.postJSON(ctx, "/ack", map[string]string{"cursor": cursor})
+	if err != nil && !a.requests.final(err) {
 		return err
 	}
 	a.confirm(cursor)
@@ -183,7 +177,7 @@ func (a *acker) post(ctx context.Context) error {
 }
 
 func (a *acker) refused(cursor string, err error) {
-	a.c.o.OnError(fmt.Errorf("acknowledge %s: %w", cursor, err))
+	a.o.OnError(fmt.Errorf("acknowledge %s: %w", cursor, err))
 }
 
 // conflict reports whether an acknowledgement came too late: the log was replaced

@@ -15,7 +15,7 @@ import (
 // TestAckOrder: a position is acknowledged when everything up to it was handled,
 // in whatever order handlers finish.
 func TestAckOrder(t *testing.T) {
-	a := newAcker(&Client{}, place{})
+	a := newAcker(Options{}, nil, place{})
 	var parts []*part
 	for n := range int64(4) {
 		parts = append(parts, a.begin(place{"k", fmt.Sprintf("k:%d", n+1), n + 1}, n != 3))

@@ -29,7 +29,7 @@ func (f *follower) token(parent context.Context) error {
 	defer f.holds(nil)
 	ctx, stop := context.WithTimeoutCause(ctx, tokenTime, errSlowToken)
 	defer stop()
-	_, err := f.c.tokens.get(ctx)
+	_, err := f.requests.tokens.get(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
 	}
@@ -59,7 +59,7 @@ func (f *follower) try(parent context.Context, p plan) (ending, error) {
 		e = endingOf(err)
 	}
 	if errors.Is(err, errLate) {
-		f.c.http.CloseIdleConnections() // idle ones may be dead, too, and would be used next
+		f.requests.http.CloseIdleConnections() // idle ones may be dead, too, and would be used next
 		err = f.lateness(p.transport)
 	}
 	return e, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 )
@@ -17,22 +16,19 @@ const (
 // Client is one client of a namespace. All its methods may be called by any
 // goroutine at any time.
 type Client struct {
-	o      Options
-	base   string // …/v1/{namespace}
-	origin string
-	http   *http.Client
-	tokens *tokens
-	ours   bool          // Dial made the HTTP client
-	hello  time.Duration // the least time that a stream has for its first frame
+	o        Options
+	origin   string
+	requests *requests
+	handlers *handlers
+	ours     bool          // Dial made the HTTP client
+	hello    time.Duration // the least time that a stream has for its first frame
 
 	mu       sync.Mutex
-	closing  bool                 // no new Listen may begin
-	closed   bool                 // no call may begin
-	handlers map[string][]Handler // by event; "" is for all
-	follower *follower            // of the Listen under way
-	cancel   context.CancelFunc   // ends that Listen
-	ended    chan struct{}        // closed when that Listen has ended
-	handled  place                // where the last Listen ended
+	closing  bool               // no new Listen may begin
+	follower *follower          // of the Listen under way
+	cancel   context.CancelFunc // ends that Listen
+	ended    chan struct{}      // closed when that Listen has ended
+	handled  place              // where the last Listen ended
 }
 
 // Dial makes a client of the server at a URL such as https://culvert.example. It
@@ -48,20 +44,18 @@ func Dial(ctx context.Context, address string, o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		o: o, base: base, origin: origin, http: o.HTTP,
-		tokens:   newTokens(o),
-		hello:    helloTime,
-		handlers: map[string][]Handler{},
-		handled:  place{cursor: o.After},
+		o: o, origin: origin, hello: helloTime, handled: place{cursor: o.After},
+		requests: &requests{o: o, base: base, http: o.HTTP, tokens: newTokens(o)},
+		handlers: &handlers{of: map[string][]Handler{}},
 	}
-	if c.http == nil {
+	if o.HTTP == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented
 		// Giving up a request does not end a silently dead HTTP/2 connection, and the
 		// next request would use it, too. Pings end it.
 		transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingPatience}
-		c.http, c.ours = &http.Client{Transport: transport}, true
+		c.requests.http, c.ours = &http.Client{Transport: transport}, true
 	}
-	if _, err := c.tokens.get(ctx); err != nil {
+	if _, err := c.requests.tokens.get(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -79,11 +73,9 @@ func (c *Client) Close() {
 		cancel()
 		<-ended
 	}
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+	c.requests.closed.Store(true)
 	if c.ours {
-		c.http.CloseIdleConnections()
+		c.requests.http.CloseIdleConnections()
 	}
 }
 
@@ -113,17 +105,20 @@ func (c *Client) member(ctx context.Context, method, room string) (string, error
 		Cursor string `json:"cursor"`
 	}
 	r := Request{Method: method, Path: "/rooms/" + url.PathEscape(room) + "/clients/me"}
-	err := c.insist(ctx, r, &answer)
+	err := c.requests.insist(ctx, r, &answer)
 	return answer.Cursor, err
 }
 
-// handlersOf returns the handlers of an event; those for all events come last.
-func (c *Client) handlersOf(event string) []Handler {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	some := slices.Clone(c.handlers[event])
-	if event == replyEvent {
-		return some
-	}
-	return append(some, c.handlers[""]...)
+// Do sends one request for which this package has no method. Any answer but a
+// 2xx is returned as a *Problem; the caller closes the body of a 2xx. If the token is refused, Do gets
+// another one and sends the request again, once, unless the token is only not valid yet.
+func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
+	return c.requests.do(ctx, r)
+}
+
+// Retry calls attempt until it succeeds or is refused, ctx ends, or Options.RetryFor or GiveUp
+// end it. It waits longer each time, and at least as long as the server
+// asks.
+func (c *Client) Retry(ctx context.Context, attempt func() error) error {
+	return c.requests.retry(ctx, attempt)
 }

@@ -13,14 +13,6 @@ const (
 	repliesAtOnce = 16 // being sent to the server
 )
 
-// item is one received thing, in order: an event, a gap, or only a position.
-type item struct {
-	event *Event
-	gap   *Gap
-	at    place
-	done  chan struct{} // closed when everything before it was handled; may be nil
-}
-
 // dispatch calls the handlers of received events until ctx ends or a handler
 // ends it. Replies are sent in parallel with the handlers; an event is handled when its
 // reply has arrived.
@@ -55,7 +47,7 @@ func (f *follower) dispatch(ctx context.Context) error {
 				continue
 			}
 		case it.gap != nil:
-			f.c.o.OnGap(*it.gap)
+			f.o.OnGap(*it.gap)
 		}
 		f.acks.finish(p)
 		if it.done != nil {
@@ -66,13 +58,13 @@ func (f *follower) dispatch(ctx context.Context) error {
 
 // handle calls the handlers of an event. Its error ends Listen.
 func (f *follower) handle(ctx context.Context, e *Event) (reply any, err error) {
-	for _, h := range f.c.handlersOf(e.Name) {
+	for _, h := range f.handlers.get(e.Name) {
 		r, err := h(ctx, e)
 		if errors.Is(err, ErrStop) {
 			return nil, err
 		}
 		if err != nil {
-			f.c.o.OnError(err)
+			f.o.OnError(err)
 		}
 		if reply == nil {
 			reply = r
@@ -88,7 +80,7 @@ func (f *follower) reply(parent context.Context, e *Event, data any) bool {
 	defer cancel()
 	body := map[string]any{"offset": e.Offset}
 	setData(body, data)
-	err := f.c.Retry(ctx, func() error { return f.c.postJSON(ctx, "/reply", body) })
+	err := f.requests.retry(ctx, func() error { return f.requests.postJSON(ctx, "/reply", body) })
 	if parent.Err() != nil && err != nil {
 		return false
 	}
@@ -97,7 +89,7 @@ func (f *follower) reply(parent context.Context, e *Event, data any) bool {
 		return true // too late, or enough replies came before: nobody waits for it any more
 	}
 	if err != nil {
-		f.c.o.OnError(err)
+		f.o.OnError(err)
 	}
 	return true
 }

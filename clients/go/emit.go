@@ -61,9 +61,9 @@ func (c *Client) Emit(ctx context.Context, m Message) (Receipt, error) {
 	}
 	request := Request{Method: http.MethodPost, Path: "/emit", Body: body}
 	if m.Volatile {
-		return r, c.call(ctx, request, callTime, &r)
+		return r, c.requests.call(ctx, request, callTime, &r)
 	}
-	err = c.insist(ctx, request, &r)
+	err = c.requests.insist(ctx, request, &r)
 	return r, err
 }
 
@@ -96,7 +96,7 @@ func (c *Client) EmitWithReply(ctx context.Context, m Message, a Ask) ([]Reply, 
 		r := Request{Method: http.MethodPost, Path: "/emit", Body: raw, Query: url.Values{
 			"wait": {strconv.FormatFloat(wait.Seconds(), 'f', 3, 64)},
 		}}
-		err := c.Retry(ctx, func() error { return c.call(ctx, r, wait+wayTime, &answer) })
+		err := c.requests.retry(ctx, func() error { return c.requests.call(ctx, r, wait+wayTime, &answer) })
 		switch {
 		case err != nil:
 			return nil, err

@@ -231,7 +231,7 @@ func TestDeadHTTP2(t *testing.T) {
 	t.Cleanup(server.Close)
 	c := dial(t, server.URL, Options{Client: "bob"})
 	//nolint:forcetypeassert // the client's own
-	c.http.Transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+	c.requests.http.Transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := c.Emit(ctx, Message{Event: "e"}); err != nil {

@@ -1,15 +1,10 @@
 package culvert
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"time"
 )
-
-// replyEvent is the name of replies in the emitter's own room. Handlers registered by On for this name
-// get them; those of OnAny do not.
-const replyEvent = "culvert:reply"
 
 // Event is a received event.
 type Event struct {
@@ -33,25 +28,6 @@ type Asks struct {
 
 // Decode reads the data into v.
 func (e *Event) Decode(v any) error { return json.Unmarshal(e.Data, v) }
-
-// Handler handles an event. If the event asks for a reply, the first value of
-// its handlers that is not nil is the reply; []byte is sent as binary.
-//
-// The handlers of a client are called one after the other, in the order of the
-// events; the event is acknowledged after they have returned. ctx ends with Listen.
-// An error goes to Options.OnError, and the event still counts as handled,
-// except with ErrStop.
-type Handler func(ctx context.Context, e *Event) (reply any, err error)
-
-// On registers a handler for each event of that name.
-func (c *Client) On(event string, h Handler) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.handlers[event] = append(c.handlers[event], h)
-}
-
-// OnAny registers a handler for each event, whatever its name.
-func (c *Client) OnAny(h Handler) { c.On("", h) }
 
 // parseEvent reads an event from the JSON of the protocol.
 func parseEvent(raw []byte) (*Event, error) {

@@ -1,5 +1,12 @@
 package culvert
 
+// place is a position that was handled.
+type place struct {
+	log    string
+	cursor string
+	offset int64 // of the last event; 0: there was none yet
+}
+
 // inbox is the position of a client. It turns "at least once" into "once": an event
 // that comes again, by whatever transport, has an offset that was seen.
 type inbox struct {

@@ -4,16 +4,6 @@ import (
 	"time"
 )
 
-// Transport is a way in which events come.
-type Transport string
-
-// The transports. Auto finds the best one that works; the others insist on one.
-const (
-	Auto   Transport = ""
-	Stream Transport = "stream"
-	Poll   Transport = "poll"
-)
-
 // plan says how one attempt to receive is made.
 type plan struct {
 	transport Transport
@@ -274,4 +264,25 @@ func (l *ladder) wake(moved bool) {
 	if moved {
 		l.retryStreamAt = time.Time{}
 	}
+}
+
+// probe makes the next poll one that is not held, to test whether anything gets through.
+func (l *ladder) probe() {
+	if l.state == statePolling {
+		l.state = stateProbing
+	}
+}
+
+// remember saves what was found out, unless the application insists on polls, which says nothing about streams.
+func (l *ladder) remember() {
+	v := verdict{Stream, l.wait, l.life, l.retryStreamAt, l.round}
+	switch {
+	case l.forced == Poll:
+		return
+	case l.polls():
+		v.transport = Poll
+	case l.life == 0:
+		v = verdict{}
+	}
+	l.save(v)
 }

@@ -27,7 +27,7 @@ func (c *Client) Listen(parent context.Context) error {
 	g.Go(func() error { return f.run(ctx) })
 	g.Go(func() error { return f.dispatch(ctx) })
 	g.Go(func() error { f.acks.run(ctx); return nil })
-	g.Go(func() error { c.tokens.watch(ctx, f.renewed, c.o.OnError); return nil })
+	g.Go(func() error { c.requests.tokens.watch(ctx, f.renewed, c.o.OnError); return nil })
 	err = g.Wait()
 	f.acks.flush(ctx)
 	c.stop(f)
@@ -46,10 +46,10 @@ func (c *Client) start(cancel context.CancelFunc) (*follower, error) {
 	}
 	save := func(v verdict) { saveVerdict(c.origin, v) }
 	c.follower = &follower{
-		c:      c,
+		o: c.o, requests: c.requests, handlers: c.handlers,
 		ladder: newLadder(time.Now, rand.Float64, loadVerdict(c.origin), save, c.o.Transport),
 		inbox:  inbox{place: c.handled},
-		acks:   newAcker(c, c.handled),
+		acks:   newAcker(c.o, c.requests, c.handled),
 		queue:  make(chan item, queued),
 		woken:  make(chan struct{}, 1),
 	}
@@ -69,5 +69,5 @@ func (c *Client) stop(f *follower) {
 
 // renewed sends a new token to the server, for the open stream.
 func (f *follower) renewed(ctx context.Context) error {
-	return f.c.Retry(ctx, func() error { return f.c.postJSON(ctx, "/token", struct{}{}) })
+	return f.requests.retry(ctx, func() error { return f.requests.postJSON(ctx, "/token", struct{}{}) })
 }

@@ -70,7 +70,7 @@ func TestSlowToken(t *testing.T) {
 			}
 		},
 	})
-	c.tokens.expire(t.Context())
+	c.requests.tokens.expire(t.Context())
 	done := listen(c)
 	if transport := get(t, connected); transport != Stream {
 		t.Errorf("connected by %s", transport)

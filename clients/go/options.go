@@ -60,6 +60,16 @@ type Options struct {
 	OnError func(err error)
 }
 
+// Transport is a way in which events come.
+type Transport string
+
+// The transports. Auto finds the best one that works; the others insist on one.
+const (
+	Auto   Transport = ""
+	Stream Transport = "stream"
+	Poll   Transport = "poll"
+)
+
 // Gap says that the events after From up to To are lost.
 type Gap struct {
 	From string `json:"from"`
@@ -125,3 +135,6 @@ func parseBase(address, namespace string) (base, origin string, err error) {
 	}
 	return strings.TrimRight(address, "/") + "/v1/" + url.PathEscape(namespace), u.Scheme + "://" + u.Host, nil
 }
+
+// isDots reports whether a name would be a step in the path of a URL, see ErrName.
+func isDots(name string) bool { return name == "." || name == ".." }

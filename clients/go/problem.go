@@ -28,6 +28,16 @@ var (
 	ErrName = errors.New(`"." and ".." are not valid names`)
 )
 
+// The reasons why a connection ended.
+var (
+	errClosed  = errors.New("the connection to the server ended")
+	errNoHello = errors.New("nothing came through the stream")
+	errSilence = errors.New("the stream went silent")
+	errBursts  = errors.New("a proxy holds back what comes through the stream")
+	errLate    = errors.New("no answer came in time")
+	errWoken   = errors.New("connecting anew")
+)
+
 // Problem is an answer that is not a success, by the server (RFC 9457) or by
 // a proxy.
 type Problem struct {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,36 +36,40 @@ type Request struct {
 	Body   []byte
 }
 
-// Do sends one request for which this package has no method. Any answer but a
-// 2xx is returned as a *Problem; the caller closes the body of a 2xx. If the token is refused, Do gets
-// another one and sends the request again, once, unless the token is only not valid yet.
-func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
-	c.mu.Lock()
-	closed := c.closed
-	c.mu.Unlock()
-	if closed {
+// requests makes the requests of one client.
+type requests struct {
+	o      Options
+	base   string // …/v1/{namespace}
+	http   *http.Client
+	tokens *tokens
+	closed atomic.Bool // no request may begin
+}
+
+// do sends one request, as Client.Do says.
+func (q *requests) do(ctx context.Context, r Request) (*http.Response, error) {
+	if q.closed.Load() {
 		return nil, ErrClosed
 	}
 	if hasDots(r.Path) {
 		return nil, fmt.Errorf("path %s: %w", r.Path, ErrName)
 	}
-	token, err := c.tokens.get(ctx)
+	token, err := q.tokens.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.send(ctx, r, token)
+	resp, err := q.send(ctx, r, token)
 	var p *Problem
 	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized || !p.Foreign && p.Temporary() {
 		return resp, err // a token that is not valid yet becomes valid; a newer one would do so later
 	}
-	fresh, renewErr := c.tokens.renew(ctx, token)
+	fresh, renewErr := q.tokens.renew(ctx, token)
 	if renewErr != nil {
 		return nil, renewErr
 	}
 	if fresh == token {
 		return nil, err
 	}
-	return c.send(ctx, r, fresh)
+	return q.send(ctx, r, fresh)
 }
 
 // hasDots reports whether a segment of a path is "." or "..", also percent-encoded:
@@ -79,17 +84,15 @@ func hasDots(path string) bool {
 	return false
 }
 
-func isDots(name string) bool { return name == "." || name == ".." }
-
-func (c *Client) send(ctx context.Context, r Request, token string) (*http.Response, error) {
+func (q *requests) send(ctx context.Context, r Request, token string) (*http.Response, error) {
 	query := maps.Clone(r.Query)
-	if c.o.Client != "" {
+	if q.o.Client != "" {
 		if query == nil {
 			query = url.Values{}
 		}
-		query.Set("client", c.o.Client)
+		query.Set("client", q.o.Client)
 	}
-	target := c.base + r.Path
+	target := q.base + r.Path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
@@ -109,7 +112,7 @@ func (c *Client) send(ctx context.Context, r Request, token string) (*http.Respo
 	if r.Body != nil {
 		req.Header.Set("Content-Type", r.Type)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := q.http.Do(req)
 	var where *url.Error
 	if errors.As(err, &where) { // its text contains the query
 		return nil, fmt.Errorf("cannot reach %s: %w", req.URL.Host, where.Err)
@@ -125,10 +128,10 @@ func (c *Client) send(ctx context.Context, r Request, token string) (*http.Respo
 }
 
 // call sends one request and reads the JSON of its answer into answer.
-func (c *Client) call(parent context.Context, r Request, patience time.Duration, answer any) error {
+func (q *requests) call(parent context.Context, r Request, patience time.Duration, answer any) error {
 	ctx, cancel := context.WithTimeoutCause(parent, patience, errLate)
 	defer cancel()
-	resp, err := c.Do(ctx, r)
+	resp, err := q.do(ctx, r)
 	if err == nil {
 		defer resp.Body.Close()
 		var body []byte
@@ -140,26 +143,24 @@ func (c *Client) call(parent context.Context, r Request, patience time.Duration,
 		}
 	}
 	if errors.Is(context.Cause(ctx), errLate) {
-		c.http.CloseIdleConnections() // idle ones may be dead, too, and would be used next
+		q.http.CloseIdleConnections() // idle ones may be dead, too, and would be used next
 		return errLate
 	}
 	return err
 }
 
 // postJSON posts a body and ignores the body of the answer.
-func (c *Client) postJSON(ctx context.Context, path string, body any) error {
+func (q *requests) postJSON(ctx context.Context, path string, body any) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
 	var answer struct{}
-	return c.call(ctx, Request{Method: http.MethodPost, Path: path, Body: raw}, callTime, &answer)
+	return q.call(ctx, Request{Method: http.MethodPost, Path: path, Body: raw}, callTime, &answer)
 }
 
-// Retry calls attempt until it succeeds or is refused, ctx ends, or Options.RetryFor or GiveUp
-// end it. It waits longer each time, and at least as long as the server
-// asks.
-func (c *Client) Retry(ctx context.Context, attempt func() error) error {
+// retry repeats attempt, as Client.Retry says.
+func (q *requests) retry(ctx context.Context, attempt func() error) error {
 	began := time.Now()
 	for failures := 0; ; failures++ {
 		err := attempt()
@@ -168,15 +169,15 @@ func (c *Client) Retry(ctx context.Context, attempt func() error) error {
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case c.final(err), c.o.RetryFor < 0:
+		case q.final(err), q.o.RetryFor < 0:
 			return err
 		}
 		wait := max(backoff(rand.Float64, failures), askedFor(err))
-		if c.o.RetryFor > 0 && time.Since(began)+wait > c.o.RetryFor {
-			return fmt.Errorf("gave up after %v: %w", c.o.RetryFor, err)
+		if q.o.RetryFor > 0 && time.Since(began)+wait > q.o.RetryFor {
+			return fmt.Errorf("gave up after %v: %w", q.o.RetryFor, err)
 		}
 		if failures == 0 {
-			c.o.OnRetry(err)
+			q.o.OnRetry(err)
 		}
 		if pause(ctx, wait); ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -184,18 +185,18 @@ func (c *Client) Retry(ctx context.Context, attempt func() error) error {
 	}
 }
 
-// insist repeats a request until it is answered, as Retry does.
-func (c *Client) insist(ctx context.Context, r Request, answer any) error {
+// insist repeats a request until it is answered, as retry does.
+func (q *requests) insist(ctx context.Context, r Request, answer any) error {
 	failures := 0
-	return c.Retry(ctx, func() error {
+	return q.retry(ctx, func() error {
 		d := callTime
-		if c.o.RetryFor >= 0 {
+		if q.o.RetryFor >= 0 {
 			d = callPatience(failures, len(r.Body))
 		}
 		failures++
-		return c.call(ctx, r, d, answer)
+		return q.call(ctx, r, d, answer)
 	})
 }
 
 // final reports whether another try cannot help.
-func (c *Client) final(err error) bool { return !temporary(err) || c.o.GiveUp(err) }
+func (q *requests) final(err error) bool { return !temporary(err) || q.o.GiveUp(err) }

@@ -100,7 +100,7 @@ func (f *follower) take(ctx context.Context, frame *sse.Event) error {
 		return f.skip(ctx, control.Gap)
 	case "culvert:reconnect":
 		if control.Reason == "expired" {
-			f.c.tokens.expire(ctx)
+			f.requests.tokens.expire(ctx)
 		}
 		return &comeBack{seconds(control.After)}
 	}
@@ -113,19 +113,4 @@ func (f *follower) take(ctx context.Context, frame *sse.Event) error {
 		return err
 	}
 	return f.deliver(ctx, e, string(frame.ID))
-}
-
-// reach moves on to a position without an event; done, if given, is closed when
-// everything before it was handled.
-func (f *follower) reach(ctx context.Context, cursor string, done chan struct{}) error {
-	if cursor == "" {
-		return nil
-	}
-	next := f.inbox.place
-	next.cursor = cursor
-	if err := f.push(ctx, item{at: next, done: done}); err != nil {
-		return err
-	}
-	f.inbox.place = next
-	return nil
 }

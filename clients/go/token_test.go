@@ -70,7 +70,7 @@ func TestSlowTokenIsTold(t *testing.T) {
 		}
 		release, lost := make(chan struct{}), make(chan error, 100)
 		c.o.OnLost = func(err error) { lost <- err }
-		c.tokens = newTokens(Options{TokenFunc: func(context.Context) (string, error) {
+		c.requests.tokens = newTokens(Options{TokenFunc: func(context.Context) (string, error) {
 			<-release
 			return "", errors.New("never mind")
 		}})

@@ -1,14 +1,10 @@
 package log
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"slices"
-	"time"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/batch"
 )
 
 // maxBatchRooms is the most rooms to which the emits of one Append may be addressed in all: they are stored in
@@ -130,68 +126,4 @@ func atOnce(units []*unit) int {
 		}
 	}
 	return len(units)
-}
-
-// unit is what is stored or refused as one. Until it is answered, only the appender writes to it, so a caller
-// that stops waiting must not touch it any more.
-type unit struct {
-	batch.Ticket
-	emits    []event.Emit
-	hashes   [][]byte    // of the emits that have a key
-	expected []*audience // who is to reply to the emits that ask without a count
-	results  []event.Result
-	series   *series           // of AppendEach; nil for a unit on its own
-	barrier  []event.Namespace // the namespaces that a unit without emits waits for; see behind.go
-
-	// until is set while the unit waits for staged events that were committed before it came: those of
-	// transactions with ids below until. giveUp is the time after which the unit is refused.
-	until  horizon
-	giveUp time.Time
-	held   bool
-}
-
-func newUnit(emits []event.Emit) *unit {
-	var caller batch.Caller
-	if len(emits) > 0 {
-		caller = CallerOf(emits[0].Namespace, emits[0].From)
-	}
-	u := &unit{Ticket: batch.NewTicket(caller, batch.Load{}), emits: emits, results: make([]event.Result, len(emits))}
-	for i := range emits {
-		u.Load = u.Load.Plus(loadOfEmit(&emits[i]))
-		if emits[i].Key != (event.Key{}) {
-			if u.hashes == nil {
-				u.hashes = make([][]byte, len(emits))
-			}
-			u.hashes[i] = emits[i].Hash()
-		}
-	}
-	return u
-}
-
-func (u *unit) wait(ctx context.Context) ([]event.Result, error) {
-	if err := u.Wait(ctx); err != nil {
-		return nil, err
-	}
-	return u.results, nil
-}
-
-// settled reports whether every emit of the unit is a repeat, whose key was used before.
-func (u *unit) settled() bool {
-	return len(u.results) > 0 && !slices.ContainsFunc(u.results, func(r event.Result) bool { return !r.Duplicate })
-}
-
-// contradicts reports whether the unit uses one key for two different contents.
-func (u *unit) contradicts() bool {
-	if u.hashes == nil || len(u.emits) == 1 {
-		return false
-	}
-	seen := map[keyRef][]byte{}
-	for i, h := range u.hashes {
-		ref := keyRefOf(&u.emits[i])
-		if other, again := seen[ref]; h != nil && again && !bytes.Equal(other, h) {
-			return true
-		}
-		seen[ref] = h
-	}
-	return false
 }

@@ -2,6 +2,8 @@ package log
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,16 +85,6 @@ func (a *appender) run(ctx context.Context) {
 	}
 }
 
-// refuse answers the units that still wait when run ends.
-func (a *appender) refuse() {
-	a.queue.Refuse()
-	for _, u := range a.held {
-		a.queue.Release(u)
-		u.refuse(event.ErrClosed)
-	}
-	a.held = nil
-}
-
 // drain appends until nothing waits. It reports whether staged events were found.
 func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 	for {
@@ -114,35 +106,109 @@ func (a *appender) drain(ctx context.Context, look bool) (found bool) {
 	}
 }
 
-// horizon is a transaction id. It means something only on its own server: on another one that was behind, all
-// staged events may have lower ids.
-type horizon struct {
-	of  *lineage.Lineage
-	xid uint64
-}
-
-// on returns the id for culvert.append, or 0 if l is not of the same server.
-func (h *horizon) on(l *lineage.Lineage) int64 {
-	if h == nil || h.of == nil || !h.of.SameHistory(l) {
-		return 0
+// store answers every unit of the batch, or holds it. Units that share a key with an earlier one of the batch
+// wait for its result, and so does what follows them in their series.
+func (a *appender) store(ctx context.Context, batch []*unit, t *turn) {
+	for {
+		waiting := unbroken(batch)
+		if len(waiting) == 0 && len(batch) > 0 {
+			return
+		}
+		now, later := apart(waiting)
+		err := a.attempt(ctx, now, t)
+		switch {
+		case err == nil:
+		case len(now) > 1 && !errors.Is(err, event.ErrUnavailable):
+			// One emit that Postgres refuses must not fail the others, so each is tried alone. They must not
+			// overtake one that is held meanwhile.
+			for i, u := range now {
+				if u.held || u.Answered() || len(unbroken(now[i:i+1])) == 0 || len(a.holdBehind(now[i:i+1])) == 0 {
+					continue
+				}
+				if err := a.attempt(ctx, []*unit{u}, t); err != nil {
+					u.refuse(err)
+				}
+			}
+		default:
+			for _, u := range now {
+				if !u.held {
+					u.refuse(err)
+				}
+			}
+		}
+		if batch = a.holdBehind(later); len(batch) == 0 {
+			return
+		}
 	}
-	return int64(h.xid) //nolint:gosec // a transaction id counts up from 0
 }
 
-// movedUpTo says which staged events are in the log already, see culvert.append: those of all transactions that
-// are visible in seen, and those of the transaction part up to the id last (both are 0 at first). Like a
-// horizon, it means something only on its own server.
-type movedUpTo struct {
-	of   *lineage.Lineage
-	seen string // a pg_snapshot
-	part int64
-	last int64
-}
-
-// on returns c for culvert.append. If l is not of the same server, it says that nothing was moved.
-func (c *movedUpTo) on(l *lineage.Lineage) movedUpTo {
-	if c == nil || c.of == nil || !c.of.SameHistory(l) {
-		return movedUpTo{seen: "1:1:"}
+// attempt appends the batch and settles its units. Emits with known keys get their result, and units behind
+// staged events are held; then the rest is tried again. If ids were outdated, everything is tried again. ctx
+// ends only when the queue has given up waiting for the appender.
+func (a *appender) attempt(ctx context.Context, batch []*unit, t *turn) error {
+	ctx, cancel := context.WithTimeout(ctx, a.o.AppendTimeout)
+	defer cancel()
+	for {
+		b, err := a.build(ctx, batch)
+		if postgres.IsOutdated(err) {
+			if err := a.renew(ctx, b.lineage); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			// The deadline is the appender's, not a caller's: if it passes, Postgres is slow.
+			err = postgres.Unavailable(context.WithoutCancel(ctx), "append", err)
+			a.failed(ctx, err)
+			return err
+		}
+		start := time.Now()
+		r, err := a.append(ctx, b, t)
+		if err != nil {
+			return err
+		}
+		switch {
+		case r.generation != b.lineage.Generation:
+			if err := a.renew(ctx, b.lineage); err != nil {
+				return err
+			}
+			continue
+		case len(r.waits) > 0:
+			batch = a.hold(b.units, r.waits)
+		case len(r.known) > 0:
+			a.o.Tail.Learn(b.lineage, slices.Max(r.knownOffset))
+			batch = b.settleKnown(r)
+		default:
+			a.o.Metrics.appended(len(b.events), time.Since(start), 0)
+			a.feed(b.lineage, b.finish(r), r)
+			for _, u := range b.units {
+				u.Answer(nil)
+			}
+			return nil
+		}
+		if len(batch) == 0 {
+			return nil
+		}
 	}
-	return *c
+}
+
+// feed hands the events that our own append stored to the tail. The follower reads what was stored before them.
+func (a *appender) feed(l *lineage.Lineage, events []*event.Event, r appended) {
+	prev := r.prev
+	if r.moved > 0 {
+		prev = r.base
+	}
+	if !a.o.Tail.Extend(l, prev, r.head, events) {
+		a.follower.lookAt(r.head)
+	}
+}
+
+// refuse answers the units that still wait when run ends.
+func (a *appender) refuse() {
+	a.queue.Refuse()
+	for _, u := range a.held {
+		a.queue.Release(u)
+		u.refuse(event.ErrClosed)
+	}
+	a.held = nil
 }

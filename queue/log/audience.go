@@ -82,25 +82,6 @@ func (lg *Log) expect(caller context.Context, units ...*unit) error {
 	return nil
 }
 
-// audience is who is to reply to those asks of one call that go to the same clients.
-type audience struct {
-	emit    *event.Emit // the first of the asks
-	parties []string
-	asks    []askAt
-}
-
-type askAt struct {
-	unit *unit
-	emit int // its index
-}
-
-func (a *audience) bytes() (n int) {
-	for _, name := range a.parties {
-		n += len(name) + NameBytes
-	}
-	return n
-}
-
 // audiences returns the audiences of all asks that give no count.
 func audiences(units []*unit) (all []*audience) {
 	var known map[string]*audience

@@ -17,33 +17,6 @@ import (
 // A unit is held until the events of transactions below its until are moved. It does not wait for events that
 // are staged later, so that a stream of them cannot hold it for ever.
 
-// namespaces yields the namespaces of the unit, each at least once.
-func (u *unit) namespaces(yield func(event.Namespace) bool) {
-	for _, ns := range u.barrier {
-		if !yield(ns) {
-			return
-		}
-	}
-	last := event.Namespace{}
-	for i := range u.emits {
-		if ns := u.emits[i].Namespace; ns != last {
-			if last = ns; !yield(ns) {
-				return
-			}
-		}
-	}
-}
-
-// await makes the batch wait for the staged events that come before a unit of it.
-func (b *appendBatch) await(u *unit) {
-	for ns := range u.namespaces {
-		if !slices.Contains(b.spaces, ns.String()) {
-			b.spaces = append(b.spaces, ns.String())
-			b.until = append(b.until, u.until.on(b.lineage))
-		}
-	}
-}
-
 // behind has the namespaces and series in which a unit is held, so that later ones must wait.
 type behind struct {
 	spaces map[event.Namespace]bool

@@ -43,6 +43,14 @@ func (f *follower) lookAt(head event.Offset) {
 	notify(f.wake)
 }
 
+// notify wakes the goroutine that receives from a channel of capacity 1.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // caughtUp returns a channel that is closed once the tail has all that is committed at
 // the time of the call.
 func (f *follower) caughtUp() <-chan struct{} {

@@ -5,33 +5,39 @@
 // append lock, so the order of commits is the order of offsets: a reader that continues after an offset never
 // misses an event that became visible late.
 //
-// The files:
+// The files, from the top down; each uses only those below it:
 //
-//	append.go      a call of Append, and units: what is stored or refused as one
-//	appender.go    the goroutine that stores units, and store.go, what one turn of it does
-//	call.go        the arguments and results of culvert.append; results.go tells units what became of them
-//	behind.go      units that wait for events from SQL, which staged.go moves into the log
-//	series.go      the order of one AppendEach; audience.go: who is to reply
-//	roomquota.go   how many rooms may be made; size.go: what an emit takes while it waits
+//	log.go         New, Run, and what the log is asked for
+//	append.go      a call of Append or AppendEach
+//	listen.go      notifications: others have stored something
 //	members.go     joins and leaves, many in one transaction
-//	follower.go    reads into the tail what others have stored, when listen.go hears of it
-//	page.go        pages for one reader; bodies.go: data that is in another row
-//	unreadable.go  events that cannot be read
 //	retention.go   drops the oldest slices
+//	appender.go    the goroutine that stores units, and how it stores a batch of them
+//	staged.go      events from SQL: whether some wait, and moving them into the log between appends
+//	behind.go      units that wait for events from SQL
+//	call.go        one call of culvert.append
+//	bounds.go      how many events from SQL one append moves
+//	results.go     the results of culvert.append, and what becomes of units by them
+//	arguments.go   the arguments of culvert.append
+//	audience.go    who is to reply
+//	keys.go        units that have an idempotency key in common
+//	unit.go        units: what is stored or refused as one, and the series of one AppendEach
+//	horizon.go     positions among the transactions that emit from SQL
+//	roomquota.go   how many rooms may be made; size.go: what an emit takes while it waits
+//	follower.go    reads into the tail what others have stored
+//	read.go        reads pages: for one reader, and for the follower
+//	bodies.go      data that is in another row
+//	page.go        what a page has, and what may be asked for
+//	options.go     what a log is given
+//	unreadable.go  events that cannot be read; metrics.go: what is measured
 package log
 
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/batch"
-	"github.com/culvertmq/culvert/internal/lineage"
-	"github.com/culvertmq/culvert/internal/postgres"
-	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // Log writes and follows the log of one database, for one instance. Its methods are safe for concurrent use.
@@ -43,42 +49,11 @@ type Log struct {
 	members  *membershipWriter
 }
 
-// Options configure a Log. All but Listener must be set.
-type Options struct {
-	DB      *postgres.Pools
-	Lineage *lineage.Keeper
-	// Tail gets all events, whichever instance stored them.
-	Tail    *tail.Tail
-	Metrics *Metrics
-	Faults  *Faults
-	Logger  *slog.Logger
-	// Listener waits for notifications. If it is nil, the log is read every Poll.
-	Listener *postgres.Listener
-	Poll     time.Duration
-	// Waiting bounds the emits that wait, and likewise the membership changes.
-	Waiting batch.Load
-	// AppendTimeout is how long one append may take before its emits fail.
-	AppendTimeout time.Duration
-	// Retention: see queue.Options.
-	Retention       time.Duration
-	RetentionEvents int64
-	Slice           time.Duration
-	SliceEvents     int64
-}
-
 // New returns a log. It does nothing until Run is called.
 func New(o Options) *Log {
 	f := newFollower(o)
 	a := newAppender(o, f)
 	return &Log{o: o, rooms: newRoomQuota(o), follower: f, appender: a, members: newMembershipWriter(o, f, a)}
-}
-
-// Neighbours are functions that the log calls for other packages. Registry and Volatile must not block.
-type Neighbours struct {
-	Registry func() // operators changed something
-	Volatile func() // an instance has published volatile events
-	// Sweep deletes what deleted namespaces have left. Retention calls it, and it may take long.
-	Sweep func(context.Context) error
 }
 
 // Run appends, follows, and drops old slices until ctx ends. Calls that still wait then return event.ErrClosed.
@@ -117,11 +92,3 @@ func (lg *Log) Waiting() int { return lg.appender.queue.Waiting().Events }
 // SliceSize is the number of offsets in a slice: slice n begins at offset n*SliceSize. The SQL in migrations/
 // has the same number.
 const SliceSize = 1_000_000_000
-
-// notify wakes the goroutine that receives from a channel of capacity 1.
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}

@@ -1,6 +1,28 @@
 package log
 
-import "github.com/culvertmq/culvert/event"
+import (
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+)
+
+// appended is the answer of culvert.append.
+type appended struct {
+	movedUpTo        movedUpTo
+	log              string
+	prev, base, head event.Offset
+	at               time.Time
+	moved            int      // staged events
+	moveMS           float64  // how long moving them took
+	more             bool     // there may be more of them
+	stored           bool     // whether the batch is
+	waits            []string // namespaces with staged events that come before the batch
+	now              uint64   // those of transactions below this id come before the batch
+	known            []int32
+	knownOffset      []event.Offset
+	knownSame        []bool
+	generation       int64 // if not the batch's, nothing was stored
+}
 
 // settleKnown gives repeated emits, whose keys are known, the offset of the first, and refuses each unit with a
 // key that was used for other content. It returns the units that still have emits to store.
