@@ -33,6 +33,11 @@ var benchmarks = []struct {
 	{"joins", 1, (*bench).joins},
 	{"replies", 2, (*bench).replies},
 	{"presence", 0, (*bench).presence},
+	{"arrivals", 0, (*bench).arrivals},
+	{"instances", 0, (*bench).instances},
+	{"returns", 0, (*bench).returns},
+	{"growth", 1, (*bench).growth},
+	{"churn", 0, (*bench).churn},
 }
 
 // Command is `culvert bench`.
@@ -40,7 +45,9 @@ func Command(stdout, stderr io.Writer) *cobra.Command {
 	b := &bench{stdout: stdout, stderr: stderr}
 	var names []string
 	for _, m := range benchmarks {
-		names = append(names, m.name)
+		if m.name != "churn" { // it takes half an hour
+			names = append(names, m.name)
+		}
 	}
 	c := &cobra.Command{
 		Use:   "bench",
@@ -67,7 +74,17 @@ so only the ratios can be compared with another machine's.
   joins    joins/s over HTTP, compared with single emits in the same run
   replies  time from an emit that waits on one instance to the reply of a client on the
            other one
-  presence time of Postgres to keep 10,000 clients online`,
+  presence time of Postgres to keep 10,000 clients online
+  arrivals time until 5,000 and 10,000 clients that come at once have a stream, in a
+           server process of its own; ceiling: the bare program
+  instances
+           emits/s over HTTP to two and to four server processes on one database,
+           compared with one
+  returns  clients/s that come back after a restart and receive what they missed
+  growth   the same emits, pages, joins and polls with 1,000 and with a million stored
+           clients and rooms
+  churn    memory of a server process while clients come and go for --churn; only if
+           --only names it`,
 		Example: `  culvert bench
   culvert bench --only emit --duration 10s --cpuprofile emit.prof`,
 		Args: usage.NoArgs,
@@ -77,7 +94,8 @@ so only the ratios can be compared with another machine's.
 	f.DurationVar(&b.duration, "duration", 5*time.Second, "how long to measure each rate, at most 1m")
 	f.IntVar(&b.callers, "callers", 64, "concurrent emitters, at most 1024")
 	f.IntVar(&b.events, "events", 200_000, "how many events catchup reads, at most 5 million")
-	f.StringSliceVar(&b.only, "only", names, "which benchmarks to run: "+strings.Join(names, ","))
+	f.StringSliceVar(&b.only, "only", names, "which benchmarks to run: "+strings.Join(names, ",")+"; or churn")
+	f.DurationVar(&b.churnFor, "churn", 30*time.Minute, "how long clients come and go in churn, at most 2h")
 	f.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
 	c.AddCommand(bareCommand(stderr))
 	return c
@@ -89,6 +107,8 @@ func (b *bench) run(c *cobra.Command) (err error) {
 		return usage.Errorf(c, "--duration must be between 0 and 1m")
 	case b.callers < 1 || b.callers > 1024:
 		return usage.Errorf(c, "--callers must be between 1 and 1024")
+	case b.churnFor < time.Minute || b.churnFor > 2*time.Hour:
+		return usage.Errorf(c, "--churn must be between 1m and 2h")
 	case b.events < 1000 || b.events > 5_000_000:
 		return usage.Errorf(c, "--events must be between 1000 and 5000000")
 	}

@@ -17,7 +17,8 @@ import (
 // its clients.
 type childServer struct {
 	*exec.Cmd
-	url string
+	url   string
+	ended chan struct{} // closed when the process has ended
 }
 
 // child starts this program as a child process. The rig ends it.
@@ -26,7 +27,7 @@ func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &childServer{Cmd: exec.CommandContext(ctx, program, args...)}
+	c := &childServer{Cmd: exec.CommandContext(ctx, program, args...), ended: make(chan struct{})}
 	said, err := c.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -34,11 +35,7 @@ func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	r.close = append(r.close, func() error {
-		err := c.Process.Signal(syscall.SIGTERM)
-		_ = c.Wait() // its exit code does not matter
-		return err
-	})
+	r.close = append(r.close, c.end)
 	lines := bufio.NewScanner(said)
 	var last string
 	for lines.Scan() {
@@ -52,10 +49,42 @@ func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 			for lines.Scan() { // read on, so that the child does not block on a full pipe
 				fmt.Fprintln(os.Stderr, lines.Text())
 			}
+			c.wait()
 		}()
 		return c, nil
 	}
+	c.wait()
 	return nil, fmt.Errorf("culvert %s did not start: %s", args[0], last)
+}
+
+// wait waits for the end of the process. What it says must have been read by then.
+func (c *childServer) wait() {
+	_ = c.Wait() // its exit code does not matter
+	close(c.ended)
+}
+
+// server starts a Culvert server on the rig's database as a child process.
+func (r *rig) server(ctx context.Context) (*childServer, error) {
+	return r.child(ctx, "serve", "--listen=127.0.0.1:0", "--admin-listen=", "--api-keys="+apiKey,
+		"--jwt-secret=", "--database-url="+r.postgres.DSN(), "--log-level=error")
+}
+
+// children starts the bare program and a Culvert server.
+func (r *rig) children(ctx context.Context) (bare, server *childServer, err error) {
+	if bare, err = r.child(ctx, "bench", "bare"); err == nil {
+		server, err = r.server(ctx)
+	}
+	return bare, server, err
+}
+
+// end stops a child before its rig ends.
+func (c *childServer) end() error {
+	err := c.Process.Signal(syscall.SIGTERM)
+	<-c.ended
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
 }
 
 // memory returns the process's own memory in bytes.

@@ -17,12 +17,7 @@ func (b *bench) cost(ctx context.Context, r *rig, all []instance) error {
 		b.rows = append(b.rows, row{what: "memory and CPU of streams", measured: "not on " + runtime.GOOS})
 		return nil
 	}
-	bare, err := r.child(ctx, "bench", "bare")
-	if err != nil {
-		return err
-	}
-	server, err := r.child(ctx, "serve", "--listen=127.0.0.1:0", "--admin-listen=", "--api-keys="+apiKey,
-		"--jwt-secret=", "--database-url="+r.postgres.DSN(), "--log-level=error")
+	bare, server, err := r.children(ctx)
 	if err != nil {
 		return err
 	}
@@ -59,7 +54,7 @@ func (b *bench) cost(ctx context.Context, r *rig, all []instance) error {
 // idle returns how much memory one more idle stream takes.
 func (c *childServer) idle(ctx context.Context, url func(i int) string) (float64, error) {
 	open := func() ([]*eventStream, float64, error) {
-		streams, err := openStreams(ctx, url)
+		streams, err := openStreams(ctx, streamCount, url)
 		if err != nil {
 			return streams, 0, err
 		}
@@ -82,7 +77,7 @@ func (c *childServer) idle(ctx context.Context, url func(i int) string) (float64
 
 // deliver returns the seconds of CPU that 100,000 deliveries take.
 func (c *childServer) deliver(ctx context.Context, url func(i int) string, emit func(context.Context, int) error) (float64, error) {
-	f := fan{events: 600, to: streamCount, ahead: 1} // one event at a time: frames that share a write would cost less
+	f := fan{streams: streamCount, events: 600, to: streamCount, ahead: 1} // one event at a time: frames that share a write would cost less
 	var before time.Duration
 	var begun sync.Once // starts the CPU measurement at the first emit, without the opening of streams
 	if _, err := f.deliver(ctx, url, func(ctx context.Context, i int) (err error) {

@@ -43,9 +43,11 @@ func (b *bench) fanOut(ctx context.Context, r *rig, all []instance) error {
 		url        func(i int) string
 		room       func(i int) string
 	}{
-		{"SSE deliveries, 1,000 streams of one room", "80 %", fan{events: 600, to: streamCount, ahead: 2},
+		{"SSE deliveries, 1,000 streams of one room", "90 %", fan{streams: streamCount, events: 600, to: streamCount, ahead: 2},
 			func(int) string { return in.url + "/v1/default/events?rooms=lobby" }, func(int) string { return "lobby" }},
-		{"SSE deliveries, 1,000 rooms of 10", "", fan{events: 30_000, to: 10, ahead: 200},
+		{"SSE deliveries, 5,000 streams of one room", "90 %", fan{streams: 5000, events: 120, to: 5000, ahead: 2},
+			func(int) string { return in.url + "/v1/default/events?rooms=lobby" }, func(int) string { return "lobby" }},
+		{"SSE deliveries, 1,000 rooms of 10", "", fan{streams: streamCount, events: 30_000, to: 10, ahead: 200},
 			func(i int) string { return in.url + "/v1/default/events?client=c" + strconv.Itoa(i) }, roomOf},
 	} {
 		bare.forget()
@@ -95,17 +97,17 @@ func joinRooms(ctx context.Context, q *queue.Queue) error {
 	return g.Wait()
 }
 
-// fan is a number of events, each of which goes to some of the streams. ahead is by how many events the emitter
+// fan is a number of events, each of which goes to some of the streams; ahead is by how many events the emitter
 // may be ahead of deliveries: enough that emitting and delivering overlap, and few enough that frames are
 // written as they come and not by hundreds.
-type fan struct{ events, to, ahead int }
+type fan struct{ streams, events, to, ahead int }
 
 // deliver opens the streams, emits all events, and returns deliveries per second, from the first emit until the
 // last frame was read.
 func (f fan) deliver(ctx context.Context, url func(i int) string, emit func(ctx context.Context, i int) error) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	streams, err := openStreams(ctx, url)
+	streams, err := openStreams(ctx, f.streams, url)
 	defer closeAll(streams)
 	if err != nil {
 		return 0, err

@@ -13,7 +13,7 @@ func (b *bench) latency(ctx context.Context, r *rig, all []instance) error {
 		return err
 	}
 	defer stream.close()
-	whole, committed, err := b.times(ctx, newPoster(from.url+"/v1/default/emit", oneEvent, 1), stream)
+	whole, committed, err := b.latencies(ctx, newPoster(from.url+"/v1/default/emit", oneEvent, 1), stream)
 	if err != nil {
 		return err
 	}
@@ -22,8 +22,8 @@ func (b *bench) latency(ctx context.Context, r *rig, all []instance) error {
 	return nil
 }
 
-// times emits every 5 ms for the duration, but waits until the previous event has arrived.
-func (b *bench) times(ctx context.Context, p *poster, stream *eventStream) (whole, committed []time.Duration, err error) {
+// latencies emits every 5 ms for the duration, but waits until the previous event has arrived.
+func (b *bench) latencies(ctx context.Context, p *poster, stream *eventStream) (whole, committed []time.Duration, err error) {
 	defer p.close()
 	arrived := make(chan time.Time, 1)
 	broken := make(chan error, 1)

@@ -101,6 +101,16 @@ func newPost(ctx context.Context, url, body string) (*http.Request, error) {
 	return req, nil
 }
 
+// newRequest makes a request without a body and with the bench's key.
+func newRequest(ctx context.Context, method, url string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header["Authorization"] = []string{"Bearer " + apiKey}
+	return req, nil
+}
+
 func benchEmit(room string) (e event.Emit, err error) {
 	var parts [4]error
 	e.Namespace, parts[0] = event.ParseNamespace("default")

@@ -24,11 +24,10 @@ func (b *bench) joins(ctx context.Context, r *rig, all []instance) error {
 	joins, err := rate(ctx, b.callers, b.duration, func(ctx context.Context) (int, error) {
 		i := n.Add(1) // every client joins ten rooms
 		url := in.url + "/v1/default/rooms/r" + strconv.FormatInt(i%1000, 10) + "/clients/c" + strconv.FormatInt(i/10, 10)
-		req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, nil)
+		req, err := newRequest(ctx, http.MethodPut, url)
 		if err != nil {
 			return 0, err
 		}
-		req.Header["Authorization"] = []string{"Bearer " + apiKey}
 		return 1, p.do(req, http.StatusOK)
 	})
 	if err != nil {

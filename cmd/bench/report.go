@@ -15,6 +15,7 @@ type bench struct {
 	stdout   io.Writer
 	stderr   io.Writer
 	duration time.Duration
+	churnFor time.Duration
 	callers  int
 	events   int
 	only     []string
@@ -39,6 +40,14 @@ func (b *bench) print() error {
 func (b *bench) compare(what string, measured, ceiling float64, goal string) {
 	b.rows = append(b.rows, row{
 		what, perSecond(measured), perSecond(ceiling), fmt.Sprintf("%.0f %%", 100*measured/ceiling), goal,
+	})
+}
+
+// times adds a row of two times for the same work.
+func (b *bench) times(what string, measured, ceiling time.Duration, goal string) {
+	b.rows = append(b.rows, row{
+		what, measured.Round(time.Millisecond).String(), ceiling.Round(time.Millisecond).String(),
+		fmt.Sprintf("%.2f x", measured.Seconds()/ceiling.Seconds()), goal,
 	})
 }
 

@@ -5,47 +5,68 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// eventStream reads the frames of a stream, and does nothing else.
+const (
+	// streamCount is how many streams a fan-out is measured with, unless a row says otherwise.
+	streamCount = 1000
+	// openers is how many streams are opened at the same time. All from one address, they must stay below what
+	// a server accepts of requests that it has not read yet.
+	openers = 256
+)
+
+// eventStream reads the frames of a stream, and does nothing else. It has no http.Client, whose goroutines and
+// buffers would take more than the server does.
 type eventStream struct {
-	res    *http.Response
-	r      *bufio.Reader
-	cancel context.CancelFunc
+	conn   net.Conn
+	frames *bufio.Reader
+	stop   func() bool
 }
 
 // openStream opens a stream and waits for its hello frame.
 func openStream(ctx context.Context, url string) (*eventStream, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	host, path, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
 	if err != nil {
-		cancel()
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+apiKey)
-	req.Header.Set("Accept", "text/event-stream")
-	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req) //nolint:bodyclose // close does
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	s := &eventStream{res, bufio.NewReaderSize(res.Body, 64<<10), cancel}
-	if res.StatusCode != http.StatusOK {
-		s.close()
-		return nil, fmt.Errorf("stream: status %d", res.StatusCode)
-	}
-	if _, err := s.next(); err != nil {
+	s := &eventStream{conn: conn, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
+	if err := s.request(host, "/"+path); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
 }
 
+// request asks for the stream and reads the answer up to the hello frame.
+func (s *eventStream) request(host, path string) error {
+	const request = "GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nAccept: text/event-stream\r\n\r\n"
+	if _, err := fmt.Fprintf(s.conn, request, path, host, apiKey); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(bufio.NewReader(s.conn), nil) //nolint:bodyclose // close closes the connection
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 1000))
+		return fmt.Errorf("stream: status %d: %s", res.StatusCode, text)
+	}
+	s.frames = bufio.NewReaderSize(res.Body, 16<<10)
+	_, err = s.next()
+	return err
+}
+
 // next returns the data of the next frame, valid until the next call.
 func (s *eventStream) next() (data []byte, err error) {
 	for {
-		line, err := s.r.ReadSlice('\n')
+		line, err := s.frames.ReadSlice('\n')
 		if err != nil {
 			return nil, err
 		}
@@ -59,27 +80,35 @@ func (s *eventStream) next() (data []byte, err error) {
 }
 
 func (s *eventStream) close() {
-	s.cancel()
-	_ = s.res.Body.Close()
+	s.stop()
+	_ = s.conn.Close()
 }
 
-func openStreams(ctx context.Context, url func(i int) string) ([]*eventStream, error) {
-	var streams []*eventStream
-	for i := range streamCount {
-		s, err := openStream(ctx, url(i))
-		if err != nil {
-			return streams, err
-		}
-		streams = append(streams, s)
+// openStreams opens n streams, many at the same time. The caller closes those that it returns, also beside an
+// error.
+func openStreams(ctx context.Context, n int, url func(i int) string) ([]*eventStream, error) {
+	all := make([]*eventStream, n)
+	opening, failed := errgroup.WithContext(ctx)
+	opening.SetLimit(openers)
+	for i := range n {
+		opening.Go(func() error {
+			if failed.Err() != nil {
+				return nil
+			}
+			s, err := openStream(ctx, url(i))
+			if err == nil {
+				all[i] = s
+			}
+			return err
+		})
 	}
-	return streams, nil
+	return all, opening.Wait()
 }
 
 func closeAll(streams []*eventStream) {
 	for _, s := range streams {
-		s.close()
+		if s != nil {
+			s.close()
+		}
 	}
 }
-
-// streamCount is how many streams a fan-out is measured with.
-const streamCount = 1000

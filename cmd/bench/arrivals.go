@@ -1,0 +1,59 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strconv"
+	"time"
+)
+
+// arrivals measures how long it takes until all of many clients that come at once have an open stream.
+func (b *bench) arrivals(ctx context.Context, r *rig, _ []instance) error {
+	if runtime.GOOS != "linux" {
+		fmt.Fprintln(b.stderr, "culvert: arrivals is only measured on Linux, whose limits of open files are high enough")
+		return nil
+	}
+	bare, server, err := r.children(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range []int{5_000, 10_000} {
+		ceiling, err := arrive(ctx, n, func(int) string { return bare.url })
+		if err != nil {
+			return err
+		}
+		took, err := arrive(ctx, n, func(i int) string {
+			return fmt.Sprintf("%s/v1/default/events?client=n%d-%s", server.url, n, strconv.Itoa(i))
+		})
+		if err != nil {
+			return err
+		}
+		b.times(fmt.Sprintf("%d new clients come at once, until all have a stream", n), took, ceiling, "2 x")
+		took, err = arrive(ctx, n, func(i int) string {
+			return fmt.Sprintf("%s/v1/default/events?client=n%d-%s", server.url, n, strconv.Itoa(i))
+		})
+		if err != nil {
+			return err
+		}
+		b.times(fmt.Sprintf("%d known clients come at once", n), took, ceiling, "2 x")
+	}
+	return nil
+}
+
+// arrive opens n streams and closes them.
+func arrive(ctx context.Context, n int, url func(i int) string) (time.Duration, error) {
+	start := time.Now()
+	streams, err := openStreams(ctx, n, url)
+	took := time.Since(start)
+	closeAll(streams)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-time.After(2 * time.Second): // until the server has noticed that they have gone
+		return took, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
