@@ -17,8 +17,8 @@ type lane[T any] struct {
 
 	lanes map[string]*lane[T] // those that are not empty
 	order turns[T]            // the same: the lane whose turn is next comes first
-	now   int                 // turn of the lane that was served last
-	turn  int                 // bytes it has been served since all of its neighbours were idle
+	now   float64             // turn at which a new lane begins: about that of the others
+	turn  float64             // bytes it has been served since all of its neighbours were idle
 	place int                 // index in its neighbours' order
 }
 
@@ -78,10 +78,13 @@ func (q *lanes[T]) pop() {
 	q.root.served(space, bytes)
 }
 
-// served counts the bytes of a lane that was served, and removes the lane if it is empty.
+// served counts the bytes of a lane that was served, and removes the lane if it is empty. New lanes begin later by
+// what the lanes were served on average: if new ones kept coming and all began at the same turn, those that were
+// served before would not be served again. The average is for one lane more than there are, so that a new one comes
+// before one that goes on alone.
 func (l *lane[T]) served(in *lane[T], bytes int) {
-	l.now = in.turn
-	in.turn += bytes
+	l.now = max(l.now, in.turn) + float64(bytes)/float64(len(l.order)+1)
+	in.turn += float64(bytes)
 	if len(in.items)+len(in.order) > 0 {
 		heap.Fix(&l.order, in.place)
 		return

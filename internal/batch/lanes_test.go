@@ -45,6 +45,36 @@ func TestLanesTakeTurns(t *testing.T) {
 	}
 }
 
+// Callers that keep coming do not shut out one that was there before and has been served already.
+func TestNewLanesDoNotShutOutOldOnes(t *testing.T) {
+	var q lanes[string]
+	one := Load{1, 1, 1000}
+	for range 10 {
+		q.push(Caller{"ns", "old"}, "old", one)
+	}
+	come := 0
+	arrive := func() {
+		come++
+		q.push(Caller{"ns", fmt.Sprint("new", come)}, "new", one)
+	}
+	for range 8 { // so many others wait at any time, each of them for the first time
+		arrive()
+	}
+	old := 0
+	for range 150 {
+		who, _, _ := q.next()
+		q.pop()
+		if who == "old" {
+			old++
+		} else {
+			arrive()
+		}
+	}
+	if old < 10 {
+		t.Errorf("%d of 150 turns went to the caller that was there before, want 10", old)
+	}
+}
+
 func TestLanesBoundABatch(t *testing.T) {
 	most := Load{Events: 10, Rooms: 50, Bytes: 1000}
 	for name, one := range map[string]Load{"events": {1, 1, 1}, "rooms": {1, 5, 1}, "bytes": {1, 1, 100}} {

@@ -180,7 +180,7 @@ func (l *line) push(w *ticket, ns, client string) {
 func (l *line) pop() {
 	s := l.spaces.ready[0]
 	c := s.clients.ready[0]
-	l.spaces.now, s.clients.now = s.spent, c.spent
+	l.spaces.now, s.clients.now = max(l.spaces.now, s.spent), max(s.clients.now, c.spent)
 	w := c.turns.Front().Value.(*ticket) //nolint:forcetypeassert // the list holds only tickets
 	l.remove(w)
 	s.running++
@@ -233,7 +233,7 @@ type flow struct {
 type flows struct {
 	all   map[string]*flow
 	ready ready
-	now   time.Duration // the used time of the flow served last, when it was served
+	now   time.Duration // the used time with which a flow begins: about that of those that compete
 	sweep int           // above this number of flows, idle ones are forgotten
 }
 
@@ -277,8 +277,12 @@ func (f *flows) leave(one *flow) {
 	}
 }
 
+// charge adds to what a flow has used. What the flows use on average is added to the time with which others begin:
+// if new ones kept coming and all began at the same time, those that have had a turn would not get another one.
+// It is counted for one flow more than there are, so that a new one comes before one that goes on alone.
 func (f *flows) charge(one *flow, d time.Duration) {
 	one.spent += d
+	f.now += d / time.Duration(len(f.ready)+2)
 	if one.waiting > 0 {
 		heap.Fix(&f.ready, one.index)
 	}

@@ -58,6 +58,33 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 	})
 }
 
+// Clients that keep coming do not shut out one that was there before and has had turns already.
+func TestNewClientsDoNotShutOutOldOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns, ends := NewTurnstile(1), make(chan string, 10_000)
+		asked(t, turns, ends, "ns", "old", Long, 10, 20*time.Millisecond)
+		// Eight others wait at any time, each of them for the first time.
+		for i := range 8 {
+			go func() {
+				for n := range 100 {
+					done, err := turns.take(t.Context(), "ns", fmt.Sprint("new", i, "-", n), Long)
+					if err != nil {
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+					ends <- "new"
+					done()
+				}
+			}()
+		}
+		order := drain(ends, 210)
+		if n := len(slices.DeleteFunc(order, func(s string) bool { return s != "ns/old" })); n < 10 {
+			t.Errorf("%d of the first 210 turns went to the client that was there before, want 10", n)
+		}
+		drain(ends, 600)
+	})
+}
+
 // A client saves up no time while it does not wait: it does not shut out others when it comes.
 func TestTurnsAreNotSavedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
