@@ -3,15 +3,11 @@ package handlers
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/lineage"
 )
 
 // Handlers are the handlers of an instance. Each has two goroutines: one finds work for it, one renews the
@@ -26,22 +22,29 @@ type Handlers struct {
 	renewals sync.WaitGroup // renewing leases
 }
 
-// Options configure New. All are required.
-type Options struct {
-	Lineage *lineage.Keeper
-	// DB has connections that may wait for a row's lock.
-	DB *pgxpool.Pool
-	// Timeout is how long the registration of a handler may take.
-	Timeout time.Duration
-	// Reply stores a handler's reply to an event, under the handler's own party. Errors: event.ErrReplyClosed,
-	// event.ErrNoAsk, event.ErrUnavailable.
-	Reply   func(ctx context.Context, ns event.Namespace, to event.Offset, d event.Data, party string) error
-	Logger  *slog.Logger
-	Metrics *Metrics
-}
-
 // New returns Handlers with none registered yet. Close ends them.
 func New(o Options) *Handlers { return &Handlers{o: o} }
+
+// Register starts a handler, see Queue.Handle.
+func (hs *Handlers) Register(ns event.Namespace, pattern string, f Func, options ...Option) error {
+	h := newHandler(hs, ns, pattern, f)
+	for _, change := range options {
+		change(h)
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), hs.o.Timeout)
+	defer cancel()
+	from := event.MaxOffset
+	if h.earliest {
+		from = 0
+	}
+	if err := h.register(ctx, from); err != nil {
+		return err
+	}
+	return hs.add(h)
+}
 
 // add starts a handler.
 func (hs *Handlers) add(h *handler) error {

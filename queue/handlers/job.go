@@ -16,17 +16,6 @@ import (
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
-// job is one event that a handler runs here.
-type job struct {
-	event *event.Event
-	claim int64     // distinguishes this run from others
-	tries int       // this one included
-	over  time.Time // when the lease is over
-	lease *time.Timer
-	// cancel ends the function's context.
-	cancel context.CancelCauseFunc
-}
-
 const claimSQL = `
 WITH next AS (
      SELECT "offset"

@@ -9,9 +9,6 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// liveTime is how long asks still expect a handler's reply after its last instance ended.
-const liveTime = 15 * time.Second
-
 // keepAlive renews the leases of running jobs, and the time until which the handler counts as live. It runs until
 // ctx ends.
 func (h *handler) keepAlive(ctx context.Context) {
