@@ -1,8 +1,6 @@
 package tail
 
-import (
-	"github.com/culvertmq/culvert/event"
-)
+import "github.com/culvertmq/culvert/event"
 
 // entry is an event in the tail, and the bytes it counts for there.
 type entry struct {
@@ -37,3 +35,14 @@ func (n entry) gone() int {
 	n.later.evicted = true
 	return n.cost + n.later.bytes
 }
+
+// ShortData is the greatest size, in bytes, of data and exceptions that are repeated for every room of an
+// event, in Postgres and here: looking them up elsewhere would cost more.
+const ShortData = 256
+
+// eventOverhead is what an event costs in memory in addition to its data. The data is held twice: as it came
+// and in its encoded form.
+const eventOverhead = 512
+
+// SizeOf returns the memory, in bytes, that an event with so many bytes of data takes.
+func SizeOf(data int) int { return 2*data + eventOverhead }

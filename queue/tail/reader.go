@@ -1,7 +1,6 @@
 package tail
 
 import (
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -137,17 +136,6 @@ func (rd *Reader) Intervals(l *lineage.Lineage, cursor event.Offset) (head event
 		}
 	}
 	return head, intervals, t.isOf(l), nil
-}
-
-// NotExcepted removes the events that except the reader's client.
-func (rd *Reader) NotExcepted(events []*event.Event) []*event.Event {
-	if !slices.ContainsFunc(events, Excepting) {
-		return events
-	}
-	rd.t.mu.RLock()
-	now := slices.Clone(rd.attachments)
-	rd.t.mu.RUnlock()
-	return notExcepted(events, now)
 }
 
 // Volatile returns the volatile events that wait, and removes them.

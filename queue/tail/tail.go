@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -76,17 +77,6 @@ type roomTail struct {
 	events  fifo[*event.Event]
 	readers map[*Reader]struct{}
 }
-
-// ShortData is the greatest size, in bytes, of data and exceptions that are repeated for every room of an
-// event, in Postgres and here: looking them up elsewhere would cost more.
-const ShortData = 256
-
-// eventOverhead is what an event costs in memory in addition to its data. The data is held twice: as it came
-// and in its encoded form.
-const eventOverhead = 512
-
-// SizeOf returns the memory, in bytes, that an event with so many bytes of data takes.
-func SizeOf(data int) int { return 2*data + eventOverhead }
 
 // entry says what an event counts for; before is the event in front of it. Long data is held once for all rooms
 // of an event, and its encoded form is counted when it is made.
@@ -334,6 +324,20 @@ func (t *Tail) Has(at event.Cursor) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.log == at.Log && t.head >= at.Offset
+}
+
+// Behind returns how long ago the first event after o was stored. A client that acknowledges o is behind
+// by this much; at the head it is 0. If o is older than the tail, Behind returns the age of the tail's oldest event, which
+// is too little.
+func (t *Tail) Behind(o event.Offset, now time.Time) time.Duration {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all := t.ring.all()
+	i, _ := slices.BinarySearchFunc(all, o+1, func(n entry, o event.Offset) int { return int(n.event.Offset - o) })
+	if i == len(all) {
+		return 0
+	}
+	return max(0, now.Sub(all[i].event.At))
 }
 
 // notify wakes the goroutine that receives from a channel of capacity 1.
