@@ -112,11 +112,12 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 	q.volatile.from = q.volatile.newest(ctx)
 	q.acks = newAcks(o, db, k, tl, m)
 	q.replies = &replies{db: db, lineage: k, log: lg, waiting: batch.NewGate(o.waits()), waiters: newWaiters()}
+	roster := handlers.NewRoster()
 	q.handlers = handlers.New(handlers.Options{
 		Lineage: k, DB: db.Work.Pool, Timeout: o.AppendTimeout, Reply: q.replies.ofHandler, Logger: o.Logger, Metrics: m.handlers,
-	})
+	}, roster)
 	tl.Observe(q.replies.waiters.wakeFor)
-	tl.Observe(q.handlers.Heard)
+	tl.Observe(roster.Heard)
 	m.register(o.Registerer, q)
 	q.start(context.WithoutCancel(ctx), adopted)
 	return q, nil

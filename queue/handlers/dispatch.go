@@ -86,7 +86,7 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	var more, lost bool
 	var from, to event.Cursor
 	err = h.registered(ctx, func(r *registration) error {
-		return h.all.o.DB.QueryRow(ctx, dispatchSQL, r.id, r.lineage.Generation, dispatchRows).
+		return h.o.DB.QueryRow(ctx, dispatchSQL, r.id, r.lineage.Generation, dispatchRows).
 			Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
 	})
 	if err != nil {
@@ -94,8 +94,8 @@ func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
 	}
 	if lost {
 		from.Log = to.Log
-		h.all.o.Metrics.gaps.WithLabelValues(h.label()).Inc()
-		h.all.o.Logger.Error("events were pruned before a handler got them",
+		h.o.Metrics.gaps.WithLabelValues(h.label()).Inc()
+		h.o.Logger.Error("events were pruned before a handler got them",
 			"handler", h.label(), "gap", event.Gap{From: from, To: to, Reason: event.GapPruned}.String())
 	}
 	return busy, moved > 0 || more, nil
@@ -112,7 +112,7 @@ func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
 	defer cancel()
 	var due *time.Duration
 	err := h.registered(ctx, func(r *registration) error {
-		return h.all.o.DB.QueryRow(ctx, nextDueSQL, r.id, r.lineage.Generation, h.runningHere()).Scan(&due)
+		return h.o.DB.QueryRow(ctx, nextDueSQL, r.id, r.lineage.Generation, h.runningHere()).Scan(&due)
 	})
 	if err != nil || due == nil {
 		return handlerPoll, postgres.Unavailable(context.WithoutCancel(ctx), "next retry", err)

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -14,16 +15,12 @@ import (
 // handler is one handler of this instance. Its events become jobs in Postgres, which any instance that
 // registered the name claims and runs.
 type handler struct {
-	all     *Handlers
+	settings
+	o       *Options
+	work    *sync.WaitGroup // of all handlers: finding events, and running them
 	ns      event.Namespace
 	pattern string
 	f       Func
-
-	// Options; see options.go.
-	name               string
-	earliest, silent   bool
-	tries, slots       int
-	least, most, lease time.Duration
 
 	at          atomic.Pointer[registration]
 	wake        chan struct{}
@@ -34,12 +31,39 @@ type handler struct {
 	away    bool // Postgres failed at the last search for events
 }
 
-func newHandler(all *Handlers, ns event.Namespace, pattern string, f Func) *handler {
+// job is one event that a handler runs here.
+type job struct {
+	event *event.Event
+	claim int64     // distinguishes this run from others
+	tries int       // this one included
+	over  time.Time // when the lease is over
+	lease *time.Timer
+	// cancel ends the function's context.
+	cancel context.CancelCauseFunc
+}
+
+func newHandler(o *Options, work *sync.WaitGroup, ns event.Namespace, pattern string, f Func) *handler {
 	return &handler{
-		all: all, ns: ns, pattern: pattern, f: f, name: pattern,
-		tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second,
+		settings: settings{name: pattern, tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second},
+		o:        o, work: work, ns: ns, pattern: pattern, f: f,
 		wake: make(chan struct{}, 1), running: map[event.Offset]*job{},
 	}
+}
+
+func (h *handler) check() error {
+	switch {
+	case h.ns == event.Namespace{}:
+		return event.Invalid("namespace", "must not be empty")
+	case h.tries < 1:
+		return event.Invalid("tries", "must be at least 1")
+	case h.slots < 1:
+		return event.Invalid("concurrency", "must be at least 1")
+	case h.lease < 100*time.Millisecond:
+		return event.Invalid("lease", "must be at least 100ms")
+	case h.least <= 0 || h.most < h.least:
+		return event.Invalid("backoff", "must be positive, and at most its upper bound")
+	}
+	return errors.Join(event.CheckName("pattern", h.pattern, event.MaxEventName), event.CheckSegment("name", h.name, event.MaxEventName))
 }
 
 // wakeUp makes run look for work soon. It never blocks.
@@ -75,21 +99,10 @@ func (h *handler) report(err error) {
 	h.mu.Unlock()
 	switch {
 	case changed && err != nil:
-		h.all.o.Logger.Warn("handler cannot look for events; trying again", "handler", h.label(), "error", err)
+		h.o.Logger.Warn("handler cannot look for events; trying again", "handler", h.label(), "error", err)
 	case changed:
-		h.all.o.Logger.Info("handler looks for events again", "handler", h.label())
+		h.o.Logger.Info("handler looks for events again", "handler", h.label())
 	}
-}
-
-// job is one event that a handler runs here.
-type job struct {
-	event *event.Event
-	claim int64     // distinguishes this run from others
-	tries int       // this one included
-	over  time.Time // when the lease is over
-	lease *time.Timer
-	// cancel ends the function's context.
-	cancel context.CancelCauseFunc
 }
 
 // covers reports whether the pattern may match an event. It is cheap and may be wrong: it only decides whether

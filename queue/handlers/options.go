@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -21,50 +20,42 @@ import (
 type Func func(ctx context.Context, e *event.Event) (reply any, err error)
 
 // Option changes what Handle does.
-type Option func(*handler)
+type Option func(*settings)
+
+// settings are what an Option may change.
+type settings struct {
+	name               string
+	earliest, silent   bool
+	tries, slots       int
+	least, most, lease time.Duration
+}
 
 // Named gives the handler a name of its own: handlers of the same name and
 // namespace share their work and their position, whatever instance they are in.
 // Without it the name is the pattern.
-func Named(name string) Option { return func(h *handler) { h.name = name } }
+func Named(name string) Option { return func(s *settings) { s.name = name } }
 
 // FromEarliest makes a new handler begin at the oldest retained event, not at the head.
-func FromEarliest() Option { return func(h *handler) { h.earliest = true } }
+func FromEarliest() Option { return func(s *settings) { s.earliest = true } }
 
 // Silent says that the handler never replies, so that asks do not wait for it.
-func Silent() Option { return func(h *handler) { h.silent = true } }
+func Silent() Option { return func(s *settings) { s.silent = true } }
 
 // Tries is how often an event is run before it is parked. Default: 10.
-func Tries(n int) Option { return func(h *handler) { h.tries = n } }
+func Tries(n int) Option { return func(s *settings) { s.tries = n } }
 
 // Backoff bounds the pause after a failed run, which doubles each time and is partly random. Default: 1s and
 // 5m.
 func Backoff(least, most time.Duration) Option {
-	return func(h *handler) { h.least, h.most = least, most }
+	return func(s *settings) { s.least, s.most = least, most }
 }
 
 // Concurrency is how many events this instance runs at a time. Default: 4.
-func Concurrency(n int) Option { return func(h *handler) { h.slots = n } }
+func Concurrency(n int) Option { return func(s *settings) { s.slots = n } }
 
 // Lease is how long after the death of an instance another one runs its events again. It is renewed while they
 // run. Default: 30s.
-func Lease(d time.Duration) Option { return func(h *handler) { h.lease = d } }
-
-func (h *handler) check() error {
-	switch {
-	case h.ns == event.Namespace{}:
-		return event.Invalid("namespace", "must not be empty")
-	case h.tries < 1:
-		return event.Invalid("tries", "must be at least 1")
-	case h.slots < 1:
-		return event.Invalid("concurrency", "must be at least 1")
-	case h.lease < 100*time.Millisecond:
-		return event.Invalid("lease", "must be at least 100ms")
-	case h.least <= 0 || h.most < h.least:
-		return event.Invalid("backoff", "must be positive, and at most its upper bound")
-	}
-	return errors.Join(event.CheckName("pattern", h.pattern, event.MaxEventName), event.CheckSegment("name", h.name, event.MaxEventName))
-}
+func Lease(d time.Duration) Option { return func(s *settings) { s.lease = d } }
 
 // Options configure New. All are required.
 type Options struct {

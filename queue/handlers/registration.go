@@ -28,15 +28,15 @@ RETURNING h.id`
 // instances have different patterns for one name, as while a new version is deployed, the last pattern counts.
 func (h *handler) register(ctx context.Context, from event.Offset) error {
 	for {
-		err := h.all.o.Lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
-			ns, err := h.all.o.Lineage.IDs().Namespace(ctx, h.ns)
+		err := h.o.Lineage.WithIDs(ctx, func(l *lineage.Lineage) error {
+			ns, err := h.o.Lineage.IDs().Namespace(ctx, h.ns)
 			if err != nil {
 				return err
 			}
 			r := &registration{namespace: ns, lineage: l}
-			err = h.all.o.DB.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.Generation).Scan(&r.id)
+			err = h.o.DB.QueryRow(ctx, registerSQL, ns, h.name, h.pattern, !h.silent, from, liveTime, l.Generation).Scan(&r.id)
 			if errors.Is(err, pgx.ErrNoRows) { // the remembered id of the namespace is outdated
-				h.all.o.Lineage.IDs().Forget(h.ns, ns)
+				h.o.Lineage.IDs().Forget(h.ns, ns)
 			}
 			if err == nil {
 				h.at.Store(r)
@@ -67,10 +67,10 @@ func (h *handler) registered(ctx context.Context, f func(r *registration) error)
 // registerAgain renews an outdated registration. If the server has changed and does not know the handler, the
 // handler begins where the server's run began: all events since are new to it.
 func (h *handler) registerAgain(ctx context.Context, r *registration) error {
-	if err := h.all.o.Lineage.Renew(ctx, r.lineage); err != nil {
+	if err := h.o.Lineage.Renew(ctx, r.lineage); err != nil {
 		return err
 	}
-	now := h.all.o.Lineage.Load()
+	now := h.o.Lineage.Load()
 	if now.SameHistory(r.lineage) {
 		h.at.CompareAndSwap(r, &registration{r.id, r.namespace, now})
 		return nil
