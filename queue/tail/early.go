@@ -46,27 +46,3 @@ func (t *Tail) keepEarly(p piece) {
 	t.early.bytes += size
 	t.trim()
 }
-
-// joinEarly adds the pieces whose beginning the tail has reached. The caller holds the lock.
-func (t *Tail) joinEarly() {
-	for len(t.early.pieces) > 0 && t.early.pieces[0].prev <= t.head {
-		p := t.early.pieces[0]
-		t.early.pieces[0] = piece{}
-		t.early.pieces = t.early.pieces[1:]
-		t.early.events -= len(p.events)
-		t.early.bytes -= p.size()
-		t.join(p.head, p.events)
-	}
-}
-
-// ToRead returns the gap that has to be read next: it begins after at, the tail's position, and ends at upto,
-// where the first early piece begins; upto is MaxOffset if there is none.
-func (t *Tail) ToRead() (at event.Cursor, upto event.Offset) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	upto = event.MaxOffset
-	if len(t.early.pieces) > 0 {
-		upto = t.early.pieces[0].prev
-	}
-	return event.Cursor{Log: t.log, Offset: t.head}, upto
-}

@@ -88,3 +88,14 @@ func (rd *Reader) apply(e *event.Event) {
 		notify(rd.wake)
 	}
 }
+
+// end ends the attachment of the client's membership in a room. The rooms that an ad hoc reader names stay attached:
+// they are not memberships.
+func (rd *Reader) end(r event.Room, at event.Offset) {
+	in := rd.attachments.in(r)
+	for i := range in {
+		if a := &in[i]; a.Until == event.MaxOffset && (!rd.o.adHoc() || a.tail == nil) {
+			a.Until, a.gone = at, time.Now().Add(rd.o.Keep)
+		}
+	}
+}

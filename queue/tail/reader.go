@@ -2,7 +2,6 @@ package tail
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
@@ -27,28 +26,6 @@ type Reader struct {
 	ended       error          // why no more events come
 }
 
-// ReaderOptions say what a Reader is for.
-type ReaderOptions struct {
-	Namespace event.Namespace
-	// Client is the one whose memberships count; zero: there is none.
-	Client event.Client
-	// Rooms makes the reader ad hoc: it reads these rooms, whatever rooms its client is in. If there are none,
-	// it reads the rooms of its client.
-	Rooms []event.Room
-	// May reports whether the client's token allows it to read a room; nil: every one. It must not block.
-	May func(event.Room) bool
-	// Keep is how long a membership is remembered after its end, for volatile events that come late.
-	Keep time.Duration
-}
-
-func (o *ReaderOptions) adHoc() bool { return len(o.Rooms) > 0 }
-
-// Allows reports whether the client may read a room that it is in by its own token.
-func (o *ReaderOptions) Allows(r event.Room) bool { return o.May == nil || o.May(r) }
-
-// unread is the value of known while a reader does not know its client's intervals.
-const unread event.Offset = -1
-
 // NewReader returns a reader without rooms: Attach gives it some. From now on it gets its client's membership
 // changes, so the caller asks Postgres for the client's intervals after this call, not before. Close must be
 // called.
@@ -66,13 +43,6 @@ func (t *Tail) NewReader(o ReaderOptions) *Reader {
 	t.clients[ref][rd] = struct{}{}
 	rd.known = unread
 	return rd
-}
-
-// clientRef identifies a client.
-type clientRef struct{ namespace, client string }
-
-func (rd *Reader) ref() clientRef {
-	return clientRef{rd.o.Namespace.String(), rd.o.Client.String()}
 }
 
 // Wake returns a channel that receives when there may be something new to read. Spurious wakes happen.
@@ -175,21 +145,5 @@ func (rd *Reader) Close() {
 	ref := rd.ref()
 	if delete(t.clients[ref], rd); len(t.clients[ref]) == 0 {
 		delete(t.clients, ref)
-	}
-}
-
-// detach takes the reader out of its rooms. The caller holds the lock.
-func (rd *Reader) detach() {
-	for _, a := range rd.attachments {
-		rd.leave(a.tail)
-	}
-	rd.attachments = nil
-}
-
-// leave takes the reader out of a room; for a nil room it does nothing. The caller holds the lock.
-func (rd *Reader) leave(r *roomTail) {
-	if r != nil {
-		delete(r.readers, rd)
-		rd.t.drop(r)
 	}
 }

@@ -69,15 +69,6 @@ func (t *Tail) tellObservers(events []*event.Event) {
 	}
 }
 
-type roomKey struct{ namespace, room string }
-
-// roomTail has the events of one room and its readers. It is dropped when it has neither.
-type roomTail struct {
-	key     roomKey
-	events  fifo[*event.Event]
-	readers map[*Reader]struct{}
-}
-
 // entry says what an event counts for; before is the event in front of it. Long data is held once for all rooms
 // of an event, and its encoded form is counted when it is made.
 func (t *Tail) entry(e, before *event.Event, several bool) entry {
@@ -124,6 +115,18 @@ func (t *Tail) HeadOf(l *lineage.Lineage) event.Offset {
 		return 0
 	}
 	return t.head
+}
+
+// ToRead returns the gap that has to be read next: it begins after at, the tail's position, and ends at upto,
+// where the first early piece begins; upto is MaxOffset if there is none.
+func (t *Tail) ToRead() (at event.Cursor, upto event.Offset) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	upto = event.MaxOffset
+	if len(t.early.pieces) > 0 {
+		upto = t.early.pieces[0].prev
+	}
+	return event.Cursor{Log: t.log, Offset: t.head}, upto
 }
 
 // NewestOf returns how far the log is known to reach if the tail is of this history, else 0.
@@ -173,6 +176,18 @@ func (t *Tail) join(head event.Offset, events []*event.Event) {
 	}
 	t.push(slices.DeleteFunc(events, func(e *event.Event) bool { return e.Offset <= t.head }))
 	t.head = head
+}
+
+// joinEarly adds the pieces whose beginning the tail has reached. The caller holds the lock.
+func (t *Tail) joinEarly() {
+	for len(t.early.pieces) > 0 && t.early.pieces[0].prev <= t.head {
+		p := t.early.pieces[0]
+		t.early.pieces[0] = piece{}
+		t.early.pieces = t.early.pieces[1:]
+		t.early.events -= len(p.events)
+		t.early.bytes -= p.size()
+		t.join(p.head, p.events)
+	}
 }
 
 // isOf reports whether the tail is of this history. The caller holds the lock.
@@ -293,23 +308,6 @@ func (t *Tail) drop(r *roomTail) {
 	}
 }
 
-func (r *roomTail) wake() {
-	for rd := range r.readers {
-		notify(rd.wake)
-	}
-}
-
-// add registers a reader; for a nil room it does nothing.
-func (r *roomTail) add(rd *Reader) {
-	switch {
-	case r == nil:
-	case r.readers == nil:
-		r.readers = map[*Reader]struct{}{rd: {}}
-	default:
-		r.readers[rd] = struct{}{}
-	}
-}
-
 // WakeAll wakes every reader, so that it checks what it may do now.
 func (t *Tail) WakeAll() {
 	t.mu.RLock()
@@ -338,12 +336,4 @@ func (t *Tail) Behind(o event.Offset, now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, now.Sub(all[i].event.At))
-}
-
-// notify wakes the goroutine that receives from a channel of capacity 1.
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
