@@ -11,20 +11,8 @@ type entry struct {
 
 // encoded counts the bytes of an event's encoded form, once there is one.
 type encoded struct {
-	tail    *Tail
 	bytes   int
 	evicted bool
-}
-
-func (e *encoded) count(bytes int) {
-	e.tail.mu.Lock()
-	defer e.tail.mu.Unlock()
-	if e.evicted {
-		return
-	}
-	e.bytes += bytes
-	e.tail.bytes += bytes
-	e.tail.trim()
 }
 
 // gone is called when the entry leaves the tail, and returns the bytes it counted for.

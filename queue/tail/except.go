@@ -24,7 +24,7 @@ func (rd *Reader) NotExcepted(events []*event.Event) []*event.Event {
 		return events
 	}
 	rd.t.mu.RLock()
-	now := slices.Clone(rd.attachments)
+	now := slices.Clone(rd.s.attachments)
 	rd.t.mu.RUnlock()
 	return notExcepted(events, now)
 }

@@ -31,12 +31,12 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 	t := rd.t
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if after.Log != t.log || run != t.run || after.Offset < t.floor || rd.known == unread || rd.ended != nil {
+	if after.Log != t.log || run != t.run || after.Offset < t.floor || rd.s.known == unread || rd.s.ended != nil {
 		return r, false
 	}
 	runs := rd.runs[:0]
-	for i := range rd.attachments {
-		a := &rd.attachments[i]
+	for i := range rd.s.attachments {
+		a := &rd.s.attachments[i]
 		r.Over = r.Over || a.over(after.Offset)
 		if a.tail == nil {
 			continue
@@ -53,7 +53,7 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 		r.UpTo = r.Events[len(r.Events)-1].Offset
 	}
 	if slices.ContainsFunc(r.Events, Excepting) {
-		r.attachments = slices.Clone(rd.attachments) // compared without the lock, since it may take a while
+		r.attachments = slices.Clone(rd.s.attachments) // compared without the lock, since it may take a while
 	}
 	return r, true
 }

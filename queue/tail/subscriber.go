@@ -2,6 +2,7 @@ package tail
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvertmq/culvert/event"
@@ -29,29 +30,66 @@ func (o *ReaderOptions) Allows(r event.Room) bool { return o.May == nil || o.May
 // unread is the value of known while a reader does not know its client's intervals.
 const unread event.Offset = -1
 
+// subscriber is a reader as the tail sees it: what it reads, what is known of its client's memberships, and the
+// volatile events that wait for it.
+type subscriber struct {
+	o       ReaderOptions
+	rooms   rooms // the tail's
+	wake    chan struct{}
+	pending pending
+	resting atomic.Bool // nobody reads at the moment
+
+	// The tail's lock guards these, and o.May.
+	attachments attachments
+	known       event.Offset   // the attachments have all changes up to here
+	missed      bool           // maybe there were events about the client since Postgres was asked for its intervals
+	entries     []*event.Event // events about the client that came while known is unread
+	ended       error          // why no more events come
+}
+
 type roomKey struct{ namespace, room string }
+
+// rooms are the rooms that have events in the tail, or readers.
+type rooms map[roomKey]*roomTail
 
 // roomTail has the events of one room and its readers. It is dropped when it has neither.
 type roomTail struct {
 	key     roomKey
 	events  fifo[*event.Event]
-	readers map[*Reader]struct{}
+	readers map[*subscriber]struct{}
+}
+
+// room returns the tail of a room, and makes it when there is none.
+func (all rooms) room(key roomKey) *roomTail {
+	r := all[key]
+	if r == nil {
+		r = &roomTail{key: key}
+		all[key] = r
+	}
+	return r
+}
+
+// drop drops the tail of a room if it has neither events nor readers.
+func (all rooms) drop(r *roomTail) {
+	if len(r.readers) == 0 && r.events.len() == 0 {
+		delete(all, r.key)
+	}
 }
 
 func (r *roomTail) wake() {
-	for rd := range r.readers {
-		notify(rd.wake)
+	for s := range r.readers {
+		notify(s.wake)
 	}
 }
 
 // add registers a reader; for a nil room it does nothing.
-func (r *roomTail) add(rd *Reader) {
+func (r *roomTail) add(s *subscriber) {
 	switch {
 	case r == nil:
 	case r.readers == nil:
-		r.readers = map[*Reader]struct{}{rd: {}}
+		r.readers = map[*subscriber]struct{}{s: {}}
 	default:
-		r.readers[rd] = struct{}{}
+		r.readers[s] = struct{}{}
 	}
 }
 
@@ -101,73 +139,71 @@ func (all attachments) firstIn(r event.Room) int {
 
 // attachmentsOf returns the attachments of the reader, whose client has these intervals. The caller holds the
 // lock.
-func (rd *Reader) attachmentsOf(intervals []Interval) attachments {
+func (s *subscriber) attachmentsOf(intervals []Interval) attachments {
 	var all attachments
-	for _, r := range rd.o.Rooms {
-		all = append(all, attachment{Interval: Forever(r), tail: rd.room(r)})
+	for _, r := range s.o.Rooms {
+		all = append(all, attachment{Interval: Forever(r), tail: s.room(r)})
 	}
-	if rd.o.Client != (event.Client{}) {
-		intervals = append([]Interval{Forever(event.Everyone()), Forever(rd.o.Client.OwnRoom())}, intervals...)
+	if s.o.Client != (event.Client{}) {
+		intervals = append([]Interval{Forever(event.Everyone()), Forever(s.o.Client.OwnRoom())}, intervals...)
 	}
 	for _, i := range intervals {
-		all = append(all, rd.take(i))
+		all = append(all, s.take(i))
 	}
 	all.sort()
 	return all
 }
 
 // take makes an attachment from an interval of the client.
-func (rd *Reader) take(i Interval) attachment {
-	if rd.o.adHoc() || i.Lapsed {
+func (s *subscriber) take(i Interval) attachment {
+	if s.o.adHoc() || i.Lapsed {
 		return attachment{Interval: i}
 	}
-	return attachment{Interval: i, tail: rd.room(i.Room)}
+	return attachment{Interval: i, tail: s.room(i.Room)}
 }
 
 // room returns the tail of a room of the reader's namespace.
-func (rd *Reader) room(r event.Room) *roomTail {
-	return rd.t.room(roomKey{rd.o.Namespace.String(), r.String()})
+func (s *subscriber) room(r event.Room) *roomTail {
+	return s.rooms.room(roomKey{s.o.Namespace.String(), r.String()})
 }
 
 // clientRef identifies a client.
 type clientRef struct{ namespace, client string }
 
-func (rd *Reader) ref() clientRef {
-	return clientRef{rd.o.Namespace.String(), rd.o.Client.String()}
+func (s *subscriber) ref() clientRef {
+	return clientRef{s.o.Namespace.String(), s.o.Client.String()}
 }
 
 // detach takes the reader out of its rooms. The caller holds the lock.
-func (rd *Reader) detach() {
-	for _, a := range rd.attachments {
-		rd.leave(a.tail)
+func (s *subscriber) detach() {
+	for _, a := range s.attachments {
+		s.leave(a.tail)
 	}
-	rd.attachments = nil
+	s.attachments = nil
 }
 
 // leave takes the reader out of a room; for a nil room it does nothing. The caller holds the lock.
-func (rd *Reader) leave(r *roomTail) {
+func (s *subscriber) leave(r *roomTail) {
 	if r != nil {
-		delete(r.readers, rd)
-		rd.t.drop(r)
+		delete(r.readers, s)
+		s.rooms.drop(r)
 	}
 }
 
-// Trim drops the attachments that are over at a position.
-func (rd *Reader) Trim(at event.Offset) {
-	rd.t.mu.Lock()
-	defer rd.t.mu.Unlock()
-	all := rd.attachments
-	rd.attachments = nil
+// trim drops the attachments that are over at a position. The caller holds the lock.
+func (s *subscriber) trim(at event.Offset) {
+	all := s.attachments
+	s.attachments = nil
 	still := map[*roomTail]bool{}
 	for _, a := range all {
 		if !a.over(at) {
-			rd.attachments = append(rd.attachments, a)
+			s.attachments = append(s.attachments, a)
 			still[a.tail] = true
 		}
 	}
 	for _, a := range all {
 		if !still[a.tail] {
-			rd.leave(a.tail)
+			s.leave(a.tail)
 		}
 	}
 }

@@ -36,9 +36,9 @@ type Tail struct {
 	ring  fifo[entry] // all events, oldest first
 	bytes int
 	early early
-	rooms map[roomKey]*roomTail
+	rooms rooms // always the same map: readers hold it, too
 	// clients has the readers of each client, for events about it.
-	clients   map[clientRef]map[*Reader]struct{}
+	clients   map[clientRef]map[*subscriber]struct{}
 	observers []func([]*event.Event)
 }
 
@@ -52,7 +52,7 @@ type Options struct {
 
 // New returns an empty tail without a log: Adopt gives it one.
 func New(o Options) *Tail {
-	return &Tail{o: o, rooms: map[roomKey]*roomTail{}, clients: map[clientRef]map[*Reader]struct{}{}}
+	return &Tail{o: o, rooms: rooms{}, clients: map[clientRef]map[*subscriber]struct{}{}}
 }
 
 // Observe makes the tail call f with all events that come, and with nil when it starts over. f is called under
@@ -75,12 +75,25 @@ func (t *Tail) entry(e, before *event.Event, several bool) entry {
 	if !several || len(e.Data) <= ShortData {
 		return entry{event: e, cost: SizeOf(len(e.Data))}
 	}
-	n := entry{event: e, cost: eventOverhead, later: &encoded{tail: t}}
-	e.OnEncoded(trusted.CountWith(n.later.count))
+	later := &encoded{}
+	n := entry{event: e, cost: eventOverhead, later: later}
+	e.OnEncoded(trusted.CountWith(func(bytes int) { t.count(later, bytes) }))
 	if before == nil || before.Offset != e.Offset {
 		n.cost += len(e.Data)
 	}
 	return n
+}
+
+// count adds to what an entry counts for, unless the entry has left the tail.
+func (t *Tail) count(later *encoded, bytes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if later.evicted {
+		return
+	}
+	later.bytes += bytes
+	t.bytes += bytes
+	t.trim()
 }
 
 // Position returns how far the tail has the log.
@@ -122,11 +135,7 @@ func (t *Tail) HeadOf(l *lineage.Lineage) event.Offset {
 func (t *Tail) ToRead() (at event.Cursor, upto event.Offset) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	upto = event.MaxOffset
-	if len(t.early.pieces) > 0 {
-		upto = t.early.pieces[0].prev
-	}
-	return event.Cursor{Log: t.log, Offset: t.head}, upto
+	return event.Cursor{Log: t.log, Offset: t.head}, t.early.begin()
 }
 
 // NewestOf returns how far the log is known to reach if the tail is of this history, else 0.
@@ -149,7 +158,8 @@ func (t *Tail) Extend(l *lineage.Lineage, prev, head event.Offset, events []*eve
 	}
 	t.known = max(t.known, head)
 	if prev > t.head {
-		t.keepEarly(piece{prev, head, events})
+		t.early.keep(piece{prev, head, events}, t.o.Events/2, t.o.Bytes/2) // in up to half of the tail's memory
+		t.trim()
 		return false
 	}
 	t.join(head, events)
@@ -178,14 +188,13 @@ func (t *Tail) join(head event.Offset, events []*event.Event) {
 	t.head = head
 }
 
-// joinEarly adds the pieces whose beginning the tail has reached. The caller holds the lock.
+// joinEarly adds the early pieces whose beginning the tail has reached. The caller holds the lock.
 func (t *Tail) joinEarly() {
-	for len(t.early.pieces) > 0 && t.early.pieces[0].prev <= t.head {
-		p := t.early.pieces[0]
-		t.early.pieces[0] = piece{}
-		t.early.pieces = t.early.pieces[1:]
-		t.early.events -= len(p.events)
-		t.early.bytes -= p.size()
+	for {
+		p, ok := t.early.next(t.head)
+		if !ok {
+			return
+		}
 		t.join(p.head, p.events)
 	}
 }
@@ -245,8 +254,8 @@ func (t *Tail) clear(head event.Offset) {
 // holds the lock.
 func (t *Tail) unread() {
 	for _, readers := range t.clients {
-		for rd := range readers {
-			rd.known, rd.missed = unread, true
+		for s := range readers {
+			s.known, s.missed = unread, true
 		}
 	}
 }
@@ -255,7 +264,7 @@ func (t *Tail) push(events []*event.Event) {
 	woken := map[*roomTail]struct{}{}
 	var before *event.Event
 	for i, e := range events {
-		r := t.room(roomKey{e.Namespace, e.Room.String()})
+		r := t.rooms.room(roomKey{e.Namespace, e.Room.String()})
 		several := before != nil && before.Offset == e.Offset || i+1 < len(events) && events[i+1].Offset == e.Offset
 		n := t.entry(e, before, several)
 		before = e
@@ -289,23 +298,7 @@ func (t *Tail) evict() {
 	t.floor = e.Offset
 	r := t.rooms[roomKey{e.Namespace, e.Room.String()}]
 	r.events.pop() // the oldest of all is the oldest of its room
-	t.drop(r)
-}
-
-// room returns the tail of a room, and makes it when there is none.
-func (t *Tail) room(key roomKey) *roomTail {
-	r := t.rooms[key]
-	if r == nil {
-		r = &roomTail{key: key}
-		t.rooms[key] = r
-	}
-	return r
-}
-
-func (t *Tail) drop(r *roomTail) {
-	if len(r.readers) == 0 && r.events.len() == 0 {
-		delete(t.rooms, r.key)
-	}
+	t.rooms.drop(r)
 }
 
 // WakeAll wakes every reader, so that it checks what it may do now.

@@ -30,12 +30,12 @@ func TestIntervalsAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 		rd := at.NewReader(ReaderOptions{Namespace: event.MustNamespace("default"), Client: event.MustClient("bob")})
 		change(at) // while Postgres is asked
 		rd.Attach([]Interval{Forever(event.MustRoom("left meanwhile"))}, 10)
-		if rd.known != unread {
+		if rd.s.known != unread {
 			t.Errorf("%s: intervals known up to 10 are taken for the present ones", name)
 		}
 		rd.Asking()
-		if rd.Attach(nil, 50); rd.known != 50 {
-			t.Errorf("%s: after Postgres was asked again the intervals are known up to %d", name, rd.known)
+		if rd.Attach(nil, 50); rd.s.known != 50 {
+			t.Errorf("%s: after Postgres was asked again the intervals are known up to %d", name, rd.s.known)
 		}
 	}
 }
