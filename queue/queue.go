@@ -73,7 +73,11 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 		listener = nil
 	}
 	m := newMetrics()
-	tl := tail.New(tail.Options{Events: o.TailEvents, Bytes: o.TailBytes, Dropped: m.volatileDropped})
+	waiters, roster := newWaiters(), handlers.NewRoster()
+	tl := tail.New(tail.Options{
+		Events: o.TailEvents, Bytes: o.TailBytes, Dropped: m.volatileDropped,
+		Observers: []func([]*event.Event){waiters.wakeFor, roster.Heard},
+	})
 	adopted := make(chan struct{}, 1)
 	k, err := lineage.Open(ctx, lineage.Options{
 		DB: db.Write, Dedup: o.DedupWindow, Logger: o.Logger, Reset: db.Reset,
@@ -111,13 +115,10 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 	q.volatile = newVolatile(o, db, k, faults, instance, newDelivery(o, tl, lg))
 	q.volatile.from = q.volatile.newest(ctx)
 	q.acks = newAcks(o, db, k, tl, m)
-	q.replies = &replies{db: db, lineage: k, log: lg, waiting: batch.NewGate(o.waits()), waiters: newWaiters()}
-	roster := handlers.NewRoster()
+	q.replies = &replies{db: db, lineage: k, log: lg, waiting: batch.NewGate(o.waits()), waiters: waiters}
 	q.handlers = handlers.New(handlers.Options{
 		Lineage: k, DB: db.Work.Pool, Timeout: o.AppendTimeout, Reply: q.replies.ofHandler, Logger: o.Logger, Metrics: m.handlers,
 	}, roster)
-	tl.Observe(q.replies.waiters.wakeFor)
-	tl.Observe(roster.Heard)
 	m.register(o.Registerer, q)
 	q.start(context.WithoutCancel(ctx), adopted)
 	return q, nil

@@ -38,8 +38,7 @@ type Tail struct {
 	early early
 	rooms rooms // always the same map: readers hold it, too
 	// clients has the readers of each client, for events about it.
-	clients   map[clientRef]map[*subscriber]struct{}
-	observers []func([]*event.Event)
+	clients map[clientRef]map[*subscriber]struct{}
 }
 
 // Options configure a Tail.
@@ -48,6 +47,9 @@ type Options struct {
 	Events, Bytes int
 	// Dropped counts the volatile events that slow readers did not get.
 	Dropped prometheus.Counter
+	// Observers are called with all events that come, and with nil when the tail starts over. They are called
+	// under the tail's lock and must not block.
+	Observers []func([]*event.Event)
 }
 
 // New returns an empty tail without a log: Adopt gives it one.
@@ -55,16 +57,8 @@ func New(o Options) *Tail {
 	return &Tail{o: o, rooms: rooms{}, clients: map[clientRef]map[*subscriber]struct{}{}}
 }
 
-// Observe makes the tail call f with all events that come, and with nil when it starts over. f is called under
-// the tail's lock and must not block.
-func (t *Tail) Observe(f func([]*event.Event)) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.observers = append(t.observers, f)
-}
-
 func (t *Tail) tellObservers(events []*event.Event) {
-	for _, f := range t.observers {
+	for _, f := range t.o.Observers {
 		f(events)
 	}
 }
