@@ -119,7 +119,7 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 	q.handlers = handlers.New(handlers.Options{
 		Lineage: k, DB: db.Work.Pool, Timeout: o.AppendTimeout, Reply: q.replies.ofHandler, Logger: o.Logger, Metrics: m.handlers,
 	}, roster)
-	m.register(o.Registerer, q)
+	m.register(o.Registerer, db, lg, tl)
 	q.start(context.WithoutCancel(ctx), adopted)
 	return q, nil
 }
