@@ -13,7 +13,7 @@ type Reading struct {
 	More   bool
 	Over   bool // some intervals are over: see Trim
 
-	attachments attachments // the reader's, if some of the events except rooms
+	intervals []Interval // the reader's, if some of the events except rooms
 }
 
 // Read appends the events of the reader's rooms after a cursor to dst, which is empty: at most limit events,
@@ -22,7 +22,7 @@ type Reading struct {
 // known.
 func (rd *Reader) Read(after event.Cursor, run event.Offset, limit int, dst []*event.Event) (r Reading, ok bool) {
 	r, ok = rd.readAll(after, run, limit, dst)
-	r.Events = notExcepted(r.Events, r.attachments)
+	r.Events = NotExcepted(r.Events, r.intervals)
 	return r, ok
 }
 
@@ -53,7 +53,7 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 		r.UpTo = r.Events[len(r.Events)-1].Offset
 	}
 	if slices.ContainsFunc(r.Events, Excepting) {
-		r.attachments = slices.Clone(rd.s.attachments) // compared without the lock, since it may take a while
+		r.intervals = rd.s.attachments.intervals() // compared without the lock, since it may take a while
 	}
 	return r, true
 }

@@ -1,6 +1,8 @@
 package tail
 
 import (
+	"slices"
+
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
 )
@@ -92,6 +94,17 @@ func (rd *Reader) Intervals(l *lineage.Lineage, cursor event.Offset) (head event
 		}
 	}
 	return head, intervals, t.isOf(l), nil
+}
+
+// NotExcepted removes the events that except the reader's client.
+func (rd *Reader) NotExcepted(events []*event.Event) []*event.Event {
+	if !slices.ContainsFunc(events, Excepting) {
+		return events
+	}
+	rd.t.mu.RLock()
+	now := rd.s.attachments.intervals()
+	rd.t.mu.RUnlock()
+	return NotExcepted(events, now)
 }
 
 // Trim drops the attachments that are over at a position.

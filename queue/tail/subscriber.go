@@ -121,6 +121,15 @@ func (all attachments) sort() {
 	slices.SortFunc(all, func(a, b attachment) int { return a.Room.Compare(b.Room) })
 }
 
+// intervals returns the client's intervals, whether or not their rooms are read.
+func (all attachments) intervals() []Interval {
+	intervals := make([]Interval, len(all))
+	for i := range all {
+		intervals[i] = all[i].Interval
+	}
+	return intervals
+}
+
 // in returns the attachments in a room.
 func (all attachments) in(r event.Room) attachments {
 	from := all.firstIn(r)
