@@ -44,8 +44,10 @@ type job struct {
 
 func newHandler(o *Options, work *sync.WaitGroup, ns event.Namespace, pattern string, f Func) *handler {
 	return &handler{
-		settings: settings{name: pattern, tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second},
-		o:        o, work: work, ns: ns, pattern: pattern, f: f,
+		settings: settings{
+			name: pattern, tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second,
+		},
+		o: o, work: work, ns: ns, pattern: pattern, f: f,
 		wake: make(chan struct{}, 1), running: map[event.Offset]*job{},
 	}
 }

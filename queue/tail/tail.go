@@ -311,9 +311,9 @@ func (t *Tail) Has(at event.Cursor) bool {
 	return t.log == at.Log && t.head >= at.Offset
 }
 
-// Behind returns how long ago the first event after o was stored. A client that acknowledges o is behind
-// by this much; at the head it is 0. If o is older than the tail, Behind returns the age of the tail's oldest event, which
-// is too little.
+// Behind returns how long ago the first event after o was stored. A client that acknowledges o is behind by this
+// much; at the head it is 0. If o is older than the tail, Behind returns the age of the tail's oldest event,
+// which is too little.
 func (t *Tail) Behind(o event.Offset, now time.Time) time.Duration {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
