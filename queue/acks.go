@@ -32,11 +32,6 @@ type acks struct {
 	away postgres.Outage // only run uses it
 }
 
-type clientKey struct {
-	ns     event.Namespace
-	client event.Client
-}
-
 // pendingAck is shared by the requests that acknowledge for one client.
 type pendingAck struct {
 	batch.Ticket
@@ -236,15 +231,4 @@ func (p *pendingAck) refused(l *lineage.Lineage) error {
 		return event.ErrBeyondHead
 	}
 	return nil
-}
-
-// clientRow is the key of a row of culvert.clients. Rows are locked in the order of compare, which is that of
-// (namespace_id, name COLLATE "C"): see append.sql.
-type clientRow struct {
-	ns   int32
-	name string
-}
-
-func (a clientRow) compare(b clientRow) int {
-	return cmp.Or(cmp.Compare(a.ns, b.ns), cmp.Compare(a.name, b.name))
 }

@@ -112,3 +112,17 @@ func (d *delivery) catchUp(ctx context.Context) bool {
 	}
 	return false
 }
+
+// loadOf returns what volatile events take while they wait.
+func loadOf(events []*tail.Volatile) (all batch.Load) {
+	for _, e := range events {
+		l := batch.Load{Events: 1, Rooms: len(e.To), Bytes: tail.SizeOf(len(e.Event.Data)) + len(e.To)*log.NameBytes + len(e.Event.Except)*log.NameBytes}
+		for _, list := range [][]event.Room{e.To, e.Event.Except} {
+			for _, r := range list {
+				l.Bytes += len(r.String())
+			}
+		}
+		all = all.Plus(l)
+	}
+	return all
+}

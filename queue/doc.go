@@ -22,7 +22,7 @@
 // memory), delivered (Poll returned it), acknowledged (a client's stored cursor
 // passed it), pruned (its slice was dropped; readers that missed it get a Gap).
 //
-// This package itself owns subscriptions with their cursors (subscription.go, catchup.go, resume.go), stored
+// This package itself owns subscriptions with their cursors (subscription.go, catchup.go, source.go), stored
 // cursors (acks.go), who is online (presence.go), volatile events, which do not go through the log
 // (volatile.go), and replies (reply.go, await.go).
 package queue

@@ -49,35 +49,6 @@ func newIdle(keep time.Duration) *idle {
 	return &idle{keep: keep, most: mostIdleBytes, byKey: map[clientKey]*list.Element{}, oldest: list.New()}
 }
 
-// keepReader keeps the reader of a subscription that is closed, or closes it.
-func (src *source) keepReader(s *Subscription) {
-	if s.in.Rights == "" || s.adHoc {
-		s.reader.Close()
-		return
-	}
-	src.idle.put(&idleReader{
-		key: clientKey{s.in.Namespace, s.in.Client}, rights: s.in.Rights,
-		ns: s.ns, of: s.of, cursor: s.cursor, run: s.run, reader: s.reader,
-	})
-}
-
-// continued returns a subscription with the reader that was kept for it; nil: Postgres has to be asked.
-func (src *source) continued(in Interest) *Subscription {
-	if in.Rights == "" || len(in.Rooms) > 0 || in.After.IsZero() {
-		return nil
-	}
-	r := src.idle.take(clientKey{in.Namespace, in.Client}, in.Rights, in.After)
-	if r == nil {
-		return nil
-	}
-	_, deleted := src.registry.Visible(in.Namespace, r.ns.ID, r.ns.Floor)
-	if !r.reader.Resume() || deleted {
-		r.reader.Close()
-		return nil
-	}
-	return &Subscription{source: src, in: in, ns: r.ns, of: r.of, cursor: r.cursor, run: r.run, reader: r.reader}
-}
-
 // put keeps a reader, in place of the one that the client had. The reader is closed when it is not kept, or no longer.
 func (i *idle) put(r *idleReader) {
 	if i.keep <= 0 {

@@ -5,8 +5,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/queue/handlers"
 	"github.com/culvertmq/culvert/queue/log"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // metrics are counted whether or not somebody collects them. No label has a value for each client, room or
@@ -39,12 +41,12 @@ func newMetrics() *metrics {
 	return m
 }
 
-// register registers the metrics with r, and adds gauges of the queue's state. r may be nil.
-func (m *metrics) register(r prometheus.Registerer, q *Queue) {
-	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(q.log.Waiting()) })
-	m.gauge("reads_waiting", "Reads that wait for a connection to Postgres.", func() float64 { return float64(q.db.Read.Turns.Waiting()) })
-	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(q.tail.Newest().Offset) })
-	for name, pool := range q.db.Stats() {
+// register registers the metrics with r, and adds gauges of the state of these parts. r may be nil.
+func (m *metrics) register(r prometheus.Registerer, db *postgres.Pools, lg *log.Log, tl *tail.Tail) {
+	m.gauge("append_waiting_events", "Emits that wait for a commit.", func() float64 { return float64(lg.Waiting()) })
+	m.gauge("reads_waiting", "Reads that wait for a connection to Postgres.", func() float64 { return float64(db.Read.Turns.Waiting()) })
+	m.gauge("head_offset", "The newest position this instance knows of.", func() float64 { return float64(tl.Newest().Offset) })
+	for name, pool := range db.Stats() {
 		m.gauge("pool_"+name+"_used_connections", "Connections of the "+name+" pool in use.", func() float64 { used, _ := pool(); return float64(used) })
 		m.gauge("pool_"+name+"_connections", "Connections of the "+name+" pool.", func() float64 { _, total := pool(); return float64(total) })
 	}

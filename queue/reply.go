@@ -36,8 +36,6 @@ func (r Reply) load() (batch.Caller, batch.Load) {
 	return log.CallerOf(r.Namespace, r.From), batch.Load{Events: 1, Bytes: 3*r.Data.Len() + log.EmitBytes + log.RoomBytes}
 }
 
-const replyEvent = event.ReservedPrefix + "reply"
-
 // Reply stores a reply and stages the event culvert:reply that tells the
 // emitter, in one transaction that is committed when it returns. again: From
 // replied before, and nothing was stored. Errors: ErrNoAsk, also when the event

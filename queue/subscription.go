@@ -10,35 +10,6 @@ import (
 	"github.com/culvertmq/culvert/queue/tail"
 )
 
-// Interest says what a subscription is for.
-type Interest struct {
-	Namespace event.Namespace
-	// Client is the client whose stored cursor is the start when After is zero, and whose rooms decide about
-	// Except. Zero: an ad hoc subscription of a backend.
-	Client event.Client
-	// Rooms makes the subscription ad hoc: it has just these rooms, and nothing about the client is stored. If
-	// there are none, it has the client's own room, Everyone, and the rooms the client is in, as they change.
-	Rooms []event.Room
-	// May reports whether the client's token allows it to read a room: memberships that the client made by its
-	// own token hold only in such rooms. nil allows every room. It must not block.
-	May func(event.Room) bool
-	// Rights stands for what May allows: Interests of one client with equal Rights allow the same rooms. With Rights, Close
-	// keeps for Options.SessionIdle what is known of the client, and the next Subscribe that continues
-	// with the same Rights after Cursor asks Postgres nothing. It is for long polls; empty: nothing is kept.
-	Rights string
-	// After is the position to continue from; zero: the stored cursor, and the head
-	// for a client never seen.
-	After event.Cursor
-	// Earliest starts at the oldest retained event when After is zero.
-	Earliest bool
-	// Memory is charged with the events that are read from Postgres for this reader alone; nil: they are not
-	// counted. Events of the tail are shared and never charged.
-	Memory event.Memory
-}
-
-// allows reports whether the client may read a room it is in by its own token.
-func (in *Interest) allows(r event.Room) bool { return in.May == nil || in.May(r) }
-
 // Subscription is a cursor and the membership intervals of a client. Only one goroutine at a time may use it.
 type Subscription struct {
 	source *source
@@ -89,6 +60,23 @@ func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, erro
 	return s, nil
 }
 
+// continued returns a subscription with the reader that was kept for it; nil: Postgres has to be asked.
+func (src *source) continued(in Interest) *Subscription {
+	if in.Rights == "" || len(in.Rooms) > 0 || in.After.IsZero() {
+		return nil
+	}
+	r := src.idle.take(clientKey{in.Namespace, in.Client}, in.Rights, in.After)
+	if r == nil {
+		return nil
+	}
+	_, deleted := src.registry.Visible(in.Namespace, r.ns.ID, r.ns.Floor)
+	if !r.reader.Resume() || deleted {
+		r.reader.Close()
+		return nil
+	}
+	return &Subscription{source: src, in: in, ns: r.ns, of: r.of, cursor: r.cursor, run: r.run, reader: r.reader}
+}
+
 // Close releases the subscription; it never blocks and may be called twice.
 func (s *Subscription) Close() {
 	if s.closed {
@@ -99,6 +87,18 @@ func (s *Subscription) Close() {
 	if !s.adHoc {
 		s.source.presence.leave(s.in.Namespace, s.in.Client)
 	}
+}
+
+// keepReader keeps the reader of a subscription that is closed, or closes it.
+func (src *source) keepReader(s *Subscription) {
+	if s.in.Rights == "" || s.adHoc {
+		s.reader.Close()
+		return
+	}
+	src.idle.put(&idleReader{
+		key: clientKey{s.in.Namespace, s.in.Client}, rights: s.in.Rights,
+		ns: s.ns, of: s.of, cursor: s.cursor, run: s.run, reader: s.reader,
+	})
 }
 
 // Wake returns a channel that receives when Poll may have something new. Spurious wakes happen.

@@ -8,6 +8,9 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
+// replyEvent is the name of the event that tells the emitter of a reply.
+const replyEvent = event.ReservedPrefix + "reply"
+
 // waiters are the calls of Await, by the event whose replies they wait for. They learn of replies from the
 // tail, whichever instance stored them.
 type waiters struct {
@@ -75,4 +78,12 @@ func askOf(data string) event.Offset {
 		return 0
 	}
 	return event.Offset(to)
+}
+
+// notify wakes the goroutine that receives from a channel of capacity 1.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

@@ -2,29 +2,25 @@ package handlers
 
 import (
 	"context"
-	"math/rand/v2"
+	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/lineage"
-	"github.com/culvertmq/culvert/internal/postgres"
 )
 
 // handler is one handler of this instance. Its events become jobs in Postgres, which any instance that
 // registered the name claims and runs.
 type handler struct {
-	all     *Handlers
+	settings
+	o       *Options
+	work    *sync.WaitGroup // of all handlers: finding events, and running them
 	ns      event.Namespace
 	pattern string
 	f       Func
-
-	// Options; see options.go.
-	name               string
-	earliest, silent   bool
-	tries, slots       int
-	least, most, lease time.Duration
 
 	at          atomic.Pointer[registration]
 	wake        chan struct{}
@@ -35,18 +31,41 @@ type handler struct {
 	away    bool // Postgres failed at the last search for events
 }
 
-// registration is a handler's row in culvert.handlers, on one server.
-type registration struct {
-	id, namespace int32
-	lineage       *lineage.Lineage
+// job is one event that a handler runs here.
+type job struct {
+	event *event.Event
+	claim int64     // distinguishes this run from others
+	tries int       // this one included
+	over  time.Time // when the lease is over
+	lease *time.Timer
+	// cancel ends the function's context.
+	cancel context.CancelCauseFunc
 }
 
-func newHandler(all *Handlers, ns event.Namespace, pattern string, f Func) *handler {
+func newHandler(o *Options, work *sync.WaitGroup, ns event.Namespace, pattern string, f Func) *handler {
 	return &handler{
-		all: all, ns: ns, pattern: pattern, f: f, name: pattern,
-		tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second,
+		settings: settings{
+			name: pattern, tries: 10, slots: 4, least: time.Second, most: 5 * time.Minute, lease: 30 * time.Second,
+		},
+		o: o, work: work, ns: ns, pattern: pattern, f: f,
 		wake: make(chan struct{}, 1), running: map[event.Offset]*job{},
 	}
+}
+
+func (h *handler) check() error {
+	switch {
+	case h.ns == event.Namespace{}:
+		return event.Invalid("namespace", "must not be empty")
+	case h.tries < 1:
+		return event.Invalid("tries", "must be at least 1")
+	case h.slots < 1:
+		return event.Invalid("concurrency", "must be at least 1")
+	case h.lease < 100*time.Millisecond:
+		return event.Invalid("lease", "must be at least 100ms")
+	case h.least <= 0 || h.most < h.least:
+		return event.Invalid("backoff", "must be positive, and at most its upper bound")
+	}
+	return errors.Join(event.CheckName("pattern", h.pattern, event.MaxEventName), event.CheckSegment("name", h.name, event.MaxEventName))
 }
 
 // wakeUp makes run look for work soon. It never blocks.
@@ -74,69 +93,6 @@ func (h *handler) runningHere() []int64 {
 	return offsets
 }
 
-const (
-	// handlerPoll is how often a handler looks without being woken: for jobs that others dispatched, for
-	// retries, and for events whose notifications were lost.
-	handlerPoll = 2 * time.Second
-	// busyPause is the shortest pause before the next search while another instance dispatches.
-	busyPause = 10 * time.Millisecond
-	// dispatchRows is how many rows of the log one dispatch looks at, and so the most jobs it makes in one
-	// transaction. It is more than the rooms an event may have.
-	dispatchRows = 2_000
-)
-
-// run finds work until ctx ends. The functions it starts run until work ends.
-func (h *handler) run(ctx, work context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-h.wake:
-		case <-timer.C:
-		}
-		pause, err := h.runOnce(ctx, work)
-		if ctx.Err() != nil {
-			return
-		}
-		h.report(err)
-		timer.Reset(pause)
-	}
-}
-
-// runOnce starts as many jobs as there are free slots. It makes more jobs only when slots are left: if a
-// handler is slow, the events that it has not reached are in the log, not in jobs. It returns the pause until
-// the next look.
-func (h *handler) runOnce(ctx, work context.Context) (pause time.Duration, err error) {
-	for {
-		free := h.slots - h.busy()
-		if free <= 0 {
-			return handlerPoll, nil // a job that ends wakes us
-		}
-		jobs, err := h.claim(ctx, free)
-		if err != nil {
-			return handlerPoll, err
-		}
-		for _, j := range jobs {
-			h.start(work, j)
-		}
-		if len(jobs) == free {
-			return handlerPoll, nil
-		}
-		busy, again, err := h.dispatch(ctx)
-		switch {
-		case err != nil:
-			return handlerPoll, err
-		case busy:
-			return busyPause + rand.N(busyPause), nil
-		case !again:
-			due, err := h.nextDue(ctx)
-			return min(due, handlerPoll), err
-		}
-	}
-}
-
 // report logs once when Postgres fails and once when it is back.
 func (h *handler) report(err error) {
 	h.mu.Lock()
@@ -145,56 +101,17 @@ func (h *handler) report(err error) {
 	h.mu.Unlock()
 	switch {
 	case changed && err != nil:
-		h.all.o.Logger.Warn("handler cannot look for events; trying again", "handler", h.label(), "error", err)
+		h.o.Logger.Warn("handler cannot look for events; trying again", "handler", h.label(), "error", err)
 	case changed:
-		h.all.o.Logger.Info("handler looks for events again", "handler", h.label())
+		h.o.Logger.Info("handler looks for events again", "handler", h.label())
 	}
 }
 
-const dispatchSQL = `
-SELECT busy, moved, more, lost, coalesce(gap_from, 0), coalesce(gap_to, 0), (SELECT id FROM culvert.log)
-  FROM culvert.dispatch($1, $3)
- WHERE culvert.check_ids($2)`
-
-// dispatch makes jobs from the next events. again: there are new jobs, or more of the log to look at. busy:
-// another instance is dispatching.
-func (h *handler) dispatch(ctx context.Context) (busy, again bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
-	defer cancel()
-	var moved int
-	var more, lost bool
-	var from, to event.Cursor
-	err = h.registered(ctx, func(r *registration) error {
-		return h.all.o.DB.QueryRow(ctx, dispatchSQL, r.id, r.lineage.Generation, dispatchRows).
-			Scan(&busy, &moved, &more, &lost, &from.Offset, &to.Offset, &to.Log)
-	})
-	if err != nil {
-		return false, false, postgres.Unavailable(context.WithoutCancel(ctx), "dispatch", err)
-	}
-	if lost {
-		from.Log = to.Log
-		h.all.o.Metrics.gaps.WithLabelValues(h.label()).Inc()
-		h.all.o.Logger.Error("events were pruned before a handler got them",
-			"handler", h.label(), "gap", event.Gap{From: from, To: to, Reason: event.GapPruned}.String())
-	}
-	return busy, moved > 0 || more, nil
+// covers reports whether the pattern may match an event. It is cheap and may be wrong: it only decides whether
+// to wake the handler.
+func (h *handler) covers(e *event.Event) bool {
+	prefix, _, _ := strings.Cut(h.pattern, "*")
+	return e.Namespace == h.ns.String() && strings.HasPrefix(e.Name, prefix)
 }
 
-const nextDueSQL = `
-SELECT min(due) - clock_timestamp()
-  FROM culvert.handler_jobs
- WHERE culvert.check_ids($2) AND handler_id = $1 AND parked_at IS NULL AND "offset" <> ALL ($3)`
-
-// nextDue returns the time until the next retry is due, or the lease of another instance is over.
-func (h *handler) nextDue(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, postgres.ReadTimeout)
-	defer cancel()
-	var due *time.Duration
-	err := h.registered(ctx, func(r *registration) error {
-		return h.all.o.DB.QueryRow(ctx, nextDueSQL, r.id, r.lineage.Generation, h.runningHere()).Scan(&due)
-	})
-	if err != nil || due == nil {
-		return handlerPoll, postgres.Unavailable(context.WithoutCancel(ctx), "next retry", err)
-	}
-	return max(*due, busyPause), nil
-}
+func (h *handler) label() string { return fmt.Sprintf("%s/%s", h.ns.String(), h.name) }

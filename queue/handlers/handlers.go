@@ -3,82 +3,55 @@ package handlers
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/lineage"
 )
 
 // Handlers are the handlers of an instance. Each has two goroutines: one finds work for it, one renews the
 // leases of its running jobs.
 type Handlers struct {
-	o Options
-
-	mu       sync.RWMutex
-	all      []*handler
-	closed   bool
+	o        Options
+	roster   *Roster
 	work     sync.WaitGroup // finding events, and running them
 	renewals sync.WaitGroup // renewing leases
 }
 
-// Options configure New. All are required.
-type Options struct {
-	Lineage *lineage.Keeper
-	// DB has connections that may wait for a row's lock.
-	DB *pgxpool.Pool
-	// Timeout is how long the registration of a handler may take.
-	Timeout time.Duration
-	// Reply stores a handler's reply to an event, under the handler's own party. Errors: event.ErrReplyClosed,
-	// event.ErrNoAsk, event.ErrUnavailable.
-	Reply   func(ctx context.Context, ns event.Namespace, to event.Offset, d event.Data, party string) error
-	Logger  *slog.Logger
-	Metrics *Metrics
+// New returns Handlers with none registered yet. The roster is empty, and belongs to them from now on. Close
+// ends them.
+func New(o Options, roster *Roster) *Handlers { return &Handlers{o: o, roster: roster} }
+
+// Register starts a handler, see Queue.Handle.
+func (hs *Handlers) Register(ns event.Namespace, pattern string, f Func, options ...Option) error {
+	h := newHandler(&hs.o, &hs.work, ns, pattern, f)
+	for _, change := range options {
+		change(&h.settings)
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), hs.o.Timeout)
+	defer cancel()
+	from := event.MaxOffset
+	if h.earliest {
+		from = 0
+	}
+	if err := h.register(ctx, from); err != nil {
+		return err
+	}
+	return hs.roster.add(h, func() { hs.start(h) })
 }
 
-// New returns Handlers with none registered yet. Close ends them.
-func New(o Options) *Handlers { return &Handlers{o: o} }
-
-// add starts a handler.
-func (hs *Handlers) add(h *handler) error {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	if hs.closed {
-		return event.ErrClosed
-	}
-	for _, other := range hs.all {
-		if other.ns == h.ns && other.name == h.name {
-			return event.Invalidf("name", "%q is registered already: give one of them another name", h.name)
-		}
-	}
-	hs.all = append(hs.all, h)
+// start starts the goroutines of a handler.
+func (hs *Handlers) start(h *handler) {
 	// After stop no new functions are started; those that run continue until abort.
 	run, abort := context.WithCancel(context.Background())
 	find, stop := context.WithCancel(run)
 	h.stop, h.abort = stop, abort
 	hs.work.Go(func() { h.run(find, run) })
 	hs.renewals.Go(func() { h.keepAlive(run) })
-	return nil
-}
-
-// Heard wakes the handlers whose patterns may match the events; nil wakes all handlers. It is called under the
-// tail's lock and does not block.
-func (hs *Handlers) Heard(events []*event.Event) {
-	hs.mu.RLock()
-	defer hs.mu.RUnlock()
-	for _, h := range hs.all {
-		wake := events == nil
-		for i := 0; i < len(events) && !wake; i++ {
-			wake = h.covers(events[i])
-		}
-		if wake {
-			h.wakeUp()
-		}
-	}
 }
 
 // closeGrace is the time that functions get to notice that their context has ended.
@@ -87,10 +60,7 @@ const closeGrace = time.Second
 // Close starts no more functions and waits for those that run. When ctx ends, it ends the contexts of these
 // functions; their events are run again when the leases are over.
 func (hs *Handlers) Close(ctx context.Context) error {
-	hs.mu.Lock()
-	hs.closed = true
-	all := hs.all
-	hs.mu.Unlock()
+	all := hs.roster.close()
 	for _, h := range all {
 		h.stop()
 	}

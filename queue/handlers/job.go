@@ -16,17 +16,6 @@ import (
 	"github.com/culvertmq/culvert/internal/trusted"
 )
 
-// job is one event that a handler runs here.
-type job struct {
-	event *event.Event
-	claim int64     // distinguishes this run from others
-	tries int       // this one included
-	over  time.Time // when the lease is over
-	lease *time.Timer
-	// cancel ends the function's context.
-	cancel context.CancelCauseFunc
-}
-
 const claimSQL = `
 WITH next AS (
      SELECT "offset"
@@ -56,7 +45,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 	err := h.registered(ctx, func(r *registration) (err error) {
 		if jobs, err = h.claimOnce(ctx, r, n, over); decode.IsDamaged(err) {
 			// Empty the damaged jobs, so that they can be claimed and are then parked.
-			if _, err := h.all.o.DB.Exec(ctx, emptyDamagedSQL, r.lineage.Generation, r.id); err != nil {
+			if _, err := h.o.DB.Exec(ctx, emptyDamagedSQL, r.lineage.Generation, r.id); err != nil {
 				return err
 			}
 			jobs, err = h.claimOnce(ctx, r, n, over)
@@ -67,7 +56,7 @@ func (h *handler) claim(ctx context.Context, n int) ([]*job, error) {
 }
 
 func (h *handler) claimOnce(ctx context.Context, r *registration, n int, over time.Time) ([]*job, error) {
-	rows, err := h.all.o.DB.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.runningHere())
+	rows, err := h.o.DB.Query(ctx, claimSQL, r.id, r.lineage.Generation, n, h.lease, h.runningHere())
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +83,7 @@ func (h *handler) start(work context.Context, j *job) {
 	h.mu.Lock()
 	h.running[j.event.Offset] = j
 	h.mu.Unlock()
-	h.all.work.Go(func() {
+	h.work.Go(func() {
 		defer func() { // even if the function ends its goroutine
 			j.lease.Stop()
 			cancel(nil)
@@ -130,7 +119,7 @@ func (h *handler) call(ctx context.Context, e *event.Event) (reply any, err erro
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
-			h.all.o.Logger.Error("handler panicked", "handler", h.label(), "offset", e.Offset, "panic", p, "stack", string(debug.Stack()))
+			h.o.Logger.Error("handler panicked", "handler", h.label(), "offset", e.Offset, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	return h.f(ctx, e.Copy()) // a copy: settle needs the original unchanged

@@ -9,9 +9,6 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// liveTime is how long asks still expect a handler's reply after its last instance ended.
-const liveTime = 15 * time.Second
-
 // keepAlive renews the leases of running jobs, and the time until which the handler counts as live. It runs until
 // ctx ends.
 func (h *handler) keepAlive(ctx context.Context) {
@@ -19,7 +16,7 @@ func (h *handler) keepAlive(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if err := h.keepAliveOnce(ctx); err != nil && ctx.Err() == nil {
-			h.all.o.Logger.Debug("leases of a handler not renewed", "handler", h.label(), "error", err)
+			h.o.Logger.Debug("leases of a handler not renewed", "handler", h.label(), "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -69,7 +66,7 @@ func (h *handler) renew(ctx context.Context) error {
 	}
 	var renewed []int64
 	err := h.registered(ctx, func(r *registration) error {
-		rows, err := h.all.o.DB.Query(ctx, renewSQL, r.id, r.lineage.Generation, offsets, claims, h.lease)
+		rows, err := h.o.DB.Query(ctx, renewSQL, r.id, r.lineage.Generation, offsets, claims, h.lease)
 		if err == nil {
 			renewed, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 		}
@@ -112,16 +109,16 @@ func (h *handler) live(ctx context.Context) error {
 	var known, there bool
 	var parked int
 	err := h.registered(ctx, func(r *registration) error {
-		return h.all.o.DB.QueryRow(ctx, liveSQL, r.id, r.lineage.Generation, r.namespace, liveTime).Scan(&known, &there, &parked)
+		return h.o.DB.QueryRow(ctx, liveSQL, r.id, r.lineage.Generation, r.namespace, liveTime).Scan(&known, &there, &parked)
 	})
 	if err != nil {
 		return err
 	}
-	h.all.o.Metrics.parked.WithLabelValues(h.label()).Set(float64(parked))
+	h.o.Metrics.parked.WithLabelValues(h.label()).Set(float64(parked))
 	if known {
 		return nil
 	}
-	h.all.o.Logger.Warn("the handler or its namespace was dropped while it runs here; it starts over", "handler", h.label())
+	h.o.Logger.Warn("the handler or its namespace was dropped while it runs here; it starts over", "handler", h.label())
 	if there {
 		return h.register(ctx, event.MaxOffset)
 	}

@@ -31,9 +31,9 @@ func (h *handler) answer(ctx context.Context, e *event.Event, reply any) error {
 			return fmt.Errorf("reply: %w", err)
 		}
 	}
-	err := h.all.o.Reply(ctx, h.ns, e.Offset, d, PartyPrefix+h.name)
+	err := h.o.Reply(ctx, h.ns, e.Offset, d, PartyPrefix+h.name)
 	if errors.Is(err, event.ErrReplyClosed) || errors.Is(err, event.ErrNoAsk) {
-		h.all.o.Logger.Debug("a handler's reply is not taken any more", "handler", h.label(), "offset", e.Offset)
+		h.o.Logger.Debug("a handler's reply is not taken any more", "handler", h.label(), "offset", e.Offset)
 		return nil
 	}
 	return err
@@ -55,7 +55,7 @@ UPDATE culvert.handler_jobs
 
 // settle stores how a run ended, if the job is still claimed by this run.
 func (h *handler) settle(work context.Context, j *job, failure error) {
-	log := h.all.o.Logger.With("handler", h.label(), "offset", j.event.Offset, "try", min(j.tries, h.tries))
+	log := h.o.Logger.With("handler", h.label(), "offset", j.event.Offset, "try", min(j.tries, h.tries))
 	var result string
 	var ours bool
 	var err error
@@ -79,7 +79,7 @@ func (h *handler) settle(work context.Context, j *job, failure error) {
 	if err != nil {
 		log.Warn("the outcome of the handler could not be stored; the event will be handled again", "error", err)
 	}
-	h.all.o.Metrics.runs.WithLabelValues(h.label(), result).Inc()
+	h.o.Metrics.runs.WithLabelValues(h.label(), result).Inc()
 }
 
 // store tries for as long as a lease while Postgres is unavailable. ours: the job was still claimed by this
@@ -91,7 +91,7 @@ func (h *handler) store(work context.Context, sql string, j *job, args ...any) (
 		var tag pgconn.CommandTag
 		err := h.registered(ctx, func(r *registration) (err error) {
 			all := append([]any{r.id, r.lineage.Generation, int64(j.event.Offset), j.claim}, args...)
-			tag, err = h.all.o.DB.Exec(ctx, sql, all...)
+			tag, err = h.o.DB.Exec(ctx, sql, all...)
 			return err
 		})
 		if err == nil {

@@ -10,16 +10,6 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// tokenPrefix begins the token of a stored key: ck_<id>_<secret>.
-const tokenPrefix = "ck_"
-
-// storedKey is an APIKey with the digests of its secrets.
-type storedKey struct {
-	APIKey
-	hash, oldHash []byte
-	oldUntil      time.Time
-}
-
 // Grant is what the token of a stored key gives access to.
 type Grant struct {
 	Key        string            // its id

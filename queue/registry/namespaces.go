@@ -3,14 +3,11 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/postgres"
@@ -41,67 +38,6 @@ func (r *Registry) Visible(ns event.Namespace, id int32, floor event.Offset) (fr
 		floor = max(s.floor, floor)
 	}
 	return floor, deleted
-}
-
-// settingColumns selects the settings as NamespaceSettings has them. Strange values stored by hand must not
-// prevent all the others from being read: NULLs among patterns are left out, and infinite times are bounded.
-var settingColumns = everySetting(func(column string, of any) string {
-	switch of.(type) {
-	case *time.Duration:
-		return `least(coalesce(` + column + `, '0'), '100 years')`
-	case *[]string:
-		return `coalesce(array_remove(` + column + `, NULL), '{}')`
-	case *float64:
-		return `coalesce(nullif(` + column + `, 'NaN'), 0)`
-	default:
-		return `coalesce(` + column + `, 0)`
-	}
-})
-
-// everySetting applies expression to the column of each setting, and joins the results in the order of the
-// settings.
-func everySetting(expression func(column string, of any) string) string {
-	var all []string
-	for _, s := range settings {
-		all = append(all, expression("n."+s.Name, s.Of(&NamespaceSettings{})))
-	}
-	return strings.Join(all, ", ")
-}
-
-// fields returns pointers to the settings, in the order of the columns.
-func (s *NamespaceSettings) fields() (all []any) {
-	for _, setting := range settings {
-		all = append(all, setting.Of(s))
-	}
-	return all
-}
-
-var spacesSQL = `
-SELECT n.id, coalesce(n.name, ''), n.floor, ` + settingColumns + `
-  FROM culvert.namespaces n
- WHERE n.name IS NULL OR n.floor > n.born
-    OR num_nonnulls(` + everySetting(func(column string, _ any) string { return column }) + `) > 0`
-
-// loadSpaces reads the namespaces that have settings or a floor, and those that were deleted.
-func (g *registered) loadSpaces(ctx context.Context, db *pgxpool.Pool) error {
-	rows, err := db.Query(ctx, spacesSQL)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var s space
-		var name string
-		if err := rows.Scan(append([]any{&s.id, &name, &s.floor}, s.settings.fields()...)...); err != nil {
-			return err
-		}
-		if name == "" {
-			g.gone[s.id] = struct{}{}
-			continue
-		}
-		g.byName[name] = s
-	}
-	return rows.Err()
 }
 
 var namespacesSQL = `
@@ -162,42 +98,6 @@ func collectNamespaces(ctx context.Context, rows pgx.Rows, err error) ([]Namespa
 		return s, err
 	})
 	return all, postgres.Unavailable(ctx, "namespaces", err)
-}
-
-// storeSettingsSQL stores the settings of a namespace. Zero becomes NULL, for the server's default. $1 is the
-// namespace's name.
-var storeSettingsSQL = func() string {
-	var set []string
-	for i, s := range settings {
-		value := fmt.Sprintf("$%d", i+2)
-		switch s.Of(&NamespaceSettings{}).(type) {
-		case *time.Duration:
-			value += "::interval, '0'"
-		case *[]string:
-			value += "::text[], '{}'"
-		case *float64:
-			value += "::double precision, 0"
-		default:
-			value += "::int, 0"
-		}
-		set = append(set, s.Name+" = nullif("+value+")")
-	}
-	return "UPDATE culvert.namespaces SET " + strings.Join(set, ", ") + " WHERE name = $1"
-}()
-
-func (s *NamespaceSettings) store(ctx context.Context, tx pgx.Tx, ns event.Namespace) error {
-	if err := s.Check(); err != nil {
-		return err
-	}
-	arguments := []any{ns.String()}
-	for _, of := range s.fields() {
-		if patterns, ok := of.(*[]string); ok {
-			of = append([]string{}, *patterns...) // not NULL
-		}
-		arguments = append(arguments, of)
-	}
-	_, err := tx.Exec(ctx, storeSettingsSQL, arguments...)
-	return postgres.Unavailable(ctx, "store settings", err)
 }
 
 // PutNamespace makes the namespace if it does not exist, and replaces all its settings. made: it did not exist.

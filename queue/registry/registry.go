@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/postgres"
 )
 
@@ -39,29 +38,6 @@ type Options struct {
 	// namespaces were deleted since the load before. It may be nil.
 	Loaded func(generation int64, deleted bool)
 	Logger *slog.Logger
-}
-
-// registered is the registry as this instance knows it. It is replaced, never changed.
-type registered struct {
-	version    int64
-	generation int64 // of the log; see package lineage
-	byName     map[string]space
-	gone       map[int32]struct{} // namespaces that were deleted
-	keys       map[string]storedKey
-	revoked    map[named]time.Time
-}
-
-// named identifies a client by names, because revocations outlive the namespace and its id.
-type named struct {
-	ns     event.Namespace
-	client event.Client
-}
-
-// space is a namespace that has settings or a floor.
-type space struct {
-	id       int32
-	floor    event.Offset // events up to it are gone
-	settings NamespaceSettings
 }
 
 // New reads the registry. Errors: event.ErrUnavailable, or that the database has no schema.

@@ -5,12 +5,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/postgres"
-	"github.com/culvertmq/culvert/internal/trusted"
 )
 
 const revokeSQL = `
@@ -38,22 +35,3 @@ func (r *Registry) RevokedAt(ns event.Namespace, c event.Client) time.Time {
 
 // Revocations returns how many clients were ever revoked. It never blocks.
 func (r *Registry) Revocations() int { return len(r.now.Load().revoked) }
-
-const revocationsSQL = `
-SELECT r.namespace, r.client, r.at
-  FROM culvert.revoked_clients r`
-
-func loadRevocations(ctx context.Context, db *pgxpool.Pool) (map[named]time.Time, error) {
-	rows, err := db.Query(ctx, revocationsSQL)
-	if err != nil {
-		return nil, err
-	}
-	revoked := map[named]time.Time{}
-	var ns, client trusted.Text
-	var at pgtype.Timestamptz
-	_, err = pgx.ForEachRow(rows, []any{&ns, &client, &at}, func() error {
-		revoked[named{event.StoredNamespace(ns), event.StoredClient(client)}] = moment(at)
-		return nil
-	})
-	return revoked, err
-}

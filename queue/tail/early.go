@@ -33,40 +33,36 @@ func (p *piece) size() (n int) {
 	return n
 }
 
-// keepEarly keeps a piece that begins beyond the head, in up to half of the tail's memory. A piece that is not
-// kept is read from Postgres later. The caller holds the lock.
-func (t *Tail) keepEarly(p piece) {
+// keep keeps a piece if no more than so many events and bytes then wait. A piece that is not kept is read from
+// Postgres later.
+func (y *early) keep(p piece, mostEvents, mostBytes int) {
 	size := p.size()
-	if len(p.events) == 0 || t.early.events+len(p.events) > t.o.Events/2 || t.early.bytes+size > t.o.Bytes/2 {
+	if len(p.events) == 0 || y.events+len(p.events) > mostEvents || y.bytes+size > mostBytes {
 		return
 	}
-	i, _ := slices.BinarySearchFunc(t.early.pieces, p.prev, func(p piece, prev event.Offset) int { return cmp.Compare(p.prev, prev) })
-	t.early.pieces = slices.Insert(t.early.pieces, i, p)
-	t.early.events += len(p.events)
-	t.early.bytes += size
-	t.trim()
+	i, _ := slices.BinarySearchFunc(y.pieces, p.prev, func(p piece, prev event.Offset) int { return cmp.Compare(p.prev, prev) })
+	y.pieces = slices.Insert(y.pieces, i, p)
+	y.events += len(p.events)
+	y.bytes += size
 }
 
-// joinEarly adds the pieces whose beginning the tail has reached. The caller holds the lock.
-func (t *Tail) joinEarly() {
-	for len(t.early.pieces) > 0 && t.early.pieces[0].prev <= t.head {
-		p := t.early.pieces[0]
-		t.early.pieces[0] = piece{}
-		t.early.pieces = t.early.pieces[1:]
-		t.early.events -= len(p.events)
-		t.early.bytes -= p.size()
-		t.join(p.head, p.events)
+// next removes the first piece and returns it if a tail that ends at head has reached its beginning.
+func (y *early) next(head event.Offset) (p piece, ok bool) {
+	if len(y.pieces) == 0 || y.pieces[0].prev > head {
+		return p, false
 	}
+	p = y.pieces[0]
+	y.pieces[0] = piece{}
+	y.pieces = y.pieces[1:]
+	y.events -= len(p.events)
+	y.bytes -= p.size()
+	return p, true
 }
 
-// ToRead returns the gap that has to be read next: it begins after at, the tail's position, and ends at upto,
-// where the first early piece begins; upto is MaxOffset if there is none.
-func (t *Tail) ToRead() (at event.Cursor, upto event.Offset) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	upto = event.MaxOffset
-	if len(t.early.pieces) > 0 {
-		upto = t.early.pieces[0].prev
+// begin returns the position after which the first piece begins, or MaxOffset if there is none.
+func (y *early) begin() event.Offset {
+	if len(y.pieces) == 0 {
+		return event.MaxOffset
 	}
-	return event.Cursor{Log: t.log, Offset: t.head}, upto
+	return y.pieces[0].prev
 }

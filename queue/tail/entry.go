@@ -1,8 +1,6 @@
 package tail
 
-import (
-	"github.com/culvertmq/culvert/event"
-)
+import "github.com/culvertmq/culvert/event"
 
 // entry is an event in the tail, and the bytes it counts for there.
 type entry struct {
@@ -13,20 +11,8 @@ type entry struct {
 
 // encoded counts the bytes of an event's encoded form, once there is one.
 type encoded struct {
-	tail    *Tail
 	bytes   int
 	evicted bool
-}
-
-func (e *encoded) count(bytes int) {
-	e.tail.mu.Lock()
-	defer e.tail.mu.Unlock()
-	if e.evicted {
-		return
-	}
-	e.bytes += bytes
-	e.tail.bytes += bytes
-	e.tail.trim()
 }
 
 // gone is called when the entry leaves the tail, and returns the bytes it counted for.
@@ -37,3 +23,14 @@ func (n entry) gone() int {
 	n.later.evicted = true
 	return n.cost + n.later.bytes
 }
+
+// ShortData is the greatest size, in bytes, of data and exceptions that are repeated for every room of an
+// event, in Postgres and here: looking them up elsewhere would cost more.
+const ShortData = 256
+
+// eventOverhead is what an event costs in memory in addition to its data. The data is held twice: as it came
+// and in its encoded form.
+const eventOverhead = 512
+
+// SizeOf returns the memory, in bytes, that an event with so many bytes of data takes.
+func SizeOf(data int) int { return 2*data + eventOverhead }

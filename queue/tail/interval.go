@@ -2,7 +2,6 @@ package tail
 
 import (
 	"slices"
-	"time"
 
 	"github.com/culvertmq/culvert/event"
 )
@@ -24,129 +23,22 @@ func (i Interval) covers(o event.Offset) bool { return i.Since < o && o <= i.Unt
 // holds reports whether the client is a member once all membership changes up to a position are made.
 func (i Interval) holds(at event.Offset) bool { return i.Since <= at && at < i.Until }
 
-// attachment is an interval of a reader. If it has no tail, its room is not read, and it only decides which
-// events except the client. That is so for memberships that have lapsed, and for all memberships of an ad hoc
-// reader's client: the reader reads only the rooms it names.
-type attachment struct {
-	Interval
-	tail *roomTail
-	gone time.Time // when it may be dropped, if it has ended
-}
-
-// over reports whether a reader at a position gets nothing more through the attachment.
-func (a *attachment) over(at event.Offset) bool { return a.Until <= at && !time.Now().Before(a.gone) }
-
-// attachments are sorted by their rooms' names, so that those in one room are quickly found: a client may be in
-// many rooms, and events may except many.
-type attachments []attachment
-
-func (all attachments) sort() {
-	slices.SortFunc(all, func(a, b attachment) int { return a.Room.Compare(b.Room) })
-}
-
-// in returns the attachments in a room.
-func (all attachments) in(r event.Room) attachments {
-	from := all.firstIn(r)
-	to := from
-	for to < len(all) && all[to].Room == r {
-		to++
-	}
-	return all[from:to]
-}
-
-// firstIn returns the index of the first attachment in a room, or where it would be.
-func (all attachments) firstIn(r event.Room) int {
-	i, _ := slices.BinarySearchFunc(all, r, func(a attachment, r event.Room) int { return a.Room.Compare(r) })
-	return i
-}
-
-// attachmentsOf returns the attachments of the reader, whose client has these intervals. The caller holds the
-// lock.
-func (rd *Reader) attachmentsOf(intervals []Interval) attachments {
-	var all attachments
-	for _, r := range rd.o.Rooms {
-		all = append(all, attachment{Interval: Forever(r), tail: rd.room(r)})
-	}
-	if rd.o.Client != (event.Client{}) {
-		intervals = append([]Interval{Forever(event.Everyone()), Forever(rd.o.Client.OwnRoom())}, intervals...)
-	}
-	for _, i := range intervals {
-		all = append(all, rd.take(i))
-	}
-	all.sort()
-	return all
-}
-
-// take makes an attachment from an interval of the client.
-func (rd *Reader) take(i Interval) attachment {
-	if rd.o.adHoc() || i.Lapsed {
-		return attachment{Interval: i}
-	}
-	return attachment{Interval: i, tail: rd.room(i.Room)}
-}
-
-// room returns the tail of a room of the reader's namespace.
-func (rd *Reader) room(r event.Room) *roomTail {
-	return rd.t.room(roomKey{rd.o.Namespace.String(), r.String()})
-}
-
-// end ends the attachment of the client's membership in a room. The rooms that an ad hoc reader names stay attached:
-// they are not memberships.
-func (rd *Reader) end(r event.Room, at event.Offset) {
-	in := rd.attachments.in(r)
-	for i := range in {
-		if a := &in[i]; a.Until == event.MaxOffset && (!rd.o.adHoc() || a.tail == nil) {
-			a.Until, a.gone = at, time.Now().Add(rd.o.Keep)
-		}
-	}
-}
-
-// Trim drops the attachments that are over at a position.
-func (rd *Reader) Trim(at event.Offset) {
-	rd.t.mu.Lock()
-	defer rd.t.mu.Unlock()
-	all := rd.attachments
-	rd.attachments = nil
-	still := map[*roomTail]bool{}
-	for _, a := range all {
-		if !a.over(at) {
-			rd.attachments = append(rd.attachments, a)
-			still[a.tail] = true
-		}
-	}
-	for _, a := range all {
-		if !still[a.tail] {
-			rd.leave(a.tail)
-		}
-	}
-}
-
 // Excepting reports whether the event has exceptions: some members of its rooms may not get it.
 func Excepting(e *event.Event) bool { return len(e.Except) > 0 }
 
-// NotExcepted removes the events that except a client with these intervals.
+// NotExcepted removes the events that except a client with these intervals: it was in one of the excepted rooms.
 func NotExcepted(events []*event.Event, intervals []Interval) []*event.Event {
-	all := make(attachments, len(intervals))
-	for i := range intervals {
-		all[i].Interval = intervals[i]
-	}
-	return notExcepted(events, all)
-}
-
-// notExcepted removes the events that except a client with these attachments: it was in one of the excepted
-// rooms.
-func notExcepted(events []*event.Event, all attachments) []*event.Event {
 	if !slices.ContainsFunc(events, Excepting) {
 		return events
 	}
 	// There may be many events that each except many rooms, and the client may be in many: a map is faster.
-	in := make(map[event.Room]attachments, len(all))
-	for _, a := range all {
-		in[a.Room] = append(in[a.Room], a)
+	in := make(map[event.Room][]Interval, len(intervals))
+	for _, i := range intervals {
+		in[i.Room] = append(in[i.Room], i)
 	}
 	return slices.DeleteFunc(events, func(e *event.Event) bool {
 		return slices.ContainsFunc(e.Except, func(r event.Room) bool {
-			return slices.ContainsFunc(in[r], func(a attachment) bool { return a.covers(e.Offset) })
+			return slices.ContainsFunc(in[r], func(i Interval) bool { return i.covers(e.Offset) })
 		})
 	})
 }

@@ -56,35 +56,46 @@ func (t *Tail) tellReaders(e *event.Event) {
 	if json.Unmarshal([]byte(e.Data), &m) != nil {
 		return // impossible: only culvert.move writes there
 	}
-	for rd := range t.clients[clientRef{e.Namespace, m.Client}] {
-		rd.apply(e)
+	for s := range t.clients[clientRef{e.Namespace, m.Client}] {
+		s.apply(e)
 	}
 }
 
 // apply changes the reader's attachments as an event about its client says, unless they contain that change
 // already. The caller holds the lock.
-func (rd *Reader) apply(e *event.Event) {
-	if rd.known == unread {
-		rd.entries = append(rd.entries, e)
+func (s *subscriber) apply(e *event.Event) {
+	if s.known == unread {
+		s.entries = append(s.entries, e)
 		return
 	}
-	if e.Offset <= rd.known {
+	if e.Offset <= s.known {
 		return
 	}
-	rd.known = e.Offset
+	s.known = e.Offset
 	var m membershipData
 	_ = json.Unmarshal([]byte(e.Data), &m) // tellReaders has parsed it
 	room := event.StoredRoom(trusted.Of(m.Room))
 	switch e.Name {
 	case Join:
-		rd.end(room, e.Offset) // a backend's membership replaces the client's own
-		a := rd.take(Interval{Room: room, Since: e.Offset, Until: event.MaxOffset, Lapsed: m.Own && !rd.o.Allows(room)})
-		a.tail.add(rd)
-		rd.attachments = slices.Insert(rd.attachments, rd.attachments.firstIn(room), a)
+		s.end(room, e.Offset) // a backend's membership replaces the client's own
+		a := s.take(Interval{Room: room, Since: e.Offset, Until: event.MaxOffset, Lapsed: m.Own && !s.o.Allows(room)})
+		a.tail.add(s)
+		s.attachments = slices.Insert(s.attachments, s.attachments.firstIn(room), a)
 	case Leave:
-		rd.end(room, e.Offset)
+		s.end(room, e.Offset)
 	case Forget:
-		rd.ended = event.ErrForgotten
-		notify(rd.wake)
+		s.ended = event.ErrForgotten
+		notify(s.wake)
+	}
+}
+
+// end ends the attachment of the client's membership in a room. The rooms that an ad hoc reader names stay attached:
+// they are not memberships.
+func (s *subscriber) end(r event.Room, at event.Offset) {
+	in := s.attachments.in(r)
+	for i := range in {
+		if a := &in[i]; a.Until == event.MaxOffset && (!s.o.adHoc() || a.tail == nil) {
+			a.Until, a.gone = at, time.Now().Add(s.o.Keep)
+		}
 	}
 }

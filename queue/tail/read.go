@@ -13,7 +13,7 @@ type Reading struct {
 	More   bool
 	Over   bool // some intervals are over: see Trim
 
-	attachments attachments // the reader's, if some of the events except rooms
+	intervals []Interval // the reader's, if some of the events except rooms
 }
 
 // Read appends the events of the reader's rooms after a cursor to dst, which is empty: at most limit events,
@@ -22,7 +22,7 @@ type Reading struct {
 // known.
 func (rd *Reader) Read(after event.Cursor, run event.Offset, limit int, dst []*event.Event) (r Reading, ok bool) {
 	r, ok = rd.readAll(after, run, limit, dst)
-	r.Events = notExcepted(r.Events, r.attachments)
+	r.Events = NotExcepted(r.Events, r.intervals)
 	return r, ok
 }
 
@@ -31,12 +31,12 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 	t := rd.t
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if after.Log != t.log || run != t.run || after.Offset < t.floor || rd.known == unread || rd.ended != nil {
+	if after.Log != t.log || run != t.run || after.Offset < t.floor || rd.s.known == unread || rd.s.ended != nil {
 		return r, false
 	}
 	runs := rd.runs[:0]
-	for i := range rd.attachments {
-		a := &rd.attachments[i]
+	for i := range rd.s.attachments {
+		a := &rd.s.attachments[i]
 		r.Over = r.Over || a.over(after.Offset)
 		if a.tail == nil {
 			continue
@@ -53,7 +53,7 @@ func (rd *Reader) readAll(after event.Cursor, run event.Offset, limit int, dst [
 		r.UpTo = r.Events[len(r.Events)-1].Offset
 	}
 	if slices.ContainsFunc(r.Events, Excepting) {
-		r.attachments = slices.Clone(rd.attachments) // compared without the lock, since it may take a while
+		r.intervals = rd.s.attachments.intervals() // compared without the lock, since it may take a while
 	}
 	return r, true
 }

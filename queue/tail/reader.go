@@ -2,100 +2,57 @@ package tail
 
 import (
 	"slices"
-	"sync/atomic"
-	"time"
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
 )
 
-// Reader is one subscription as the tail sees it: the rooms it reads, what is known of its client's
-// memberships, and the volatile events that wait for it. Only one goroutine at a time may use it, except for
-// Rouse.
+// Reader is one subscription. Only one goroutine at a time may use it, except for Rouse.
 type Reader struct {
-	t       *Tail
-	o       ReaderOptions
-	wake    chan struct{}
-	pending pending
-	resting atomic.Bool      // nobody reads at the moment
-	runs    [][]*event.Event // the rooms' events while it reads; empty otherwise
-
-	// The tail's lock guards these, and o.May.
-	attachments attachments
-	known       event.Offset   // the attachments have all changes up to here
-	missed      bool           // maybe there were events about the client since Postgres was asked for its intervals
-	entries     []*event.Event // events about the client that came while known is unread
-	ended       error          // why no more events come
+	t    *Tail
+	s    subscriber
+	runs [][]*event.Event // the rooms' events while it reads; empty otherwise
 }
-
-// ReaderOptions say what a Reader is for.
-type ReaderOptions struct {
-	Namespace event.Namespace
-	// Client is the one whose memberships count; zero: there is none.
-	Client event.Client
-	// Rooms makes the reader ad hoc: it reads these rooms, whatever rooms its client is in. If there are none,
-	// it reads the rooms of its client.
-	Rooms []event.Room
-	// May reports whether the client's token allows it to read a room; nil: every one. It must not block.
-	May func(event.Room) bool
-	// Keep is how long a membership is remembered after its end, for volatile events that come late.
-	Keep time.Duration
-}
-
-func (o *ReaderOptions) adHoc() bool { return len(o.Rooms) > 0 }
-
-// Allows reports whether the client may read a room that it is in by its own token.
-func (o *ReaderOptions) Allows(r event.Room) bool { return o.May == nil || o.May(r) }
-
-// unread is the value of known while a reader does not know its client's intervals.
-const unread event.Offset = -1
 
 // NewReader returns a reader without rooms: Attach gives it some. From now on it gets its client's membership
 // changes, so the caller asks Postgres for the client's intervals after this call, not before. Close must be
 // called.
 func (t *Tail) NewReader(o ReaderOptions) *Reader {
-	rd := &Reader{t: t, o: o, wake: make(chan struct{}, 1)}
+	rd := &Reader{t: t, s: subscriber{o: o, rooms: t.rooms, wake: make(chan struct{}, 1)}}
 	if o.Client == (event.Client{}) {
 		return rd
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ref := rd.ref()
+	ref := rd.s.ref()
 	if t.clients[ref] == nil {
-		t.clients[ref] = map[*Reader]struct{}{}
+		t.clients[ref] = map[*subscriber]struct{}{}
 	}
-	t.clients[ref][rd] = struct{}{}
-	rd.known = unread
+	t.clients[ref][&rd.s] = struct{}{}
+	rd.s.known = unread
 	return rd
 }
 
-// clientRef identifies a client.
-type clientRef struct{ namespace, client string }
-
-func (rd *Reader) ref() clientRef {
-	return clientRef{rd.o.Namespace.String(), rd.o.Client.String()}
-}
-
 // Wake returns a channel that receives when there may be something new to read. Spurious wakes happen.
-func (rd *Reader) Wake() <-chan struct{} { return rd.wake }
+func (rd *Reader) Wake() <-chan struct{} { return rd.s.wake }
 
 // Rouse makes Wake receive. Any goroutine may call it, at any time.
-func (rd *Reader) Rouse() { notify(rd.wake) }
+func (rd *Reader) Rouse() { notify(rd.s.wake) }
 
 // Allow replaces ReaderOptions.May. The caller then has to ask for the intervals again.
 func (rd *Reader) Allow(may func(event.Room) bool) {
 	rd.t.mu.Lock()
-	rd.o.May = may
-	rd.known, rd.missed = unread, true
+	rd.s.o.May = may
+	rd.s.known, rd.s.missed = unread, true
 	rd.t.mu.Unlock()
-	notify(rd.wake)
+	notify(rd.s.wake)
 }
 
 // Asking must be called before Postgres is asked for the intervals again.
 func (rd *Reader) Asking() {
 	rd.t.mu.Lock()
 	defer rd.t.mu.Unlock()
-	rd.missed = false
+	rd.s.missed = false
 }
 
 // Attach replaces the reader's rooms. intervals are the client's as Postgres has them at the position known;
@@ -104,18 +61,18 @@ func (rd *Reader) Attach(intervals []Interval, known event.Offset) {
 	t := rd.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	rd.detach()
-	rd.attachments = rd.attachmentsOf(intervals)
-	for _, a := range rd.attachments {
-		a.tail.add(rd)
+	rd.s.detach()
+	rd.s.attachments = rd.s.attachmentsOf(intervals)
+	for _, a := range rd.s.attachments {
+		a.tail.add(&rd.s)
 	}
-	if rd.known = known; rd.missed {
-		rd.known = unread
+	if rd.s.known = known; rd.s.missed {
+		rd.s.known = unread
 	}
-	entries := rd.entries
-	rd.entries = nil
+	entries := rd.s.entries
+	rd.s.entries = nil
 	for _, e := range entries {
-		rd.apply(e)
+		rd.s.apply(e)
 	}
 }
 
@@ -127,11 +84,11 @@ func (rd *Reader) Intervals(l *lineage.Lineage, cursor event.Offset) (head event
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	head = event.Cursor{Log: t.log, Offset: max(t.head, cursor)}
-	if rd.ended != nil || rd.known == unread {
-		return head, nil, t.isOf(l), rd.ended
+	if rd.s.ended != nil || rd.s.known == unread {
+		return head, nil, t.isOf(l), rd.s.ended
 	}
-	intervals = make([]Interval, 0, len(rd.attachments))
-	for _, a := range rd.attachments {
+	intervals = make([]Interval, 0, len(rd.s.attachments))
+	for _, a := range rd.s.attachments {
 		if a.tail != nil {
 			intervals = append(intervals, a.Interval)
 		}
@@ -145,33 +102,40 @@ func (rd *Reader) NotExcepted(events []*event.Event) []*event.Event {
 		return events
 	}
 	rd.t.mu.RLock()
-	now := slices.Clone(rd.attachments)
+	now := rd.s.attachments.intervals()
 	rd.t.mu.RUnlock()
-	return notExcepted(events, now)
+	return NotExcepted(events, now)
+}
+
+// Trim drops the attachments that are over at a position.
+func (rd *Reader) Trim(at event.Offset) {
+	rd.t.mu.Lock()
+	defer rd.t.mu.Unlock()
+	rd.s.trim(at)
 }
 
 // Volatile returns the volatile events that wait, and removes them.
-func (rd *Reader) Volatile() []*event.Event { return rd.pending.take() }
+func (rd *Reader) Volatile() []*event.Event { return rd.s.pending.take() }
 
 // Rest keeps the reader up to date while nobody reads. Volatile events are not kept for it meanwhile.
 func (rd *Reader) Rest() {
-	rd.resting.Store(true)
-	rd.pending.take()
+	rd.s.resting.Store(true)
+	rd.s.pending.take()
 }
 
 // Resume ends Rest. It returns false if no more events come, because the client was forgotten.
 func (rd *Reader) Resume() bool {
-	rd.resting.Store(false)
+	rd.s.resting.Store(false)
 	rd.t.mu.RLock()
 	defer rd.t.mu.RUnlock()
-	return rd.ended == nil
+	return rd.s.ended == nil
 }
 
 // Size returns about how many bytes the reader's attachments take.
 func (rd *Reader) Size() int {
 	rd.t.mu.RLock()
 	defer rd.t.mu.RUnlock()
-	return len(rd.attachments) * attachmentBytes
+	return len(rd.s.attachments) * attachmentBytes
 }
 
 // attachmentBytes is about what one attachment takes, with the entry in its room.
@@ -182,26 +146,10 @@ func (rd *Reader) Close() {
 	t := rd.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	rd.detach()
-	rd.pending.take()
-	ref := rd.ref()
-	if delete(t.clients[ref], rd); len(t.clients[ref]) == 0 {
+	rd.s.detach()
+	rd.s.pending.take()
+	ref := rd.s.ref()
+	if delete(t.clients[ref], &rd.s); len(t.clients[ref]) == 0 {
 		delete(t.clients, ref)
-	}
-}
-
-// detach takes the reader out of its rooms. The caller holds the lock.
-func (rd *Reader) detach() {
-	for _, a := range rd.attachments {
-		rd.leave(a.tail)
-	}
-	rd.attachments = nil
-}
-
-// leave takes the reader out of a room; for a nil room it does nothing. The caller holds the lock.
-func (rd *Reader) leave(r *roomTail) {
-	if r != nil {
-		delete(r.readers, rd)
-		rd.t.drop(r)
 	}
 }

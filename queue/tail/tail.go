@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -35,10 +36,9 @@ type Tail struct {
 	ring  fifo[entry] // all events, oldest first
 	bytes int
 	early early
-	rooms map[roomKey]*roomTail
+	rooms rooms // always the same map: readers hold it, too
 	// clients has the readers of each client, for events about it.
-	clients   map[clientRef]map[*Reader]struct{}
-	observers []func([]*event.Event)
+	clients map[clientRef]map[*subscriber]struct{}
 }
 
 // Options configure a Tail.
@@ -47,46 +47,21 @@ type Options struct {
 	Events, Bytes int
 	// Dropped counts the volatile events that slow readers did not get.
 	Dropped prometheus.Counter
+	// Observers are called with all events that come, and with nil when the tail starts over. They are called
+	// under the tail's lock and must not block.
+	Observers []func([]*event.Event)
 }
 
 // New returns an empty tail without a log: Adopt gives it one.
 func New(o Options) *Tail {
-	return &Tail{o: o, rooms: map[roomKey]*roomTail{}, clients: map[clientRef]map[*Reader]struct{}{}}
-}
-
-// Observe makes the tail call f with all events that come, and with nil when it starts over. f is called under
-// the tail's lock and must not block.
-func (t *Tail) Observe(f func([]*event.Event)) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.observers = append(t.observers, f)
+	return &Tail{o: o, rooms: rooms{}, clients: map[clientRef]map[*subscriber]struct{}{}}
 }
 
 func (t *Tail) tellObservers(events []*event.Event) {
-	for _, f := range t.observers {
+	for _, f := range t.o.Observers {
 		f(events)
 	}
 }
-
-type roomKey struct{ namespace, room string }
-
-// roomTail has the events of one room and its readers. It is dropped when it has neither.
-type roomTail struct {
-	key     roomKey
-	events  fifo[*event.Event]
-	readers map[*Reader]struct{}
-}
-
-// ShortData is the greatest size, in bytes, of data and exceptions that are repeated for every room of an
-// event, in Postgres and here: looking them up elsewhere would cost more.
-const ShortData = 256
-
-// eventOverhead is what an event costs in memory in addition to its data. The data is held twice: as it came
-// and in its encoded form.
-const eventOverhead = 512
-
-// SizeOf returns the memory, in bytes, that an event with so many bytes of data takes.
-func SizeOf(data int) int { return 2*data + eventOverhead }
 
 // entry says what an event counts for; before is the event in front of it. Long data is held once for all rooms
 // of an event, and its encoded form is counted when it is made.
@@ -94,12 +69,25 @@ func (t *Tail) entry(e, before *event.Event, several bool) entry {
 	if !several || len(e.Data) <= ShortData {
 		return entry{event: e, cost: SizeOf(len(e.Data))}
 	}
-	n := entry{event: e, cost: eventOverhead, later: &encoded{tail: t}}
-	e.OnEncoded(trusted.CountWith(n.later.count))
+	later := &encoded{}
+	n := entry{event: e, cost: eventOverhead, later: later}
+	e.OnEncoded(trusted.CountWith(func(bytes int) { t.count(later, bytes) }))
 	if before == nil || before.Offset != e.Offset {
 		n.cost += len(e.Data)
 	}
 	return n
+}
+
+// count adds to what an entry counts for, unless the entry has left the tail.
+func (t *Tail) count(later *encoded, bytes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if later.evicted {
+		return
+	}
+	later.bytes += bytes
+	t.bytes += bytes
+	t.trim()
 }
 
 // Position returns how far the tail has the log.
@@ -136,6 +124,14 @@ func (t *Tail) HeadOf(l *lineage.Lineage) event.Offset {
 	return t.head
 }
 
+// ToRead returns the gap that has to be read next: it begins after at, the tail's position, and ends at upto,
+// where the first early piece begins; upto is MaxOffset if there is none.
+func (t *Tail) ToRead() (at event.Cursor, upto event.Offset) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return event.Cursor{Log: t.log, Offset: t.head}, t.early.begin()
+}
+
 // NewestOf returns how far the log is known to reach if the tail is of this history, else 0.
 func (t *Tail) NewestOf(l *lineage.Lineage) event.Offset {
 	t.mu.RLock()
@@ -156,7 +152,8 @@ func (t *Tail) Extend(l *lineage.Lineage, prev, head event.Offset, events []*eve
 	}
 	t.known = max(t.known, head)
 	if prev > t.head {
-		t.keepEarly(piece{prev, head, events})
+		t.early.keep(piece{prev, head, events}, t.o.Events/2, t.o.Bytes/2) // in up to half of the tail's memory
+		t.trim()
 		return false
 	}
 	t.join(head, events)
@@ -183,6 +180,17 @@ func (t *Tail) join(head event.Offset, events []*event.Event) {
 	}
 	t.push(slices.DeleteFunc(events, func(e *event.Event) bool { return e.Offset <= t.head }))
 	t.head = head
+}
+
+// joinEarly adds the early pieces whose beginning the tail has reached. The caller holds the lock.
+func (t *Tail) joinEarly() {
+	for {
+		p, ok := t.early.next(t.head)
+		if !ok {
+			return
+		}
+		t.join(p.head, p.events)
+	}
 }
 
 // isOf reports whether the tail is of this history. The caller holds the lock.
@@ -240,8 +248,8 @@ func (t *Tail) clear(head event.Offset) {
 // holds the lock.
 func (t *Tail) unread() {
 	for _, readers := range t.clients {
-		for rd := range readers {
-			rd.known, rd.missed = unread, true
+		for s := range readers {
+			s.known, s.missed = unread, true
 		}
 	}
 }
@@ -250,7 +258,7 @@ func (t *Tail) push(events []*event.Event) {
 	woken := map[*roomTail]struct{}{}
 	var before *event.Event
 	for i, e := range events {
-		r := t.room(roomKey{e.Namespace, e.Room.String()})
+		r := t.rooms.room(roomKey{e.Namespace, e.Room.String()})
 		several := before != nil && before.Offset == e.Offset || i+1 < len(events) && events[i+1].Offset == e.Offset
 		n := t.entry(e, before, several)
 		before = e
@@ -284,40 +292,7 @@ func (t *Tail) evict() {
 	t.floor = e.Offset
 	r := t.rooms[roomKey{e.Namespace, e.Room.String()}]
 	r.events.pop() // the oldest of all is the oldest of its room
-	t.drop(r)
-}
-
-// room returns the tail of a room, and makes it when there is none.
-func (t *Tail) room(key roomKey) *roomTail {
-	r := t.rooms[key]
-	if r == nil {
-		r = &roomTail{key: key}
-		t.rooms[key] = r
-	}
-	return r
-}
-
-func (t *Tail) drop(r *roomTail) {
-	if len(r.readers) == 0 && r.events.len() == 0 {
-		delete(t.rooms, r.key)
-	}
-}
-
-func (r *roomTail) wake() {
-	for rd := range r.readers {
-		notify(rd.wake)
-	}
-}
-
-// add registers a reader; for a nil room it does nothing.
-func (r *roomTail) add(rd *Reader) {
-	switch {
-	case r == nil:
-	case r.readers == nil:
-		r.readers = map[*Reader]struct{}{rd: {}}
-	default:
-		r.readers[rd] = struct{}{}
-	}
+	t.rooms.drop(r)
 }
 
 // WakeAll wakes every reader, so that it checks what it may do now.
@@ -336,10 +311,16 @@ func (t *Tail) Has(at event.Cursor) bool {
 	return t.log == at.Log && t.head >= at.Offset
 }
 
-// notify wakes the goroutine that receives from a channel of capacity 1.
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+// Behind returns how long ago the first event after o was stored. A client that acknowledges o is behind by this
+// much; at the head it is 0. If o is older than the tail, Behind returns the age of the tail's oldest event,
+// which is too little.
+func (t *Tail) Behind(o event.Offset, now time.Time) time.Duration {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all := t.ring.all()
+	i, _ := slices.BinarySearchFunc(all, o+1, func(n entry, o event.Offset) int { return int(n.event.Offset - o) })
+	if i == len(all) {
+		return 0
 	}
+	return max(0, now.Sub(all[i].event.At))
 }

@@ -30,12 +30,12 @@ func TestIntervalsAskedForBeforeTheTailStartedOverAreAskedAgain(t *testing.T) {
 		rd := at.NewReader(ReaderOptions{Namespace: event.MustNamespace("default"), Client: event.MustClient("bob")})
 		change(at) // while Postgres is asked
 		rd.Attach([]Interval{Forever(event.MustRoom("left meanwhile"))}, 10)
-		if rd.known != unread {
+		if rd.s.known != unread {
 			t.Errorf("%s: intervals known up to 10 are taken for the present ones", name)
 		}
 		rd.Asking()
-		if rd.Attach(nil, 50); rd.known != 50 {
-			t.Errorf("%s: after Postgres was asked again the intervals are known up to %d", name, rd.known)
+		if rd.Attach(nil, 50); rd.s.known != 50 {
+			t.Errorf("%s: after Postgres was asked again the intervals are known up to %d", name, rd.s.known)
 		}
 	}
 }
@@ -120,46 +120,6 @@ func TestTailCountsDataOnce(t *testing.T) {
 	at.Adopt(&lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: 5}, {First: 1000, Last: event.MaxOffset}}}, 1000)
 	if at.bytes != 0 || at.ring.len() != 0 {
 		t.Errorf("the empty tail counts %d bytes of %d events", at.bytes, at.ring.len())
-	}
-}
-
-// The bytes of volatile events that wait for readers are bounded, for each reader and for all together.
-func TestPendingIsBoundedByBytes(t *testing.T) {
-	at := testTail(&lineage.Lineage{Log: "k", Runs: []lineage.Run{{First: 0, Last: event.MaxOffset}}}, 0)
-	at.o.Bytes = 8 << 20
-	event := func(n int) pendingEvent { return pendingEvent{&event.Event{}, &held{bytes: n, all: &at.volatileBytes}} }
-	var slow pending
-	for range 100 {
-		slow.add(event(200<<10), int64(at.o.Bytes))
-	}
-	if slow.bytes > maxPendingBytes || at.volatileBytes.Load() != int64(slow.bytes) {
-		t.Errorf("one slow reader holds %d bytes, all together %d", slow.bytes, at.volatileBytes.Load())
-	}
-	many := make([]pending, 200)
-	for range 10 {
-		for i := range many {
-			many[i].add(event(200<<10), int64(at.o.Bytes))
-		}
-	}
-	if all := at.volatileBytes.Load(); all > 2*int64(at.o.Bytes)+200<<10 {
-		t.Errorf("all slow readers hold %d bytes", all)
-	}
-	for i := range many {
-		many[i].take()
-	}
-	slow.take()
-	shared := event(200 << 10)
-	for i := range many {
-		many[i].add(shared, int64(at.o.Bytes))
-	}
-	if all := at.volatileBytes.Load(); all != 200<<10 {
-		t.Errorf("an event that %d readers wait for takes %d bytes", len(many), all)
-	}
-	for i := range many {
-		many[i].take()
-	}
-	if all := at.volatileBytes.Load(); all != 0 {
-		t.Errorf("%d bytes are left", all)
 	}
 }
 

@@ -2,90 +2,9 @@ package tail
 
 import (
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/culvertmq/culvert/event"
 )
-
-// maxPending and maxPendingBytes bound the volatile events that wait for a slow reader, but one event always
-// fits. The oldest ones are dropped first. Durable events are not affected.
-const (
-	maxPending      = 64
-	maxPendingBytes = 1 << 20
-)
-
-// pending are volatile events that wait until a reader takes them.
-type pending struct {
-	mu     sync.Mutex
-	events []pendingEvent
-	bytes  int
-}
-
-// pendingEvent is a volatile event that waits for a reader. All readers of the event share held.
-type pendingEvent struct {
-	event *event.Event
-	held  *held
-}
-
-// held counts the memory of one volatile event once, for all readers it waits for.
-type held struct {
-	readers atomic.Int32
-	bytes   int
-	all     *atomic.Int64
-}
-
-func (h *held) hold() {
-	if h.readers.Add(1) == 1 {
-		h.all.Add(int64(h.bytes))
-	}
-}
-
-func (h *held) release() {
-	if h.readers.Add(-1) == 0 {
-		h.all.Add(-int64(h.bytes))
-	}
-}
-
-// add adds an event, and returns how many events were dropped for it. While all readers together hold more than
-// most bytes, each holds only its newest event. While they hold more than twice as much, nothing is added.
-func (p *pending) add(e pendingEvent, most int64) (dropped int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	all := e.held.all.Load()
-	for len(p.events) > 0 && (len(p.events) == maxPending || p.bytes+e.held.bytes > maxPendingBytes || all > most) {
-		p.drop()
-		dropped++
-	}
-	if all > 2*most {
-		return dropped + 1
-	}
-	e.held.hold()
-	p.events, p.bytes = append(p.events, e), p.bytes+e.held.bytes
-	return dropped
-}
-
-// drop removes the oldest event.
-func (p *pending) drop() {
-	p.bytes -= p.events[0].held.bytes
-	p.events[0].held.release()
-	p.events = slices.Delete(p.events, 0, 1)
-}
-
-func (p *pending) take() []*event.Event {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.events) == 0 {
-		return nil
-	}
-	events := make([]*event.Event, len(p.events))
-	for i, e := range p.events {
-		events[i] = e.event
-		e.held.release()
-	}
-	p.events, p.bytes = nil, 0
-	return events
-}
 
 // Volatile is a volatile event to all of its rooms.
 type Volatile struct {
@@ -111,14 +30,14 @@ func (t *Tail) publishOne(v *Volatile) {
 	e := v.Event
 	h := &held{bytes: SizeOf(len(e.Data)), all: &t.volatileBytes}
 	if v.Signal {
-		for rd := range t.clients[clientRef{e.Namespace, e.From.String()}] {
-			t.deliver(rd, pendingEvent{e, h})
+		for s := range t.clients[clientRef{e.Namespace, e.From.String()}] {
+			t.deliver(s, pendingEvent{e, h})
 		}
 		return
 	}
-	var given map[*Reader]struct{} // readers in several of the rooms get it once
+	var given map[*subscriber]struct{} // readers in several of the rooms get it once
 	if len(v.To) > 1 {
-		given = map[*Reader]struct{}{}
+		given = map[*subscriber]struct{}{}
 	}
 	for _, r := range v.To {
 		room := t.rooms[roomKey{e.Namespace, r.String()}]
@@ -126,30 +45,30 @@ func (t *Tail) publishOne(v *Volatile) {
 			continue
 		}
 		as := seenFrom(e, r)
-		for rd := range room.readers {
-			if rd.known == unread && len(e.Except) > 0 {
+		for s := range room.readers {
+			if s.known == unread && len(e.Except) > 0 {
 				t.Drop(1) // whether it is excepted is not known
 				continue
 			}
-			if _, again := given[rd]; again || !rd.reads(r, v.After) || rd.isInAny(e.Except, v.After) {
+			if _, again := given[s]; again || !s.reads(r, v.After) || s.isInAny(e.Except, v.After) {
 				continue
 			}
 			if given != nil {
-				given[rd] = struct{}{}
+				given[s] = struct{}{}
 			}
-			t.deliver(rd, pendingEvent{as, h})
+			t.deliver(s, pendingEvent{as, h})
 		}
 	}
 }
 
-func (t *Tail) deliver(rd *Reader, e pendingEvent) {
-	if rd.resting.Load() {
+func (t *Tail) deliver(s *subscriber, e pendingEvent) {
+	if s.resting.Load() {
 		return
 	}
-	if n := rd.pending.add(e, int64(t.o.Bytes)); n > 0 {
+	if n := s.pending.add(e, int64(t.o.Bytes)); n > 0 {
 		t.Drop(n)
 	}
-	notify(rd.wake)
+	notify(s.wake)
 }
 
 // seenFrom returns a volatile event as a member of one of its rooms sees it.
@@ -162,19 +81,19 @@ func seenFrom(e *event.Event, r event.Room) *event.Event {
 
 // isIn reports whether the reader's client is in a room at a position. While its intervals are not known, it
 // counts as being in no room that it joined, because it may have left any.
-func (rd *Reader) isIn(r event.Room, at event.Offset) bool {
-	return slices.ContainsFunc(rd.attachments.in(r), func(a attachment) bool {
-		return a.holds(at) && (a.Since == 0 || rd.known != unread)
+func (s *subscriber) isIn(r event.Room, at event.Offset) bool {
+	return slices.ContainsFunc(s.attachments.in(r), func(a attachment) bool {
+		return a.holds(at) && (a.Since == 0 || s.known != unread)
 	})
 }
 
 // reads is isIn for the rooms that the reader reads.
-func (rd *Reader) reads(r event.Room, at event.Offset) bool {
-	return slices.ContainsFunc(rd.attachments.in(r), func(a attachment) bool {
-		return a.tail != nil && a.holds(at) && (a.Since == 0 || rd.known != unread)
+func (s *subscriber) reads(r event.Room, at event.Offset) bool {
+	return slices.ContainsFunc(s.attachments.in(r), func(a attachment) bool {
+		return a.tail != nil && a.holds(at) && (a.Since == 0 || s.known != unread)
 	})
 }
 
-func (rd *Reader) isInAny(rooms []event.Room, at event.Offset) bool {
-	return slices.ContainsFunc(rooms, func(r event.Room) bool { return rd.isIn(r, at) })
+func (s *subscriber) isInAny(rooms []event.Room, at event.Offset) bool {
+	return slices.ContainsFunc(rooms, func(r event.Room) bool { return s.isIn(r, at) })
 }

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -14,6 +15,23 @@ import (
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/internal/trusted"
 )
+
+// clientKey identifies a client by names.
+type clientKey struct {
+	ns     event.Namespace
+	client event.Client
+}
+
+// clientRow is the key of a row of culvert.clients. Rows are locked in the order of compare, which is that of
+// (namespace_id, name COLLATE "C"): see append.sql.
+type clientRow struct {
+	ns   int32
+	name string
+}
+
+func (a clientRow) compare(b clientRow) int {
+	return cmp.Or(cmp.Compare(a.ns, b.ns), cmp.Compare(a.name, b.name))
+}
 
 // ClientState is what is known of a client.
 type ClientState struct {

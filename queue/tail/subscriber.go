@@ -1,0 +1,218 @@
+package tail
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/culvertmq/culvert/event"
+)
+
+// ReaderOptions say what a Reader is for.
+type ReaderOptions struct {
+	Namespace event.Namespace
+	// Client is the one whose memberships count; zero: there is none.
+	Client event.Client
+	// Rooms makes the reader ad hoc: it reads these rooms, whatever rooms its client is in. If there are none,
+	// it reads the rooms of its client.
+	Rooms []event.Room
+	// May reports whether the client's token allows it to read a room; nil: every one. It must not block.
+	May func(event.Room) bool
+	// Keep is how long a membership is remembered after its end, for volatile events that come late.
+	Keep time.Duration
+}
+
+func (o *ReaderOptions) adHoc() bool { return len(o.Rooms) > 0 }
+
+// Allows reports whether the client may read a room that it is in by its own token.
+func (o *ReaderOptions) Allows(r event.Room) bool { return o.May == nil || o.May(r) }
+
+// unread is the value of known while a reader does not know its client's intervals.
+const unread event.Offset = -1
+
+// subscriber is a reader as the tail sees it: what it reads, what is known of its client's memberships, and the
+// volatile events that wait for it.
+type subscriber struct {
+	o       ReaderOptions
+	rooms   rooms // the tail's
+	wake    chan struct{}
+	pending pending
+	resting atomic.Bool // nobody reads at the moment
+
+	// The tail's lock guards these, and o.May.
+	attachments attachments
+	known       event.Offset   // the attachments have all changes up to here
+	missed      bool           // maybe there were events about the client since Postgres was asked for its intervals
+	entries     []*event.Event // events about the client that came while known is unread
+	ended       error          // why no more events come
+}
+
+type roomKey struct{ namespace, room string }
+
+// rooms are the rooms that have events in the tail, or readers.
+type rooms map[roomKey]*roomTail
+
+// roomTail has the events of one room and its readers. It is dropped when it has neither.
+type roomTail struct {
+	key     roomKey
+	events  fifo[*event.Event]
+	readers map[*subscriber]struct{}
+}
+
+// room returns the tail of a room, and makes it when there is none.
+func (all rooms) room(key roomKey) *roomTail {
+	r := all[key]
+	if r == nil {
+		r = &roomTail{key: key}
+		all[key] = r
+	}
+	return r
+}
+
+// drop drops the tail of a room if it has neither events nor readers.
+func (all rooms) drop(r *roomTail) {
+	if len(r.readers) == 0 && r.events.len() == 0 {
+		delete(all, r.key)
+	}
+}
+
+func (r *roomTail) wake() {
+	for s := range r.readers {
+		notify(s.wake)
+	}
+}
+
+// add registers a reader; for a nil room it does nothing.
+func (r *roomTail) add(s *subscriber) {
+	switch {
+	case r == nil:
+	case r.readers == nil:
+		r.readers = map[*subscriber]struct{}{s: {}}
+	default:
+		r.readers[s] = struct{}{}
+	}
+}
+
+// notify wakes the goroutine that receives from a channel of capacity 1.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// attachment is an interval of a reader. If it has no tail, its room is not read, and it only decides which
+// events except the client. That is so for memberships that have lapsed, and for all memberships of an ad hoc
+// reader's client: the reader reads only the rooms it names.
+type attachment struct {
+	Interval
+	tail *roomTail
+	gone time.Time // when it may be dropped, if it has ended
+}
+
+// over reports whether a reader at a position gets nothing more through the attachment.
+func (a *attachment) over(at event.Offset) bool { return a.Until <= at && !time.Now().Before(a.gone) }
+
+// attachments are sorted by their rooms' names, so that those in one room are quickly found: a client may be in
+// many rooms, and events may except many.
+type attachments []attachment
+
+func (all attachments) sort() {
+	slices.SortFunc(all, func(a, b attachment) int { return a.Room.Compare(b.Room) })
+}
+
+// intervals returns the client's intervals, whether or not their rooms are read.
+func (all attachments) intervals() []Interval {
+	intervals := make([]Interval, len(all))
+	for i := range all {
+		intervals[i] = all[i].Interval
+	}
+	return intervals
+}
+
+// in returns the attachments in a room.
+func (all attachments) in(r event.Room) attachments {
+	from := all.firstIn(r)
+	to := from
+	for to < len(all) && all[to].Room == r {
+		to++
+	}
+	return all[from:to]
+}
+
+// firstIn returns the index of the first attachment in a room, or where it would be.
+func (all attachments) firstIn(r event.Room) int {
+	i, _ := slices.BinarySearchFunc(all, r, func(a attachment, r event.Room) int { return a.Room.Compare(r) })
+	return i
+}
+
+// attachmentsOf returns the attachments of the reader, whose client has these intervals. The caller holds the
+// lock.
+func (s *subscriber) attachmentsOf(intervals []Interval) attachments {
+	var all attachments
+	for _, r := range s.o.Rooms {
+		all = append(all, attachment{Interval: Forever(r), tail: s.room(r)})
+	}
+	if s.o.Client != (event.Client{}) {
+		intervals = append([]Interval{Forever(event.Everyone()), Forever(s.o.Client.OwnRoom())}, intervals...)
+	}
+	for _, i := range intervals {
+		all = append(all, s.take(i))
+	}
+	all.sort()
+	return all
+}
+
+// take makes an attachment from an interval of the client.
+func (s *subscriber) take(i Interval) attachment {
+	if s.o.adHoc() || i.Lapsed {
+		return attachment{Interval: i}
+	}
+	return attachment{Interval: i, tail: s.room(i.Room)}
+}
+
+// room returns the tail of a room of the reader's namespace.
+func (s *subscriber) room(r event.Room) *roomTail {
+	return s.rooms.room(roomKey{s.o.Namespace.String(), r.String()})
+}
+
+// clientRef identifies a client.
+type clientRef struct{ namespace, client string }
+
+func (s *subscriber) ref() clientRef {
+	return clientRef{s.o.Namespace.String(), s.o.Client.String()}
+}
+
+// detach takes the reader out of its rooms. The caller holds the lock.
+func (s *subscriber) detach() {
+	for _, a := range s.attachments {
+		s.leave(a.tail)
+	}
+	s.attachments = nil
+}
+
+// leave takes the reader out of a room; for a nil room it does nothing. The caller holds the lock.
+func (s *subscriber) leave(r *roomTail) {
+	if r != nil {
+		delete(r.readers, s)
+		s.rooms.drop(r)
+	}
+}
+
+// trim drops the attachments that are over at a position. The caller holds the lock.
+func (s *subscriber) trim(at event.Offset) {
+	all := s.attachments
+	s.attachments = nil
+	still := map[*roomTail]bool{}
+	for _, a := range all {
+		if !a.over(at) {
+			s.attachments = append(s.attachments, a)
+			still[a.tail] = true
+		}
+	}
+	for _, a := range all {
+		if !still[a.tail] {
+			s.leave(a.tail)
+		}
+	}
+}
