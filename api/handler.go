@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -187,12 +185,6 @@ func (h *Handler) cors() echo.MiddlewareFunc {
 	})
 }
 
-// jitter returns a random duration between the two, so that clients that are disconnected together do not
-// reconnect together.
-func (h *Handler) jitter(least, most time.Duration) time.Duration {
-	return least + time.Duration(h.random()*float64(most-least))
-}
-
 // ConfigureServer sets what a server of this handler needs: a time limit for headers, none for bodies and
 // responses (the handler has its own), HTTP/2 without TLS beside HTTP/1.1, for proxies that use it, and limits
 // on each connection. It sets Handler and ErrorLog if they are nil. See Listener, too.
@@ -214,10 +206,3 @@ func (h *Handler) Listener(l net.Listener) net.Listener { return h.visits.Listen
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.visits.Serve(w, r, h.echo) }
-
-// asksCredentials reports whether the route of a request needs credentials. admit checks later whether they are
-// good.
-func asksCredentials(r *http.Request) bool {
-	path := r.URL.Path
-	return r.Method != http.MethodOptions && (path == namespacesRoute || strings.HasPrefix(path, namespacesRoute+"/"))
-}

@@ -23,11 +23,6 @@ type registrar interface {
 	DeleteNamespace(ctx context.Context, ns event.Namespace) error
 }
 
-const (
-	namespacesRoute = "/v1"
-	namespaceRoute  = "/v1/:ns"
-)
-
 // namespaces serves GET /v1: the namespaces that the key may use.
 func (h *Handler) namespaces(c *call) error {
 	limit, err := c.query.limit()

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -325,7 +324,3 @@ func (u *upload) parse(text []byte) (m event.Emit, volatile bool, err error) {
 	}
 	return u.c.item(text)
 }
-
-// isBlank reports whether a line is blank. Blank lines are skipped: senders use them to keep a connection
-// alive.
-func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }

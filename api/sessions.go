@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/event"
@@ -15,6 +16,13 @@ type ended string
 
 // Error implements error.
 func (e ended) Error() string { return "session ended: " + string(e) }
+
+// Reasons of culvert:reconnect.
+const (
+	reasonMaxAge  = "max_age"
+	reasonDrain   = "drain"
+	reasonExpired = "expired"
+)
 
 // sessions are the requests that are held open: streams, long polls, waiting emits and uploads. Each has its
 // own context, so that a thousand waiting ones do not contend for one channel.
@@ -131,4 +139,10 @@ func (h *Handler) endRevoked() {
 			n.end(reasonExpired)
 		}
 	}
+}
+
+// jitter returns a random duration between the two, so that clients that are disconnected together do not
+// reconnect together.
+func (h *Handler) jitter(least, most time.Duration) time.Duration {
+	return least + time.Duration(h.random()*float64(most-least))
 }
