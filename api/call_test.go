@@ -130,7 +130,7 @@ func TestContractListsParameters(t *testing.T) {
 			}
 		}
 	}
-	h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}})
+	h, err := newHandler(inMemory(&memory{}), Options{APIKeys: []string{testKey}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestContractListsParameters(t *testing.T) {
 
 // If a single-value header comes twice, a proxy may have acted on the other value: the request is refused.
 func TestRepeatedHeadersAreRefused(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	twice := func(name string, values ...string) option {
 		return func(r *http.Request) { r.Header[http.CanonicalHeaderKey(name)] = values }
 	}

@@ -73,7 +73,7 @@ func TestContractIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}})
+	h, err := newHandler(inMemory(&memory{}), Options{APIKeys: []string{testKey}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// appender is the part of the queue that stores events.
+// appender is the part of the queue that stores events, or delivers them without storing them.
 type appender interface {
 	Append(ctx context.Context, emits []event.Emit) ([]event.Result, error)
-	AppendEach(ctx context.Context, emits []event.Emit) []event.Result
+	PublishVolatile(ctx context.Context, emits []event.Emit) error
 }
 
 // emit serves POST /v1/{ns}/emit.
@@ -207,12 +207,6 @@ func (h *Handler) replyBatch(c *call, results []event.Result) error {
 		b = append(b, `,"duplicate":true`...)
 	}
 	return h.reply(c, status, append(b, '}'))
-}
-
-// volatilePublisher is the part of the queue that delivers without storing.
-type volatilePublisher interface {
-	PublishVolatile(ctx context.Context, emits []event.Emit) error
-	Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error
 }
 
 // publishVolatile serves an emit of volatile events.

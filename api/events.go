@@ -34,7 +34,7 @@ func (h *Handler) events(c *call) error {
 	}
 	n := h.enter(c)
 	defer n.leave()
-	sub, err := h.queue.Subscribe(c.r.Context(), q.interest)
+	sub, err := h.subscriptions.Subscribe(c.r.Context(), q.interest)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 	}
 	for {
 		// The request's context, not the session's: when the server drains, the client still gets an answer.
-		b, err := sub.Poll(c.r.Context(), q.limit)
+		b, err := pollShared(c.r.Context(), sub, q.limit)
 		if errors.Is(err, event.ErrForgotten) || errors.Is(err, event.ErrDeleted) {
 			return h.replyBatchOf(c, n, b) // the client or its namespace is gone: an empty page
 		}

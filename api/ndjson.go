@@ -23,6 +23,12 @@ const (
 	uploadGrace = 3 * time.Second
 )
 
+// uploader is the part of the queue that uploads use.
+type uploader interface {
+	AppendEach(ctx context.Context, emits []event.Emit) []event.Result
+	PublishVolatile(ctx context.Context, emits []event.Emit) error
+}
+
 // emitLines serves an NDJSON upload: it reads lines while earlier ones are being stored (ndjsonbuffer.go), and
 // answers each with a result line, in order. The status is 200 before any result is known, so problems are in
 // the result lines.
@@ -81,10 +87,7 @@ func (h *Handler) emitLines(c *call) error {
 
 // upload is one NDJSON request.
 type upload struct {
-	queue interface {
-		appender
-		volatilePublisher
-	}
+	queue   uploader
 	limits  *limits.Limiter
 	metrics *metrics
 	log     *slog.Logger

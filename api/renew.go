@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -8,6 +9,11 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
+
+// signaller is the part of the queue that sends volatile events to the streams of one client.
+type signaller interface {
+	Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error
+}
 
 const (
 	signalToken  = "token"

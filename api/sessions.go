@@ -24,6 +24,12 @@ const (
 	reasonExpired = "expired"
 )
 
+// revocations is the part of the registry that says when credentials may have been revoked.
+type revocations interface {
+	Revocations() int
+	Watch(f func())
+}
+
 // sessions are the requests that are held open: streams, long polls, waiting emits and uploads. Each has its
 // own context, so that a thousand waiting ones do not contend for one channel.
 type sessions struct {
@@ -131,7 +137,7 @@ func (h *Handler) enter(c *call) *session {
 
 // endRevoked ends the sessions whose credentials are no longer good.
 func (h *Handler) endRevoked() {
-	revoked := h.queue.Revocations() > 0
+	revoked := h.registry.Revocations() > 0
 	h.sessions.mu.Lock()
 	defer h.sessions.mu.Unlock()
 	for n := range h.sessions.open {

@@ -206,7 +206,7 @@ func (s *stream) beat() error {
 // else, it writes a heartbeat. That comes after Poll, so that its position moves with the head. An error is
 // ErrClosed, ErrForgotten or ErrDeleted, or means that nothing more can be written.
 func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
-	b, err := s.sub.Poll(ctx, streamLimit)
+	b, err := pollShared(ctx, s.sub, streamLimit)
 	switch {
 	case errors.Is(err, event.ErrClosed), errors.Is(err, event.ErrForgotten), errors.Is(err, event.ErrDeleted):
 		return false, err

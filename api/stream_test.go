@@ -99,7 +99,7 @@ func TestExpiryEndsAStreamAndAPoll(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{}
-		h, err := newHandler(m, Options{JWTSecret: testSecret})
+		h, err := newHandler(inMemory(m), Options{JWTSecret: testSecret})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func TestExpiryIsNotPutOffByLeeway(t *testing.T) {
 		{sseType, 10 * time.Second, 10 * time.Second}, {"*/*", 10 * time.Second, 10 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			h, err := newHandler(&memory{}, Options{JWTSecret: testSecret, JWTLeeway: 30 * time.Second})
+			h, err := newHandler(inMemory(&memory{}), Options{JWTSecret: testSecret, JWTLeeway: 30 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
