@@ -134,6 +134,7 @@ func TestContractListsParameters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer h.Close()
 	served := map[string]bool{}
 	for _, r := range h.echo.Routes() {
 		served[r.Method+" "+r.Path] = true

@@ -77,6 +77,7 @@ func TestContractIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer h.Close()
 	served := map[string]bool{}
 	for _, r := range h.echo.Routes() {
 		if r.Method == http.MethodHead {

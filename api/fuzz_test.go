@@ -28,6 +28,7 @@ func fuzzSite(f *testing.F) (*Handler, *memory) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	f.Cleanup(h.Close)
 	return h, m
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -30,7 +31,9 @@ type Handler struct {
 	visits        *visit.Guard
 	metrics       *metrics
 	log           *slog.Logger
-	random        func() float64 // from 0 to 1, for jitter; tests replace it
+	random        func() float64     // from 0 to 1, for jitter; tests replace it
+	stop          context.CancelFunc // ends watchCredentials
+	watching      sync.WaitGroup
 }
 
 // store is what the handlers need of a *queue.Queue. Each part is declared in the file that uses it.
@@ -105,7 +108,9 @@ func newHandler(of owners, o Options) (*Handler, error) {
 		h.echo.Use(cors)
 	}
 	h.routes()
-	of.registry.Watch(h.endRevoked)
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	h.watching.Go(func() { h.watchCredentials(ctx) })
 	return h, nil
 }
 
@@ -149,9 +154,14 @@ func (h *Handler) Drain() { h.sessions.drain() }
 // Errors: that of ctx.
 func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) }
 
-// Close ends the handler's own goroutine, which fetches the keys of Options.JWKSURL, and waits until it has
-// ended. Requests are still answered.
-func (h *Handler) Close() { h.keys.Close() }
+// Close ends the handler's own goroutines, and waits until they have ended: one fetches the keys of
+// Options.JWKSURL, and one ends streams and other open requests whose credentials were revoked. Requests are still
+// answered.
+func (h *Handler) Close() {
+	h.stop()
+	h.watching.Wait()
+	h.keys.Close()
+}
 
 // cors lets pages of the configured origins use the API; it returns nil if there are none. It comes before
 // admit, since a preflight has no credentials. It never allows cookies: only Options.Authenticate may read

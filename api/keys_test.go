@@ -141,6 +141,26 @@ func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 	b.get("/v1/default/events?client=bob&wait=0", bearerOf(fresh)).is(200)
 }
 
+// A stream of the old secret also ends when only the time ends its grace.
+func TestTheEndOfAGraceEndsStreams(t *testing.T) {
+	_, b, admin := twoSites(t)
+	id, old := storedToken(t, admin, registry.APIKey{}, b)
+	st := b.stream("/v1/default/events?client=bob", bearerOf(old))
+	st.expect("culvert:hello")
+	fresh, err := admin.Registry().RotateKey(t.Context(), id, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apitest.Until(t, func() bool { _, ok := b.h.registry.Grant(fresh); return ok })
+	other := b.stream("/v1/default/events?client=carol", bearerOf(fresh))
+	other.expect("culvert:hello")
+	if f := st.expect("culvert:reconnect"); !strings.Contains(f.Data, `"expired"`) {
+		t.Errorf("reason %s", f.Data)
+	}
+	b.emit("*", `1`)
+	other.expect("e")
+}
+
 func TestStoredKeysAreEnoughToServe(t *testing.T) {
 	q := openQueue(t, pgtest.Database(t))
 	if _, err := New(q, Options{}); err == nil {

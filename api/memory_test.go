@@ -128,7 +128,7 @@ func (m *memory) Holds(registry.Grant) bool { return false }
 
 func (m *memory) HasKeys() bool { return false }
 
-func (m *memory) Watch(func()) {}
+func (m *memory) Changed() <-chan struct{} { return nil } // it never changes
 
 func (m *memory) RevokedAt(event.Namespace, event.Client) time.Time { return time.Time{} }
 

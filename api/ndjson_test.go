@@ -222,6 +222,7 @@ func TestStalledUploadEnds(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer h.Close()
 				w := &duplex{recorder: recorder{header: http.Header{}}, in: make(chan string)}
 				r, _ := http.NewRequestWithContext(t.Context(), "POST", "/v1/default/emit", w)
 				r.Header.Set("Content-Type", wire.MediaLines)

@@ -114,6 +114,7 @@ func TestABodyThatStopsArriving(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer h.Close()
 			w := &duplex{recorder: recorder{header: http.Header{}}, rest: `{"event":`}
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", "/v1/default/emit", w)
 			r.ContentLength = 1000
@@ -156,6 +157,7 @@ func TestALostClientIsNoError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer h.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequestWithContext(ctx, "POST", "/v1/default/emit", strings.NewReader(`{"event":"e"}`))

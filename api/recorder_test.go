@@ -96,6 +96,7 @@ func inBubble(t *testing.T, m *memory, query, auth, accept string, test func(b *
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer h.Close()
 		h.random = func() float64 { return 0 }
 		if auth == "" {
 			auth = testKey

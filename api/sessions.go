@@ -27,7 +27,7 @@ const (
 // revocations is the part of the registry that says when credentials may have been revoked.
 type revocations interface {
 	Revocations() int
-	Watch(f func())
+	Changed() <-chan struct{}
 }
 
 // sessions are the requests that are held open: streams, long polls, waiting emits and uploads. Each has its
@@ -133,6 +133,26 @@ func (h *Handler) enter(c *call) *session {
 		n.end(reasonExpired)
 	}
 	return n
+}
+
+// recheckEvery is how often the credentials of all sessions are checked although nothing has changed: the old
+// secret of a key that was rotated ends by itself.
+const recheckEvery = 500 * time.Millisecond
+
+// watchCredentials ends sessions whose credentials are no longer good, until ctx ends.
+func (h *Handler) watchCredentials(ctx context.Context) {
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for {
+		changed := h.registry.Changed() // before the check, which may not see later changes
+		h.endRevoked()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-tick.C:
+		}
+	}
 }
 
 // endRevoked ends the sessions whose credentials are no longer good.

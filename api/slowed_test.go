@@ -59,6 +59,7 @@ func TestUploadIsSlowedDown(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer h.Close()
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
 				if c.prepare != nil {

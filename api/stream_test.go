@@ -103,6 +103,7 @@ func TestExpiryEndsAStreamAndAPoll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer h.Close()
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/default/events?wait=50", nil)
 		r.Body, r.ContentLength = http.NoBody, 0
 		r.Header.Set("Authorization", "Bearer "+tokenUntil(t, "c", time.Now().Add(10*time.Second)))
@@ -128,6 +129,7 @@ func TestExpiryIsNotPutOffByLeeway(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer h.Close()
 			r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/default/events?wait=50", nil)
 			r.Body, r.ContentLength = http.NoBody, 0
 			r.Header.Set("Accept", c.accept)
