@@ -82,7 +82,7 @@ func TestRequestsUnderWay(t *testing.T) {
 		{"instance", Limits{Requests: 1}, "alice", "bob", "", 503, "overloaded"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := siteOf(t, &memory{}, limited(c.limits))
+			s := siteOf(t, inMemory(&memory{}), limited(c.limits))
 			tokens := map[string]string{"alice": token(t, "alice", "emit:*"), "bob": token(t, "bob", "emit:*"), testKey: testKey}
 			open := s.begin("/v1/default/emit", tokens[c.token], smallEmit, 1)
 			s.takes("", "", oneRequest)
@@ -111,7 +111,7 @@ func TestRequestsUnderWay(t *testing.T) {
 
 // TestConnectionsAreNotCountedTwice: streams have limits of their own and do not count as requests.
 func TestConnectionsAreNotCountedTwice(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{ClientRequests: 1, ClientConnections: 3, Connections: 3}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{ClientRequests: 1, ClientConnections: 3, Connections: 3}))
 	alice := bearerOf(token(t, "alice", "emit:*"))
 	for range 3 {
 		s.stream("/v1/default/events", alice).expect("culvert:hello")
@@ -133,7 +133,7 @@ func TestBodiesAreCharged(t *testing.T) {
 		{"instance", "overloaded", Limits{Bytes: 1 << 20}, 503},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := siteOf(t, &memory{}, limited(c.limits))
+			s := siteOf(t, inMemory(&memory{}), limited(c.limits))
 			alice := token(t, "alice", "emit:*")
 			large := `{"event":"e","data":"` + strings.Repeat("x", 200<<10) + `"}`
 			announced := s.begin("/v1/default/emit", alice, large, len(large)-1)
@@ -191,7 +191,7 @@ func TestPagesAreCharged(t *testing.T) {
 
 // TestAnUploadNeedsLittle: an upload is charged only for the lines that wait, whatever its length.
 func TestAnUploadNeedsLittle(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{ClientBytes: 4 << 20}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{ClientBytes: 4 << 20}))
 	line := `{"event":"e","data":"` + strings.Repeat("x", 10<<10) + "\"}\n"
 	results := s.upload(strings.Repeat(line, 2000), bearerOf(token(t, "alice", "emit:*")))
 	if len(results) != 2000 || strings.Contains(results[1999], "problem") {

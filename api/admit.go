@@ -1,41 +1,16 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
-	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/api/visit"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue"
 )
-
-// bodyTimeout is how long a request's body may take, even if no handler reads it: net/http then reads the rest
-// itself.
-const bodyTimeout = 30 * time.Second
-
-// call is one admitted request, as the handlers see it.
-type call struct {
-	w     http.ResponseWriter // remembers the status, for metrics
-	r     *http.Request
-	ctl   *http.ResponseController
-	visit *visit.Visit
-	who   auth.Identity
-	ns    event.Namespace
-	query query
-	quota event.RoomQuota
-	path  interface{ Param(name string) string }
-}
-
-// context returns the request's context, which also says for which client something is read.
-func (c *call) context() context.Context { return queue.For(c.r.Context(), c.who.Client) }
 
 // admit lets only callers in that may use the namespace. The order of the checks matters: first 401, then 404
 // for the namespace of others, then errors in the request's address, then 429.
@@ -153,24 +128,6 @@ func checkHeaders(h http.Header) error {
 
 const badQueryText = "the query string is not percent-encoded correctly"
 
-// param returns a part of the path, unescaped. Echo matches the escaped path if unescaping would lose something
-// (RawPath is then set), and the unescaped path otherwise. A "/" in a part comes from Echo's last parameter,
-// which takes the whole rest of the path: there is no such route.
-func (c *call) param(name string) (string, error) {
-	s := c.path.Param(name)
-	if strings.Contains(s, "/") {
-		return "", wire.Refuse(wire.NotFound, "", wire.NothingHere)
-	}
-	if c.r.URL.RawPath == "" {
-		return s, nil
-	}
-	s, err := url.PathUnescape(s)
-	if err != nil {
-		return "", wire.Refuse(wire.BadParameter, name, "the path is not percent-encoded correctly")
-	}
-	return s, nil
-}
-
 // actAs applies ?client=: a backend names the client it acts for; a token may only name its own subject.
 func (c *call) actAs() error {
 	name, given, err := c.query.one("client")
@@ -185,14 +142,6 @@ func (c *call) actAs() error {
 	}
 	c.who.Client, err = event.ParseClient(name)
 	return err
-}
-
-// needClient refuses a backend that named no client.
-func (c *call) needClient(field, why string) error {
-	if c.who.Client == (event.Client{}) {
-		return wire.Refuse(wire.BadParameter, field, why)
-	}
-	return nil
 }
 
 // enterUnderWay counts the call among the requests under way, and its connection as one with good credentials.

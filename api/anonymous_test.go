@@ -40,7 +40,7 @@ func hungUp(t *testing.T, c net.Conn, trickle bool) string {
 // without.
 func TestEveryBodyHasItsTime(t *testing.T) {
 	demo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-	s := siteOf(t, &memory{}, func(o *Options) {
+	s := siteOf(t, inMemory(&memory{}), func(o *Options) {
 		o.bodyTimeout = 200 * time.Millisecond
 		o.Demo = demo
 		o.CORSOrigins = []string{"https://app.example"}
@@ -72,7 +72,7 @@ func TestEveryBodyHasItsTime(t *testing.T) {
 
 // TestEveryAnswerHasItsTime: a client that does not read is cut off, whoever writes the answer.
 func TestEveryAnswerHasItsTime(t *testing.T) {
-	s := siteOf(t, &memory{}, func(o *Options) {
+	s := siteOf(t, inMemory(&memory{}), func(o *Options) {
 		o.WriteTimeout = 200 * time.Millisecond
 		o.Demo = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) })
 	})
@@ -101,7 +101,7 @@ func TestEveryAnswerHasItsTime(t *testing.T) {
 func TestEveryAnswerOverHTTP2HasItsTime(t *testing.T) {
 	const headers, reset, settings = 1, 3, 4 // types of frames
 	const endStream, endHeaders = 1, 4       // flags
-	s := siteOf(t, &memory{}, func(o *Options) { o.WriteTimeout = 200 * time.Millisecond })
+	s := siteOf(t, inMemory(&memory{}), func(o *Options) { o.WriteTimeout = 200 * time.Millisecond })
 	for _, path := range []string{"/openapi.yaml", "/no/such/route", "/v1/default/rooms/r/events"} {
 		t.Run(path, func(t *testing.T) {
 			conn := s.dial()
@@ -139,7 +139,7 @@ func TestEveryAnswerOverHTTP2HasItsTime(t *testing.T) {
 func TestTheOldestOfTheAnonymousIsCutOff(t *testing.T) {
 	for name, l := range map[string]Limits{"address": {AnonymousAddress: 3}, "all": {Anonymous: 3}} {
 		t.Run(name, func(t *testing.T) {
-			s := siteOf(t, &memory{}, limited(l))
+			s := siteOf(t, inMemory(&memory{}), limited(l))
 			begin := func(key string) net.Conn { return s.begin("/v1/default/emit", key, strings.Repeat("x", 1000), 900) }
 			oldest := begin("wrong")
 			s.anonymous(1)
@@ -172,7 +172,7 @@ func (s *site) anonymous(n int) {
 // TestTheOldestStrangerIsCutOff: a connection that sends nothing, or bad credentials, is cut off for another
 // one once it has had its time; a connection that has sent good credentials is not.
 func TestTheOldestStrangerIsCutOff(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{AnonymousAddress: 2}))
 	s.h.visits.MayLast(time.Hour, time.Hour)
 	talk := func(c net.Conn, key string) {
 		t.Helper()
@@ -202,7 +202,7 @@ func TestTheOldestStrangerIsCutOff(t *testing.T) {
 // TestTheConnectionIdleLongestIsCutOff: a connection without a request under way is cut off even if it had good
 // credentials, with HTTP/1.1 and HTTP/2. One in use stays, and one that is used again counts as new.
 func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 2}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{AnonymousAddress: 2}))
 	idle := func(n int) {
 		t.Helper()
 		apitest.Until(t, func() bool {
@@ -276,7 +276,7 @@ func TestTheConnectionIdleLongestIsCutOff(t *testing.T) {
 
 // TestFramedTwice: a head with a Content-Length and a Transfer-Encoding is recognised in one piece or in many (RFC 9112, section 6.1).
 func TestFramedTwice(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	const head = "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + testKey + "\r\nContent-Type: application/json\r\n"
 	const body = "\r\nd\r\n{\"event\":\"e\"}\r\n0\r\n\r\n"
 	for fields, closed := range map[string]bool{

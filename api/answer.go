@@ -99,6 +99,17 @@ func (h *Handler) writePage(c *call, p page) error {
 	return nil
 }
 
+// appendResult adds the answer to one event.
+func appendResult(b []byte, r event.Result) []byte {
+	b = append(b, `{"offset":`...)
+	b = strconv.AppendInt(b, int64(r.Cursor.Offset), 10)
+	b = wire.AppendCursor(append(b, `,"cursor":`...), r.Cursor)
+	if r.Duplicate {
+		b = append(b, `,"duplicate":true`...)
+	}
+	return append(b, '}')
+}
+
 func (h *Handler) replyCursor(c *call, cursor event.Cursor) error {
 	return h.reply(c, http.StatusOK, append(wire.AppendCursor([]byte(`{"cursor":`), cursor), '}'))
 }

@@ -68,7 +68,7 @@ func TestOwnAuthenticationAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := siteOf(t, newLive(q), embedded(&l))
+	s := siteOf(t, ownersOf(q), embedded(&l))
 	for name, o := range map[string]option{
 		"nothing": header("Authorization", ""), "an API key": bearerOf(testKey), "a stored key": bearerOf(key),
 		"a token": bearerOf(token(t, "alice")), "an unknown session": header("Cookie", "session=guessed"),
@@ -137,7 +137,7 @@ func TestRightsOfASession(t *testing.T) {
 // A page of another site can make a browser send cookies, even with a GET, which may acknowledge.
 func TestCookiesOfAnotherSitesPage(t *testing.T) {
 	var l logins
-	s := siteOf(t, &memory{}, embedded(&l))
+	s := siteOf(t, inMemory(&memory{}), embedded(&l))
 	a := l.set("a", alice())
 	for site, status := range map[string]int{"cross-site": 403, "same-origin": 200, "none": 200, "": 200} {
 		if r := s.get("/v1/default/events?wait=0", a, header("Sec-Fetch-Site", site)); r.status != status {
@@ -172,7 +172,7 @@ func TestLoggingOut(t *testing.T) {
 	var l logins
 	dsn := pgtest.Database(t)
 	q := openQueue(t, dsn)
-	s, other := siteOf(t, newLive(q), embedded(&l)), siteOf(t, newLive(openQueue(t, dsn)), embedded(&l))
+	s, other := siteOf(t, ownersOf(q), embedded(&l)), siteOf(t, ownersOf(openQueue(t, dsn)), embedded(&l))
 	session := l.set("a", alice())
 	unknown := l.set("when", alice(func(c *Caller) { c.Issued = time.Time{} }))
 	stream := other.stream("/v1/default/events", session)
@@ -226,7 +226,7 @@ func TestAnswersOfTheApplication(t *testing.T) {
 		"the body": {func(context.Context) (Caller, error) { return alice(), nil }, 403, "forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := siteOf(t, &memory{}, func(o *Options) {
+			s := siteOf(t, inMemory(&memory{}), func(o *Options) {
 				o.APIKeys, o.JWTSecret = nil, nil
 				o.Authenticate = func(r *http.Request) (Caller, error) {
 					if n, _ := r.Body.Read(make([]byte, 10)); n > 0 {
@@ -249,7 +249,7 @@ func TestAnswersOfTheApplication(t *testing.T) {
 // Sessions have the rates and limits of clients, backends those of API keys.
 func TestLimitsOfSessions(t *testing.T) {
 	var l logins
-	s := siteOf(t, &memory{}, embedded(&l), limited(Limits{ClientRate: slow, Burst: three, ClientConnections: 1}))
+	s := siteOf(t, inMemory(&memory{}), embedded(&l), limited(Limits{ClientRate: slow, Burst: three, ClientConnections: 1}))
 	a, b := l.set("a", alice()), l.set("again", alice())
 	const three = `{"events":[{"room":"lobby","event":"e"},{"room":"lobby","event":"e"},{"room":"lobby","event":"e"}]}`
 	s.post("/v1/default/emit", three, a).is(201)
@@ -269,7 +269,7 @@ func TestOwnAuthenticationOrKeys(t *testing.T) {
 	} {
 		o := Options{Authenticate: l.authenticate, Logger: slog.New(slog.DiscardHandler)}
 		change(&o)
-		if _, err := newHandler(&memory{}, o); err == nil || !strings.Contains(err.Error(), "Authenticate replaces APIKeys") {
+		if _, err := newHandler(inMemory(&memory{}), o); err == nil || !strings.Contains(err.Error(), "Authenticate replaces APIKeys") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -10,15 +10,6 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// bodyRoutes are the routes that read a body. All others refuse one.
-var bodyRoutes = map[string]bool{
-	"PUT " + namespaceRoute:   true,
-	"PATCH " + namespaceRoute: true,
-	"POST " + emitRoute:       true,
-	"POST /v1/:ns/reply":      true,
-	"POST /v1/:ns/ack":        true,
-}
-
 // maxEmptyBody is the most bytes that an empty body ({} and blanks) may have.
 const maxEmptyBody = 64
 

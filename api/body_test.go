@@ -169,7 +169,7 @@ func (s *site) over(t *testing.T, proto string) *site {
 
 // TestABodyThatDoesNotComeIsBounded sends the headers of a GET with a chunked body that never ends.
 func TestABodyThatDoesNotComeIsBounded(t *testing.T) {
-	s := siteOf(t, &memory{}, func(o *Options) { o.bodyTimeout = 50 * time.Millisecond })
+	s := siteOf(t, inMemory(&memory{}), func(o *Options) { o.bodyTimeout = 50 * time.Millisecond })
 	for body, status := range map[string]int{"": 408, "0\r\n": 400, "zz\r\n": 400} {
 		conn := s.dial()
 		get(conn, "/v1/default/events?client=c&wait=0", body)

@@ -26,7 +26,7 @@ const plainHeader = `{"alg":"HS256","typ":"JWT"}`
 // Names of claims are exact and unique, and all text is Unicode: whoever makes a token and whoever reads it
 // must understand the same.
 func TestClaimsAreReadStrictly(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	now := time.Now().Unix()
 	past, future := fmt.Sprint(now-60), fmt.Sprint(now+3600)
 	const detail = "the token's claims are not accepted"
@@ -76,7 +76,7 @@ func TestClaimsAreReadStrictly(t *testing.T) {
 
 // A namespace must be named exactly: no other spelling opens it.
 func TestNamespacesOfATokenAreNamedExactly(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	future := fmt.Sprint(time.Now().Unix() + 3600)
 	for _, name := range []string{"NS", "Ns", "nſ"} {
 		token := rawToken(t, plainHeader, `{"sub":"a","exp":`+future+`,"ns":"mine","`+name+`":"others"}`)
@@ -86,7 +86,7 @@ func TestNamespacesOfATokenAreNamedExactly(t *testing.T) {
 }
 
 func TestHeadersOfTokensAreReadStrictly(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	claims := `{"sub":"a","exp":` + fmt.Sprint(time.Now().Unix()+3600) + `}`
 	for name, header := range map[string]string{
 		"alg twice":          `{"alg":"none","alg":"HS256"}`,

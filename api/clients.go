@@ -17,6 +17,11 @@ type clients interface {
 	Forget(ctx context.Context, ns event.Namespace, c event.Client) error
 }
 
+// revoker is the part of the registry that revokes clients.
+type revoker interface {
+	Revoke(ctx context.Context, ns event.Namespace, c event.Client) error
+}
+
 // ack serves POST /v1/{ns}/ack.
 func (h *Handler) ack(c *call) error {
 	media, err := wire.MediaType(c.r)
@@ -124,7 +129,7 @@ func (h *Handler) revoke(c *call) error {
 	if !c.who.Backend {
 		return wire.Refuse(wire.Forbidden, "", "only an API key may revoke a client")
 	}
-	if err := h.queue.Revoke(c.r.Context(), c.ns, client); err != nil {
+	if err := h.registry.Revoke(c.r.Context(), c.ns, client); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)

@@ -18,7 +18,7 @@ func (s *site) connected(n int) {
 // TestConnectionsOfAClient: streams, held polls and uploads count together, and a refused one does nothing.
 func TestConnectionsOfAClient(t *testing.T) {
 	m := &memory{}
-	s := siteOf(t, m, limited(Limits{ClientConnections: 3}))
+	s := siteOf(t, inMemory(m), limited(Limits{ClientConnections: 3}))
 	alice := bearerOf(token(t, "alice", "emit:*"))
 	stream := s.stream("/v1/default/events", alice)
 	stream.expect("culvert:hello")
@@ -83,7 +83,7 @@ func TestAWaitingEmitIsAConnection(t *testing.T) {
 }
 
 func TestConnectionsOfANamespace(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{NamespaceConnections: 2, ClientConnections: 2}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{NamespaceConnections: 2, ClientConnections: 2}))
 	first := s.stream("/v1/default/events?client=a")
 	first.expect("culvert:hello")
 	s.stream("/v1/default/events?rooms=r").expect("culvert:hello")
@@ -97,7 +97,7 @@ func TestConnectionsOfANamespace(t *testing.T) {
 
 // TestNobodyIsCountedForEver: nothing is kept in memory for a client without connections.
 func TestNobodyIsCountedForEver(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{ClientConnections: 1}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{ClientConnections: 1}))
 	for range 3 {
 		st := s.stream("/v1/default/events?client=a")
 		st.expect("culvert:hello")

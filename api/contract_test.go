@@ -73,10 +73,11 @@ func TestContractIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}})
+	h, err := newHandler(inMemory(&memory{}), Options{APIKeys: []string{testKey}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer h.Close()
 	served := map[string]bool{}
 	for _, r := range h.echo.Routes() {
 		if r.Method == http.MethodHead {

@@ -6,7 +6,7 @@ import (
 )
 
 func TestCORS(t *testing.T) {
-	s := siteOf(t, &memory{}, func(o *Options) { o.CORSOrigins = []string{"https://app.example", "http://localhost:3000"} })
+	s := siteOf(t, inMemory(&memory{}), func(o *Options) { o.CORSOrigins = []string{"https://app.example", "http://localhost:3000"} })
 	preflight := func(origin, method string) result {
 		return s.call("OPTIONS", "/v1/default/emit", "", header("Authorization", ""), header("Origin", origin),
 			header("Access-Control-Request-Method", method), header("Access-Control-Request-Headers", "authorization,content-type"))
@@ -49,7 +49,7 @@ func TestCORS(t *testing.T) {
 			}
 		}
 	}
-	without := siteOf(t, &memory{})
+	without := siteOf(t, inMemory(&memory{}))
 	if r := without.get("/livez", header("Origin", "https://app.example")); r.header.Get("Access-Control-Allow-Origin") != "" {
 		t.Error("CORS without origins")
 	}

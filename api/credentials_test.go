@@ -11,7 +11,7 @@ import (
 )
 
 func TestCredentials(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	exp := time.Now().Add(time.Hour).Unix()
 	sign := func(method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
 		token, err := jwt.NewWithClaims(method, claims).SignedString(key)
@@ -81,18 +81,18 @@ func TestWeakSecretsAreRefused(t *testing.T) {
 		"15 characters": {Options{APIKeys: []string{good[1:]}}, "API key 1 of 1 has 15 characters"},
 		"31 bytes":      {Options{JWTSecret: testSecret[1:]}, "the JWT secret has 31 bytes, fewer than 32"},
 	} {
-		if _, err := newHandler(&memory{}, c.o); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--allow-weak-secrets") {
+		if _, err := newHandler(inMemory(&memory{}), c.o); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--allow-weak-secrets") {
 			t.Errorf("%s: %v", name, err)
 		}
 		c.o.AllowWeakSecrets, c.o.Logger = true, slog.New(slog.DiscardHandler)
-		h, err := newHandler(&memory{}, c.o)
+		h, err := newHandler(inMemory(&memory{}), c.o)
 		if err != nil {
 			t.Errorf("%s, allowed: %v", name, err)
 			continue
 		}
 		h.Close()
 	}
-	h, err := newHandler(&memory{}, Options{APIKeys: []string{good}, JWTSecret: testSecret})
+	h, err := newHandler(inMemory(&memory{}), Options{APIKeys: []string{good}, JWTSecret: testSecret})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"path":      {APIKeys: []string{testKey}, CORSOrigins: []string{"https://app.example/"}},
 		"no scheme": {APIKeys: []string{testKey}, CORSOrigins: []string{"app.example"}},
 	} {
-		if _, err := newHandler(&memory{}, o); err == nil {
+		if _, err := newHandler(inMemory(&memory{}), o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -35,7 +35,7 @@ func (w *slowToEnd) SetWriteDeadline(t time.Time) error {
 // TestNobodyWaitsForWhoIsCutOff: with HTTP/2, cutting off waits for the goroutine of the connection. Meanwhile
 // other requests must not wait.
 func TestNobodyWaitsForWhoIsCutOff(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{AnonymousAddress: 1}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{AnonymousAddress: 1}))
 	visit := func(w http.ResponseWriter, path string) chan struct{} {
 		done := make(chan struct{})
 		go func() {

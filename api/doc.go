@@ -13,7 +13,7 @@
 // A stream has these states, in one loop (stream.go): greeting
 // (culvert:hello), delivering (Poll has events), waiting (woken by an event, a
 // heartbeat or one of its ends), retrying (Postgres fails; heartbeats are still sent),
-// and parting (culvert:reconnect). A long poll (poll.go) is the same without
+// and parting (culvert:reconnect). A long poll (events.go) is the same without
 // greeting and parting.
 //
 // Package auth decides who sent a request and what they may do. Package limits bounds how much they may use.

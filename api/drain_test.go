@@ -75,7 +75,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 
 func TestReadyz(t *testing.T) {
 	m := &memory{pingErr: event.ErrUnavailable}
-	s := siteOf(t, m)
+	s := siteOf(t, inMemory(m))
 	s.get("/readyz").problem(503, "unavailable", "")
 	s.get("/livez").is(200)
 	if r := s.call("HEAD", "/livez", "", header("Authorization", "")); r.status != 200 {

@@ -11,13 +11,11 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// appender is the part of the queue that stores events.
+// appender is the part of the queue that stores events, or delivers them without storing them.
 type appender interface {
 	Append(ctx context.Context, emits []event.Emit) ([]event.Result, error)
-	AppendEach(ctx context.Context, emits []event.Emit) []event.Result
+	PublishVolatile(ctx context.Context, emits []event.Emit) error
 }
-
-const emitRoute = "/v1/:ns/emit"
 
 // emit serves POST /v1/{ns}/emit.
 func (h *Handler) emit(c *call) error {
@@ -133,17 +131,6 @@ func (h *Handler) emitOne(c *call, e *envelope, key *event.Key, wait time.Durati
 	return h.reply(c, status, appendResult(make([]byte, 0, 96), results[0]))
 }
 
-// appendResult adds the answer to one event.
-func appendResult(b []byte, r event.Result) []byte {
-	b = append(b, `{"offset":`...)
-	b = strconv.AppendInt(b, int64(r.Cursor.Offset), 10)
-	b = wire.AppendCursor(append(b, `,"cursor":`...), r.Cursor)
-	if r.Duplicate {
-		b = append(b, `,"duplicate":true`...)
-	}
-	return append(b, '}')
-}
-
 func (h *Handler) emitBatch(c *call, e *envelope) error {
 	if err := e.alone(); err != nil {
 		return err
@@ -189,19 +176,6 @@ func (h *Handler) emitBatch(c *call, e *envelope) error {
 	return h.replyBatch(c, results)
 }
 
-// item reads one event of a batch or an upload.
-func (c *call) item(raw []byte) (m event.Emit, volatile bool, err error) {
-	var e envelope
-	if err := e.open(raw); err != nil {
-		return m, false, err
-	}
-	if m, err = e.emit(c); err != nil {
-		return m, false, err
-	}
-	volatile, err = e.isVolatile()
-	return m, volatile, err
-}
-
 // replyBatch answers with the offsets in the order of the events. The cursor is the one with the highest
 // offset: a duplicate may have a much lower one.
 func (h *Handler) replyBatch(c *call, results []event.Result) error {
@@ -233,12 +207,6 @@ func (h *Handler) replyBatch(c *call, results []event.Result) error {
 		b = append(b, `,"duplicate":true`...)
 	}
 	return h.reply(c, status, append(b, '}'))
-}
-
-// volatilePublisher is the part of the queue that delivers without storing.
-type volatilePublisher interface {
-	PublishVolatile(ctx context.Context, emits []event.Emit) error
-	Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error
 }
 
 // publishVolatile serves an emit of volatile events.

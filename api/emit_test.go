@@ -132,7 +132,7 @@ func TestBatchIsAtomic(t *testing.T) {
 }
 
 func TestLimitsOfSize(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	fits := `"` + strings.Repeat("x", 256<<10-2) + `"`
 	s.post("/v1/default/emit", `{"event":"e","data":`+fits+`}`).is(201)
 	s.post("/v1/default/emit", `{"event":"e","data":[`+fits+`]}`).problem(413, "too-large", "data")

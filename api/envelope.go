@@ -257,3 +257,16 @@ func (e *envelope) isVolatile() (bool, error) {
 	}
 	return true, nil
 }
+
+// item reads one event of a batch or an upload.
+func (c *call) item(raw []byte) (m event.Emit, volatile bool, err error) {
+	var e envelope
+	if err := e.open(raw); err != nil {
+		return m, false, err
+	}
+	if m, err = e.emit(c); err != nil {
+		return m, false, err
+	}
+	volatile, err = e.isVolatile()
+	return m, volatile, err
+}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"mime"
 	"net/http"
@@ -11,37 +10,7 @@ import (
 
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue"
 )
-
-const eventsRoute = "/v1/:ns/events"
-
-// reader is the part of the queue that delivers events.
-type reader interface {
-	Subscribe(ctx context.Context, in queue.Interest) (subscription, error)
-	HistoryOf(ctx context.Context, in queue.Interest, limit int) (event.Batch, error)
-	Head() event.Cursor
-}
-
-// subscription has the methods of *queue.Subscription that are used here.
-type subscription interface {
-	Poll(ctx context.Context, limit int) (event.Batch, error)
-	Wake() <-chan struct{}
-	Rouse()
-	Allow(may func(event.Room) bool)
-	Cursor() event.Cursor
-	Close()
-}
-
-// receipt holds the parsed parameters of a request for events.
-type receipt struct {
-	interest queue.Interest
-	ack      event.Cursor // zero: nothing to acknowledge
-	autoAck  bool         // ack=auto: ack is the cursor to start after; if it is not valid here, that is not an error
-	wait     time.Duration
-	applied  bool // wait was taken from Prefer
-	limit    int
-}
 
 // events serves GET /v1/{ns}/events as a stream or a long poll.
 func (h *Handler) events(c *call) error {
@@ -65,7 +34,7 @@ func (h *Handler) events(c *call) error {
 	}
 	n := h.enter(c)
 	defer n.leave()
-	sub, err := h.queue.Subscribe(c.r.Context(), q.interest)
+	sub, err := h.subscriptions.Subscribe(c.r.Context(), q.interest)
 	if err != nil {
 		return err
 	}
@@ -76,101 +45,52 @@ func (h *Handler) events(c *call) error {
 	return h.poll(c, n, sub, q)
 }
 
-// receipt reads the parameters.
-func (h *Handler) receipt(c *call) (q receipt, err error) {
-	q.interest = queue.Interest{Namespace: c.ns, Client: c.who.Client, May: c.who.MayKeep(), Memory: &c.visit.Account}
-	if q.limit, err = c.query.limit(); err != nil {
-		return q, err
+// poll serves a long poll: it answers with the events there are, or waits for some, or answers without any
+// after the wait.
+func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
+	h.metrics.polls.Inc()
+	defer h.metrics.polls.Dec()
+	wait := q.wait
+	if !c.who.Expires.IsZero() {
+		wait = min(wait, time.Until(c.who.Expires))
 	}
-	if q.wait, q.applied, err = c.wait(h.o.MaxWait); err != nil {
-		return q, err
+	end := time.NewTimer(max(wait, 0))
+	defer end.Stop()
+	if q.applied {
+		c.w.Header().Set("Preference-Applied", "wait="+strconv.FormatFloat(q.wait.Seconds(), 'f', -1, 64))
 	}
-	if q.interest.After, q.interest.Earliest, err = c.start(); err != nil {
-		return q, err
-	}
-	if q.interest.Rooms, err = c.query.rooms(); err != nil {
-		return q, err
-	}
-	for _, r := range q.interest.Rooms {
-		if !c.who.MayRead(r) {
-			return q, wire.Refuse(wire.Forbidden, "rooms", "the token does not allow reading room "+strconv.Quote(r.String()))
+	for {
+		// The request's context, not the session's: when the server drains, the client still gets an answer.
+		b, err := pollShared(c.r.Context(), sub, q.limit)
+		if errors.Is(err, event.ErrForgotten) || errors.Is(err, event.ErrDeleted) {
+			return h.replyBatchOf(c, n, b) // the client or its namespace is gone: an empty page
 		}
-	}
-	if err := c.readAck(&q); err != nil {
-		return q, err
-	}
-	if q.interest.Rooms == nil {
-		err = c.needClient("client", "name the client with ?client=, or rooms with ?rooms=")
-	}
-	return q, err
-}
-
-// start returns where to begin. The header wins over the parameter, and that over from=; but all that are given
-// must be valid. An EventSource that has no id yet sends an empty Last-Event-ID.
-func (c *call) start() (after event.Cursor, earliest bool, err error) {
-	if id := c.r.Header.Get("Last-Event-ID"); id != "" {
-		if after, err = parseCursor("Last-Event-ID", id); err != nil {
-			return after, false, err
-		}
-	}
-	cursor, err := c.query.start()
-	if err != nil {
-		return after, false, err
-	}
-	after = first(after, cursor)
-	from, given, err := c.query.one("from")
-	if err == nil && given && from != "earliest" {
-		err = wire.Refuse(wire.BadParameter, "from", "the only value is earliest")
-	}
-	return after, given && after.IsZero(), err
-}
-
-// start reads the cursor to start after, under any of its names. The one that an EventSource adds when it
-// reconnects wins over the one that was in its URL from the beginning.
-func (q query) start() (after event.Cursor, err error) {
-	for _, name := range startParameters {
-		text, given, err := q.one(name)
 		if err != nil {
-			return after, err
+			return c.visit.Account.Explain(err)
 		}
-		if !given || text == "" && name != "after" {
-			continue
+		b.Volatile = withoutSignals(b.Volatile, nil)
+		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.reason() != "" {
+			return h.replyBatchOf(c, n, b)
 		}
-		cursor, err := parseCursor(name, text)
-		if err != nil {
-			return after, err
+		select {
+		case <-n.Done():
+			if n.reason() == "" {
+				return n.Err() // the client has left
+			}
+		case <-end.C:
+			wait = 0 // poll once more: an event may have arrived together with the end of the wait
+		case <-sub.Wake():
 		}
-		after = first(after, cursor)
 	}
-	return after, nil
 }
 
-func first(a, b event.Cursor) event.Cursor {
-	if a.IsZero() {
-		return b
+func (h *Handler) replyBatchOf(c *call, n *session, b event.Batch) error {
+	p := page{batch: b}
+	if n.drained() {
+		p.retry = h.jitter(500*time.Millisecond, 3*time.Second)
 	}
-	return a
-}
-
-// readAck reads ack=CURSOR and ack=auto. An ad hoc subscription cannot acknowledge: if its cursor became the
-// client's, the client would miss the events of its own rooms.
-func (c *call) readAck(q *receipt) error {
-	text, given, err := c.query.one("ack")
-	if err != nil || !given {
-		return err
-	}
-	if q.interest.Rooms != nil {
-		return wire.Refuse(wire.BadParameter, "ack", "ack and rooms are mutually exclusive: a subscription with rooms stores nothing")
-	}
-	if err := c.needClient("ack", "acknowledging needs a client: name it with ?client="); err != nil {
-		return err
-	}
-	if q.autoAck = text == "auto"; q.autoAck {
-		q.ack = q.interest.After
-		return nil
-	}
-	q.ack, err = parseCursor("ack", text)
-	return err
+	h.metrics.polled.Add(float64(len(b.Events) + len(b.Volatile)))
+	return h.writePage(c, p)
 }
 
 func (h *Handler) ackFirst(c *call, q receipt) error {

@@ -18,7 +18,7 @@ const eventsOfAlice = "/v1/default/events?wait=0"
 // transport and by either instance.
 func TestAtLeastOnce(t *testing.T) {
 	dsn := pgtest.Database(t)
-	one, two := siteOf(t, newLive(openQueue(t, dsn))), siteOf(t, newLive(openQueue(t, dsn)))
+	one, two := siteOf(t, ownersOf(openQueue(t, dsn))), siteOf(t, ownersOf(openQueue(t, dsn)))
 	alice := bearerOf(token(t, "alice"))
 	one.get(eventsOfAlice, alice).is(200) // from now on alice is known
 	first := one.emit("@alice", "1")

@@ -84,6 +84,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	server.Close()
+	culvert.Close()
 	if err := q.Close(ctx); err != nil {
 		log.Fatal(err)
 	}

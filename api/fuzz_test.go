@@ -24,10 +24,11 @@ import (
 func fuzzSite(f *testing.F) (*Handler, *memory) {
 	f.Helper()
 	m := &memory{}
-	h, err := newHandler(m, Options{APIKeys: []string{testKey}, JWTSecret: testSecret})
+	h, err := newHandler(inMemory(m), Options{APIKeys: []string{testKey}, JWTSecret: testSecret})
 	if err != nil {
 		f.Fatal(err)
 	}
+	f.Cleanup(h.Close)
 	return h, m
 }
 
@@ -256,7 +257,7 @@ func FuzzAuthorization(f *testing.F) {
 	}
 	o := Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)}
 	everyKind(apitest.NewIssuer(f, remote).Server.URL)(&o)
-	h, err := newHandler(&memory{}, o)
+	h, err := newHandler(inMemory(&memory{}), o)
 	if err != nil {
 		f.Fatal(err)
 	}

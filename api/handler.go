@@ -7,8 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strings"
-	"time"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -16,84 +15,70 @@ import (
 	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/api/limits"
 	"github.com/culvertmq/culvert/api/visit"
-	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/trusted"
 	"github.com/culvertmq/culvert/queue"
-	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // Handler serves the API. It is an http.Handler. Any goroutine may use it.
 type Handler struct {
-	o        Options
-	queue    store
-	keys     *auth.Authority
-	echo     *echo.Echo
-	sessions sessions
-	limits   *limits.Limiter
-	visits   *visit.Guard
-	metrics  *metrics
-	log      *slog.Logger
-	random   func() float64 // from 0 to 1, for jitter; tests replace it
-}
-
-// keyring is the part of the queue that knows which credentials are valid.
-type keyring interface {
-	auth.Keys
-	HasKeys() bool
-	Revoke(ctx context.Context, ns event.Namespace, c event.Client) error
-	Revocations() int
-	Watch(f func())
+	o             Options
+	queue         store
+	subscriptions subscriber
+	registry      registrar
+	keys          *auth.Authority
+	echo          *echo.Echo
+	sessions      sessions
+	limits        *limits.Limiter
+	visits        *visit.Guard
+	metrics       *metrics
+	log           *slog.Logger
+	random        func() float64     // from 0 to 1, for jitter; tests replace it
+	stop          context.CancelFunc // ends watchCredentials
+	watching      sync.WaitGroup
 }
 
 // store is what the handlers need of a *queue.Queue. Each part is declared in the file that uses it.
 type store interface {
 	appender
+	uploader
+	signaller
 	reader
 	clients
 	rooms
-	volatilePublisher
 	asker
 	pinger
-	keyring
-	registrar
 }
 
-// live is the real store. It adds only that Subscribe returns an interface.
-type live struct {
-	*queue.Queue
-	*registry.Registry
+// registrar is what the handlers need of a *registry.Registry. Each part is declared in the file that uses it.
+type registrar interface {
+	auth.Keys
+	HasKeys() bool
+	revoker
+	revocations
+	namespaces
 }
 
-func newLive(q *queue.Queue) live { return live{q, q.Registry()} }
-
-// Subscribe implements reader.
-func (l live) Subscribe(ctx context.Context, in queue.Interest) (subscription, error) {
-	s, err := l.Queue.Subscribe(ctx, in)
-	if err != nil {
-		return nil, err // a nil *queue.Subscription must not become a non-nil interface
-	}
-	return shared{s}, nil
+// owners are the owners of all state that a Handler does not have itself.
+type owners struct {
+	queue         store
+	subscriptions subscriber
+	registry      registrar
 }
 
-// shared polls events that are those of all subscriptions: nothing here changes them, and their encoding is kept
-// with them.
-type shared struct{ *queue.Subscription }
-
-// Poll implements subscription.
-func (s shared) Poll(ctx context.Context, limit int) (event.Batch, error) {
-	return s.PollShared(ctx, limit, trusted.Unchanged())
+// ownersOf returns those of a real queue.
+func ownersOf(q *queue.Queue) owners {
+	return owners{queue: q, subscriptions: queueSubscriber{q}, registry: q.Registry()}
 }
 
 // New makes a Handler. Set up its server with ConfigureServer. The caller must Close the Handler.
 // Errors: an option is wrong, or no credentials are configured, so that nobody could use it.
-func New(q *queue.Queue, o Options) (*Handler, error) { return newHandler(newLive(q), o) }
+func New(q *queue.Queue, o Options) (*Handler, error) { return newHandler(ownersOf(q), o) }
 
-func newHandler(s store, o Options) (*Handler, error) {
+func newHandler(of owners, o Options) (*Handler, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	if o.Authenticate == nil && len(o.APIKeys) == 0 && !o.credentials().TakesTokens() && !s.HasKeys() {
+	if o.Authenticate == nil && len(o.APIKeys) == 0 && !o.credentials().TakesTokens() && !of.registry.HasKeys() {
 		return nil, errors.New("neither an API key nor a JWT secret, public key, JWKS URL or Authenticate is set, and no key is stored: nobody could use the server")
 	}
 	m, err := newMetrics(o.Registerer)
@@ -105,13 +90,13 @@ func newHandler(s store, o Options) (*Handler, error) {
 	if err := strict.CheckSecrets(); err != nil {
 		o.Logger.Warn("weak secrets are allowed", "error", err)
 	}
-	keys, err := auth.New(o.credentials(), s)
+	keys, err := auth.New(o.credentials(), of.registry)
 	if err != nil {
 		return nil, err
 	}
 	h := &Handler{
-		o: o, queue: s, keys: keys, echo: echo.New(),
-		limits: limits.New(*o.Limits, s), metrics: m, log: o.Logger, random: rand.Float64,
+		o: o, queue: of.queue, subscriptions: of.subscriptions, registry: of.registry, keys: keys, echo: echo.New(),
+		limits: limits.New(*o.Limits, of.registry), metrics: m, log: o.Logger, random: rand.Float64,
 	}
 	h.visits = visit.New(visit.Options{
 		BodyTimeout: o.bodyTimeout, WriteTimeout: o.WriteTimeout,
@@ -123,7 +108,9 @@ func newHandler(s store, o Options) (*Handler, error) {
 		h.echo.Use(cors)
 	}
 	h.routes()
-	s.Watch(h.endRevoked)
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	h.watching.Go(func() { h.watchCredentials(ctx) })
 	return h, nil
 }
 
@@ -167,9 +154,14 @@ func (h *Handler) Drain() { h.sessions.drain() }
 // Errors: that of ctx.
 func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) }
 
-// Close ends the handler's own goroutine, which fetches the keys of Options.JWKSURL, and waits until it has
-// ended. Requests are still answered.
-func (h *Handler) Close() { h.keys.Close() }
+// Close ends the handler's own goroutines, and waits until they have ended: one fetches the keys of
+// Options.JWKSURL, and one ends streams and other open requests whose credentials were revoked. Requests are still
+// answered.
+func (h *Handler) Close() {
+	h.stop()
+	h.watching.Wait()
+	h.keys.Close()
+}
 
 // cors lets pages of the configured origins use the API; it returns nil if there are none. It comes before
 // admit, since a preflight has no credentials. It never allows cookies: only Options.Authenticate may read
@@ -185,12 +177,6 @@ func (h *Handler) cors() echo.MiddlewareFunc {
 		ExposeHeaders: []string{"X-Request-Id", "Retry-After", "ETag", "Preference-Applied"},
 		MaxAge:        7200,
 	})
-}
-
-// jitter returns a random duration between the two, so that clients that are disconnected together do not
-// reconnect together.
-func (h *Handler) jitter(least, most time.Duration) time.Duration {
-	return least + time.Duration(h.random()*float64(most-least))
 }
 
 // ConfigureServer sets what a server of this handler needs: a time limit for headers, none for bodies and
@@ -214,10 +200,3 @@ func (h *Handler) Listener(l net.Listener) net.Listener { return h.visits.Listen
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.visits.Serve(w, r, h.echo) }
-
-// asksCredentials reports whether the route of a request needs credentials. admit checks later whether they are
-// good.
-func asksCredentials(r *http.Request) bool {
-	path := r.URL.Path
-	return r.Method != http.MethodOptions && (path == namespacesRoute || strings.HasPrefix(path, namespacesRoute+"/"))
-}

@@ -54,17 +54,17 @@ func openQueue(t testing.TB, dsn string) *queue.Queue {
 // newSite serves a real queue on a database of its own.
 func newSite(t testing.TB, change ...func(*Options)) *site {
 	t.Helper()
-	return siteOf(t, newLive(openQueue(t, pgtest.Database(t))), change...)
+	return siteOf(t, ownersOf(openQueue(t, pgtest.Database(t))), change...)
 }
 
-// siteOf serves a given store.
-func siteOf(t testing.TB, s store, change ...func(*Options)) *site {
+// siteOf serves what is given.
+func siteOf(t testing.TB, of owners, change ...func(*Options)) *site {
 	t.Helper()
 	o := Options{APIKeys: []string{"another-key-of-backends", testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&o)
 	}
-	h, err := newHandler(s, o)
+	h, err := newHandler(of, o)
 	if err != nil {
 		t.Fatal(err)
 	}

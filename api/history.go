@@ -63,7 +63,7 @@ func (h *Handler) isPublic(c *call, room event.Room) bool {
 			return false
 		}
 	}
-	return slices.ContainsFunc(h.queue.Settings(c.ns).Public, func(p string) bool { return auth.Opens(p, room.String()) })
+	return slices.ContainsFunc(h.registry.Settings(c.ns).Public, func(p string) bool { return auth.Opens(p, room.String()) })
 }
 
 // etag returns a strong ETag: the hash of the page's bytes.

@@ -18,7 +18,7 @@ import (
 func twoSites(t *testing.T) (a, b *site, admin *queue.Queue) {
 	dsn := pgtest.Database(t)
 	admin = openQueue(t, dsn)
-	return siteOf(t, newLive(admin)), siteOf(t, newLive(openQueue(t, dsn))), admin
+	return siteOf(t, ownersOf(admin)), siteOf(t, ownersOf(openQueue(t, dsn))), admin
 }
 
 // storedToken stores a key and waits until every site accepts it.
@@ -29,7 +29,7 @@ func storedToken(t *testing.T, admin *queue.Queue, k registry.APIKey, sites ...*
 		t.Fatal(err)
 	}
 	for _, s := range sites {
-		apitest.Until(t, func() bool { _, ok := s.h.queue.Grant(token); return ok })
+		apitest.Until(t, func() bool { _, ok := s.h.registry.Grant(token); return ok })
 	}
 	return k.ID, token
 }
@@ -128,7 +128,7 @@ func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apitest.Until(t, func() bool { _, ok := b.h.queue.Grant(fresh); return ok })
+	apitest.Until(t, func() bool { _, ok := b.h.registry.Grant(fresh); return ok })
 	b.emit("*", `1`, bearerOf(old))
 	st.expect("e")
 	if fresh, err = admin.Registry().RotateKey(t.Context(), id, 0); err != nil {
@@ -141,13 +141,33 @@ func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 	b.get("/v1/default/events?client=bob&wait=0", bearerOf(fresh)).is(200)
 }
 
+// A stream of the old secret also ends when only the time ends its grace.
+func TestTheEndOfAGraceEndsStreams(t *testing.T) {
+	_, b, admin := twoSites(t)
+	id, old := storedToken(t, admin, registry.APIKey{}, b)
+	st := b.stream("/v1/default/events?client=bob", bearerOf(old))
+	st.expect("culvert:hello")
+	fresh, err := admin.Registry().RotateKey(t.Context(), id, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apitest.Until(t, func() bool { _, ok := b.h.registry.Grant(fresh); return ok })
+	other := b.stream("/v1/default/events?client=carol", bearerOf(fresh))
+	other.expect("culvert:hello")
+	if f := st.expect("culvert:reconnect"); !strings.Contains(f.Data, `"expired"`) {
+		t.Errorf("reason %s", f.Data)
+	}
+	b.emit("*", `1`)
+	other.expect("e")
+}
+
 func TestStoredKeysAreEnoughToServe(t *testing.T) {
 	q := openQueue(t, pgtest.Database(t))
 	if _, err := New(q, Options{}); err == nil {
 		t.Error("a server without any credentials starts")
 	}
 	_, token := storedToken(t, q, registry.APIKey{})
-	s := siteOf(t, newLive(q), func(o *Options) { o.APIKeys, o.JWTSecret = nil, nil })
+	s := siteOf(t, ownersOf(q), func(o *Options) { o.APIKeys, o.JWTSecret = nil, nil })
 	s.post("/v1/default/emit", `{"event":"e"}`, bearerOf(token)).is(201)
 	s.post("/v1/default/emit", `{"event":"e"}`, bearerOf("wrong")).is(401)
 }

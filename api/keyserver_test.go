@@ -13,7 +13,7 @@ import (
 // byURL is a server that trusts only the issuer.
 func byURL(t *testing.T, i *apitest.Issuer) *site {
 	t.Helper()
-	return siteOf(t, &memory{}, func(o *Options) { o.JWTSecret, o.JWKSURL = nil, i.Server.URL })
+	return siteOf(t, inMemory(&memory{}), func(o *Options) { o.JWTSecret, o.JWKSURL = nil, i.Server.URL })
 }
 
 func (s *site) status(token string) int {
@@ -95,7 +95,7 @@ func TestNoKeysYet(t *testing.T) {
 	key := apitest.Ring()["ES256"].Named("key")
 	i := apitest.NewIssuer(t, key)
 	i.Answer(503, nil)
-	s := siteOf(t, &memory{}, func(o *Options) { o.JWKSURL = i.Server.URL })
+	s := siteOf(t, inMemory(&memory{}), func(o *Options) { o.JWKSURL = i.Server.URL })
 	r := s.get("/v1/default/events?wait=0", bearerOf(key.Sign(t, nil))).problem(503, "keys-unavailable", "")
 	if r.header.Get("Retry-After") == "" {
 		t.Error("the refusal has no Retry-After")

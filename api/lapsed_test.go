@@ -180,10 +180,10 @@ func TestRepliesNeedTheRight(t *testing.T) {
 // that its rules refuse.
 func TestARenewalByAKeyThatIsNotTrusted(t *testing.T) {
 	dsn := pgtest.Database(t)
-	a := siteOf(t, newLive(openQueue(t, dsn)))
+	a := siteOf(t, ownersOf(openQueue(t, dsn)))
 	theirs := []byte("another secret of thirty-two bytes")
-	b := siteOf(t, newLive(openQueue(t, dsn)), func(o *Options) { o.JWTSecret = theirs })
-	c := siteOf(t, newLive(openQueue(t, dsn)), func(o *Options) { o.JWTAudience = []string{"c"} })
+	b := siteOf(t, ownersOf(openQueue(t, dsn)), func(o *Options) { o.JWTSecret = theirs })
+	c := siteOf(t, ownersOf(openQueue(t, dsn)), func(o *Options) { o.JWTAudience = []string{"c"} })
 	soon := time.Now().Add(6 * time.Second)
 	stream := a.stream("/v1/default/events", bearerOf(tokenUntil(t, "alice", soon)))
 	stream.expect("culvert:hello")

@@ -31,7 +31,7 @@ func (r result) limitedTo(tokens int, over string) {
 }
 
 func TestEmitRateOfAClient(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{ClientRate: slow, Burst: three}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{ClientRate: slow, Burst: three}))
 	alice, bob := bearerOf(token(t, "alice", "emit:*", "ns:default", "ns:other")), bearerOf(token(t, "bob", "emit:*"))
 	const one, two = `{"event":"e"}`, `{"events":[{"event":"e"},{"event":"e"}]}`
 	emit := func(body string, options ...option) result { return s.post("/v1/default/emit", body, options...) }
@@ -60,14 +60,14 @@ func TestEmitRateOfAClient(t *testing.T) {
 
 // TestBatchOverTheBurst: a batch larger than the bucket waits until it is full, and leaves it below zero.
 func TestBatchOverTheBurst(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{ClientRate: slow, Burst: three}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{ClientRate: slow, Burst: three}))
 	alice := bearerOf(token(t, "alice", "emit:*"))
 	s.post("/v1/default/emit", `{"events":[`+strings.Repeat(`{"event":"e"},`, 9)+`{"event":"e"}]}`, alice).is(201)
 	s.post("/v1/default/emit", `{"event":"e"}`, alice).limitedTo(8, "client")
 }
 
 func TestEmitRateOfANamespace(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{NamespaceRate: slow, ClientRate: 1000, Burst: three}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{NamespaceRate: slow, ClientRate: 1000, Burst: three}))
 	const one = `{"event":"e"}`
 	s.post("/v1/default/emit", one).is(201)
 	s.post("/v1/default/emit?client=c", one).is(201)
@@ -79,7 +79,7 @@ func TestEmitRateOfANamespace(t *testing.T) {
 
 // TestRequestRate: all requests count except emits, and those of backends that act for no client.
 func TestRequestRate(t *testing.T) {
-	s := siteOf(t, &memory{}, limited(Limits{RequestRate: slow, Burst: three}))
+	s := siteOf(t, inMemory(&memory{}), limited(Limits{RequestRate: slow, Burst: three}))
 	alice := bearerOf(token(t, "alice", "emit:*", "rooms:*"))
 	s.get("/v1/default/events?wait=0", alice).is(200)
 	s.get("/v1/default/rooms/r/events", alice).is(200)

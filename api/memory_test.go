@@ -7,14 +7,16 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/trusted"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// memory is a store without Postgres, for errors and timing that a real one does not give on demand. Other
+// memory is a queue and a registry without Postgres, for errors and timing that a real one does not give on demand. Other
 // tests use a real queue.
 type memory struct {
-	store // nil: methods that these tests do not use panic
+	store     // nil: methods that these tests do not use panic
+	registrar // nil, too
 
 	mu     sync.Mutex
 	events []*event.Event
@@ -31,6 +33,16 @@ type memory struct {
 }
 
 const memoryLog = "m3m0"
+
+// inMemory makes one memory the owner of everything.
+func inMemory(m interface {
+	store
+	subscriber
+	registrar
+},
+) owners {
+	return owners{queue: m, subscriptions: m, registry: m}
+}
 
 func (m *memory) set(change func()) {
 	m.mu.Lock()
@@ -116,7 +128,7 @@ func (m *memory) Holds(registry.Grant) bool { return false }
 
 func (m *memory) HasKeys() bool { return false }
 
-func (m *memory) Watch(func()) {}
+func (m *memory) Changed() <-chan struct{} { return nil } // it never changes
 
 func (m *memory) RevokedAt(event.Namespace, event.Client) time.Time { return time.Time{} }
 
@@ -166,7 +178,7 @@ type memorySub struct {
 	wake chan struct{}
 }
 
-func (s *memorySub) Poll(_ context.Context, limit int) (event.Batch, error) {
+func (s *memorySub) PollShared(_ context.Context, limit int, _ trusted.Shared) (event.Batch, error) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	s.m.polls++

@@ -13,7 +13,7 @@ import (
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := &memory{}
-	s := siteOf(t, m, func(o *Options) { o.Registerer = registry })
+	s := siteOf(t, inMemory(m), func(o *Options) { o.Registerer = registry })
 	st := s.stream("/v1/default/events?client=secret-name")
 	st.expect("culvert:hello")
 	s.emit("*", "1")
@@ -52,7 +52,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is in\n%s", unwanted, text)
 		}
 	}
-	if _, err := newHandler(m, Options{APIKeys: []string{testKey}, Registerer: registry}); err == nil {
+	if _, err := newHandler(inMemory(m), Options{APIKeys: []string{testKey}, Registerer: registry}); err == nil {
 		t.Error("a second handler on the same registry is not an error")
 	}
 }

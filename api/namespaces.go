@@ -13,8 +13,8 @@ import (
 	"github.com/culvertmq/culvert/queue/registry"
 )
 
-// registrar is the part of the queue that stores namespaces.
-type registrar interface {
+// namespaces is the part of the registry that stores namespaces.
+type namespaces interface {
 	Settings(ns event.Namespace) registry.NamespaceSettings
 	NamespacesAfter(ctx context.Context, after event.Namespace, only []event.Namespace, limit int) ([]registry.NamespaceState, error)
 	Namespace(ctx context.Context, ns event.Namespace) (registry.NamespaceState, error)
@@ -22,11 +22,6 @@ type registrar interface {
 	SetNamespace(ctx context.Context, ns event.Namespace, edit func(*registry.NamespaceSettings) error) (registry.NamespaceState, error)
 	DeleteNamespace(ctx context.Context, ns event.Namespace) error
 }
-
-const (
-	namespacesRoute = "/v1"
-	namespaceRoute  = "/v1/:ns"
-)
 
 // namespaces serves GET /v1: the namespaces that the key may use.
 func (h *Handler) namespaces(c *call) error {
@@ -46,7 +41,7 @@ func (h *Handler) namespaces(c *call) error {
 	if err != nil {
 		return err
 	}
-	states, err := h.queue.NamespacesAfter(c.r.Context(), after, only, limit+1)
+	states, err := h.registry.NamespacesAfter(c.r.Context(), after, only, limit+1)
 	if err != nil {
 		return err
 	}
@@ -59,7 +54,7 @@ func (h *Handler) namespace(c *call) error {
 	if err := c.needBackend(); err != nil {
 		return err
 	}
-	s, err := h.queue.Namespace(c.r.Context(), c.ns)
+	s, err := h.registry.Namespace(c.r.Context(), c.ns)
 	if err != nil {
 		return err
 	}
@@ -81,11 +76,11 @@ func (h *Handler) putNamespace(c *call) error {
 	if err != nil {
 		return err
 	}
-	made, err := h.queue.PutNamespace(c.r.Context(), c.ns, settings)
+	made, err := h.registry.PutNamespace(c.r.Context(), c.ns, settings)
 	if err != nil {
 		return err
 	}
-	s, err := h.queue.Namespace(c.r.Context(), c.ns)
+	s, err := h.registry.Namespace(c.r.Context(), c.ns)
 	if err != nil {
 		return err
 	}
@@ -106,7 +101,7 @@ func (h *Handler) patchNamespace(c *call) error {
 	if err := h.readSettings(c, body); err != nil {
 		return err
 	}
-	s, err := h.queue.SetNamespace(c.r.Context(), c.ns, func(s *registry.NamespaceSettings) error {
+	s, err := h.registry.SetNamespace(c.r.Context(), c.ns, func(s *registry.NamespaceSettings) error {
 		return applySettings(s, *body)
 	})
 	if err != nil {
@@ -120,7 +115,7 @@ func (h *Handler) deleteNamespace(c *call) error {
 	if err := c.mayAdminister(); err != nil {
 		return err
 	}
-	if err := h.queue.DeleteNamespace(c.r.Context(), c.ns); err != nil {
+	if err := h.registry.DeleteNamespace(c.r.Context(), c.ns); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -23,6 +22,12 @@ const (
 	// uploadGrace is how long an upload may continue after the server began to drain.
 	uploadGrace = 3 * time.Second
 )
+
+// uploader is the part of the queue that uploads use.
+type uploader interface {
+	AppendEach(ctx context.Context, emits []event.Emit) []event.Result
+	PublishVolatile(ctx context.Context, emits []event.Emit) error
+}
 
 // emitLines serves an NDJSON upload: it reads lines while earlier ones are being stored (ndjsonbuffer.go), and
 // answers each with a result line, in order. The status is 200 before any result is known, so problems are in
@@ -82,10 +87,7 @@ func (h *Handler) emitLines(c *call) error {
 
 // upload is one NDJSON request.
 type upload struct {
-	queue interface {
-		appender
-		volatilePublisher
-	}
+	queue   uploader
 	limits  *limits.Limiter
 	metrics *metrics
 	log     *slog.Logger
@@ -325,7 +327,3 @@ func (u *upload) parse(text []byte) (m event.Emit, volatile bool, err error) {
 	}
 	return u.c.item(text)
 }
-
-// isBlank reports whether a line is blank. Blank lines are skipped: senders use them to keep a connection
-// alive.
-func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }

@@ -26,7 +26,7 @@ import (
 // sends again from the failed line must find nothing stored after it.
 func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 	dsn := pgtest.Database(t)
-	s := siteOf(t, newLive(openQueue(t, dsn)))
+	s := siteOf(t, ownersOf(openQueue(t, dsn)))
 	killer, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func (f *flaky) AppendEach(_ context.Context, emits []event.Emit) []event.Result
 // TestAVolatileLineThatFailsEndsAnUpload: the failed line gets its own answer, and no line after it is stored.
 func TestAVolatileLineThatFailsEndsAnUpload(t *testing.T) {
 	f := &flaky{publishErr: fmt.Errorf("publish: %w", event.ErrUnavailable)}
-	s := siteOf(t, f)
+	s := siteOf(t, inMemory(f))
 	results := s.upload(`{"event":"e","data":1}` + "\n" + `{"event":"v","volatile":true}` + "\n" + `{"event":"e","data":2}` + "\n")
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -131,7 +131,7 @@ func TestAnAbandonedUploadIsNoError(t *testing.T) {
 		}
 		m.set(func() { m.appendErr = ctx.Err() })
 	}
-	s := siteOf(t, m, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	s := siteOf(t, inMemory(m), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
 	for _, media := range []string{wire.MediaLines, wire.MediaJSON} {
 		conn := s.dial()
 		fmt.Fprintf(conn, "POST /v1/default/emit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: 14\r\n\r\n{\"event\":\"e\"}\n", testKey, media)
@@ -182,7 +182,7 @@ func (s *safeBuffer) String() string {
 // TestTheLastWordOfAnUploadIsRead: a client sends all its lines before it reads the answer, which ended long
 // before.
 func TestTheLastWordOfAnUploadIsRead(t *testing.T) {
-	s := siteOf(t, &memory{appendErr: event.ErrOverloaded})
+	s := siteOf(t, inMemory(&memory{appendErr: event.ErrOverloaded}))
 	for range 20 {
 		conn := s.dial()
 		const size = 32 << 20

@@ -152,7 +152,7 @@ func TestUploadEndsWhereStoringDoes(t *testing.T) {
 		event.ErrUnavailable: "unavailable", event.ErrClosed: "draining", event.ErrOverloaded: "overloaded", errors.New("secret"): "internal",
 	} {
 		m := &memory{appendErr: err}
-		s := siteOf(t, m)
+		s := siteOf(t, inMemory(m))
 		lines := "{\"event\":\"e\"}\n{\"event\":\"e\"}\n" + strings.Repeat("{\"event\":\"e\"}\n", 100_000)
 		results := s.upload(lines)
 		if len(results) != 1 { // such a line ends the answer
@@ -218,10 +218,11 @@ func TestStalledUploadEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h, err := newHandler(&memory{}, Options{JWTSecret: testSecret})
+				h, err := newHandler(inMemory(&memory{}), Options{JWTSecret: testSecret})
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer h.Close()
 				w := &duplex{recorder: recorder{header: http.Header{}}, in: make(chan string)}
 				r, _ := http.NewRequestWithContext(t.Context(), "POST", "/v1/default/emit", w)
 				r.Header.Set("Content-Type", wire.MediaLines)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -72,6 +73,10 @@ func (l *lines) next() (line, error) {
 		return line{number: l.number, text: l.buf}, nil
 	}
 }
+
+// isBlank reports whether a line is blank. Blank lines are skipped: senders use them to keep a connection
+// alive.
+func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }
 
 // lineBuffer holds the lines that arrive while earlier ones are being stored. So many lines become one append, and
 // yet the first of them does not wait.

@@ -110,10 +110,11 @@ func TestMounted(t *testing.T) {
 func TestABodyThatStopsArriving(t *testing.T) {
 	for _, authorization := range []string{"Bearer " + testKey, "Bearer wrong"} {
 		synctest.Test(t, func(t *testing.T) {
-			h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}})
+			h, err := newHandler(inMemory(&memory{}), Options{APIKeys: []string{testKey}})
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer h.Close()
 			w := &duplex{recorder: recorder{header: http.Header{}}, rest: `{"event":`}
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", "/v1/default/emit", w)
 			r.ContentLength = 1000
@@ -138,7 +139,7 @@ func TestABodyThatStopsArriving(t *testing.T) {
 // complete.
 func TestHalfAnAnswerIsNoAnswer(t *testing.T) {
 	m := &memory{}
-	s := siteOf(t, m)
+	s := siteOf(t, inMemory(m))
 	st := s.stream("/v1/default/events?client=c")
 	st.expect("culvert:hello")
 	m.set(func() { m.events = append(m.events, nil) })
@@ -152,10 +153,11 @@ func TestHalfAnAnswerIsNoAnswer(t *testing.T) {
 func TestALostClientIsNoError(t *testing.T) {
 	var log bytes.Buffer
 	m := &memory{appendErr: context.Canceled}
-	h, err := newHandler(m, Options{APIKeys: []string{testKey}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	h, err := newHandler(inMemory(m), Options{APIKeys: []string{testKey}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer h.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequestWithContext(ctx, "POST", "/v1/default/emit", strings.NewReader(`{"event":"e"}`))

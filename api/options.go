@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/limits"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -88,6 +89,10 @@ type Options struct {
 
 	bodyTimeout time.Duration // 30s; only tests set it
 }
+
+// bodyTimeout is how long a request's body may take, even if no handler reads it: net/http then reads the rest
+// itself.
+const bodyTimeout = 30 * time.Second
 
 // maxWait is the longest wait that a request may ask for.
 const maxWait = 50 * time.Second
@@ -169,3 +174,31 @@ func (o Options) CheckSecrets() error { return o.credentials().CheckSecrets() }
 
 // CheckTokens reports the JWT options that New would refuse.
 func (o Options) CheckTokens() error { return o.credentials().CheckTokens() }
+
+// Caller is who sent a request, as the application's own authentication says: see
+// Options.Authenticate.
+type Caller = auth.Caller
+
+// These are the errors with which Options.Authenticate refuses a request. The client is shown the text of an
+// error that wraps one of them.
+var (
+	// ErrUnauthorized is answered with 401: the request has no credentials, or bad ones.
+	ErrUnauthorized = auth.ErrUnauthorized
+	// ErrForbidden is answered with 403: the sender is known, but may not use Culvert.
+	ErrForbidden = auth.ErrForbidden
+)
+
+// Claims are the claims of a token, for SignToken.
+type Claims = auth.Claims
+
+// List is a list of strings in Claims. In a token a single string counts as a list of one.
+type List = auth.List
+
+// SignToken makes an HS256 token with the claims. Errors: the claims could never be valid, or secret is empty.
+func SignToken(secret []byte, c Claims) (string, error) { return auth.SignToken(secret, c) }
+
+// Limits are what one instance grants a namespace and each of its clients.
+type Limits = limits.Limits
+
+// DefaultLimits returns the limits of an instance for which none are configured.
+func DefaultLimits() Limits { return limits.Default() }

@@ -17,7 +17,7 @@ func TestOptionsAreCopied(t *testing.T) {
 		Limits: &Limits{ClientConnections: 1}, RoomQuota: &event.RoomQuota{Client: 1}, Logger: slog.New(slog.DiscardHandler),
 	}
 	good := bearerOf(token(t, "alice"))
-	s := siteOf(t, &memory{}, func(with *Options) { *with = o })
+	s := siteOf(t, inMemory(&memory{}), func(with *Options) { *with = o })
 	clear(secret)
 	*o.Limits, *o.RoomQuota, o.APIKeys[0] = Limits{}, event.RoomQuota{}, "spoilt-spoilt-spoilt"
 	s.get("/v1/default/events?wait=0", good).is(200)

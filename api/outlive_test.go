@@ -16,7 +16,7 @@ import (
 // it is and whoever sent it.
 func TestSlowBodiesDoNotOutliveTheRight(t *testing.T) {
 	admin := openQueue(t, pgtest.Database(t))
-	s := siteOf(t, newLive(admin))
+	s := siteOf(t, ownersOf(admin))
 	revoked := func(t *testing.T) (credentials string, end func()) {
 		id, token := storedToken(t, admin, registry.APIKey{}, s)
 		return token, func() {

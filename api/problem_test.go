@@ -239,7 +239,7 @@ func TestNotFoundTellsNothing(t *testing.T) {
 
 func TestFaultsOfTheQueue(t *testing.T) {
 	m := &memory{}
-	s := siteOf(t, m)
+	s := siteOf(t, inMemory(m))
 	for _, c := range []struct {
 		err    error
 		status int
@@ -280,7 +280,7 @@ func TestFaultsOfTheQueue(t *testing.T) {
 func TestInternalErrorsAreLoggedOnceUnderTheirID(t *testing.T) {
 	var log bytes.Buffer
 	m := &memory{appendErr: errors.New("the disk is on fire")}
-	s := siteOf(t, m, func(o *Options) {
+	s := siteOf(t, inMemory(m), func(o *Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	r := s.post("/v1/default/emit?access_token=hidden&client=c", `{"event":"e","data":"payload"}`, header("X-Request-Id", "my.id-1_2"))
@@ -309,7 +309,7 @@ func TestInternalErrorsAreLoggedOnceUnderTheirID(t *testing.T) {
 var requestIDs = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
 func TestRequestID(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	for given, kept := range map[string]bool{
 		"abc": true, "A.b_c-9": true, strings.Repeat("x", 64): true,
 		"": false, strings.Repeat("x", 65): false, "a b": false, "a\"b": false, "ü": false, "<a>": false,

@@ -92,10 +92,11 @@ type bench struct {
 func inBubble(t *testing.T, m *memory, query, auth, accept string, test func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h, err := newHandler(m, Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)})
+		h, err := newHandler(inMemory(m), Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer h.Close()
 		h.random = func() float64 { return 0 }
 		if auth == "" {
 			auth = testKey

@@ -1,14 +1,19 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
-	"slices"
 
 	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
+
+// signaller is the part of the queue that sends volatile events to the streams of one client.
+type signaller interface {
+	Signal(ctx context.Context, ns event.Namespace, c event.Client, name string, data event.Data) error
+}
 
 const (
 	signalToken  = "token"
@@ -34,25 +39,6 @@ func (h *Handler) renew(c *call) error {
 		return err
 	}
 	return h.reply(c, http.StatusOK, append(wire.AppendTime([]byte(`{"expires":`), c.who.Expires), '}'))
-}
-
-// renew gives the stream the expiry and the rooms of the newer token, if that token allows what the stream
-// reads.
-func (s *stream) renew(r *auth.Renewal) {
-	who, ok := s.keys.Renewed(s.ns, s.who, r)
-	if !ok {
-		return
-	}
-	for _, room := range s.reads {
-		if !who.MayRead(room) {
-			return
-		}
-	}
-	if !slices.Equal(s.who.Rooms, who.Rooms) {
-		s.sub.Allow(who.MayKeep())
-	}
-	s.who = who
-	s.plan()
 }
 
 // withoutSignals removes signals from volatile events, and calls follow with each renewal among them. follow

@@ -176,6 +176,6 @@ func TestWaitingEmitEnds(t *testing.T) {
 }
 
 func TestWaitWithoutPostgres(t *testing.T) {
-	s := siteOf(t, &memory{awaitErr: event.ErrUnavailable})
+	s := siteOf(t, inMemory(&memory{awaitErr: event.ErrUnavailable}))
 	s.post("/v1/default/emit?wait=0", `{"event":"q","reply":{}}`).problem(503, "unavailable", "")
 }

@@ -67,7 +67,7 @@ func TestRevokingAClient(t *testing.T) {
 		t.Errorf("the backend got %s", got)
 	}
 	// "iat" is in whole seconds, so a token issued in the second of the revocation may be older and is refused.
-	at := a.h.queue.RevokedAt(parse(t, event.ParseNamespace, "default"), parse(t, event.ParseClient, "alice"))
+	at := a.h.registry.RevokedAt(parse(t, event.ParseNamespace, "default"), parse(t, event.ParseClient, "alice"))
 	later := issuedAt(t, "alice", at.Add(time.Second))
 	apitest.Until(t, func() bool { return time.Now().After(at.Add(time.Second)) }) // otherwise the token would not be valid yet
 	if got := b.get("/v1/default/events?wait=0", later).page().data(); len(got) != 1 || got[0] != "2" {
@@ -79,7 +79,7 @@ func TestRevokingAClient(t *testing.T) {
 // however long it is valid.
 func TestDeletingANamespaceKeepsItsRevocations(t *testing.T) {
 	dsn := pgtest.Database(t)
-	a, b := siteOf(t, newLive(openQueue(t, dsn))), siteOf(t, newLive(openQueue(t, dsn)))
+	a, b := siteOf(t, ownersOf(openQueue(t, dsn))), siteOf(t, ownersOf(openQueue(t, dsn)))
 	old := bearerOf(rawToken(t, plainHeader, fmt.Sprintf(
 		`{"sub":"mallory","exp":%d,"iat":%d,"ns":"tenant","emit":"*"}`, time.Now().Add(time.Hour).Unix(), time.Now().Add(-time.Minute).Unix())))
 	const event = `{"room":"r","event":"e"}`
@@ -91,7 +91,7 @@ func TestDeletingANamespaceKeepsItsRevocations(t *testing.T) {
 	apitest.Until(t, func() bool { return b.post("/v1/tenant/emit", event, old).status == 401 }) // the other instance learns of it within a second
 	// An instance that starts after the deletion refuses it, too.
 	a.call("DELETE", "/v1/tenant", "").is(204)
-	c := siteOf(t, newLive(openQueue(t, dsn)))
+	c := siteOf(t, ownersOf(openQueue(t, dsn)))
 	c.post("/v1/tenant/emit", event, old).problem(401, "unauthorized", "")
 	c.post("/v1/tenant/emit", event, issuedFor(t, "tenant", "bob")).is(201)
 }

@@ -33,7 +33,7 @@ func (h *Handler) join(c *call) error {
 		quota.Client = c.quota.Client
 	}
 	cursor, err := h.queue.JoinAs(c.r.Context(), c.ns, room, client, queue.Joining{
-		Own: !c.who.Backend, Quota: quota, MaxRooms: cmp.Or(h.queue.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms),
+		Own: !c.who.Backend, Quota: quota, MaxRooms: cmp.Or(h.registry.Settings(c.ns).MaxRoomsClient, h.o.MaxRooms),
 	})
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 func sites(t testing.TB, change ...func(*Options)) (a, b *site) {
 	t.Helper()
 	dsn := pgtest.Database(t)
-	return siteOf(t, newLive(openQueue(t, dsn)), change...), siteOf(t, newLive(openQueue(t, dsn)), change...)
+	return siteOf(t, ownersOf(openQueue(t, dsn)), change...), siteOf(t, ownersOf(openQueue(t, dsn)), change...)
 }
 
 func membershipPath(room, client string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/event"
@@ -15,6 +16,19 @@ type ended string
 
 // Error implements error.
 func (e ended) Error() string { return "session ended: " + string(e) }
+
+// Reasons of culvert:reconnect.
+const (
+	reasonMaxAge  = "max_age"
+	reasonDrain   = "drain"
+	reasonExpired = "expired"
+)
+
+// revocations is the part of the registry that says when credentials may have been revoked.
+type revocations interface {
+	Revocations() int
+	Changed() <-chan struct{}
+}
 
 // sessions are the requests that are held open: streams, long polls, waiting emits and uploads. Each has its
 // own context, so that a thousand waiting ones do not contend for one channel.
@@ -121,9 +135,29 @@ func (h *Handler) enter(c *call) *session {
 	return n
 }
 
+// recheckEvery is how often the credentials of all sessions are checked although nothing has changed: the old
+// secret of a key that was rotated ends by itself.
+const recheckEvery = 500 * time.Millisecond
+
+// watchCredentials ends sessions whose credentials are no longer good, until ctx ends.
+func (h *Handler) watchCredentials(ctx context.Context) {
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for {
+		changed := h.registry.Changed() // before the check, which may not see later changes
+		h.endRevoked()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-tick.C:
+		}
+	}
+}
+
 // endRevoked ends the sessions whose credentials are no longer good.
 func (h *Handler) endRevoked() {
-	revoked := h.queue.Revocations() > 0
+	revoked := h.registry.Revocations() > 0
 	h.sessions.mu.Lock()
 	defer h.sessions.mu.Unlock()
 	for n := range h.sessions.open {
@@ -131,4 +165,10 @@ func (h *Handler) endRevoked() {
 			n.end(reasonExpired)
 		}
 	}
+}
+
+// jitter returns a random duration between the two, so that clients that are disconnected together do not
+// reconnect together.
+func (h *Handler) jitter(least, most time.Duration) time.Duration {
+	return least + time.Duration(h.random()*float64(most-least))
 }

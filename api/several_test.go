@@ -41,7 +41,7 @@ func TestOneCallerOfManyNamespacesLeavesRoomForOthers(t *testing.T) {
 		{"connections of a key", testKey, limits, holdPoll, pollOf},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := siteOf(t, &memory{}, limited(c.limits))
+			s := siteOf(t, inMemory(&memory{}), limited(c.limits))
 			bob := bearerOf(token(t, "bob", "rooms:*", "emit:*"))
 			refused := 0
 			for i := range 4 * spaces {

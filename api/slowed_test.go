@@ -55,10 +55,11 @@ func TestUploadIsSlowedDown(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Limits: &c.limits})
+				h, err := newHandler(inMemory(&memory{}), Options{APIKeys: []string{testKey}, JWTSecret: testSecret, Limits: &c.limits})
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer h.Close()
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
 				if c.prepare != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,13 +25,6 @@ const (
 	settleTimes = 3
 
 	retryLeast, retryMost = 250 * time.Millisecond, 2 * time.Second
-)
-
-// Reasons of culvert:reconnect.
-const (
-	reasonMaxAge  = "max_age"
-	reasonDrain   = "drain"
-	reasonExpired = "expired"
 )
 
 // stream is one open SSE connection. Only its own goroutine touches it, except for the two flags that timers
@@ -166,6 +160,25 @@ func (s *stream) plan() {
 	s.arm(time.Since(s.last))
 }
 
+// renew gives the stream the expiry and the rooms of the newer token, if that token allows what the stream
+// reads.
+func (s *stream) renew(r *auth.Renewal) {
+	who, ok := s.keys.Renewed(s.ns, s.who, r)
+	if !ok {
+		return
+	}
+	for _, room := range s.reads {
+		if !who.MayRead(room) {
+			return
+		}
+	}
+	if !slices.Equal(s.who.Rooms, who.Rooms) {
+		s.sub.Allow(who.MayKeep())
+	}
+	s.who = who
+	s.plan()
+}
+
 // arm sets the timer for what comes first: the stream's end or its next heartbeat. The stream has been silent
 // for quiet.
 func (s *stream) arm(quiet time.Duration) {
@@ -193,7 +206,7 @@ func (s *stream) beat() error {
 // else, it writes a heartbeat. That comes after Poll, so that its position moves with the head. An error is
 // ErrClosed, ErrForgotten or ErrDeleted, or means that nothing more can be written.
 func (s *stream) deliver(ctx context.Context, due bool) (more bool, err error) {
-	b, err := s.sub.Poll(ctx, streamLimit)
+	b, err := pollShared(ctx, s.sub, streamLimit)
 	switch {
 	case errors.Is(err, event.ErrClosed), errors.Is(err, event.ErrForgotten), errors.Is(err, event.ErrDeleted):
 		return false, err

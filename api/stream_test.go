@@ -99,10 +99,11 @@ func TestExpiryEndsAStreamAndAPoll(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{}
-		h, err := newHandler(m, Options{JWTSecret: testSecret})
+		h, err := newHandler(inMemory(m), Options{JWTSecret: testSecret})
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer h.Close()
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/default/events?wait=50", nil)
 		r.Body, r.ContentLength = http.NoBody, 0
 		r.Header.Set("Authorization", "Bearer "+tokenUntil(t, "c", time.Now().Add(10*time.Second)))
@@ -124,10 +125,11 @@ func TestExpiryIsNotPutOffByLeeway(t *testing.T) {
 		{sseType, 10 * time.Second, 10 * time.Second}, {"*/*", 10 * time.Second, 10 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			h, err := newHandler(&memory{}, Options{JWTSecret: testSecret, JWTLeeway: 30 * time.Second})
+			h, err := newHandler(inMemory(&memory{}), Options{JWTSecret: testSecret, JWTLeeway: 30 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer h.Close()
 			r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/default/events?wait=50", nil)
 			r.Body, r.ContentLength = http.NoBody, 0
 			r.Header.Set("Accept", c.accept)

@@ -100,7 +100,7 @@ func checkBroken(t *testing.T, body string) {
 // TestARefusedUploadIsNoRequestAfterwards: what a client sends of an upload after the server has given it up is
 // not read as its next request.
 func TestARefusedUploadIsNoRequestAfterwards(t *testing.T) {
-	s := siteOf(t, &memory{appendErr: event.ErrUnavailable})
+	s := siteOf(t, inMemory(&memory{appendErr: event.ErrUnavailable}))
 	for name, length := range map[string]string{"chunked": chunkedBody, "length": "Content-Length: 1000000"} {
 		t.Run(name, func(t *testing.T) {
 			body := twoLines
@@ -140,7 +140,7 @@ func TestTheLastWordOfAnUploadIsReadable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := siteOf(t, c.store, func(o *Options) { o.Limits = &c.limits })
+			s := siteOf(t, inMemory(c.store), func(o *Options) { o.Limits = &c.limits })
 			life := time.Hour
 			if c.life > 0 {
 				life = c.life

@@ -41,7 +41,7 @@ func TestTokensOfEveryKind(t *testing.T) {
 		remote[alg] = s.Named("remote " + alg)
 	}
 	i := apitest.NewIssuer(t, remote["RS256"], remote["ES256"], remote["EdDSA"])
-	s := siteOf(t, &memory{}, everyKind(i.Server.URL))
+	s := siteOf(t, inMemory(&memory{}), everyKind(i.Server.URL))
 	good := map[string]string{
 		"HS256":             apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, ours),
 		"HS384":             apitest.HS(jwt.SigningMethodHS384, testSecret).Sign(t, ours),
@@ -129,7 +129,7 @@ func bad(t testing.TB, remote apitest.Signer) map[string]struct{ token, detail s
 // TestBadTokens sends each of these tokens to every route.
 func TestBadTokens(t *testing.T) {
 	remote := apitest.NewSigner(jwt.SigningMethodES256, apitest.NewKey(jwt.SigningMethodES256), "remote")
-	s := siteOf(t, &memory{}, everyKind(apitest.NewIssuer(t, remote).Server.URL), func(o *Options) { o.MaxWait, o.JWTLeeway = 1, time.Minute })
+	s := siteOf(t, inMemory(&memory{}), everyKind(apitest.NewIssuer(t, remote).Server.URL), func(o *Options) { o.MaxWait, o.JWTLeeway = 1, time.Minute })
 	s.get("/v1/default/events?wait=0", bearerOf(remote.Sign(t, ours))).is(200)
 	var routes []string
 	for _, r := range s.h.echo.Routes() {
@@ -160,7 +160,7 @@ func TestBadTokens(t *testing.T) {
 // TestAlgorithmsArePinned: an algorithm that JWTAlgorithms leaves out is refused even if there is a key for it.
 func TestAlgorithmsArePinned(t *testing.T) {
 	remote := apitest.Ring()["EdDSA"].Named("remote")
-	s := siteOf(t, &memory{}, func(o *Options) {
+	s := siteOf(t, inMemory(&memory{}), func(o *Options) {
 		o.JWTPublicKey, o.JWTAlgorithms = apitest.Ring()["ES256"].Public(), []string{"HS512", "ES256"}
 		o.JWKSURL = apitest.NewIssuer(t, remote).Server.URL
 	})
@@ -188,7 +188,7 @@ func TestLeeway(t *testing.T) {
 		{30 * time.Second, 20 * time.Second, 200}, {30 * time.Second, 40 * time.Second, 401},
 		{-1, 3 * time.Second, 401},
 	} {
-		s := siteOf(t, &memory{}, func(o *Options) { o.JWTLeeway = c.leeway })
+		s := siteOf(t, inMemory(&memory{}), func(o *Options) { o.JWTLeeway = c.leeway })
 		for _, claim := range []string{"nbf", "iat"} {
 			token := apitest.HS(jwt.SigningMethodHS256, testSecret).Sign(t, jwt.MapClaims{claim: time.Now().Add(c.ahead).Unix()})
 			if r := s.get("/v1/default/events?wait=0", bearerOf(token)); r.status != c.status {
@@ -202,7 +202,7 @@ func TestLeeway(t *testing.T) {
 
 // TestATokenThatIsNotValidYetIsTemporary: if an issuer's clock is ahead, clients must not give up for good.
 func TestATokenThatIsNotValidYetIsTemporary(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	for _, c := range []struct {
 		claims      jwt.MapClaims
 		least, most int
@@ -258,7 +258,7 @@ func TestTokenOptions(t *testing.T) {
 		"leeway":           {Options{JWTSecret: testSecret, JWTLeeway: 2 * time.Minute}, "leeway"},
 		"empty audience":   {Options{JWTSecret: testSecret, JWTAudience: []string{""}}, "audience"},
 	} {
-		if _, err := newHandler(live{}, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := newHandler(owners{}, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}

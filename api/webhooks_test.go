@@ -48,7 +48,7 @@ func TestWebhooks(t *testing.T) {
 	want = append(want, want...)
 
 	dsn := pgtest.Database(t)
-	one, two := siteOf(t, newLive(openQueue(t, dsn))), siteOf(t, newLive(openQueue(t, dsn)))
+	one, two := siteOf(t, ownersOf(openQueue(t, dsn))), siteOf(t, ownersOf(openQueue(t, dsn)))
 	start := one.get("/v1/default/events?client=c&wait=0").page().Cursor
 	st := one.stream("/v1/default/events?after=" + start + query.String())
 	st.expect("culvert:hello")

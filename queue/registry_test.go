@@ -27,6 +27,28 @@ func listening(t *testing.T, dsn string, n int) {
 	})
 }
 
+// A change ends the channel that was taken before it: that of this instance at once, and that of the other one soon.
+func TestChangesOfTheRegistryAreTold(t *testing.T) {
+	dsn := pgtest.Database(t)
+	a, b := open(t, dsn), open(t, dsn)
+	for range 3 {
+		here, there := a.Registry().Changed(), b.Registry().Changed()
+		if err := a.Registry().Revoke(t.Context(), event.MustNamespace("default"), event.MustClient("alice")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-here:
+		default:
+			t.Error("the instance that changed the registry does not tell so")
+		}
+		select {
+		case <-there:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the other instance does not tell of the change")
+		}
+	}
+}
+
 // An instance learns of the changes of another one, by notification and by polling.
 func TestRegistryReachesTheOtherInstance(t *testing.T) {
 	for _, mode := range []string{"listen", "poll only"} {

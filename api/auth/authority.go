@@ -10,7 +10,15 @@ import (
 
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/queue/registry"
 )
+
+// Keys are the credentials that the database knows.
+type Keys interface {
+	Grant(token string) (registry.Grant, bool)
+	Holds(g registry.Grant) bool
+	RevokedAt(ns event.Namespace, c event.Client) time.Time
+}
 
 // Authority decides which credentials are trusted. Any goroutine may use it.
 type Authority struct {
@@ -73,8 +81,6 @@ func (a *Authority) Identify(r *http.Request, query url.Values) (Identity, error
 	return a.tokens.identify(r.Context(), token)
 }
 
-func badToken(detail string) error { return wire.Refuse(wire.Unauthorized, "", detail) }
-
 // isKey takes the same time for every token, whether it is a key or not.
 func (a *Authority) isKey(token string) bool {
 	digest := sha256.Sum256([]byte(token))
@@ -83,6 +89,19 @@ func (a *Authority) isKey(token string) bool {
 		found |= subtle.ConstantTimeCompare(a.keys[i][:], digest[:])
 	}
 	return found == 1
+}
+
+// storedKey finds the backend whose key is stored in the database.
+func storedKey(from Keys, token string) (Identity, bool) {
+	g, ok := from.Grant(token)
+	if !ok {
+		return Identity{}, false
+	}
+	who := Identity{Backend: true, Grant: &g, Expires: g.Until}
+	for _, ns := range g.Namespaces {
+		who.Namespaces = append(who.Namespaces, ns.String())
+	}
+	return who, true
 }
 
 // bearer returns T of "Bearer T"; "Bearer" may be in any case (RFC 9110, 11.1).

@@ -20,12 +20,6 @@ import (
 // name, and turns invalid UTF-8 into U+FFFD, so that different subjects become the same one. jwt.NumericDate
 // also takes a string for a number.
 
-// Bounds of a token's lists. Each room of a request is compared with each pattern.
-const (
-	maxPatterns      = 256 // in each of "ns", "rooms" and "emit"
-	maxPatternLength = 256 // bytes
-)
-
 // lastDate bounds dates: the year 9999 is the last one that RFC 3339 can write.
 const lastDate = 253402300799
 
@@ -138,19 +132,6 @@ func readPatterns(name string, value []byte) (List, error) {
 		return nil, err
 	}
 	return list, list.check(name)
-}
-
-// check returns an error if the list is too long, or one of its entries is.
-func (l List) check(name string) error {
-	if len(l) > maxPatterns {
-		return fmt.Errorf("%q has %d entries, the limit is %d", name, len(l), maxPatterns)
-	}
-	for _, p := range l {
-		if len(p) > maxPatternLength {
-			return fmt.Errorf("%q has an entry of %d bytes, the limit is %d", name, len(p), maxPatternLength)
-		}
-	}
-	return nil
 }
 
 // strictHeader reports whether a token's header is a JSON object without duplicate names: the meaning of "alg",

@@ -1,8 +1,11 @@
 package auth
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/queue/registry"
@@ -26,6 +29,12 @@ type Identity struct {
 	emit     []string     // patterns of rooms that the sender may emit to
 	issued   time.Time    // when the token was issued, in whole seconds; zero: the token does not say
 	verified verification // what the token was verified with
+}
+
+// verification is the algorithm and the key that verified a token.
+type verification struct {
+	algorithm string
+	key       jwt.VerificationKey
 }
 
 // EveryNamespace reports whether the caller may use all namespaces, including those that do not exist yet.
@@ -113,4 +122,14 @@ func (c *Identity) MayEmit(r event.Room) bool {
 		}
 	}
 	return false
+}
+
+// KeyID identifies a backend's key, or the set of namespaces of a token for several. Zero means neither.
+type KeyID [8]byte
+
+// KeyOf returns the id of a key: a part of its digest, which does not reveal the key.
+func KeyOf(secret string) (id KeyID) {
+	digest := sha256.Sum256([]byte(secret))
+	copy(id[:], digest[:])
+	return id
 }

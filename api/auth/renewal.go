@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -14,26 +13,6 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
-
-// verification is the algorithm and the key that verified a token.
-type verification struct {
-	algorithm string
-	key       jwt.VerificationKey
-}
-
-// verifiedBy returns the key of the set that verified the parsed token.
-func verifiedBy(t *jwt.Token, set []jwt.VerificationKey) jwt.VerificationKey {
-	if len(set) == 1 {
-		return set[0]
-	}
-	signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
-	for _, key := range set {
-		if t.Method.Verify(signed, t.Signature, key) == nil {
-			return key
-		}
-	}
-	return nil
-}
 
 // Instances that share a database need not trust the same issuers. So a renewal carries a proof: a MAC of what
 // it changes, made with the key that verified its token. An instance that would have refused the token refuses

@@ -7,6 +7,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -37,6 +38,25 @@ func (c *Claims) neverValid() bool {
 
 // List is a list of strings. In a token a single string counts as a list of one.
 type List []string
+
+// Bounds of a token's lists. Each room of a request is compared with each pattern.
+const (
+	maxPatterns      = 256 // in each of "ns", "rooms" and "emit"
+	maxPatternLength = 256 // bytes
+)
+
+// check returns an error if the list is too long, or one of its entries is.
+func (l List) check(name string) error {
+	if len(l) > maxPatterns {
+		return fmt.Errorf("%q has %d entries, the limit is %d", name, len(l), maxPatterns)
+	}
+	for _, p := range l {
+		if len(p) > maxPatternLength {
+			return fmt.Errorf("%q has an entry of %d bytes, the limit is %d", name, len(p), maxPatternLength)
+		}
+	}
+	return nil
+}
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (l *List) UnmarshalJSON(b []byte) error {
@@ -78,3 +98,5 @@ func SignToken(secret []byte, c Claims) (string, error) {
 	}
 	return token, nil
 }
+
+func badToken(detail string) error { return wire.Refuse(wire.Unauthorized, "", detail) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -173,4 +174,18 @@ func (v *verifier) keys(ctx context.Context, t *jwt.Token) ([]jwt.VerificationKe
 		return nil, errUnverifiable
 	}
 	return set, nil
+}
+
+// verifiedBy returns the key of the set that verified the parsed token.
+func verifiedBy(t *jwt.Token, set []jwt.VerificationKey) jwt.VerificationKey {
+	if len(set) == 1 {
+		return set[0]
+	}
+	signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
+	for _, key := range set {
+		if t.Method.Verify(signed, t.Signature, key) == nil {
+			return key
+		}
+	}
+	return nil
 }

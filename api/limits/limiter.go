@@ -1,13 +1,11 @@
 package limits
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // Limiter counts what is used of this instance, and refuses what is over the limits. Any goroutine may use it.
@@ -19,22 +17,8 @@ type Limiter struct {
 	underWay    underWay
 }
 
-// settings are the limits that namespaces have set for themselves.
-type settings interface {
-	Settings(ns event.Namespace) registry.NamespaceSettings
-}
-
 // New makes a Limiter from limits that Check accepts. Many goroutines call own.
 func New(l Limits, own settings) *Limiter { return &Limiter{limits: l, settings: own} }
-
-// limitsFor returns the limits of a namespace: its own settings where it has some, else the server's.
-func (l *Limiter) limitsFor(ns event.Namespace) Limits {
-	now, own := l.limits, l.settings.Settings(ns)
-	now.NamespaceRate = cmp.Or(own.EmitRate, now.NamespaceRate)
-	now.ClientRate = cmp.Or(own.ClientRate, now.ClientRate)
-	now.ClientConnections = cmp.Or(own.MaxConnectionsClient, now.ClientConnections)
-	return now
-}
 
 // TakeEvents takes a token for each of n emitted events, less the paid tokens that were taken before.
 // Errors: *wire.Problem when there are not enough; then it takes none.

@@ -1,10 +1,14 @@
 package limits
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/queue/registry"
 )
 
 // Limits are what one instance grants a namespace and each of its clients. Behind a balancer that spreads
@@ -70,4 +74,18 @@ func (l Limits) Check() error {
 		return fmt.Errorf("the burst must be from 0 to %v", time.Hour)
 	}
 	return nil
+}
+
+// settings are the limits that namespaces have set for themselves.
+type settings interface {
+	Settings(ns event.Namespace) registry.NamespaceSettings
+}
+
+// limitsFor returns the limits of a namespace: its own settings where it has some, else the server's.
+func (l *Limiter) limitsFor(ns event.Namespace) Limits {
+	now, own := l.limits, l.settings.Settings(ns)
+	now.NamespaceRate = cmp.Or(own.EmitRate, now.NamespaceRate)
+	now.ClientRate = cmp.Or(own.ClientRate, now.ClientRate)
+	now.ClientConnections = cmp.Or(own.MaxConnectionsClient, now.ClientConnections)
+	return now
 }

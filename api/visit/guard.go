@@ -6,21 +6,6 @@ import (
 	"time"
 )
 
-// Options configure a guard. All but the numbers are required.
-type Options struct {
-	BodyTimeout  time.Duration // for the whole body of a request
-	WriteTimeout time.Duration // for each write
-	// Anonymous and AnonymousAddress limit each of three kinds: requests without good credentials, connections
-	// without, and idle connections. Anonymous is for all addresses together, AnonymousAddress for one; 0: no
-	// limit.
-	Anonymous, AnonymousAddress int
-	// AsksCredentials reports whether the route of a request needs credentials.
-	AsksCredentials func(*http.Request) bool
-	// Draining reports whether the server is shutting down: it then does not wait for the rest of unwanted
-	// bodies.
-	Draining func() bool
-}
-
 // Guard bounds what visits take before their sender is known, and the time for their bodies and answers.
 type Guard struct {
 	o Options
@@ -28,16 +13,6 @@ type Guard struct {
 	// arrived; idle are the other connections, while they have no request under way.
 	anonymous, strangers, idle places
 }
-
-// strangerTime is how long a connection may be open without good credentials before it may be cut off for
-// another one. It is much longer than a client takes to connect and send them, even when thousands reconnect at
-// once from one address.
-const strangerTime = 10 * time.Second
-
-// idleTime is how long a connection may have no request under way before it may be cut off for another one. It
-// is much longer than clients take to poll again, or to emit again, even when all do so at once after one
-// event. If a connection is cut off while a request is on its way, that request fails.
-const idleTime = 10 * time.Second
 
 // New makes a Guard. It starts nothing until Serve is called.
 func New(o Options) *Guard {
@@ -74,17 +49,63 @@ func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 	v.finish()
 }
 
+// enter starts the time for the body, and gives a request without credentials its place.
+func (v *Visit) enter() {
+	if v.r.ContentLength != 0 {
+		v.ReadWithin(v.o.BodyTimeout)
+		v.body = &timedBody{ReadCloser: v.r.Body}
+		r := *v.r // a copy: the server must keep its own body
+		r.Body = v.body
+		v.r = &r
+	}
+	if c := connectionOf(v.r); c != nil && c.framing.twice.Load() {
+		// RFC 9112, section 6.1: a proxy may have understood the framing in another way, and taken part of the
+		// body for the next request.
+		v.Header().Set("Connection", "close")
+	}
+	if !v.o.AsksCredentials(v.r) {
+		v.asAnonymous()
+	}
+}
+
+// finish sends what the server has buffered of the answer and reads the rest of the body, so that the visit
+// counts as long as both take.
+func (v *Visit) finish() {
+	if !v.Account.Opened() {
+		v.asAnonymous() // refused: it has no good credentials, or there was no place for it
+	}
+	if v.r.ProtoMajor >= 2 {
+		v.arm()
+		_ = v.Control.Flush() // an error means that the client has left
+	}
+	if v.body != nil && !v.body.over && !v.ended {
+		v.linger()
+	}
+	v.armed = time.Time{}
+	v.arm() // for the end of the answer, which net/http writes
+}
+
+// leave gives up the places.
+func (v *Visit) leave() {
+	v.mu.Lock()
+	v.left = true
+	v.mu.Unlock()
+	if v.place != nil {
+		v.places.leave(v.place)
+	}
+	v.Account.Close()
+}
+
+// asAnonymous counts the visit among those without good credentials.
+func (v *Visit) asAnonymous() {
+	if v.place == nil {
+		v.place = v.places.enter(v, v.r.RemoteAddr)
+	}
+}
+
 // Listener wraps the listener of a server that Configure has set up. The connections it accepts are limited
 // until a request on them has good credentials (see Visit.Introduce), and again while they are idle.
 func (g *Guard) Listener(l net.Listener) net.Listener { return &listener{l, &g.strangers, &g.idle} }
-
-const (
-	// maxStreams is how many streams of one HTTP/2 connection are open at once. It is the least that RFC 9113
-	// (section 6.5.2) recommends, since each begins before its sender is known.
-	maxStreams = 100
-	// receiveBuffer is how much of a stream's unread body net/http keeps.
-	receiveBuffer = 256 << 10
-)
 
 // Configure sets the limits of a server, and registers hooks for its connections.
 func (g *Guard) Configure(s *http.Server) {

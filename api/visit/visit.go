@@ -38,60 +38,6 @@ type Visit struct {
 	left bool // the server has its writer back: it must not be used any more
 }
 
-// enter starts the time for the body, and gives a request without credentials its place.
-func (v *Visit) enter() {
-	if v.r.ContentLength != 0 {
-		v.ReadWithin(v.o.BodyTimeout)
-		v.body = &timedBody{ReadCloser: v.r.Body}
-		r := *v.r // a copy: the server must keep its own body
-		r.Body = v.body
-		v.r = &r
-	}
-	if c := connectionOf(v.r); c != nil && c.framing.twice.Load() {
-		// RFC 9112, section 6.1: a proxy may have understood the framing in another way, and taken part of the
-		// body for the next request.
-		v.Header().Set("Connection", "close")
-	}
-	if !v.o.AsksCredentials(v.r) {
-		v.asAnonymous()
-	}
-}
-
-// finish sends what the server has buffered of the answer and reads the rest of the body, so that the visit
-// counts as long as both take.
-func (v *Visit) finish() {
-	if !v.Account.Opened() {
-		v.asAnonymous() // refused: it has no good credentials, or there was no place for it
-	}
-	if v.r.ProtoMajor >= 2 {
-		v.arm()
-		_ = v.Control.Flush() // an error means that the client has left
-	}
-	if v.body != nil && !v.body.over && !v.ended {
-		v.linger()
-	}
-	v.armed = time.Time{}
-	v.arm() // for the end of the answer, which net/http writes
-}
-
-// leave gives up the places.
-func (v *Visit) leave() {
-	v.mu.Lock()
-	v.left = true
-	v.mu.Unlock()
-	if v.place != nil {
-		v.places.leave(v.place)
-	}
-	v.Account.Close()
-}
-
-// asAnonymous counts the visit among those without good credentials.
-func (v *Visit) asAnonymous() {
-	if v.place == nil {
-		v.place = v.places.enter(v, v.r.RemoteAddr)
-	}
-}
-
 // Unwrap is for http.ResponseController.
 func (v *Visit) Unwrap() http.ResponseWriter { return v.ResponseWriter }
 

@@ -86,6 +86,7 @@ func (r *rig) instance(ctx context.Context) (instance, error) {
 	if err != nil {
 		return instance{}, err
 	}
+	r.close = append(r.close, func() error { h.Close(); return nil })
 	url, err := r.serve(h, h.ConfigureServer)
 	return instance{q, url}, err
 }

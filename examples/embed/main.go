@@ -87,7 +87,9 @@ func run(ctx context.Context, listen, databaseURL string) error {
 	last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	culvert.Drain()
-	return errors.Join(culvert.Wait(last), server.Shutdown(last), q.Close(last))
+	err = errors.Join(culvert.Wait(last), server.Shutdown(last))
+	culvert.Close()
+	return errors.Join(err, q.Close(last))
 }
 
 type shop struct {

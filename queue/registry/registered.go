@@ -20,6 +20,7 @@ type registered struct {
 	gone       map[int32]struct{} // namespaces that were deleted
 	keys       map[string]storedKey
 	revoked    map[named]time.Time
+	replaced   chan struct{} // closed when a newer one has replaced it
 }
 
 // named identifies a client by names, because revocations outlive the namespace and its id.

@@ -21,8 +21,7 @@ type Registry struct {
 	wake chan struct{} // a change was announced
 	now  atomic.Pointer[registered]
 
-	mu       sync.Mutex // one load at a time
-	watchers []func()
+	mu sync.Mutex // one load at a time
 }
 
 // Options configure New.
@@ -68,13 +67,9 @@ func (r *Registry) RefreshSoon() {
 	}
 }
 
-// Watch makes Run call f after every change and every half second. f must not block. It is for callers that
-// must end what a change, or the time, forbids.
-func (r *Registry) Watch(f func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.watchers = append(r.watchers, f)
-}
+// Changed returns a channel that is closed at the next change that this instance learns of. Get it before you read
+// what may change: then you miss no change. It never blocks.
+func (r *Registry) Changed() <-chan struct{} { return r.now.Load().replaced }
 
 // Run keeps the registry in memory up to date until ctx ends.
 func (r *Registry) Run(ctx context.Context) {
@@ -93,7 +88,6 @@ func (r *Registry) Run(ctx context.Context) {
 		if err := r.refresh(ctx, announced); err != nil && ctx.Err() == nil {
 			r.o.Logger.Debug("registry not read; trying again at the next tick", "error", err)
 		}
-		r.notice()
 	}
 }
 
@@ -114,20 +108,11 @@ func (r *Registry) refresh(ctx context.Context, anyway bool) error {
 	return r.load(ctx)
 }
 
-func (r *Registry) notice() {
-	r.mu.Lock()
-	watchers := r.watchers
-	r.mu.Unlock()
-	for _, f := range watchers {
-		f()
-	}
-}
-
 // load reads the whole registry, the version first: what changes meanwhile is loaded again.
 func (r *Registry) load(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next := &registered{byName: map[string]space{}, gone: map[int32]struct{}{}}
+	next := &registered{byName: map[string]space{}, gone: map[int32]struct{}{}, replaced: make(chan struct{})}
 	err := r.o.DB.QueryRow(ctx, registryHeadSQL).Scan(&next.version, &next.generation)
 	if err != nil {
 		return postgres.MissingSchema(ctx, "registry", err)
@@ -144,6 +129,9 @@ func (r *Registry) load(ctx context.Context) error {
 	old := r.now.Swap(next)
 	if r.o.Loaded != nil {
 		r.o.Loaded(next.generation, len(next.gone) > 0 && (old == nil || !maps.Equal(old.gone, next.gone)))
+	}
+	if old != nil {
+		close(old.replaced)
 	}
 	return nil
 }
@@ -175,8 +163,4 @@ func (r *Registry) change(ctx context.Context, what string, f func(pgx.Tx) error
 
 // changed loads our own change. If that fails, it is not an error: the change is stored, and the next tick loads
 // it.
-func (r *Registry) changed(ctx context.Context) {
-	if r.load(ctx) == nil {
-		r.notice()
-	}
-}
+func (r *Registry) changed(ctx context.Context) { _ = r.load(ctx) }

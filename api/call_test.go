@@ -130,10 +130,11 @@ func TestContractListsParameters(t *testing.T) {
 			}
 		}
 	}
-	h, err := newHandler(&memory{}, Options{APIKeys: []string{testKey}})
+	h, err := newHandler(inMemory(&memory{}), Options{APIKeys: []string{testKey}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer h.Close()
 	served := map[string]bool{}
 	for _, r := range h.echo.Routes() {
 		served[r.Method+" "+r.Path] = true
@@ -147,7 +148,7 @@ func TestContractListsParameters(t *testing.T) {
 
 // If a single-value header comes twice, a proxy may have acted on the other value: the request is refused.
 func TestRepeatedHeadersAreRefused(t *testing.T) {
-	s := siteOf(t, &memory{})
+	s := siteOf(t, inMemory(&memory{}))
 	twice := func(name string, values ...string) option {
 		return func(r *http.Request) { r.Header[http.CanonicalHeaderKey(name)] = values }
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -8,36 +9,68 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/visit"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/queue"
 )
 
-// commonParameters are accepted by every route of a namespace: the credentials, the client that an API key acts
-// for, and "_", which is ignored: a new value of it makes an address that no cache has.
-var commonParameters = []string{"access_token", "client", "_"}
-
-// startParameters are names of one parameter, the cursor to start after. The earlier name wins:
-// event-source-polyfill adds lastEventId to a URL that may have one of the others.
-var startParameters = []string{"lastEventId", "last_event_id", "after"}
-
-// routeParameters are the other parameters of each route. All others are refused: with a misspelled "rooms" a
-// caller would receive everything that its client may.
-var routeParameters = map[string][]string{
-	"GET /v1":                         {"after", "limit"},
-	"POST " + emitRoute:               {"wait"},
-	"GET " + eventsRoute:              append([]string{"from", "ack", "rooms", "wait", "limit"}, startParameters...),
-	"GET /v1/:ns/rooms":               {"after", "limit"},
-	"GET /v1/:ns/rooms/:room/events":  {"after", "limit"},
-	"GET /v1/:ns/rooms/:room/clients": {"after", "limit"},
+// call is one admitted request, as the handlers see it.
+type call struct {
+	w     http.ResponseWriter // remembers the status, for metrics
+	r     *http.Request
+	ctl   *http.ResponseController
+	visit *visit.Visit
+	who   auth.Identity
+	ns    event.Namespace
+	query query
+	quota event.RoomQuota
+	path  interface{ Param(name string) string }
 }
 
-// parametersOf returns the parameters of a route.
-func parametersOf(method, path string) []string {
-	common := commonParameters
-	if path == namespacesRoute {
-		common = []string{"access_token", "_"} // this route is not about a client
+// context returns the request's context, which also says for which client something is read.
+func (c *call) context() context.Context { return queue.For(c.r.Context(), c.who.Client) }
+
+// param returns a part of the path, unescaped. Echo matches the escaped path if unescaping would lose something
+// (RawPath is then set), and the unescaped path otherwise. A "/" in a part comes from Echo's last parameter,
+// which takes the whole rest of the path: there is no such route.
+func (c *call) param(name string) (string, error) {
+	s := c.path.Param(name)
+	if strings.Contains(s, "/") {
+		return "", wire.Refuse(wire.NotFound, "", wire.NothingHere)
 	}
-	return slices.Concat(common, routeParameters[method+" "+path])
+	if c.r.URL.RawPath == "" {
+		return s, nil
+	}
+	s, err := url.PathUnescape(s)
+	if err != nil {
+		return "", wire.Refuse(wire.BadParameter, name, "the path is not percent-encoded correctly")
+	}
+	return s, nil
+}
+
+// needClient refuses a backend that named no client.
+func (c *call) needClient(field, why string) error {
+	if c.who.Client == (event.Client{}) {
+		return wire.Refuse(wire.BadParameter, field, why)
+	}
+	return nil
+}
+
+// query is a request's query string.
+type query struct{ values url.Values }
+
+// one returns a parameter, and refuses a duplicate, since it cannot know which value is meant.
+func (q query) one(name string) (value string, given bool, err error) {
+	values := q.values[name]
+	switch len(values) {
+	case 0:
+		return "", false, nil
+	case 1:
+		return values[0], true, nil
+	}
+	return "", true, repeated(name)
 }
 
 // check refuses parameters that the route does not take, and duplicates, since it cannot know which value is
@@ -65,21 +98,6 @@ func (q query) check(method, path string) error {
 
 func repeated(name string) error {
 	return wire.Refuse(wire.BadParameter, name, "duplicate parameter")
-}
-
-// query is a request's query string.
-type query struct{ values url.Values }
-
-// one returns a parameter, and refuses a duplicate, since it cannot know which value is meant.
-func (q query) one(name string) (value string, given bool, err error) {
-	values := q.values[name]
-	switch len(values) {
-	case 0:
-		return "", false, nil
-	case 1:
-		return values[0], true, nil
-	}
-	return "", true, repeated(name)
 }
 
 // cursor reads a parameter that is a cursor; zero when it is absent.
