@@ -13,11 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/culvertmq/culvert/cmd/config"
 	"github.com/culvertmq/culvert/internal/localpg"
 	"github.com/culvertmq/culvert/migrations"
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // databasePatience is how long serve waits at its start for a Postgres that does not answer: the containers of
