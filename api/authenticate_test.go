@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue/registry"
@@ -191,7 +192,7 @@ func TestLoggingOut(t *testing.T) {
 
 // All that an application can answer, on purpose or by mistake. Internal errors are not shown.
 func TestAnswersOfTheApplication(t *testing.T) {
-	long := strings.Repeat("x", 256+1)
+	long := strings.Repeat("x", auth.MaxPatternLength+1)
 	for name, c := range map[string]struct {
 		answer func(context.Context) (Caller, error)
 		status int

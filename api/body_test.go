@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/api/wire"
 )
 
 // TestAnEmptyBodyIsNone: some proxies give a request without a body an empty chunked body, or end it with an
@@ -42,7 +44,7 @@ func TestAnEmptyBodyIsNone(t *testing.T) {
 			}
 			to.call("GET", "/v1/default/events?client=bob&wait=0", "x", unknownLength).problem(400, "bad-parameter", "")
 			to.call("GET", "/v1/default/clients/bob", "x").problem(400, "bad-parameter", "")
-			to.call("GET", "/v1/default/rooms", strings.Repeat("x", 1<<20), unknownLength).problem(400, "bad-parameter", "")
+			to.call("GET", "/v1/default/rooms", strings.Repeat("x", wire.MaxBody), unknownLength).problem(400, "bad-parameter", "")
 			st := to.stream("/v1/default/events?rooms=r&from=earliest", empty)
 			st.expect("culvert:hello")
 			st.expect("e")
@@ -116,7 +118,7 @@ func TestEveryRouteKnowsItsBody(t *testing.T) {
 			if bodyRoutes[route] {
 				continue
 			}
-			for _, body := range []string{"x", "null", "[]", `""`, "{", "{}x", "{} {}", strings.Repeat(" ", 100) + "{}", strings.Repeat("x", 1<<20), "\x1f\x8b\x08"} {
+			for _, body := range []string{"x", "null", "[]", `""`, "{", "{}x", "{} {}", strings.Repeat(" ", 100) + "{}", strings.Repeat("x", wire.MaxBody), "\x1f\x8b\x08"} {
 				if got := send(body, framing, plain); got.status != 400 || !strings.Contains(got.body, "body") {
 					t.Errorf("%s with %.10q of %d bytes in %s: %d %s", route, body, len(body), name, got.status, got.body)
 				}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/culvertmq/culvert/api/auth"
 )
 
 // rawToken signs this header and these claims, byte by byte.
@@ -52,8 +54,8 @@ func TestClaimsAreReadStrictly(t *testing.T) {
 		"ns is a number":             {`{"sub":"a","exp":` + future + `,"ns":1}`, `"ns" must be a string or an array`},
 		"rooms have a number":        {`{"sub":"a","exp":` + future + `,"rooms":["a",1]}`, "rooms must be a string"},
 		"claims are an array":        {`[]`, "not a JSON object"},
-		"too many patterns":          {`{"sub":"a","exp":` + future + `,"rooms":["a"` + strings.Repeat(`,"a"`, 256) + `]}`, "257 entries, the limit is 256"},
-		"a pattern that is too long": {`{"sub":"a","exp":` + future + `,"emit":"` + strings.Repeat("a", 257) + `"}`, "entry of 257 bytes, the limit is 256"},
+		"too many patterns":          {`{"sub":"a","exp":` + future + `,"rooms":["a"` + strings.Repeat(`,"a"`, auth.MaxPatterns) + `]}`, fmt.Sprintf("%d entries, the limit is %d", auth.MaxPatterns+1, auth.MaxPatterns)},
+		"a pattern that is too long": {`{"sub":"a","exp":` + future + `,"emit":"` + strings.Repeat("a", auth.MaxPatternLength+1) + `"}`, fmt.Sprintf("entry of %d bytes, the limit is %d", auth.MaxPatternLength+1, auth.MaxPatternLength)},
 	} {
 		r := s.get("/v1/default/events?wait=0", bearerOf(rawToken(t, plainHeader, c.claims)))
 		if r.status != 401 || !strings.Contains(fmt.Sprint(r.json()["detail"]), c.want) {
@@ -65,8 +67,8 @@ func TestClaimsAreReadStrictly(t *testing.T) {
 		"null is absent":  `{"sub":"a","exp":` + future + `,"nbf":null,"rooms":null,"ns":null}`,
 		"others' claims":  `{"sub":"a","exp":` + future + `,"NS":"x","Exp":1,"x":{"exp":1,"exp":2}}`,
 		"a pair":          `{"sub":"\ud83d\ude00","exp":` + future + `}`,
-		"most patterns":   `{"sub":"a","exp":` + future + `,"rooms":["a"` + strings.Repeat(`,"a"`, 255) + `]}`,
-		"longest pattern": `{"sub":"a","exp":` + future + `,"emit":["` + strings.Repeat("a", 256) + `"]}`,
+		"most patterns":   `{"sub":"a","exp":` + future + `,"rooms":["a"` + strings.Repeat(`,"a"`, auth.MaxPatterns-1) + `]}`,
+		"longest pattern": `{"sub":"a","exp":` + future + `,"emit":["` + strings.Repeat("a", auth.MaxPatternLength) + `"]}`,
 	} {
 		if r := s.get("/v1/default/events?wait=0", bearerOf(rawToken(t, plainHeader, claims))); r.status != 200 {
 			t.Errorf("%s: %d %s", name, r.status, r.body)

@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/culvertmq/culvert/api/wire"
+	"github.com/culvertmq/culvert/event"
 )
 
 func TestEmitIsReceivedByBothTransports(t *testing.T) {
@@ -133,18 +136,18 @@ func TestBatchIsAtomic(t *testing.T) {
 
 func TestLimitsOfSize(t *testing.T) {
 	s := siteOf(t, inMemory(&memory{}))
-	fits := `"` + strings.Repeat("x", 256<<10-2) + `"`
+	fits := `"` + strings.Repeat("x", event.MaxData-2) + `"`
 	s.post("/v1/default/emit", `{"event":"e","data":`+fits+`}`).is(201)
 	s.post("/v1/default/emit", `{"event":"e","data":[`+fits+`]}`).problem(413, "too-large", "data")
 	s.post("/v1/default/emit", `{"event":"e","data":[`+strings.Repeat(" ", 600<<10)+`]}`).is(201)
 	body := func(n int) string { return `{"event":"e"` + strings.Repeat(" ", n-13) + `}` }
-	s.post("/v1/default/emit", body(1<<20)).is(201)
-	s.post("/v1/default/emit", body(1<<20+1)).problem(413, "too-large", "")
+	s.post("/v1/default/emit", body(wire.MaxBody)).is(201)
+	s.post("/v1/default/emit", body(wire.MaxBody+1)).problem(413, "too-large", "")
 	chunked := func(n int) result {
 		return s.post("/v1/default/emit", body(n), header("Content-Type", "application/json"), unknownLength)
 	}
-	chunked(1 << 20).is(201)
-	chunked(1<<20+1).problem(413, "too-large", "")
+	chunked(wire.MaxBody).is(201)
+	chunked(wire.MaxBody+1).problem(413, "too-large", "")
 
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	s.post("/v1/default/emit", `{"event":"e","data":`+deep(64)+`}`).is(201)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvertmq/culvert/api/visit"
 )
 
 // dial opens a connection to the site with a deadline of a minute.
@@ -90,7 +92,7 @@ func TestLingeringIsBounded(t *testing.T) {
 	}
 	sent := 0
 	block := []byte(strings.Repeat("x", 1<<20))
-	for ; sent < 2*(256<<20); sent += len(block) {
+	for ; sent < 2*visit.LingerBytes; sent += len(block) {
 		if _, err := conn.Write(block); err != nil {
 			return
 		}

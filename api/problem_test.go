@@ -100,9 +100,9 @@ func TestProblems(t *testing.T) {
 		{"GET", events + "&ack=%HEAD+1%", "", 409, "cursor-beyond-head", "ack", nil},
 		{"GET", events + "&ack=0ther:1", "", 409, "cursor-of-another-log", "ack", nil},
 
-		{"POST", emit, `{"event":"e","data":"` + strings.Repeat("x", 256<<10) + `"}`, 413, "too-large", "data", nil},
-		{"POST", emit, `{"event":"e","binary":"` + strings.Repeat("AAAA", 64<<10) + `"}`, 413, "too-large", "binary", nil},
-		{"POST", emit, `"` + strings.Repeat("x", 1<<20) + `"`, 413, "too-large", "", nil},
+		{"POST", emit, `{"event":"e","data":"` + strings.Repeat("x", event.MaxData) + `"}`, 413, "too-large", "data", nil},
+		{"POST", emit, `{"event":"e","binary":"` + strings.Repeat("AAAA", event.MaxData/4) + `"}`, 413, "too-large", "binary", nil},
+		{"POST", emit, `"` + strings.Repeat("x", wire.MaxBody) + `"`, 413, "too-large", "", nil},
 
 		{"POST", emit, `{"event":"e"}`, 415, "unsupported-media-type", "", []option{plain}},
 		{"POST", emit, `{"event":"e"}`, 415, "unsupported-media-type", "", []option{header("Content-Type", "")}},
@@ -181,7 +181,7 @@ func TestProblems(t *testing.T) {
 		{"POST", reply, `[1]`, 422, "invalid", "", nil},
 		{"POST", reply, `{"offset":1}`, 404, "not-found", "", nil},
 		{"POST", reply, `{"offset":1}`, 415, "unsupported-media-type", "", []option{plain}},
-		{"POST", reply, `{"offset":1,"data":"` + strings.Repeat("x", 256<<10) + `"}`, 413, "too-large", "data", nil},
+		{"POST", reply, `{"offset":1,"data":"` + strings.Repeat("x", event.MaxData) + `"}`, 413, "too-large", "data", nil},
 		{"POST", reply + "?client=bob", `{"offset":1}`, 404, "not-found", "", []option{alice}},
 		{"POST", emit + "?client=a%0Ab", `{"event":"e"}`, 422, "invalid", "client", nil},
 		{"GET", "/v1/default/events?client=" + strings.Repeat("x", 129), "", 422, "invalid", "client", nil},

@@ -41,18 +41,18 @@ type List []string
 
 // Bounds of a token's lists. Each room of a request is compared with each pattern.
 const (
-	maxPatterns      = 256 // in each of "ns", "rooms" and "emit"
-	maxPatternLength = 256 // bytes
+	MaxPatterns      = 256 // in each of "ns", "rooms" and "emit"
+	MaxPatternLength = 256 // bytes
 )
 
 // check returns an error if the list is too long, or one of its entries is.
 func (l List) check(name string) error {
-	if len(l) > maxPatterns {
-		return fmt.Errorf("%q has %d entries, the limit is %d", name, len(l), maxPatterns)
+	if len(l) > MaxPatterns {
+		return fmt.Errorf("%q has %d entries, the limit is %d", name, len(l), MaxPatterns)
 	}
 	for _, p := range l {
-		if len(p) > maxPatternLength {
-			return fmt.Errorf("%q has an entry of %d bytes, the limit is %d", name, len(p), maxPatternLength)
+		if len(p) > MaxPatternLength {
+			return fmt.Errorf("%q has an entry of %d bytes, the limit is %d", name, len(p), MaxPatternLength)
 		}
 	}
 	return nil

@@ -10,9 +10,11 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// Bounds on how much is read of a body that no handler reads. It has the same time limit as other bodies.
+// LingerBytes is the most that is read of a body that no handler reads. It has the same time limit as other bodies.
+const LingerBytes = 256 << 20
+
+// Other bounds on reading such a body.
 const (
-	lingerBytes   = 256 << 20
 	lingerSilence = 5 * time.Second
 	lingerDrain   = time.Second // when the server is shutting down
 	lingerBuffer  = 8 << 10
@@ -57,7 +59,7 @@ func (v *Visit) Discard(body io.Reader, patience func(time.Duration), silence ti
 	defer lingered.Put(buf)
 	*buf = append(*buf, make([]byte, lingerBuffer)...)
 	end, draining := time.Now().Add(v.o.BodyTimeout), false
-	for left := lingerBytes; left > 0; {
+	for left := LingerBytes; left > 0; {
 		if !draining && v.o.Draining() {
 			draining = true
 			end = time.Now().Add(min(lingerDrain, time.Until(end)))

@@ -13,8 +13,8 @@ import (
 	"github.com/culvertmq/culvert/internal/jsontext"
 )
 
-// maxBody bounds a JSON body.
-const maxBody = 1 << 20
+// MaxBody bounds a JSON body.
+const MaxBody = 1 << 20
 
 // The media types of bodies.
 const (
@@ -65,12 +65,12 @@ var (
 	ErrEndedEarly = Refuse(Incomplete, "", "the body ended early, or its chunked encoding is invalid")
 )
 
-// ReadBody reads at most maxBody bytes into buf. buf grows with what has arrived, not with the announced
+// ReadBody reads at most MaxBody bytes into buf. buf grows with what has arrived, not with the announced
 // length, so that an announcement costs no memory; length is -1 if none is announced. cover is called with the
 // number of bytes that have arrived, and may return an error to stop.
 // Errors: those of cover, *Problem, and os.ErrDeadlineExceeded when the body stopped arriving.
 func ReadBody(r io.Reader, length int64, buf *[]byte, cover func(n int) error) error {
-	if length > maxBody {
+	if length > MaxBody {
 		return errBodyTooLarge
 	}
 	for {
@@ -85,7 +85,7 @@ func ReadBody(r io.Reader, length int64, buf *[]byte, cover func(n int) error) e
 			return err
 		}
 		switch {
-		case len(*buf) > maxBody:
+		case len(*buf) > MaxBody:
 			return errBodyTooLarge
 		case errors.Is(err, io.EOF):
 			return nil
