@@ -11,12 +11,18 @@ import (
 	"github.com/culvertmq/culvert/queue"
 )
 
-// sql runs statements and fails the test when one does.
+// pruning is what culvert.prune locks, unless somebody else has locked it: then it does nothing.
+const pruning = `SELECT FROM culvert.turns WHERE n = 2 FOR UPDATE;`
+
+// sql runs statements and fails the test when one does. Those that prune wait for instances that do.
 func sql(t testing.TB, dsn string, statements ...string) {
 	t.Helper()
 	conn := connect(t, dsn)
 	for _, s := range statements {
-		if _, err := conn.Exec(t.Context(), s); err != nil {
+		if strings.Contains(s, "culvert.prune(") {
+			s = pruning + s // one transaction, because they are sent together
+		}
+		if _, err := conn.PgConn().Exec(t.Context(), s).ReadAll(); err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}
 	}
