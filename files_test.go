@@ -39,11 +39,11 @@ func TestFilesFormNoCircle(t *testing.T) {
 	}
 }
 
-// sourcePackage is a package whose files are looked at.
+// sourcePackage is one package with its files.
 type sourcePackage struct {
 	folder  string
 	files   []string
-	exports map[string]string // of what it imports, for the type checker
+	exports map[string]string // files with export data, by import path
 }
 
 // listPackages asks the go command for the packages of the module.
@@ -68,7 +68,7 @@ func listPackages(t *testing.T) []sourcePackage {
 	return all
 }
 
-// uses has, for each file, those it uses and what it uses of them.
+// uses returns, for each file, the files it uses and the names it uses from them.
 func (p sourcePackage) uses(t *testing.T) map[string]map[string]map[string]bool {
 	fset := token.NewFileSet()
 	var files []*ast.File
@@ -116,7 +116,7 @@ func (p sourcePackage) uses(t *testing.T) map[string]map[string]map[string]bool 
 	return uses
 }
 
-// receiver is the type whose method a declaration is, or nil.
+// receiver returns the type to which a method declaration belongs; nil if it is not a method.
 func receiver(decl ast.Decl, info *types.Info) *types.TypeName {
 	f, ok := decl.(*ast.FuncDecl)
 	if !ok || f.Recv == nil {
@@ -160,7 +160,7 @@ func belongs(used types.Object, own *types.TypeName) bool {
 	return false
 }
 
-// circles has the groups of nodes that reach each other (Tarjan).
+// circles returns the strongly connected components of more than one node (Tarjan).
 func circles(nodes []string, next func(string) []string) (all [][]string) {
 	index, low := map[string]int{}, map[string]int{}
 	var stack []string

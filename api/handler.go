@@ -22,7 +22,7 @@ import (
 type Handler struct {
 	o             Options
 	queue         store
-	subscriptions subscriber
+	subscriptions subscriptionSource
 	registry      registrar
 	keys          *auth.Authority
 	echo          *echo.Echo
@@ -36,7 +36,8 @@ type Handler struct {
 	watching      sync.WaitGroup
 }
 
-// store is what the handlers need of a *queue.Queue. Each part is declared in the file that uses it.
+// store is what the handlers need of a *queue.Queue. The parts are declared beside the code that needs them, or
+// below it.
 type store interface {
 	appender
 	uploader
@@ -48,7 +49,7 @@ type store interface {
 	pinger
 }
 
-// registrar is what the handlers need of a *registry.Registry. Each part is declared in the file that uses it.
+// registrar is what the handlers need of a *registry.Registry, in the same way.
 type registrar interface {
 	auth.Keys
 	HasKeys() bool
@@ -57,16 +58,16 @@ type registrar interface {
 	namespaces
 }
 
-// owners are the owners of all state that a Handler does not have itself.
+// owners has what a Handler is made from: a queue, its subscriptions and its registry.
 type owners struct {
 	queue         store
-	subscriptions subscriber
+	subscriptions subscriptionSource
 	registry      registrar
 }
 
-// ownersOf returns those of a real queue.
+// ownersOf returns the owners of a real queue.
 func ownersOf(q *queue.Queue) owners {
-	return owners{queue: q, subscriptions: queueSubscriber{q}, registry: q.Registry()}
+	return owners{queue: q, subscriptions: queueSubscriptions{q}, registry: q.Registry()}
 }
 
 // New makes a Handler. Set up its server with ConfigureServer. The caller must Close the Handler.

@@ -57,7 +57,7 @@ func newSite(t testing.TB, change ...func(*Options)) *site {
 	return siteOf(t, ownersOf(openQueue(t, pgtest.Database(t))), change...)
 }
 
-// siteOf serves what is given.
+// siteOf serves a Handler of these owners.
 func siteOf(t testing.TB, of owners, change ...func(*Options)) *site {
 	t.Helper()
 	o := Options{APIKeys: []string{"another-key-of-backends", testKey}, JWTSecret: testSecret, Logger: slog.New(slog.DiscardHandler)}

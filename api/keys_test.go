@@ -141,8 +141,8 @@ func TestRotationEndsTheOldSecretsStreams(t *testing.T) {
 	b.get("/v1/default/events?client=bob&wait=0", bearerOf(fresh)).is(200)
 }
 
-// A stream of the old secret also ends when only the time ends its grace.
-func TestTheEndOfAGraceEndsStreams(t *testing.T) {
+// A stream that uses the old secret of a rotated key ends with the grace period, without another change.
+func TestStreamsEndWithTheGracePeriod(t *testing.T) {
 	_, b, admin := twoSites(t)
 	id, old := storedToken(t, admin, registry.APIKey{}, b)
 	st := b.stream("/v1/default/events?client=bob", bearerOf(old))

@@ -37,7 +37,7 @@ const memoryLog = "m3m0"
 // inMemory makes one memory the owner of everything.
 func inMemory(m interface {
 	store
-	subscriber
+	subscriptionSource
 	registrar
 },
 ) owners {

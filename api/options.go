@@ -90,8 +90,8 @@ type Options struct {
 	bodyTimeout time.Duration // 30s; only tests set it
 }
 
-// bodyTimeout is how long a request's body may take, even if no handler reads it: net/http then reads the rest
-// itself.
+// bodyTimeout is how long a request's body may take, even if no handler reads it: the rest is then read after
+// the answer (package visit).
 const bodyTimeout = 30 * time.Second
 
 // maxWait is the longest wait that a request may ask for.

@@ -24,7 +24,7 @@ const (
 	reasonExpired = "expired"
 )
 
-// revocations is the part of the registry that says when credentials may have been revoked.
+// revocations is the part of the registry that says whether credentials were revoked, and when that changes.
 type revocations interface {
 	Revocations() int
 	Changed() <-chan struct{}
@@ -136,7 +136,7 @@ func (h *Handler) enter(c *call) *session {
 }
 
 // recheckEvery is how often the credentials of all sessions are checked although nothing has changed: the old
-// secret of a key that was rotated ends by itself.
+// secret of a rotated key expires without a change of the registry.
 const recheckEvery = 500 * time.Millisecond
 
 // watchCredentials ends sessions whose credentials are no longer good, until ctx ends.

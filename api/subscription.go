@@ -27,16 +27,16 @@ type subscription interface {
 	Close()
 }
 
-// subscriber is the part of the queue that delivers events as they come.
-type subscriber interface {
+// subscriptionSource is the part of the queue that delivers events as they come.
+type subscriptionSource interface {
 	Subscribe(ctx context.Context, in queue.Interest) (subscription, error)
 }
 
-// queueSubscriber is that of a real queue: it returns its subscriptions as an interface.
-type queueSubscriber struct{ queue *queue.Queue }
+// queueSubscriptions is the source of a real queue. Its Subscribe returns an interface.
+type queueSubscriptions struct{ queue *queue.Queue }
 
-// Subscribe implements subscriber.
-func (s queueSubscriber) Subscribe(ctx context.Context, in queue.Interest) (subscription, error) {
+// Subscribe implements subscriptionSource.
+func (s queueSubscriptions) Subscribe(ctx context.Context, in queue.Interest) (subscription, error) {
 	sub, err := s.queue.Subscribe(ctx, in)
 	if err != nil {
 		return nil, err // a nil *queue.Subscription must not become a non-nil interface
@@ -44,8 +44,8 @@ func (s queueSubscriber) Subscribe(ctx context.Context, in queue.Interest) (subs
 	return sub, nil
 }
 
-// pollShared returns the next events. They are those of all subscriptions: nothing here changes them, and their encoding
-// is kept with them.
+// pollShared returns the next events. All subscriptions share them, so this package must not change them. An event
+// keeps its encoded form, so that it is encoded once for all.
 func pollShared(ctx context.Context, s subscription, limit int) (event.Batch, error) {
 	return s.PollShared(ctx, limit, trusted.Unchanged())
 }

@@ -224,12 +224,12 @@ func (p *process) databaseConfig(c *cobra.Command) (*config.Loaded, error) {
 		return nil, err
 	}
 	if cfg.DirectURL() == "" {
-		return nil, errors.New("no database is named: give --database-url or DATABASE_URL ('culvert serve' itself migrates its private Postgres)")
+		return nil, errors.New("no database is named: give --database-url or DATABASE_URL; 'culvert serve' logs the URL of its private Postgres")
 	}
 	return cfg, nil
 }
 
-// answeringDatabase is the URL of the database that a command works on, once it answers.
+// answeringDatabase waits until the database that a command works on answers, and returns its URL.
 func (p *process) answeringDatabase(c *cobra.Command) (string, error) {
 	cfg, err := p.databaseConfig(c)
 	if err != nil {

@@ -55,7 +55,7 @@ func (q *Queue) IdleReaders() (all []IdleReader) {
 	return all
 }
 
-// KeepIdle makes the bound of kept readers so low that there is room for n of those that are kept now.
+// KeepIdle lowers the bound of kept readers so that only n of those kept now fit.
 func (q *Queue) KeepIdle(n int) {
 	i := q.source.idle
 	i.mu.Lock()

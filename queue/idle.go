@@ -16,7 +16,7 @@ import (
 // drops the oldest ones when there are too many.
 type idle struct {
 	keep time.Duration // 0: nothing is kept
-	most int           // bytes of all that are kept, about
+	most int           // about how many bytes all kept readers may take
 
 	mu     sync.Mutex
 	byKey  map[clientKey]*list.Element

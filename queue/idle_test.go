@@ -263,7 +263,7 @@ func TestAPollThatContinuesNeedsNoPostgres(t *testing.T) {
 	}
 }
 
-// Kept readers take only so much memory: the oldest ones are closed for new ones, and their clients ask Postgres again.
+// The memory of kept readers is bounded: the oldest are closed, and the next polls of their clients need a query.
 func TestKeptReadersAreBounded(t *testing.T) {
 	q := open(t, pgtest.Database(t))
 	var pollers []*poller
@@ -282,7 +282,7 @@ func TestKeptReadersAreBounded(t *testing.T) {
 		t.Errorf("%d readers are kept, want 10", n)
 	}
 	awaitFreed(t, kept[:4])
-	for i, p := range slices.Backward(pollers) { // a poll that asks makes a new reader, which takes the room of another
+	for i, p := range slices.Backward(pollers) { // a poll that asks makes a new reader, which takes the place of another
 		if asked := queriesOf(q, func() { p.expect() }) > 0; i >= 8 && asked {
 			t.Errorf("poll of client %d asks Postgres, though its reader is one of the newest", i)
 		} else if i < 4 && !asked {
@@ -291,7 +291,7 @@ func TestKeptReadersAreBounded(t *testing.T) {
 	}
 }
 
-// A reader nobody comes back for is closed after the time of SessionIdle.
+// A reader is closed after SessionIdle if its client does not poll again.
 func TestKeptReadersEnd(t *testing.T) {
 	q := open(t, pgtest.Database(t), func(o *queue.Options) { o.SessionIdle = 100 * time.Millisecond })
 	for i := range 5 {

@@ -14,10 +14,9 @@ type Interest struct {
 	// May reports whether the client's token allows it to read a room: memberships that the client made by its
 	// own token hold only in such rooms. nil allows every room. It must not block.
 	May func(event.Room) bool
-	// Rights stands for what May allows: Interests of one client with equal Rights allow the same rooms. With
-	// Rights, Close keeps for Options.SessionIdle what is known of the client, and the next Subscribe that
-	// continues with the same Rights after Cursor asks Postgres nothing. It is for long polls; empty: nothing is
-	// kept.
+	// Rights stands for what May allows: Interests of one client with equal Rights allow the same rooms. If it
+	// is not empty, Close keeps what is known of the client for Options.SessionIdle. A Subscribe in that time with
+	// equal Rights, and with After at the closed subscription's Cursor, needs no query. It is for long polls.
 	Rights string
 	// After is the position to continue from; zero: the stored cursor, and the head
 	// for a client never seen.

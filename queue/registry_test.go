@@ -27,7 +27,7 @@ func listening(t *testing.T, dsn string, n int) {
 	})
 }
 
-// A change ends the channel that was taken before it: that of this instance at once, and that of the other one soon.
+// A change closes the channel that was taken before it: that of this instance at once, and that of the other one soon.
 func TestChangesOfTheRegistryAreTold(t *testing.T) {
 	dsn := pgtest.Database(t)
 	a, b := open(t, dsn), open(t, dsn)
@@ -39,12 +39,12 @@ func TestChangesOfTheRegistryAreTold(t *testing.T) {
 		select {
 		case <-here:
 		default:
-			t.Error("the instance that changed the registry does not tell so")
+			t.Error("the channel of the instance that made the change is not closed")
 		}
 		select {
 		case <-there:
 		case <-time.After(10 * time.Second):
-			t.Fatal("the other instance does not tell of the change")
+			t.Fatal("the channel of the other instance is not closed")
 		}
 	}
 }

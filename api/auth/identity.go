@@ -124,7 +124,7 @@ func (c *Identity) MayEmit(r event.Room) bool {
 	return false
 }
 
-// KeyID identifies a backend's key, or the set of namespaces of a token for several. Zero means neither.
+// KeyID identifies a backend's key, or the namespaces of a token that is valid for several. Zero means neither.
 type KeyID [8]byte
 
 // KeyOf returns the id of a key: a part of its digest, which does not reveal the key.

@@ -10,7 +10,8 @@ import (
 	"github.com/culvertmq/culvert/api/wire"
 )
 
-// LingerBytes is the most that is read of a body that no handler reads. It has the same time limit as other bodies.
+// LingerBytes is the most that is read of the rest of a body that its handler did not read to the end. That rest has
+// the same time limit as a whole body.
 const LingerBytes = 256 << 20
 
 // Other bounds on reading such a body.

@@ -10,7 +10,7 @@ type Options struct {
 	BodyTimeout  time.Duration // for the whole body of a request
 	WriteTimeout time.Duration // for each write
 	// Anonymous and AnonymousAddress limit each of three kinds: requests without good credentials, connections
-	// without, and idle connections. Anonymous is for all addresses together, AnonymousAddress for one; 0: no
+	// on which none have come, and idle connections. Anonymous is for all addresses together, AnonymousAddress for one; 0: no
 	// limit.
 	Anonymous, AnonymousAddress int
 	// AsksCredentials reports whether the route of a request needs credentials.

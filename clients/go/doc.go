@@ -10,7 +10,7 @@
 // is handled twice. A repeated event has the same offset.
 //
 // The ladder decides by which transport events come. It is a state machine: ladder.go has its
-// states and the calls that report events to it, transitions.go decides the next state.
+// states and the calls that report events to it; transitions.go decides what follows when an attempt has ended.
 //
 //	             hello                        hello
 //	connecting ---------> streaming <--------------------- trying

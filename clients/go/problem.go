@@ -35,7 +35,7 @@ var (
 	errSilence = errors.New("the stream went silent")
 	errBursts  = errors.New("a proxy holds back what comes through the stream")
 	errLate    = errors.New("no answer came in time")
-	errWoken   = errors.New("connecting anew")
+	errWoken   = errors.New("the client reconnects")
 )
 
 // Problem is an answer that is not a success, by the server (RFC 9457) or by

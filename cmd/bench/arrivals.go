@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// arrivals measures how long it takes until all of many clients that come at once have an open stream.
+// arrivals measures how long many clients take to connect, openers of them at a time, until each has an open
+// stream.
 func (b *bench) arrivals(ctx context.Context, r *rig, _ []instance) error {
 	if runtime.GOOS != "linux" {
-		fmt.Fprintln(b.stderr, "culvert: arrivals is only measured on Linux, whose limits of open files are high enough")
+		fmt.Fprintln(b.stderr, "culvert: arrivals is only measured on Linux, since it needs more open files than other systems usually allow")
 		return nil
 	}
 	bare, server, err := r.children(ctx)
@@ -29,14 +30,14 @@ func (b *bench) arrivals(ctx context.Context, r *rig, _ []instance) error {
 		if err != nil {
 			return err
 		}
-		b.times(fmt.Sprintf("%d new clients come at once, until all have a stream", n), took, ceiling, "2 x")
+		b.times(fmt.Sprintf("%d new clients connect, %d at a time, until all have a stream", n, openers), took, ceiling, "2 x")
 		took, err = arrive(ctx, n, func(i int) string {
 			return fmt.Sprintf("%s/v1/default/events?client=n%d-%s", server.url, n, strconv.Itoa(i))
 		})
 		if err != nil {
 			return err
 		}
-		b.times(fmt.Sprintf("%d known clients come at once", n), took, ceiling, "2 x")
+		b.times(fmt.Sprintf("%d known clients connect, %d at a time", n, openers), took, ceiling, "2 x")
 	}
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/culvertmq/culvert/cmd/usage"
 )
 
-// benchmarks are in the order in which they run. Each appends its rows. It gets a rig of its own with so many
-// instances.
+// benchmarks are in the order in which they run. Each runs on a rig of its own with this number of instances, and
+// appends its rows.
 var benchmarks = []struct {
 	name      string
 	instances int
@@ -65,8 +65,8 @@ so only the ratios can be compared with another machine's.
            read alone
   latency  time from the request of an emit to its frame on another instance, and
            from the answer of the emit, at a rate far below saturation
-  fanout   SSE deliveries/s to 1,000 streams, of one room and of 1,000 rooms of 10;
-           ceiling: a bare program that writes frames made beforehand
+  fanout   SSE deliveries/s to 1,000 and to 5,000 streams of one room, and to 1,000
+           rooms of 10; ceiling: a bare program that writes frames made beforehand
   polls    time from an emit to the answers of 1,000 long polls, beside 1,000 streams, and
            deliveries/s to them; ceiling: a bare program that answers from memory
   cost     memory of an idle stream and CPU of 100,000 deliveries, in a server
@@ -75,14 +75,15 @@ so only the ratios can be compared with another machine's.
   replies  time from an emit that waits on one instance to the reply of a client on the
            other one
   presence time of Postgres to keep 10,000 clients online
-  arrivals time until 5,000 and 10,000 clients that come at once have a stream, in a
-           server process of its own; ceiling: the bare program
+  arrivals time that 5,000 and 10,000 clients take to connect, 256 at a time, until all
+           have a stream of a server process of its own; ceiling: the bare program
   instances
            emits/s over HTTP to two and to four server processes on one database,
            compared with one
-  returns  clients/s that come back after a restart and receive what they missed
-  growth   the same emits, pages, joins and polls with 1,000 and with a million stored
-           clients and rooms
+  returns  clients/s that come back after a restart and receive what they missed, and
+           the time until each has its first event
+  growth   rates of emits, pages, joins and polls with a million stored clients and
+           rooms, compared with 1,000
   churn    memory of a server process while clients come and go for --churn; only if
            --only names it`,
 		Example: `  culvert bench

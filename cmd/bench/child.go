@@ -57,7 +57,7 @@ func (r *rig) child(ctx context.Context, args ...string) (*childServer, error) {
 	return nil, fmt.Errorf("culvert %s did not start: %s", args[0], last)
 }
 
-// wait waits for the end of the process. What it says must have been read by then.
+// wait waits for the end of the process. Read all of its output first: Wait closes the pipe.
 func (c *childServer) wait() {
 	_ = c.Wait() // its exit code does not matter
 	close(c.ended)
@@ -77,7 +77,7 @@ func (r *rig) children(ctx context.Context) (bare, server *childServer, err erro
 	return bare, server, err
 }
 
-// end stops a child before its rig ends.
+// end stops the child and waits until it has ended. It may be called twice.
 func (c *childServer) end() error {
 	err := c.Process.Signal(syscall.SIGTERM)
 	<-c.ended

@@ -15,13 +15,14 @@ import (
 
 const (
 	churners    = 32     // clients that come and go at the same time
-	churnNames  = 20_000 // names that they have in turn
-	churnSettle = 5      // the memory is compared with that after this part of the time
+	churnNames  = 20_000 // names, used in turn
+	churnSettle = 5      // the memory at the end is compared with that after 1/churnSettle of the time
 	churnPause  = 10 * time.Second
 )
 
 // churn measures whether a server's memory stays the same while clients come and go: each joins a room, emits,
-// polls, opens a stream, and leaves. It counts what the server keeps, after some seconds of rest.
+// polls, opens a stream, and leaves. It reads the server's memory
+// some seconds after the clients have stopped.
 func (b *bench) churn(ctx context.Context, r *rig, _ []instance) error {
 	if runtime.GOOS != "linux" {
 		fmt.Fprintln(b.stderr, "culvert: churn is only measured on Linux, since it needs /proc")
@@ -31,7 +32,7 @@ func (b *bench) churn(ctx context.Context, r *rig, _ []instance) error {
 	if err != nil {
 		return err
 	}
-	var next, visits atomic.Int64
+	var next, stays atomic.Int64
 	first := b.churnFor / churnSettle
 	var memory [2]float64
 	for i, d := range []time.Duration{first, b.churnFor - first} {
@@ -41,10 +42,10 @@ func (b *bench) churn(ctx context.Context, r *rig, _ []instance) error {
 		for range churners {
 			all.Go(func() error {
 				for coming.Err() == nil {
-					if err := visit(ctx, server.url, int(next.Add(1))%churnNames); err != nil {
+					if err := comeAndGo(ctx, server.url, int(next.Add(1))%churnNames); err != nil {
 						return err
 					}
-					visits.Add(1)
+					stays.Add(1)
 				}
 				return nil
 			})
@@ -63,15 +64,15 @@ func (b *bench) churn(ctx context.Context, r *rig, _ []instance) error {
 			return err
 		}
 	}
-	b.rows = append(b.rows, row{fmt.Sprintf("memory of a server after %v in which %d clients came and went, beside after %v", b.churnFor, visits.Load(), first),
+	b.rows = append(b.rows, row{fmt.Sprintf("memory of a server after %v and %d stays of clients, compared with after %v", b.churnFor, stays.Load(), first),
 		mebibytes(memory[1]), mebibytes(memory[0]), fmt.Sprintf("%.2f x", memory[1]/memory[0]), "1.1 x"})
 	return nil
 }
 
 func mebibytes(n float64) string { return fmt.Sprintf("%.0f MiB", n/(1<<20)) }
 
-// visit is what one client does.
-func visit(ctx context.Context, url string, n int) error {
+// comeAndGo is the stay of one client.
+func comeAndGo(ctx context.Context, url string, n int) error {
 	client, room := "c"+strconv.Itoa(n), "r"+strconv.Itoa(n%1000)
 	base := url + "/v1/default"
 	p := newPoster("", "", 1)

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// growth measures the same emits, pages, joins and resumes with few and with many stored clients and rooms.
+// growth measures the same emits, pages, joins and polls with few and with many stored clients and rooms.
 func (b *bench) growth(ctx context.Context, r *rig, all []instance) error {
 	const few, many, callers = 1_000, 1_000_000, 8
 	if err := fill(ctx, all[0].queue, 20*few); err != nil {
@@ -19,7 +19,7 @@ func (b *bench) growth(ctx context.Context, r *rig, all []instance) error {
 	}
 	works := []struct {
 		what string
-		// request makes one of the requests that are compared; n is at random, below the number of clients and rooms.
+		// request makes one of the requests that are compared; n is random, below the number of clients and rooms.
 		request func(ctx context.Context, base string, n int) (*http.Request, error)
 		status  int
 	}{
@@ -62,13 +62,13 @@ func (b *bench) growth(ctx context.Context, r *rig, all []instance) error {
 				before[i] = measured
 				continue
 			}
-			b.compare(fmt.Sprintf("%s, %d clients and rooms, beside %d", w.what, many, few), measured, before[i], "80 %")
+			b.compare(fmt.Sprintf("%s, %d clients and rooms, compared with %d", w.what, many, few), measured, before[i], "80 %")
 		}
 	}
 	return nil
 }
 
-// storeMany stores clients and rooms, each client in one room, so that there are so many of both.
+// storeMany stores clients and rooms with the numbers from up to to-1, each client in one room.
 func storeMany(ctx context.Context, dsn string, from, to int) error {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {

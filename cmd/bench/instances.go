@@ -34,7 +34,7 @@ func (b *bench) instances(ctx context.Context, r *rig, _ []instance) error {
 			alone = emits
 			continue
 		}
-		b.compare(fmt.Sprintf("durable emits over %d instances, beside one", n), emits, alone, "100 %")
+		b.compare(fmt.Sprintf("durable emits over %d instances, compared with one", n), emits, alone, "100 %")
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (b *bench) returns(ctx context.Context, r *rig, _ []instance) error {
 	}
 	b.rows = append(b.rows, row{what: fmt.Sprintf("%d clients return after a restart, %d events missed in %d rooms", returning, roomsOfEach*missedInRoom, roomsOfEach),
 		measured: perSecond(returning / time.Since(start).Seconds()), goal: "2000/s"})
-	b.quantiles("first event of each", first, "p99 1s")
+	b.quantiles("time until each of them has its first event", first, "p99 1s")
 	return nil
 }
 

@@ -39,7 +39,7 @@ func newRig(ctx context.Context) (*rig, error) {
 	return r, nil
 }
 
-// onRig runs measure on a new rig with so many instances, and stops all of it afterwards.
+// onRig runs measure on a new rig with this number of instances, and stops all of it afterwards.
 func onRig(ctx context.Context, instances int, measure func(*rig, []instance) error) (err error) {
 	r, err := newRig(ctx)
 	if err != nil {

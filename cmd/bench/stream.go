@@ -16,8 +16,8 @@ import (
 const (
 	// streamCount is how many streams a fan-out is measured with, unless a row says otherwise.
 	streamCount = 1000
-	// openers is how many streams are opened at the same time. All from one address, they must stay below what
-	// a server accepts of requests that it has not read yet.
+	// openers is how many streams are opened at a time. They come from one address, so they must be fewer than
+	// the connections without credentials that a server accepts from one (--max-anonymous-address).
 	openers = 256
 )
 
@@ -84,8 +84,8 @@ func (s *eventStream) close() {
 	_ = s.conn.Close()
 }
 
-// openStreams opens n streams, many at the same time. The caller closes those that it returns, also beside an
-// error.
+// openStreams opens n streams, many at the same time. The caller must close the streams, even
+// after an error.
 func openStreams(ctx context.Context, n int, url func(i int) string) ([]*eventStream, error) {
 	all := make([]*eventStream, n)
 	opening, failed := errgroup.WithContext(ctx)

@@ -17,8 +17,8 @@ type lane[T any] struct {
 
 	lanes map[string]*lane[T] // those that are not empty
 	order turns[T]            // the same: the lane whose turn is next comes first
-	now   float64             // turn at which a new lane begins: about that of the others
-	turn  float64             // bytes it has been served since all of its neighbours were idle
+	now   float64             // where a new lane begins
+	turn  float64             // where it stands: where it began, and the bytes that it has been served since
 	place int                 // index in its neighbours' order
 }
 
@@ -40,7 +40,7 @@ func (q *lanes[T]) pushFront(c Caller, value T, l Load) {
 	client.items = slices.Insert(client.items, 0, item[T]{value, l})
 }
 
-// enter returns the lane of l with this name. A new one begins at the turn at which the others are now.
+// enter returns the lane of l with this name. A new one begins at now.
 func (l *lane[T]) enter(name string) *lane[T] {
 	in := l.lanes[name]
 	if in != nil {
@@ -78,10 +78,10 @@ func (q *lanes[T]) pop() {
 	q.root.served(space, bytes)
 }
 
-// served counts the bytes of a lane that was served, and removes the lane if it is empty. New lanes begin later by
-// what the lanes were served on average: if new ones kept coming and all began at the same turn, those that were
-// served before would not be served again. The average is for one lane more than there are, so that a new one comes
-// before one that goes on alone.
+// served counts the bytes of a lane that was served, and removes the lane if it is empty. It also moves on now, where
+// new lanes begin: by the bytes divided by the number of lanes plus one. Without that, a steady flow of new lanes would
+// always come before the lanes that have been served. The plus one lets a new lane come before a lane that waits alone
+// and has more items.
 func (l *lane[T]) served(in *lane[T], bytes int) {
 	l.now = max(l.now, in.turn) + float64(bytes)/float64(len(l.order)+1)
 	in.turn += float64(bytes)

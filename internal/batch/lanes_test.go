@@ -45,7 +45,7 @@ func TestLanesTakeTurns(t *testing.T) {
 	}
 }
 
-// Callers that keep coming do not shut out one that was there before and has been served already.
+// A steady flow of new callers does not delay an old one.
 func TestNewLanesDoNotShutOutOldOnes(t *testing.T) {
 	var q lanes[string]
 	one := Load{1, 1, 1000}
@@ -57,7 +57,7 @@ func TestNewLanesDoNotShutOutOldOnes(t *testing.T) {
 		come++
 		q.push(Caller{"ns", fmt.Sprint("new", come)}, "new", one)
 	}
-	for range 8 { // so many others wait at any time, each of them for the first time
+	for range 8 { // eight others wait at any time, each of them for the first time
 		arrive()
 	}
 	old := 0

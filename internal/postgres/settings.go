@@ -132,8 +132,8 @@ func readSettings(ctx context.Context, conn *pgx.Conn) (role, database string, v
 }
 
 // unhurried runs a query in a transaction without a time limit, and does not change
-// the session. The limit of the session, and what is left of one that an earlier statement
-// was close to, can still end the statements before the query: then it tries again.
+// the session. The session's statement_timeout can still cancel the statements before the
+// query, and the timeout of an earlier statement can arrive late. Then it tries again.
 // Errors: a *SettingError if the limit is too short for every try.
 func unhurried(ctx context.Context, conn *pgx.Conn, sql string) ([]*pgconn.Result, error) {
 	const tries = 5
@@ -169,8 +169,8 @@ func named(err error, c *pgx.ConnConfig) error {
 	return err
 }
 
-// canceled reports whether the server canceled a statement. A statement_timeout that passes as
-// its statement ends cancels the next one, and is then reported as a request of a user.
+// canceled reports whether the server canceled a statement. A statement_timeout that fires just as
+// its statement ends cancels the next statement, and the server reports it as a user's request.
 func canceled(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "57014"

@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m, nil) }
 
-// A session whose statements may take 1 ms is read all the same, or the error names the setting: on
-// a busy machine the limit passes while the statements before the query run.
+// The settings of a session with a statement_timeout of 1 ms are read, or the error names that
+// setting. On a busy machine the limit passes before the query runs.
 func TestSettingsAreReadUnderAShortLimit(t *testing.T) {
 	dsn := pgtest.Database(t)
 	var all sync.WaitGroup

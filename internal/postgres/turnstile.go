@@ -55,7 +55,8 @@ const (
 // wait now, so that a client with many reads uses only the time that others leave. If there is more than one
 // connection, reads of one kind never take all of them while the other kind waits.
 //
-// It is start-time fair queueing (Goyal, Vin, Cheng, 1996) in two levels.
+// It is based on start-time fair queueing (Goyal, Vin, Cheng, 1996), in two levels; but new flows begin later, see
+// charge.
 type Turnstile struct {
 	mu      sync.Mutex
 	conns   int
@@ -233,7 +234,7 @@ type flow struct {
 type flows struct {
 	all   map[string]*flow
 	ready ready
-	now   time.Duration // the used time with which a flow begins: about that of those that compete
+	now   time.Duration // the used time with which a new flow begins
 	sweep int           // above this number of flows, idle ones are forgotten
 }
 
@@ -277,9 +278,9 @@ func (f *flows) leave(one *flow) {
 	}
 }
 
-// charge adds to what a flow has used. What the flows use on average is added to the time with which others begin:
-// if new ones kept coming and all began at the same time, those that have had a turn would not get another one.
-// It is counted for one flow more than there are, so that a new one comes before one that goes on alone.
+// charge adds d to the time that a flow has used, and moves on now, where new flows begin, by a share of d. Without
+// that, a steady flow of new clients would always come before those that have had a turn. The share is smaller than
+// the average of the waiting flows, so that a new flow comes before one that waits alone.
 func (f *flows) charge(one *flow, d time.Duration) {
 	one.spent += d
 	f.now += d / time.Duration(len(f.ready)+2)

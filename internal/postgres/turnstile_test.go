@@ -58,7 +58,7 @@ func TestTurnsAreSharedByNamespaceAndClient(t *testing.T) {
 	})
 }
 
-// Clients that keep coming do not shut out one that was there before and has had turns already.
+// A steady flow of new clients does not delay an old one.
 func TestNewClientsDoNotShutOutOldOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, ends := NewTurnstile(1), make(chan string, 10_000)

@@ -63,7 +63,7 @@ func (h *handler) check() error {
 	case h.lease < 100*time.Millisecond:
 		return event.Invalid("lease", "must be at least 100ms")
 	case h.least <= 0 || h.most < h.least:
-		return event.Invalid("backoff", "must be positive, and at most its upper bound")
+		return event.Invalid("backoff", "the least pause must be positive, and not above the greatest")
 	}
 	return errors.Join(event.CheckName("pattern", h.pattern, event.MaxEventName), event.CheckSegment("name", h.name, event.MaxEventName))
 }

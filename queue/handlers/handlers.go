@@ -19,7 +19,8 @@ type Handlers struct {
 	renewals sync.WaitGroup // renewing leases
 }
 
-// New returns Handlers with none registered yet. The roster is empty, and belongs to them from now on. Close
+// New returns Handlers with none registered yet. The roster must be empty, and only these
+// Handlers may use it from now on. Close
 // ends them.
 func New(o Options, roster *Roster) *Handlers { return &Handlers{o: o, roster: roster} }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/culvertmq/culvert/event"
 )
 
-// Roster lists the handlers of an instance, and wakes those that new events may be for. It is apart from
-// Handlers because the tail, which reports new events, has to exist before what Handlers are made from.
+// Roster lists the handlers of an instance, and wakes those that new events may be for. It is separate
+// from Handlers because the tail reports new events to it, and the tail is made before Handlers.
 type Roster struct {
 	mu     sync.RWMutex
 	all    []*handler
@@ -27,7 +27,7 @@ func (r *Roster) add(h *handler, start func()) error {
 	}
 	for _, other := range r.all {
 		if other.ns == h.ns && other.name == h.name {
-			return event.Invalidf("name", "%q is registered already: give one of them another name", h.name)
+			return event.Invalidf("name", "a handler named %q is registered already: give one of the two another name", h.name)
 		}
 	}
 	r.all = append(r.all, h)

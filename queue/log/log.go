@@ -5,9 +5,10 @@
 // append lock, so the order of commits is the order of offsets: a reader that continues after an offset never
 // misses an event that became visible late.
 //
-// The files, from the top down; each uses only those below it:
+// The files, from the top down; each uses only those below it (the methods of Log, appender and appendBatch fill
+// several files):
 //
-//	log.go         New, Run, and what the log is asked for
+//	log.go         New, Run, Close, and short methods
 //	append.go      a call of Append or AppendEach
 //	listen.go      notifications: others have stored something
 //	members.go     joins and leaves, many in one transaction
@@ -17,17 +18,17 @@
 //	behind.go      units that wait for events from SQL
 //	call.go        one call of culvert.append
 //	bounds.go      how many events from SQL one append moves
-//	results.go     the results of culvert.append, and what becomes of units by them
+//	results.go     the results of culvert.append, and answering units by them
 //	arguments.go   the arguments of culvert.append
 //	audience.go    who is to reply
 //	keys.go        units that have an idempotency key in common
 //	unit.go        units: what is stored or refused as one, and the series of one AppendEach
-//	horizon.go     positions among the transactions that emit from SQL
+//	horizon.go     up to which transaction events from SQL have been moved
 //	roomquota.go   how many rooms may be made; size.go: what an emit takes while it waits
 //	follower.go    reads into the tail what others have stored
 //	read.go        reads pages: for one reader, and for the follower
 //	bodies.go      data that is in another row
-//	page.go        what a page has, and what may be asked for
+//	page.go        a page, and a request for one
 //	options.go     what a log is given
 //	unreadable.go  events that cannot be read; metrics.go: what is measured
 package log

@@ -15,9 +15,9 @@ type appended struct {
 	moved            int      // staged events
 	moveMS           float64  // how long moving them took
 	more             bool     // there may be more of them
-	stored           bool     // whether the batch is
+	stored           bool     // the batch is in the log
 	waits            []string // namespaces with staged events that come before the batch
-	now              uint64   // those of transactions below this id come before the batch
+	now              uint64   // staged events of transactions below this id come before the batch
 	known            []int32
 	knownOffset      []event.Offset
 	knownSame        []bool

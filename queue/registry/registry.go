@@ -67,8 +67,9 @@ func (r *Registry) RefreshSoon() {
 	}
 }
 
-// Changed returns a channel that is closed at the next change that this instance learns of. Get it before you read
-// what may change: then you miss no change. It never blocks.
+// Changed returns a channel that is closed when this instance next loads the registry: after every change, and
+// sometimes without one. Get the channel before you read the registry, so that you miss no change. Changed never
+// blocks.
 func (r *Registry) Changed() <-chan struct{} { return r.now.Load().replaced }
 
 // Run keeps the registry in memory up to date until ctx ends.

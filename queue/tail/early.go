@@ -33,7 +33,7 @@ func (p *piece) size() (n int) {
 	return n
 }
 
-// keep keeps a piece if no more than so many events and bytes then wait. A piece that is not kept is read from
+// keep keeps a piece if, with it, at most mostEvents events and mostBytes bytes wait. A piece that is not kept is read from
 // Postgres later.
 func (y *early) keep(p piece, mostEvents, mostBytes int) {
 	size := p.size()
@@ -46,7 +46,7 @@ func (y *early) keep(p piece, mostEvents, mostBytes int) {
 	y.bytes += size
 }
 
-// next removes the first piece and returns it if a tail that ends at head has reached its beginning.
+// next removes and returns the first piece if a tail that ends at head has reached its beginning.
 func (y *early) next(head event.Offset) (p piece, ok bool) {
 	if len(y.pieces) == 0 || y.pieces[0].prev > head {
 		return p, false

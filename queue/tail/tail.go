@@ -36,7 +36,7 @@ type Tail struct {
 	ring  fifo[entry] // all events, oldest first
 	bytes int
 	early early
-	rooms rooms // always the same map: readers hold it, too
+	rooms rooms // never replaced, since the readers refer to this map
 	// clients has the readers of each client, for events about it.
 	clients map[clientRef]map[*subscriber]struct{}
 }
@@ -78,7 +78,7 @@ func (t *Tail) entry(e, before *event.Event, several bool) entry {
 	return n
 }
 
-// count adds to what an entry counts for, unless the entry has left the tail.
+// count adds bytes to the size of an entry and of the tail, unless the entry has left the tail.
 func (t *Tail) count(later *encoded, bytes int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -124,7 +124,7 @@ func (t *Tail) HeadOf(l *lineage.Lineage) event.Offset {
 	return t.head
 }
 
-// ToRead returns the gap that has to be read next: it begins after at, the tail's position, and ends at upto,
+// ToRead returns the part of the log that has to be read next: it begins after at, the tail's position, and ends at upto,
 // where the first early piece begins; upto is MaxOffset if there is none.
 func (t *Tail) ToRead() (at event.Cursor, upto event.Offset) {
 	t.mu.RLock()
