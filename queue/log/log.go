@@ -25,6 +25,7 @@
 //	horizon.go     positions among the transactions that emit from SQL
 //	roomquota.go   how many rooms may be made
 //	follower.go    reads into the tail what others have stored
+//	warm.go        reads into the tail what was stored before the start
 //	read.go        reads pages: for one reader, and for the follower
 //	bodies.go      data that is in another row
 //	page.go        what a page has, and what may be asked for
