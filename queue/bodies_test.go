@@ -68,7 +68,7 @@ func TestEveryRoomHasTheData(t *testing.T) {
 	if got := next(t, live, 2); got[0] != want || got[1] != `"brief"` {
 		t.Errorf("a follower on another instance gets %.20q and %.20q", got[0], got[1])
 	}
-	late := open(t, dsn)
+	late := open(t, dsn, queue.Cold)
 	for i := range 12 {
 		name := room(fmt.Sprint("many-", i))
 		if b := must[event.Batch](t)(late.History(t.Context(), ns, name, event.Client{}, event.Cursor{}, 10)); len(b.Events) != 2 || b.Events[0].Data != want || b.Events[1].Data != `"brief"` {
@@ -102,7 +102,7 @@ func TestDataThatIsGone(t *testing.T) {
 	many := appendOne(t, q, toMany(3)).Cursor.Offset
 	appendOne(t, q, emit("many-2", "1"))
 	sql(t, dsn, `DELETE FROM culvert.events WHERE data IS NOT NULL AND elsewhere IS NULL AND octet_length(data) > 1000`)
-	s := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []event.Room{room("many-2")}, Earliest: true})
+	s := subscribe(t, open(t, dsn, quiet, queue.Cold), queue.Interest{Rooms: []event.Room{room("many-2")}, Earliest: true})
 	if got := toldOf(t, s, 1); len(got) != 2 || got[0] != fmt.Sprint("unreadable to ", many) || got[1] != "1" {
 		t.Errorf("a reader is told %q", got)
 	}

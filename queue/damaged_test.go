@@ -98,7 +98,7 @@ func TestDamagedEvents(t *testing.T) {
 	if n := counter(t, registry, "culvert_events_unreadable_total"); n != 1 {
 		t.Errorf("%v unreadable events are counted, want 1", n)
 	}
-	later := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}, After: start})
+	later := subscribe(t, open(t, dsn, quiet, queue.Cold), queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}, After: start})
 	if got := toldOf(t, later, 4); !slices.Equal(got, want) {
 		t.Errorf("a later reader gets %q, want %q", got, want)
 	}

@@ -48,11 +48,7 @@ func TestRetentionOfANamespace(t *testing.T) {
 		sql(t, dsn, `UPDATE culvert.slices SET closed_at = now() - interval '`+step.age+`' WHERE closed_at IS NOT NULL`,
 			`SELECT culvert.prune('168 hours', 0)`, // keeps the slice for the namespace with the longest retention
 			`SELECT culvert.expire('168 hours')`, `SELECT culvert.expire('168 hours')`)
-		for _, fresh := range []bool{false, true} {
-			reader := q
-			if fresh {
-				reader = open(t, dsn)
-			}
+		for _, reader := range []*queue.Queue{q, open(t, dsn), open(t, dsn, queue.Cold)} {
 			for _, space := range spaces {
 				checkRetained(t, reader, space, step.age, start, lost[space], step.gone[space])
 			}
@@ -67,6 +63,7 @@ func TestRetentionOfANamespace(t *testing.T) {
 		`SELECT culvert.prune('168 hours', 0)`)
 	for _, space := range spaces {
 		checkRetained(t, open(t, dsn), space, "dropped", start, lost[space], true)
+		checkRetained(t, open(t, dsn, queue.Cold), space, "dropped, read from Postgres", start, lost[space], true)
 	}
 }
 

@@ -62,3 +62,9 @@ func (q *Queue) KeepIdle(n int) {
 	defer i.mu.Unlock()
 	i.most = i.bytes * n / i.oldest.Len()
 }
+
+// Cold makes Open leave the tail empty, so that what was stored before is read from Postgres.
+func Cold(o *Options) { o.cold = true }
+
+// TailFloor returns the position after which this instance has all events in memory.
+func (q *Queue) TailFloor() event.Offset { return q.tail.Floor() }

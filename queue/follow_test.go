@@ -67,7 +67,7 @@ func TestWithoutNamedStatements(t *testing.T) {
 	if r := appendOne(t, a, e); !r.Duplicate {
 		t.Error("the second emit was not recognised as a repeat")
 	}
-	b := open(t, dsn, func(o *queue.Options) { o.PollOnly = true })
+	b := open(t, dsn, queue.Cold, func(o *queue.Options) { o.PollOnly = true })
 	s := subscribe(t, b, queue.Interest{Rooms: []event.Room{room("r")}, Earliest: true, Client: client("bob")})
 	batch := must[event.Batch](t)(s.Next(t.Context(), 10))
 	if len(batch.Events) != 1 || batch.Events[0].Except[0] != e.Except[0] || batch.Events[0].From != e.From {

@@ -49,7 +49,7 @@ func TestAMemberSeesWhatCameWhileItWasOne(t *testing.T) {
 	join(t, b, "lobby", "bob")
 	appendOne(t, a, emit("lobby", `"again"`))
 
-	later := open(t, dsn, func(o *queue.Options) { o.TailEvents = 1 })
+	later := open(t, dsn, queue.Cold)
 	byPage := subscribe(t, later, queue.Interest{Client: client("bob"), After: start})
 	want := []string{`"member"`, `"again"`}
 	for name, s := range map[string]*queue.Subscription{"where it emits": onA, "elsewhere": onB, "from Postgres": byPage} {

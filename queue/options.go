@@ -64,6 +64,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Registerer receives the metrics; nil: they are not registered.
 	Registerer prometheus.Registerer
+
+	cold bool // the tail begins empty, so that tests read from Postgres
 }
 
 // withDefaults fills zero fields and checks the rest.

@@ -38,9 +38,9 @@ type Queue struct {
 	done sync.WaitGroup     // waits for it
 }
 
-// Open connects, checks that the schema is there and reads the head; it fails
-// when Postgres cannot be reached or has not been migrated. The goroutines it
-// starts end with Close.
+// Open connects, checks that the schema is there, reads the head, and fills the memory for recent events with those
+// that are stored, at most until ctx ends or for 5 seconds; then it goes on filling while the queue is used. It fails when
+// Postgres cannot be reached or has not been migrated. The goroutines it starts end with Close.
 func Open(ctx context.Context, o Options) (*Queue, error) {
 	poll := o.Poll
 	o, err := o.withDefaults()
@@ -120,18 +120,34 @@ func open(ctx context.Context, o Options, poll time.Duration, db *postgres.Pools
 		Lineage: k, DB: db.Work.Pool, Timeout: o.AppendTimeout, Reply: q.replies.ofHandler, Logger: o.Logger, Metrics: m.handlers,
 	}, roster)
 	m.register(o.Registerer, db, lg, tl)
-	q.start(context.WithoutCancel(ctx), adopted)
+	warm := make(chan struct{})
+	q.start(context.WithoutCancel(ctx), adopted, func(ctx context.Context) {
+		defer close(warm)
+		if !o.cold {
+			lg.Warm(ctx)
+		}
+	})
+	timer := time.NewTimer(warmPatience)
+	defer timer.Stop()
+	select {
+	case <-warm:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 	return q, nil
 }
 
-// start starts the background work.
-func (q *Queue) start(ctx context.Context, adopted <-chan struct{}) {
+// warmPatience is how long Open waits for the tail to be filled: probes and deployments wait for Open.
+const warmPatience = 5 * time.Second
+
+// start starts the background work; warm fills the tail, and then ends.
+func (q *Queue) start(ctx context.Context, adopted <-chan struct{}, warm func(context.Context)) {
 	ctx, q.stop = context.WithCancel(ctx)
 	neighbours := log.Neighbours{Registry: q.registry.RefreshSoon, Volatile: q.volatile.wakeReceiver, Sweep: q.registry.Sweep}
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { q.log.Run(ctx, neighbours) },
 		func(ctx context.Context) { q.lookAgain(ctx, adopted) },
-		q.volatile.run, q.volatile.receive, q.volatile.ready.run, q.acks.run, q.presence.run, q.source.idle.run, q.source.resumes.run, q.registry.Run,
+		warm, q.volatile.run, q.volatile.receive, q.volatile.ready.run, q.acks.run, q.presence.run, q.source.idle.run, q.source.resumes.run, q.registry.Run,
 	} {
 		q.done.Go(func() { run(ctx) })
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/localpg/pgtest"
 	"github.com/culvertmq/culvert/queue"
@@ -33,7 +35,7 @@ func benchmarkCatchUp(b *testing.B, e event.Emit, events int) {
 			b.Fatal(err)
 		}
 	}
-	reader := open(b, dsn) // without a tail of them
+	reader := open(b, dsn, queue.Cold)
 	b.ResetTimer()
 	for range b.N {
 		s := subscribe(b, reader, queue.Interest{Rooms: []event.Room{room("lobby")}, Earliest: true})
@@ -47,4 +49,38 @@ func benchmarkCatchUp(b *testing.B, e event.Emit, events int) {
 		s.Close()
 	}
 	b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkOpen measures how long an instance takes to start: without events in memory, with as many as it keeps, and with
+// those of a week of short slices.
+func BenchmarkOpen(b *testing.B) {
+	dsn := pgtest.Database(b)
+	q := open(b, dsn)
+	e := emit("lobby", `{"text":"%s"}`, strings.Repeat("x", 118))
+	store := func(n int) {
+		for range n / 100 {
+			must[[]event.Result](b)(q.Append(b.Context(), slices.Repeat([]event.Emit{e}, 100)))
+		}
+	}
+	measure := func(name string, change ...func(*queue.Options)) {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				again := open(b, dsn, change...)
+				b.StopTimer()
+				if err := again.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+	conn := connect(b, dsn)
+	store(60_000)
+	measure("cold", queue.Cold)
+	measure("50000 events")
+	for range 168 {
+		must[pgconn.CommandTag](b)(conn.Exec(b.Context(), `SELECT culvert.rotate('0', 1)`))
+		store(100)
+	}
+	measure("168 slices", func(o *queue.Options) { o.TailEvents = 1_000_000 })
 }

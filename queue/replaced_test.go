@@ -69,7 +69,7 @@ func TestARestartIsNoGap(t *testing.T) {
 		t.Errorf("%v after %v", after, before)
 	}
 	for name, s := range map[string]*queue.Subscription{
-		"running": running, "later": subscribe(t, q, in), "elsewhere": subscribe(t, open(t, dsn), in),
+		"running": running, "later": subscribe(t, q, in), "elsewhere": subscribe(t, open(t, dsn, queue.Cold), in),
 	} {
 		if got := next(t, s, 1); !slices.Equal(got, []string{"2"}) {
 			t.Errorf("%s: %v", name, got)

@@ -39,7 +39,7 @@ func TestGapIsReportedOnlyToWhoLostSomething(t *testing.T) {
 	sql(t, dsn, `SELECT culvert.prune('0', 0)`)
 
 	// Another instance has none of the events in its tail.
-	q = open(t, dsn)
+	q = open(t, dsn, queue.Cold)
 	s := subscribe(t, q, queue.Interest{Rooms: []event.Room{room("busy")}, After: start})
 	b := must[event.Batch](t)(s.Next(t.Context(), 10))
 	want := event.Gap{From: start, To: lost, Reason: event.GapPruned}

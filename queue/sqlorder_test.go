@@ -81,6 +81,63 @@ func TestEmitsAfterACommitAreAboveIt(t *testing.T) {
 	}
 }
 
+// Transactions that follow one another keep their order, even if the first one ends, and the second one begins and ends,
+// in the middle of an append that moves others.
+func TestTransactionsKeepTheirOrder(t *testing.T) {
+	dsn := pgtest.Database(t)
+	// move_staged stops here while the test holds the lock.
+	sql(t, dsn, `ALTER FUNCTION culvert.ended_since RENAME TO ended_since_then`, `
+		CREATE FUNCTION culvert.ended_since(seen pg_snapshot) RETURNS xid8[] LANGUAGE plpgsql STABLE AS $$
+		DECLARE
+		    ended xid8[] := culvert.ended_since_then(seen);
+		    callers text;
+		BEGIN
+		    GET DIAGNOSTICS callers = PG_CONTEXT;
+		    IF callers LIKE '%culvert.move_staged(%' THEN
+		        PERFORM pg_advisory_xact_lock_shared(7);
+		    END IF;
+		    RETURN ended;
+		END
+		$$`)
+	q := open(t, dsn, deaf)
+	conn, other, holder := connect(t, dsn), connect(t, dsn), connect(t, dsn)
+	first := must[pgx.Tx](t)(conn.Begin(t.Context()))
+	if _, err := first.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => '"first"')`); err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, q, emit("r", "0")) // it finds the transaction open
+	stage(t, other, `room => 'r'`, 1)
+	if _, err := holder.Exec(t.Context(), `SELECT pg_advisory_lock(7)`); err != nil {
+		t.Fatal(err)
+	}
+	stored := make(chan error, 1)
+	go func() {
+		_, err := q.Append(t.Context(), []event.Emit{emit("r", "2")})
+		stored <- err
+	}()
+	until(t, "staged events are being moved", func() (waits bool) {
+		err := other.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)`).Scan(&waits)
+		return err == nil && waits
+	})
+	if err := first.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `SELECT culvert.emit(room => 'r', event => 'e', data => '"second"')`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Exec(t.Context(), `SELECT pg_advisory_unlock(7)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, q, emit("r", "3"))
+	got := texts(t, q, "r")
+	if i, j := slices.Index(got, `"first"`), slices.Index(got, `"second"`); i < 0 || j < i {
+		t.Errorf("the log has %q", got)
+	}
+}
+
 // A membership change that was asked for after a COMMIT comes after what the transaction emitted: a client that
 // joins does not get it, one that leaves still does.
 func TestMembersChangeAfterACommitBefore(t *testing.T) {

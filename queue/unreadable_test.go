@@ -105,7 +105,7 @@ func TestUnreadableEvents(t *testing.T) {
 			if got := toldOf(t, elsewhere, 1); !slices.Equal(got, []string{"3"}) {
 				t.Errorf("a stream of another room got %q", got)
 			}
-			later := subscribe(t, open(t, dsn, quiet), queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}, After: start})
+			later := subscribe(t, open(t, dsn, quiet, queue.Cold), queue.Interest{Rooms: []event.Room{room("lobby"), room("hall")}, After: start})
 			if got := toldOf(t, later, 3); !slices.Equal(got, want) {
 				t.Errorf("a later reader gets %q, want %q", got, want)
 			}

@@ -28,7 +28,7 @@ func TestUpgradeFromVersion11(t *testing.T) {
 	// The keys of the dump are older than they are remembered: retention would drop them.
 	sql(t, dsn, `UPDATE culvert.keys SET at = clock_timestamp()`)
 	// This is another database than the one that was dumped, so cursors of the dump are of another log.
-	q := open(t, dsn)
+	q := open(t, dsn, queue.Cold)
 	s := subscribe(t, q, queue.Interest{Client: client("alice"), Earliest: true})
 	if got := next(t, s, 4); got[0] != `{"n":1}` || got[2] != `{"n":3}` || got[3] != "null" {
 		t.Errorf("of the events before the upgrade the reader got %v", got)

@@ -21,7 +21,7 @@ func (b *bench) catchUp(ctx context.Context, r *rig, all []instance) error {
 	if err != nil {
 		return err
 	}
-	reader, err := r.instance(ctx) // a new one, whose tail is empty
+	reader, err := r.instanceThatKeeps(ctx, 1) // all others come from Postgres
 	if err != nil {
 		return err
 	}

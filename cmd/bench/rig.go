@@ -72,8 +72,13 @@ type instance struct {
 }
 
 func (r *rig) instance(ctx context.Context) (instance, error) {
+	return r.instanceThatKeeps(ctx, 0)
+}
+
+// instanceThatKeeps starts an instance that keeps so many events in memory; 0: the default.
+func (r *rig) instanceThatKeeps(ctx context.Context, events int) (instance, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	q, err := queue.Open(ctx, queue.Options{DatabaseURL: r.postgres.DSN(), Logger: log})
+	q, err := queue.Open(ctx, queue.Options{DatabaseURL: r.postgres.DSN(), Logger: log, TailEvents: events})
 	if err != nil {
 		return instance{}, err
 	}

@@ -1,4 +1,5 @@
--- Reads: instances follow the log by culvert.follow, and clients catch up by culvert.page.
+-- Reads: instances follow the log by culvert.follow and begin with what culvert.recent returns, and clients catch up by
+-- culvert.page.
 
 -- Each is written for exactly one plan: a scan along an index
 -- that stops when it has enough. A new slice begins every hour, so there are often
@@ -57,6 +58,48 @@ BEGIN
                      FROM culvert.events
                     WHERE events."offset" > after AND events."offset" <= upto
                     ORDER BY events."offset", events.room_id
+                    LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
+     CROSS JOIN LATERAL (SELECT CASE WHEN careful AND e."offset" IS NOT NULL THEN culvert.damage(e."offset", e.room_id) END AS fault) d
+     WHERE culvert.check_ids(ids)
+     ORDER BY e."offset", e.room_id;
+END
+$$;
+
+-- recent returns up to rows_ rows and about bytes_ bytes of the newest events up to an offset, in order. It has the rows of
+-- follow, whose first one may be missing here if the limit on rows splits an event. It looks into one slice: the newest
+-- that begins at or before the offset, so that it opens one partition. If the page was not cut short by a limit, it has
+-- all events after its floor.
+CREATE OR REPLACE FUNCTION culvert.recent(ids bigint, upto bigint, rows_ integer, bytes_ bigint, careful boolean)
+RETURNS TABLE (log text, floor bigint, "offset" bigint, at timestamptz, is_binary boolean, event text,
+               sender text, except_ text[], data text, place text, pruned bigint,
+               reply_until timestamptz, counter bigint)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    low  bigint; -- low and high select the partition
+    high bigint;
+BEGIN
+    SELECT max(s.n) * 1000000000::bigint - 1 INTO low FROM culvert.slices s WHERE s.n <= upto / 1000000000;
+    high := least(upto, low + 1000000000);
+    RETURN QUERY
+    SELECT l.id, greatest(l.floor, low), e."offset", e.at, e.is_binary,
+           CASE WHEN d.fault IS NULL THEN e.event END, CASE WHEN d.fault IS NULL THEN e.sender END,
+           CASE WHEN d.fault IS NULL THEN e.except_ END, CASE WHEN d.fault IS NULL THEN e.data ELSE d.fault END,
+           (SELECT n.name || '/' || r.name
+              FROM culvert.rooms r
+              JOIN culvert.namespaces n ON n.id = r.namespace_id
+             WHERE r.id = e.room_id),
+           0::bigint, e.reply_until, (SELECT o.last_value FROM culvert.offsets o)
+      FROM culvert.log l
+      LEFT JOIN LATERAL (
+           SELECT *, sum(octet_length(next.data)) OVER (
+                  ORDER BY next."offset" DESC RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+             FROM (SELECT *
+                     FROM culvert.events
+                    WHERE events."offset" > low AND events."offset" <= high
+                    ORDER BY events."offset" DESC, events.room_id DESC
                     LIMIT rows_) next) e ON e.before IS NULL OR e.before < bytes_
      CROSS JOIN LATERAL (SELECT CASE WHEN careful AND e."offset" IS NOT NULL THEN culvert.damage(e."offset", e.room_id) END AS fault) d
      WHERE culvert.check_ids(ids)

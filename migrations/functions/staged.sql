@@ -85,9 +85,11 @@ $$;
 
 -- ended_since returns the transactions that were open in the snapshot seen and have ended since. The rows of open
 -- transactions cannot be moved, and looking at them is slow: for each row of a transaction with many savepoints
--- Postgres looks up which transaction the savepoint belongs to.
+-- Postgres looks up which transaction the savepoint belongs to. It is STABLE, and statements that move rows call it
+-- themselves, because it must look at the snapshot of that statement: else a transaction that ends in between would be
+-- overtaken by one that began after its end.
 CREATE OR REPLACE FUNCTION culvert.ended_since(seen pg_snapshot) RETURNS xid8[]
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN ARRAY(SELECT x FROM pg_snapshot_xip(seen) x WHERE pg_visible_in_snapshot(x, pg_current_snapshot()));
 END
@@ -188,7 +190,6 @@ SET enable_tidscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET
 SET jit = off AS $$ -- see culvert.known
 DECLARE
     v   culvert.staged[];
-    late xid8[] := culvert.ended_since(seen);
     low  xid8 := pg_snapshot_xmax(seen);
     rest boolean; -- events of carrying are left
     size bigint;
@@ -197,7 +198,6 @@ BEGIN
     SELECT true INTO rest FROM culvert.staged s
      WHERE s.xid = carrying AND s.id > CASE carrying WHEN part THEN last ELSE 0 END ORDER BY s.id LIMIT 1; -- see is_staged
     IF rest THEN
-        late := ARRAY[carrying];
         low := '18446744073709551615';
     END IF;
     -- Rows are found by ctid, because there is only one plan for that. If the statistics of staged were taken
@@ -209,7 +209,7 @@ BEGIN
                  FROM (SELECT t.ctid, sum(culvert.weight(t.rooms, t.except_, octet_length(t.data))) OVER (
                               ORDER BY t.xid, t.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
                          FROM (SELECT w.* -- each part is a scan along the primary key
-                                 FROM unnest(late) x
+                                 FROM unnest(CASE WHEN rest THEN ARRAY[carrying] ELSE culvert.ended_since(seen) END) x
                                 CROSS JOIN LATERAL (
                                       SELECT u.ctid, u.* FROM culvert.staged u
                                        WHERE u.xid = x AND u.id > CASE x WHEN part THEN last ELSE 0 END
@@ -270,7 +270,6 @@ DECLARE
     carrying xid8 := (SELECT l.carrying FROM culvert.log l);
     most CONSTANT bigint := 9223372036854775807; -- as an id
     top xid8 := pg_snapshot_xmax(seen);
-    late xid8[] := array_remove(culvert.ended_since(seen), part);
 BEGIN
     WITH taken AS (
         DELETE FROM culvert.staged s
@@ -284,7 +283,7 @@ BEGIN
                                 CROSS JOIN LATERAL (
                                       SELECT k.ctid, k.xid, culvert.weight(k.rooms, k.except_, octet_length(k.data)) AS weight
                                         FROM ((SELECT s.* -- as in is_staged_before
-                                                 FROM unnest(late) x
+                                                 FROM unnest(array_remove(culvert.ended_since(seen), part)) x
                                                 CROSS JOIN LATERAL (
                                                       SELECT s.ctid, s.* FROM culvert.staged s
                                                        WHERE (s.namespace, s.xid, s.id) > (w.space, x, 0)

@@ -22,10 +22,12 @@
 //	arguments.go   the arguments of culvert.append
 //	audience.go    who is to reply
 //	keys.go        units that have an idempotency key in common
-//	unit.go        units: what is stored or refused as one, and the series of one AppendEach
+//	unit.go        units: what is stored or refused as one, what they take while they wait, and the series of one
+//	               AppendEach
 //	horizon.go     up to which transaction events from SQL have been moved
-//	roomquota.go   how many rooms may be made; size.go: what an emit takes while it waits
+//	roomquota.go   how many rooms may be made
 //	follower.go    reads into the tail what others have stored
+//	warm.go        reads into the tail what was stored before the start
 //	read.go        reads pages: for one reader, and for the follower
 //	bodies.go      data that is in another row
 //	page.go        a page, and a request for one

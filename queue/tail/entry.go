@@ -34,3 +34,14 @@ const eventOverhead = 512
 
 // SizeOf returns the memory, in bytes, that an event with so many bytes of data takes.
 func SizeOf(data int) int { return 2*data + eventOverhead }
+
+// neighbour returns the event before the i-th one, and whether the i-th one is to several rooms.
+func neighbour(events []*event.Event, i int) (before *event.Event, several bool) {
+	if i > 0 {
+		before = events[i-1]
+	}
+	same := func(other int) bool {
+		return other >= 0 && other < len(events) && events[other].Offset == events[i].Offset
+	}
+	return before, same(i-1) || same(i+1)
+}

@@ -1,5 +1,7 @@
 package tail
 
+import "slices"
+
 // fifo is a queue whose content is one slice, oldest first.
 type fifo[T any] struct {
 	buf  []T
@@ -11,6 +13,9 @@ func (f *fifo[T]) len() int { return len(f.buf) - f.head }
 func (f *fifo[T]) all() []T { return f.buf[f.head:] }
 
 func (f *fifo[T]) push(e T) { f.buf = append(f.buf, e) }
+
+// unshift adds elements in front of the oldest one.
+func (f *fifo[T]) unshift(older []T) { f.buf, f.head = slices.Concat(older, f.all()), 0 }
 
 // pop removes the oldest element. Once half of the slice has been popped, the rest moves to its front, which is
 // at most one move for each element popped.

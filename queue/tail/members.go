@@ -79,7 +79,6 @@ func (s *subscriber) apply(e *event.Event) {
 	case Join:
 		s.end(room, e.Offset) // a backend's membership replaces the client's own
 		a := s.take(Interval{Room: room, Since: e.Offset, Until: event.MaxOffset, Lapsed: m.Own && !s.o.Allows(room)})
-		a.tail.add(s)
 		s.attachments = slices.Insert(s.attachments, s.attachments.firstIn(room), a)
 	case Leave:
 		s.end(room, e.Offset)
@@ -94,7 +93,7 @@ func (s *subscriber) apply(e *event.Event) {
 func (s *subscriber) end(r event.Room, at event.Offset) {
 	in := s.attachments.in(r)
 	for i := range in {
-		if a := &in[i]; a.Until == event.MaxOffset && (!s.o.adHoc() || a.tail == nil) {
+		if a := &in[i]; a.Until == event.MaxOffset && (!s.o.adHoc() || !a.read) {
 			a.Until, a.gone = at, time.Now().Add(s.o.Keep)
 		}
 	}

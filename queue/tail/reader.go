@@ -63,9 +63,6 @@ func (rd *Reader) Attach(intervals []Interval, known event.Offset) {
 	defer t.mu.Unlock()
 	rd.s.detach()
 	rd.s.attachments = rd.s.attachmentsOf(intervals)
-	for _, a := range rd.s.attachments {
-		a.tail.add(&rd.s)
-	}
 	if rd.s.known = known; rd.s.missed {
 		rd.s.known = unread
 	}
@@ -89,7 +86,7 @@ func (rd *Reader) Intervals(l *lineage.Lineage, cursor event.Offset) (head event
 	}
 	intervals = make([]Interval, 0, len(rd.s.attachments))
 	for _, a := range rd.s.attachments {
-		if a.tail != nil {
+		if a.read {
 			intervals = append(intervals, a.Interval)
 		}
 	}
@@ -117,17 +114,21 @@ func (rd *Reader) Trim(at event.Offset) {
 // Volatile returns the volatile events that wait, and removes them.
 func (rd *Reader) Volatile() []*event.Event { return rd.s.pending.take() }
 
-// Rest keeps the reader up to date while nobody reads. Volatile events are not kept for it meanwhile.
+// Rest says that nobody reads until Resume. The reader goes on learning of changes of its client's memberships. It
+// is not woken, and gets no volatile events. Events are not lost, because a Read begins at a position.
 func (rd *Reader) Rest() {
-	rd.s.resting.Store(true)
+	rd.t.mu.Lock()
+	defer rd.t.mu.Unlock()
+	rd.s.rest()
 	rd.s.pending.take()
 }
 
-// Resume ends Rest. It returns false if no more events come, because the client was forgotten.
+// Resume ends Rest. It returns false if no more events come, because the client was forgotten. The next Read has what
+// came meanwhile, and Wake receives for what comes later.
 func (rd *Reader) Resume() bool {
-	rd.s.resting.Store(false)
-	rd.t.mu.RLock()
-	defer rd.t.mu.RUnlock()
+	rd.t.mu.Lock()
+	defer rd.t.mu.Unlock()
+	rd.s.resume()
 	return rd.s.ended == nil
 }
 

@@ -2,7 +2,6 @@ package tail
 
 import (
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/culvertmq/culvert/event"
@@ -37,9 +36,9 @@ type subscriber struct {
 	rooms   rooms // the tail's
 	wake    chan struct{}
 	pending pending
-	resting atomic.Bool // nobody reads at the moment
 
 	// The tail's lock guards these, and o.May.
+	resting     bool // nobody reads at the moment: the reader is in no room, so that nobody has to walk over it
 	attachments attachments
 	known       event.Offset   // the attachments have all changes up to here
 	missed      bool           // maybe there were events about the client since Postgres was asked for its intervals
@@ -82,15 +81,12 @@ func (r *roomTail) wake() {
 	}
 }
 
-// add registers a reader; for a nil room it does nothing.
+// add registers a reader.
 func (r *roomTail) add(s *subscriber) {
-	switch {
-	case r == nil:
-	case r.readers == nil:
-		r.readers = map[*subscriber]struct{}{s: {}}
-	default:
-		r.readers[s] = struct{}{}
+	if r.readers == nil {
+		r.readers = map[*subscriber]struct{}{}
 	}
+	r.readers[s] = struct{}{}
 }
 
 // notify wakes the goroutine that receives from a channel of capacity 1.
@@ -101,12 +97,13 @@ func notify(c chan struct{}) {
 	}
 }
 
-// attachment is an interval of a reader. If it has no tail, its room is not read, and it only decides which
-// events except the client. That is so for memberships that have lapsed, and for all memberships of an ad hoc
-// reader's client: the reader reads only the rooms it names.
+// attachment is an interval of a reader. If its room is not read, it only decides which events except the client. That
+// is so for memberships that have lapsed, and for all memberships of an ad hoc reader's client: the reader reads
+// only the rooms it names.
 type attachment struct {
 	Interval
-	tail *roomTail
+	read bool
+	tail *roomTail // of a room that is read; nil while the reader rests
 	gone time.Time // when it may be dropped, if it has ended
 }
 
@@ -151,7 +148,7 @@ func (all attachments) firstIn(r event.Room) int {
 func (s *subscriber) attachmentsOf(intervals []Interval) attachments {
 	var all attachments
 	for _, r := range s.o.Rooms {
-		all = append(all, attachment{Interval: Forever(r), tail: s.room(r)})
+		all = append(all, s.attach(attachment{Interval: Forever(r), read: true}))
 	}
 	if s.o.Client != (event.Client{}) {
 		intervals = append([]Interval{Forever(event.Everyone()), Forever(s.o.Client.OwnRoom())}, intervals...)
@@ -163,17 +160,36 @@ func (s *subscriber) attachmentsOf(intervals []Interval) attachments {
 	return all
 }
 
-// take makes an attachment from an interval of the client.
+// take makes an attachment from an interval of the client. The caller holds the lock.
 func (s *subscriber) take(i Interval) attachment {
-	if s.o.adHoc() || i.Lapsed {
-		return attachment{Interval: i}
-	}
-	return attachment{Interval: i, tail: s.room(i.Room)}
+	return s.attach(attachment{Interval: i, read: !s.o.adHoc() && !i.Lapsed})
 }
 
-// room returns the tail of a room of the reader's namespace.
-func (s *subscriber) room(r event.Room) *roomTail {
-	return s.rooms.room(roomKey{s.o.Namespace.String(), r.String()})
+// attach puts the reader into the room of an attachment, if the room is read and the reader does not rest. The caller
+// holds the lock.
+func (s *subscriber) attach(a attachment) attachment {
+	if a.read && !s.resting {
+		a.tail = s.rooms.room(roomKey{s.o.Namespace.String(), a.Room.String()})
+		a.tail.add(s)
+	}
+	return a
+}
+
+// rest takes the reader out of its rooms; it keeps its attachments. The caller holds the lock.
+func (s *subscriber) rest() {
+	s.resting = true
+	for i := range s.attachments {
+		s.leave(s.attachments[i].tail)
+		s.attachments[i].tail = nil
+	}
+}
+
+// resume puts the reader into its rooms again. The caller holds the lock.
+func (s *subscriber) resume() {
+	s.resting = false
+	for i, a := range s.attachments {
+		s.attachments[i] = s.attach(a)
+	}
 }
 
 // clientRef identifies a client.

@@ -256,12 +256,10 @@ func (t *Tail) unread() {
 
 func (t *Tail) push(events []*event.Event) {
 	woken := map[*roomTail]struct{}{}
-	var before *event.Event
 	for i, e := range events {
 		r := t.rooms.room(roomKey{e.Namespace, e.Room.String()})
-		several := before != nil && before.Offset == e.Offset || i+1 < len(events) && events[i+1].Offset == e.Offset
+		before, several := neighbour(events, i)
 		n := t.entry(e, before, several)
-		before = e
 		r.events.push(e)
 		t.ring.push(n)
 		t.bytes += n.cost

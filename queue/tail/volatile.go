@@ -62,7 +62,7 @@ func (t *Tail) publishOne(v *Volatile) {
 }
 
 func (t *Tail) deliver(s *subscriber, e pendingEvent) {
-	if s.resting.Load() {
+	if s.resting {
 		return
 	}
 	if n := s.pending.add(e, int64(t.o.Bytes)); n > 0 {
@@ -90,7 +90,7 @@ func (s *subscriber) isIn(r event.Room, at event.Offset) bool {
 // reads is isIn for the rooms that the reader reads.
 func (s *subscriber) reads(r event.Room, at event.Offset) bool {
 	return slices.ContainsFunc(s.attachments.in(r), func(a attachment) bool {
-		return a.tail != nil && a.holds(at) && (a.Since == 0 || s.known != unread)
+		return a.read && a.holds(at) && (a.Since == 0 || s.known != unread)
 	})
 }
 
