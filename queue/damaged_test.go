@@ -112,6 +112,27 @@ func TestDamagedEvents(t *testing.T) {
 	}
 }
 
+// Damaged events may be so large that Postgres ends a page because of them. An instance that has appended a later event
+// itself, and reads what lies between, then has the rest of that, too.
+func TestManyDamagedEventsBeforeOnesOwn(t *testing.T) {
+	dsn := pgtest.Database(t)
+	q := open(t, dsn, quiet)
+	behind := open(t, dsn, quiet, deaf)
+	live := subscribe(t, behind, queue.Interest{Rooms: []event.Room{room("r")}})
+	var bad []event.Emit
+	for range 150 {
+		bad = append(bad, emit("r", "%s", lengthy()))
+	}
+	all := must[[]event.Result](t)(q.Append(t.Context(), bad))
+	appendOne(t, q, emit("r", "1"))
+	damage(t, dsn, slice(t, dsn, all[0].Cursor.Offset))
+	appendOne(t, behind, emit("r", "2"))
+	got := toldOf(t, live, 2)
+	if len(got) < 3 || !slices.Equal(got[len(got)-2:], []string{"1", "2"}) {
+		t.Errorf("a stream got %q", got)
+	}
+}
+
 // parked waits until an event is parked as one that cannot be read.
 func parked(t testing.TB, dsn, handler string, bad event.Offset) {
 	t.Helper()

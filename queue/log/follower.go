@@ -25,10 +25,6 @@ type follower struct {
 	asked []chan struct{} // see caughtUp
 }
 
-// followPage is how many rows one read takes. It is more than the rooms an event may have, so that a page
-// always has all rows of at least one offset.
-const followPage = 2_000
-
 func newFollower(o Options) *follower {
 	return &follower{o: o, wake: make(chan struct{}, 1)}
 }
@@ -157,7 +153,7 @@ func (f *follower) readOnce(ctx context.Context) (counter event.Offset, more boo
 	case p.Floor > at.Offset:
 		return 0, true, f.startOver(ctx, l, at, p)
 	}
-	more = p.bytes >= tail.MaxBatch || len(p.Events) == followPage
+	more = p.cutShort()
 	if len(p.Events) == followPage { // it may end between two rooms of one event
 		last := p.Events[len(p.Events)-1].Offset
 		for p.Events[len(p.Events)-1].Offset == last {

@@ -1,6 +1,8 @@
 package log
 
 import (
+	"slices"
+
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/queue/tail"
@@ -59,3 +61,13 @@ func (p *Page) Release(m event.Memory) {
 		p.Taken = 0
 	}
 }
+
+// cutShort reports whether a page of culvert.follow or culvert.recent may have been cut short by a limit. Of a row that
+// is damaged nobody knows how many bytes Postgres counted.
+func (p *Page) cutShort() bool {
+	return p.Full(followPage) || slices.ContainsFunc(p.Events, func(e *event.Event) bool { return e.Fault != nil })
+}
+
+// followPage is how many rows one read takes. It is more than the rooms an event may have, so that a page
+// always has all rows of at least one offset.
+const followPage = 2_000

@@ -65,9 +65,3 @@ func (lg *Log) readOlder(ctx context.Context) (n int, more bool, err error) {
 	lg.o.Faults.Look(p.Events...)
 	return n, lg.o.Tail.Precede(l, after, upto, p.Events), nil
 }
-
-// cutShort reports whether a page of culvert.recent may lack older events. Of a row that is damaged nobody knows how
-// many bytes Postgres counted.
-func (p *Page) cutShort() bool {
-	return p.Full(followPage) || slices.ContainsFunc(p.Events, func(e *event.Event) bool { return e.Fault != nil })
-}
