@@ -16,14 +16,15 @@
 //	staged.go      events from SQL: whether some wait, and moving them into the log between appends
 //	behind.go      units that wait for events from SQL
 //	call.go        one call of culvert.append
+//	offers.go      batches of several instances that share a commit
 //	bounds.go      how many events from SQL one append moves
 //	results.go     the results of culvert.append, and what becomes of units by them
 //	arguments.go   the arguments of culvert.append
 //	audience.go    who is to reply
 //	keys.go        units that have an idempotency key in common
-//	unit.go        units: what is stored or refused as one, and the series of one AppendEach
+//	unit.go        units: what is stored or refused as one, what they take, and the series of one AppendEach
 //	horizon.go     positions among the transactions that emit from SQL
-//	roomquota.go   how many rooms may be made; size.go: what an emit takes while it waits
+//	roomquota.go   how many rooms may be made
 //	follower.go    reads into the tail what others have stored
 //	read.go        reads pages: for one reader, and for the follower
 //	bodies.go      data that is in another row
