@@ -26,7 +26,7 @@ var functionFiles embed.FS
 // functionOrder is the order in which the files are run: Postgres checks the body of an SQL function
 // when it is made, so the functions that it uses come before it.
 var functionOrder = []string{
-	"patterns", "presence", "namespaces", "slices", "identity", "emit", "append", "staged", "unmovable",
+	"patterns", "presence", "namespaces", "slices", "identity", "emit", "append", "offers", "staged", "unmovable",
 	"acks", "members", "read", "replies", "handlers", "volatile",
 }
 

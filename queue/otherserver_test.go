@@ -196,7 +196,7 @@ func TestMembersChangeAfterWhatIsStagedOnAServerThatTakesOver(t *testing.T) {
 			_, err := q.Append(t.Context(), []event.Emit{e})
 			emitted <- err
 		}()
-		waits("culvert.append")
+		waits("culvert.settle_offer")
 		sql(t, dsn, restarted, `INSERT INTO culvert.staged (xid, namespace, rooms, event, data) VALUES ('3', 'default', ARRAY['r'], 'e', '"sql"')`)
 		hold(`COMMIT`)
 		at := receive(t, joined)

@@ -48,7 +48,7 @@ func TestAppendEachStopsAtTheFirstFailure(t *testing.T) {
 			}
 			return must[int](t)(count(t, killer, `WITH appending AS MATERIALIZED (
 			  SELECT pid FROM pg_stat_activity
-			   WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%FROM culvert.append(%')
+			   WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%FROM culvert.append%')
 			  SELECT count(*) FROM appending WHERE pg_terminate_backend(pid)`)) > 0
 		})
 		results := <-answered

@@ -22,6 +22,9 @@
 --      of handler_jobs by (handler_id, offset), and then of handlers
 --   8. the row of the registry
 --
+-- A transaction that appends batches of several instances begins with 7 again for each of them, and takes rows of
+-- offers at the end: see offers.sql.
+--
 -- Rows of clients and asks that are not deleted are locked FOR NO KEY UPDATE, so that checks of
 -- foreign keys do not wait for them. Clean-up takes only rows that nobody holds: SKIP LOCKED.
 

@@ -16,9 +16,7 @@ import (
 
 // appender stores what waits, one append at a time: emits that arrive while a
 // commit is under way wait together and share the next one (group commit).
-//
-// Combining could be added here: an instance that finds the append lock taken could stage its batch durably and
-// let the holder of the lock append it.
+// Instances that append at the same time share commits, too: see offers.go.
 type appender struct {
 	o        Options
 	follower *follower
@@ -31,18 +29,15 @@ type appender struct {
 	moving moveBounds
 	held   []*unit // in order; see behind.go
 	now    horizon // now_ of the last append; see culvert.append
+	peers  peers
 
 	queue  *batch.Queue[*unit] // its load includes the held units
 	staged atomic.Bool         // somebody announced staged events
 }
 
-// MostAppended bounds one append, so that no emit waits long for others and a batch needs little of Postgres'
-// memory. A single unit may be larger.
-var MostAppended = batch.Load{Events: 2_000, Rooms: 2_000, Bytes: 2 << 20}
-
 func newAppender(o Options, f *follower) *appender {
 	return &appender{
-		o: o, follower: f, away: postgres.NewOutage(o.Logger, o.DB.Work.Pool, "emits"), moving: firstMoved,
+		o: o, follower: f, away: postgres.NewOutage(o.Logger, o.DB.Work.Pool, "emits"), moving: firstMoved, peers: peers{expect: 1},
 		queue: batch.New[*unit](batch.Options{What: "appends", Most: o.Waiting, Batch: MostAppended}),
 	}
 }

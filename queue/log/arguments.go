@@ -6,10 +6,15 @@ import (
 	"strconv"
 
 	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/internal/batch"
 	"github.com/culvertmq/culvert/internal/lineage"
 	"github.com/culvertmq/culvert/internal/postgres"
 	"github.com/culvertmq/culvert/queue/tail"
 )
+
+// MostAppended bounds one append, so that no emit waits long for others and a batch needs little of Postgres'
+// memory. A single unit may be larger.
+var MostAppended = batch.Load{Events: 2_000, Rooms: 2_000, Bytes: 2 << 20}
 
 // appendBatch has the arguments of one culvert.append. Each event is in them once, even with several rooms; pos
 // numbers the events from 1.
@@ -37,6 +42,11 @@ type appendBatch struct {
 	lineage *lineage.Lineage // of the ids
 	dry     bool             // it moves no staged events
 }
+
+// appendParams are the parameters of culvert.append.
+const appendParams = `$1::text::pg_snapshot, $2::bigint::text::xid8, $3, $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
+       $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::bytea[], $16::int[], $17,
+       $18::int[], $19::text::json, $20::text[], $21::text[], $22::bigint[]::text[]::xid8[], $23, $24`
 
 type place struct {
 	unit  *unit
@@ -82,6 +92,14 @@ func (a *appender) build(ctx context.Context, units []*unit) (*appendBatch, erro
 		}
 	}
 	return b, nil
+}
+
+// load is what the batch takes.
+func (b *appendBatch) load() (all batch.Load) {
+	for _, u := range b.units {
+		all = all.Plus(u.Load)
+	}
+	return all
 }
 
 // add appends the rows of one emit. first has the keys of the unit's emits so far.

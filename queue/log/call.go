@@ -22,6 +22,9 @@ type turn struct {
 // ids, failures.
 func (a *appender) append(ctx context.Context, b *appendBatch, t *turn) (appended, error) {
 	r, err := a.call(ctx, b)
+	if err != nil && r.offer != nil {
+		r, err = a.withdraw(ctx, r, err)
+	}
 	if err != nil {
 		if len(b.units) > 0 || !a.moving.alone {
 			a.failed(ctx, err)
@@ -45,15 +48,16 @@ func (a *appender) append(ctx context.Context, b *appendBatch, t *turn) (appende
 	if !r.stored && r.head > r.prev {
 		a.follower.lookAt(r.head)
 	}
+	if r.others > 0 { // the listener does not tell of them, because it was this connection that appended them
+		a.follower.lookAt(r.others)
+	}
 	return r, nil
 }
 
 const appendSQL = `
 SELECT seen::text, coalesce(part::text::bigint, 0), coalesce(last, 0), log, prev, base, head, at, moved, more, stored, coalesce(waits, '{}'), now_::text::bigint, move_ms,
        known, known_offset, known_same, generation
-  FROM culvert.append($1::text::pg_snapshot, $2::bigint::text::xid8, $3, $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
-       $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::bytea[], $16::int[], $17,
-       $18::int[], $19::text::json, $20::text[], $21::text[], $22::bigint[]::text[]::xid8[], $23, $24)`
+  FROM culvert.append(` + appendParams + `)`
 
 // errReadOnly says that the server has become a standby; the pool must look for the primary again.
 var errReadOnly = fmt.Errorf("%w: read-only", event.ErrUnavailable)
@@ -71,16 +75,19 @@ func (a *appender) call(ctx context.Context, b *appendBatch) (r appended, err er
 	a.pid.Store(conn.Conn().PgConn().PID())
 	rows := a.moving.of(b)
 	c := a.seen.Load().on(b.lineage)
-	err = postgres.Repeat(ctx, func() error {
-		return conn.QueryRow(ctx, appendSQL, c.seen, c.part, c.last,
-			b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
-			b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.Generation,
-			replyMS, asks, b.keyOwn, b.spaces, b.until, rows, a.moving.bytes).
-			Scan(&r.movedUpTo.seen, &r.movedUpTo.part, &r.movedUpTo.last, &r.log, &r.prev, &r.base, &r.head, &r.at, &r.moved, &r.more, &r.stored, &r.waits, &r.now, &r.moveMS,
-				&r.known, &r.knownOffset, &r.knownSame, &r.generation)
-	})
+	args := []any{
+		c.seen, c.part, c.last, b.room, b.copies.rooms, b.copies.size, b.copies.brief, b.event, b.data, b.binary, b.sender, b.except,
+		b.keyNS, b.key, b.keyHash, b.keyPos, b.lineage.Generation, replyMS, asks, b.keyOwn, b.spaces, b.until, rows, a.moving.bytes,
+	}
+	if load := b.load(); len(b.events) > 0 && load.Fits(mostOffered) {
+		r, err = a.share(ctx, conn, args, load)
+	} else {
+		err = postgres.Repeat(ctx, func() error { return conn.QueryRow(ctx, appendSQL, args...).Scan(r.columns()...) })
+	}
 	r.movedUpTo.of = b.lineage
-	a.moving.adapt(ctx, rows, r, err)
+	if !r.byOther {
+		a.moving.adapt(ctx, rows, r, err)
+	}
 	if postgres.IsReadOnly(err) {
 		return r, fmt.Errorf("append: %w", errReadOnly)
 	}

@@ -17,14 +17,14 @@
 //	staged.go      events from SQL: whether some wait, and moving them into the log between appends
 //	behind.go      units that wait for events from SQL
 //	call.go        one call of culvert.append
+//	offers.go      batches of several instances that share a commit
 //	bounds.go      how many events from SQL one append moves
 //	results.go     the results of culvert.append, and answering units by them
 //	arguments.go   the arguments of culvert.append
 //	audience.go    who is to reply
 //	keys.go        units that have an idempotency key in common
-//	unit.go        units: what is stored or refused as one, what they take while they wait, and the series of one
-//	               AppendEach
-//	horizon.go     up to which transaction events from SQL have been moved
+//	unit.go        units: what is stored or refused as one, what they take while they wait, the series of one
+//	               AppendEach, and which events from SQL come before them
 //	roomquota.go   how many rooms may be made
 //	follower.go    reads into the tail what others have stored
 //	warm.go        reads into the tail what was stored before the start

@@ -3,6 +3,8 @@ package log
 import (
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -22,6 +24,25 @@ type appended struct {
 	knownOffset      []event.Offset
 	knownSame        []bool
 	generation       int64 // if not the batch's, nothing was stored
+
+	offer   *offer       // the batch was offered, and what became of it is not known
+	byOther bool         // another instance appended it
+	batches int          // how many shared the transaction
+	others  event.Offset // the head after the batches of others that were appended with it; 0 if none was
+}
+
+// offer is a batch that was offered: its row in culvert.offers.
+type offer struct {
+	at time.Time
+	id pgtype.UUID
+}
+
+// columns are where to scan what culvert.append returns.
+func (r *appended) columns() []any {
+	return []any{
+		&r.movedUpTo.seen, &r.movedUpTo.part, &r.movedUpTo.last, &r.log, &r.prev, &r.base, &r.head, &r.at,
+		&r.moved, &r.more, &r.stored, &r.waits, &r.now, &r.moveMS, &r.known, &r.knownOffset, &r.knownSame, &r.generation,
+	}
 }
 
 // settleKnown gives repeated emits, whose keys are known, the offset of the first, and refuses each unit with a

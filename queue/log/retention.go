@@ -94,6 +94,18 @@ DELETE FROM culvert.audiences u
  USING old
  WHERE u."offset" = old."offset"`
 
+// An offer is left over if its instance died or lost its connection.
+const forgetOffersSQL = `
+WITH old AS MATERIALIZED (
+     SELECT o.at, o.id
+       FROM culvert.offers o
+      WHERE o.until < clock_timestamp()
+      LIMIT $1
+        FOR UPDATE SKIP LOCKED)
+DELETE FROM culvert.offers o
+ USING old
+ WHERE o.at = old.at AND o.id = old.id`
+
 // A membership interval that has ended is kept while it may explain a gap: until the client's cursor is past
 // its end.
 const forgetIntervalsSQL = `
@@ -110,7 +122,8 @@ DELETE FROM culvert.memberships m
 
 // retainOnce opens the next slice when it is time, drops the oldest one when it is due, raises the floors of
 // namespaces with a shorter retention, and stores, for one closed slice, the newest offset of each room. Then
-// it deletes what deleted namespaces left behind, idempotency keys older than their window, and old asks.
+// it deletes what deleted namespaces left behind, idempotency keys older than their window, old asks, and offers
+// that nobody waits for.
 func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error) error {
 	var open int
 	if err := lg.o.DB.Work.Pool.QueryRow(ctx, rotateSQL, lg.o.Slice, lg.o.SliceEvents).Scan(&open); err != nil {
@@ -141,7 +154,7 @@ func (lg *Log) retainOnce(ctx context.Context, sweep func(context.Context) error
 	if err := sweep(ctx); err != nil {
 		return err
 	}
-	for _, sql := range []string{forgetKeysSQL, forgetAsksSQL, forgetAudiencesSQL} {
+	for _, sql := range []string{forgetKeysSQL, forgetAsksSQL, forgetAudiencesSQL, forgetOffersSQL} {
 		if err := lg.forget(ctx, sql); err != nil {
 			return err
 		}
