@@ -5,9 +5,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/trusted"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -17,37 +17,21 @@ type reader interface {
 	Head() event.Cursor
 }
 
-// subscription has the methods of *queue.Subscription that are used here.
-type subscription interface {
-	PollShared(ctx context.Context, limit int, unchanged trusted.Shared) (event.Batch, error)
-	Wake() <-chan struct{}
-	Rouse()
-	Allow(may func(event.Room) bool)
-	Cursor() event.Cursor
-	Close()
-}
-
 // subscriber is the part of the queue that delivers events as they come.
 type subscriber interface {
-	Subscribe(ctx context.Context, in queue.Interest) (subscription, error)
+	Subscribe(ctx context.Context, in queue.Interest) (stream.Subscription, error)
 }
 
 // queueSubscriber is that of a real queue: it returns its subscriptions as an interface.
 type queueSubscriber struct{ queue *queue.Queue }
 
 // Subscribe implements subscriber.
-func (s queueSubscriber) Subscribe(ctx context.Context, in queue.Interest) (subscription, error) {
+func (s queueSubscriber) Subscribe(ctx context.Context, in queue.Interest) (stream.Subscription, error) {
 	sub, err := s.queue.Subscribe(ctx, in)
 	if err != nil {
 		return nil, err // a nil *queue.Subscription must not become a non-nil interface
 	}
 	return sub, nil
-}
-
-// pollShared returns the next events. They are those of all subscriptions: nothing here changes them, and their encoding
-// is kept with them.
-func pollShared(ctx context.Context, s subscription, limit int) (event.Batch, error) {
-	return s.PollShared(ctx, limit, trusted.Unchanged())
 }
 
 // receipt holds the parsed parameters of a request for events.
