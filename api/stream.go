@@ -186,6 +186,7 @@ func (p *parking) close() {
 	p.mu.Lock()
 	p.closed = true
 	pool := p.pool
+	p.pool = nil
 	p.mu.Unlock()
 	if pool != nil {
 		pool.Close()

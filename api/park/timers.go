@@ -3,6 +3,7 @@ package park
 import (
 	"container/heap"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,7 +11,8 @@ import (
 type alarm struct {
 	job   *job
 	at    time.Time
-	index int // in alarms.all, plus one; 0: it is not set
+	index int         // in timers.all, plus one; 0: it is not set
+	due   atomic.Bool // set, and not rung yet: at may be read without the lock by whoever runs the job
 }
 
 // timers wake jobs with one timer for all of them.
@@ -28,11 +30,15 @@ func newTimers() *timers {
 // set makes the alarm wake its job at a time, or sooner if it was set so: a job that is woken too early sets it
 // again. So an alarm that moves on with each write costs nothing.
 func (t *timers) set(a *alarm, at time.Time) {
+	if a.due.Load() && !at.Before(a.at) {
+		return // so it is nearly always
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case a.index == 0:
 		a.at = at
+		a.due.Store(true)
 		heap.Push(&t.all, a)
 	case at.Before(a.at):
 		a.at = at
@@ -52,6 +58,7 @@ func (t *timers) clear(a *alarm) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a.index > 0 {
+		a.due.Store(false)
 		heap.Remove(&t.all, a.index-1)
 	}
 }
@@ -81,6 +88,7 @@ func (t *timers) ring(now time.Time) time.Duration {
 			return wait
 		}
 		heap.Pop(&t.all)
+		first.due.Store(false)
 		first.job.Wake(0)
 	}
 	return time.Hour

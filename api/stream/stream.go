@@ -184,12 +184,12 @@ func (s *Stream) next(block bool) (outcome Outcome, wrote bool) {
 		if !ok {
 			return Asks, false
 		}
-		return s.deliver(b, due)
+		return s.deliver(b, due, now)
 	}
 	b, err := Poll(s.o.Session, s.o.Sub, pollLimit)
 	switch {
 	case err == nil:
-		return s.deliver(b, due)
+		return s.deliver(b, due, time.Now())
 	case errors.Is(err, event.ErrClosed):
 		s.end(Drain)
 		return 0, true
@@ -202,7 +202,7 @@ func (s *Stream) next(block bool) (outcome Outcome, wrote bool) {
 
 // deliver writes a batch, and a heartbeat if one is due and there was nothing else. That comes after the poll, so that
 // its position moves with the head.
-func (s *Stream) deliver(b event.Batch, due bool) (outcome Outcome, wrote bool) {
+func (s *Stream) deliver(b event.Batch, due bool, now time.Time) (outcome Outcome, wrote bool) {
 	s.retry = 0
 	b.Volatile = WithoutSignals(b.Volatile, s.renew)
 	s.writing.more = b.More
@@ -220,7 +220,7 @@ func (s *Stream) deliver(b event.Batch, due bool) (outcome Outcome, wrote bool) 
 		}
 		return Waits, false
 	}
-	s.last = time.Now()
+	s.last = now
 	return 0, true
 }
 
