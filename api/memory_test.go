@@ -32,6 +32,7 @@ type memory struct {
 	state    queue.ClientState
 	acked    []event.Cursor
 	polls    int
+	panics   int // how many of the next polls panic
 }
 
 const memoryLog = "m3m0"
@@ -197,6 +198,10 @@ func (s *memorySub) PollShared(_ context.Context, limit int, _ trusted.Shared) (
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	s.m.polls++
+	if s.m.panics > 0 {
+		s.m.panics--
+		panic("a poll that fails")
+	}
 	if s.m.pollErr != nil {
 		return event.Batch{Cursor: s.at}, s.m.pollErr
 	}

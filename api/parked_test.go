@@ -304,3 +304,46 @@ func TestStreamsBehindMiddlewareAreNotParked(t *testing.T) {
 		})
 	}
 }
+
+// A panic in a step ends its stream, without an end of the answer, and no other one.
+func TestAPanicEndsOneStream(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, site siteMaker) {
+		m := &memory{}
+		s := site(t, inMemory(m))
+		for range 3 {
+			st := s.stream("/v1/default/events?client=c")
+			st.expect("culvert:hello")
+			other := s.stream("/v1/default/events?client=d")
+			other.expect("culvert:hello")
+			m.set(func() { m.panics = 1 })
+			first, second := make(chan error, 1), make(chan error, 1)
+			go func() { first <- untilEnd(st) }()
+			go func() { second <- untilEnd(other) }()
+			select {
+			case err := <-first:
+				if err == io.EOF {
+					t.Error("the answer looks complete")
+				}
+				other.close()
+			case err := <-second:
+				if err == io.EOF {
+					t.Error("the answer looks complete")
+				}
+				st.close()
+			case <-time.After(10 * time.Second):
+				t.Fatal("no stream has ended")
+			}
+			s.counts(0)
+			s.idle()
+		}
+	})
+}
+
+// untilEnd reads a stream to its end.
+func untilEnd(st *sseStream) error {
+	for {
+		if _, err := st.parser.Next(); err != nil {
+			return err
+		}
+	}
+}

@@ -23,10 +23,11 @@ type Verdict int
 
 // Verdicts of Run.
 const (
+	// Keep says that the connection is run by another goroutine, which calls Park, or that it was closed. It is also
+	// what a Run returns that has recovered from a panic.
+	Keep Verdict = iota
 	// Parks says that the connection waits for the next wake.
-	Parks Verdict = iota
-	// Keep says that the connection is run by another goroutine, which calls Park, or that it was closed.
-	Keep
+	Parks
 )
 
 // machinery is what connections of a pool share.

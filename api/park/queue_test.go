@@ -90,6 +90,26 @@ func TestNoWakeIsLost(t *testing.T) {
 	c.Drop()
 }
 
+// A wake that comes while a job runs, after its last look, makes it run again.
+func TestAWakeDuringARunCounts(t *testing.T) {
+	q := newQueue()
+	j := jobs(q, "a", 1)[0]
+	j.Wake(0)
+	if got := q.take(make([]*job, 0, turn)); len(got) != 1 {
+		t.Fatalf("%d jobs", len(got))
+	}
+	j.state.Store(running)
+	j.Wake(7)
+	j.Wake(7)
+	if q.first != nil {
+		t.Error("it is queued while it runs")
+	}
+	j.Park()
+	if q.first == nil || j.state.Load() != queued {
+		t.Error("the wake is lost")
+	}
+}
+
 // A job never runs twice at a time.
 func TestAJobRunsAlone(t *testing.T) {
 	p := newPool(t)
