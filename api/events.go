@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/culvertmq/culvert/api/park"
 	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
@@ -47,30 +46,6 @@ func (h *Handler) events(c *call) error {
 		return h.stream(c, &held, q)
 	}
 	return h.poll(c, held.session, held.sub, q)
-}
-
-// holding is what a request for events holds. A field is nil until it holds it.
-type holding struct {
-	release func() // its place among the connections
-	session *session
-	conn    *park.Conn // for a stream that is going to be parked
-	sub     stream.Subscription
-}
-
-// end gives everything back.
-func (e *holding) end() {
-	if e.sub != nil {
-		e.sub.Close()
-	}
-	if e.conn != nil {
-		e.conn.Drop()
-	}
-	if e.session != nil {
-		e.session.leave()
-	}
-	if e.release != nil {
-		e.release()
-	}
 }
 
 // poll serves a long poll: it answers with the events there are, or waits for some, or answers without any

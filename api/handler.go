@@ -14,6 +14,7 @@ import (
 
 	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/api/limits"
+	"github.com/culvertmq/culvert/api/park"
 	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/api/visit"
 	"github.com/culvertmq/culvert/queue"
@@ -32,7 +33,7 @@ type Handler struct {
 	visits        *visit.Guard
 	metrics       *metrics
 	streams       stream.Shared
-	parking       parking
+	parking       *park.Pool
 	log           *slog.Logger
 	random        func() float64     // from 0 to 1, for jitter; tests replace it
 	stop          context.CancelFunc // ends watchCredentials
@@ -104,6 +105,7 @@ func newHandler(of owners, o Options) (*Handler, error) {
 	h.streams = stream.Shared{
 		Keys: keys, Streamed: m.streamed, Log: o.Logger, Heartbeat: o.Heartbeat, Jitter: h.jitter,
 	}
+	h.parking = park.New(o.WriteTimeout, o.Logger)
 	h.visits = visit.New(visit.Options{
 		BodyTimeout: o.bodyTimeout, WriteTimeout: o.WriteTimeout,
 		Anonymous: o.Limits.Anonymous, AnonymousAddress: o.Limits.AnonymousAddress,
@@ -164,7 +166,7 @@ func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) 
 // Options.JWKSURL, one ends streams and other open requests whose credentials were revoked, and some serve parked
 // streams (see Options.NoParking), which it closes. Requests are still answered.
 func (h *Handler) Close() {
-	h.parking.close()
+	h.parking.Close()
 	h.stop()
 	h.watching.Wait()
 	h.keys.Close()

@@ -2,16 +2,42 @@ package api
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/culvertmq/culvert/api/limits"
 	"github.com/culvertmq/culvert/api/park"
 	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/api/wire"
 )
+
+// holding is what a request for events holds. A field is nil until it holds it.
+type holding struct {
+	release func() // its place among the connections
+	session *session
+	conn    *park.Conn // for a stream that is going to be parked
+	sub     stream.Subscription
+}
+
+// end gives everything back.
+func (e *holding) end() {
+	if e.sub != nil {
+		e.sub.Close()
+	}
+	if e.conn != nil {
+		e.conn.Drop()
+	}
+	if e.session != nil {
+		e.session.leave()
+	}
+	if e.release != nil {
+		e.release()
+	}
+}
 
 // stream serves SSE. It returns when the stream has ended, or when it is parked: then held is empty.
 func (h *Handler) stream(c *call, held *holding, q receipt) error {
@@ -62,7 +88,8 @@ func (h *Handler) age() time.Duration { return h.o.MaxAge - h.jitter(0, h.o.MaxA
 // parkedStream is a stream without a goroutine: see package park. It holds what its request held, and nothing of
 // net/http or Echo.
 type parkedStream struct {
-	h       *Handler
+	open    prometheus.Gauge // the open streams
+	log     *slog.Logger
 	conn    *park.Conn
 	stream  stream.Stream
 	held    holding
@@ -76,7 +103,7 @@ func (h *Handler) park(c *call, held *holding, o stream.Options) bool {
 		h.log.Error("stream cannot be parked", "error", err)
 		return false
 	}
-	p := &parkedStream{h: h, conn: held.conn, held: *held, account: o.Memory}
+	p := &parkedStream{open: h.metrics.streams, log: h.log, conn: held.conn, held: *held, account: o.Memory}
 	p.held.conn = nil
 	*held = holding{}
 	p.held.session.outlive(func() { p.conn.Wake(0) })
@@ -127,7 +154,7 @@ func (p *parkedStream) Left() { p.held.session.left() }
 // recover ends the stream after a panic, as net/http would: without an end of the answer.
 func (p *parkedStream) recover() {
 	if v := recover(); v != nil {
-		p.h.log.Error("stream failed", "error", fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+		p.log.Error("stream failed", "error", fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 		p.end()
 	}
 }
@@ -141,14 +168,7 @@ func (p *parkedStream) end() {
 func (p *parkedStream) release() {
 	p.held.end()
 	p.account.Close()
-	p.h.metrics.streams.Dec()
-}
-
-// parking starts the pool of parked streams with the first of them.
-type parking struct {
-	mu     sync.Mutex
-	pool   *park.Pool
-	closed bool // or not possible
+	p.open.Dec()
 }
 
 // placeFor makes a place for a stream that can be parked; nil: it needs a goroutine. It can be parked if nothing of the
@@ -159,36 +179,5 @@ func (h *Handler) placeFor(c *call) *park.Conn {
 	if h.o.NoParking || server == nil || server.Handler != http.Handler(h) || server.BaseContext != nil || !c.visit.MayTakeOver() {
 		return nil
 	}
-	pool := h.parking.start(h)
-	if pool == nil {
-		return nil
-	}
-	return pool.Conn(c.ns.String())
-}
-
-func (p *parking) start(h *Handler) *park.Pool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.pool != nil || p.closed {
-		return p.pool
-	}
-	pool, err := park.New(h.o.WriteTimeout)
-	if err != nil {
-		p.closed = true
-		h.log.Info("streams are not parked: each has a goroutine", "error", err)
-		return nil
-	}
-	p.pool = pool
-	return pool
-}
-
-func (p *parking) close() {
-	p.mu.Lock()
-	p.closed = true
-	pool := p.pool
-	p.pool = nil
-	p.mu.Unlock()
-	if pool != nil {
-		pool.Close()
-	}
+	return h.parking.Conn(c.ns.String())
 }

@@ -2,7 +2,9 @@ package park
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http/httputil"
 	"os"
@@ -16,11 +18,13 @@ import (
 
 func newPool(t *testing.T) *Pool {
 	t.Helper()
-	p, err := New(300 * time.Millisecond)
-	if err != nil {
-		t.Skip(err)
-	}
+	p := New(300*time.Millisecond, slog.New(slog.DiscardHandler))
 	t.Cleanup(p.Close)
+	c := p.Conn("")
+	if c == nil {
+		t.Skip("not on this system")
+	}
+	c.Drop()
 	return p
 }
 
@@ -142,7 +146,7 @@ func TestASlowPeerDelaysNobody(t *testing.T) {
 		}
 	}
 	<-slow.closed
-	if err := slow.failed.Load(); err == nil || *err != os.ErrDeadlineExceeded {
+	if err := slow.failed.Load(); err == nil || !errors.Is(*err, os.ErrDeadlineExceeded) {
 		t.Errorf("the slow one ended with %v", err)
 	}
 	if took := time.Since(start); took < 300*time.Millisecond {
@@ -205,17 +209,14 @@ func TestNothingStaysOpen(t *testing.T) {
 		return len(all)
 	}
 	before := count()
-	p, err := New(time.Second)
-	if err != nil {
-		t.Skip(err)
-	}
+	p := New(time.Second, slog.New(slog.DiscardHandler))
 	var peers []*net.TCPConn
 	for i := range 50 {
 		_, peer := pair(t, p, "a", i%2 == 0, []byte("hello"))
 		peers = append(peers, peer)
 	}
-	dropped := p.Conn("a")
-	dropped.Drop()
+	p.Conn("a").Drop()
+	p.Close()
 	p.Close()
 	if p.Conn("a") != nil {
 		t.Error("a closed pool makes connections")

@@ -74,7 +74,7 @@ func (p *poller) forget(id uint64) {
 
 func (p *poller) control(op int, s socket, event *unix.EpollEvent) (err error) {
 	if closed := p.raw.Control(func(epoll uintptr) {
-		err = unix.EpollCtl(int(epoll), op, int(s), event) //nolint:gosec // a descriptor
+		err = unix.EpollCtl(int(epoll), op, int(s), event)
 	}); closed != nil {
 		return closed
 	}
@@ -88,7 +88,7 @@ func (p *poller) run() {
 		n := 0
 		var err error
 		closed := p.raw.Read(func(epoll uintptr) bool {
-			n, err = unix.EpollWait(int(epoll), events, 0) //nolint:gosec // a descriptor
+			n, err = unix.EpollWait(int(epoll), events, 0)
 			return n > 0 || err != nil
 		})
 		if closed != nil || err != nil && !errors.Is(err, unix.EINTR) {

@@ -1,6 +1,7 @@
 package park
 
 import (
+	"log/slog"
 	"runtime"
 	"sync"
 	"time"
@@ -8,31 +9,44 @@ import (
 
 // Pool has the connections, and the goroutines that serve them.
 type Pool struct {
-	m machinery
+	m   machinery
+	log *slog.Logger
 
 	mu      sync.Mutex
-	closed  bool
+	started bool
+	closed  bool // or not possible
 	conns   int
 	empty   sync.Cond
 	serving sync.WaitGroup
 }
 
-// New starts a pool. timeout is how long a peer may take to read one piece of output. Close must be called.
-// Errors: the system has no more descriptors.
-func New(timeout time.Duration) (*Pool, error) {
+// New makes a pool, which starts with its first connection. timeout is how long a peer may take to read one piece of
+// output. Close must be called.
+func New(timeout time.Duration, log *slog.Logger) *Pool {
+	p := &Pool{log: log}
+	p.m.queue, p.m.timers, p.m.timeout, p.m.gone = newQueue(), newTimers(), timeout, p.gone
+	p.empty.L = &p.mu
+	return p
+}
+
+// start starts the goroutines, and reports whether there can be connections. The caller holds the lock.
+func (p *Pool) start() bool {
+	if p.started || p.closed {
+		return !p.closed
+	}
 	poll, err := newPoller()
 	if err != nil {
-		return nil, err
+		p.closed = true
+		p.log.Info("streams are not parked: each has a goroutine", "error", err)
+		return false
 	}
-	p := &Pool{}
-	p.m.queue, p.m.timers, p.m.poller, p.m.timeout, p.m.gone = newQueue(), newTimers(), poll, timeout, p.gone
-	p.empty.L = &p.mu
+	p.started, p.m.poller = true, poll
 	p.serving.Go(poll.run)
 	p.serving.Go(p.m.timers.run)
 	for range runtime.GOMAXPROCS(0) {
 		p.serving.Go(p.work)
 	}
-	return p, nil
+	return true
 }
 
 func (p *Pool) work() {
@@ -52,11 +66,12 @@ func (p *Pool) work() {
 }
 
 // Conn makes a connection of a lane, as if it were run by the caller: wakes that come before Park are kept. The caller
-// must call Attach and then Park or Close; or Drop. It returns nil if the pool is closed.
+// must call Attach and then Park or Close; or Drop. It returns nil if the pool is closed, or not possible on this
+// system.
 func (p *Pool) Conn(lane string) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if !p.start() {
 		return nil
 	}
 	p.conns++
@@ -74,11 +89,22 @@ func (p *Pool) gone() {
 	}
 }
 
+// Len returns how many connections there are.
+func (p *Pool) Len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conns
+}
+
 // Close calls Left for all runners, waits until they have closed their connections, and ends the goroutines.
 func (p *Pool) Close() {
 	p.mu.Lock()
-	p.closed = true
+	started := p.started
+	p.started, p.closed = false, true
 	p.mu.Unlock()
+	if !started {
+		return
+	}
 	p.m.closing.Store(true)
 	p.m.poller.each(watched.left)
 	p.mu.Lock()
