@@ -20,7 +20,7 @@ const module = "github.com/culvertmq/culvert/"
 
 // floors are the packages, from the ground up. A package imports only what is on floors below its own.
 var floors = [][]string{
-	{"internal/jsontext", "internal/trusted", "internal/localpg", "cmd/usage", "web", "clients/go"},
+	{"internal/jsontext", "internal/trusted", "api/park", "internal/localpg", "cmd/usage", "web", "clients/go"},
 	{"event"},
 	{"internal/postgres", "internal/decode"},
 	{"internal/batch", "internal/lineage", "migrations"},
@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"queue", "api/wire"},
 	{"api/auth"},
 	{"api/limits"},
-	{"api/visit"},
+	{"api/visit", "api/stream"},
 	{"api"},
 	{"cmd/config", "examples"},
 	{"cmd/bench"},

@@ -73,6 +73,35 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// TestASessionThatOutlivesItsRequest: its own end is told, whoever ends it; that of the request means nothing.
+func TestASessionThatOutlivesItsRequest(t *testing.T) {
+	for want, end := range map[string]func(s *sessions, n *session){
+		"drain": func(s *sessions, _ *session) { s.drain() },
+		"":      func(_ *sessions, n *session) { n.left() },
+	} {
+		var all sessions
+		ctx, cancel := context.WithCancel(t.Context())
+		n := all.enter(ctx, event.Namespace{}, &auth.Identity{})
+		told := 0
+		n.outlive(func() { told++ })
+		cancel()
+		if n.Err() != nil || told != 0 {
+			t.Errorf("it ended with its request: %v, told %d times", n.Err(), told)
+		}
+		if end(&all, n); n.Err() == nil || n.Reason() != want || told != 1 {
+			t.Errorf("%v, reason %q, want %q; told %d times", n.Err(), n.Reason(), want, told)
+		}
+		n.leave()
+	}
+	var all sessions
+	all.drain()
+	n := all.enter(t.Context(), event.Namespace{}, &auth.Identity{})
+	if n.outlive(func() {}); n.Reason() != "drain" {
+		t.Error("the reason is lost")
+	}
+	n.leave()
+}
+
 func TestReadyz(t *testing.T) {
 	m := &memory{pingErr: event.ErrUnavailable}
 	s := siteOf(t, inMemory(m))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
@@ -19,12 +20,12 @@ func (h *Handler) events(c *call) error {
 		return err
 	}
 	asStream := wantsStream(c.r.Header)
+	var held holding
+	defer func() { held.end() }()
 	if asStream || q.wait > 0 {
-		release, err := h.limits.Connect(c.ns, &c.who, &c.visit.Account)
-		if err != nil {
+		if held.release, err = h.limits.Connect(c.ns, &c.who, &c.visit.Account); err != nil {
 			return err
 		}
-		defer release()
 	}
 	if err := h.ackFirst(c, q); err != nil {
 		return err
@@ -32,22 +33,24 @@ func (h *Handler) events(c *call) error {
 	if !asStream {
 		q.interest.Rights = c.who.Rights()
 	}
-	n := h.enter(c)
-	defer n.leave()
-	sub, err := h.subscriptions.Subscribe(c.r.Context(), q.interest)
-	if err != nil {
+	held.session = h.enter(c)
+	if asStream {
+		if held.conn = h.placeFor(c); held.conn != nil {
+			q.interest.Waker = held.conn
+		}
+	}
+	if held.sub, err = h.subscriptions.Subscribe(c.r.Context(), q.interest); err != nil {
 		return err
 	}
-	defer sub.Close()
 	if asStream {
-		return h.stream(c, n, sub, q)
+		return h.stream(c, &held, q)
 	}
-	return h.poll(c, n, sub, q)
+	return h.poll(c, held.session, held.sub, q)
 }
 
 // poll serves a long poll: it answers with the events there are, or waits for some, or answers without any
 // after the wait.
-func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
+func (h *Handler) poll(c *call, n *session, sub stream.Subscription, q receipt) error {
 	h.metrics.polls.Inc()
 	defer h.metrics.polls.Dec()
 	wait := q.wait
@@ -61,20 +64,20 @@ func (h *Handler) poll(c *call, n *session, sub subscription, q receipt) error {
 	}
 	for {
 		// The request's context, not the session's: when the server drains, the client still gets an answer.
-		b, err := pollShared(c.r.Context(), sub, q.limit)
+		b, err := stream.Poll(c.r.Context(), sub, q.limit)
 		if errors.Is(err, event.ErrForgotten) || errors.Is(err, event.ErrDeleted) {
 			return h.replyBatchOf(c, n, b) // the client or its namespace is gone: an empty page
 		}
 		if err != nil {
 			return c.visit.Account.Explain(err)
 		}
-		b.Volatile = withoutSignals(b.Volatile, nil)
-		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.reason() != "" {
+		b.Volatile = stream.WithoutSignals(b.Volatile, nil)
+		if b.Gap != nil || len(b.Events) > 0 || len(b.Volatile) > 0 || wait <= 0 || n.Reason() != "" {
 			return h.replyBatchOf(c, n, b)
 		}
 		select {
 		case <-n.Done():
-			if n.reason() == "" {
+			if n.Reason() == "" {
 				return n.Err() // the client has left
 			}
 		case <-end.C:

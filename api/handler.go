@@ -14,6 +14,8 @@ import (
 
 	"github.com/culvertmq/culvert/api/auth"
 	"github.com/culvertmq/culvert/api/limits"
+	"github.com/culvertmq/culvert/api/park"
+	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/api/visit"
 	"github.com/culvertmq/culvert/queue"
 )
@@ -30,6 +32,8 @@ type Handler struct {
 	limits        *limits.Limiter
 	visits        *visit.Guard
 	metrics       *metrics
+	streams       stream.Shared
+	parking       *park.Pool
 	log           *slog.Logger
 	random        func() float64     // from 0 to 1, for jitter; tests replace it
 	stop          context.CancelFunc // ends watchCredentials
@@ -99,6 +103,10 @@ func newHandler(of owners, o Options) (*Handler, error) {
 		o: o, queue: of.queue, subscriptions: of.subscriptions, registry: of.registry, keys: keys, echo: echo.New(),
 		limits: limits.New(*o.Limits, of.registry), metrics: m, log: o.Logger, random: rand.Float64,
 	}
+	h.streams = stream.Shared{
+		Keys: keys, Streamed: m.streamed, Log: o.Logger, Heartbeat: o.Heartbeat, Jitter: h.jitter,
+	}
+	h.parking = park.New(o.WriteTimeout, o.Logger)
 	h.visits = visit.New(visit.Options{
 		BodyTimeout: o.bodyTimeout, WriteTimeout: o.WriteTimeout,
 		Anonymous: o.Limits.Anonymous, AnonymousAddress: o.Limits.AnonymousAddress,
@@ -156,9 +164,10 @@ func (h *Handler) Drain() { h.sessions.drain() }
 func (h *Handler) Wait(ctx context.Context) error { return h.sessions.wait(ctx) }
 
 // Close ends the handler's own goroutines, and waits until they have ended: one fetches the keys of
-// Options.JWKSURL, and one ends streams and other open requests whose credentials were revoked. Requests are still
-// answered.
+// Options.JWKSURL, one ends streams and other open requests whose credentials were revoked, and some serve parked
+// streams (see Options.NoParking), which it closes. Requests are still answered.
 func (h *Handler) Close() {
+	h.parking.Close()
 	h.stop()
 	h.watching.Wait()
 	h.keys.Close()

@@ -6,10 +6,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/event"
 	"github.com/culvertmq/culvert/internal/trusted"
 	"github.com/culvertmq/culvert/queue"
 	"github.com/culvertmq/culvert/queue/registry"
+	"github.com/culvertmq/culvert/queue/tail"
 )
 
 // memory is a queue and a registry without Postgres, for errors and timing that a real one does not give on demand. Other
@@ -30,6 +32,7 @@ type memory struct {
 	state    queue.ClientState
 	acked    []event.Cursor
 	polls    int
+	panics   int // how many of the next polls panic
 }
 
 const memoryLog = "m3m0"
@@ -49,7 +52,7 @@ func (m *memory) set(change func()) {
 	defer m.mu.Unlock()
 	change()
 	for s := range m.subs {
-		signal(s.wake)
+		s.Rouse()
 	}
 }
 
@@ -153,13 +156,13 @@ func (m *memory) after(offset event.Offset, limit int) event.Batch {
 	}
 }
 
-func (m *memory) Subscribe(_ context.Context, in queue.Interest) (subscription, error) {
+func (m *memory) Subscribe(_ context.Context, in queue.Interest) (stream.Subscription, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.subscribeErr != nil {
 		return nil, m.subscribeErr
 	}
-	s := &memorySub{m: m, wake: make(chan struct{}, 1), at: event.Cursor{Log: memoryLog, Offset: event.Offset(len(m.events))}}
+	s := &memorySub{m: m, wake: make(chan struct{}, 1), waker: in.Waker, at: event.Cursor{Log: memoryLog, Offset: event.Offset(len(m.events))}}
 	if !in.After.IsZero() {
 		s.at = in.After
 	} else if in.Earliest {
@@ -173,15 +176,32 @@ func (m *memory) Subscribe(_ context.Context, in queue.Interest) (subscription, 
 }
 
 type memorySub struct {
-	m    *memory
-	at   event.Cursor
-	wake chan struct{}
+	m     *memory
+	at    event.Cursor
+	wake  chan struct{}
+	waker tail.Waker
+}
+
+// PollRecent is like the real one: it never fails.
+func (s *memorySub) PollRecent(limit int, unchanged trusted.Shared) (event.Batch, bool) {
+	s.m.mu.Lock()
+	broken := s.m.pollErr != nil
+	s.m.mu.Unlock()
+	if broken {
+		return event.Batch{Cursor: s.at}, false
+	}
+	b, err := s.PollShared(context.Background(), limit, unchanged)
+	return b, err == nil
 }
 
 func (s *memorySub) PollShared(_ context.Context, limit int, _ trusted.Shared) (event.Batch, error) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	s.m.polls++
+	if s.m.panics > 0 {
+		s.m.panics--
+		panic("a poll that fails")
+	}
 	if s.m.pollErr != nil {
 		return event.Batch{Cursor: s.at}, s.m.pollErr
 	}
@@ -203,6 +223,10 @@ func (s *memorySub) Wake() <-chan struct{} { return s.wake }
 func (s *memorySub) Allow(func(event.Room) bool) {}
 
 func (s *memorySub) Rouse() {
+	if s.waker != nil {
+		s.waker.Wake(0)
+		return
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/api/limits"
+	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
 )
@@ -136,14 +137,14 @@ func (u *upload) run(n *session, g *lineBuffer) {
 			}
 		case <-drain:
 			drain = nil
-			switch n.reason() {
-			case reasonDrain:
+			switch n.Reason() {
+			case stream.Drain:
 				patience = time.Second
 				stall.Reset(0)
 				t := time.NewTimer(uploadGrace)
 				defer t.Stop()
 				end, why = t.C, wire.Draining
-			case reasonExpired:
+			case stream.Expired:
 				end, why = time.After(0), wire.Unauthorized
 			default: // the client has left, or only closed its side: the reader soon sees which
 				patience = time.Second

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/culvertmq/culvert/api/auth"
+	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/event"
 )
 
@@ -16,13 +17,6 @@ type ended string
 
 // Error implements error.
 func (e ended) Error() string { return "session ended: " + string(e) }
-
-// Reasons of culvert:reconnect.
-const (
-	reasonMaxAge  = "max_age"
-	reasonDrain   = "drain"
-	reasonExpired = "expired"
-)
 
 // revocations is the part of the registry that says whether credentials were revoked, and when that changes.
 type revocations interface {
@@ -59,7 +53,7 @@ func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Iden
 	}
 	s.open[n] = struct{}{}
 	if s.draining {
-		n.end(reasonDrain)
+		n.end(stream.Drain)
 	}
 	return n
 }
@@ -67,14 +61,33 @@ func (s *sessions) enter(ctx context.Context, ns event.Namespace, who *auth.Iden
 // end ends the session: its request finishes and tells its client the reason.
 func (n *session) end(reason string) { n.cancel(ended(reason)) }
 
-// reason returns why end was called; "" if it was not, even when the client has left.
-func (n *session) reason() string {
+// Reason returns why end was called; "" if it was not, even when the client has left.
+func (n *session) Reason() string {
 	var e ended
 	if errors.As(context.Cause(n), &e) {
 		return string(e)
 	}
 	return ""
 }
+
+// outlive makes the session continue when its request has ended. From now on ended is called, too, when the session
+// ends. It must not block.
+func (n *session) outlive(ended func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	n.all.mu.Lock()
+	defer n.all.mu.Unlock()
+	if cause := context.Cause(n); n.Reason() != "" {
+		cancel(cause)
+	}
+	n.cancel(nil)
+	n.Context, n.cancel = ctx, func(cause error) {
+		cancel(cause)
+		ended()
+	}
+}
+
+// left ends the session because its client has left.
+func (n *session) left() { n.cancel(nil) }
 
 func (n *session) leave() {
 	n.cancel(nil)
@@ -91,14 +104,14 @@ func (n *session) leave() {
 }
 
 // drained reports whether the session was ended because the server drains.
-func (n *session) drained() bool { return n.reason() == reasonDrain }
+func (n *session) drained() bool { return n.Reason() == stream.Drain }
 
 func (s *sessions) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
 	for n := range s.open {
-		n.end(reasonDrain)
+		n.end(stream.Drain)
 	}
 }
 
@@ -130,7 +143,7 @@ func (s *sessions) wait(ctx context.Context) error {
 func (h *Handler) enter(c *call) *session {
 	n := h.sessions.enter(c.r.Context(), c.ns, &c.who)
 	if !h.keys.Holds(c.ns, &c.who) {
-		n.end(reasonExpired)
+		n.end(stream.Expired)
 	}
 	return n
 }
@@ -162,7 +175,7 @@ func (h *Handler) endRevoked() {
 	defer h.sessions.mu.Unlock()
 	for n := range h.sessions.open {
 		if (revoked || n.who.Grant != nil) && !h.keys.Holds(n.ns, &n.who) {
-			n.end(reasonExpired)
+			n.end(stream.Expired)
 		}
 	}
 }

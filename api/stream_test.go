@@ -225,7 +225,7 @@ func TestAStreamOutlivesPostgres(t *testing.T) {
 		m.pollErr = nil
 		m.mu.Unlock()
 		b.emit("1")
-		time.Sleep(retryMost)
+		time.Sleep(2 * time.Second) // the longest pause after an error
 		b.sees("hello", "heartbeat", "heartbeat", "heartbeat", "e", "heartbeat")
 		b.emit("2")
 		b.sees("hello", "heartbeat", "heartbeat", "heartbeat", "e", "heartbeat", "e")

@@ -5,9 +5,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/culvertmq/culvert/api/stream"
 	"github.com/culvertmq/culvert/api/wire"
 	"github.com/culvertmq/culvert/event"
-	"github.com/culvertmq/culvert/internal/trusted"
 	"github.com/culvertmq/culvert/queue"
 )
 
@@ -17,37 +17,21 @@ type reader interface {
 	Head() event.Cursor
 }
 
-// subscription has the methods of *queue.Subscription that are used here.
-type subscription interface {
-	PollShared(ctx context.Context, limit int, unchanged trusted.Shared) (event.Batch, error)
-	Wake() <-chan struct{}
-	Rouse()
-	Allow(may func(event.Room) bool)
-	Cursor() event.Cursor
-	Close()
-}
-
 // subscriptionSource is the part of the queue that delivers events as they come.
 type subscriptionSource interface {
-	Subscribe(ctx context.Context, in queue.Interest) (subscription, error)
+	Subscribe(ctx context.Context, in queue.Interest) (stream.Subscription, error)
 }
 
 // queueSubscriptions is the source of a real queue. Its Subscribe returns an interface.
 type queueSubscriptions struct{ queue *queue.Queue }
 
 // Subscribe implements subscriptionSource.
-func (s queueSubscriptions) Subscribe(ctx context.Context, in queue.Interest) (subscription, error) {
+func (s queueSubscriptions) Subscribe(ctx context.Context, in queue.Interest) (stream.Subscription, error) {
 	sub, err := s.queue.Subscribe(ctx, in)
 	if err != nil {
 		return nil, err // a nil *queue.Subscription must not become a non-nil interface
 	}
 	return sub, nil
-}
-
-// pollShared returns the next events. All subscriptions share them, so this package must not change them. An event
-// keeps its encoded form, so that it is encoded once for all.
-func pollShared(ctx context.Context, s subscription, limit int) (event.Batch, error) {
-	return s.PollShared(ctx, limit, trusted.Unchanged())
 }
 
 // receipt holds the parsed parameters of a request for events.

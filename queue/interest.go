@@ -1,6 +1,9 @@
 package queue
 
-import "github.com/culvertmq/culvert/event"
+import (
+	"github.com/culvertmq/culvert/event"
+	"github.com/culvertmq/culvert/queue/tail"
+)
 
 // Interest says what a subscription is for.
 type Interest struct {
@@ -26,6 +29,9 @@ type Interest struct {
 	// Memory is charged with the events that are read from Postgres for this reader alone; nil: they are not
 	// counted. Events of the tail are shared and never charged.
 	Memory event.Memory
+	// Waker is told when Poll may have something new, for readers that have no goroutine which waits; nil: the
+	// channel of Subscription.Wake receives. Next needs the channel.
+	Waker tail.Waker
 }
 
 // allows reports whether the client may read a room it is in by its own token.

@@ -45,7 +45,7 @@ func (q *Queue) Subscribe(ctx context.Context, in Interest) (*Subscription, erro
 		return nil, postgres.Unavailable(ctx, "subscribe", err)
 	}
 	s.reader = q.tail.NewReader(tail.ReaderOptions{ // before Postgres is asked, so that no change is missed
-		Namespace: in.Namespace, Client: in.Client, Rooms: in.Rooms, May: in.May, Keep: q.keep,
+		Namespace: in.Namespace, Client: in.Client, Rooms: in.Rooms, May: in.May, Keep: q.keep, Waker: in.Waker,
 	})
 	r, err := q.source.resume(ctx, in, s.adHoc)
 	if err != nil {
@@ -101,10 +101,11 @@ func (src *source) keepReader(s *Subscription) {
 	})
 }
 
-// Wake returns a channel that receives when Poll may have something new. Spurious wakes happen.
+// Wake returns a channel that receives when Poll may have something new; nil with Interest.Waker. Spurious wakes
+// happen.
 func (s *Subscription) Wake() <-chan struct{} { return s.reader.Wake() }
 
-// Rouse makes Wake receive. Any goroutine may call it, at any time.
+// Rouse wakes the reader. Any goroutine may call it, at any time.
 func (s *Subscription) Rouse() { s.reader.Rouse() }
 
 // Allow replaces the Interest's May when the client has another token. The next Poll uses the new one.
@@ -150,38 +151,85 @@ func (s *Subscription) PollShared(ctx context.Context, limit int, _ trusted.Shar
 	return s.poll(ctx, limit)
 }
 
+// PollRecent is PollShared without Postgres: it never waits for anything else than memory. ok is false, and nothing
+// has changed, if Postgres has to be asked: PollShared does that.
+func (s *Subscription) PollRecent(limit int, _ trusted.Shared) (b event.Batch, ok bool) {
+	for {
+		b, ok := s.recent(limit)
+		if !ok {
+			return event.Batch{Cursor: s.cursor}, false
+		}
+		if s.taken(&b) {
+			return b, true
+		}
+	}
+}
+
 func (s *Subscription) poll(ctx context.Context, limit int) (event.Batch, error) {
 	for {
 		b, err := s.pollOnce(ctx, limit)
 		if err != nil {
 			return event.Batch{Cursor: s.cursor}, err
 		}
-		b = skipUnreadable(b, s.cursor)
-		s.cursor = b.Cursor
-		// Read on if all that was read excepts the client.
-		if len(b.Events) > 0 || b.Gap != nil || !b.More {
-			b.Volatile = s.reader.Volatile()
+		if s.taken(&b) {
 			return b, nil
 		}
-		b.GiveBack(s.in.Memory)
 	}
 }
 
+// taken moves the cursor over a batch that was read, and adds the volatile events. It returns false if the caller
+// must read on, because all that was read excepts the client.
+func (s *Subscription) taken(b *event.Batch) bool {
+	*b = skipUnreadable(*b, s.cursor)
+	s.cursor = b.Cursor
+	if len(b.Events) > 0 || b.Gap != nil || !b.More {
+		b.Volatile = s.reader.Volatile()
+		return true
+	}
+	b.GiveBack(s.in.Memory)
+	return false
+}
+
 func (s *Subscription) pollOnce(ctx context.Context, limit int) (event.Batch, error) {
+	if b, ok := s.recent(limit); ok {
+		return b, nil
+	}
+	return s.catchUp(ctx, limit)
+}
+
+// recent reads the tail. ok is false if Postgres has to be asked.
+func (s *Subscription) recent(limit int) (b event.Batch, ok bool) {
 	// In a restored database the id may be that of another namespace, which catchUp notices. And the tail may
 	// still have events below the floor, which must not be shown.
 	if floor, deleted := s.source.registry.Visible(s.in.Namespace, s.ns.ID, s.ns.Floor); deleted || s.cursor.Offset < floor {
-		return s.catchUp(ctx, limit)
+		return b, false
 	}
 	r, ok := s.reader.Read(s.cursor, s.run, limit, s.buf[:0])
 	if !ok {
-		return s.catchUp(ctx, limit)
+		return b, false
 	}
-	s.buf = r.Events
+	s.keep(r.Events)
 	if r.Over {
 		s.reader.Trim(r.UpTo)
 	}
-	return event.Batch{Events: r.Events, Cursor: event.Cursor{Log: s.cursor.Log, Offset: r.UpTo}, More: r.More}, nil
+	return event.Batch{Events: r.Events, Cursor: event.Cursor{Log: s.cursor.Log, Offset: r.UpTo}, More: r.More}, true
+}
+
+// mostKept is how long a list a subscription keeps for its next read while nothing happens.
+const mostKept = 16
+
+// keep keeps the list of a read for the next one. When there was nothing, the subscription waits: it then must not
+// hold memory that others could use.
+func (s *Subscription) keep(events []*event.Event) {
+	s.buf = events
+	if len(events) > 0 {
+		return
+	}
+	if cap(s.buf) > mostKept {
+		s.buf = nil
+		return
+	}
+	clear(s.buf[:cap(s.buf)])
 }
 
 // allCopied returns copies of events, in a list of its own.

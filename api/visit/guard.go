@@ -46,7 +46,9 @@ func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 	defer v.leave()
 	v.enter()
 	next.ServeHTTP(v, v.r)
-	v.finish()
+	if !v.taken {
+		v.finish()
+	}
 }
 
 // enter starts the time for the body, and gives a request without credentials its place.
@@ -92,6 +94,11 @@ func (v *Visit) leave() {
 	v.mu.Unlock()
 	if v.place != nil {
 		v.places.leave(v.place)
+	}
+	if v.taken {
+		// Only the account stays in use: nothing of the request must stay in memory with it.
+		v.ResponseWriter, v.Control, v.o, v.r, v.places, v.place = nil, nil, nil, nil, nil, nil
+		return
 	}
 	v.Account.Close()
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // listener gives each connection it accepts a place.
@@ -59,6 +60,21 @@ func (c *connection) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
+}
+
+// plain reports whether the connection is one of the system, without TLS.
+func (c *connection) plain() bool {
+	_, ok := c.Conn.(*net.TCPConn)
+	return ok
+}
+
+// SyscallConn implements syscall.Conn.
+func (c *connection) SyscallConn() (syscall.RawConn, error) {
+	s, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return s.SyscallConn()
 }
 
 // introduce marks the connection as one on which good credentials have arrived.

@@ -3,6 +3,7 @@ package visit
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ type Visit struct {
 	body   *timedBody
 	broken bool // a write has failed: the client has left, or does not read
 	ended  bool // the rest of the body must not be read
+	taken  bool // the connection was taken over, and the account with it
 
 	places *places // those of requests without good credentials
 	place  *place  // in places; nil: it has none
@@ -127,6 +129,20 @@ func (v *Visit) Introduce() {
 // deadlines: from then on use either the Visit or the Writer.
 func (v *Visit) Writer() wire.Writer {
 	return wire.NewWriter(v.ResponseWriter, v.Control, v.o.WriteTimeout, v.r.ProtoMajor >= 2)
+}
+
+// MayTakeOver reports whether the connection of the visit carries nothing else than the bytes of HTTP/1.1.
+func (v *Visit) MayTakeOver() bool {
+	c := connectionOf(v.r)
+	return c != nil && c.plain() && v.r.ProtoMajor == 1 && v.r.ProtoMinor == 1 && v.body == nil
+}
+
+// TakeOver takes the connection from the server. The answer continues with chunks that the caller writes. The account
+// stays open after the visit: the caller must close it. Errors: that of http.ResponseController.Hijack.
+func (v *Visit) TakeOver() (net.Conn, error) {
+	conn, _, err := v.Control.Hijack()
+	v.taken = err == nil
+	return conn, err
 }
 
 // Broken reports whether a write has failed: the client has left, or does not read.

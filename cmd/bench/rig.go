@@ -92,16 +92,22 @@ func (r *rig) instanceThatKeeps(ctx context.Context, events int) (instance, erro
 		return instance{}, err
 	}
 	r.close = append(r.close, func() error { h.Close(); return nil })
-	url, err := r.serve(h, h.ConfigureServer)
+	url, err := r.serveOn(h, h.ConfigureServer, h.Listener)
 	return instance{q, url}, err
 }
 
 // serve serves h on a loopback port until the rig stops.
 func (r *rig) serve(h http.Handler, configure func(*http.Server)) (url string, err error) {
+	return r.serveOn(h, configure, func(l net.Listener) net.Listener { return l })
+}
+
+// serveOn is serve with a listener that is wrapped.
+func (r *rig) serveOn(h http.Handler, configure func(*http.Server), wrap func(net.Listener) net.Listener) (url string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
+	l = wrap(l)
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	if configure != nil {
 		configure(server)

@@ -84,7 +84,7 @@ func (s *subscriber) apply(e *event.Event) {
 		s.end(room, e.Offset)
 	case Forget:
 		s.ended = event.ErrForgotten
-		notify(s.wake)
+		s.waker.Wake(0)
 	}
 }
 

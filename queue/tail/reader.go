@@ -18,7 +18,10 @@ type Reader struct {
 // changes, so the caller asks Postgres for the client's intervals after this call, not before. Close must be
 // called.
 func (t *Tail) NewReader(o ReaderOptions) *Reader {
-	rd := &Reader{t: t, s: subscriber{o: o, rooms: t.rooms, wake: make(chan struct{}, 1)}}
+	if o.Waker == nil {
+		o.Waker = make(channel, 1)
+	}
+	rd := &Reader{t: t, s: subscriber{o: o, rooms: t.rooms, waker: o.Waker}}
 	if o.Client == (event.Client{}) {
 		return rd
 	}
@@ -33,11 +36,15 @@ func (t *Tail) NewReader(o ReaderOptions) *Reader {
 	return rd
 }
 
-// Wake returns a channel that receives when there may be something new to read. Spurious wakes happen.
-func (rd *Reader) Wake() <-chan struct{} { return rd.s.wake }
+// Wake returns a channel that receives when there may be something new to read; nil if the reader has a Waker of
+// its own. Spurious wakes happen.
+func (rd *Reader) Wake() <-chan struct{} {
+	c, _ := rd.s.waker.(channel)
+	return c
+}
 
-// Rouse makes Wake receive. Any goroutine may call it, at any time.
-func (rd *Reader) Rouse() { notify(rd.s.wake) }
+// Rouse wakes the reader. Any goroutine may call it, at any time.
+func (rd *Reader) Rouse() { rd.s.waker.Wake(0) }
 
 // Allow replaces ReaderOptions.May. The caller then has to ask for the intervals again.
 func (rd *Reader) Allow(may func(event.Room) bool) {
@@ -45,7 +52,7 @@ func (rd *Reader) Allow(may func(event.Room) bool) {
 	rd.s.o.May = may
 	rd.s.known, rd.s.missed = unread, true
 	rd.t.mu.Unlock()
-	notify(rd.s.wake)
+	rd.s.waker.Wake(0)
 }
 
 // Asking must be called before Postgres is asked for the intervals again.

@@ -19,6 +19,24 @@ type ReaderOptions struct {
 	May func(event.Room) bool
 	// Keep is how long a membership is remembered after its end, for volatile events that come late.
 	Keep time.Duration
+	// Waker is told when there may be something new to read; nil: the channel of Reader.Wake receives.
+	Waker Waker
+}
+
+// Waker is told that a reader may have something new to read. Wake is called with locks of the tail held, by
+// several goroutines at once: it must return soon, and must not call the tail. Wakes for one cause, such as an
+// event of a room, have the same burst. It is 0 for a wake that has nothing to do with others.
+type Waker interface{ Wake(burst uint64) }
+
+// channel is the Waker of a goroutine that waits. Its capacity is 1.
+type channel chan struct{}
+
+// Wake implements Waker.
+func (c channel) Wake(uint64) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func (o *ReaderOptions) adHoc() bool { return len(o.Rooms) > 0 }
@@ -34,7 +52,7 @@ const unread event.Offset = -1
 type subscriber struct {
 	o       ReaderOptions
 	rooms   rooms // the tail's
-	wake    chan struct{}
+	waker   Waker
 	pending pending
 
 	// The tail's lock guards these, and o.May.
@@ -75,9 +93,9 @@ func (all rooms) drop(r *roomTail) {
 	}
 }
 
-func (r *roomTail) wake() {
+func (r *roomTail) wake(burst uint64) {
 	for s := range r.readers {
-		notify(s.wake)
+		s.waker.Wake(burst)
 	}
 }
 
@@ -87,14 +105,6 @@ func (r *roomTail) add(s *subscriber) {
 		r.readers = map[*subscriber]struct{}{}
 	}
 	r.readers[s] = struct{}{}
-}
-
-// notify wakes the goroutine that receives from a channel of capacity 1.
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
 
 // attachment is an interval of a reader. If its room is not read, it only decides which events except the client. That

@@ -26,6 +26,7 @@ import (
 type Tail struct {
 	o             Options
 	volatileBytes atomic.Int64 // bytes of volatile events that wait for readers
+	bursts        atomic.Uint64
 
 	mu    sync.RWMutex
 	log   string
@@ -212,7 +213,7 @@ func (t *Tail) Adopt(l *lineage.Lineage, head event.Offset) (kept bool) {
 	}
 	t.unread()
 	for _, r := range t.rooms {
-		r.wake()
+		r.wake(0)
 	}
 	t.tellObservers(nil)
 	return true
@@ -237,7 +238,7 @@ func (t *Tail) clear(head event.Offset) {
 	t.unread()
 	for key, r := range t.rooms {
 		r.events = fifo[*event.Event]{}
-		if r.wake(); len(r.readers) == 0 {
+		if r.wake(0); len(r.readers) == 0 {
 			delete(t.rooms, key)
 		}
 	}
@@ -271,7 +272,7 @@ func (t *Tail) push(events []*event.Event) {
 		}
 	}
 	for r := range woken {
-		r.wake()
+		r.wake(t.bursts.Add(1))
 	}
 	t.tellObservers(events)
 	t.trim()
@@ -298,7 +299,7 @@ func (t *Tail) WakeAll() {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, r := range t.rooms {
-		r.wake()
+		r.wake(0)
 	}
 }
 

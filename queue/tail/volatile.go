@@ -29,9 +29,10 @@ func (t *Tail) publishOne(v *Volatile) {
 	defer t.mu.RUnlock()
 	e := v.Event
 	h := &held{bytes: SizeOf(len(e.Data)), all: &t.volatileBytes}
+	burst := t.bursts.Add(1)
 	if v.Signal {
 		for s := range t.clients[clientRef{e.Namespace, e.From.String()}] {
-			t.deliver(s, pendingEvent{e, h})
+			t.deliver(s, pendingEvent{e, h}, burst)
 		}
 		return
 	}
@@ -56,19 +57,19 @@ func (t *Tail) publishOne(v *Volatile) {
 			if given != nil {
 				given[s] = struct{}{}
 			}
-			t.deliver(s, pendingEvent{as, h})
+			t.deliver(s, pendingEvent{as, h}, burst)
 		}
 	}
 }
 
-func (t *Tail) deliver(s *subscriber, e pendingEvent) {
+func (t *Tail) deliver(s *subscriber, e pendingEvent, burst uint64) {
 	if s.resting {
 		return
 	}
 	if n := s.pending.add(e, int64(t.o.Bytes)); n > 0 {
 		t.Drop(n)
 	}
-	notify(s.wake)
+	s.waker.Wake(burst)
 }
 
 // seenFrom returns a volatile event as a member of one of its rooms sees it.
