@@ -76,7 +76,7 @@ type Options struct {
 	WriteTimeout time.Duration
 	// NoParking gives each stream a goroutine and buffers of its own. Otherwise a stream is parked where that is
 	// possible: on Linux, over HTTP/1.1 without TLS, if the server's Handler is the one that New returns, its listener
-	// is Handler.Listener, and it has no BaseContext. A parked stream takes a quarter of the memory. Server.Shutdown
+	// is Handler.Listener, and it has no BaseContext. A parked stream takes a tenth of the memory. Server.Shutdown
 	// and Server.Close do not know of it: Drain, Wait and Close end it.
 	NoParking bool
 	// CORSOrigins are the origins, such as "https://app.example", whose pages may use this server. Empty: only
