@@ -36,7 +36,7 @@ func TestAnInterruptedUploadStoresNoLaterLine(t *testing.T) {
 		var n int
 		err := killer.QueryRow(t.Context(), `WITH appending AS MATERIALIZED (
 		  SELECT pid FROM pg_stat_activity
-		   WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%FROM culvert.append(%')
+		   WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid() AND query ~ 'FROM culvert[.](append|settle_offer)')
 		  SELECT count(*) FROM appending WHERE pg_terminate_backend(pid)`).Scan(&n)
 		if err != nil {
 			t.Fatal(err)
