@@ -133,7 +133,7 @@ func (b *bench) run(c *cobra.Command) (err error) {
 		fmt.Fprintf(b.stderr, "culvert: measuring %s …\n", m.name)
 		measure := func(r *rig, all []instance) error { return m.run(b, c.Context(), r, all) }
 		if err := onRig(c.Context(), m.instances, measure); err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+			return errors.Join(fmt.Errorf("%s: %w", m.name, err), b.print()) // what was measured before is not lost
 		}
 	}
 	if len(b.rows) == 0 {

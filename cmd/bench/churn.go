@@ -17,7 +17,9 @@ const (
 	churners    = 32     // clients that come and go at the same time
 	churnNames  = 20_000 // names, used in turn
 	churnSettle = 5      // the memory at the end is compared with that after 1/churnSettle of the time
-	churnPause  = 10 * time.Second
+	// churnPause is how long clients rest before the memory is read: longer than an instance remembers a client between
+	// two polls, and than Go takes to collect garbage when nothing happens.
+	churnPause = 150 * time.Second
 )
 
 // churn measures whether a server's memory stays the same while clients come and go: each joins a room, emits,

@@ -17,6 +17,7 @@ func (b *bench) growth(ctx context.Context, r *rig, all []instance) error {
 	if err := fill(ctx, all[0].queue, 20*few); err != nil {
 		return err
 	}
+	log := all[0].queue.Head().Log
 	works := []struct {
 		what string
 		// request makes one of the requests that are compared; n is random, below the number of clients and rooms.
@@ -27,7 +28,7 @@ func (b *bench) growth(ctx context.Context, r *rig, all []instance) error {
 			return newPost(ctx, base+"/emit", strings.Replace(oneEvent, "lobby", "r"+strconv.Itoa(n), 1))
 		}, http.StatusCreated},
 		{"pages of 100 events of a room", func(ctx context.Context, base string, n int) (*http.Request, error) {
-			return newRequest(ctx, http.MethodGet, base+"/rooms/lobby/events?limit=100&after="+strconv.Itoa(n%few*10))
+			return newRequest(ctx, http.MethodGet, base+"/rooms/lobby/events?limit=100&after="+log+":"+strconv.Itoa(n%few*10))
 		}, http.StatusOK},
 		{"joins", func(ctx context.Context, base string, n int) (*http.Request, error) {
 			return newRequest(ctx, http.MethodPut, base+"/rooms/r"+strconv.Itoa(rand.IntN(few))+"/clients/c"+strconv.Itoa(n))
