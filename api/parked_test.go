@@ -3,7 +3,6 @@ package api
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -231,23 +230,6 @@ func TestParkedStreamsHaveNoGoroutines(t *testing.T) {
 	s.counts(0)
 }
 
-// Close ends the parked streams that are left, without a reason.
-func TestCloseEndsParkedStreams(t *testing.T) {
-	m := &memory{}
-	s := siteOf(t, inMemory(m))
-	st := s.stream("/v1/default/events?client=c")
-	st.expect("culvert:hello")
-	if s.h.parking.Len() == 0 {
-		t.Skip("streams are not parked on this system")
-	}
-	s.h.Close()
-	if f, err := st.parser.Next(); err == nil {
-		t.Errorf("frame %+v", f)
-	}
-	s.counts(0)
-	s.stream("/v1/default/events?client=c").expect("culvert:hello") // has a goroutine
-}
-
 // What a client sends on the connection of a stream is not a request any more: the answer says so, and ends in order.
 func TestInputOnAParkedStream(t *testing.T) {
 	s := siteOf(t, inMemory(&memory{}))
@@ -303,48 +285,5 @@ func TestStreamsBehindMiddlewareAreNotParked(t *testing.T) {
 			h.Drain()
 			s.counts(0)
 		})
-	}
-}
-
-// A panic in a step ends its stream, without an end of the answer, and no other one.
-func TestAPanicEndsOneStream(t *testing.T) {
-	onBothPaths(t, func(t *testing.T, site siteMaker) {
-		m := &memory{}
-		s := site(t, inMemory(m))
-		for range 3 {
-			st := s.stream("/v1/default/events?client=c")
-			st.expect("culvert:hello")
-			other := s.stream("/v1/default/events?client=d")
-			other.expect("culvert:hello")
-			m.set(func() { m.panics = 1 })
-			first, second := make(chan error, 1), make(chan error, 1)
-			go func() { first <- untilEnd(st) }()
-			go func() { second <- untilEnd(other) }()
-			select {
-			case err := <-first:
-				if errors.Is(err, io.EOF) {
-					t.Error("the answer looks complete")
-				}
-				other.close()
-			case err := <-second:
-				if errors.Is(err, io.EOF) {
-					t.Error("the answer looks complete")
-				}
-				st.close()
-			case <-time.After(10 * time.Second):
-				t.Fatal("no stream has ended")
-			}
-			s.counts(0)
-			s.idle()
-		}
-	})
-}
-
-// untilEnd reads a stream to its end.
-func untilEnd(st *sseStream) error {
-	for {
-		if _, err := st.parser.Next(); err != nil {
-			return err
-		}
 	}
 }

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -23,19 +25,19 @@ type holding struct {
 	sub     stream.Subscription
 }
 
-// end gives everything back.
+// end gives everything back, even if a part of it panics.
 func (e *holding) end() {
-	if e.sub != nil {
-		e.sub.Close()
-	}
-	if e.conn != nil {
-		e.conn.Drop()
+	if e.release != nil {
+		defer e.release()
 	}
 	if e.session != nil {
-		e.session.leave()
+		defer e.session.leave()
 	}
-	if e.release != nil {
-		e.release()
+	if e.conn != nil {
+		defer e.conn.Drop()
+	}
+	if e.sub != nil {
+		e.sub.Close()
 	}
 }
 
@@ -94,6 +96,7 @@ type parkedStream struct {
 	stream  stream.Stream
 	held    holding
 	account *limits.Account
+	ended   bool
 }
 
 // park makes a parked stream of one whose hello frame was sent. It reports whether the stream goes on.
@@ -110,7 +113,9 @@ func (h *Handler) park(c *call, held *holding, o stream.Options) bool {
 	o.Out = p.conn
 	p.stream = stream.New(o)
 	if err := p.conn.Attach(conn, p); err != nil {
-		h.log.Error("stream cannot be parked", "error", err)
+		if !errors.Is(err, net.ErrClosed) { // the Handler is closed
+			h.log.Error("stream cannot be parked", "error", err)
+		}
 		p.conn.Drop()
 		p.release()
 		return true
@@ -159,16 +164,22 @@ func (p *parkedStream) recover() {
 	}
 }
 
+// end gives back what the stream held, and then closes the connection, for which Pool.Close waits. After a panic in
+// it, it is called again and does nothing.
 func (p *parkedStream) end() {
-	p.conn.Close()
+	if p.ended {
+		return
+	}
+	p.ended = true
+	defer p.conn.Close()
 	p.release()
 }
 
 // release gives back what the stream held.
 func (p *parkedStream) release() {
+	defer p.open.Dec()
+	defer p.account.Close()
 	p.held.end()
-	p.account.Close()
-	p.open.Dec()
 }
 
 // placeFor makes a place for a stream that can be parked; nil: it needs a goroutine. It can be parked if nothing of the

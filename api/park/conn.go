@@ -36,6 +36,7 @@ type machinery struct {
 	timers  *timers
 	poller  *poller
 	timeout time.Duration // for a piece of output
+	enter   func() bool   // counts a connection; false: the pool is closed
 	gone    func()        // a connection was closed
 	closing atomic.Bool
 }
@@ -51,6 +52,7 @@ type Conn struct {
 	out     *output     // nil: nothing is being written
 	full    atomic.Bool // the socket takes nothing until the poller says so
 	expires time.Time   // when out must be written; zero: it was not tried yet
+	over    atomic.Bool // the peer has left, or the pool closes: what the socket does not take at once is not written
 }
 
 // Attach gives the connection its socket and its runner. It takes over and closes the net.Conn, in any case.
@@ -66,8 +68,13 @@ func (c *Conn) Attach(from net.Conn, r Runner) error {
 	if c.socket, err = takeSocket(s); err != nil {
 		return err
 	}
+	if !c.m.enter() {
+		c.socket.close()
+		return net.ErrClosed
+	}
 	if c.id, err = c.m.poller.add(c.socket, c); err != nil {
 		c.socket.close()
+		c.m.gone()
 		return err
 	}
 	if c.m.closing.Load() { // Pool.Close may have been too early to see this connection
@@ -91,6 +98,7 @@ func (c *Conn) writable() {
 
 // left implements watched.
 func (c *Conn) left() {
+	c.over.Store(true)
 	c.runner.Left()
 	c.full.Store(false)
 	c.Wake(0)
@@ -150,8 +158,11 @@ func (c *Conn) Flush() (done bool, err error) {
 	return true, nil
 }
 
-// late returns an error when the time for the piece is over.
+// late returns an error when the time for the piece is over, or nobody waits for it any more.
 func (c *Conn) late() error {
+	if c.over.Load() {
+		return net.ErrClosed
+	}
 	now := time.Now()
 	if c.expires.IsZero() {
 		c.expires = now.Add(c.m.timeout)
@@ -162,8 +173,11 @@ func (c *Conn) late() error {
 	return os.ErrDeadlineExceeded
 }
 
-// Close ends the connection. What was written is still sent.
+// Close ends the connection. What was written is still sent. Further calls do nothing.
 func (c *Conn) Close() {
+	if c.job.state.Load() == over {
+		return // the number of its descriptor may be that of another one by now
+	}
 	c.m.timers.clear(&c.alarm)
 	c.m.poller.remove(c.socket, c.id)
 	c.m.queue.remove(&c.job)
@@ -177,7 +191,4 @@ func (c *Conn) Close() {
 }
 
 // Drop ends a Conn that was never attached.
-func (c *Conn) Drop() {
-	c.m.queue.remove(&c.job)
-	c.m.gone()
-}
+func (c *Conn) Drop() { c.m.queue.remove(&c.job) }

@@ -1,6 +1,7 @@
 package park
 
 import (
+	"errors"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -24,7 +25,7 @@ type Pool struct {
 // output. Close must be called.
 func New(timeout time.Duration, log *slog.Logger) *Pool {
 	p := &Pool{log: log}
-	p.m.queue, p.m.timers, p.m.timeout, p.m.gone = newQueue(), newTimers(), timeout, p.gone
+	p.m.queue, p.m.timers, p.m.timeout, p.m.enter, p.m.gone = newQueue(), newTimers(), timeout, p.enter, p.gone
 	p.empty.L = &p.mu
 	return p
 }
@@ -36,7 +37,7 @@ func (p *Pool) start() bool {
 	}
 	poll, err := newPoller()
 	if err != nil {
-		p.closed = true
+		p.closed = errors.Is(err, errors.ErrUnsupported) // otherwise the next stream tries again
 		p.log.Info("streams are not parked: each has a goroutine", "error", err)
 		return false
 	}
@@ -74,11 +75,21 @@ func (p *Pool) Conn(lane string) *Conn {
 	if !p.start() {
 		return nil
 	}
-	p.conns++
 	c := &Conn{m: &p.m}
 	c.alarm.job = &c.job
 	p.m.queue.add(&c.job, lane)
 	return c
+}
+
+// enter counts a connection, unless the pool is closed.
+func (p *Pool) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.conns++
+	return true
 }
 
 func (p *Pool) gone() {
